@@ -1,0 +1,67 @@
+"""The command line of train.py and launch.py: options, help, and what each refuses."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from lingotune.compose import config_groups, describe_type, setting_types
+from lingotune.schema import ConfigError, Problem
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was typed: Hydra overrides, and the few options that entries share."""
+
+    overrides: list[str]
+    multirun: bool
+    show_config: bool
+    config_dir: Path | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([Problem("command line", message)], f"python {self.prog} --help")
+
+
+def parse_command(argv: list[str], program: str, purpose: str, conf_dir: Path) -> Command:
+    """Split options from overrides; `--help` prints the page and exits with 0."""
+    parser = _Parser(program, description=purpose, allow_abbrev=False, add_help=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("--cfg", choices=["job"])
+    parser.add_argument("--config-dir", type=Path)
+    options, overrides = parser.parse_known_args(argv)
+    if options.help:
+        print(help_page(program, purpose, conf_dir, options.config_dir))
+        raise SystemExit(0)
+    if options.config_dir and not options.config_dir.is_dir():
+        what = "is not a folder; it should hold group folders such as experiment/"
+        raise ConfigError([Problem(f"--config-dir {options.config_dir}", what)])
+    return Command(overrides, options.multirun, options.cfg == "job", options.config_dir)
+
+
+def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = None) -> str:
+    """Groups with their options, settings with their types, and examples."""
+    groups = config_groups(conf_dir, extra)
+    lines = [
+        purpose,
+        "",
+        f"usage: python {program} [-m] [--cfg job] [--config-dir DIR] [group=option ...] [key=value ...]",
+        "",
+        "  -m, --multirun    sweep: every combination of the values given as a=1,2,3",
+        "  --cfg job         print the composed config and stop",
+        "  --config-dir DIR  group files of your own, e.g. DIR/experiment/mine.yaml",
+        "",
+        "groups (conf/):",
+        *(f"  {group}={' | '.join(options)}" for group, options in groups.items()),
+        "",
+        "settings (src/lingotune/schema.py tells what each means):",
+    ]
+    for key, kind in setting_types().items():
+        name, _ = describe_type(kind, key)
+        if not name.startswith("a mapping"):
+            lines.append(f"  {key:30} {name}")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Training on this machine: compose, check, then walk the worker's path, once for each job."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lingotune.command import parse_command
+from lingotune.compose import Composed, compose_all
+from lingotune.container import JOB_FILE
+from lingotune.data.splits import load_splits
+from lingotune.jobfile import dump_job, job_of
+from lingotune.messages import format_problems
+from lingotune.preflight import check_job
+from lingotune.render import render_local
+from lingotune.runfolder import new_run_folder
+from lingotune.scaling import world_size
+from lingotune.schema import (
+    Action,
+    AwsConfig,
+    ConfigError,
+    JobConfig,
+    LaunchConfig,
+    Problem,
+    Severity,
+)
+
+PURPOSE = "Train on this machine: one config, the embedded sample by default."
+
+
+def main(argv: Sequence[str], root: Path) -> int:
+    """Entry of `python train.py key=value ...`."""
+    conf = root / "conf"
+    command = parse_command(list(argv), "train.py", PURPOSE, conf)
+    composed = compose_all(
+        command.overrides,
+        conf,
+        check_train,
+        multirun=command.multirun,
+        extra_dir=command.config_dir,
+    )
+    if command.show_config:
+        print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
+        return 0
+    results = []
+    for number, one in enumerate(composed, 1):
+        if len(composed) > 1:
+            print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
+        folder = _train(one, root)
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        results.append((" ".join(one.overrides), metrics, folder))
+    _print_end(results, composed[0].config.runs_dir)
+    return 0
+
+
+def check_train(config: LaunchConfig) -> list[Problem]:
+    """What is wrong with a job for this machine, launch settings among it."""
+    problems = check_job(job_of(config))
+    if config.cluster.instance_type is not None:
+        where = f"cluster={config.cluster.name}"
+        what = "train.py trains on this machine"
+        problems.append(Problem(where, what, f"python launch.py {where}, or cluster=local"))
+    launch_only = {
+        "action": config.action is not Action.plan,
+        "attempt": config.attempt != 1,
+        "job_file": config.job_file is not None,
+        "aws": config.aws != AwsConfig(),
+    }
+    for key, typed in launch_only.items():
+        if typed:
+            problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
+    return problems
+
+
+def _train(one: Composed, root: Path) -> Path:
+    job = job_of(one.config)
+    warnings = [p for p in check_job(job) if p.severity is Severity.warning]
+    if warnings:
+        print(format_problems(warnings))
+    if world_size(job.cluster) > 1:
+        load_splits(job.data, job.seed)  # data problems are told here once, not by every rank
+    folder = new_run_folder(job, one.config.runs_dir)
+    job_file = folder / JOB_FILE
+    job_file.write_bytes(dump_job(job))
+    if world_size(job.cluster) == 1:
+        from lingotune.training import worker
+
+        worker.run(str(job_file), str(folder))
+    else:
+        _start_processes(job, job_file, folder, root)
+    return folder
+
+
+def _start_processes(job: JobConfig, job_file: Path, folder: Path, root: Path) -> None:
+    _, *arguments = render_local(job, str(job_file))
+    arguments[arguments.index("train.py")] = str(root / "train.py")
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--run-dir", str(folder)]
+    code = subprocess.call(command)
+    if code:
+        what = f"a process ended with exit code {code}; its message is above"
+        raise ConfigError([Problem(f"run {folder}", what)])
+
+
+def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:
+    from lingotune.report import sweep_table
+
+    if len(results) > 1:
+        print(f"\n{sweep_table(results)}\n")
+    best = max(results, key=lambda result: result[1]["test"]["overall"]["macro_f1"])[2]
+    where = best if len(results) == 1 else runs_dir
+    print("look further:")
+    print(f"  tensorboard --logdir {where}")
+    print(f'  python -m lingotune predict {best} "Great product, works perfectly"')

@@ -1,0 +1,52 @@
+"""How problems look in the terminal. Standard library only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from lingotune.schema import ConfigError, Problem, Severity
+
+USER_ERROR = 2
+"""Exit code for what the user can mend."""
+
+
+def format_problems(problems: Sequence[Problem]) -> str:
+    """One block a problem: where, what is wrong, what works."""
+    blocks = []
+    for problem in problems:
+        mark = "warning: " if problem.severity is Severity.warning else ""
+        lines = [f"  {mark}{problem.where}", f"      {problem.what}"]
+        if problem.works:
+            lines.append(f"      works: {problem.works}")
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def format_error(error: ConfigError) -> str:
+    """All problems of an error, counted, and the next command."""
+    count = len(error.problems)
+    head = "1 problem" if count == 1 else f"{count} problems"
+    text = f"lingotune: {head}\n{format_problems(error.problems)}"
+    return f"{text}\nnext: {error.next_command}" if error.next_command else text
+
+
+def errors_only(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems that stop a job."""
+    return [p for p in problems if p.severity is Severity.error]
+
+
+def exit_code_of(body: Callable[[], int]) -> int:
+    """Run an entry's body; what the user can mend is printed to stderr and becomes exit code 2."""
+    try:
+        return body()
+    except ConfigError as error:
+        print(format_error(error), file=sys.stderr)
+        return USER_ERROR
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """' (did you mean X?)', or nothing where no known word comes close."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,113 @@
+"""What a run looks like: the table in the terminal and the pictures in the run folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.rows import Rows
+
+# Distinguishable with any colour vision; the order goes from negative to positive.
+_COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def score_table(evaluation: Mapping[str, Any]) -> str:
+    """Rows, accuracy and macro-F1, overall and per language, beside the majority baseline."""
+    lines = [f"{'':12}{'rows':>7}{'accuracy':>10}{'macro-F1':>10}{'majority':>10}"]
+    sections = [("all", evaluation["overall"]), *sorted(evaluation["languages"].items())]
+    for name, score in sections:
+        absent = f"  no {', '.join(score['absent'])}" if score["absent"] else ""
+        lines.append(
+            f"{name:12}{score['rows']:>7}{score['accuracy']:>10.3f}{score['macro_f1']:>10.3f}"
+            f"{score['majority']:>10.3f}{absent}"
+        )
+    return "\n".join(lines)
+
+
+def sweep_table(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
+    """One line a run: its overrides, its scores, its folder; the best macro-F1 is marked."""
+    best = max(result["test"]["overall"]["macro_f1"] for _, result, _ in results)
+    width = max(len("overrides"), *(len(overrides) for overrides, _, _ in results))
+    lines = [f"{'overrides':{width}}  accuracy  macro-F1    run"]
+    for overrides, result, folder in results:
+        score = result["test"]["overall"]
+        mark = "*" if score["macro_f1"] == best else " "
+        lines.append(
+            f"{overrides:{width}}  {score['accuracy']:8.3f}  {score['macro_f1']:8.3f} {mark}  {folder}"
+        )
+    return "\n".join(lines)
+
+
+def draw_confusion(evaluation: Mapping[str, Any], labels: Sequence[str], path: Path) -> None:
+    """Confusion matrices as shares of the true class, overall and per language, with counts."""
+    import numpy as np
+
+    sections = [("all languages", evaluation["overall"]), *sorted(evaluation["languages"].items())]
+    columns = min(4, len(sections))
+    rows = -(-len(sections) // columns)
+    figure, axes = _figure(rows, columns, (3.1 * columns, 3.2 * rows))
+    for axis, (title, score) in zip(axes, sections):
+        counts = np.asarray(score["confusion"])
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), count in np.ndenumerate(counts):
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axis.text(
+                j,
+                i,
+                f"{count}\n{shares[i, j]:.0%}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8,
+            )
+        axis.set_title(f"{title}: accuracy {score['accuracy']:.2f}", fontsize=10)
+        axis.set_xticks(range(len(labels)), labels, fontsize=8, rotation=30, ha="right")
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        axis.set_xlabel("predicted", fontsize=8)
+        axis.set_ylabel("true", fontsize=8)
+    _save(figure, path, "Confusion matrix of the test split")
+
+
+def draw_classes(splits: Mapping[str, Rows], labels: Sequence[str], path: Path) -> None:
+    """Rows of each class per language, one panel a split."""
+    figure, axes = _figure(1, len(splits), (4.2 * len(splits), 3.6))
+    for axis, (split, rows) in zip(axes, splits.items()):
+        languages = sorted(set(rows.language))
+        counts = Counter(zip(rows.language, rows.label))
+        left = [0] * len(languages)
+        for index, label in enumerate(labels):
+            values = [counts[language, index] for language in languages]
+            axis.barh(
+                languages, values, left=left, label=label, color=_COLOURS[index % len(_COLOURS)]
+            )
+            left = [a + b for a, b in zip(left, values)]
+        axis.invert_yaxis()
+        axis.set_title(f"{split}: {len(rows)} rows", fontsize=10)
+        axis.set_xlabel("rows", fontsize=8)
+        axis.tick_params(labelsize=8)
+    axes[0].legend(fontsize=8, loc="best")
+    _save(figure, path, "Class distribution")
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    flat = list(axes.flat)
+    return figure, flat
+
+
+def _save(figure: Any, path: Path, title: str) -> None:
+    from matplotlib import pyplot
+
+    for axis in figure.axes:
+        axis.set_visible(axis.has_data())
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,389 @@
+"""What a job is: every setting, its type, its meaning and its default. Standard library only.
+
+Each dataclass is a section of the config; the string under a field documents it. Enums hold closed
+sets of choices. This is the only place with defaults: the YAML files under conf/ hold choices.
+`JobConfig` is what travels to the workers; `LaunchConfig` adds what only the laptop needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+# OmegaConf reads these annotations at run time; on Python 3.10 it knows Optional[X], not X | None.
+# ruff: noqa: UP045
+
+MISSING = "???"
+"""OmegaConf's mark for a value that a group file or the user has to give."""
+
+
+class Severity(Enum):
+    """error stops the job; warning is printed and the job goes on."""
+
+    error = "error"
+    warning = "warning"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that the user can mend.
+
+    `where`: the key as typed, or file:line. `what`: what is wrong, with the value got.
+    `works`: what works instead, if possible an override to paste.
+    """
+
+    where: str
+    what: str
+    works: str = ""
+    severity: Severity = Severity.error
+
+
+class ConfigError(Exception):
+    """Everything found wrong with what the user gave; entries print it and exit with code 2."""
+
+    def __init__(self, problems: list[Problem], next_command: str = "") -> None:
+        self.problems = list(dict.fromkeys(problems))
+        self.next_command = next_command
+        super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
+
+
+class Source(Enum):
+    """Where the reviews come from."""
+
+    sample = "sample"
+    files = "files"
+    hub = "hub"
+
+
+class ScalingRule(Enum):
+    """How the learning rate and the batch follow the number of processes."""
+
+    none = "none"
+    linear = "linear"
+    sqrt = "sqrt"
+    fixed_global = "fixed_global"
+
+
+class Distribution(Enum):
+    """How SageMaker starts one process per GPU; the names are the SDK's."""
+
+    torch_distributed = "torch_distributed"
+    smdistributed = "smdistributed"
+
+
+class Lane(Enum):
+    """How the training image is chosen."""
+
+    auto = "auto"
+    pinned = "pinned"
+
+
+class Precision(Enum):
+    """Number format of the forward and backward pass; weights stay fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Schedule(Enum):
+    """Learning rate after the warm-up; the names are transformers' SchedulerType."""
+
+    linear = "linear"
+    cosine = "cosine"
+    constant_with_warmup = "constant_with_warmup"
+
+
+class EvalStrategy(Enum):
+    """When the validation split is scored during training."""
+
+    none = "none"
+    epoch = "epoch"
+    steps = "steps"
+
+
+class SelectMetric(Enum):
+    """The validation metric that chooses the best checkpoint."""
+
+    macro_f1 = "macro_f1"
+    accuracy = "accuracy"
+    loss = "loss"
+
+
+class Visibility(Enum):
+    """Whether and how the model is published on the Hugging Face Hub."""
+
+    none = "none"
+    private = "private"
+    public = "public"
+
+
+class Action(Enum):
+    """What launch.py does with the job."""
+
+    plan = "plan"
+    submit = "submit"
+
+
+@dataclass
+class LabelConfig:
+    """One class of the classifier; its place in the list is its id."""
+
+    name: str = MISSING
+    """Human name, as predictions print it."""
+    values: list[str] = field(default_factory=list)
+    """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts."""
+
+
+@dataclass
+class ColumnsConfig:
+    """Column names of the source; null = the source has no such column."""
+
+    text: str = "review_body"
+    """The text to classify."""
+    title: Optional[str] = None
+    """Put before the text, on a line of its own, when named. In star reviews it gives the star away."""
+    stars: Optional[str] = None
+    """Star rating, mapped by `data.labels`. Exactly one of stars and label is in the source."""
+    label: Optional[str] = None
+    """Class name or raw value, mapped by `data.labels`."""
+    language: Optional[str] = None
+    """Language code of a row, kept up to the per-language scores."""
+    id: Optional[str] = None
+    """Row id, for messages."""
+
+
+@dataclass
+class SampleConfig:
+    """The embedded generated reviews (`data=sample`)."""
+
+    train_rows: int = 600
+    """Rows of each language to train on."""
+    validation_rows: int = 100
+    """Rows of each language to validate on."""
+    test_rows: int = 150
+    """Rows of each language scored once, at the end."""
+    seed: int = 0
+    """Same seed and sizes, same bytes. Apart from the job's seed, so that seeds can be compared."""
+
+
+@dataclass
+class DataConfig:
+    """Reviews, their columns, labels and splits."""
+
+    name: str = MISSING
+    """Short name, part of the run's name."""
+    source: Source = MISSING  # type: ignore[assignment]
+    """sample | files | hub; set by the group file."""
+    path: Optional[str] = None
+    """source=files: one file, a glob or an Arrow folder; split by the shares below."""
+    train: Optional[str] = None
+    """File or glob of the training split, in place of `path`. `{language}` stands for each language."""
+    validation: Optional[str] = None
+    """The same for validation."""
+    test: Optional[str] = None
+    """The same for test."""
+    languages: list[str] = field(default_factory=list)
+    """Language codes to keep; empty = all."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    """Column names of the source."""
+    labels: list[LabelConfig] = field(default_factory=list)
+    """The classes in the order of their ids. A list given on the command line replaces the whole."""
+    label_offset: int = 0
+    """Added to a whole-number raw value before the mapping: 1 where labels 0-4 mean stars 1-5."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """source=hub: known number of rows of each split and language, for the plan; checked when read."""
+    max_length: int = 128
+    """Tokens kept of a text, special tokens included; longer texts are cut at the end."""
+    validation_share: float = 0.1
+    """Share of `path`'s rows for validation, taken per language and class with the job's seed."""
+    test_share: float = 0.1
+    """Share of `path`'s rows for the test."""
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    """Sizes of the generated sample."""
+
+
+@dataclass
+class ArchitectureConfig:
+    """A DistilBERT made from scratch with a WordPiece vocabulary of the training texts."""
+
+    dim: int = 64
+    """Hidden size."""
+    hidden_dim: int = 256
+    """Size of the feed-forward layer."""
+    layers: int = 2
+    """Transformer layers."""
+    heads: int = 4
+    """Attention heads; must divide `dim`."""
+    dropout: float = 0.1
+    """Dropout of embeddings, layers and attention."""
+    vocab_size: int = 3000
+    """Word pieces at most, special tokens included."""
+
+
+@dataclass
+class ModelConfig:
+    """The encoder to fine-tune: pretrained, or made from scratch."""
+
+    name: str = MISSING
+    """Short name, part of the run's name."""
+    name_or_path: Optional[str] = MISSING
+    """Hub id or folder of a pretrained model; null = made from `scratch`."""
+    revision: Optional[str] = None
+    """Commit, tag or branch of the hub model; null = its main branch."""
+    scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    """The architecture when there is no pretrained model."""
+
+
+@dataclass
+class ImageConfig:
+    """The Hugging Face training image on SageMaker."""
+
+    lane: Lane = Lane.auto
+    """auto = the newest image that fits GPU and distribution; pinned = the versions below."""
+    transformers: Optional[str] = None
+    """Version of the pinned image, as the SDK lists it."""
+    pytorch: Optional[str] = None
+    """Version of the pinned image, as the SDK lists it."""
+    python: Optional[str] = None
+    """Python tag of the pinned image, e.g. py310."""
+
+
+@dataclass
+class ClusterConfig:
+    """The machines: this one, or SageMaker instances."""
+
+    name: str = MISSING
+    """Short name, as in cluster=NAME."""
+    instance_type: Optional[str] = None
+    """SageMaker instance type, e.g. ml.p3.16xlarge; null = this machine."""
+    nodes: int = 1
+    """Instances of that type."""
+    gpus_per_node: int = 0
+    """GPUs used on a node, one process each; 0 = CPU."""
+    processes: int = 1
+    """Processes on a node without GPUs."""
+    distribution: Distribution = Distribution.torch_distributed
+    """How SageMaker starts the processes."""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    """The training image."""
+    max_run: int = 14400
+    """Seconds after which SageMaker stops the job: the most that it can bill, per node."""
+
+
+@dataclass
+class ScalingConfig:
+    """How learning rate and batch follow the cluster."""
+
+    rule: ScalingRule = ScalingRule.none
+    """none: lr as typed. linear, sqrt: lr x (global batch / base_batch), or its root.
+    fixed_global: the global batch is declared and the accumulation derived."""
+    base_batch: Optional[int] = None
+    """linear, sqrt: the global batch that `lr` was chosen for."""
+    global_batch: Optional[int] = None
+    """fixed_global: examples of one update, over all processes."""
+    accumulation: Optional[int] = None
+    """Backward passes of one update; null = 1. Derived by fixed_global."""
+
+
+@dataclass
+class TrainingConfig:
+    """The optimisation, in transformers' terms."""
+
+    max_steps: Optional[int] = None
+    """Updates in all, in place of `epochs`; null = from epochs."""
+    warmup_ratio: float = 0.1
+    """Share of all updates during which the learning rate rises from 0."""
+    schedule: Schedule = Schedule.linear
+    """Learning rate after the warm-up."""
+    weight_decay: float = 0.0
+    """AdamW's decay, not applied to biases and layer norms."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    precision: Precision = Precision.auto
+    """auto: fp16 on V100 and T4, bf16 on newer GPUs, fp32 on CPU."""
+    eval_strategy: EvalStrategy = EvalStrategy.epoch
+    """When to score the validation split; none = only at the end, keeping the last weights."""
+    eval_steps: Optional[int] = None
+    """eval_strategy=steps: updates between two evaluations."""
+    eval_bs: Optional[int] = None
+    """Examples per process and evaluation step; null = twice `per_device_bs`."""
+    select: SelectMetric = SelectMetric.macro_f1
+    """The validation metric whose best checkpoint becomes the model."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept on disk, the best among them."""
+    logging_steps: int = 10
+    """Updates between two log lines."""
+
+
+@dataclass
+class HubConfig:
+    """Publishing on the Hugging Face Hub. There is no field for a token: it comes by reference."""
+
+    visibility: Visibility = Visibility.none
+    """none = do not publish."""
+    repo: Optional[str] = None
+    """Repository, `user/name` or `name`; null = the run's name."""
+    token_secret: Optional[str] = None
+    """Name or ARN of the AWS Secrets Manager secret that holds the token, read by the job's role.
+    null = the HF_TOKEN variable or the hub's own token file on the machine that trains."""
+
+
+@dataclass
+class JobConfig:
+    """One training job: all that a worker needs, the same on every worker."""
+
+    name: str = MISSING
+    """Run name: letters, digits and hyphens."""
+    seed: int = 42
+    """Seed of initialisation, order, dropout and splits."""
+    lr: float = 1e-3
+    """Learning rate as typed; `scaling` may derive another from it."""
+    per_device_bs: int = 32
+    """Examples of one process (one GPU) in one forward and backward pass."""
+    epochs: int = 3
+    """Passes over the training split."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The encoder."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The reviews."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """The machines."""
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
+    """Batch and learning-rate scaling."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The optimisation."""
+    hub: HubConfig = field(default_factory=HubConfig)
+    """Publishing."""
+
+
+@dataclass
+class AwsConfig:
+    """Where launch.py submits to. Not part of the job: the same job may run in any account."""
+
+    region: Optional[str] = None
+    """AWS region; null = the AWS configuration of this machine."""
+    role: Optional[str] = None
+    """ARN of the IAM role that the job runs under."""
+    bucket: Optional[str] = None
+    """S3 bucket for code, config, data and output."""
+    prefix: str = "lingotune"
+    """Key prefix in the bucket."""
+
+
+@dataclass
+class LaunchConfig(JobConfig):
+    """What Hydra composes: the job, and what only the laptop needs."""
+
+    action: Action = Action.plan
+    """launch.py: plan shows, submit starts."""
+    attempt: int = 1
+    """launch.py: raise it to submit the very same job and code once more."""
+    job_file: Optional[str] = None
+    """launch.py: also write the job file to this path."""
+    aws: AwsConfig = field(default_factory=AwsConfig)
+    """launch.py: the account's names."""
+    runs_dir: str = "runs"
+    """train.py: folder of the run folders."""

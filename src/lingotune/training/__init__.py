@@ -1,0 +1,1 @@
+"""Everything that runs on a worker: ranks, model, trainer, the run itself."""

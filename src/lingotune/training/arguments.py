@@ -1,0 +1,75 @@
+"""The one translation from a job to Hugging Face `TrainingArguments`, for transformers 4.28 to 5.x."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from lingotune.scaling import BatchPlan, StepPlan
+from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric
+
+_OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
+"""Today's name -> its name in older transformers."""
+_OLD_ONLY: dict[str, Any] = {
+    "save_safetensors": True,  # pickled weights otherwise
+    "optim": "adamw_torch",  # transformers' own AdamW otherwise
+}
+"""Set where the parameter exists and its default is not what we want."""
+
+
+def training_arguments(
+    job: JobConfig,
+    batch: BatchPlan,
+    steps: StepPlan,
+    precision: Precision,
+    folder: Path,
+    *,
+    has_gpu: bool,
+    show_progress: bool,
+) -> TrainingArguments:
+    """`folder` takes the checkpoints. Numbers come from the plan: nothing is derived here."""
+    training = job.training
+    evaluates = training.eval_strategy is not EvalStrategy.none
+    values: dict[str, Any] = {
+        "output_dir": str(folder),
+        "seed": job.seed,
+        "learning_rate": batch.learning_rate,
+        "per_device_train_batch_size": batch.per_device_batch,
+        "per_device_eval_batch_size": training.eval_bs or 2 * job.per_device_bs,
+        "gradient_accumulation_steps": batch.accumulation,
+        "max_steps": steps.total_steps,
+        "warmup_steps": steps.warmup_steps,
+        "lr_scheduler_type": training.schedule.value,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "fp16": precision is Precision.fp16,
+        "bf16": precision is Precision.bf16,
+        "eval_strategy": training.eval_strategy.value if evaluates else "no",
+        "save_strategy": training.eval_strategy.value if evaluates else "epoch",
+        "save_total_limit": training.keep_checkpoints,
+        "load_best_model_at_end": evaluates,
+        "logging_steps": training.logging_steps,
+        "logging_nan_inf_filter": False,  # would log a NaN loss as 0
+        "disable_tqdm": not show_progress,
+        "report_to": [],  # TensorBoard is a callback of ours, with its folder
+        "use_cpu": not has_gpu,
+        "dataloader_pin_memory": has_gpu,
+        "ddp_find_unused_parameters": False,
+    }
+    if evaluates:
+        values["metric_for_best_model"] = f"eval_{training.select.value}"
+        values["greater_is_better"] = training.select is not SelectMetric.loss
+    if training.eval_strategy is EvalStrategy.steps:
+        values["eval_steps"] = values["save_steps"] = training.eval_steps
+    return TrainingArguments(**_for_this_version(values))
+
+
+def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
+    known = inspect.signature(TrainingArguments.__init__).parameters
+    named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
+    if "save_safetensors" in known:
+        named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
+    return named

@@ -1,0 +1,184 @@
+"""Training and evaluation proper: tokens in, weights and scores out, with the Trainer in between."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from transformers import DataCollatorWithPadding
+
+from lingotune.data.rows import Rows
+from lingotune.evaluate import scores_by_language
+from lingotune.hardware import resolve_precision
+from lingotune.scaling import BatchPlan, StepPlan
+from lingotune.schema import JobConfig, Precision
+from lingotune.training import ranks
+from lingotune.training.arguments import training_arguments
+from lingotune.training.model import load_model, load_tokenizer
+from lingotune.training.ranks import Rank
+from lingotune.training.trainer import ClassifierTrainer, ProgressLines, tensorboard_callback
+
+
+def fit(
+    job: JobConfig,
+    batch: BatchPlan,
+    steps: StepPlan,
+    splits: Mapping[str, Rows],
+    rank: Rank,
+    checkpoints: Path,
+    tensorboard: Path,
+    model_dir: Path,
+) -> dict[str, Any]:
+    """Train on `train`, choose by `validation`, score `test` once; rank 0 saves to `model_dir`.
+
+    Returns the scores and the training's figures, the same on every rank.
+    """
+    transformers.set_seed(job.seed)
+    labels = [label.name for label in job.data.labels]
+    tokenizer, model = _load(job, labels, splits["train"].text, rank)
+    tokens = {
+        name: tokenize(rows, tokenizer, job.data.max_length, rank) for name, rows in splits.items()
+    }
+    trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, checkpoints)
+    if rank.first:
+        trainer.add_callback(tensorboard_callback(tensorboard))
+    started = time.monotonic()
+    trainer.train()
+    seconds = time.monotonic() - started
+    results = {
+        "training": _training_figures(trainer, batch, steps, seconds),
+        "validation": _score(trainer, tokens["validation"], splits["validation"], labels),
+        "test": _score(trainer, tokens["test"], splits["test"], labels),
+    }
+    if rank.first:
+        trainer.model.save_pretrained(str(model_dir), safe_serialization=True)
+        tokenizer.save_pretrained(str(model_dir))
+    ranks.barrier(rank)
+    return results
+
+
+def _load(job: JobConfig, labels: list[str], texts: list[str], rank: Rank) -> tuple[Any, Any]:
+    """Rank 0 loads first, so that a model from the hub is fetched once and found by the others."""
+    if not rank.first:
+        ranks.barrier(rank)
+    tokenizer = load_tokenizer(job.model, texts, job.data.max_length)
+    model = load_model(job.model, labels, tokenizer, job.data.max_length)
+    if rank.first:
+        ranks.barrier(rank)
+        count = sum(p.numel() for p in model.parameters())
+        print(
+            f"model {job.model.name}: {count / 1e6:.2f} M parameters, {len(tokenizer)} word pieces"
+        )
+    return tokenizer, model
+
+
+def tokenize(rows: Rows, tokenizer: Any, max_length: int, rank: Rank) -> Dataset:
+    """Columns input_ids and labels in row order; texts are cut to `max_length` tokens."""
+    texts = Dataset.from_dict({"text": rows.text, "labels": rows.label})
+
+    def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
+        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
+        return dict(encoded)
+
+    import datasets
+
+    if rank.first and sys.stderr.isatty():
+        datasets.enable_progress_bars()
+    else:
+        datasets.disable_progress_bars()
+    return texts.map(encode, batched=True, remove_columns=["text"], desc="tokenizing")
+
+
+def _trainer(
+    job: JobConfig,
+    batch: BatchPlan,
+    steps: StepPlan,
+    splits: Mapping[str, Rows],
+    tokens: Mapping[str, Dataset],
+    tokenizer: Any,
+    model: Any,
+    rank: Rank,
+    checkpoints: Path,
+) -> ClassifierTrainer:
+    has_gpu = torch.cuda.is_available()
+    args = training_arguments(
+        job,
+        batch,
+        steps,
+        _precision(job),
+        checkpoints,
+        has_gpu=has_gpu,
+        show_progress=rank.first and sys.stderr.isatty(),
+    )
+    # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
+    collator = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if has_gpu else None)
+    return ClassifierTrainer(
+        tokenizer=tokenizer,
+        model=model,
+        args=args,
+        train_dataset=tokens["train"],
+        eval_dataset=tokens["validation"],
+        data_collator=collator,
+        compute_metrics=_metrics(splits["validation"], [label.name for label in job.data.labels]),
+        callbacks=[ProgressLines(job.lr, steps.total_steps, show=rank.first)],
+    )
+
+
+def _precision(job: JobConfig) -> Precision:
+    if not torch.cuda.is_available():
+        return Precision.bf16 if job.training.precision is Precision.bf16 else Precision.fp32
+    return resolve_precision(job.training.precision, torch.cuda.get_device_capability())
+
+
+def _metrics(rows: Rows, labels: list[str]) -> Callable[[Any], dict[str, float]]:
+    """What the Trainer logs of an evaluation of `rows`: overall, and macro-F1 of each language."""
+
+    def compute(prediction: Any) -> dict[str, float]:
+        predicted = np.asarray(prediction.predictions).argmax(axis=-1)
+        scored = scores_by_language(
+            np.asarray(prediction.label_ids), predicted, rows.language, labels
+        )
+        by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
+        overall = scored["overall"]
+        return {"macro_f1": overall["macro_f1"], "accuracy": overall["accuracy"], **by_language}
+
+    return compute
+
+
+def _score(
+    trainer: ClassifierTrainer, tokens: Dataset, rows: Rows, labels: list[str]
+) -> dict[str, Any]:
+    trainer.compute_metrics = None
+    output = trainer.predict(tokens)
+    predicted = np.asarray(output.predictions).argmax(axis=-1)
+    # Row order is what ties a prediction to its language: prove it by the labels.
+    assert np.array_equal(output.label_ids, rows.label), "predictions came back in another order"
+    metrics = output.metrics or {}
+    scored = scores_by_language(np.asarray(rows.label), predicted, rows.language, labels)
+    return {"loss": float(metrics["test_loss"]), **scored}
+
+
+def _training_figures(
+    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float
+) -> dict[str, Any]:
+    state = trainer.state
+    best = state.best_model_checkpoint
+    return {
+        "steps": state.global_step,
+        "epochs": round(float(state.epoch or 0), 3),
+        "global_batch": batch.global_batch,
+        "world_size": batch.world_size,
+        "learning_rate": batch.learning_rate,
+        "warmup_steps": steps.warmup_steps,
+        "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
+        "precision": "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32",
+        "seconds": round(seconds, 1),
+        "samples_per_second": round(state.global_step * batch.global_batch / seconds, 1),
+    }

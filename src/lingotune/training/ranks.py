@@ -1,0 +1,149 @@
+"""The processes of a job: who this one is, whether all are there, and whether they agree.
+
+torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; mpirun (SageMaker's data parallel launcher) sets
+OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from lingotune.scaling import processes_per_node, world_size
+from lingotune.schema import ConfigError, Distribution, JobConfig, Problem
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for the others: one rank reads and tokenises while the rest wait."""
+
+_MPI_NAMES = {
+    "RANK": "OMPI_COMM_WORLD_RANK",
+    "LOCAL_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
+    "WORLD_SIZE": "OMPI_COMM_WORLD_SIZE",
+}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process: its number in the job, its number on the node, and the size of the job."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self.rank == 0
+
+
+def read_rank(environment: Mapping[str, str]) -> Rank:
+    """Rank from a launcher's environment; a process started by hand is alone."""
+
+    def number(name: str, alone: int) -> int:
+        return int(environment.get(name) or environment.get(_MPI_NAMES[name]) or alone)
+
+    return Rank(number("RANK", 0), number("LOCAL_RANK", 0), number("WORLD_SIZE", 1))
+
+
+def check_world(job: JobConfig, rank: Rank) -> None:
+    """ConfigError unless as many processes run as the plan counted on."""
+    planned = world_size(job.cluster)
+    if planned == rank.world_size:
+        return
+    count = processes_per_node(job.cluster)
+    what = (
+        f"the plan counts on {planned} processes ({count} on each of {job.cluster.nodes} node(s)),"
+        f" {rank.world_size} are running (WORLD_SIZE)"
+    )
+    if job.cluster.instance_type is None:
+        works = f"torchrun --standalone --nproc_per_node={planned} train.py --job ..."
+    else:
+        works = f"{job.cluster.nodes} x {job.cluster.instance_type}, or a job for this machine"
+    raise ConfigError([Problem(f"rank {rank.rank}", what, works)])
+
+
+def choose_devices(job: JobConfig) -> None:
+    """Show this process the GPUs that the job asks for, before torch looks.
+
+    A lone process that sees several GPUs would run them as DataParallel, and one planned for CPU
+    would take a GPU: both train with another batch than the plan says.
+    """
+    cluster = job.cluster
+    if cluster.gpus_per_node == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif world_size(cluster) == 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[0] or "0"
+
+
+def join(job: JobConfig, rank: Rank) -> None:
+    """Enter the process group; does nothing for a lone process."""
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if job.cluster.gpus_per_node and job.cluster.instance_type is None and not has_gpu:
+        where = f"cluster.gpus_per_node={job.cluster.gpus_per_node}"
+        raise ConfigError([Problem(where, "this machine shows no GPU", "cluster.gpus_per_node=0")])
+    if rank.world_size == 1 or torch.distributed.is_initialized():
+        return
+    for name, mpi_name in _MPI_NAMES.items():
+        os.environ.setdefault(name, os.environ.get(mpi_name, ""))
+    backend = "nccl" if has_gpu else "gloo"
+    if has_gpu:
+        torch.cuda.set_device(rank.local_rank)
+        if job.cluster.distribution is Distribution.smdistributed and job.cluster.instance_type:
+            import smdistributed.dataparallel.torch.torch_smddp  # noqa: F401  registers it
+
+            backend = "smddp"
+    torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+
+
+def agree(rank: Rank, what: str, value: str) -> None:
+    """ConfigError on every rank, with both values, unless all ranks hold the same value."""
+    values = _gather(rank, value)
+    for other, theirs in enumerate(values):
+        if theirs != values[0]:
+            text = f"{what} differs between ranks: {values[0]} on rank 0, {theirs} on rank {other}"
+            works = "give every rank the same file"
+            raise ConfigError([Problem(f"rank {rank.rank}", text, works)])
+
+
+def _gather(rank: Rank, value: str) -> list[str]:
+    if rank.world_size == 1:
+        return [value]
+    import torch
+
+    values: list[Any] = [None] * rank.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def from_first(rank: Rank, value: Any) -> Any:
+    """The value that rank 0 holds, on every rank."""
+    if rank.world_size == 1:
+        return value
+    import torch
+
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def barrier(rank: Rank) -> None:
+    """Wait until every rank is here."""
+    if rank.world_size > 1:
+        import torch
+
+        torch.distributed.barrier()
+
+
+def leave(rank: Rank) -> None:
+    """Leave the process group, so that the launcher sees a clean end."""
+    if rank.world_size > 1:
+        import torch
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

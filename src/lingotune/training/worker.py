@@ -1,0 +1,161 @@
+"""The run on a worker: from a job file to a model with its scores. Reaches no Hydra and no AWS SDK.
+
+Every rank does the same; rank 0 alone writes. On SageMaker the job file comes through the channel
+`config` and the results go where the container contract wants them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
+from lingotune.data.rows import Rows
+from lingotune.data.splits import load_splits
+from lingotune.jobfile import dump_job, load_job
+from lingotune.messages import errors_only
+from lingotune.preflight import check_job
+from lingotune.runfolder import new_run_folder
+from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
+from lingotune.schema import ConfigError, JobConfig, Problem
+from lingotune.training import ranks
+from lingotune.training.ranks import Rank
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run writes. On a laptop all lie in one run folder; on SageMaker they are apart."""
+
+    run: Path
+    model: Path
+    checkpoints: Path
+
+
+def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether train.py was started with a job file rather than with overrides."""
+    return "--job" in argv or _channel(CONFIG_CHANNEL, environment) is not None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry of `train.py --job FILE` and of the container."""
+    parser = argparse.ArgumentParser("train.py", allow_abbrev=False)
+    parser.add_argument("--job", metavar="FILE", help="a job file written by launch.py")
+    parser.add_argument(
+        "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
+    )
+    options = parser.parse_args(argv)
+    channel = _channel(CONFIG_CHANNEL, os.environ)
+    run(options.job or f"{channel}/{JOB_FILE}", options.run_dir)
+    return 0
+
+
+def run(job_file: str, run_dir: str | None = None) -> dict[str, Any]:
+    """Train, evaluate and save the job of a file; returns what metrics.json holds.
+
+    ConfigError for everything that the user can mend, on every rank that sees it.
+    """
+    rank = ranks.read_rank(os.environ)
+    job, digest = load_job(job_file)
+    _check_digest(rank, digest)
+    ranks.check_world(job, rank)
+    problems = errors_only(check_job(job))
+    if problems:
+        raise ConfigError(problems)
+    ranks.choose_devices(job)
+    ranks.join(job, rank)
+    try:
+        ranks.agree(rank, "the job's sha256", digest)
+        folders = ranks.from_first(rank, _folders(job, run_dir) if rank.first else None)
+        return _run(job, digest, rank, folders)
+    finally:
+        ranks.leave(rank)
+
+
+def _check_digest(rank: Rank, digest: str) -> None:
+    planned = os.environ.get(DIGEST_VARIABLE)
+    if planned and planned != digest:
+        what = f"the launcher started job {planned}, the file holds job {digest}"
+        works = "the job file that belongs to this job, unchanged"
+        raise ConfigError([Problem(f"rank {rank.rank}", what, works)])
+
+
+def _channel(name: str, environment: Mapping[str, str]) -> str | None:
+    return environment.get(f"SM_CHANNEL_{name.upper()}")
+
+
+def _folders(job: JobConfig, run_dir: str | None) -> Folders:
+    model_dir = os.environ.get("SM_MODEL_DIR")
+    if model_dir and run_dir is None:
+        run = Path(os.environ["SM_OUTPUT_DATA_DIR"])
+        # The container's checkpoint folder has no variable; it lies beside the model's.
+        return Folders(run, Path(model_dir), Path(model_dir).parent / "checkpoints")
+    run = Path(run_dir) if run_dir else new_run_folder(job)
+    return Folders(run, run / "model", run / "checkpoints")
+
+
+def _run(job: JobConfig, digest: str, rank: Rank, folders: Folders) -> dict[str, Any]:
+    started = time.monotonic()
+    for folder in (folders.run, folders.model, folders.checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
+    if rank.first:
+        (folders.run / JOB_FILE).write_bytes(dump_job(job))
+        print(f"run {folders.run}\nreading {job.data.name}", flush=True)
+    splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
+    batch = plan_batches(job)
+    steps = plan_steps(job, batch, len(splits["train"]))
+    if rank.first:
+        _announce(splits, batch, steps)
+
+    from lingotune.training.fit import fit  # torch and transformers from here on
+
+    results = fit(
+        job,
+        batch,
+        steps,
+        splits,
+        rank,
+        folders.checkpoints,
+        folders.run / "tensorboard",
+        folders.model,
+    )
+    results = {
+        "name": job.name,
+        "job_sha256": digest,
+        "labels": [label.name for label in job.data.labels],
+        **results,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if rank.first:
+        _write(results, splits, folders)
+    return results
+
+
+def _announce(splits: Mapping[str, Rows], batch: BatchPlan, steps: StepPlan) -> None:
+    for split, rows in splits.items():
+        for warning in rows.warnings:
+            print(f"warning: {split}: {warning}")
+    sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
+    print(f"rows: {sizes}")
+    for line in (*batch.arithmetic, *steps.arithmetic):
+        print(line)
+    print(flush=True)
+
+
+def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders) -> None:
+    from lingotune.report import draw_classes, draw_confusion, score_table
+
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    for folder in {folders.run, folders.model}:  # the model's scores travel with it
+        (folder / "metrics.json").write_text(text, encoding="utf-8")
+    try:
+        draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
+        draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
+    except ImportError as error:  # not every image holds matplotlib
+        print(f"warning: no pictures: {error}")
+    print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
