@@ -21,7 +21,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -83,11 +83,10 @@ def compose_all(
         parsed, problems = _parse_all(overrides, groups, multirun=multirun)
         composed = []
         for job in itertools.product(*(_values(o) for o in parsed)):
-            good, wrong = _split_wrong(list(job), search, groups)
+            config, wrong = _compose_one(list(job), search, groups)
             problems += wrong
-            config, found = _compose_one(good, search)
-            found += check(config) if config else []
             refused = [p.where for p in problems if p.severity is Severity.error]
+            found = check(config) if config else []
             problems += [p for p in found if not _follows_from(p, refused)]
             if config:
                 composed.append(Composed(tuple(job), config))
@@ -263,43 +262,41 @@ def _values(override: Override) -> list[str]:
 # --- one job at a time --------------------------------------------------------------------------
 
 
-def _split_wrong(
+def _compose_one(
     job: list[str], search: list[str], groups: dict[str, list[str]]
-) -> tuple[list[str], list[Problem]]:
-    """The overrides that compose, and a problem for each that does not.
+) -> tuple[LaunchConfig | None, list[Problem]]:
+    """The config of the overrides that compose, and a problem for each that does not.
 
     Only when the whole fails is each tried alone, on top of the chosen groups.
     """
-    error = _compose_error(search + job)
-    if error is None:
-        return job, []
+    config = _try_compose(search + job)
+    if isinstance(config, DictConfig):
+        return _typed(config)
     settings = setting_types()
     chosen = [o for o in job if o.split("=", 1)[0] in groups]
     good, problems = list(chosen), []
     for override in job:
         if override in chosen:
             continue
-        if _compose_error(search + chosen + [override]) is None:
+        if isinstance(_try_compose([*search, *chosen, override]), DictConfig):
             good.append(override)
         else:
             problems.append(_wrong_type(override, settings))
-    if not problems:
-        raise ConfigError(
-            [Problem(" ".join(job) or "config", _first_line(error))], _NEXT
-        ) from error
-    return good, problems
+    rest = _try_compose(search + good)
+    if not problems or not isinstance(rest, DictConfig):
+        return None, [*problems, Problem(" ".join(chosen) or "config", _first_line(config))]
+    typed, more = _typed(rest)
+    return typed, problems + more
 
 
-def _compose_error(overrides: list[str]) -> Exception | None:
+def _try_compose(overrides: list[str]) -> DictConfig | Exception:
     try:
-        compose("config", overrides=overrides)
+        return compose("config", overrides=overrides)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return error
-    return None
 
 
-def _compose_one(job: list[str], search: list[str]) -> tuple[LaunchConfig | None, list[Problem]]:
-    config = compose("config", overrides=search + job)
+def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
     raw = OmegaConf.to_container(config, resolve=False)
     problems = [p for key, value in _leaves(raw, "") for p in _unusable(key, value)]
     if problems:

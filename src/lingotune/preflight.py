@@ -74,6 +74,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "cluster.nodes": (1, 1000, "instances, from 1"),
     "cluster.gpus_per_node": (0, 16, "GPUs, from 0 to 16"),
     "cluster.processes": (1, 256, "processes, from 1 to 256"),
+    "cluster.threads": (1, 1024, "CPU threads, from 1"),
     "cluster.max_run": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
     "scaling.base_batch": (1, 10_000_000, "examples, from 1"),
     "scaling.global_batch": (1, 10_000_000, "examples, from 1"),

@@ -265,6 +265,8 @@ class ClusterConfig:
     """GPUs used on a node, one process each; 0 = CPU."""
     processes: int = 1
     """Processes on a node without GPUs."""
+    threads: Optional[int] = None
+    """CPU threads of one process; null = torch's own choice."""
     distribution: Distribution = Distribution.torch_distributed
     """How SageMaker starts the processes."""
     image: ImageConfig = field(default_factory=ImageConfig)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 import transformers
@@ -40,12 +41,11 @@ def fit(
 
     Returns the scores and the training's figures, the same on every rank.
     """
+    _show_progress_bars(rank.first and sys.stderr.isatty())
     transformers.set_seed(job.seed)
     labels = [label.name for label in job.data.labels]
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
-    tokens = {
-        name: tokenize(rows, tokenizer, job.data.max_length, rank) for name, rows in splits.items()
-    }
+    tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
     trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, checkpoints)
     if rank.first:
         trainer.add_callback(tensorboard_callback(tensorboard))
@@ -79,7 +79,17 @@ def _load(job: JobConfig, labels: list[str], texts: list[str], rank: Rank) -> tu
     return tokenizer, model
 
 
-def tokenize(rows: Rows, tokenizer: Any, max_length: int, rank: Rank) -> Dataset:
+def _show_progress_bars(show: bool) -> None:
+    """Bars of the libraries belong on a terminal, not in a log file, and once, not on every rank."""
+    if show:
+        datasets.enable_progress_bars()
+        transformers.utils.logging.enable_progress_bar()
+    else:
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
+
+
+def tokenize(rows: Rows, tokenizer: Any, max_length: int) -> Dataset:
     """Columns input_ids and labels in row order; texts are cut to `max_length` tokens."""
     texts = Dataset.from_dict({"text": rows.text, "labels": rows.label})
 
@@ -87,12 +97,6 @@ def tokenize(rows: Rows, tokenizer: Any, max_length: int, rank: Rank) -> Dataset
         encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
         return dict(encoded)
 
-    import datasets
-
-    if rank.first and sys.stderr.isatty():
-        datasets.enable_progress_bars()
-    else:
-        datasets.disable_progress_bars()
     return texts.map(encode, batched=True, remove_columns=["text"], desc="tokenizing")
 
 

@@ -80,9 +80,11 @@ def choose_devices(job: JobConfig) -> None:
 
 
 def join(job: JobConfig, rank: Rank) -> None:
-    """Enter the process group; does nothing for a lone process."""
+    """Set up torch for this process and enter the process group, if there are others."""
     import torch
 
+    if job.cluster.threads:
+        torch.set_num_threads(job.cluster.threads)
     has_gpu = torch.cuda.is_available()
     if job.cluster.gpus_per_node and job.cluster.instance_type is None and not has_gpu:
         where = f"cluster.gpus_per_node={job.cluster.gpus_per_node}"

@@ -32,11 +32,16 @@ class ClassifierTrainer(Trainer):
             self.add_callback(QuietProgress())
 
 
+LINES = 20
+"""Lines about the training loss in a whole run; TensorBoard has them all."""
+
+
 class ProgressLines(TrainerCallback):
-    """One readable line per log entry; stops a training whose loss is no longer a number."""
+    """Readable lines of what the Trainer logs; stops a training whose loss is no longer a number."""
 
     def __init__(self, lr: float, total_steps: int, show: bool) -> None:
         self.lr, self.total_steps, self.show = lr, total_steps, show
+        self.next_line = 0
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
@@ -50,7 +55,8 @@ class ProgressLines(TrainerCallback):
         if not self.show or not state.is_world_process_zero:
             return
         step = f"step {state.global_step}/{self.total_steps}"
-        if "loss" in logs:
+        if "loss" in logs and state.global_step >= self.next_line:
+            self.next_line = state.global_step + self.total_steps // LINES
             norm = f"  grad {logs['grad_norm']:.2f}" if "grad_norm" in logs else ""
             tqdm.write(f"{step}  loss {logs['loss']:.4f}  lr {logs['learning_rate']:.2e}{norm}")
         elif "eval_macro_f1" in logs:

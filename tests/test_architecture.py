@@ -1,0 +1,132 @@
+"""The walls of the design, held against the imports of the code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+
+from lingotune.bundle import LAPTOP_ONLY
+
+PACKAGE = ROOT / "src" / "lingotune"
+STDLIB = set(sys.stdlib_module_names)
+NUMERIC = {"torch", "transformers", "tokenizers", "datasets"}
+AWS = {"sagemaker", "boto3", "botocore"}
+
+# module: third-party packages that it may import, at its top or inside a function
+IMPORTS: dict[str, set[str]] = {
+    "schema": set(),
+    "messages": set(),
+    "container": set(),
+    "scaling": set(),
+    "hardware": set(),
+    "preflight": set(),
+    "render": set(),
+    "jobfile": {"omegaconf", "yaml"},
+    "runfolder": set(),
+    "bundle": set(),
+    "compose": {"hydra", "omegaconf", "yaml"},
+    "command": set(),
+    "plan": set(),
+    "submit": AWS,
+    "local": set(),
+    "evaluate": {"numpy"},
+    "report": {"numpy", "matplotlib"},
+    "predict": {"transformers"},
+    "hub": {"huggingface_hub", "boto3", "botocore"},
+    "__main__": set(),
+    "__init__": set(),
+    "data.__init__": set(),
+    "data.sample": set(),
+    "data.phrases": set(),
+    "data.rows": set(),
+    "data.sources": {"pyarrow", "datasets"},
+    "data.splits": {"datasets"},
+    "training.__init__": set(),
+    "training.ranks": {"torch", "smdistributed"},
+    "training.arguments": {"transformers"},
+    "training.model": {"transformers", "tokenizers"},
+    "training.trainer": {"transformers", "torch", "tqdm"},
+    "training.fit": {"transformers", "torch", "datasets", "numpy"},
+    "training.worker": set(),
+}
+PURE = ("schema", "scaling", "hardware", "preflight", "render", "container")
+IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "uuid", "sys", "urllib"}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of everything imported anywhere in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_the_table_names_exactly_the_modules() -> None:
+    assert set(modules()) == set(IMPORTS)
+
+
+@pytest.mark.parametrize("module", IMPORTS)
+def test_third_party_imports_are_those_of_the_table(module: str) -> None:
+    roots = {name.split(".")[0] for name in imported(modules()[module])}
+    assert roots - STDLIB - {"lingotune", "__future__"} <= IMPORTS[module]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_reach_no_clock_environment_or_network(module: str) -> None:
+    assert not {name.split(".")[0] for name in imported(modules()[module])} & IMPURE
+
+
+def test_no_worker_module_imports_a_laptop_module() -> None:
+    laptop = {f"lingotune.{module}" for module in LAPTOP_ONLY}
+    for module, path in modules().items():
+        if module not in LAPTOP_ONLY:
+            assert not imported(path) & laptop, module
+
+
+def test_no_forbidden_module_names() -> None:
+    parts = {part for module in modules() for part in module.split(".")}
+    assert not parts & {"utils", "util", "helpers", "common", "base", "misc"}
+
+
+def loaded_by(script: str, *arguments: str) -> set[str]:
+    """Top-level packages in sys.modules after a command has run."""
+    code = (
+        "import sys, json, runpy\n"
+        f"sys.argv = [{script!r}, *{list(arguments)!r}]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def test_a_plan_loads_no_training_library_and_no_sdk() -> None:
+    assert not loaded_by("launch.py", "cluster=p3_16xl") & (NUMERIC | AWS | {"numpy", "pandas"})
+
+
+def test_help_loads_no_training_library() -> None:
+    assert not loaded_by("train.py", "--help") & (NUMERIC | AWS)
+
+
+def test_training_loads_no_sdk_and_no_unused_library() -> None:
+    loaded = loaded_by(
+        "train.py", "training.max_steps=1", "data.sample.train_rows=10", "runs_dir=build/test-runs"
+    )
+    assert not loaded & (AWS | {"evaluate", "sklearn", "moto"})
