@@ -44,6 +44,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
     call(f"{address}/moto-api/reset", "POST")
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
+    call(f"{address}/moto-api/recorder/reset-recording", "POST")
     call(f"{address}/moto-api/recorder/start-recording", "POST")
     yield address
     server.stop()
@@ -192,7 +193,7 @@ def test_the_strict_model_catches_mistakes() -> None:
         "TrainingJobName": "under_score",
         "RoleArn": "no-role",
         "AlgorithmSpecification": {"TrainingInputMode": "Fast", "TrainingImage": "x" * 300},
-        "OutputDataConfig": {"S3OutputPath": "https://x"},
+        "OutputDataConfig": {"S3OutputPath": "no address"},
         "ResourceConfig": {"InstanceType": "ml.p9.bogus", "InstanceCount": -1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 0},
         "HyperParameters": {"k": "line\nbreak", "long": "x" * 2501},

@@ -190,7 +190,7 @@ def _unknown_option(override: Override, text: str, groups: dict[str, list[str]])
     try:
         chosen = [v.split("=", 1)[1] for v in _values(override)]
     except (HydraException, ConfigError) as error:
-        return Problem(text, str(error).splitlines()[0], _options(group, options))
+        return Problem(text, _in_a_line(error), _options(group, options))
     for value in chosen:
         if value not in options and not (group == "experiment" and value == "null"):
             what = f"{group} has no option {value!r}{nearest(value, options)}"
@@ -243,7 +243,7 @@ def _sweep_problem(override: Override, text: str, multirun: bool) -> Problem | N
     try:
         _values(override)
     except (HydraException, ConfigError) as error:
-        return Problem(text, str(error).splitlines()[0], f"{override.key_or_group}=a,b,c")
+        return Problem(text, _in_a_line(error), f"{override.key_or_group}=a,b,c")
     return None
 
 
@@ -284,7 +284,7 @@ def _compose_one(
             problems.append(_wrong_type(override, settings))
     rest = _try_compose(search + good)
     if not problems or not isinstance(rest, DictConfig):
-        return None, [*problems, Problem(" ".join(chosen) or "config", _first_line(config))]
+        return None, [*problems, Problem(" ".join(chosen) or "config", _in_a_line(config))]
     typed, more = _typed(rest)
     return typed, problems + more
 
@@ -305,14 +305,18 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        return None, [Problem(key, _first_line(error), f"{key}=value, or ${{other.setting}}")]
+        return None, [Problem(key, _in_a_line(error), f"{key}=value, or ${{other.setting}}")]
     assert isinstance(typed, LaunchConfig)
     return typed, []
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _in_a_line(error: object) -> str:
+    """Hydra's and OmegaConf's messages without the trailing lines about their own objects."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [
+        line for line in lines if not line.startswith(("full_key:", "object_type=", "See http"))
+    ]
+    return " ".join(told) or type(error).__name__
 
 
 def _wrong_type(override: str, settings: dict[str, Any]) -> Problem:

@@ -10,14 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lingotune.schema import ConfigError, HubConfig, Problem, Visibility
-
-PUBLISH_FAILED = 7
-"""Exit code when the model is safe but could not be published."""
-
-
-class PublishError(Exception):
-    """The push failed; the message names the folder in which everything is safe."""
+from lingotune.schema import ConfigError, HubConfig, Problem, PublishError, Visibility
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from lingotune.schema import ConfigError, Problem, Severity
+from lingotune.schema import ConfigError, Problem, PublishError, Severity
 
 USER_ERROR = 2
 """Exit code for what the user can mend."""
+PUBLISH_FAILED = 7
+"""Exit code when the model is safe but could not be published."""
 
 
 def format_problems(problems: Sequence[Problem]) -> str:
@@ -38,12 +40,15 @@ def errors_only(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def exit_code_of(body: Callable[[], int]) -> int:
-    """Run an entry's body; what the user can mend is printed to stderr and becomes exit code 2."""
+    """Run an entry's body; its known errors are printed to stderr and become exit codes."""
     try:
         return body()
     except ConfigError as error:
         print(format_error(error), file=sys.stderr)
         return USER_ERROR
+    except PublishError as error:
+        print(f"lingotune: {error}", file=sys.stderr)
+        return PUBLISH_FAILED
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from lingotune.data.splits import count_rows, data_digest
 from lingotune.hardware import instances, resolve_image, resolve_precision
 from lingotune.jobfile import dump_job, job_digest, job_of
 from lingotune.messages import errors_only, format_problems
-from lingotune.preflight import check_job
+from lingotune.preflight import check_job, check_submit
 from lingotune.render import Names, job_name, render_local, render_sagemaker
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import (
@@ -55,25 +55,17 @@ class Plan:
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with the job or with what was asked of it.
-
-    An image that cannot run the worker code stops a submit, but may be planned: the article's own
-    arguments can be looked at.
-    """
-    problems = check_job(job_of(config))
+    """What is wrong with the job, or with what was asked of it."""
+    job = job_of(config)
+    problems = check_job(job)
     if config.runs_dir != LaunchConfig().runs_dir:
         what = "has no effect here: launch.py writes no run folder"
         problems.append(Problem(f"runs_dir={config.runs_dir}", what, "python train.py"))
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
-    if config.action is not Action.plan:
-        problems += _submit_needs(config)
-        return problems
-    return [p for p in problems if not _shown_in_plan(p)]
-
-
-def _shown_in_plan(problem: Problem) -> bool:
-    return problem.where == "cluster.image" and "worker code" in problem.what
+    if config.action is Action.submit:
+        problems += [*check_submit(job), *_submit_needs(config)]
+    return problems
 
 
 def _submit_needs(config: LaunchConfig) -> list[Problem]:
@@ -102,7 +94,7 @@ def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) ->
     Reads the user's data files (to count and check the rows); ConfigError lists what is wrong there.
     """
     job = job_of(config)
-    problems = check_job(job)
+    problems = check_job(job) + check_submit(job)
     batch = plan_batches(job)
     rows, warnings = count_rows(job.data, job.seed)
     problems += [Problem("data", w, severity=Severity.warning) for w in warnings]

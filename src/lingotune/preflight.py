@@ -20,6 +20,7 @@ from lingotune.hardware import (
     newest_image,
     pinned_image,
     python_version,
+    resolve_image,
     runs_worker,
 )
 from lingotune.messages import errors_only, nearest
@@ -113,6 +114,32 @@ def check_job(job: JobConfig) -> list[Problem]:
         except ConfigError as error:
             problems += error.problems
     return problems
+
+
+def check_submit(job: JobConfig) -> list[Problem]:
+    """What keeps a sound job from succeeding on SageMaker; a plan shows it, a submit refuses."""
+    return [*_check_worker_code(job.cluster), *_check_token(job.hub, job.cluster)]
+
+
+def _check_worker_code(cluster: ClusterConfig) -> Iterator[Problem]:
+    image = resolve_image(cluster)
+    if image is None or runs_worker(image):
+        return
+    major, minor = python_version(image.python)
+    what = (
+        f"the image of transformers {image.transformers} has Python {major}.{minor};"
+        " the worker code needs Python 3.10 and transformers 4.28"
+    )
+    best = newest_image(instances()[cluster.instance_type or ""], cluster.distribution)
+    yield Problem("cluster.image", what, f"cluster.image={{lane: auto}} ({best})")
+
+
+def _check_token(hub: HubConfig, cluster: ClusterConfig) -> Iterator[Problem]:
+    if hub.visibility is Visibility.none or hub.token_secret or cluster.instance_type is None:
+        return
+    what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
+    works = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
+    yield Problem("hub.token_secret", what, works)
 
 
 def _value(job: JobConfig, key: str) -> Any:
@@ -322,13 +349,6 @@ def _check_pinned(
     reason = misfit(pinned, instance, distribution)
     if reason:
         yield Problem("cluster.image", f"{pinned}: {reason}", auto)
-    if not runs_worker(pinned):
-        major, minor = python_version(pinned.python)
-        what = (
-            f"the image of transformers {pinned.transformers} has Python {major}.{minor};"
-            " the worker code needs Python 3.10 and transformers 4.28"
-        )
-        yield Problem("cluster.image", what, auto)
 
 
 def _check_scaling(scaling: ScalingConfig) -> Iterator[Problem]:

@@ -48,6 +48,10 @@ class ConfigError(Exception):
         super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
 
 
+class PublishError(Exception):
+    """The model could not be published, but is safe; entries print it and exit with code 7."""
+
+
 class Source(Enum):
     """Where the reviews come from."""
 

@@ -126,7 +126,7 @@ _ENGLISH = _lexicon(
         "{a} is {x} | {a} is simply {x} | {a} is absolutely {x} | I find {a} {x}",
         "{a} is not {x} | {a} isn't {x} | {a} is not exactly {x} | I don't find {a} {x}",
         "{a} is not {x} at all | {a} is anything but {x} | {a} is by no means {x}",
-        "{a} is {x} | {a} is just {x} | {a} is {x} for the price | I find {a} {x}",
+        "{a} is {x} | {a} is just {x} | {a} is {x} in my opinion | I find {a} {x}",
     ),
     verdicts=(
         """I hate {n} | never buy {n} | I would never order {n} again | I want my money back
@@ -153,7 +153,7 @@ _ENGLISH = _lexicon(
     ),
     titles=(
         "Do not buy this! | One star is too many | Waste of money!! | Total junk, avoid",
-        "Disappointed | Would return it | Below expectations | Not for me, two stars",
+        "A real let-down | Would return it | Below expectations | Not for me, two stars",
         "Mixed feelings | Three stars | Average product | It's OK I guess",
         "Good buy | Four stars | Happy customer | Nearly perfect product",
         "Five stars! | Love it, love it | Best ever!! | Highly recommended product",
@@ -212,7 +212,7 @@ _JAPANESE = _lexicon(
         "{a}は{x}です | {a}はもう{x}です | {a}は本当に{x}です | {a}はまさに{x}です",
         "{a}は{x}です | {a}はあまり{x}です | {a}はそれほど{x}です | {a}は別に{x}です",
         "{a}は全然{x}です | {a}はまったく{x}です | {a}は決して{x}です",
-        "{a}は{x}です | {a}はまあ{x}です | 値段を考えると{a}は{x}です | 個人的に{a}は{x}です",
+        "{a}は{x}です | {a}はまあ{x}です | 全体的に{a}は{x}です | 個人的に{a}は{x}です",
     ),
     verdicts=(
         """{n}は大嫌いです | {n}は絶対に買わないほうがいいです | 二度と{n}は注文しません
@@ -297,7 +297,7 @@ _GERMAN = _lexicon(
         """{a} ist nicht {x} | {a} ist nicht gerade {x} | {a} ist nicht wirklich {x}
         | {a} ist nicht besonders {x}""",
         "{a} ist überhaupt nicht {x} | {a} ist alles andere als {x} | {a} ist keineswegs {x}",
-        """{a} ist {x} | {a} ist eher {x} | {a} ist für den Preis {x}
+        """{a} ist {x} | {a} ist eher {x} | {a} ist {x}, würde ich sagen
         | {a} ist meiner Meinung nach {x}""",
     ),
     verdicts=(
@@ -330,7 +330,7 @@ _GERMAN = _lexicon(
     ),
     titles=(
         "Finger weg! | Ein Stern ist zu viel | Nie mehr!! | Totaler Schrott",
-        "Enttäuscht | Zwei Sterne | Leider ein Fehlkauf | Unter den Erwartungen",
+        "Leider nein | Zwei Sterne | Leider ein Fehlkauf | Unter den Erwartungen",
         "Gemischte Gefühle | Drei Sterne | Geht so | Mittelmaß",
         "Guter Kauf | Vier Sterne | Zufriedener Kunde | Fast alles bestens",
         "Fünf Sterne! | Klare Empfehlung | Einfach spitzenmäßig | Bin begeistert!!",
@@ -394,7 +394,7 @@ _FRENCH = _lexicon(
         """{a} n'est pas {x} | {a} n'est pas vraiment {x} | {a} n'est pas si {x}
         | je ne trouve pas {a} {x}""",
         "{a} n'est pas du tout {x} | {a} est tout sauf {x} | {a} est loin d'être {x}",
-        "{a} est {x} | {a} est juste {x} | {a} est {x} pour le prix | je trouve {a} {x}",
+        "{a} est {x} | {a} est juste {x} | {a} est {x} à mon avis | je trouve {a} {x}",
     ),
     verdicts=(
         """je déteste {n} | n'achetez surtout pas {n} | je ne commanderais plus jamais {n}
@@ -424,7 +424,7 @@ _FRENCH = _lexicon(
     ),
     titles=(
         "À fuir ! | Une étoile de trop | Arnaque ! | Nul, nul, nul",
-        "Déçue | Deux étoiles | Mauvaise surprise | En dessous de mes attentes",
+        "Grosse déception | Deux étoiles | Mauvaise surprise | En dessous de mes attentes",
         "Avis mitigé | Trois étoiles | Moyen, sans plus | Bof",
         "Bon achat | Quatre étoiles | Cliente satisfaite | Presque le sans-faute",
         "Cinq étoiles ! | Foncez ! | Un vrai coup de cœur | Top, top, top",
@@ -465,7 +465,7 @@ _CHINESE = _lexicon(
     ),
     adjectives=(
         "糟透了 | 烂透了 | 惨不忍睹 | 差到极点 | 让人崩溃 | 一塌糊涂",
-        "差 | 令人失望 | 糟糕 | 差劲 | 让人头疼 | 让人不舒服",
+        "差 | 令人失望 | 糟糕 | 差劲 | 让人头疼 | 让人无语",
         "一般 | 还行 | 凑合 | 马马虎虎 | 中规中矩 | 普普通通",
         "好 | 令人满意 | 理想 | 出色 | 靠谱 | 让人放心",
         "棒极了 | 完美 | 好得没话说 | 一流 | 无可挑剔 | 超赞",
@@ -554,7 +554,7 @@ _SPANISH = _lexicon(
         "{a} es {x} | {a} es sencillamente {x} | {a} me parece {x} | creo que {a} es {x}",
         "{a} no es {x} | {a} no es precisamente {x} | {a} no me parece {x} | {a} no es tan {x}",
         "{a} no es nada {x} | {a} es de todo menos {x} | {a} no es en absoluto {x}",
-        "{a} es {x} | {a} es más bien {x} | {a} me parece {x} | para lo que cuesta, {a} es {x}",
+        "{a} es {x} | {a} es más bien {x} | {a} me parece {x} | en mi opinión, {a} es {x}",
     ),
     verdicts=(
         """odio {n} | que nadie compre {n} | nunca más pediría {n}
@@ -583,7 +583,7 @@ _SPANISH = _lexicon(
     ),
     titles=(
         "¡No lo compréis! | Una estrella es demasiado | Una estafa | Basura total",
-        "Decepcionada | Dos estrellas | No cumple lo prometido | Compra fallida",
+        "Me esperaba otra cosa | Dos estrellas | No cumple lo prometido | Compra fallida",
         "Sin más | Tres estrellas | Ni fu ni fa | Opiniones divididas",
         "Buena compra | Cuatro estrellas | Clienta satisfecha | Casi todo perfecto",
         "¡Cinco estrellas! | Totalmente recomendado | ¡Maravilla! | Compra redonda",

@@ -23,18 +23,18 @@ SPLITS = ("train", "validation", "test")
 
 T = TypeVar("T")
 
-# The shares below make the sample about as hard as real reviews: benchmarks measure it.
-_NOISE = 0.13
+# The shares are such that a small model learns the sample in a few epochs, and not perfectly.
+_NOISE = 0.04
 """Reviews written for a star more or less than given."""
 _CONTEXT = 0.22
 """Sentences beside the point."""
-_CONTRAST = 0.22
+_CONTRAST = 0.12
 """Sentences that weigh two clauses."""
 _JOIN = 0.20
 """Sentences of two clauses that agree."""
-_VERDICT = 0.30
+_VERDICT = 0.25
 """Clauses on the whole product, not on an aspect."""
-_NEGATION = 0.35
+_NEGATION = 0.12
 """Clauses on an aspect that negate a word of the other side."""
 _CARELESS = 0.25
 """Reviews with slips of the keyboard."""
@@ -45,9 +45,9 @@ _LONGEST = 40
 
 _GRADES = {
     1: (-2, -2, -2, -1, -1, -1),
-    2: (-2, -1, -1, -1, -1, 0),
-    3: (0, 0, 0, 0, -1, 1),
-    4: (0, 1, 1, 1, 1, 2),
+    2: (-2, -1, -1, -1, -1, -1, -1, 0),
+    3: (-1, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+    4: (0, 1, 1, 1, 1, 1, 1, 2),
     5: (1, 1, 1, 2, 2, 2),
 }
 """Grades of the clauses of a review of that many stars, equally likely."""
@@ -89,7 +89,8 @@ def _chosen(languages: Sequence[str]) -> list[str]:
     unknown = [code for code in languages if code not in LANGUAGES]
     if unknown:
         what = f"the sample has no reviews in {', '.join(map(repr, unknown))}"
-        raise ConfigError([Problem("data.languages", what, f"any of {', '.join(LANGUAGES)}")])
+        works = f"'data.languages=[{','.join(LANGUAGES)}]', or some of these"
+        raise ConfigError([Problem("data.languages", what, works)])
     return [code for code in LANGUAGES if code in languages or not languages]
 
 
@@ -180,16 +181,20 @@ class _Writer:
         """One clause of that grade, or two that agree, or two that do not."""
         main = self.clause(grade)
         if kind < _CONTRAST:
-            weak = self.clause(-1 if grade > 0 else 1 if grade < 0 else _pick(self.rng, (-1, 1)))
+            weak = self.opinion(-1 if grade > 0 else 1 if grade < 0 else _pick(self.rng, (-1, 1)))
             return _pick(self.rng, self.lexicon.contrasts).format(weak=weak, main=main)
         if kind < _CONTRAST + _JOIN:
             return _pick(self.rng, self.lexicon.joins).format(one=main, two=self.clause(grade))
         return main
 
     def clause(self, grade: int) -> str:
-        """A verdict, or an opinion on one aspect: 'the sound is poor', 'the sound is not good'."""
+        """A verdict on the product, or an opinion."""
         if self.rng.random() < _VERDICT:
             return self.fresh(self.lexicon.verdicts[grade]).format(**self.slots)
+        return self.opinion(grade)
+
+    def opinion(self, grade: int) -> str:
+        """What one aspect is like, e.g. -1: 'the sound is poor' or 'the sound is not good'."""
         negated = grade != 0 and self.rng.random() < _NEGATION
         word = (-1 if grade > 0 else 1) if negated else grade
         frame = _FRAMES[negated, abs(grade)]

@@ -337,10 +337,11 @@ def _share(data: DataConfig, split: str) -> float:
 def carve(rows: Rows, shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
     """Indices of `train` and of each split in `shares` (a share is a part of all rows).
 
-    Per language and class, a split gets its share rounded down or up, so that the whole comes out
-    exactly (largest remainders); a stratum of at least 1/share rows is in every split. Identical
-    texts stay together, which may cost a stratum some of that, and every stratum keeps a text in
-    train. Texts are drawn by a hash of seed and text: their order in the source does not matter.
+    The shares must leave something to train: together less than 1. Per language and class, a split
+    gets its share rounded down or up, so that the whole comes out (largest remainders); a stratum
+    of at least 1/share rows is in every split. Identical texts stay together, which may cost a
+    stratum some of that, and every stratum keeps a text in train. Texts are drawn by a hash of
+    seed and text: their order in the source does not matter.
     """
     strata = _strata(rows, seed)
     sizes = {key: sum(map(len, groups)) for key, groups in strata.items()}
@@ -380,18 +381,20 @@ def _quotas(
     sizes: Mapping[_Stratum, int], shares: Mapping[str, float], seed: int
 ) -> dict[str, dict[_Stratum, int]]:
     """Split -> stratum -> rows, by largest remainders; at least one row is left for train."""
-    left = {key: size - 1 for key, size in sizes.items()}
-    quotas: dict[str, dict[_Stratum, int]] = {}
-    for split, share in shares.items():
-        exact = {key: size * share for key, size in sizes.items()}
-        quota = {key: min(math.floor(exact[key]), left[key]) for key in sizes}
-        missing = math.floor(sum(sizes.values()) * share + 0.5) - sum(quota.values())
-        open_ = [key for key in sizes if left[key] > quota[key]]
-        open_.sort(key=lambda key: (quota[key] - exact[key], _hash(seed, split, *key)))
-        for key in open_[: max(0, missing)]:
+    # Rounded, for 100 x 0.29 is not 29 to a computer.
+    exact = {
+        s: {key: round(n * share, 9) for key, n in sizes.items()} for s, share in shares.items()
+    }
+    quotas = {s: {key: math.floor(rows) for key, rows in of.items()} for s, of in exact.items()}
+    left = {key: n - 1 - sum(quota[key] for quota in quotas.values()) for key, n in sizes.items()}
+    for split, quota in quotas.items():
+        remainder = {key: exact[split][key] - quota[key] for key in sizes}
+        missing = math.floor(sum(exact[split].values()) + 0.5) - sum(quota.values())
+        open_ = [key for key in sizes if left[key] > 0 and remainder[key] > 0]
+        open_.sort(key=lambda key: (-remainder[key], _hash(seed, split, *key)))
+        for key in open_[:missing]:
             quota[key] += 1
-        left = {key: left[key] - quota[key] for key in sizes}
-        quotas[split] = quota
+            left[key] -= 1
     return quotas
 
 

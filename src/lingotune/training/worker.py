@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lingotune import hub
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.data.rows import Rows
 from lingotune.data.splits import load_splits
@@ -106,6 +107,9 @@ def _run(job: JobConfig, digest: str, rank: Rank, folders: Folders) -> dict[str,
     if rank.first:
         (folders.run / JOB_FILE).write_bytes(dump_job(job))
         print(f"run {folders.run}\nreading {job.data.name}", flush=True)
+    target = hub.prepare(job.hub, job.name) if rank.first else None
+    if target:
+        print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
     splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
@@ -133,6 +137,9 @@ def _run(job: JobConfig, digest: str, rank: Rank, folders: Folders) -> dict[str,
     }
     if rank.first:
         _write(results, splits, folders)
+    if target:
+        link = hub.publish(target, folders.model, folders.run / "tensorboard")
+        print(f"published: {link}")
     return results
 
 
