@@ -206,7 +206,7 @@ def _machine_lines(plan: Plan) -> list[str]:
 
 
 def _next_lines(plan: Plan) -> list[str]:
-    typed = " ".join(plan.overrides)
+    typed = " ".join(o for o in plan.overrides if not o.startswith("action="))
     if plan.command:
         lines = [f"  python train.py {typed}".rstrip()]
         lines.append(f"  python launch.py {typed} cluster=p3_16xl".replace("  cluster", " cluster"))

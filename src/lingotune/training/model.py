@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,13 @@ def load_tokenizer(model: ModelConfig, texts: Sequence[str], max_length: int) ->
 
 def _wordpiece(scratch: ArchitectureConfig, texts: Sequence[str], max_length: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from tokenizers.trainers import WordPieceTrainer
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
+    vocabulary = train_vocabulary(texts, scratch.vocab_size)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
     # As in the multilingual cased BERT: accents and case stay, each Chinese character stands alone.
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = WordPieceTrainer(
-        vocab_size=scratch.vocab_size,
-        special_tokens=list(SPECIAL_TOKENS.values()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
@@ -64,6 +59,46 @@ def _wordpiece(scratch: ArchitectureConfig, texts: Sequence[str], max_length: in
         model_input_names=["input_ids", "attention_mask"],
         **SPECIAL_TOKENS,
     )
+
+
+def train_vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
+    """Word piece -> id, at most `size` of them: the same texts give the same ids, in every process.
+
+    The library's trainer numbers the pieces inside of words in the order of a hash table that is
+    seeded anew in each process, and breaks ties between merges by these numbers: ranks that train
+    for themselves would disagree. All single characters are therefore given to it, sorted, as if
+    they were special tokens.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers.trainers import WordPieceTrainer
+
+    normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for piece in _characters(word):
+            pieces[piece] += count
+    # Half of the vocabulary is left for longer pieces; words with rarer characters teach nothing.
+    common = sorted(pieces, key=lambda piece: (-pieces[piece], piece))[: size // 2]
+    kept = set(common)
+    known = (w for w in words.elements() if all(piece in kept for piece in _characters(w)))
+    trained = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = [*SPECIAL_TOKENS.values(), *sorted(common)]
+    trained.train_from_iterator(
+        known, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    )
+    vocabulary: dict[str, int] = trained.get_vocab()
+    return vocabulary
+
+
+def _characters(word: str) -> list[str]:
+    return [word[0], *(f"##{character}" for character in word[1:])]
 
 
 def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int) -> Any:
