@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format golden bench constraints clean
+.PHONY: help setup demo test test-slow check format golden bench constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,10 +28,10 @@ demo: setup  ## the main job: train on the embedded sample, then plan it for eig
 	$(BIN)/python launch.py cluster=p3_16xl per_device_bs=16
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
-test-all: setup  ## the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+test-slow: setup  ## the slow tests
+	$(BIN)/python -m pytest -n auto -m slow
 
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .

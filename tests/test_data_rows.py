@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.rows import PATTERN_LANGUAGE, Rows, collect, format_labels
+from lingotune.data.labels import format_labels
+from lingotune.data.rows import PATTERN_LANGUAGE, Rows, collect
 from lingotune.messages import format_error
 from lingotune.schema import (
     ColumnsConfig,

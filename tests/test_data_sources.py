@@ -21,7 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
-from lingotune.data.sources import Findings, find_files, read_file, read_files, read_hub, summarise
+from lingotune.data.findings import Findings, summarise
+from lingotune.data.hub import read_hub
+from lingotune.data.sources import find_files, read_file, read_files
 from lingotune.schema import ConfigError, Problem
 
 ROWS = [
@@ -415,6 +417,22 @@ HUB_ROWS = {
 }
 
 
+def converted(name: str) -> bytes:
+    """A file of the hub's own conversion: its place in the repository is in its texts."""
+    rows = [{"id": f"{name}-{n}", "text": f"{name} {n}", "label": n} for n in range(5)]
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    return bytes(sink.getvalue())
+
+
+CONVERTED = {
+    f"{language}/{split}/{shard:04d}.parquet": converted(f"{language}/{split}/{shard}")
+    for language in ("en", "de", "all_languages")
+    for split, shards in (("train", 2), ("validation", 1), ("test", 1))
+    for shard in range(shards)
+}
+
+
 class FakeHub(BaseHTTPRequestHandler):
     """What huggingface_hub asks for: what a revision is, then each file of that commit."""
 
@@ -431,9 +449,11 @@ class FakeHub(BaseHTTPRequestHandler):
             FakeHub.busy -= 1
             self.answer(503, b"busy")
         elif path == "/api/datasets/me/reviews/revision/refs/convert/parquet":
-            files = [{"rfilename": name} for name in [*HUB_ROWS, "README.md"]]
-            body = {"id": "me/reviews", "sha": SHA, "siblings": files}
-            self.answer(200, json.dumps(body).encode())
+            self.list_files("me/reviews", [*HUB_ROWS, "README.md"])
+        elif path == "/api/datasets/me/converted/revision/refs/convert/parquet":
+            self.list_files("me/converted", list(CONVERTED))
+        elif path.startswith(f"/datasets/me/converted/resolve/{SHA}/"):
+            self.answer(200, CONVERTED[path.split(SHA + "/")[1]])
         elif path.startswith(f"/datasets/me/reviews/resolve/{SHA}/"):
             rows = HUB_ROWS[path.split(SHA + "/")[1]]
             self.answer(200, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -441,6 +461,10 @@ class FakeHub(BaseHTTPRequestHandler):
             self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         else:
             self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def list_files(self, repo: str, names: list[str]) -> None:
+        files = [{"rfilename": name} for name in names]
+        self.answer(200, json.dumps({"id": repo, "sha": SHA, "siblings": files}).encode())
 
     def answer(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
@@ -513,6 +537,26 @@ def test_hub_files_are_read_language_by_language(hub: str) -> None:
     ]
     assert read["counts"] == {"train": 40, "validation": 18, "test": 20}
     assert len([p for p in FakeHub.asked if p.startswith("/api")]) == 2, "one question, asked twice"
+
+
+def test_the_hubs_parquet_conversion_is_read_shard_by_shard(hub: str) -> None:
+    root = "hf://datasets/me/converted@refs/convert/parquet/{language}"
+    patterns = {s: f"{root}/{s}/*.parquet" for s in ("train", "validation", "test")}
+    FakeHub.asked.clear()
+    read = read_hub_in_process(hub, languages=["en", "de"], rows={"train": 10}, **patterns)
+    text, label, language, stars, warnings = read["train"]
+    shards = [f"{code}/train/{shard}" for code in ("en", "de") for shard in (0, 1)]
+    assert text == [f"{shard} {n}" for shard in shards for n in range(5)]
+    assert language == ["en"] * 10 + ["de"] * 10
+    assert stars == [1, 2, 3, 4, 5] * 4
+    assert label == [0, 0, 1, 2, 2] * 4
+    assert warnings == []
+    assert read["test"][0] == [f"{code}/test/0 {n}" for code in ("en", "de") for n in range(5)]
+    assert not [path for path in FakeHub.asked if "all_languages" in path]
+    resolved = {
+        path.split("/resolve/")[1].split("/")[0] for path in FakeHub.asked if "/resolve/" in path
+    }
+    assert resolved == {SHA}, "files of the commit that the revision stood for"
 
 
 def test_what_the_hub_refuses_is_said(hub: str) -> None:

@@ -17,15 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lingotune.data.carve import carve
+from lingotune.data.channel import channel_layout, data_digest
+from lingotune.data.parts import SPLITS
 from lingotune.data.rows import Rows
-from lingotune.data.splits import (
-    SPLITS,
-    carve,
-    channel_layout,
-    count_rows,
-    data_digest,
-    load_splits,
-)
+from lingotune.data.splits import count_rows, load_splits
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,

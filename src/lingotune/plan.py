@@ -10,7 +10,8 @@ from typing import Any
 
 from lingotune.bundle import Bundle
 from lingotune.container import JOB_FILE
-from lingotune.data.splits import count_rows, data_digest
+from lingotune.data.channel import data_digest
+from lingotune.data.splits import count_rows
 from lingotune.hardware import instances, resolve_image, resolve_precision
 from lingotune.jobfile import dump_job, job_digest, job_of
 from lingotune.messages import errors_only, format_problems

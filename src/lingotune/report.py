@@ -88,7 +88,8 @@ def draw_classes(splits: Mapping[str, Rows], labels: Sequence[str], path: Path) 
         axis.set_title(f"{split}: {len(rows)} rows", fontsize=10)
         axis.set_xlabel("rows", fontsize=8)
         axis.tick_params(labelsize=8)
-    axes[0].legend(fontsize=8, loc="best")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=len(labels))
     _save(figure, path, "Class distribution")
 
 
@@ -99,15 +100,16 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, li
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    flat = list(axes.flat)
-    return figure, flat
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)
+    return figure, list(axes.flat)
 
 
 def _save(figure: Any, path: Path, title: str) -> None:
     from matplotlib import pyplot
 
     for axis in figure.axes:
-        axis.set_visible(axis.has_data())
+        if not axis.has_data():
+            axis.remove()
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

@@ -182,7 +182,10 @@ class DataConfig:
     source: Source = MISSING  # type: ignore[assignment]
     """sample | files | hub; set by the group file."""
     path: Optional[str] = None
-    """source=files: one file, a glob or an Arrow folder; split by the shares below."""
+    """source=files: one file, a glob or a folder; split by the shares below.
+
+    A folder that names its splits (train.jsonl, valid.jsonl; train/, test/) keeps them.
+    """
     train: Optional[str] = None
     """File or glob of the training split, in place of `path`. `{language}` stands for each language."""
     validation: Optional[str] = None

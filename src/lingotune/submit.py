@@ -14,7 +14,7 @@ from typing import Any
 
 from lingotune.bundle import Bundle
 from lingotune.container import JOB_FILE
-from lingotune.data.splits import channel_layout
+from lingotune.data.channel import channel_layout
 from lingotune.jobfile import dump_job
 from lingotune.plan import Plan
 from lingotune.schema import ConfigError, Problem

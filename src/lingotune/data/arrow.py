@@ -1,0 +1,85 @@
+"""Readers of Parquet and Arrow files; pyarrow is imported when one is read.
+
+`name` is what messages call the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.findings import AGAIN, Located, config_error
+
+
+def read_parquet(path: Path, name: str) -> Iterator[Located]:
+    """Rows of a Parquet file, a batch at a time."""
+    with _arrow_errors(name, "Parquet"):
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(path) as file:
+            yield from _batches(file.schema_arrow, file.iter_batches(), name)
+
+
+def read_arrow(path: Path, name: str) -> Iterator[Located]:
+    """The stream format that `datasets` writes, or the file format (Feather)."""
+    with _arrow_errors(name, "Arrow"):
+        import pyarrow
+
+        with pyarrow.memory_map(str(path)) as source:
+            if source.read(6) == b"ARROW1":
+                file = pyarrow.ipc.open_file(source)
+                batches = (file.get_batch(n) for n in range(file.num_record_batches))
+                yield from _batches(file.schema, batches, name)
+            else:
+                source.seek(0)
+                stream = pyarrow.ipc.open_stream(source)
+                yield from _batches(stream.schema, stream, name)
+
+
+def _batches(schema: Any, batches: Iterable[Any], name: str) -> Iterator[Located]:
+    twice = [column for column, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise config_error(name, f"names a column twice: {', '.join(map(repr, twice))}")
+    classes = _class_names(schema)
+    number = 0
+    for batch in batches:
+        for record in batch.to_pylist():
+            number += 1
+            for column, names in classes.items():
+                value = record[column]
+                if isinstance(value, int) and 0 <= value < len(names):
+                    record[column] = names[value]
+            yield f"{name} row {number}", record
+
+
+def _class_names(schema: Any) -> dict[str, list[str]]:
+    """Columns that `datasets` stores as numbers of named classes (ClassLabel).
+
+    Without their names the numbers would be taken for stars.
+    """
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return {
+            column: feature["names"]
+            for column, feature in features.items()
+            if feature.get("_type") == "ClassLabel" and column in schema.names
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _arrow_errors(name: str, kind: str) -> Iterator[None]:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise config_error(name, f"{kind} files need pyarrow", "pip install pyarrow") from error
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise config_error(name, f"is not a whole {kind} file: {reason}", AGAIN) from error

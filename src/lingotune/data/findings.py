@@ -1,0 +1,120 @@
+"""Rows that know where they stand, and what is wrong with them, gathered.
+
+A row comes with its location: `reviews.jsonl:17` (the line, from 1, on which it starts) or
+`reviews.parquet row 17`. Problems of one kind are told once, with their first locations.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from lingotune.schema import ConfigError, Problem
+
+Record = dict[str, Any]
+Located = tuple[str, Record]
+
+HUB_PREFIX = "hf://"
+"""Start of a location, or of a pattern, that names files of a hub repository."""
+AGAIN = "write, copy or download it again"
+"""What mends a file that is not whole."""
+
+_SHOWN = 3
+_KEPT = 20
+_LOCATION = re.compile(r"(.*?)(:\d+| row \d+)", re.DOTALL)
+_T = TypeVar("_T")
+
+
+def split_location(location: str) -> tuple[str, str]:
+    """File and place within it: `a/b.jsonl:17` is (`a/b.jsonl`, `:17`)."""
+    match = _LOCATION.fullmatch(location)
+    return (match[1], match[2]) if match else (location, "")
+
+
+def summarise(locations: Sequence[str], count: int) -> str:
+    """The first three locations and how many more there are: `a.jsonl:3, :17, :20 and 5 more`."""
+    shown: list[str] = []
+    previous = None
+    for location in locations[:_SHOWN]:
+        file, place = split_location(location)
+        shown.append(place.strip() if file == previous and place else location)
+        previous = file
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+class Findings:
+    """Problems of rows: each kind once, with its first locations and its count."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Hashable, tuple[str, str, list[str]]] = {}
+        self._counts: Counter[Hashable] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def note(self, kind: Hashable, location: str, what: str, works: str = "") -> None:
+        """One more row of a kind; the kind's first row gives the wording."""
+        self._counts[kind] += 1
+        _, _, locations = self._kinds.setdefault(kind, (what, works, []))
+        if len(locations) < _KEPT:
+            locations.append(location)
+
+    def without(self, kinds: Sequence[Hashable]) -> list[Problem]:
+        """The problems of all other kinds."""
+        rest = Findings()
+        rest._kinds = {kind: found for kind, found in self._kinds.items() if kind not in kinds}
+        rest._counts = self._counts
+        return rest.problems()
+
+    def problems(self) -> list[Problem]:
+        """One problem a kind, in the order of their first rows."""
+        return [
+            Problem(summarise(locations, self._counts[kind]), what, works or self._removal(kind))
+            for kind, (what, works, locations) in self._kinds.items()
+        ]
+
+    def _removal(self, kind: Hashable) -> str:
+        """How to be rid of the rows; a command where a few lines of one file have to go."""
+        locations = self._kinds[kind][2]
+        files = {split_location(location)[0] for location in locations}
+        file = next(iter(files))
+        lines = [split_location(location)[1] for location in locations]
+        by_line = len(files) == 1 and file.endswith((".jsonl", ".ndjson"))
+        if not by_line or self._counts[kind] > len(locations) or file.startswith(HUB_PREFIX):
+            return "remove these rows from the file"
+        script = ";".join(f"{line[1:]}d" for line in lines)
+        return f"remove these rows: sed -i.bak '{script}' {shlex.quote(file)}"
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """The known word that is spelled most like this one, or nothing."""
+    return next(iter(get_close_matches(word, known, n=1)), "")
+
+
+def config_error(where: str, what: str, works: str = "") -> ConfigError:
+    """The error of one problem."""
+    return ConfigError([Problem(where, what, works)])
+
+
+def all_or_problems(jobs: Sequence[Callable[[], _T]]) -> list[_T]:
+    """The result of every job, or one ConfigError with the problems of all."""
+    results, problems = [], []
+    for job in jobs:
+        try:
+            results.append(job())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return results
+
+
+def show(value: Any) -> str:
+    """A value as messages show it: at most 40 characters."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
