@@ -494,6 +494,7 @@ from lingotune.schema import *
 settings = json.loads(sys.argv[1])
 labels = [LabelConfig("bad", ["1", "2"]), LabelConfig("fair", ["3"]), LabelConfig("good", ["4", "5"])]
 columns = ColumnsConfig(text="text", stars="label", id="id")
+settings["rows"] = RowCounts(**settings.get("rows", {}))
 data = DataConfig(name="x", source=Source.hub, columns=columns, labels=labels, label_offset=1, **settings)
 try:
     splits = load_splits(data, 1)

@@ -28,6 +28,7 @@ from lingotune.schema import (
     DataConfig,
     LabelConfig,
     Problem,
+    RowCounts,
     SampleConfig,
     Source,
 )
@@ -349,11 +350,11 @@ def test_a_folder_whose_splits_are_not_plain() -> None:
 def test_hub_rows_are_counted_without_reading() -> None:
     root = "hf://datasets/me/reviews/{language}"
     settings: dict[str, Any] = {"languages": ["en", "de"], "train": f"{root}/train.jsonl"}
-    data = config(Source.hub, **settings, rows={"train": 1000})
+    data = config(Source.hub, **settings, rows=RowCounts(train=1000))
     assert count_rows(data, 1) == ({"train": 1600, "validation": 200, "test": 200}, [])
-    data = config(Source.hub, **settings, test=f"{root}/test.jsonl", rows={"train": 1000})
+    data = config(Source.hub, **settings, test=f"{root}/test.jsonl", rows=RowCounts(train=1000))
     assert count_rows(data, 1) == (None, [])
-    data.rows["test"] = 50
+    data.rows.test = 50
     assert count_rows(data, 1) == ({"train": 1800, "validation": 200, "test": 100}, [])
 
 

@@ -39,6 +39,7 @@ from lingotune.schema import (
     ModelConfig,
     Precision,
     Problem,
+    RowCounts,
     SampleConfig,
     ScalingConfig,
     ScalingRule,
@@ -62,6 +63,9 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "data.max_length": (8, 8192, "tokens, from 8 to 8192"),
     "data.validation_share": (0, 0.9, "a share from 0 to 0.9"),
     "data.test_share": (0, 0.9, "a share from 0 to 0.9"),
+    "data.rows.train": (1, 10**12, "rows of each language, from 1"),
+    "data.rows.validation": (1, 10**12, "rows of each language, from 1"),
+    "data.rows.test": (1, 10**12, "rows of each language, from 1"),
     "data.sample.train_rows": (10, 1_000_000, "rows of each language, from 10"),
     "data.sample.validation_rows": (3, 1_000_000, "rows of each language, from 3"),
     "data.sample.test_rows": (3, 1_000_000, "rows of each language, from 3"),
@@ -131,7 +135,19 @@ def _check_worker_code(cluster: ClusterConfig) -> Iterator[Problem]:
         " the worker code needs Python 3.10 and transformers 4.28"
     )
     best = newest_image(instances()[cluster.instance_type or ""], cluster.distribution)
-    yield Problem("cluster.image", what, f"cluster.image={{lane: auto}} ({best})")
+    yield Problem("cluster.image", what, _pin(best))
+
+
+def _pin(image: Image | None) -> str:
+    """The overrides that pin this image."""
+    if image is None:
+        return "another cluster"
+    versions = {
+        "transformers": image.transformers,
+        "pytorch": image.pytorch,
+        "python": image.python,
+    }
+    return " ".join(f"cluster.image.{key}={value}" for key, value in versions.items())
 
 
 def _check_token(hub: HubConfig, cluster: ClusterConfig) -> Iterator[Problem]:
@@ -242,8 +258,12 @@ def _check_data(data: DataConfig) -> Iterator[Problem]:
         )
     if data.source is Source.files and not data.path and not data.train and given:
         yield Problem("data.train", "no training file is named", "data.train=train.jsonl")
-    if data.source is not Source.hub and data.rows:
-        yield Problem("data.rows", "has no effect: files and samples are counted", "data.rows={}")
+    if data.source is not Source.hub and data.rows != RowCounts():
+        yield Problem(
+            "data.rows",
+            "has no effect: files and samples are counted",
+            "data=amazon_reviews_multi data.rows...",
+        )
 
 
 def _check_labels(data: DataConfig) -> Iterator[Problem]:
@@ -317,7 +337,6 @@ def _check_image(cluster: ClusterConfig, instance: Instance) -> Iterator[Problem
         yield Problem(where, what, "cluster.distribution=torch_distributed")
         return
     best = newest_image(instance, cluster.distribution)
-    auto = f"cluster.image.lane=auto{f' ({best})' if best else ''}"
     versions = (image.transformers, image.pytorch, image.python)
     if image.lane is Lane.auto:
         if any(versions):
@@ -331,9 +350,13 @@ def _check_image(cluster: ClusterConfig, instance: Instance) -> Iterator[Problem
         if pinned is None:
             typed = ", ".join(str(v) for v in versions)
             known = "; ".join(f"{i.transformers}, {i.pytorch}, {i.python}" for i in images())
-            yield Problem("cluster.image", f"no such image: {typed}", f"{auto}, or one of: {known}")
+            yield Problem(
+                "cluster.image", f"no such image: {typed}", f"{_pin(best)}; known: {known}"
+            )
         else:
-            yield from _check_pinned(pinned, instance, cluster.distribution, auto)
+            reason = misfit(pinned, instance, cluster.distribution)
+            if reason:
+                yield Problem("cluster.image", f"{pinned}: {reason}", _pin(best))
     if cluster.distribution is Distribution.smdistributed and instance.gpu == "V100":
         yield Problem(
             where,
@@ -341,14 +364,6 @@ def _check_image(cluster: ClusterConfig, instance: Instance) -> Iterator[Problem
             "cluster.distribution=torch_distributed",
             Severity.warning,
         )
-
-
-def _check_pinned(
-    pinned: Image, instance: Instance, distribution: Distribution, auto: str
-) -> Iterator[Problem]:
-    reason = misfit(pinned, instance, distribution)
-    if reason:
-        yield Problem("cluster.image", f"{pinned}: {reason}", auto)
 
 
 def _check_scaling(scaling: ScalingConfig) -> Iterator[Problem]:

@@ -174,6 +174,18 @@ class SampleConfig:
 
 
 @dataclass
+class RowCounts:
+    """Rows of each language; null = not known before the data is read."""
+
+    train: Optional[int] = None
+    """Of the training split."""
+    validation: Optional[int] = None
+    """Of the validation split."""
+    test: Optional[int] = None
+    """Of the test split."""
+
+
+@dataclass
 class DataConfig:
     """Reviews, their columns, labels and splits."""
 
@@ -200,8 +212,8 @@ class DataConfig:
     """The classes in the order of their ids. A list given on the command line replaces the whole."""
     label_offset: int = 0
     """Added to a whole-number raw value before the mapping: 1 where labels 0-4 mean stars 1-5."""
-    rows: dict[str, int] = field(default_factory=dict)
-    """source=hub: known number of rows of each split and language, for the plan; checked when read."""
+    rows: RowCounts = field(default_factory=RowCounts)
+    """source=hub: the known sizes, for the plan; compared when the data is read."""
     max_length: int = 128
     """Tokens kept of a text, special tokens included; longer texts are cut at the end."""
     validation_share: float = 0.1

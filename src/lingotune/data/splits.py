@@ -187,7 +187,7 @@ def _note_leaks(given: Mapping[str, Rows]) -> None:
 def _compare_counts(data: DataConfig, tables: Mapping[str, Rows]) -> None:
     for split, rows in tables.items():
         for language, count in sorted(Counter(rows.language).items()):
-            said = data.rows.get(split)
+            said = getattr(data.rows, split)
             if said is not None and said != count:
                 what = f"{count} rows of {split} in {language}, but data.rows.{split}={said}"
                 rows.warnings.append(what)
@@ -195,11 +195,11 @@ def _compare_counts(data: DataConfig, tables: Mapping[str, Rows]) -> None:
 
 def _declared_counts(data: DataConfig) -> dict[str, int] | None:
     """The counts in the config, carved as `carve` would to within a few rows."""
-    given = given_patterns(data)
-    if any(split not in data.rows for split in given):
+    known = {split: getattr(data.rows, split) for split in given_patterns(data)}
+    if None in known.values():
         return None
     languages = max(1, len(data.languages))
-    counts = {split: data.rows[split] * languages for split in given}
+    counts = {split: rows * languages for split, rows in known.items()}
     source = counts["train"]
     for split in SPLITS[1:]:
         if split not in counts:

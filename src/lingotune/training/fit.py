@@ -41,7 +41,7 @@ def fit(
 
     Returns the scores and the training's figures, the same on every rank.
     """
-    _show_progress_bars(rank.first and sys.stderr.isatty())
+    _quiet_libraries(show_bars=rank.first and sys.stderr.isatty())
     transformers.set_seed(job.seed)
     labels = [label.name for label in job.data.labels]
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
@@ -79,9 +79,10 @@ def _load(job: JobConfig, labels: list[str], texts: list[str], rank: Rank) -> tu
     return tokenizer, model
 
 
-def _show_progress_bars(show: bool) -> None:
-    """Bars of the libraries belong on a terminal, not in a log file, and once, not on every rank."""
-    if show:
+def _quiet_libraries(*, show_bars: bool) -> None:
+    """Bars belong on a terminal, once, not in a log file; notes about new heads are no news."""
+    transformers.utils.logging.set_verbosity_error()
+    if show_bars:
         datasets.enable_progress_bars()
         transformers.utils.logging.enable_progress_bar()
     else:
