@@ -50,6 +50,8 @@ def training_arguments(
         "eval_strategy": training.eval_strategy.value if evaluates else "no",
         "save_strategy": training.eval_strategy.value if evaluates else "epoch",
         "save_total_limit": training.keep_checkpoints,
+        # Nodes share no disk: each needs the best checkpoint that all load at the end.
+        "save_on_each_node": job.cluster.nodes > 1,
         "load_best_model_at_end": evaluates,
         "logging_steps": training.logging_steps,
         "logging_nan_inf_filter": False,  # would log a NaN loss as 0

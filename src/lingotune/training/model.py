@@ -115,11 +115,13 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
     try:
         config = AutoConfig.from_pretrained(model.name_or_path, **names, **with_revision)
         _check_length(config, model, max_length)
-        return AutoModelForSequenceClassification.from_pretrained(
+        loaded = AutoModelForSequenceClassification.from_pretrained(
             model.name_or_path, config=config, **with_revision
         )
     except (OSError, ValueError) as error:
         raise _not_loaded(model, error) from error
+    # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
+    return loaded.float()
 
 
 def _scratch_config(

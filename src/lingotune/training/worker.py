@@ -93,7 +93,7 @@ def _channel(name: str, environment: Mapping[str, str]) -> str | None:
 def _folders(job: JobConfig, run_dir: str | None) -> Folders:
     model_dir = os.environ.get("SM_MODEL_DIR")
     if model_dir and run_dir is None:
-        run = Path(os.environ["SM_OUTPUT_DATA_DIR"])
+        run = Path(os.environ.get("SM_OUTPUT_DATA_DIR", f"{model_dir}/../output/data"))
         # The container's checkpoint folder has no variable; it lies beside the model's.
         return Folders(run, Path(model_dir), Path(model_dir).parent / "checkpoints")
     run = Path(run_dir) if run_dir else new_run_folder(job)

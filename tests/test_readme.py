@@ -1,0 +1,108 @@
+"""Every command of the README runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+QUICK = ["training.max_steps=2", "data.max_length=16", "runs_dir=runs"]
+SAMPLE = ["data.sample.train_rows=20", "data.sample.validation_rows=5", "data.sample.test_rows=5"]
+TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with files under the names that the README uses."""
+    rows = [
+        {"review_body": f"text {i}", "stars": i % 5 + 1, "language": ["de", "fr"][i % 2]}
+        for i in range(80)
+    ]
+    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "reviews").mkdir()
+    csv = "".join(f"fine {i},{i % 5 + 1}\n" for i in range(60))
+    (tmp_path / "reviews" / "a.csv").write_text("comment,stars\n" + csv)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in ("train", "dev", "test"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(COMMANDS) >= 12
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_targets_exist(command: str) -> None:
+    assert command.split()[1] in TARGETS
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "launch.py" in c and "submit" not in c])
+def test_plans(command: str, home: Path) -> None:
+    _, script, *arguments = shlex.split(command)
+    done = run(str(ROOT / script), *arguments, cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "global batch" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python train.py")])
+def test_trainings(command: str, home: Path) -> None:
+    _, script, *arguments = shlex.split(command)
+    sizes = [] if "data=files" in arguments else SAMPLE
+    done = run(str(ROOT / script), *arguments, *QUICK, *sizes, cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "macro-F1" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_job_file_goes_to_torchrun(home: Path) -> None:
+    plan, launch = (c for c in COMMANDS if "job.yaml" in c)
+    _, script, *arguments = shlex.split(plan)
+    quick = [*QUICK[:2], *SAMPLE]
+    assert run(str(ROOT / script), *arguments, *quick, cwd=home).returncode == 0
+    program, *rest = shlex.split(launch.replace("train.py", str(ROOT / "train.py")))
+    assert program == "torchrun"
+    done = run("-m", "torch.distributed.run", *rest, cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert (home / "runs").is_dir()
+
+
+def test_a_submit_of_the_readme_is_complete() -> None:
+    """Without credentials it gets as far as AWS; tests/test_submit.py goes on from there."""
+    (command,) = (c for c in COMMANDS if "action=submit" in c)
+    _, script, *arguments = shlex.split(command)
+    environment = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
+                   "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+    done = run(script, *arguments, **environment)
+    assert done.returncode == 2
+    assert "Unable to locate credentials" in done.stderr and "nothing was started" in done.stderr
+
+
+def test_the_tree_names_what_exists() -> None:
+    tree = README[README.index("## The tree") :]
+    for name in re.findall(r"\b(\w+\.py)\b", tree):
+        assert (ROOT / name).exists() or list((ROOT / "src" / "lingotune").rglob(name)), name
+    listed = set(re.findall(r"\b(\w+)\.py\b", tree))
+    modules = {p.stem for p in (ROOT / "src" / "lingotune").glob("*.py")} - {"__init__", "__main__"}
+    assert modules - listed <= {"messages"}, "the tree has a line for every module"
+
+
+def test_the_programs_named_are_installed() -> None:
+    for program in ("tensorboard", "torchrun"):
+        path = Path(sys.executable).parent / program
+        assert subprocess.run([path, "--help"], capture_output=True, timeout=120).returncode == 0
