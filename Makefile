@@ -28,10 +28,10 @@ demo: setup  ## the main job: train on the embedded sample, then plan it for eig
 	$(BIN)/python launch.py cluster=p3_16xl per_device_bs=16
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: setup  ## the slow tests
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -81,21 +81,19 @@ def _train(one: Composed, root: Path) -> Path:
     warnings = [p for p in check_job(job) if p.severity is Severity.warning]
     if warnings:
         print(format_problems(warnings))
-    if world_size(job.cluster) > 1:
-        load_splits(job.data, job.seed)  # data problems are told here once, not by every rank
-    folder = new_run_folder(job, one.config.runs_dir)
-    job_file = folder / JOB_FILE
-    job_file.write_bytes(dump_job(job))
     if world_size(job.cluster) == 1:
         from lingotune.training import worker
 
-        worker.run(str(job_file), str(folder))
-    else:
-        _start_processes(job, job_file, folder, root)
+        return worker.run(job, runs_dir=one.config.runs_dir)
+    load_splits(job.data, job.seed)  # data problems are told here once, not by every rank
+    folder = new_run_folder(job, one.config.runs_dir)
+    _start_processes(job, folder, root)
     return folder
 
 
-def _start_processes(job: JobConfig, job_file: Path, folder: Path, root: Path) -> None:
+def _start_processes(job: JobConfig, folder: Path, root: Path) -> None:
+    job_file = folder / JOB_FILE
+    job_file.write_bytes(dump_job(job))
     _, *arguments = render_local(job, str(job_file))
     arguments[arguments.index("train.py")] = str(root / "train.py")
     command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--run-dir", str(folder)]

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from lingotune.jobfile import job_digest
 from lingotune.schema import ConfigError, JobConfig, Problem
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run writes. On a laptop all lie in one run folder; on SageMaker they are apart."""
+
+    run: Path
+    model: Path
+    checkpoints: Path
+
+    @property
+    def tensorboard(self) -> Path:
+        """The event files' folder."""
+        return self.run / "tensorboard"
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

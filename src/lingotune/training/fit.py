@@ -18,6 +18,7 @@ from transformers import DataCollatorWithPadding
 from lingotune.data.rows import Rows
 from lingotune.evaluate import scores_by_language
 from lingotune.hardware import resolve_precision
+from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import JobConfig, Precision
 from lingotune.training import ranks
@@ -33,11 +34,9 @@ def fit(
     steps: StepPlan,
     splits: Mapping[str, Rows],
     rank: Rank,
-    checkpoints: Path,
-    tensorboard: Path,
-    model_dir: Path,
+    folders: Folders,
 ) -> dict[str, Any]:
-    """Train on `train`, choose by `validation`, score `test` once; rank 0 saves to `model_dir`.
+    """Train on `train`, choose by `validation`, score `test` once; rank 0 saves the model.
 
     Returns the scores and the training's figures, the same on every rank.
     """
@@ -46,9 +45,11 @@ def fit(
     labels = [label.name for label in job.data.labels]
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
     tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
-    trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, checkpoints)
+    trainer = _trainer(
+        job, batch, steps, splits, tokens, tokenizer, model, rank, folders.checkpoints
+    )
     if rank.first:
-        trainer.add_callback(tensorboard_callback(tensorboard))
+        trainer.add_callback(tensorboard_callback(folders.tensorboard))
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
@@ -58,8 +59,8 @@ def fit(
         "test": _score(trainer, tokens["test"], splits["test"], labels),
     }
     if rank.first:
-        trainer.model.save_pretrained(str(model_dir), safe_serialization=True)
-        tokenizer.save_pretrained(str(model_dir))
+        trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
+        tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
     return results
 

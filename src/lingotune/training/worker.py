@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,14 @@ from lingotune import hub
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.data.rows import Rows
 from lingotune.data.splits import load_splits
-from lingotune.jobfile import dump_job, load_job
+from lingotune.jobfile import dump_job, job_digest, load_job
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
-from lingotune.runfolder import new_run_folder
+from lingotune.runfolder import Folders, new_run_folder
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import ConfigError, JobConfig, Problem
 from lingotune.training import ranks
 from lingotune.training.ranks import Rank
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a run writes. On a laptop all lie in one run folder; on SageMaker they are apart."""
-
-    run: Path
-    model: Path
-    checkpoints: Path
 
 
 def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -51,19 +41,23 @@ def main(argv: Sequence[str]) -> int:
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
     )
     options = parser.parse_args(argv)
-    channel = _channel(CONFIG_CHANNEL, os.environ)
-    run(options.job or f"{channel}/{JOB_FILE}", options.run_dir)
+    job, digest = load_job(options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}")
+    planned = os.environ.get(DIGEST_VARIABLE)
+    if planned and planned != digest:
+        what = f"the launcher started job {planned}, the file holds job {digest}"
+        works = "the job file that belongs to this job, unchanged"
+        raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, works)])
+    run(job, run_dir=options.run_dir)
     return 0
 
 
-def run(job_file: str, run_dir: str | None = None) -> dict[str, Any]:
-    """Train, evaluate and save the job of a file; returns what metrics.json holds.
+def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -> Path:
+    """Train, evaluate and save a job; returns the run folder, a new one in `runs_dir` by default.
 
-    ConfigError for everything that the user can mend, on every rank that sees it.
+    ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
+    with the data is told before anything is written.
     """
     rank = ranks.read_rank(os.environ)
-    job, digest = load_job(job_file)
-    _check_digest(rank, digest)
     ranks.check_world(job, rank)
     problems = errors_only(check_job(job))
     if problems:
@@ -71,76 +65,62 @@ def run(job_file: str, run_dir: str | None = None) -> dict[str, Any]:
     ranks.choose_devices(job)
     ranks.join(job, rank)
     try:
-        ranks.agree(rank, "the job's sha256", digest)
-        folders = ranks.from_first(rank, _folders(job, run_dir) if rank.first else None)
-        return _run(job, digest, rank, folders)
+        ranks.agree(rank, "the job's sha256", job_digest(job))
+        if rank.first:
+            print(f"reading {job.data.name}", flush=True)
+        splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
+        made = _make_folders(job, run_dir, runs_dir) if rank.first else None
+        folders = ranks.from_first(rank, made)
+        _train(job, splits, rank, folders)
+        return Path(folders.run)
     finally:
         ranks.leave(rank)
-
-
-def _check_digest(rank: Rank, digest: str) -> None:
-    planned = os.environ.get(DIGEST_VARIABLE)
-    if planned and planned != digest:
-        what = f"the launcher started job {planned}, the file holds job {digest}"
-        works = "the job file that belongs to this job, unchanged"
-        raise ConfigError([Problem(f"rank {rank.rank}", what, works)])
 
 
 def _channel(name: str, environment: Mapping[str, str]) -> str | None:
     return environment.get(f"SM_CHANNEL_{name.upper()}")
 
 
-def _folders(job: JobConfig, run_dir: str | None) -> Folders:
+def _make_folders(job: JobConfig, run_dir: str | None, runs_dir: str) -> Folders:
     model_dir = os.environ.get("SM_MODEL_DIR")
     if model_dir and run_dir is None:
         run = Path(os.environ.get("SM_OUTPUT_DATA_DIR", f"{model_dir}/../output/data"))
         # The container's checkpoint folder has no variable; it lies beside the model's.
-        return Folders(run, Path(model_dir), Path(model_dir).parent / "checkpoints")
-    run = Path(run_dir) if run_dir else new_run_folder(job)
-    return Folders(run, run / "model", run / "checkpoints")
-
-
-def _run(job: JobConfig, digest: str, rank: Rank, folders: Folders) -> dict[str, Any]:
-    started = time.monotonic()
+        folders = Folders(run, Path(model_dir), Path(model_dir).parent / "checkpoints")
+    else:
+        run = Path(run_dir) if run_dir else new_run_folder(job, runs_dir)
+        folders = Folders(run, run / "model", run / "checkpoints")
     for folder in (folders.run, folders.model, folders.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
-    if rank.first:
-        (folders.run / JOB_FILE).write_bytes(dump_job(job))
-        print(f"run {folders.run}\nreading {job.data.name}", flush=True)
-    target = hub.prepare(job.hub, job.name) if rank.first else None
-    if target:
-        print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
-    splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
+    (folders.run / JOB_FILE).write_bytes(dump_job(job))
+    return folders
+
+
+def _train(job: JobConfig, splits: Mapping[str, Rows], rank: Rank, folders: Folders) -> None:
+    started = time.monotonic()
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
+    target = None
     if rank.first:
+        print(f"run {folders.run}")
         _announce(splits, batch, steps)
+        target = hub.prepare(job.hub, job.name)
+    if target:
+        print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
-    results = fit(
-        job,
-        batch,
-        steps,
-        splits,
-        rank,
-        folders.checkpoints,
-        folders.run / "tensorboard",
-        folders.model,
-    )
     results = {
         "name": job.name,
-        "job_sha256": digest,
+        "job_sha256": job_digest(job),
         "labels": [label.name for label in job.data.labels],
-        **results,
+        **fit(job, batch, steps, splits, rank, folders),
         "seconds": round(time.monotonic() - started, 1),
     }
     if rank.first:
         _write(results, splits, folders)
     if target:
-        link = hub.publish(target, folders.model, folders.run / "tensorboard")
-        print(f"published: {link}")
-    return results
+        print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
 
 
 def _announce(splits: Mapping[str, Rows], batch: BatchPlan, steps: StepPlan) -> None:
