@@ -83,12 +83,10 @@ def _load(job: JobConfig, labels: list[str], texts: list[str], rank: Rank) -> tu
 def _quiet_libraries(*, show_bars: bool) -> None:
     """Bars belong on a terminal, once, not in a log file; notes about new heads are no news."""
     transformers.utils.logging.set_verbosity_error()
-    if show_bars:
-        datasets.enable_progress_bars()
-        transformers.utils.logging.enable_progress_bar()
-    else:
-        datasets.disable_progress_bars()
-        transformers.utils.logging.disable_progress_bar()
+    switch = "enable" if show_bars else "disable"
+    getattr(transformers.utils.logging, f"{switch}_progress_bar")()
+    plural = f"{switch}_progress_bars"  # its name since datasets 2.15
+    getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
 
 
 def tokenize(rows: Rows, tokenizer: Any, max_length: int) -> Dataset:
