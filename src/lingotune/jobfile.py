@@ -33,7 +33,12 @@ def dump_job(job: JobConfig) -> bytes:
 
 def job_digest(job: JobConfig) -> str:
     """The job's identity: 64 hexadecimal digits."""
-    return _sha256(dump_job(job).split(b"\n", 1)[1])
+    return digest_in(dump_job(job))
+
+
+def digest_in(job_file: bytes) -> str:
+    """The digest that the first line of a job file's bytes holds."""
+    return job_file.split(b"\n", 1)[0].decode()[len(_HEADER) :]
 
 
 def load_job(path: str | Path) -> tuple[JobConfig, str]:

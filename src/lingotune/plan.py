@@ -13,7 +13,7 @@ from lingotune.container import JOB_FILE
 from lingotune.data.channel import data_digest
 from lingotune.data.splits import count_rows
 from lingotune.hardware import instances, resolve_image, resolve_precision
-from lingotune.jobfile import dump_job, job_digest, job_of
+from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.messages import errors_only, format_problems
 from lingotune.preflight import check_job, check_submit
 from lingotune.render import Names, job_name, render_local, render_sagemaker
@@ -41,6 +41,7 @@ class Plan:
     """
 
     job: JobConfig
+    job_file: bytes
     overrides: tuple[str, ...]
     batch: BatchPlan
     steps: StepPlan | None
@@ -95,6 +96,7 @@ def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) ->
     Reads the user's data files (to count and check the rows); ConfigError lists what is wrong there.
     """
     job = job_of(config)
+    job_file = dump_job(job)
     problems = check_job(job) + check_submit(job)
     batch = plan_batches(job)
     rows, warnings = count_rows(job.data, job.seed)
@@ -104,7 +106,7 @@ def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) ->
         role=config.aws.role or "<aws.role>",
         bucket=config.aws.bucket or "<aws.bucket>",
         prefix=config.aws.prefix,
-        job_digest=job_digest(job),
+        job_digest=digest_in(job_file),
         code_digest=bundle.digest,
         data_digest=data_digest(job.data) if job.data.source is Source.files else None,
         attempt=config.attempt,
@@ -112,6 +114,7 @@ def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) ->
     local = job.cluster.instance_type is None
     return Plan(
         job,
+        job_file,
         tuple(overrides),
         batch,
         steps,
@@ -125,7 +128,7 @@ def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) ->
 def write_job_file(plan: Plan, path: str) -> None:
     """Write the job file; ConfigError if the path cannot be written."""
     try:
-        Path(path).write_bytes(dump_job(plan.job))
+        Path(path).write_bytes(plan.job_file)
     except OSError as error:
         raise ConfigError([Problem(f"job_file={path}", f"cannot be written: {error}")]) from error
 
@@ -175,7 +178,7 @@ def _sweep_part(plan: Plan, plans: Sequence[Plan]) -> list[str]:
 
 
 def _job_lines(plan: Plan) -> list[str]:
-    text = dump_job(plan.job).decode()
+    text = plan.job_file.decode()
     return ["  " + line for line in text.splitlines()[1:]] + [f"  # sha256 {plan.names.job_digest}"]
 
 

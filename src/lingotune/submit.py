@@ -15,7 +15,6 @@ from typing import Any
 from lingotune.bundle import Bundle
 from lingotune.container import JOB_FILE
 from lingotune.data.channel import channel_layout
-from lingotune.jobfile import dump_job
 from lingotune.plan import Plan
 from lingotune.schema import ConfigError, Problem
 
@@ -97,7 +96,7 @@ def _refuse_known_job(session: Any, name: str) -> None:
 def _upload_all(s3: Any, plan: Plan, bundle: Bundle) -> None:
     names = plan.names
     _upload(s3, names.code_uri, bundle.content)
-    _upload(s3, names.config_uri + JOB_FILE, dump_job(plan.job))
+    _upload(s3, names.config_uri + JOB_FILE, plan.job_file)
     if names.data_uri:
         for folder, paths in channel_layout(plan.job.data).items():
             for path in paths:
