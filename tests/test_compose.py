@@ -10,6 +10,7 @@ from conftest import CONF, compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lingotune.command import help_page, setting_meanings
 from lingotune.compose import OTHER_NAMES, compose_all, config_groups, setting_types
 from lingotune.messages import format_error
 from lingotune.plan import check_launch
@@ -51,6 +52,14 @@ def test_every_other_name_points_to_a_setting_or_group() -> None:
             assert part.split("=")[0] in known
 
 
+def test_every_setting_has_a_meaning_in_the_help() -> None:
+    meanings = setting_meanings()
+    assert set(meanings) == set(setting_types())
+    assert all(len(text) > 5 for text in meanings.values())
+    page = help_page("launch.py", "purpose", CONF)
+    assert "per_device_bs" in page and "Examples of one process" in page
+
+
 def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
     overrides = ["lr=1e-4,3e-4", "seed=range(1,3)", "epochs=1"]
     jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
@@ -87,7 +96,7 @@ REFUSALS = {
 lingotune: 1 problem
   lrr=1
       unknown setting 'lrr'; did you mean lr?
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "another tool's name": (
         ["learning_rate=1"],
@@ -95,7 +104,7 @@ next: python launch.py --help   (groups, settings, examples)""",
 lingotune: 1 problem
   learning_rate=1
       unknown setting 'learning_rate': here it is lr
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "right name, wrong place": (
         ["training.lr=1"],
@@ -103,7 +112,7 @@ next: python launch.py --help   (groups, settings, examples)""",
 lingotune: 1 problem
   training.lr=1
       unknown setting 'training.lr'; did you mean lr?
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "unknown option": (
         ["scaling=linera"],
@@ -112,7 +121,7 @@ lingotune: 1 problem
   scaling=linera
       scaling has no option 'linera'; did you mean linear?
       works: scaling=fixed_global | linear | none | sqrt
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "wrong types and a bad range, together": (
         ["lr=abc", "epochs=1.5", "training.precision=fp8", "data.languages=de", "seed=-1"],
@@ -133,7 +142,7 @@ lingotune: 5 problems
   seed=-1
       is out of range
       works: a whole number from 0 to 4294967295
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "not an override": (
         ["lr", "--lr", "5"],
@@ -148,7 +157,7 @@ lingotune: 3 problems
   5
       is not a setting of the form key=value
       works: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "hydra's own, additions, removals": (
         ["hydra.run.dir=/tmp/x", "+a=1", "~hub"],
@@ -163,7 +172,7 @@ lingotune: 3 problems
   ~hub
       settings cannot be removed
       works: hub=null, if it may be empty
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "a sweep without -m": (
         ["lr=1e-4,1e-3"],
@@ -172,7 +181,7 @@ lingotune: 1 problem
   lr=1e-4,1e-3
       several values need a multirun
       works: -m lr=1e-4,1e-3; or a list: 'lr=[...]'
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "a required value": (
         ["model=pretrained"],
@@ -181,7 +190,7 @@ lingotune: 1 problem
   model.name_or_path
       has no value, and there is no default
       works: model.name_or_path=...
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
     "a resolver": (
         ["name=${oc.env:HOME}"],
@@ -190,7 +199,7 @@ lingotune: 1 problem
   name
       '${oc.env:HOME}' calls a resolver; only ${other.setting} is allowed
       works: name=value
-next: python launch.py --help   (groups, settings, examples)""",
+next: the same command with --help lists groups and settings""",
     ),
 }
 

@@ -183,7 +183,7 @@ def test_what_submit_needs_is_asked_for_all_at_once() -> None:
         "  aws.bucket\n"
         "      is needed to submit\n"
         "      works: aws.bucket=my-bucket\n"
-        "next: python launch.py --help   (groups, settings, examples)\n"
+        "next: the same command with --help lists groups and settings\n"
     )
 
 

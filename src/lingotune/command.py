@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from lingotune import schema
 from lingotune.compose import config_groups, describe_type, setting_types
-from lingotune.schema import ConfigError, Problem
+from lingotune.schema import ConfigError, LaunchConfig, Problem
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,41 @@ def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = N
         "groups (conf/):",
         *(f"  {group}={' | '.join(options)}" for group, options in groups.items()),
         "",
-        "settings (src/lingotune/schema.py tells what each means):",
+        "settings (more on each in src/lingotune/schema.py):",
     ]
+    meanings = setting_meanings()
     for key, kind in setting_types().items():
-        name, _ = describe_type(kind, key)
+        name, works = describe_type(kind, key)
+        if " | " in works:
+            name = works.split("=", 1)[1]
         if not name.startswith("a mapping"):
-            lines.append(f"  {key:30} {name}")
+            lines.append(f"  {key:30} {name:25} {meanings[key]}")
     return "\n".join(lines)
+
+
+def setting_meanings() -> dict[str, str]:
+    """Dotted key -> the first sentence of the string under the field in the schema."""
+    sections = {
+        node.name: node
+        for node in ast.parse(inspect.getsource(schema)).body
+        if isinstance(node, ast.ClassDef)
+    }
+    meanings = {}
+    for key in setting_types():
+        owner, _, name = key.rpartition(".")
+        classes = [setting_types()[owner]] if owner else LaunchConfig.__mro__[:-1]
+        for section in classes:
+            found = _documented(sections[section.__name__])
+            if name in found:
+                meanings[key] = found[name]
+    return meanings
+
+
+def _documented(section: ast.ClassDef) -> dict[str, str]:
+    texts = {}
+    for field, text in zip(section.body, section.body[1:]):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(field.target, ast.Name) and isinstance(text.value, ast.Constant)
+            whole = " ".join(str(text.value.value).split())
+            texts[field.target.id] = re.split(r"(?<!e\.g)\. |; ", whole)[0].rstrip(".")
+    return texts

@@ -101,7 +101,7 @@ def _follows_from(problem: Problem, refused: list[str]) -> bool:
     return any(key == r.split("=")[0].lstrip("+~") for r in refused)
 
 
-_NEXT = "python launch.py --help   (groups, settings, examples)"
+_NEXT = "the same command with --help lists groups and settings"
 
 
 def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, list[str]]:
