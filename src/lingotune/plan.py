@@ -213,6 +213,7 @@ def _next_lines(plan: Plan) -> list[str]:
     typed = " ".join(o for o in plan.overrides if not o.startswith("action="))
     if plan.command:
         lines = [f"  python train.py {typed}".rstrip()]
+        lines.append(f"  python launch.py {typed} job_file=job.yaml".replace("  job_", " job_"))
         lines.append(f"  python launch.py {typed} cluster=p3_16xl".replace("  cluster", " cluster"))
         return lines
     if errors_only(plan.problems):
