@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,19 +211,24 @@ def _machine_lines(plan: Plan) -> list[str]:
 
 
 def _next_lines(plan: Plan) -> list[str]:
-    typed = " ".join(o for o in plan.overrides if not o.startswith("action="))
+    typed = [o for o in plan.overrides if not o.startswith("action=")]
     if plan.command:
-        lines = [f"  python train.py {typed}".rstrip()]
-        lines.append(f"  python launch.py {typed} job_file=job.yaml".replace("  job_", " job_"))
-        lines.append(f"  python launch.py {typed} cluster=p3_16xl".replace("  cluster", " cluster"))
-        return lines
+        elsewhere = [o for o in typed if not o.startswith("cluster")]
+        return [
+            _command("train.py", typed),
+            _command("launch.py", [*typed, "job_file=job.yaml"]),
+            _command("launch.py", [*elsewhere, "cluster=p3_16xl"]),
+        ]
     if errors_only(plan.problems):
         return ["  mend the findings above, then plan again"]
-    missing = [k for k in ("role", "bucket") if getattr(plan.names, k).startswith("<")]
-    needs = "".join(f" aws.{key}=..." for key in missing)
-    lines = [f"  python launch.py {typed}{needs} action=submit"]
+    missing = [key for key in ("role", "bucket") if getattr(plan.names, key).startswith("<")]
+    needs = [f"aws.{key}=..." for key in missing]
+    lines = [_command("launch.py", [*typed, *needs, "action=submit"])]
     if plan.job.model.name_or_path is None:
-        lines.append(
-            "  model=tiny is for debugging; the article's model: model=distilbert_multilingual"
-        )
+        article = "model=distilbert_multilingual"
+        lines.append(f"  model=tiny is for debugging; the article's model: {article}")
     return lines
+
+
+def _command(script: str, overrides: Sequence[str]) -> str:
+    return "  " + shlex.join(["python", script, *overrides])
