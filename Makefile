@@ -19,8 +19,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV) && \
 	  $(PYTHON) -m pip install --quiet --target .tools virtualenv && \
 	  PYTHONPATH=.tools $(PYTHON) -m virtualenv --quiet $(VENV); }
-	$(PIP) install --constraint constraints.txt --progress-bar on --quiet --quiet torch
-	$(PIP) install --constraint constraints.txt --quiet --quiet --editable '.[launch,train,dev]'
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[launch,train,dev]'
 	@touch $@
 
 demo: setup  ## the main job: train on the embedded sample, then plan it for eight GPUs

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lingotune.compose import compose_all
 from lingotune.schema import LaunchConfig
+
+# Shared machines stall: no example has a deadline. CI repeats the same examples every time.
+settings.register_profile("lingotune", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("lingotune")
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -43,8 +49,6 @@ def compose(*overrides: str) -> LaunchConfig:
 
 def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a user would; python is this one."""
-    import os
-
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

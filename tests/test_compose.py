@@ -225,7 +225,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(KEYS, VALUES), max_size=3))
 def test_whatever_is_typed_composes_or_is_refused_in_words(typed: list[tuple[str, str]]) -> None:
     overrides = [f"{key}={value}" for key, value in typed]

@@ -27,7 +27,7 @@ def test_round_trip_of_every_cluster(cluster: str, tmp_path: Path) -> None:
 PLAIN = dump_job(job_of(compose()))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     lr=st.floats(1e-9, 1, allow_nan=False),
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), max_size=3),

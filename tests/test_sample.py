@@ -90,7 +90,7 @@ def test_ids_are_unique_and_name_the_language(everything: list[Row]) -> None:
     split=st.sampled_from(SPLITS),
     languages=st.lists(st.sampled_from(LANGUAGES), unique=True),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_sample(
     sizes: tuple[int, int, int], seed: int, split: str, languages: list[str]
 ) -> None:
@@ -105,7 +105,7 @@ def test_any_sample(
 
 
 @given(seed=st.integers(0, 2**32), language=st.sampled_from(LANGUAGES))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rows_of_a_language_depend_on_nothing_else(seed: int, language: str) -> None:
     small = SampleConfig(5, 1, 1, seed=seed)
     large = SampleConfig(9, 7, 7, seed=seed)
