@@ -43,7 +43,7 @@ format: setup  ## write the format
 	$(BIN)/ruff check --fix .
 
 golden: setup  ## accept today's rendered requests as golden
-	$(BIN)/python -m pytest tests/test_render.py --update-golden
+	$(BIN)/python -m pytest -n auto tests/test_render.py tests/test_submit.py --update-golden
 
 bench: setup  ## measure start-up and plan
 	$(BIN)/python benchmarks/plan_latency.py
