@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lingotune.bundle import build_bundle
-from lingotune.command import parse_command
-from lingotune.compose import compose_all
-from lingotune.jobfile import dump_job, job_of
+from lingotune.bundle import Bundle, build_bundle
+from lingotune.command import composed_jobs
 from lingotune.messages import USER_ERROR, errors_only, exit_code_of
-from lingotune.plan import check_launch, format_plan, format_sweep, make_plan, write_job_file
+from lingotune.plan import Plan, check_launch, format_plan, format_sweep, make_plan, write_job_file
 from lingotune.schema import Action, ConfigError, Problem
 
 ROOT = Path(__file__).resolve().parent
@@ -21,18 +19,7 @@ PURPOSE = (
 
 def main() -> int:
     """Compose and check every job, show the plans, and only then submit, if asked to."""
-    conf = ROOT / "conf"
-    command = parse_command(sys.argv[1:], "launch.py", PURPOSE, conf)
-    composed = compose_all(
-        command.overrides,
-        conf,
-        check_launch,
-        multirun=command.multirun,
-        extra_dir=command.config_dir,
-    )
-    if command.show_config:
-        print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
-        return 0
+    composed = composed_jobs(sys.argv[1:], "launch.py", PURPOSE, ROOT / "conf", check_launch)
     bundle = build_bundle(ROOT)
     plans = [make_plan(c.config, c.overrides, bundle) for c in composed]
     for plan in plans:
@@ -46,14 +33,18 @@ def main() -> int:
             raise ConfigError([Problem(f"job_file={settings.job_file}", what)])
         write_job_file(plans[0], settings.job_file)
         print(f"wrote {settings.job_file}")
-    if settings.action is Action.submit:
-        from lingotune.submit import submit
-
-        for composed_job, plan in zip(composed, plans):
-            job = submit(plan, bundle, composed_job.config.aws.region)
-            print(f"\nsubmitted {job.name}\n  {job.console}")
-            print("\n".join(f"  {line}" for line in job.next_commands()))
+    for one, plan in zip(composed, plans):
+        if one.config.action is Action.submit:
+            _submit(plan, bundle, one.config.aws.region)
     return USER_ERROR if any(errors_only(plan.problems) for plan in plans) else 0
+
+
+def _submit(plan: Plan, bundle: Bundle, region: str | None) -> None:
+    from lingotune.submit import submit
+
+    job = submit(plan, bundle, region)
+    print(f"\nsubmitted {job.name}\n  {job.console}")
+    print("\n".join(f"  {line}" for line in job.next_commands()))
 
 
 if __name__ == "__main__":

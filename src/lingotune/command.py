@@ -6,23 +6,14 @@ import argparse
 import ast
 import inspect
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from lingotune import schema
-from lingotune.compose import config_groups, describe_type, setting_types
+from lingotune.compose import Composed, compose_all, config_groups, describe_type, setting_types
+from lingotune.jobfile import dump_job, job_of
 from lingotune.schema import ConfigError, LaunchConfig, Problem
-
-
-@dataclass(frozen=True)
-class Command:
-    """What was typed: Hydra overrides, and the few options that entries share."""
-
-    overrides: list[str]
-    multirun: bool
-    show_config: bool
-    config_dir: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,21 +21,35 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError([Problem("command line", message)], f"python {self.prog} --help")
 
 
-def parse_command(argv: list[str], program: str, purpose: str, conf_dir: Path) -> Command:
-    """Split options from overrides; `--help` prints the page and exits with 0."""
+def composed_jobs(
+    argv: list[str],
+    program: str,
+    purpose: str,
+    conf_dir: Path,
+    check: Callable[[LaunchConfig], list[Problem]],
+) -> list[Composed]:
+    """Every job that the command line describes, checked; ConfigError lists all that is wrong.
+
+    `--help` and `--cfg job` print and end the program with exit code 0.
+    """
     parser = _Parser(program, description=purpose, allow_abbrev=False, add_help=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("--cfg", choices=["job"])
     parser.add_argument("--config-dir", type=Path)
     options, overrides = parser.parse_known_args(argv)
-    if options.help:
-        print(help_page(program, purpose, conf_dir, options.config_dir))
-        raise SystemExit(0)
-    if options.config_dir and not options.config_dir.is_dir():
+    extra = options.config_dir
+    if extra and not extra.is_dir():
         what = "is not a folder; it should hold group folders such as experiment/"
-        raise ConfigError([Problem(f"--config-dir {options.config_dir}", what)])
-    return Command(overrides, options.multirun, options.cfg == "job", options.config_dir)
+        raise ConfigError([Problem(f"--config-dir {extra}", what)])
+    if options.help:
+        print(help_page(program, purpose, conf_dir, extra))
+        raise SystemExit(0)
+    composed = compose_all(overrides, conf_dir, check, multirun=options.multirun, extra_dir=extra)
+    if options.cfg:
+        print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
+        raise SystemExit(0)
+    return composed
 
 
 def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = None) -> str:

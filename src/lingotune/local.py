@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.command import parse_command
-from lingotune.compose import Composed, compose_all
+from lingotune.command import composed_jobs
+from lingotune.compose import Composed
 from lingotune.container import JOB_FILE
 from lingotune.data.splits import load_splits
 from lingotune.jobfile import dump_job, job_of
@@ -34,18 +34,7 @@ PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
 def main(argv: Sequence[str], root: Path) -> int:
     """Entry of `python train.py key=value ...`."""
-    conf = root / "conf"
-    command = parse_command(list(argv), "train.py", PURPOSE, conf)
-    composed = compose_all(
-        command.overrides,
-        conf,
-        check_train,
-        multirun=command.multirun,
-        extra_dir=command.config_dir,
-    )
-    if command.show_config:
-        print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
-        return 0
+    composed = composed_jobs(list(argv), "train.py", PURPOSE, root / "conf", check_train)
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
