@@ -47,7 +47,9 @@ def compose(*overrides: str) -> LaunchConfig:
     return compose_all(list(overrides), CONF, lambda config: [], multirun=False)[0].config
 
 
-def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path = ROOT, timeout: int = 280, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a user would; python is this one."""
     return subprocess.run(
         [sys.executable, *arguments],
@@ -55,5 +57,5 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=timeout,
     )

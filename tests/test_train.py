@@ -220,8 +220,9 @@ def test_a_training_that_diverges_says_so() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_sample_is_learnable_and_the_learning_rate_matters(tmp_path: Path) -> None:
-    done = run(TRAIN, "-m", "lr=1e-4,1e-3", cwd=tmp_path)
+    done = run(TRAIN, "-m", "lr=1e-4,1e-3", cwd=tmp_path, timeout=1400)
     assert done.returncode == 0, done.stderr
     accuracy = {}
     for folder in (tmp_path / "runs").iterdir():
