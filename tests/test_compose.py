@@ -183,6 +183,15 @@ lingotune: 1 problem
       works: -m lr=1e-4,1e-3; or a list: 'lr=[...]'
 next: the same command with --help lists groups and settings""",
     ),
+    "a list of rows": (
+        ["data.labels=[{nam: bad}]"],
+        """\
+lingotune: 1 problem
+  data.labels=[{nam: bad}]
+      '[{nam: bad}]' is not a list of rows of {name: ..., values: ...}
+      works: 'data.labels=[{name: ..., values: ...}]'
+next: the same command with --help lists groups and settings""",
+    ),
     "a required value": (
         ["model=pretrained"],
         """\

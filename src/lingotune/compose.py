@@ -323,7 +323,7 @@ def _wrong_type(override: str, settings: dict[str, Any]) -> Problem:
     key, _, value = override.partition("=")
     kind = settings.get(key)
     name, works = describe_type(kind, key)
-    if typing.get_origin(kind) is list and not value.startswith("["):
+    if typing.get_origin(kind) is list and not value.startswith(("[", "{")):
         works = f"'{key}=[{value}]'"
     return Problem(override, f"{value!r} is not {name}", works)
 
@@ -336,6 +336,9 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
         return name, f"{works}, or {key}=null"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of its {len(kind)} choices", f"{key}=" + " | ".join(e.name for e in kind)
+    if typing.get_origin(kind) is list and is_dataclass(options[0]):
+        row = ", ".join(f"{item.name}: ..." for item in fields(options[0]))
+        return f"a list of rows of {{{row}}}", f"'{key}=[{{{row}}}]'"
     if typing.get_origin(kind) is list:
         return "a list that fits", f"'{key}=[a,b]'"
     if typing.get_origin(kind) is dict or is_dataclass(kind):

@@ -12,6 +12,8 @@ USER_ERROR = 2
 """Exit code for what the user can mend."""
 PUBLISH_FAILED = 7
 """Exit code when the model is safe but could not be published."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def format_problems(problems: Sequence[Problem]) -> str:
@@ -49,6 +51,9 @@ def exit_code_of(body: Callable[[], int]) -> int:
     except PublishError as error:
         print(f"lingotune: {error}", file=sys.stderr)
         return PUBLISH_FAILED
+    except KeyboardInterrupt:
+        print("lingotune: stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
