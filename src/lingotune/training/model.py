@@ -116,9 +116,12 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
         config = AutoConfig.from_pretrained(model.name_or_path, **names, **with_revision)
         _check_length(config, model, max_length)
         loaded = AutoModelForSequenceClassification.from_pretrained(
-            model.name_or_path, config=config, **with_revision
+            model.name_or_path,
+            config=config,
+            ignore_mismatched_sizes=True,  # a head for other classes is replaced by a new one
+            **with_revision,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise _not_loaded(model, error) from error
     # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
     return loaded.float()
