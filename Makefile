@@ -26,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 demo: setup  ## the main job: train on the embedded sample, then plan it for eight GPUs
 	$(BIN)/python train.py
 	$(BIN)/python launch.py cluster=p3_16xl per_device_bs=16
+	@echo 'for the commands above: . $(BIN)/activate'
 
 test: setup  ## the fast tests
 	$(BIN)/python -m pytest -n auto --dist loadfile

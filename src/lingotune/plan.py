@@ -30,8 +30,6 @@ from lingotune.schema import (
     Source,
 )
 
-LOCAL = "cluster=local"
-
 
 @dataclass(frozen=True)
 class Plan:
