@@ -226,7 +226,7 @@ def _unknown_key(
 
 
 def _inside_container(key: str, settings: dict[str, Any]) -> bool:
-    """Whether the key points into a list or a dict of the schema, e.g. data.rows.train."""
+    """Whether the key points into a list of the schema, e.g. data.labels.0.name."""
     parts = key.split(".")
     parents = (".".join(parts[:n]) for n in range(1, len(parts)))
     return any(typing.get_origin(settings.get(parent)) in (list, dict) for parent in parents)

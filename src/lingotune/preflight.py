@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingotune.hardware import (
+    BF16_CAPABILITY,
     Image,
     Instance,
     images,
@@ -411,7 +412,7 @@ def _check_training(training: TrainingConfig) -> Iterator[Problem]:
 def _check_precision(precision: Precision, cluster: ClusterConfig) -> Iterator[Problem]:
     where = f"training.precision={precision.value}"
     instance = instances().get(cluster.instance_type or "")
-    if precision is Precision.bf16 and instance and instance.capability < (8, 0):
+    if precision is Precision.bf16 and instance and instance.capability < BF16_CAPABILITY:
         what = f"the {instance.gpu} has no bf16; it would be emulated, slowly"
         yield Problem(where, what, "training.precision=fp16")
     if precision is Precision.fp16 and cluster.instance_type is None and not cluster.gpus_per_node:
