@@ -4,21 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip
+VENV_V3 := .venv-v3
+
+# Debian's python3 has no venv of its own; virtualenv in a folder of ours needs only pip.
+define make_venv
+	@$(PYTHON) -m venv $(1) 2>/dev/null || { rm -rf $(1) && \
+	  $(PYTHON) -m pip install --quiet --target .tools virtualenv && \
+	  PYTHONPATH=.tools $(PYTHON) -m virtualenv --quiet $(1); }
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format golden bench constraints clean
+.PHONY: help setup demo test test-slow test-v3 check format golden facts bench constraints clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(READY)  ## make .venv with the tested versions
 
 $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (torch is large: some minutes on a slow line)"
-	@# Debian's python3 has no venv of its own; virtualenv in a folder of ours needs only pip.
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV) && \
-	  $(PYTHON) -m pip install --quiet --target .tools virtualenv && \
-	  PYTHONPATH=.tools $(PYTHON) -m virtualenv --quiet $(VENV); }
+	$(call make_venv,$(VENV))
 	$(PIP) install --constraint constraints.txt torch
 	$(PIP) install --constraint constraints.txt --editable '.[launch,train,dev]'
 	@touch $@
@@ -34,6 +39,14 @@ test: setup  ## the fast tests
 test-slow: setup  ## the slow tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
+test-v3: $(VENV_V3)/.ready  ## compare with what the SageMaker SDK v3 sends, in its own environment
+	PYTHONPATH=src $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3
+
+$(VENV_V3)/.ready: tests/v3/requirements.txt
+	$(call make_venv,$(VENV_V3))
+	$(VENV_V3)/bin/python -m pip install --quiet --requirement tests/v3/requirements.txt
+	@touch $@
+
 check: setup  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,6 +59,9 @@ format: setup  ## write the format
 golden: setup  ## accept today's rendered requests as golden
 	$(BIN)/python -m pytest -n auto tests/test_render.py tests/test_submit.py --update-golden
 
+facts: setup  ## copy instances, images and the request's model anew from the libraries
+	$(BIN)/python tools/facts.py
+
 bench: setup  ## measure start-up and plan
 	$(BIN)/python benchmarks/plan_latency.py
 
@@ -53,4 +69,4 @@ constraints:  ## resolve the tested versions anew
 	$(PYTHON) tools/constraints.py
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .tools runs build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_V3) .tools runs build .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Wall time of a plan: `python launch.py cluster=p3_16xl per_device_bs=16`, as a user waits for it.
+"""Wall time of plans as a user waits for them: one job, 8 jobs of two groups, 100 learning rates.
 
 Prints the median of several runs beside an empty interpreter start and the eager import of what a
 plan must not import, all interleaved: on a shared machine only the ratios mean something.
@@ -22,6 +22,12 @@ COMMANDS = {
         "-m",
         "cluster=p3_16xl,p4d_24xl",
         "lr=1e-5,2e-5,3e-5,5e-5",
+    ],
+    "launch.py plan, 100 jobs": [
+        "launch.py",
+        "-m",
+        "cluster=p3_16xl",
+        "lr=" + ",".join(f"{n}e-6" for n in range(1, 101)),
     ],
     "import sagemaker (not on the plan's path)": ["-c", "import sagemaker"],
     "import transformers.Trainer (not on it)": ["-c", "from transformers import Trainer"],

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
+import typing
+from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import CONF, compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from lingotune.compose import config_groups
 from lingotune.jobfile import dump_job, job_digest, job_of, load_job
-from lingotune.schema import ConfigError, JobConfig, LabelConfig
+from lingotune.schema import ConfigError, JobConfig
+from lingotune.settings import config_groups, field_types
 
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
@@ -24,26 +30,44 @@ def test_round_trip_of_every_cluster(cluster: str, tmp_path: Path) -> None:
     assert digest == job_digest(job)
 
 
-PLAIN = dump_job(job_of(compose()))
+TEXTS = st.one_of(
+    # ${ and ??? are OmegaConf's own syntax, which composing resolves or refuses
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$?"), max_size=8),
+    st.sampled_from(
+        ["", " a ", "a\nb\n", "1e-5", "1_000", "010", "0x1f", "null", "~", "on", "True"]
+    ),
+    st.sampled_from(
+        ["- x", "a: b", "#", "'", '"', "2020-01-01", "<<", "=", "\u2028", "日本", "😀 " * 40]
+    ),
+)
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type of the schema."""
+    arguments = [k for k in typing.get_args(kind) if k is not type(None)]
+    if typing.get_origin(kind) is typing.Union:
+        return st.none() | values(arguments[0])
+    if typing.get_origin(kind) is list:
+        return st.lists(values(arguments[0]), max_size=3)
+    if typing.get_origin(kind) is dict:
+        return st.dictionaries(TEXTS, TEXTS, max_size=3)
+    if is_dataclass(kind):
+        return st.builds(kind, **{name: values(k) for name, k in field_types(kind).items()})
+    if issubclass(kind, Enum):
+        return st.sampled_from(kind)
+    plain = {str: TEXTS, bool: st.booleans(), int: st.integers(), float: st.floats(allow_nan=False)}
+    return plain[kind]
 
 
 @settings(max_examples=20)
-@given(
-    lr=st.floats(1e-9, 1, allow_nan=False),
-    texts=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])), max_size=3),
-    name=st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True),
-)
-def test_any_value_survives(
-    tmp_path_factory: pytest.TempPathFactory, lr: float, texts: list[str], name: str
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any.yaml"
-    path.write_bytes(PLAIN)
-    job, _ = load_job(path)
-    job.lr, job.name = lr, name
-    # a leading $ or ??? is OmegaConf's own syntax, which composing resolves or refuses
-    job.data.labels = [LabelConfig("x", [t for t in texts if "$" not in t and t != "???"])]
-    path.write_bytes(dump_job(job))
-    assert load_job(path)[0] == job
+@given(values(JobConfig))
+def test_the_body_is_what_omegaconf_writes_and_any_job_survives(job: JobConfig) -> None:
+    content = dump_job(job)
+    assert content.split(b"\n", 1)[1] == OmegaConf.to_yaml(OmegaConf.structured(job)).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "job.yaml"
+        path.write_bytes(content)
+        assert load_job(path)[0] == job
 
 
 def test_equal_jobs_have_equal_bytes_and_other_jobs_other_digests() -> None:

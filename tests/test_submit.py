@@ -2,68 +2,56 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
 from conftest import ROOT, compose, run
-from moto.server import ThreadedMotoServer
-from strict_model import mistakes
+from loopback import Front, answer, moto_server, point_boto_at, refusal
 
 from lingotune.bundle import build_bundle
 from lingotune.jobfile import dump_job, job_of
+from lingotune.servicemodel import mistakes
 
-ROLE = "arn:aws:iam::111122223333:role/SageMakerRole"
+ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 BUCKET = "example-bucket"
 ACCOUNT = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", "aws.region=us-east-1"]
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "sagemaker.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """An AWS on loopback with one bucket, recording every request; its address."""
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    for name, value in {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-        "MOTO_RECORDER_FILEPATH": str(tmp_path / "recording"),
-    }.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    call(f"{address}/moto-api/reset", "POST")
-    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
-    call(f"{address}/moto-api/recorder/reset-recording", "POST")
-    call(f"{address}/moto-api/recorder/start-recording", "POST")
-    yield address
-    server.stop()
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Front]:
+    """An AWS on loopback with a role and a bucket, recording every request."""
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    with moto_server() as upstream:
+        front = Front(upstream)
+        reset = Request("http://{}:{}/moto-api/reset".format(*upstream), method="POST")
+        urlopen(reset, timeout=30).close()  # moto keeps its state between servers
+        point_boto_at(front.address, monkeypatch, tmp_path, **keys)
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
+        boto3.client("iam", region_name="us-east-1").create_role(
+            RoleName="SageMakerRole", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]})
+        )
+        # moto has neither quotas nor simulated policies.
+        front.tell("ListServiceQuotas", refusal("AccessDeniedException"))
+        front.tell("SimulatePrincipalPolicy", refusal("AccessDenied", status=403))
+        front.calls.clear()
+        yield front
+        front.close()
 
 
-def call(url: str, method: str = "GET") -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=30) as answer:
-        return bytes(answer.read())
-
-
-def sent_jobs(address: str) -> list[dict[str, Any]]:
+def sent_jobs(aws: Front) -> list[dict[str, Any]]:
     """The CreateTrainingJob bodies on the wire."""
-    lines = call(f"{address}/moto-api/recorder/download-recording").decode().splitlines()
-    bodies = []
-    for entry in map(json.loads, lines):
-        if entry["headers"].get("X-Amz-Target") == "SageMaker.CreateTrainingJob":
-            body = entry["body"]
-            bodies.append(json.loads(base64.b64decode(body) if entry.get("body_encoded") else body))
-    return bodies
+    return [dict(c.parameters) for c in aws.calls if c.operation == "CreateTrainingJob"]
 
 
 def submit(*overrides: str, cwd: Path = ROOT) -> str:
@@ -93,10 +81,12 @@ WIRE = {
 
 
 @pytest.mark.parametrize("shape", WIRE)
-def test_the_request_on_the_wire(shape: str, aws: str, golden: Callable[[str, str], None]) -> None:
+def test_the_request_on_the_wire(
+    shape: str, aws: Front, golden: Callable[[str, str], None]
+) -> None:
     output = submit(*WIRE[shape])
     (body,) = sent_jobs(aws)
-    assert mistakes("CreateTrainingJob", body) == []
+    assert mistakes(body) == []
     golden(f"wire-{shape}.json", stable(body))
     name = body["TrainingJobName"]
     assert f"submitted {name}" in output
@@ -107,7 +97,7 @@ def test_the_request_on_the_wire(shape: str, aws: str, golden: Callable[[str, st
     assert f"--training-job-name {name}" in output
 
 
-def test_code_and_config_land_in_s3(aws: str) -> None:
+def test_code_and_config_land_in_s3(aws: Front) -> None:
     submit("cluster=p3_16xl", "lr=2e-4")
     (body,) = sent_jobs(aws)
     s3 = boto3.client("s3", region_name="us-east-1")
@@ -125,20 +115,18 @@ def test_code_and_config_land_in_s3(aws: str) -> None:
     assert stored(uri + "job.yaml") == dump_job(job)
 
 
-def test_the_plan_shows_what_is_submitted(aws: str) -> None:
-    planned = run("launch.py", "cluster=p3_16xl", *ACCOUNT).stdout
-    submit("cluster=p3_16xl")
+@pytest.mark.parametrize("sdk", ["v2", "boto3"])
+def test_the_plan_shows_what_is_submitted_to_the_letter(sdk: str, aws: Front) -> None:
+    typed = ["cluster=p3_16xl", f"aws.sdk={sdk}"]
+    planned = run("launch.py", *typed, *ACCOUNT, "output=request")
+    submit(*typed)
     (body,) = sent_jobs(aws)
-    shown = json.loads(planned[planned.index("{\n") : planned.rindex("}\n") + 1])
-    assert shown["fit"]["job_name"] == body["TrainingJobName"]
-    estimator = shown["estimator"]
-    assert estimator["environment"] == body["Environment"]
-    assert estimator["tags"] == body["Tags"]
-    assert estimator["max_run"] == body["StoppingCondition"]["MaxRuntimeInSeconds"]
-    assert estimator["checkpoint_s3_uri"] == body["CheckpointConfig"]["S3Uri"]
+    assert json.loads(planned.stdout) == body
 
 
-def test_a_sweep_shares_one_bundle_and_local_files_are_sent_once(aws: str, tmp_path: Path) -> None:
+def test_a_sweep_shares_one_bundle_and_local_files_are_sent_once(
+    aws: Front, tmp_path: Path
+) -> None:
     rows = [{"review_body": f"text {i}", "stars": i % 5 + 1, "language": "de"} for i in range(60)]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     output = submit(
@@ -150,26 +138,95 @@ def test_a_sweep_shares_one_bundle_and_local_files_are_sent_once(aws: str, tmp_p
     assert output.count("mine.jsonl (") == 1, "uploaded once"
     channels = {c["ChannelName"] for c in bodies[0]["InputDataConfig"]}
     assert channels == {"config", "data"}
-    assert all(mistakes("CreateTrainingJob", body) == [] for body in bodies)
+    assert all(mistakes(body) == [] for body in bodies)
 
 
-def test_the_same_job_is_not_billed_twice(aws: str) -> None:
+def test_the_same_job_is_not_billed_twice(aws: Front) -> None:
     submit("cluster=p3_16xl")
     again = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=submit")
     assert again.returncode == 2
-    assert "the same job, code and data were submitted before: Completed" in again.stderr
-    assert "works: attempt=2 submits it once more" in again.stderr
+    assert "[name-taken]" in again.stdout and "attempt=2" in again.stdout
     assert len(sent_jobs(aws)) == 1
     submit("cluster=p3_16xl", "attempt=2")
     assert len(sent_jobs(aws)) == 2
 
 
-def test_a_refusal_by_aws_is_told_and_nothing_is_started(aws: str) -> None:
+def test_nothing_is_uploaded_before_the_account_is_checked(aws: Front) -> None:
     account = [f"aws.role={ROLE}", "aws.bucket=no-such-bucket", "aws.region=us-east-1"]
     done = run("launch.py", "cluster=p3_16xl", *account, "action=submit")
     assert done.returncode == 2
-    assert "NoSuchBucket" in done.stderr and "Traceback" not in done.stderr
+    assert "[bucket-missing]" in done.stdout and "Traceback" not in done.stderr
+    assert sent_jobs(aws) == [] and not [c for c in aws.calls if c.operation.startswith("PUT")]
+
+
+def test_one_bad_job_of_a_sweep_keeps_all_from_being_started(aws: Front) -> None:
+    done = run("launch.py", "-m", "cluster=p3_16xl", "lr=1e-4,99", *ACCOUNT, "action=submit")
+    assert done.returncode == 2
+    assert "lr=99" in done.stderr and aws.calls == []
+    twice = run("launch.py", "-m", "cluster=p3_16xl", "lr=1e-4,0.0001", *ACCOUNT, "action=submit")
+    assert twice.returncode == 2
+    assert "[same-job-twice]" in twice.stderr and aws.calls == []
+
+
+def test_a_budget_keeps_a_sweep_from_being_started(aws: Front) -> None:
+    typed = ["-m", "cluster=p3_16xl", "lr=1e-4,3e-4", "budget.max_usd=200", *ACCOUNT]
+    done = run("launch.py", *typed, "action=submit")
+    assert done.returncode == 2
+    assert "[budget-exceeded]" in done.stderr and "225.22 USD" in done.stderr and aws.calls == []
+
+
+def test_a_refusal_by_aws_is_told_and_nothing_is_started(aws: Front) -> None:
+    aws.tell("CreateTrainingJob", refusal("ResourceLimitExceeded", "the limit is 0 Instances"))
+    done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=submit")
+    assert done.returncode == 2
+    assert "AWS refused CreateTrainingJob: ResourceLimitExceeded: the limit is 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_asks_and_starts_nothing(aws: Front) -> None:
+    done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "asked AWS" in done.stdout and f"role: {ROLE}" in done.stdout
+    assert "quota: skipped" in done.stdout or "quota" in done.stdout
+    assert sent_jobs(aws) == [] and not [c for c in aws.calls if c.operation.startswith("PUT")]
+
+
+def test_check_without_credentials_says_what_it_skipped(tmp_path: Path) -> None:
+    nowhere = {
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=check", **nowhere)
+    assert done.returncode == 0, done.stderr
+    for topic in ("role", "bucket", "quota", "name"):
+        assert re.search(rf"skipped.*{topic}|{topic}.*skipped|{topic}:", done.stdout), topic
+
+
+def test_a_queue_gets_the_request(aws: Front) -> None:
+    aws.tell("POST /v1/submitservicejob", answer(jobArn="arn:x", jobName="x", jobId="1"))
+    queue = {"jobQueueName": "q", "jobQueueArn": "arn:q", "state": "ENABLED", "status": "VALID",
+             "priority": 1, "jobQueueType": "SAGEMAKER_TRAINING"}  # fmt: skip
+    aws.tell("DescribeJobQueues", answer(jobQueues=[queue]))
+    typed = ["cluster=p3_16xl", "aws.queue=q", "aws.queue_priority=7"]
+    planned = json.loads(run("launch.py", *typed, *ACCOUNT, "output=request").stdout)
+    output = submit(*typed)
     assert sent_jobs(aws) == []
+    (call,) = [c for c in aws.calls if c.operation.endswith("submitservicejob")]
+    assert call.parameters["jobQueue"] == "q" and call.parameters["schedulingPriority"] == 7
+    tags = planned.pop("Tags")
+    assert json.loads(call.parameters["serviceRequestPayload"]) == planned
+    assert call.parameters["tags"] == {tag["Key"]: tag["Value"] for tag in tags}
+    assert "aws batch list-service-jobs --job-queue q" in output
+
+
+def test_json_of_a_submit_is_json_and_tells_what_was_started(aws: Front) -> None:
+    done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=submit", "output=json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    (body,) = sent_jobs(aws)
+    assert told["exit_code"] == 0 and told["submitted"][0]["name"] == body["TrainingJobName"]
+    assert told["jobs"][0]["request"] == body and told["account"]["done"]
 
 
 def test_what_submit_needs_is_asked_for_all_at_once() -> None:
@@ -177,32 +234,11 @@ def test_what_submit_needs_is_asked_for_all_at_once() -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "lingotune: 2 problems\n"
-        "  aws.role\n"
+        "  aws.role  [account-name-missing]\n"
         "      is needed to submit\n"
         "      works: aws.role=arn:aws:iam::111122223333:role/SageMakerRole\n"
-        "  aws.bucket\n"
+        "  aws.bucket  [account-name-missing]\n"
         "      is needed to submit\n"
         "      works: aws.bucket=my-bucket\n"
         "next: the same command with --help lists groups and settings\n"
     )
-
-
-def test_the_strict_model_catches_mistakes() -> None:
-    """The check itself must be able to fail."""
-    body: dict[str, Any] = {
-        "TrainingJobName": "under_score",
-        "RoleArn": "no-role",
-        "AlgorithmSpecification": {"TrainingInputMode": "Fast", "TrainingImage": "x" * 300},
-        "OutputDataConfig": {"S3OutputPath": "no address"},
-        "ResourceConfig": {"InstanceType": "ml.p9.bogus", "InstanceCount": -1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 0},
-        "HyperParameters": {"k": "line\nbreak", "long": "x" * 2501},
-        "Environment": {"1bad": "v"},
-        "Tags": [{"Key": "a,b", "Value": "v"}],
-        "Nonsense": 1,
-    }
-    found = mistakes("CreateTrainingJob", body)
-    for part in ("TrainingJobName", "RoleArn", "TrainingInputMode", "TrainingImage", "S3OutputPath",
-                 "InstanceType", "InstanceCount", "MaxRuntime", "['k']", "['long']", "1bad", "Tags",
-                 "Nonsense"):  # fmt: skip
-        assert any(part in mistake for mistake in found), part

@@ -6,17 +6,28 @@ import json
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, compose, run
 
+from lingotune.cost import estimate_time
 from lingotune.jobfile import dump_job, job_digest, job_of, load_job
-from lingotune.schema import ConfigError, Problem
+from lingotune.scaling import plan_batches
+from lingotune.schema import ConfigError, Precision, Problem
+from lingotune.throughput import cpu_machine, parse_record, read_records, setup_of
 
 QUICK = ["training.max_steps=6", "data.sample.train_rows=30", "data.sample.validation_rows=10",
          "data.sample.test_rows=10", "training.logging_steps=2"]  # fmt: skip
 TRAIN = str(ROOT / "train.py")
+
+
+def run_folders(home: Path) -> list[Path]:
+    """The run folders, without what lies beside them."""
+    return [path for path in (home / "runs").iterdir() if path.is_dir()]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     home = tmp_path_factory.mktemp("home")
     done = run(TRAIN, *QUICK, cwd=home)
     assert done.returncode == 0, done.stderr
-    (folder,) = (home / "runs").iterdir()
+    (folder,) = run_folders(home)
     return folder, done.stdout
 
 
@@ -45,6 +56,92 @@ def test_the_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
         path.name for path in (folder / "model").iterdir()
     }
     assert not list(folder.rglob("model/training_args.bin")), "a pickle has no place in a model"
+
+
+def test_the_run_is_on_record(finished: tuple[Path, str]) -> None:
+    folder, printed = finished
+    (record,), problems = read_records(folder.parent / "throughput.jsonl")
+    assert not problems
+    job, digest = load_job(folder / "job.yaml")
+    assert record.job_sha256 == digest
+    assert record.setup == setup_of(job, plan_batches(job), Precision.fp32, cpu_machine())
+    assert record.rows == {"train": 180, "validation": 60, "test": 60}
+    assert record.languages == ("de", "en", "es", "fr", "ja", "zh")
+    assert record.train_samples == 180, "6 steps of 32 are one epoch of 180 rows"
+    assert record.eval_samples == 60 + 60 + 60, "once in training, both splits at the end"
+    assert 5 < record.tokens_mean < record.tokens_p95 <= job.data.max_length
+    assert record.padding is not None and 0 < record.padding < 1
+    metrics = json.loads((folder / "metrics.json").read_text())
+    spent = record.train_seconds + record.eval_seconds + record.other_seconds
+    assert spent == pytest.approx(metrics["seconds"], abs=0.01)
+    assert record.train_seconds < metrics["training"]["seconds"], "evaluating is not training"
+    assert record.samples_per_second == metrics["training"]["samples_per_second"]
+    assert record.samples_per_second == pytest.approx(180 / record.train_seconds, rel=0.01)
+    assert "throughput {" not in printed, "that line is for a container's log"
+
+
+def test_the_next_plan_knows_its_time(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    records, _ = read_records(folder.parent / "throughput.jsonl")
+    job, _ = load_job(folder / "job.yaml")
+    rows = {"train": 180, "validation": 60, "test": 60}
+    found = estimate_time(job, plan_batches(job), rows, Precision.fp32, records, cpu_machine())
+    (record,) = records
+    spent = record.train_seconds + record.eval_seconds + record.other_seconds
+    assert found and found.seconds == pytest.approx(spent, rel=0.01)
+
+
+def test_in_a_container_the_record_is_output_and_log_line(tmp_path: Path) -> None:
+    output, model = tmp_path / "output" / "data", tmp_path / "model"
+    path = job_file(tmp_path, "job.yaml")
+    done = run(
+        TRAIN, "--job", str(path), cwd=tmp_path,
+        SM_MODEL_DIR=str(model), SM_OUTPUT_DATA_DIR=str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (record,), _ = read_records(output / "throughput.jsonl")
+    (line,) = [x for x in done.stdout.splitlines() if x.startswith("throughput ")]
+    assert parse_record(line.removeprefix("throughput ")) == record
+
+
+def test_a_record_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "throughput.jsonl").mkdir(parents=True)
+    done = run(TRAIN, *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "throughput.jsonl: the throughput is not recorded: " in done.stdout
+
+
+def test_evaluating_and_saving_are_not_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from lingotune.training import timing
+
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "monotonic", lambda: now[0])
+    watch = timing.Stopwatch(validation_rows=7)
+    state = SimpleNamespace(global_step=3)
+    go = SimpleNamespace(should_evaluate=False, should_save=False, should_training_stop=False)
+    halt = SimpleNamespace(should_evaluate=True, should_save=True, should_training_stop=True)
+    collate = watch.counted(lambda mask: {"attention_mask": torch.tensor(mask)})
+
+    def after(seconds: float, event: Callable[..., None], control: Any = go) -> None:
+        now[0] += seconds
+        event(None, state, control)
+
+    after(100, watch.on_train_begin)
+    collate([[1, 1, 0, 0], [1, 1, 1, 1]])
+    after(1, watch.on_step_end)
+    after(2, watch.on_step_end, halt)
+    collate([[1, 0]])  # of the evaluation
+    after(10, watch.on_evaluate)
+    after(20, watch.on_save)
+    after(4, watch.on_step_end)
+    after(50, watch.on_train_end)  # loading the best checkpoint
+    collate([[1, 0]])
+    with watch.evaluating(5):
+        now[0] += 30
+    assert (watch.train_seconds, watch.eval_seconds, watch.eval_samples) == (7, 40, 12)
+    assert (watch.first_step, watch.padding) == (3, 0.25)
 
 
 def test_pictures_are_pngs_of_a_readable_size(finished: tuple[Path, str]) -> None:
@@ -112,9 +209,11 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     path = job_file(tmp_path, "job.yaml", "cluster.processes=2", "per_device_bs=8")
     done = torchrun("--nproc_per_node=2", TRAIN, "--job", str(path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = run_folders(tmp_path)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["training"]["world_size"] == 2
+    (record,), _ = read_records(tmp_path / "runs" / "throughput.jsonl")
+    assert (record.world_size, record.train_samples) == (2, 6 * 16), "one rank writes, for all"
     assert metrics["training"]["global_batch"] == 16
     assert metrics["test"]["overall"]["rows"] == 60, "no row is lost or counted twice"
     assert done.stdout.count("rows: train") == 1, "one rank speaks"
@@ -164,7 +263,7 @@ def test_another_job_than_the_launcher_started_is_refused(tmp_path: Path) -> Non
 def test_a_sweep_trains_each_and_compares_them(tmp_path: Path) -> None:
     done = run(TRAIN, "-m", "lr=1e-4,1e-3", *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert len(run_folders(tmp_path)) == 2
     table = done.stdout[done.stdout.rindex("overrides ") :]
     assert "lr=0.0001" in table and "lr=0.001" in table and "*" in table
     assert "tensorboard --logdir runs\n" in table
@@ -225,7 +324,7 @@ def test_the_sample_is_learnable_and_the_learning_rate_matters(tmp_path: Path) -
     done = run(TRAIN, "-m", "lr=1e-4,1e-3", cwd=tmp_path, timeout=1400)
     assert done.returncode == 0, done.stderr
     accuracy = {}
-    for folder in (tmp_path / "runs").iterdir():
+    for folder in run_folders(tmp_path):
         metrics = json.loads((folder / "metrics.json").read_text())
         accuracy[metrics["training"]["learning_rate"]] = metrics["test"]["overall"]["accuracy"]
     assert 0.65 < accuracy[1e-3] < 0.95
@@ -239,6 +338,6 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
         home = tmp_path / name
         home.mkdir()
         assert run(TRAIN, *QUICK, "training.max_steps=20", cwd=home).returncode == 0
-        (folder,) = (home / "runs").iterdir()
+        (folder,) = run_folders(home)
         scores.append((folder / "model" / "model.safetensors").read_bytes())
     assert scores[0] == scores[1]

@@ -1,9 +1,10 @@
-"""python -m lingotune predict RUN TEXT...: what a trained model says of texts."""
+"""python -m lingotune: predict with a trained model, fetch prices, account for a finished job."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 
 from lingotune.messages import exit_code_of
@@ -19,7 +20,20 @@ def main() -> int:
     predict.add_argument(
         "texts", nargs="*", help="texts; without any, one a line from standard input"
     )
+    prices = commands.add_parser("prices", help="ask AWS for prices: a file for budget.prices")
+    prices.add_argument("--region", required=True, help="AWS region, e.g. eu-west-1")
+    prices.add_argument("--instance", nargs="+", default=[], help="instance types; default: all")
+    cost = commands.add_parser("cost", help="what a job on SageMaker took and cost")
+    cost.add_argument("job", help="name of the training job")
+    cost.add_argument("--region", help="AWS region; default: this machine's AWS configuration")
+    cost.add_argument("--runs-dir", default="runs", help="folder of throughput.jsonl")
+    cost.add_argument("--prices", help="a price list of your own, as for budget.prices")
     options = parser.parse_args()
+    run = {"predict": _predict, "prices": _prices, "cost": _cost}[options.command]
+    return run(options)
+
+
+def _predict(options: argparse.Namespace) -> int:
     folder = model_folder(options.run)
     texts = options.texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not texts:
@@ -30,6 +44,24 @@ def main() -> int:
 
     for line in predict_lines(folder, texts):
         print(line)
+    return 0
+
+
+def _prices(options: argparse.Namespace) -> int:
+    from lingotune.billing import fetch_prices
+    from lingotune.prices import format_prices
+
+    found = fetch_prices(options.region, options.instance, date.today())
+    note = "On-demand list prices of SageMaker training, USD per instance and hour."
+    print(format_prices(found, note), end="")
+    return 0
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from lingotune.billing import account_for
+
+    lines = account_for(options.job, options.region, options.runs_dir, options.prices, date.today())
+    print("\n  ".join(lines))
     return 0
 
 

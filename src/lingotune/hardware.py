@@ -22,30 +22,44 @@ BF16_CAPABILITY = (8, 0)
 """Ampere. Older GPUs only emulate bf16, slowly, though libraries report it as supported."""
 LAST_CUDA_WITH_VOLTA = (12, 4)
 """Newest CUDA of the images whose PyTorch still has kernels for sm_70."""
+FIRST_CUDA = {(8, 9): (11, 8), (9, 0): (11, 8), (10, 0): (12, 8), (12, 0): (12, 8)}
+"""Compute capability -> oldest CUDA that compiles for it, where an image may be too old."""
 LAST_SMDDP_PYTORCH_ON_P3 = (2, 0)
 """The SageMaker data parallel library of later PyTorch images refuses p3 instances."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One SageMaker instance type; `gpu_gib` is the memory of one GPU in GiB."""
+    """One SageMaker instance type.
+
+    `gpu_gib` is the memory of one GPU, `nvme_gb` the local disk (0: it has a storage volume),
+    `efa` the number of fast network adapters.
+    """
 
     instance_type: str
     gpus: int
     gpu: str
     gpu_gib: float
     capability: tuple[int, int]
+    vcpus: int
+    ram_gib: int
+    nvme_gb: int
+    efa: int
     smdistributed: bool
 
 
 @dataclass(frozen=True)
 class Image:
-    """One Hugging Face training image, by the version strings that the SDK knows it under."""
+    """One Hugging Face training image, by the version strings that the SDK knows it under.
+
+    `container` is the end of its tag, e.g. cu129-ubuntu22.04.
+    """
 
     transformers: str
     pytorch: str
     python: str
     cuda: str
+    container: str
     smdistributed: bool
     torch_distributed: bool
 
@@ -88,6 +102,20 @@ def images() -> tuple[Image, ...]:
     return tuple(Image(**row) for row in rows)
 
 
+@lru_cache(maxsize=1)
+def registries() -> dict[str, str]:
+    """Region -> host of the registry that holds the images there."""
+    hosts = _facts("images.json")["registries"]
+    assert isinstance(hosts, dict)
+    return hosts
+
+
+def image_uri(tag: str, region: str) -> str:
+    """Address of an image in ECR; an unknown region is put into the address of us-east-1."""
+    usual = registries()["us-east-1"].replace("us-east-1", region)
+    return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
+
+
 def runs_worker(image: Image) -> bool:
     """Whether the worker code runs on the image's Python and transformers."""
     return (
@@ -103,6 +131,10 @@ def misfit(image: Image, instance: Instance, distribution: Distribution) -> str 
         return (
             f"its PyTorch {image.pytorch} (CUDA {image.cuda}) has no kernels for the {instance.gpu}"
         )
+    oldest = FIRST_CUDA.get(instance.capability)
+    if oldest and version(image.cuda) < oldest:
+        needed = ".".join(map(str, oldest))
+        return f"its CUDA {image.cuda} is too old for the {instance.gpu}, which needs {needed}"
     if distribution is Distribution.torch_distributed and not image.torch_distributed:
         return f"the SDK does not start torch_distributed on PyTorch {image.pytorch}"
     if distribution is Distribution.smdistributed:

@@ -22,9 +22,11 @@ from lingotune.scaling import world_size
 from lingotune.schema import (
     Action,
     AwsConfig,
+    BudgetConfig,
     ConfigError,
     JobConfig,
     LaunchConfig,
+    Output,
     Problem,
     Severity,
 )
@@ -55,6 +57,8 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         problems.append(Problem(where, what, f"python launch.py {where}, or cluster=local"))
     launch_only = {
         "action": config.action is not Action.plan,
+        "output": config.output is not Output.page,
+        "budget": config.budget != BudgetConfig(),
         "attempt": config.attempt != 1,
         "job_file": config.job_file is not None,
         "aws": config.aws != AwsConfig(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -14,14 +15,19 @@ PUBLISH_FAILED = 7
 """Exit code when the model is safe but could not be published."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+PIPE_CLOSED = 141
+"""Exit code when the reader of the output went away, as shells have it."""
 
 
 def format_problems(problems: Sequence[Problem]) -> str:
-    """One block a problem: where, what is wrong, what works."""
+    """One block a problem: severity, where, the check's id; what is wrong, why, what works."""
     blocks = []
     for problem in problems:
         mark = "warning: " if problem.severity is Severity.warning else ""
-        lines = [f"  {mark}{problem.where}", f"      {problem.what}"]
+        id = f"  [{problem.check}]" if problem.check else ""
+        lines = [f"  {mark}{problem.where}{id}", f"      {problem.what}"]
+        if problem.why:
+            lines.append(f"      why: {problem.why}")
         if problem.works:
             lines.append(f"      works: {problem.works}")
         blocks.append("\n".join(lines))
@@ -51,6 +57,9 @@ def exit_code_of(body: Callable[[], int]) -> int:
     except PublishError as error:
         print(f"lingotune: {error}", file=sys.stderr)
         return PUBLISH_FAILED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         print("lingotune: stopped", file=sys.stderr)
         return INTERRUPTED

@@ -1,127 +1,245 @@
-"""What would run: a job with its numbers, its exact request and everything wrong with it, as text."""
+"""What would run: a job with its numbers, its request, its time and money, and all that is wrong."""
 
 from __future__ import annotations
 
 import json
-import shlex
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lingotune.bundle import Bundle
+from lingotune.compose import Composed
 from lingotune.container import JOB_FILE
+from lingotune.cost import CostEstimate, TimeEstimate, check_budget_settings
 from lingotune.data.channel import data_digest
 from lingotune.data.splits import count_rows
-from lingotune.hardware import instances, resolve_image, resolve_precision
 from lingotune.jobfile import digest_in, dump_job, job_of
-from lingotune.messages import errors_only, format_problems
-from lingotune.preflight import check_job, check_submit
-from lingotune.render import Names, job_name, render_local, render_sagemaker
+from lingotune.memory import MemoryEstimate, estimate_memory
+from lingotune.messages import USER_ERROR, errors_only
+from lingotune.preflight import check_job
+from lingotune.preflight.rendered import CODE, REQUEST
+from lingotune.preflight.sagemaker import SAGEMAKER, account_names
+from lingotune.preflight.steps import STEPS, Counted
+from lingotune.quote import Quoter, Total, over_budget, sum_up
+from lingotune.render import render_local, to_huggingface, to_model_trainer, to_request
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import (
     Action,
     ConfigError,
+    DataConfig,
     JobConfig,
-    Lane,
     LaunchConfig,
+    Output,
     Problem,
     Severity,
     Source,
 )
+from lingotune.trainingjob import Digests, TrainingJob, describe
 
 
 @dataclass(frozen=True)
 class Plan:
     """One job, ready to be shown or submitted.
 
-    `steps` is None where the number of training rows is not known before the data is read;
-    `request` is None where an error keeps the job from being rendered.
+    `rows` and `steps` are None where the number of training rows is not known before the data is
+    read; `training_job` is None on this machine, `command` on SageMaker.
     """
 
+    config: LaunchConfig
     job: JobConfig
     job_file: bytes
     overrides: tuple[str, ...]
+    digests: Digests
+    rows: dict[str, int] | None
     batch: BatchPlan
     steps: StepPlan | None
+    memory: MemoryEstimate | None
+    time: TimeEstimate | None
+    cost: CostEstimate | None
+    money: tuple[str, ...]
     problems: tuple[Problem, ...]
-    names: Names
-    request: dict[str, Any] | None
+    training_job: TrainingJob | None
     command: tuple[str, ...] | None
 
     @property
     def name(self) -> str:
-        """Name of the SageMaker job."""
-        return job_name(self.job, self.names)
+        """Name of the SageMaker job; on this machine the run's."""
+        return self.training_job.name if self.training_job else self.job.name
+
+    @cached_property
+    def request(self) -> dict[str, Any] | None:
+        """The CreateTrainingJob request."""
+        return to_request(self.training_job) if self.training_job else None
+
+    @cached_property
+    def huggingface(self) -> dict[str, Any] | None:
+        """What the SDK v2 takes."""
+        return to_huggingface(self.training_job) if self.training_job else None
+
+    @cached_property
+    def model_trainer(self) -> dict[str, Any] | None:
+        """What the SDK v3 takes."""
+        return to_model_trainer(self.training_job) if self.training_job else None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All jobs of a command, one or many, and what is wrong with any of them or with their sum."""
+
+    plans: tuple[Plan, ...]
+    problems: tuple[Problem, ...]
+    total: Total
+
+    @cached_property
+    def differing(self) -> set[str]:
+        """Overrides that not all jobs have."""
+        counts = Counter(override for plan in self.plans for override in plan.overrides)
+        return {override for override, count in counts.items() if count < len(self.plans)}
+
+    @property
+    def exit_code(self) -> int:
+        """2 where something has to be mended first."""
+        return USER_ERROR if errors_only(self.problems) else 0
+
+
+# --- before anything is read --------------------------------------------------------------------
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with the job, or with what was asked of it."""
-    job = job_of(config)
-    problems = check_job(job)
-    if config.runs_dir != LaunchConfig().runs_dir:
-        what = "has no effect here: launch.py writes no run folder"
-        problems.append(Problem(f"runs_dir={config.runs_dir}", what, "python train.py"))
+    """What keeps a config from being planned, or from being submitted where that was asked.
+
+    All at once: where the job itself is wrong, what SageMaker would refuse is told beside it. A sound
+    job's plan shows that as findings.
+    """
+    problems = check_job(job_of(config))
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
+    if config.output is Output.request and config.action is not Action.plan:
+        what = f"prints a request, and action={config.action.value} does something with it"
+        problems.append(Problem("output=request", what, "output=json, or action=plan"))
+    if config.cluster.instance_type is None:
+        return problems + _needs_sagemaker(config)
+    if errors_only(problems) or config.action is Action.submit:
+        problems += [*SAGEMAKER.run(config), *check_budget_settings(config.budget)]
     if config.action is Action.submit:
-        problems += [*check_submit(job), *_submit_needs(config)]
+        problems += _names(config)
     return problems
 
 
-def _submit_needs(config: LaunchConfig) -> list[Problem]:
-    if config.cluster.instance_type is None:
-        return [
-            Problem(
-                f"action={config.action.value}",
-                "cluster=local runs on this machine; there is nothing to submit",
-                "cluster=p3_16xl, or python train.py",
-            )
-        ]
+def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
+    what = "cluster=local runs on this machine; there is nothing to "
+    works = "cluster=p3_16xl, or python train.py"
+    wanted = {
+        f"action={config.action.value}": config.action is not Action.plan and config.action.value,
+        "output=request": config.output is Output.request and "request",
+        **{
+            f"budget.{name}": value is not None and "pay for"
+            for name, value in asdict(config.budget).items()
+        },
+    }
+    return [Problem(where, what + verb, works) for where, verb in wanted.items() if verb]
+
+
+def _names(config: LaunchConfig) -> list[Problem]:
     examples = {
-        "role": "arn:aws:iam::111122223333:role/SageMakerRole",
-        "bucket": "my-bucket",
+        "aws.role": "arn:aws:iam::111122223333:role/SageMakerRole",
+        "aws.bucket": "my-bucket",
     }
     return [
-        Problem(f"aws.{key}", "is needed to submit", f"aws.{key}={example}")
-        for key, example in examples.items()
-        if not getattr(config.aws, key)
+        Problem(key, "is needed to submit", f"{key}={examples[key]}", check="account-name-missing")
+        for key, value in account_names(config.aws).items()
+        if not value
     ]
 
 
-def make_plan(config: LaunchConfig, overrides: Sequence[str], bundle: Bundle) -> Plan:
-    """Numbers, names and request of a config that `check_launch` accepted.
+# --- the plans ----------------------------------------------------------------------------------
 
-    Reads the user's data files (to count and check the rows); ConfigError lists what is wrong there.
+
+class Planner:
+    """Makes the plans of a command's jobs, reading what they share once.
+
+    The user's data files are read (to count and check the rows), and the price and throughput files.
     """
-    job = job_of(config)
-    job_file = dump_job(job)
-    problems = check_job(job) + check_submit(job)
-    batch = plan_batches(job)
-    rows, warnings = count_rows(job.data, job.seed)
-    problems += [Problem("data", w, severity=Severity.warning) for w in warnings]
-    steps = plan_steps(job, batch, rows["train"]) if rows else None
-    names = Names(
-        role=config.aws.role or "<aws.role>",
-        bucket=config.aws.bucket or "<aws.bucket>",
-        prefix=config.aws.prefix,
-        job_digest=digest_in(job_file),
-        code_digest=bundle.digest,
-        data_digest=data_digest(job.data) if job.data.source is Source.files else None,
-        attempt=config.attempt,
-    )
-    local = job.cluster.instance_type is None
-    return Plan(
-        job,
-        job_file,
-        tuple(overrides),
-        batch,
-        steps,
-        tuple(problems),
-        names,
-        request=None if local else render_sagemaker(job, names),
-        command=tuple(render_local(job, config.job_file or JOB_FILE)) if local else None,
-    )
+
+    def __init__(self, bundle: Bundle, quoter: Quoter) -> None:
+        self._bundle = bundle
+        self._quoter = quoter
+        self._data: dict[str, tuple[dict[str, int] | None, list[str], str | None]] = {}
+        self._code_problems = CODE.run(bundle)
+
+    def sweep(self, composed: Sequence[Composed]) -> Sweep:
+        """Plans of all jobs; ConfigError lists what is wrong with their data."""
+        plans = tuple(self._plan(one) for one in composed)
+        costs = [plan.cost for plan in plans if plan.cost]
+        problems = [problem for plan in plans for problem in plan.problems]
+        problems += [*over_budget(composed[0].config.budget, costs), *_same_twice(plans)]
+        return Sweep(plans, tuple(dict.fromkeys(problems)), sum_up(costs))
+
+    def _plan(self, one: Composed) -> Plan:
+        config, job = one.config, job_of(one.config)
+        job_file = dump_job(job)
+        batch = plan_batches(job)
+        rows, warnings, data = self._read(job.data, job.seed)
+        steps = plan_steps(job, batch, rows["train"]) if rows else None
+        digests = Digests(digest_in(job_file), self._bundle.digest, data)
+        problems = check_job(job)
+        problems += [Problem("data", w, severity=Severity.warning) for w in warnings]
+        if steps:
+            problems += STEPS.run(Counted(job, batch, steps))
+        quote = self._quoter.quote(config, batch, rows)
+        training_job = None
+        if job.cluster.instance_type is not None:
+            training_job = describe(job, config.aws, digests, config.attempt)
+            problems += [*SAGEMAKER.run(config), *REQUEST.run(to_request(training_job))]
+            problems += [*self._code_problems, *quote.problems]
+        local = render_local(job, config.job_file or JOB_FILE)
+        return Plan(
+            config,
+            job,
+            job_file,
+            one.overrides,
+            digests,
+            rows,
+            batch,
+            steps,
+            estimate_memory(job),
+            quote.time,
+            quote.cost,
+            quote.lines,
+            tuple(dict.fromkeys(problems)),
+            training_job,
+            command=None if training_job else tuple(local),
+        )
+
+    def _read(
+        self, data: DataConfig, seed: int
+    ) -> tuple[dict[str, int] | None, list[str], str | None]:
+        """Rows of each split, warnings, and the digest of the files; once for the same data."""
+        key = json.dumps([asdict(data), seed], default=str)
+        if key not in self._data:
+            rows, warnings = count_rows(data, seed)
+            digest = data_digest(data) if data.source is Source.files else None
+            self._data[key] = (rows, warnings, digest)
+        return self._data[key]
+
+
+def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
+    """Jobs of a sweep that are one and the same: SageMaker would refuse the second by its name."""
+    counts = Counter(plan.name for plan in plans if plan.training_job)
+    return [
+        Problem(
+            name,
+            f"is {count} jobs of this sweep: the same settings, code and data",
+            "each value once",
+            check="same-job-twice",
+            why="a job's name follows from what it is, and a name can be taken once",
+        )
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def write_job_file(plan: Plan, path: str) -> None:
@@ -130,103 +248,3 @@ def write_job_file(plan: Plan, path: str) -> None:
         Path(path).write_bytes(plan.job_file)
     except OSError as error:
         raise ConfigError([Problem(f"job_file={path}", f"cannot be written: {error}")]) from error
-
-
-# --- the page -----------------------------------------------------------------------------------
-
-
-def format_plan(plan: Plan) -> str:
-    """The whole plan as plain text: job, arithmetic, machine, findings, arguments, next commands."""
-    sections = [
-        ("job", _job_lines(plan)),
-        ("arithmetic", _arithmetic_lines(plan)),
-        ("machines", _machine_lines(plan)),
-    ]
-    if plan.problems:
-        sections.append(("findings", [format_problems(plan.problems)]))
-    if plan.request:
-        sections.append(
-            ("SageMaker HuggingFace estimator, and fit", [json.dumps(plan.request, indent=2)])
-        )
-    if plan.command:
-        sections.append(("command", ["  " + " ".join(plan.command)]))
-    sections.append(("next", _next_lines(plan)))
-    return "\n\n".join("\n".join([f"{title}:", *lines]) for title, lines in sections)
-
-
-def format_sweep(plans: Sequence[Plan]) -> str:
-    """One line a job: what differs, and the numbers that follow."""
-    header = ["job", "lr", "global batch", "steps", "overrides"]
-    rows = [
-        [
-            plan.name,
-            f"{plan.batch.learning_rate:.4g}",
-            str(plan.batch.global_batch),
-            str(plan.steps.total_steps) if plan.steps else "unknown",
-            " ".join(_sweep_part(plan, plans)),
-        ]
-        for plan in plans
-    ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in [header, *rows]]
-    return "\n".join(lines)
-
-
-def _sweep_part(plan: Plan, plans: Sequence[Plan]) -> list[str]:
-    return [o for o in plan.overrides if not all(o in other.overrides for other in plans)]
-
-
-def _job_lines(plan: Plan) -> list[str]:
-    text = plan.job_file.decode()
-    return ["  " + line for line in text.splitlines()[1:]] + [f"  # sha256 {plan.names.job_digest}"]
-
-
-def _arithmetic_lines(plan: Plan) -> list[str]:
-    lines = [*plan.batch.arithmetic]
-    if plan.steps:
-        lines += plan.steps.arithmetic
-    else:
-        lines.append("steps unknown: the number of training rows is known once the data is read")
-    return ["  " + line for line in lines]
-
-
-def _machine_lines(plan: Plan) -> list[str]:
-    cluster, precision = plan.job.cluster, plan.job.training.precision
-    instance = instances().get(cluster.instance_type or "")
-    if instance is None:
-        where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
-        return [f"  this machine, {where}, {plan.batch.world_size} process(es)"]
-    image = resolve_image(cluster)
-    how = "newest that fits" if cluster.image.lane is Lane.auto else "pinned"
-    resolved = resolve_precision(precision, instance.capability)
-    return [
-        f"  {cluster.nodes} x {instance.instance_type}: {instance.gpus} x {instance.gpu}"
-        f" {instance.gpu_gib:g} GiB each, {cluster.distribution.value}",
-        f"  image: {image} ({how})",
-        f"  precision: {resolved.value} ({precision.value})",
-        f"  stops at the latest after {cluster.max_run} s (cluster.max_run)",
-    ]
-
-
-def _next_lines(plan: Plan) -> list[str]:
-    typed = [o for o in plan.overrides if not o.startswith("action=")]
-    if plan.command:
-        elsewhere = [o for o in typed if not o.startswith("cluster")]
-        return [
-            _command("train.py", typed),
-            _command("launch.py", [*typed, "job_file=job.yaml"]),
-            _command("launch.py", [*elsewhere, "cluster=p3_16xl"]),
-        ]
-    if errors_only(plan.problems):
-        return ["  mend the findings above, then plan again"]
-    missing = [key for key in ("role", "bucket") if getattr(plan.names, key).startswith("<")]
-    needs = [f"aws.{key}=..." for key in missing]
-    lines = [_command("launch.py", [*typed, *needs, "action=submit"])]
-    if plan.job.model.name_or_path is None:
-        article = "model=distilbert_multilingual"
-        lines.append(f"  model=tiny is for debugging; the article's model: {article}")
-    return lines
-
-
-def _command(script: str, overrides: Sequence[str]) -> str:
-    return "  " + shlex.join(["python", script, *overrides])

@@ -76,8 +76,12 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
     else:
         total = job.training.max_steps
         steps_text = f"steps {total} (training.max_steps; {total / per_epoch:.2f} epochs)"
-    warmup = round(job.training.warmup_ratio * total)
-    warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"
+    if job.training.warmup_steps is None:
+        warmup = round(job.training.warmup_ratio * total)
+        warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"
+    else:
+        warmup = job.training.warmup_steps
+        warmup_text = f"warm-up {warmup} steps (training.warmup_steps)"
     return StepPlan(train_rows, per_epoch, total, warmup, (steps_text, epoch_text, warmup_text))
 
 
@@ -108,6 +112,8 @@ def _impossible_split(wanted: int, per_device: int, cluster: ClusterConfig) -> P
         f"cannot be split evenly: one pass is {per_device} per {_unit(cluster)}"
         f" x {_processes_text(cluster)} = {one_pass} examples",
         ", or ".join(works),
+        check="batch-split",
+        why="every process takes the same number of examples in every pass",
     )
 
 

@@ -30,13 +30,16 @@ class Problem:
     """One thing that the user can mend.
 
     `where`: the key as typed, or file:line. `what`: what is wrong, with the value got.
-    `works`: what works instead, if possible an override to paste.
+    `works`: what works instead, if possible an override to paste. `why`: the fact behind it.
+    `check`: id of the check that found it, where it was one of the preflight's.
     """
 
     where: str
     what: str
     works: str = ""
     severity: Severity = Severity.error
+    check: str = ""
+    why: str = ""
 
 
 class ConfigError(Exception):
@@ -70,8 +73,9 @@ class ScalingRule(Enum):
 
 
 class Distribution(Enum):
-    """How SageMaker starts one process per GPU; the names are the SDK's."""
+    """How SageMaker starts one process per GPU; the names are the SDK's. none = one process."""
 
+    none = "none"
     torch_distributed = "torch_distributed"
     smdistributed = "smdistributed"
 
@@ -128,7 +132,31 @@ class Action(Enum):
     """What launch.py does with the job."""
 
     plan = "plan"
+    check = "check"
     submit = "submit"
+
+
+class Output(Enum):
+    """What launch.py prints: a page to read, everything as JSON, or the bare request as JSON."""
+
+    page = "page"
+    json = "json"
+    request = "request"
+
+
+class InputMode(Enum):
+    """How SageMaker brings the data channel to the machine; the names are SageMaker's."""
+
+    File = "File"
+    FastFile = "FastFile"
+
+
+class Sdk(Enum):
+    """What starts the job: SageMaker Python SDK v2 (HuggingFace) or v3 (ModelTrainer), or boto3."""
+
+    v2 = "v2"
+    v3 = "v3"
+    boto3 = "boto3"
 
 
 @dataclass
@@ -268,6 +296,8 @@ class ImageConfig:
     """Version of the pinned image, as the SDK lists it."""
     python: Optional[str] = None
     """Python tag of the pinned image, e.g. py310."""
+    uri: Optional[str] = None
+    """lane=pinned: an image of your own in ECR, made from one of these; nothing in it is checked."""
 
 
 @dataclass
@@ -292,6 +322,34 @@ class ClusterConfig:
     """The training image."""
     max_run: int = 14400
     """Seconds after which SageMaker stops the job: the most that it can bill, per node."""
+    spot: bool = False
+    """Use spare capacity at a lower price; AWS may interrupt the job."""
+    max_wait: Optional[int] = None
+    """spot: seconds of waiting and running together; null = twice `max_run`."""
+    keep_alive: Optional[int] = None
+    """Seconds to keep the machines for the next job (a warm pool). They are billed."""
+    retries: Optional[int] = None
+    """Starts anew after a fault of AWS's machines, this many times; null = none."""
+    volume_gb: Optional[int] = None
+    """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
+    input_mode: InputMode = InputMode.File
+    """File = the data is copied before the start; FastFile = it is streamed when read."""
+    checkpoints: bool = True
+    """Copy checkpoints to S3 while training."""
+    tensorboard: bool = False
+    """Copy TensorBoard's curves to S3 while training; they are in the output in any case."""
+    compress_output: bool = True
+    """The model as one model.tar.gz; false = as single files."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables for the worker. Everybody who may describe the job can read them: no secrets."""
+    training_plan: Optional[str] = None
+    """ARN of a SageMaker training plan that holds reserved capacity."""
+    ultra_server: Optional[str] = None
+    """Id of the UltraServer to place the instances on."""
+    remote_debug: bool = False
+    """Allow a shell in the running container through AWS Systems Manager."""
+    profiler: bool = False
+    """SageMaker's profiler; it runs processing jobs of its own."""
 
 
 @dataclass
@@ -317,6 +375,8 @@ class TrainingConfig:
     """Updates in all, in place of `epochs`; null = from epochs."""
     warmup_ratio: float = 0.1
     """Share of all updates during which the learning rate rises from 0."""
+    warmup_steps: Optional[int] = None
+    """Updates of the warm-up, in place of `warmup_ratio`."""
     schedule: Schedule = Schedule.linear
     """Learning rate after the warm-up."""
     weight_decay: float = 0.0
@@ -329,6 +389,8 @@ class TrainingConfig:
     """When to score the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between two evaluations."""
+    save_steps: Optional[int] = None
+    """Updates between two checkpoints; null = one at every evaluation, or at every epoch."""
     eval_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs`."""
     select: SelectMetric = SelectMetric.macro_f1
@@ -392,6 +454,40 @@ class AwsConfig:
     """S3 bucket for code, config, data and output."""
     prefix: str = "lingotune"
     """Key prefix in the bucket."""
+    sdk: Sdk = Sdk.v2
+    """v2 | v3 | boto3: the library that starts the job. v2 ends in July 2027."""
+    kms_key: Optional[str] = None
+    """KMS key that encrypts the output; null = the bucket's own encryption."""
+    volume_kms_key: Optional[str] = None
+    """KMS key of the storage volume; instances with NVMe disks encrypt in hardware."""
+    subnets: list[str] = field(default_factory=list)
+    """Subnets of the VPC that the machines join; empty = SageMaker's own network."""
+    security_groups: list[str] = field(default_factory=list)
+    """Security groups in that VPC."""
+    encrypt_traffic: bool = False
+    """Encrypt what nodes send each other; slower."""
+    network_isolation: bool = False
+    """No network for the container: needs an image of your own (`cluster.image.uri`)."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tags of the training job, beside lingotune's own three."""
+    queue: Optional[str] = None
+    """AWS Batch queue for SageMaker training jobs; null = start at once."""
+    queue_share: Optional[str] = None
+    """Share identifier of a fair-share queue."""
+    queue_priority: Optional[int] = None
+    """Priority in the queue, 0 to 9999."""
+
+
+@dataclass
+class BudgetConfig:
+    """What the job may cost, and what the plan's figures come from."""
+
+    max_usd: Optional[float] = None
+    """Refuse a job or a sweep whose worst case costs more."""
+    usd_per_hour: Optional[float] = None
+    """On-demand price of one instance, in place of the price list."""
+    prices: Optional[str] = None
+    """A price list of your own: `python -m lingotune prices --region R > prices.json` fetches one."""
 
 
 @dataclass
@@ -399,12 +495,16 @@ class LaunchConfig(JobConfig):
     """What Hydra composes: the job, and what only the laptop needs."""
 
     action: Action = Action.plan
-    """launch.py: plan shows, submit starts."""
+    """launch.py: plan shows, check asks AWS too, submit starts."""
+    output: Output = Output.page
+    """launch.py: a page, all as JSON, or the bare CreateTrainingJob request as JSON."""
     attempt: int = 1
     """launch.py: raise it to submit the very same job and code once more."""
     job_file: Optional[str] = None
     """launch.py: also write the job file to this path."""
     aws: AwsConfig = field(default_factory=AwsConfig)
     """launch.py: the account's names."""
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    """launch.py: limits and sources of time and money."""
     runs_dir: str = "runs"
-    """train.py: folder of the run folders."""
+    """Folder of the run folders and of throughput.jsonl, which the plan's times come from."""

@@ -1,37 +1,34 @@
-"""Starting jobs on SageMaker: the only module that talks to AWS.
+"""Starting jobs on SageMaker. Only this module and account/ talk to AWS, and only this one writes.
 
-Uploads go to content-addressed keys and are sent once. The SDK gets exactly the rendered dict.
+Uploads go to content-addressed keys and are sent once. Each SDK gets exactly the rendered dict.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lingotune.bundle import Bundle
-from lingotune.container import JOB_FILE
+from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.data.channel import channel_layout
 from lingotune.plan import Plan
-from lingotune.schema import ConfigError, Problem
-
-# The SDK reads its own defaults from files of the machine and reports every call to its makers.
-_SDK_CONFIG = {
-    "SchemaVersion": "1.0",
-    "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
-}
+from lingotune.render import to_huggingface, to_model_trainer, to_request
+from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
+from lingotune.starters import enqueue, start_v2, start_v3
+from lingotune.trainingjob import TrainingJob, describe
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that SageMaker has accepted."""
+    """A job that SageMaker, or the queue before it, has accepted."""
 
     name: str
     region: str
     output: str
+    queue: str | None = None
 
     @property
     def console(self) -> str:
@@ -40,67 +37,64 @@ class Submitted:
         return f"{host}/sagemaker/home?region={self.region}#/jobs/{self.name}"
 
     def next_commands(self) -> list[str]:
-        """What to type to watch, stop and fetch the job."""
+        """What to type to watch, stop, fetch and account for the job."""
         where = f"--training-job-name {self.name} --region {self.region}"
+        queued = (
+            [f"aws batch list-service-jobs --job-queue {self.queue} --region {self.region}"]
+            if self.queue
+            else []
+        )
         return [
+            *queued,
             f"aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {self.name}"
             f" --follow --region {self.region}",
             f"aws sagemaker describe-training-job {where}",
             f"aws sagemaker stop-training-job {where}",
             f"aws s3 cp {self.output}/{self.name}/output/model.tar.gz .",
+            f"python -m lingotune cost {self.name} --region {self.region}",
         ]
 
 
-def submit(plan: Plan, bundle: Bundle, region: str | None) -> Submitted:
-    """Upload code, job and data, then start the job.
+def submit(plan: Plan, bundle: Bundle) -> Submitted:
+    """Upload code, job and data, then start the job, or put it into the queue.
 
     ConfigError names what AWS refused, and says that nothing was started.
     """
-    assert plan.request is not None
+    aws = plan.config.aws
     with _refusals_explained():
         import boto3
 
-        session = boto3.Session(region_name=region)
+        session = boto3.Session(region_name=aws.region)
         if session.region_name is None:
             what = "is needed to submit: neither the config nor this machine names one"
             raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
-        _refuse_known_job(session, plan.name)
-        _upload_all(session.client("s3"), plan, bundle)
-        _start(session, plan.request)
-    return Submitted(plan.name, session.region_name, plan.request["estimator"]["output_path"])
+        # The machine's own region, where the config names none.
+        aws = replace(aws, region=session.region_name)
+        job = describe(plan.job, aws, plan.digests, plan.config.attempt)
+        _upload_all(session.client("s3"), plan, job, bundle)
+        _start(job, session, aws)
+    return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
 
-def _start(session: Any, request: dict[str, Any]) -> None:
-    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
-    from sagemaker.huggingface import HuggingFace
-    from sagemaker.session import Session
-
-    sdk = Session(boto_session=session, sagemaker_config=_SDK_CONFIG)
-    HuggingFace(**request["estimator"], sagemaker_session=sdk).fit(**request["fit"])
-
-
-def _refuse_known_job(session: Any, name: str) -> None:
-    """The name follows from job, code and data: if it is taken, this very job was already paid."""
-    from botocore.exceptions import ClientError
-
-    try:
-        known = session.client("sagemaker").describe_training_job(TrainingJobName=name)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-            return
-        raise
-    what = f"the same job, code and data were submitted before: {known['TrainingJobStatus']}"
-    raise ConfigError([Problem(name, what, "attempt=2 submits it once more")])
+def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
+    if aws.queue is not None:
+        enqueue(to_request(job), session.client("batch"), aws)
+    elif aws.sdk is Sdk.v2:
+        start_v2(to_huggingface(job), session, session.client("sagemaker"))
+    elif aws.sdk is Sdk.v3:
+        start_v3(to_model_trainer(job), session)
+    else:
+        session.client("sagemaker").create_training_job(**to_request(job))
 
 
-def _upload_all(s3: Any, plan: Plan, bundle: Bundle) -> None:
-    names = plan.names
-    _upload(s3, names.code_uri, bundle.content)
-    _upload(s3, names.config_uri + JOB_FILE, plan.job_file)
-    if names.data_uri:
+def _upload_all(s3: Any, plan: Plan, job: TrainingJob, bundle: Bundle) -> None:
+    channels = dict(job.channels)
+    _upload(s3, job.code_uri, bundle.content)
+    _upload(s3, channels[CONFIG_CHANNEL] + JOB_FILE, plan.job_file)
+    if DATA_CHANNEL in channels:
         for folder, paths in channel_layout(plan.job.data).items():
             for path in paths:
-                _upload(s3, f"{names.data_uri}{folder}/{Path(path).name}", Path(path))
+                _upload(s3, f"{channels[DATA_CHANNEL]}{folder}/{Path(path).name}", Path(path))
 
 
 def _upload(s3: Any, uri: str, content: bytes | Path) -> None:

@@ -42,21 +42,27 @@ def given_patterns(data: DataConfig) -> dict[str, str]:
 
 def check_settings(data: DataConfig) -> None:
     """ConfigError if the settings of the source contradict each other."""
-    problems = [] if data.source is Source.sample else list(_pattern_problems(data))
-    if data.source is Source.sample:
-        from lingotune.data.sample import LANGUAGES
-
-        unknown = [language for language in data.languages if language not in LANGUAGES]
-        if unknown:
-            what = (
-                f"the sample has no {', '.join(map(repr, unknown))}; it has: {', '.join(LANGUAGES)}"
-            )
-            known = [language for language in data.languages if language in LANGUAGES] or LANGUAGES
-            problems.append(
-                Problem("data.languages", what, f"'data.languages=[{','.join(known)}]'")
-            )
+    problems = list(setting_problems(data))
     if problems:
         raise ConfigError(problems)
+
+
+def setting_problems(data: DataConfig) -> Iterator[Problem]:
+    """Where the settings of the source contradict each other; no file is read."""
+    if data.source is Source.sample:
+        yield from _sample_problems(data)
+    else:
+        yield from _pattern_problems(data)
+
+
+def _sample_problems(data: DataConfig) -> Iterator[Problem]:
+    from lingotune.data.sample import LANGUAGES
+
+    unknown = [language for language in data.languages if language not in LANGUAGES]
+    if unknown:
+        what = f"the sample has no {', '.join(map(repr, unknown))}; it has: {', '.join(LANGUAGES)}"
+        known = [language for language in data.languages if language in LANGUAGES] or LANGUAGES
+        yield Problem("data.languages", what, f"'data.languages=[{','.join(known)}]'")
 
 
 def _pattern_problems(data: DataConfig) -> Iterator[Problem]:

@@ -54,6 +54,15 @@ def load_splits(data: DataConfig, seed: int, channel: str | None = None) -> dict
     return _checked(data, _complete(data, tables, seed))
 
 
+def known_languages(data: DataConfig) -> list[str]:
+    """The languages that are known before the data is read; files may hold others."""
+    if data.source is Source.sample and not data.languages:
+        from lingotune.data.sample import LANGUAGES
+
+        return list(LANGUAGES)
+    return data.languages
+
+
 def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, list[str]]:
     """Rows of each split, for the plan, and warnings.
 

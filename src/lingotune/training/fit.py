@@ -21,11 +21,18 @@ from lingotune.hardware import resolve_precision
 from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import JobConfig, Precision
+from lingotune.throughput import samples_trained
 from lingotune.training import ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.model import load_model, load_tokenizer
 from lingotune.training.ranks import Rank
-from lingotune.training.trainer import ClassifierTrainer, ProgressLines, tensorboard_callback
+from lingotune.training.timing import Stopwatch, machine_name, token_figures
+from lingotune.training.trainer import (
+    LINES,
+    ClassifierTrainer,
+    ProgressLines,
+    tensorboard_callback,
+)
 
 
 def fit(
@@ -45,8 +52,9 @@ def fit(
     labels = [label.name for label in job.data.labels]
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
     tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
+    stopwatch = Stopwatch(len(splits["validation"]))
     trainer = _trainer(
-        job, batch, steps, splits, tokens, tokenizer, model, rank, folders.checkpoints
+        job, batch, steps, splits, tokens, tokenizer, model, rank, folders.checkpoints, stopwatch
     )
     if rank.first:
         trainer.add_callback(tensorboard_callback(folders.tensorboard))
@@ -55,9 +63,13 @@ def fit(
     seconds = time.monotonic() - started
     results = {
         "training": _training_figures(trainer, batch, steps, seconds),
-        "validation": _score(trainer, tokens["validation"], splits["validation"], labels),
-        "test": _score(trainer, tokens["test"], splits["test"], labels),
+        "validation": _score(
+            trainer, tokens["validation"], splits["validation"], labels, stopwatch
+        ),
+        "test": _score(trainer, tokens["test"], splits["test"], labels, stopwatch),
     }
+    results["measured"] = _measured(trainer, batch, steps, tokens["train"], stopwatch)
+    results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     if rank.first:
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.save_pretrained(str(folders.model))
@@ -110,6 +122,7 @@ def _trainer(
     model: Any,
     rank: Rank,
     checkpoints: Path,
+    stopwatch: Stopwatch,
 ) -> ClassifierTrainer:
     has_gpu = torch.cuda.is_available()
     args = training_arguments(
@@ -129,10 +142,16 @@ def _trainer(
         args=args,
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
-        data_collator=collator,
+        data_collator=stopwatch.counted(collator),
         compute_metrics=_metrics(splits["validation"], [label.name for label in job.data.labels]),
-        callbacks=[ProgressLines(job.lr, steps.total_steps, show=rank.first)],
+        callbacks=[stopwatch, _progress(job, steps, rank)],
     )
+
+
+def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
+    # SageMaker makes metrics of the log: there every logged step has its line.
+    lines = None if job.cluster.instance_type else LINES
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines)
 
 
 def _precision(job: JobConfig) -> Precision:
@@ -157,10 +176,11 @@ def _metrics(rows: Rows, labels: list[str]) -> Callable[[Any], dict[str, float]]
 
 
 def _score(
-    trainer: ClassifierTrainer, tokens: Dataset, rows: Rows, labels: list[str]
+    trainer: ClassifierTrainer, tokens: Dataset, rows: Rows, labels: list[str], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     trainer.compute_metrics = None
-    output = trainer.predict(tokens)
+    with stopwatch.evaluating(len(rows)):
+        output = trainer.predict(tokens)
     predicted = np.asarray(output.predictions).argmax(axis=-1)
     # Row order is what ties a prediction to its language: prove it by the labels.
     assert np.array_equal(output.label_ids, rows.label), "predictions came back in another order"
@@ -184,5 +204,29 @@ def _training_figures(
         "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
         "precision": "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32",
         "seconds": round(seconds, 1),
-        "samples_per_second": round(state.global_step * batch.global_batch / seconds, 1),
+    }
+
+
+def _measured(
+    trainer: ClassifierTrainer,
+    batch: BatchPlan,
+    steps: StepPlan,
+    tokens: Dataset,
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
+    """What throughput.jsonl records; samples_per_second without evaluating and saving."""
+    done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
+    before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
+    trained, spent = done - before, stopwatch.train_seconds
+    return {
+        "machine": machine_name(),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        **token_figures(tokens),
+        "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
+        "train_samples": trained,
+        "eval_samples": stopwatch.eval_samples,
+        "train_seconds": round(spent, 3),
+        "eval_seconds": round(stopwatch.eval_seconds, 3),
+        "samples_per_second": round(trained / spent, 1) if trained else None,
+        "eval_samples_per_second": round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
 
 
@@ -33,14 +35,19 @@ class ClassifierTrainer(Trainer):
 
 
 LINES = 20
-"""Lines about the training loss in a whole run; TensorBoard has them all."""
+"""Lines about the training loss in a whole run on a terminal; TensorBoard has them all."""
 
 
 class ProgressLines(TrainerCallback):
-    """Readable lines of what the Trainer logs; stops a training whose loss is no longer a number."""
+    """Readable lines of what the Trainer logs; stops a training whose loss is no longer a number.
 
-    def __init__(self, lr: float, total_steps: int, show: bool) -> None:
+    `lines`: about how many to print of the training loss in the whole run; None = one for each
+    logged step, where the log is read by a program (SageMaker makes metrics of these lines).
+    """
+
+    def __init__(self, lr: float, total_steps: int, show: bool, lines: int | None = LINES) -> None:
         self.lr, self.total_steps, self.show = lr, total_steps, show
+        self.steps_a_line = 0 if lines is None else total_steps // lines
         self.next_line = 0
 
     def on_log(
@@ -48,22 +55,25 @@ class ProgressLines(TrainerCallback):
     ) -> None:
         """Called by the Trainer with the new values."""
         logs = logs or {}
+        step = state.global_step
         loss = logs.get("loss", logs.get("eval_loss"))
         if loss is not None and not math.isfinite(float(loss)):
-            what = f"the loss became {loss} at step {state.global_step}"
+            what = f"the loss became {loss} at step {step}"
             raise ConfigError([Problem(f"lr={self.lr:g}", what, f"lr={self.lr / 10:g}")])
         if not self.show or not state.is_world_process_zero:
             return
-        step = f"step {state.global_step}/{self.total_steps}"
-        if "loss" in logs and state.global_step >= self.next_line:
-            self.next_line = state.global_step + self.total_steps // LINES
-            norm = f"  grad {logs['grad_norm']:.2f}" if "grad_norm" in logs else ""
-            tqdm.write(f"{step}  loss {logs['loss']:.4f}  lr {logs['learning_rate']:.2e}{norm}")
+        if "loss" in logs and step >= self.next_line:
+            self.next_line = step + self.steps_a_line
+            _print(format_train_line(step, self.total_steps, logs))
         elif "eval_macro_f1" in logs:
-            tqdm.write(
-                f"{step}  validation: loss {logs['eval_loss']:.4f}"
-                f"  accuracy {logs['eval_accuracy']:.3f}  macro-F1 {logs['eval_macro_f1']:.3f}"
-            )
+            scores = {key.removeprefix("eval_"): value for key, value in logs.items()}
+            _print(format_validation_line(step, self.total_steps, scores))
+
+
+def _print(line: str) -> None:
+    """Past the progress bar, and at once: the time of a metric is the time of its line."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 class QuietProgress(ProgressCallback):

@@ -11,19 +11,30 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune import hub
+from lingotune import __version__, hub
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.data.rows import Rows
 from lingotune.data.splits import load_splits
 from lingotune.jobfile import dump_job, job_digest, load_job
+from lingotune.loglines import format_test_line
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
 from lingotune.runfolder import Folders, new_run_folder
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
-from lingotune.schema import ConfigError, JobConfig, Problem
+from lingotune.schema import ConfigError, JobConfig, Precision, Problem
+from lingotune.throughput import (
+    FILE,
+    LOG_WORD,
+    SCHEMA,
+    Throughput,
+    append_record,
+    format_record,
+    setup_of,
+)
 from lingotune.training import ranks
 from lingotune.training.ranks import Rank
 
@@ -57,6 +68,7 @@ def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -
     ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
     with the data is told before anything is written.
     """
+    started = time.monotonic()
     rank = ranks.read_rank(os.environ)
     ranks.check_world(job, rank)
     problems = errors_only(check_job(job))
@@ -71,7 +83,7 @@ def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -
         splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
         made = _make_folders(job, run_dir, runs_dir) if rank.first else None
         folders = ranks.from_first(rank, made)
-        _train(job, splits, rank, folders)
+        _train(job, splits, rank, folders, started)
         return Path(folders.run)
     finally:
         ranks.leave(rank)
@@ -96,8 +108,9 @@ def _make_folders(job: JobConfig, run_dir: str | None, runs_dir: str) -> Folders
     return folders
 
 
-def _train(job: JobConfig, splits: Mapping[str, Rows], rank: Rank, folders: Folders) -> None:
-    started = time.monotonic()
+def _train(
+    job: JobConfig, splits: Mapping[str, Rows], rank: Rank, folders: Folders, started: float
+) -> None:
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
     target = None
@@ -119,6 +132,7 @@ def _train(job: JobConfig, splits: Mapping[str, Rows], rank: Rank, folders: Fold
     }
     if rank.first:
         _write(results, splits, folders)
+        _record(job, batch, splits, results, folders)
     if target:
         print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
 
@@ -145,4 +159,42 @@ def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders
         draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
     except ImportError as error:  # not every image holds matplotlib
         print(f"warning: no pictures: {error}")
+    speed = results["training"]["samples_per_second"]
+    print(format_test_line(results["test"], speed), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
+
+
+def _record(
+    job: JobConfig,
+    batch: BatchPlan,
+    splits: Mapping[str, Rows],
+    results: Mapping[str, Any],
+    folders: Folders,
+) -> None:
+    """Append what was measured to throughput.jsonl; a run is not lost where that cannot be done."""
+    measured = dict(results["measured"])
+    if not measured["train_samples"]:
+        return  # went on from a checkpoint at its end
+    spent = measured["train_seconds"] + measured["eval_seconds"]
+    precision = Precision(results["training"]["precision"])
+    record = Throughput(
+        schema=SCHEMA,
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        lingotune=__version__,
+        job_sha256=results["job_sha256"],
+        setup=setup_of(job, batch, precision, measured.pop("machine")),
+        world_size=batch.world_size,
+        data=job.data.name,
+        languages=tuple(sorted({code for rows in splits.values() for code in rows.language})),
+        rows={split: len(rows) for split, rows in splits.items()},
+        other_seconds=round(results["seconds"] - spent, 3),
+        **measured,
+    )
+    in_container = folders.model.parent != folders.run
+    path = (folders.run if in_container else folders.run.parent) / FILE
+    if in_container:
+        print(f"{LOG_WORD} {format_record(record)}")
+    try:
+        append_record(path, record)
+    except OSError as error:
+        print(f"warning: {path}: the throughput is not recorded: {error}")

@@ -1,0 +1,151 @@
+"""Questions to AWS that change nothing, bounded in time. Every call of `action=check` goes through here.
+
+A question has three ends: an answer, a refusal that the asking check expects (`Refused`: there is no
+such role), or no answer (`Unanswered`: not allowed, not reachable), which skips the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any, TypeVar
+
+from lingotune.schema import ConfigError, Problem
+
+Answer = str | Problem
+"""What a check yields: a line about what is well, or a problem."""
+READ_ONLY = ("describe_", "get_", "head_", "list_", "simulate_")
+"""How the operations begin that may be called, as boto3 spells them."""
+WORKERS = 8
+"""Questions asked at the same time."""
+_LIMITS = {"connect_timeout": 5, "read_timeout": 15}  # seconds
+# Adaptive: throttled calls wait and are repeated. Three attempts: a dead endpoint is left in time.
+_RETRIES = {"mode": "adaptive", "total_max_attempts": 3}
+# The right to ask is mostly named like the operation, but not in S3.
+_RIGHTS = {"HeadBucket": "s3:ListBucket", "ListObjectsV2": "s3:ListBucket"}
+_DENIED = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "403")
+_LONGEST_REASON = 240  # characters
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Unanswered(Exception):
+    """AWS gave no answer; the text says why."""
+
+
+class Refused(Exception):
+    """AWS answered with an error that the check expects.
+
+    code, message: AWS's. headers: of the HTTP answer, in lower case.
+    """
+
+    def __init__(self, code: str, message: str, headers: dict[str, str]) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message, self.headers = code, message, headers
+
+
+class Calls:
+    """Read-only calls with this machine's credentials, in one region. Safe to share by threads."""
+
+    def __init__(self, session: Any) -> None:
+        self.region: str = session.region_name
+        self._session = session
+        self._clients: dict[str, Any] = {}
+        self._lock = Lock()  # sessions, unlike clients, are not safe to share
+
+    def ask(
+        self, service: str, operation: str, known: tuple[str, ...] = (), **parameters: Any
+    ) -> dict[str, Any]:
+        """The answer to one call.
+
+        known: beginnings of the error codes that raise Refused; any other raises Unanswered.
+        """
+        assert operation.startswith(READ_ONLY), operation
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
+            return answer
+        except ClientError as error:
+            said = error.response.get("Error", {})
+            code, message = said.get("Code", "unknown"), said.get("Message", "")
+            if known and code.startswith(known):
+                headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+                raise Refused(code, message, headers) from error
+            raise Unanswered(self._reason(service, error.operation_name, code, message)) from error
+        except BotoCoreError as error:
+            raise Unanswered(_one_line(f"{service}: {error}")) from error
+        except ResponseParserError as error:
+            raise Unanswered(f"{service}: the answer is not in AWS's form; a proxy's?") from error
+
+    def _client(self, service: str) -> Any:
+        from botocore.config import Config
+
+        with self._lock:
+            if service not in self._clients:
+                config = Config(retries=_RETRIES, **_LIMITS)
+                self._clients[service] = self._session.client(service, config=config)
+            return self._clients[service]
+
+    def _reason(self, service: str, operation: str, code: str, message: str) -> str:
+        prefix = self._client(service).meta.service_model.signing_name
+        right = _RIGHTS.get(operation, f"{prefix}:{operation}")
+        if code.startswith(_DENIED):
+            return f"not allowed to ask ({code} {right})"
+        return _one_line(f"not answered ({code} {right}: {message})")
+
+
+def connect(region: str | None) -> Calls:
+    """Find credentials and region as boto3 does; no service is asked yet.
+
+    Unanswered: no library or no credentials here. ConfigError: credentials that cannot be used, or
+    no region.
+    """
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    except ImportError as error:
+        works = "pip install 'lingotune[launch]'"
+        raise Unanswered(f"the AWS libraries are not installed ({error}): {works}") from error
+    try:
+        session = boto3.Session(region_name=region)
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise Unanswered("no AWS credentials on this machine")
+        credentials.get_frozen_credentials()  # fetches those of a role or of single sign-on
+    except HTTPClientError as error:
+        raise Unanswered(_one_line(f"no answer about the credentials: {error}")) from error
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigError([unusable(str(error))]) from error
+    if session.region_name is None:
+        what = "is needed: neither the config nor this machine names one"
+        why = "role and bucket may be anywhere, jobs and quotas belong to a region"
+        raise ConfigError(
+            [Problem("aws.region", what, "aws.region=us-east-1", check="region-missing", why=why)]
+        )
+    return Calls(session)
+
+
+def unusable(reason: str) -> Problem:
+    """The finding that this machine's credentials are of no use."""
+    works = "aws sso login or aws configure; AWS_PROFILE=... chooses other credentials"
+    what, why = f"cannot be used: {_one_line(reason)}", "every call to AWS is signed with them"
+    return Problem("AWS credentials", what, works, check="credentials", why=why)
+
+
+def each(question: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """The question's answers in the order of the items, WORKERS at a time.
+
+    The first is asked alone: a service that does not answer is then waited for only once.
+    """
+    yield from map(question, items[:1])
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield from pool.map(question, items[1:])
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + "..."

@@ -1,0 +1,112 @@
+"""What launch.py does with the jobs of its command: plan all, show them, ask AWS, start them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from lingotune import page
+from lingotune.bundle import Bundle
+from lingotune.compose import Composed
+from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
+from lingotune.data.channel import channel_layout
+from lingotune.messages import USER_ERROR, errors_only, format_problems
+from lingotune.plan import Plan, Planner, Sweep, write_job_file
+from lingotune.quote import Quoter
+from lingotune.schema import Action, ConfigError, LaunchConfig, Output, Problem
+
+if TYPE_CHECKING:
+    from lingotune.account import Wanted
+
+
+def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
+    """Plan every job before the first is started; returns the exit code.
+
+    ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
+    """
+    settings = composed[0].config
+    sweep = Planner(bundle, Quoter(date.today())).sweep(composed)
+    _write_job_file(sweep, settings)
+    if settings.output is Output.request:
+        print(page.requests_json(sweep))
+        if sweep.problems:
+            print(format_problems(sweep.problems), file=sys.stderr)
+        return sweep.exit_code
+    if settings.output is Output.json:
+        with contextlib.redirect_stdout(sys.stderr):
+            answer, code = _act(sweep, bundle, settings)
+        print(page.to_json({**json.loads(page.as_json(sweep)), **answer, "exit_code": code}))
+        return code
+    page.show(page.page_of(sweep))
+    return _act(sweep, bundle, settings)[1]
+
+
+def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, Any], int]:
+    """What was asked beyond the plan: its results as plain values, and the exit code."""
+    if settings.action is Action.plan:
+        return {}, sweep.exit_code
+    if settings.action is Action.submit and errors_only(sweep.problems):
+        raise ConfigError(
+            errors_only(sweep.problems), "nothing was started; mend, then submit again"
+        )
+    from lingotune.account import check_account, format_account
+
+    checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)
+    print("\n".join(format_account(checked)), end="\n\n")
+    answer: dict[str, Any] = {
+        "account": {
+            "done": list(checked.done),
+            "skipped": list(checked.skipped),
+            "findings": [page.finding(p) for p in checked.findings],
+        }
+    }
+    if checked.findings:
+        page.show([page.Section("findings", findings=checked.findings)])
+    if settings.action is Action.check or errors_only(checked.findings):
+        failed = errors_only(checked.findings) or sweep.exit_code
+        return answer, USER_ERROR if failed else 0
+    answer["submitted"] = [_submit(plan, bundle) for plan in sweep.plans]
+    return answer, 0
+
+
+def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:
+    if settings.job_file is None:
+        return
+    if len(sweep.plans) > 1:
+        what = "one file cannot hold the jobs of a multirun"
+        raise ConfigError([Problem(f"job_file={settings.job_file}", what)])
+    write_job_file(sweep.plans[0], settings.job_file)
+    print(f"wrote {settings.job_file}", file=sys.stderr)
+
+
+def _wanted(plan: Plan) -> Wanted:
+    """What the account is asked about the job."""
+    from lingotune.account import Wanted
+
+    job, cluster = plan.training_job, plan.job.cluster
+    assert job is not None
+    files = channel_layout(plan.job.data) if plan.digests.data else {}
+    uploads = {CONFIG_CHANNEL: 1, DATA_CHANNEL: sum(map(len, files.values()))}
+    return Wanted(
+        name=job.name,
+        instance_type=job.instance_type,
+        nodes=job.instance_count,
+        spot=cluster.spot,
+        keep_alive=cluster.keep_alive is not None,
+        channels={name: (uri, uploads[name]) for name, uri in job.channels},
+        token_secret=plan.job.hub.token_secret,
+        reserved=cluster.training_plan is not None,
+    )
+
+
+def _submit(plan: Plan, bundle: Bundle) -> dict[str, str]:
+    from lingotune.submit import submit
+
+    job = submit(plan, bundle)
+    print(f"\nsubmitted {job.name}\n  {job.console}")
+    print("\n".join(f"  {line}" for line in job.next_commands()))
+    return {"name": job.name, "console": job.console}

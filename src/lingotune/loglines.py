@@ -1,0 +1,161 @@
+r"""The log lines that carry metrics, and the definitions by which SageMaker reads them back.
+
+SageMaker searches every line of a job's log with the regular expressions of its MetricDefinitions
+and sends the first group to CloudWatch. One table writes the lines and makes the expressions, so
+that neither can change alone:
+
+    step 10/145  loss 1.0986  lr 1.000e-03  grad 1.234
+    step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)
+    test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  samples/s 123.4
+
+The expressions say nothing about where a line begins: launchers put ranks and times before it.
+SageMaker does not say whose syntax it reads; these keep to what Python, Java and RE2 share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lingotune.data.rows import NO_LANGUAGE
+
+MOST_DEFINITIONS = 40
+"""Metric definitions that a training job may have (botocore: MetricDefinitionList)."""
+
+_CODE = re.compile("[A-Za-z0-9_-]{1,35}")
+"""Language codes that get a metric: CloudWatch wants ASCII, and RFC 5646 tags end at 35 characters."""
+_COUNT = "[0-9]+"
+_NUMBER = r"-?(?:[0-9]+\.?[0-9]*(?:e[-+][0-9]+)?|inf|nan)"
+"""Every form in which Python's format() writes a float under the forms below."""
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """One number of a line, written as `label number`.
+
+    name: SageMaker's name. form: Python's format of the number. by_language: the scores of the
+    languages follow in parentheses.
+    """
+
+    name: str
+    label: str
+    form: str
+    by_language: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name without its part before the colon: what the line's writer calls the value."""
+        return self.name.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How a kind of line begins, and its metrics in their order; the first is always there."""
+
+    head: str
+    metrics: tuple[_Metric, ...]
+
+
+def _scores(split: str) -> tuple[_Metric, ...]:
+    return (
+        _Metric(f"{split}:loss", "loss", "#.5g"),
+        _Metric(f"{split}:accuracy", "accuracy", ".4f"),
+        _Metric(f"{split}:macro_f1", "macro-F1", ".4f", by_language=True),
+    )
+
+
+_STEP = "step {step}/{total}  "
+_TRAIN = _Line(
+    _STEP,
+    (
+        _Metric("train:loss", "loss", "#.5g"),
+        _Metric("train:learning_rate", "lr", ".3e"),
+        _Metric("train:grad_norm", "grad", "#.4g"),
+    ),
+)
+_VALIDATION = _Line(_STEP + "validation: ", _scores("validation"))
+_TEST = _Line("test: ", (*_scores("test"), _Metric("train:samples_per_second", "samples/s", ".1f")))
+_LINES = (_TRAIN, _VALIDATION, _TEST)
+
+
+def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
+    """Of what the Trainer logs: `loss`, and `learning_rate` and `grad_norm` where they are given."""
+    return _write(_TRAIN, values, step=step, total=total_steps)
+
+
+def format_validation_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
+    """`loss`, `accuracy`, `macro_f1`, and `macro_f1_<language>` for each language."""
+    return _write(_VALIDATION, values, step=step, total=total_steps)
+
+
+def format_test_line(scores: Mapping[str, Any], samples_per_second: float | None) -> str:
+    """The final scores, as under `test` in metrics.json, and the training's throughput if known."""
+    values: dict[str, float] = {
+        "loss": scores["loss"],
+        "accuracy": scores["overall"]["accuracy"],
+        "macro_f1": scores["overall"]["macro_f1"],
+        **{f"macro_f1_{code}": score["macro_f1"] for code, score in scores["languages"].items()},
+    }
+    if samples_per_second is not None:
+        values["samples_per_second"] = samples_per_second
+    return _write(_TEST, values)
+
+
+def metric_definitions(languages: Sequence[str]) -> list[dict[str, str]]:
+    """SageMaker's MetricDefinitions: `{"Name": ..., "Regex": ...}`, at most 40.
+
+    languages: the codes known before the data is read; none known, none defined. Two definitions
+    (validation and test) go to each; languages that no longer fit, from the sixteenth on, are left
+    out, and so are codes other than ASCII letters, digits, - and _.
+    """
+    every = [(line, metric) for line in _LINES for metric in line.metrics]
+    definitions = [_definition(metric.name, _regex(line, metric)) for line, metric in every]
+    split = [(line, metric) for line, metric in every if metric.by_language]
+    room = (MOST_DEFINITIONS - len(definitions)) // len(split)
+    for code in _codes(languages)[:room]:
+        definitions += [
+            _definition(f"{metric.name}_{code}", _regex(line, metric, code))
+            for line, metric in split
+        ]
+    return definitions
+
+
+def _definition(name: str, regex: str) -> dict[str, str]:
+    return {"Name": name, "Regex": regex}
+
+
+def _codes(languages: Iterable[str]) -> list[str]:
+    """Those that may stand in a line, each once; rows without a language say nothing of their own."""
+    codes = dict.fromkeys(languages)
+    return [code for code in codes if _CODE.fullmatch(code) and code != NO_LANGUAGE]
+
+
+def _write(line: _Line, values: Mapping[str, float], **place: int) -> str:
+    items = [_item(metric, values) for metric in line.metrics if metric.key in values]
+    return line.head.format(**place) + "  ".join(items)
+
+
+def _item(metric: _Metric, values: Mapping[str, float]) -> str:
+    text = f"{metric.label} {_number(values[metric.key], metric)}"
+    if metric.by_language:
+        stem = f"{metric.key}_"
+        codes = _codes(key[len(stem) :] for key in values if key.startswith(stem))
+        scores = [f"{code} {_number(values[stem + code], metric)}" for code in codes]
+        text += f" ({', '.join(scores)})" if scores else ""
+    return text
+
+
+def _number(value: float, metric: _Metric) -> str:
+    return format(float(value), metric.form)
+
+
+def _regex(line: _Line, metric: _Metric, code: str = "") -> str:
+    """What finds the number of a metric, or of one language of it, in lines that `_write` wrote."""
+    head = line.head.format(step=_COUNT, total=_COUNT)
+    before = "" if metric is line.metrics[0] else ".*  "
+    found = f"({_NUMBER})"
+    if code:
+        found = rf"\S+ \((?:[^)]* )?{code} {found}"
+    return rf"\b{head}{before}{metric.label} {found}"

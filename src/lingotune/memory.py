@@ -1,0 +1,105 @@
+"""How much GPU memory a training step takes: an estimate with its arithmetic. Pure.
+
+Counted are weights, gradients and AdamW's two moments in fp32, the half-precision copy of the
+weights, DDP's buckets, and the activations of a full batch of longest texts after Korthikanti et
+al. 2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
+`s b h (34 + 5 a s / h)` bytes a layer in half precision, about twice that in fp32. Attention is
+taken as materialised, as in the older images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from lingotune.hardware import instances, resolve_precision
+from lingotune.scaling import world_size
+from lingotune.schema import JobConfig, ModelConfig, Precision
+
+GIB = 2**30
+CUDA_GIB = 1.5
+"""CUDA's context, cuBLAS's workspace and the allocator's waste."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What an encoder's memory depends on; `dim` is the hidden size."""
+
+    parameters: int
+    layers: int
+    dim: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """GiB on one GPU: what does not depend on the batch, what does, and how it came about."""
+
+    fixed_gib: float
+    activations_gib: float
+    arithmetic: str
+
+    @property
+    def gib(self) -> float:
+        """All together."""
+        return self.fixed_gib + self.activations_gib
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, Any]:
+    path = resources.files("lingotune") / "facts" / "models.json"
+    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
+    return models
+
+
+def model_size(model: ModelConfig) -> ModelSize | None:
+    """Size of a known model, or of one from scratch; None where it is not known."""
+    if model.name_or_path is not None:
+        config = _known().get(model.name_or_path)
+        return size_of(config) if config else None
+    scratch = model.scratch
+    return size_of({
+        "vocab_size": scratch.vocab_size, "max_positions": 512, "dim": scratch.dim,
+        "hidden_dim": scratch.hidden_dim, "layers": scratch.layers, "heads": scratch.heads,
+        "types": 0, "head_layers": 1,
+    })  # fmt: skip
+
+
+def size_of(config: Mapping[str, int]) -> ModelSize:
+    """Parameters of an encoder with a classification head of three classes.
+
+    `types` is the number of token types, `head_layers` how many dim x dim layers come before the
+    classifier (the pooler, or a hidden layer of the head).
+    """
+    dim, inner = config["dim"], config["hidden_dim"]
+    embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim + 2 * dim
+    attention = 4 * (dim * dim + dim) + 2 * dim
+    feed_forward = dim * inner + inner + inner * dim + dim + 2 * dim
+    head = config["head_layers"] * (dim * dim + dim) + 3 * dim + 3
+    layers = config["layers"]
+    parameters = embeddings + layers * (attention + feed_forward) + head
+    return ModelSize(parameters, layers, dim, config["heads"])
+
+
+def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
+    """Memory of a training step on one GPU of the job's instance; None where a size is not known."""
+    instance = instances().get(job.cluster.instance_type or "")
+    size = model_size(job.model)
+    if instance is None or size is None:
+        return None
+    half = resolve_precision(job.training.precision, instance.capability) is not Precision.fp32
+    copies = 4 + 4 + 8 + (2 if half else 0) + (4 if world_size(job.cluster) > 1 else 0)
+    states = copies * size.parameters / GIB
+    length, batch = job.data.max_length, job.per_device_bs
+    bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
+    activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
+    arithmetic = (
+        f"{states:.1f} GiB of weights, gradients and AdamW ({size.parameters / 1e6:.3g} M x {copies}"
+        f" bytes) + {activations:.1f} of activations ({batch} texts of {length} tokens)"
+        f" + {CUDA_GIB:g} of CUDA; an estimate"
+    )
+    return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)

@@ -1,0 +1,328 @@
+"""Checks of a job against SageMaker and the account: what fails there, is refused, or costs. Pure.
+
+The subject is the whole launch config of a job with an instance type. A plan shows what is found
+beside the request; a submit refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lingotune.container import DIGEST_VARIABLE
+from lingotune.hardware import (
+    newest_image,
+    python_version,
+    registries,
+    resolve_image,
+    runs_worker,
+)
+from lingotune.memory import estimate_memory
+from lingotune.messages import nearest
+from lingotune.preflight.machines import instance_of, pin
+from lingotune.preflight.settings import looks_secret, texts
+from lingotune.preflight.table import Found, Table, typed
+from lingotune.schema import (
+    AwsConfig,
+    InputMode,
+    LaunchConfig,
+    Sdk,
+    Severity,
+    Source,
+    Visibility,
+)
+
+SAGEMAKER: Table[LaunchConfig] = Table()
+
+
+# --- what the workers need ----------------------------------------------------------------------
+
+
+@SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")
+def _worker_code(config: LaunchConfig) -> Iterator[Found]:
+    image, instance = resolve_image(config.cluster), instance_of(config.cluster)
+    if image is None or instance is None or runs_worker(image):
+        return
+    major, minor = python_version(image.python)
+    what = (
+        f"the image of transformers {image.transformers} has Python {major}.{minor};"
+        " the worker code needs Python 3.10 and transformers 4.28"
+    )
+    yield "cluster.image", what, pin(newest_image(instance, config.cluster.distribution))
+
+
+@SAGEMAKER.check("image-uri-unchecked", "the checks know the listed images only", Severity.warning)
+def _image_uri(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.image.uri is not None:
+        what = "is an image of your own: whether its versions fit GPU and code is not checked"
+        works = "one made from a Hugging Face training image of Python 3.10 or newer"
+        yield "cluster.image.uri", what, works
+
+
+@SAGEMAKER.check("hub-token-on-workers", "the token must reach the worker without being in the job")
+def _token(config: LaunchConfig) -> Iterator[Found]:
+    hub = config.hub
+    if hub.visibility is not Visibility.none and not hub.token_secret:
+        what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
+        works = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
+        yield "hub.token_secret", what, works
+
+
+@SAGEMAKER.check("model-on-this-machine", "the workers do not see this machine's disk")
+def _local_model(config: LaunchConfig) -> Iterator[Found]:
+    model = config.model.name_or_path
+    if model is not None and (model.startswith(("/", ".", "~")) or "\\" in model):
+        what = "is a folder of this machine; the job on SageMaker would not find it"
+        works = "a model on the hub: model.name_or_path=OWNER/NAME"
+        yield f"model.name_or_path={model}", what, works
+
+
+@SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
+def _memory(config: LaunchConfig) -> Iterator[Found]:
+    yield from _memory_above(config, 1.25, float("inf"))
+
+
+@SAGEMAKER.check("memory-tight", "the estimate may be a quarter off", Severity.warning)
+def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
+    yield from _memory_above(config, 0.9, 1.25)
+
+
+def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
+    """Where the estimate takes more than a share `low` of the GPU's memory, and at most `high`."""
+    instance, estimate = instance_of(config.cluster), estimate_memory(config)
+    if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
+        return
+    room = max(0.0, 0.8 * instance.gpu_gib - estimate.fixed_gib)
+    fits = int(config.per_device_bs * room / max(estimate.activations_gib, 1e-9))
+    works = (
+        f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}" if fits else "a larger GPU"
+    )
+    what = f"needs about {estimate.gib:.1f} of the {instance.gpu}'s {instance.gpu_gib:g} GiB"
+    yield f"per_device_bs={config.per_device_bs}", f"{what}: {estimate.arithmetic}", works
+
+
+# --- capacity: spot, warm pools, storage --------------------------------------------------------
+
+
+@SAGEMAKER.check("spot-without-checkpoints", "an interrupted job would lose all it has done")
+def _spot_checkpoints(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.spot and not config.cluster.checkpoints:
+        what = "spot capacity may be taken away, and no checkpoint is copied to S3"
+        yield "cluster.checkpoints=false", what, "cluster.checkpoints=true, or cluster.spot=false"
+
+
+@SAGEMAKER.check("spot-starts-over", "resuming is not built yet", Severity.warning)
+def _spot_resume(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.spot:
+        what = "an interrupted job starts over: its checkpoints are kept in S3, not resumed from"
+        yield "cluster.spot=true", what, "cluster.spot=false for long jobs"
+
+
+@SAGEMAKER.check("max-wait-too-short", "waiting and running together must have room for the run")
+def _max_wait(config: LaunchConfig) -> Iterator[Found]:
+    cluster = config.cluster
+    if cluster.spot and cluster.max_wait is not None and cluster.max_wait < cluster.max_run:
+        what = f"is shorter than cluster.max_run={cluster.max_run}; SageMaker refuses it"
+        yield (
+            f"cluster.max_wait={cluster.max_wait}",
+            what,
+            f"cluster.max_wait={2 * cluster.max_run}",
+        )
+
+
+@SAGEMAKER.check("max-wait-without-spot", "only spot jobs wait for capacity; SageMaker refuses it")
+def _max_wait_unused(config: LaunchConfig) -> Iterator[Found]:
+    if not config.cluster.spot and config.cluster.max_wait is not None:
+        where = f"cluster.max_wait={config.cluster.max_wait}"
+        yield where, "has no effect without spot", "cluster.spot=true, or cluster.max_wait=null"
+
+
+@SAGEMAKER.check(
+    "warm-pool-with-spot", "SageMaker keeps no spot machines; it refuses both together"
+)
+def _warm_spot(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.spot and config.cluster.keep_alive is not None:
+        where = f"cluster.keep_alive={config.cluster.keep_alive}"
+        yield where, "does not go with spot", "cluster.spot=false, or cluster.keep_alive=null"
+
+
+@SAGEMAKER.check("training-plan-with-spot", "a training plan is capacity already paid for")
+def _plan_spot(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.spot and config.cluster.training_plan is not None:
+        what = "names reserved capacity, and cluster.spot asks for spare capacity"
+        yield "cluster.training_plan", what, "cluster.spot=false, or cluster.training_plan=null"
+
+
+@SAGEMAKER.check("volume-on-nvme", "these instances store on their own disks, whatever is asked")
+def _volume(config: LaunchConfig) -> Iterator[Found]:
+    instance = instance_of(config.cluster)
+    if instance and instance.nvme_gb and config.cluster.volume_gb is not None:
+        what = f"has no effect: {instance.instance_type} has {instance.nvme_gb} GB of its own"
+        yield f"cluster.volume_gb={config.cluster.volume_gb}", what, "cluster.volume_gb=null"
+
+
+@SAGEMAKER.check("volume-key-on-nvme", "their disks encrypt in hardware; SageMaker refuses a key")
+def _volume_key(config: LaunchConfig) -> Iterator[Found]:
+    instance = instance_of(config.cluster)
+    if instance and instance.nvme_gb and config.aws.volume_kms_key is not None:
+        what = f"{instance.instance_type} has no volume to encrypt"
+        yield "aws.volume_kms_key", what, "aws.volume_kms_key=null"
+
+
+@SAGEMAKER.check(
+    "ultra-server-capacity", "AWS applies it to UltraServer capacity only", Severity.warning
+)
+def _ultra_server(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.ultra_server is not None:
+        what = f"{config.cluster.instance_type} is not known to be part of an UltraServer"
+        yield "cluster.ultra_server", what, "cluster.ultra_server=null"
+
+
+@SAGEMAKER.check("input-mode-unused", "the mode is that of the data channel")
+def _input_mode(config: LaunchConfig) -> Iterator[Found]:
+    files = config.data.source is Source.files
+    if config.cluster.input_mode is not InputMode.File and not files:
+        where = f"cluster.input_mode={config.cluster.input_mode.value}"
+        what = f"has no effect: data.source={config.data.source.value} has no data channel"
+        yield where, what, "cluster.input_mode=File, or data=files"
+
+
+@SAGEMAKER.check("encryption-on-one-node", "only nodes have traffic among them", Severity.warning)
+def _one_node(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.encrypt_traffic and config.cluster.nodes == 1:
+        yield "aws.encrypt_traffic=true", "has no effect on one node", "aws.encrypt_traffic=false"
+
+
+@SAGEMAKER.check("isolation-of-several-nodes", "the nodes must reach each other over the network")
+def _isolated_nodes(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.network_isolation and config.cluster.nodes > 1:
+        what = "lets no container reach another one"
+        works = "cluster.nodes=1, or aws.network_isolation=false with aws.subnets"
+        yield "aws.network_isolation=true", what, works
+
+
+# --- network ------------------------------------------------------------------------------------
+
+
+@SAGEMAKER.check("vpc-incomplete", "a VPC is named by subnets and security groups together")
+def _vpc(config: LaunchConfig) -> Iterator[Found]:
+    subnets, groups = config.aws.subnets, config.aws.security_groups
+    if bool(subnets) != bool(groups):
+        given, lacking, example = (
+            ("subnets", "security_groups", "sg-0123456789abcdef0")
+            if subnets
+            else ("security_groups", "subnets", "subnet-0123456789abcdef0")
+        )
+        what = f"is needed with aws.{given}"
+        yield f"aws.{lacking}", what, f"'aws.{lacking}=[{example}]', or 'aws.{given}=[]'"
+
+
+@SAGEMAKER.check("isolation-needs-own-image", "an isolated container installs nothing at its start")
+def _isolation(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.network_isolation and config.cluster.image.uri is None:
+        what = "keeps the worker from installing omegaconf, which the listed images lack"
+        works = "cluster.image.lane=pinned cluster.image.uri=... with requirements-worker.txt in it"
+        yield "aws.network_isolation=true", what, f"{works}, or aws.network_isolation=false"
+
+
+@SAGEMAKER.check("isolation-with-hub", "an isolated container reaches neither hub nor secrets")
+def _isolation_hub(config: LaunchConfig) -> Iterator[Found]:
+    if not config.aws.network_isolation:
+        return
+    uses = {
+        "hub=none": config.hub.visibility is not Visibility.none,
+        "data=files": config.data.source is Source.hub,
+        "model=tiny": config.model.name_or_path is not None,
+    }
+    for works, used in uses.items():
+        if used:
+            key = works.split("=")[0]
+            what = (
+                f"{key} needs the hub, and aws.network_isolation=true keeps the container from it"
+            )
+            yield key, what, f"{works}, or aws.network_isolation=false"
+
+
+@SAGEMAKER.check("region-without-images", "each region has its own registry of images")
+def _region(config: LaunchConfig) -> Iterator[Found]:
+    region = config.aws.region
+    if region is not None and region not in registries() and config.cluster.image.uri is None:
+        what = (
+            f"the SDK knows no registry of training images there{nearest(region, [*registries()])}"
+        )
+        yield f"aws.region={region}", what, " | ".join(registries())
+
+
+# --- environment, tags, queue -------------------------------------------------------------------
+
+_RESERVED = re.compile(r"SM_|SAGEMAKER_|LINGOTUNE_|AWS_|RANK$|WORLD_SIZE$|LOCAL_RANK$|MASTER_")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", re.IGNORECASE)
+
+
+@SAGEMAKER.check("environment-reserved", "SageMaker's launcher sets these, and the job reads them")
+def _environment(config: LaunchConfig) -> Iterator[Found]:
+    for name in config.cluster.environment:
+        if _RESERVED.match(name) or name == DIGEST_VARIABLE:
+            yield f"cluster.environment.{name}", "is set by the launcher", "another name"
+
+
+@SAGEMAKER.check("environment-secret", "everybody who may describe the job reads its environment")
+def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
+    for name, value in config.cluster.environment.items():
+        is_reference = value.startswith("arn:") or name.endswith(("_ID", "_ARN", "_NAME"))
+        if _SECRET_NAME.search(name) and not is_reference:
+            works = "a name or ARN that the job's role may read, e.g. hub.token_secret=NAME"
+            yield f"cluster.environment.{name}", "looks like a secret", works
+
+
+@SAGEMAKER.check(
+    "secret-in-account-settings", "requests and tags are readable for all who describe"
+)
+def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
+    for key, text in texts(config.aws, "aws"):
+        if looks_secret(text):
+            works = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
+            yield key, "looks like an access token", works
+
+
+@SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")
+def _tags(config: LaunchConfig) -> Iterator[Found]:
+    for key in config.aws.tags:
+        if key.lower().startswith(("aws:", "lingotune:")):
+            yield f"aws.tags.{key}", "begins with a reserved prefix", "another name"
+
+
+@SAGEMAKER.check("queue-setting-unused", "share and priority order the jobs of a queue")
+def _queue(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.queue is not None:
+        return
+    for name in ("queue_share", "queue_priority"):
+        value = getattr(config.aws, name)
+        if value is not None:
+            where = f"aws.{name}={typed(value)}"
+            yield where, "has no effect without a queue", f"aws.queue=NAME, or aws.{name}=null"
+
+
+@SAGEMAKER.check("queue-priority", "AWS Batch orders by 0 to 9999")
+def _priority(config: LaunchConfig) -> Iterator[Found]:
+    priority = config.aws.queue_priority
+    if priority is not None and not 0 <= priority <= 9999:
+        yield f"aws.queue_priority={priority}", "is out of range", "aws.queue_priority=0 to 9999"
+
+
+@SAGEMAKER.check("queue-starts-with-boto3", "a queue takes the request, not an SDK's object")
+def _queue_sdk(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.queue is not None and config.aws.sdk is Sdk.v3:
+        yield "aws.sdk=v3", "has no effect with aws.queue", "aws.sdk=boto3"
+
+
+@SAGEMAKER.check("profiler-without-v3", "ModelTrainer leaves the profiler to SageMaker's default")
+def _profiler(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.profiler and config.aws.sdk is Sdk.v3:
+        what = "cannot be asked for through the SDK v3"
+        yield "cluster.profiler=true", what, "aws.sdk=v2, or aws.sdk=boto3"
+
+
+def account_names(aws: AwsConfig) -> dict[str, str | None]:
+    """The names without which nothing can be submitted."""
+    return {"aws.role": aws.role, "aws.bucket": aws.bucket}

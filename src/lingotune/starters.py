@@ -1,0 +1,101 @@
+"""One way for each library to start a rendered job. None of them is imported before it is asked for.
+
+The SDKs report every call to their makers and read defaults from files of the machine: both are
+refused. v2 and v3 cannot be installed together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from lingotune.schema import AwsConfig
+
+_SDK_CONFIG = {
+    "SchemaVersion": "1.0",
+    "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
+}
+
+
+def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:
+    """`HuggingFace(**estimator).fit(**fit)` on a boto3 session and a SageMaker client of it."""
+    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
+    from sagemaker.debugger import TensorBoardOutputConfig
+    from sagemaker.huggingface import HuggingFace
+    from sagemaker.session import Session
+
+    sdk = Session(boto_session=session, sagemaker_client=client, sagemaker_config=_SDK_CONFIG)
+    estimator = dict(rendered["estimator"])
+    if "tensorboard_output_config" in estimator:
+        curves = TensorBoardOutputConfig(**estimator["tensorboard_output_config"])
+        estimator["tensorboard_output_config"] = curves
+    HuggingFace(**estimator, sagemaker_session=sdk).fit(**rendered["fit"])
+
+
+def start_v3(rendered: dict[str, Any], session: Any) -> None:
+    """`ModelTrainer(**trainer).train()` on a boto3 session, under the job's own name.
+
+    ModelTrainer puts a time behind every name; the same job would be billed twice unnoticed. So the
+    name is set where botocore builds the request.
+    """
+    # action=check asks the same questions of IAM, and says what it could not ask.
+    os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
+    from sagemaker.core import shapes
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.training import configs
+    from sagemaker.train import ModelTrainer
+
+    values = dict(rendered["trainer"])
+    for key, kind in {
+        "compute": configs.Compute,
+        "networking": configs.Networking,
+        "stopping_condition": shapes.StoppingCondition,
+        "output_data_config": shapes.OutputDataConfig,
+        "checkpoint_config": shapes.CheckpointConfig,
+    }.items():
+        if key in values:
+            values[key] = kind(**values[key])
+    values["tags"] = [shapes.Tag(**tag) for tag in values["tags"]]
+    values["input_data_config"] = [shapes.Channel(**c) for c in values["input_data_config"]]
+    sdk = Session(boto_session=session, sagemaker_config=_SDK_CONFIG)
+    trainer = ModelTrainer(**values, sagemaker_session=sdk)
+    for method, value in _methods(rendered["with"], shapes).items():
+        trainer = getattr(trainer, method)(value)
+    name = rendered["trainer"]["base_job_name"]
+    session.events.register(
+        "provide-client-params.sagemaker.CreateTrainingJob",
+        lambda params, **_: {**params, "TrainingJobName": name},
+    )
+    trainer.train(wait=False, logs=False)
+
+
+def _methods(rendered: dict[str, Any], shapes: Any) -> dict[str, Any]:
+    """Name of a `with_...` method -> its argument."""
+    kinds = {
+        "retry_strategy": shapes.RetryStrategy,
+        "remote_debug_config": shapes.RemoteDebugConfig,
+        "tensorboard_output_config": shapes.TensorBoardOutputConfig,
+    }
+    arguments = {
+        f"with_{name}": kind(**rendered[name]) for name, kind in kinds.items() if name in rendered
+    }
+    definitions = [shapes.MetricDefinition(**m) for m in rendered.get("metric_definitions", [])]
+    return {**arguments, "with_metric_definitions": definitions} if definitions else arguments
+
+
+def enqueue(request: dict[str, Any], batch: Any, aws: AwsConfig) -> None:
+    """Put the request into an AWS Batch queue for training jobs, through a Batch client.
+
+    Tags go to the service job: the payload may not hold them.
+    """
+    payload = {key: value for key, value in request.items() if key != "Tags"}
+    options = {"shareIdentifier": aws.queue_share, "schedulingPriority": aws.queue_priority}
+    batch.submit_service_job(
+        jobName=request["TrainingJobName"],
+        jobQueue=aws.queue,
+        serviceJobType="SAGEMAKER_TRAINING",
+        serviceRequestPayload=json.dumps(payload),
+        tags={tag["Key"]: tag["Value"] for tag in request["Tags"]},
+        **{key: value for key, value in options.items() if value is not None},
+    )

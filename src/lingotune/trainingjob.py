@@ -1,0 +1,181 @@
+"""One training job, in nobody's dialect: what render.py says in the words of each SDK. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from lingotune.container import (
+    CHECKPOINTS,
+    CONFIG_CHANNEL,
+    DATA_CHANNEL,
+    DIGEST_VARIABLE,
+    TENSORBOARD,
+)
+from lingotune.data.splits import known_languages
+from lingotune.hardware import image_uri, resolve_image
+from lingotune.loglines import metric_definitions
+from lingotune.schema import AwsConfig, Distribution, JobConfig, Lane
+
+UNSET = "<aws.{}>"
+"""Stands for a name that the account's settings do not give yet."""
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of the job file, the code and the uploaded data, 64 hexadecimal digits each.
+
+    `data` is None when the workers get their reviews without the laptop's files.
+    """
+
+    job: str
+    code: str
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageVersions:
+    """Versions by which the v2 estimator looks an image up, exactly as typed: it compares strings."""
+
+    transformers: str
+    pytorch: str
+    python: str
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that SageMaker is told. Times in seconds; `max_wait` is None without spot capacity.
+
+    `versions` is None for an image of the user's own. Pairs keep the order they were given in.
+    """
+
+    name: str
+    region: str
+    role: str
+    image: str
+    versions: ImageVersions | None
+    instance_type: str
+    instance_count: int
+    distribution: Distribution
+    code_uri: str
+    channels: Pairs
+    input_mode: str
+    output_uri: str
+    output_key: str | None
+    compress_output: bool
+    checkpoint_uri: str | None
+    checkpoint_path: str
+    tensorboard_uri: str | None
+    tensorboard_path: str
+    environment: Pairs
+    tags: Pairs
+    metrics: Pairs
+    max_run: int
+    max_wait: int | None
+    keep_alive: int | None
+    retries: int | None
+    volume_gb: int | None
+    volume_key: str | None
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    encrypt_traffic: bool
+    network_isolation: bool
+    training_plan: str | None
+    ultra_server: str | None
+    remote_debug: bool
+    profiler: bool
+
+
+def root_uri(aws: AwsConfig) -> str:
+    """S3 prefix of everything that lingotune writes, without a trailing slash."""
+    bucket = aws.bucket or UNSET.format("bucket")
+    return "/".join(["s3:/", bucket, *filter(None, [aws.prefix.strip("/")])])
+
+
+def job_name(job: JobConfig, digests: Digests, attempt: int = 1) -> str:
+    """`<name>-<10 digits>[-attempt]`: the same job, code and data have the same name, so that the
+    same job is not billed twice by mistake; `attempt` asks for it once more."""
+    parts = [digests.job, digests.code, digests.data or ""]
+    identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
+    suffix = f"-{attempt}" if attempt > 1 else ""
+    return f"{job.name}-{identity}{suffix}"
+
+
+def describe(job: JobConfig, aws: AwsConfig, digests: Digests, attempt: int = 1) -> TrainingJob:
+    """The training job of a job for SageMaker that the preflight has accepted.
+
+    The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
+    Names that `aws` lacks are put as `<aws.role>` and the like.
+    """
+    cluster, root = job.cluster, root_uri(aws)
+    name = job_name(job, digests, attempt)
+    region = aws.region or UNSET.format("region")
+    image, versions = _image(job, region)
+    return TrainingJob(
+        name=name,
+        region=region,
+        role=aws.role or UNSET.format("role"),
+        image=image,
+        versions=versions,
+        instance_type=cluster.instance_type or "",
+        instance_count=cluster.nodes,
+        distribution=cluster.distribution,
+        # Content-addressed: one object serves every job of the same code, one prefix the same data.
+        code_uri=f"{root}/code/{digests.code}/sourcedir.tar.gz",
+        channels=_channels(root, digests),
+        input_mode=cluster.input_mode.value,
+        output_uri=f"{root}/output",
+        output_key=aws.kms_key,
+        compress_output=cluster.compress_output,
+        checkpoint_uri=f"{root}/checkpoints/{name}" if cluster.checkpoints else None,
+        checkpoint_path=CHECKPOINTS,
+        tensorboard_uri=f"{root}/tensorboard/{name}" if cluster.tensorboard else None,
+        tensorboard_path=TENSORBOARD,
+        environment=((DIGEST_VARIABLE, digests.job), *cluster.environment.items()),
+        tags=(
+            ("lingotune:name", job.name),
+            ("lingotune:job-sha256", digests.job),
+            ("lingotune:code-sha256", digests.code),
+            *aws.tags.items(),
+        ),
+        metrics=tuple(
+            (m["Name"], m["Regex"]) for m in metric_definitions(known_languages(job.data))
+        ),
+        max_run=cluster.max_run,
+        max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,
+        keep_alive=cluster.keep_alive,
+        retries=cluster.retries,
+        volume_gb=cluster.volume_gb,
+        volume_key=aws.volume_kms_key,
+        subnets=tuple(aws.subnets),
+        security_groups=tuple(aws.security_groups),
+        encrypt_traffic=aws.encrypt_traffic,
+        network_isolation=aws.network_isolation,
+        training_plan=cluster.training_plan,
+        ultra_server=cluster.ultra_server,
+        remote_debug=cluster.remote_debug,
+        profiler=cluster.profiler,
+    )
+
+
+def _channels(root: str, digests: Digests) -> Pairs:
+    # The slash at the end matters: S3Prefix is a string prefix.
+    config = (CONFIG_CHANNEL, f"{root}/jobs/{digests.job}/")
+    return (config, (DATA_CHANNEL, f"{root}/data/{digests.data}/")) if digests.data else (config,)
+
+
+def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
+    """Its address, and its versions: pinned ones as typed."""
+    typed = job.cluster.image
+    if typed.uri is not None:
+        return typed.uri, None
+    image = resolve_image(job.cluster)
+    assert image is not None, "preflight requires it"
+    versions = ImageVersions(image.transformers, image.pytorch, image.python)
+    if typed.lane is Lane.pinned:
+        assert typed.transformers and typed.pytorch and typed.python, "preflight requires it"
+        versions = ImageVersions(typed.transformers, typed.pytorch, typed.python)
+    tag = f"{versions.pytorch}-transformers{versions.transformers}-gpu-{versions.python}"
+    return image_uri(f"{tag}-{image.container}", region), versions

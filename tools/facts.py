@@ -1,0 +1,222 @@
+"""Make the data files under src/lingotune/facts/ anew from what the installed libraries know.
+
+    make facts
+
+Images and registries come from the SageMaker SDK, instances from its list and from moto's copy of
+EC2's DescribeInstanceTypes, the shape of a request from botocore's service model. Tests compare the
+files with these sources, so that an upgrade that changes a fact shows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FACTS = Path(__file__).resolve().parent.parent / "src" / "lingotune" / "facts"
+OLDEST_TRANSFORMERS = (4, 12)  # the article's
+
+CAPABILITY = {
+    "V100": [7, 0], "T4": [7, 5], "A100": [8, 0], "A10G": [8, 6], "L4": [8, 9], "L40S": [8, 9],
+    "H100": [9, 0], "H200": [9, 0], "B200": [10, 0],
+    "RTX PRO 4500": [12, 0], "RTX PRO Server 6000": [12, 0],
+}  # fmt: skip
+"""CUDA compute capability of each GPU, from NVIDIA's table."""
+
+GONE_FROM_EC2 = {
+    "ml.p3.2xlarge": (8, 61),
+    "ml.p3.8xlarge": (32, 244),
+    "ml.p3.16xlarge": (64, 488),
+}
+"""vCPUs and GiB of the p3 sizes, which EC2 no longer describes; from AWS's instance pages."""
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A file inside an installed package, which is not imported."""
+    spec = importlib.util.find_spec(package)
+    assert spec and spec.origin
+    return Path(spec.origin).parent.joinpath(*parts)
+
+
+def instances() -> dict[str, Any]:
+    """Every single-node GPU instance type that SageMaker trains on and whose GPU is known."""
+    import botocore.session
+    from sagemaker import fw_utils
+
+    gpus = json.loads(
+        package_file("sagemaker", "image_uri_config", "instance_gpu_info.json").read_text()
+    )["us-east-1"]
+    ec2 = json.loads(
+        gzip.decompress(
+            package_file("moto", "ec2", "resources", "instance_types.json.gz").read_bytes()
+        )
+    )
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    found = {}
+    for name in model.shape_for("TrainingInstanceType").enum:
+        described = ec2.get(name.removeprefix("ml."), {})
+        for gpu in described.get("GpuInfo", {}).get("Gpus", []):
+            if gpu["Name"] in CAPABILITY:
+                network = described["NetworkInfo"]
+                found[name] = {
+                    "gpus": gpu["Count"],
+                    "gpu": gpu["Name"],
+                    "gpu_gib": round(gpu["MemoryInfo"]["SizeInMiB"] / 1024, 1),
+                    "capability": CAPABILITY[gpu["Name"]],
+                    "vcpus": described["VCpuInfo"]["DefaultVCpus"],
+                    "ram_gib": described["MemoryInfo"]["SizeInMiB"] // 1024,
+                    "nvme_gb": described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
+                    "efa": network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0),
+                    "smdistributed": False,
+                }
+        if name in GONE_FROM_EC2:
+            vcpus, ram = GONE_FROM_EC2[name]
+            count, total = gpus[name]["Count"], gpus[name]["TotalGpuMemoryInMiB"]
+            found[name] = {
+                "gpus": count, "gpu": "V100", "gpu_gib": round(total / count / 1024, 1),
+                "capability": CAPABILITY["V100"], "vcpus": vcpus, "ram_gib": ram,
+                "nvme_gb": 0, "efa": 0, "smdistributed": False,
+            }  # fmt: skip
+    for name in fw_utils.SM_DATAPARALLEL_SUPPORTED_INSTANCE_TYPES:
+        if name in found:  # the SDK lists its local mode too
+            found[name]["smdistributed"] = True
+    return dict(sorted(found.items(), key=lambda item: (item[0].split(".")[1], item[1]["gpus"])))
+
+
+def images() -> list[dict[str, Any]]:
+    """The Hugging Face training images of the SDK, oldest first."""
+    from sagemaker import fw_utils
+
+    smddp = fw_utils.SM_DATAPARALLEL_SUPPORTED_FRAMEWORK_VERSIONS["pytorch"]
+    torchrun = fw_utils.TORCH_DISTRIBUTED_GPU_SUPPORTED_FRAMEWORK_VERSIONS
+    rows = []
+    for transformers, frameworks in _listed_images().items():
+        for framework, facts in frameworks.items():
+            if framework.startswith("pytorch"):
+                pytorch = framework.removeprefix("pytorch")
+                container = facts["container_version"]["gpu"]
+                cuda = container.split("-")[0].removeprefix("cu")
+                rows.append({
+                    "transformers": transformers,
+                    "pytorch": pytorch,
+                    "python": facts["py_versions"][0],
+                    "cuda": f"{cuda[:2]}.{cuda[2:]}",
+                    "container": container,
+                    "smdistributed": pytorch in smddp,
+                    "torch_distributed": pytorch in torchrun,
+                })  # fmt: skip
+    return sorted(rows, key=lambda row: _version(row["transformers"]))
+
+
+def registries() -> dict[str, str]:
+    """Region -> host of its image registry, for the regions of the newest image."""
+    from sagemaker import image_uris
+
+    newest = images()[-1]
+    facts = _listed_images()[newest["transformers"]][f"pytorch{newest['pytorch']}"]
+    hosts = {}
+    for region in sorted(facts["registries"]):
+        uri = image_uris.retrieve(
+            "huggingface", region, version=newest["transformers"], py_version=newest["python"],
+            instance_type="ml.p4d.24xlarge", image_scope="training",
+            base_framework_version=f"pytorch{newest['pytorch']}",
+            container_version=newest["container"],
+        )  # fmt: skip
+        hosts[region] = uri.split("/")[0]
+    return hosts
+
+
+def request_shapes() -> dict[str, Any]:
+    """CreateTrainingJob's input and all shapes below it: types, bounds, patterns, enums, required."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    root = model.operation_model("CreateTrainingJob").input_shape
+    shapes: dict[str, Any] = {}
+    _collect(root, shapes)
+    return {"root": root.name, "shapes": dict(sorted(shapes.items()))}
+
+
+def _collect(shape: Any, shapes: dict[str, Any]) -> None:
+    if shape.name in shapes:
+        return
+    facts: dict[str, Any] = {"type": shape.type_name}
+    shapes[shape.name] = facts
+    facts.update({k: shape.metadata[k] for k in ("min", "max", "pattern") if k in shape.metadata})
+    if getattr(shape, "enum", None):
+        facts["enum"] = list(shape.enum)
+    below = []
+    if shape.type_name == "structure":
+        facts["members"] = {name: member.name for name, member in shape.members.items()}
+        facts["required"] = list(shape.required_members)
+        below = list(shape.members.values())
+    elif shape.type_name == "list":
+        facts["member"] = shape.member.name
+        below = [shape.member]
+    elif shape.type_name == "map":
+        facts["key"], facts["value"] = shape.key.name, shape.value.name
+        below = [shape.key, shape.value]
+    for member in below:
+        _collect(member, shapes)
+
+
+def _listed_images() -> dict[str, Any]:
+    path = package_file("sagemaker", "image_uri_config", "huggingface.json")
+    versions: dict[str, Any] = json.loads(path.read_text())["training"]["versions"]
+    return {
+        name: facts for name, facts in versions.items() if _version(name) >= OLDEST_TRANSFORMERS
+    }
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def files() -> dict[str, str]:
+    """File name -> content of each data file, as the installed libraries have it."""
+    os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
+    import botocore
+    import sagemaker
+
+    sdk = f"SageMaker SDK {sagemaker.__version__}"
+    return {
+        "instances.json": _lines(
+            f"{sdk} and EC2 DescribeInstanceTypes; p3: AWS instance pages", "instances", instances()
+        ),
+        "images.json": _lines(
+            f"{sdk}: image_uri_config/huggingface.json, fw_utils.py", "images", images(),
+            "registries", registries(),
+        ),
+        "request.json": _lines(
+            f"botocore {botocore.__version__}: service model of CreateTrainingJob",
+            *(part for pair in request_shapes().items() for part in pair),
+        ),
+    }  # fmt: skip
+
+
+def _lines(source: str, *named: Any) -> str:
+    """A JSON object with one entry of each table a line, so that a change reads well in a diff."""
+    parts = [f'  "sources": {json.dumps(source + " (made by tools/facts.py)")}']
+    for name, table in zip(named[::2], named[1::2]):
+        if isinstance(table, dict):
+            rows = [f"    {json.dumps(key)}: {json.dumps(row)}" for key, row in table.items()]
+            body = "{\n" + ",\n".join(rows) + "\n  }"
+        elif isinstance(table, list):
+            body = "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in table) + "\n  ]"
+        else:
+            body = json.dumps(table)
+        parts.append(f'  "{name}": {body}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def main() -> None:
+    """Write the data files."""
+    for name, content in files().items():
+        (FACTS / name).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
