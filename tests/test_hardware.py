@@ -8,7 +8,6 @@ import json
 import pytest
 from conftest import CONF, ROOT, compose
 
-from lingotune.compose import config_groups
 from lingotune.hardware import (
     images,
     instances,
@@ -17,6 +16,7 @@ from lingotune.hardware import (
     resolve_precision,
 )
 from lingotune.schema import Precision
+from lingotune.settings import config_groups
 
 CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c != "local"]
 

@@ -11,7 +11,6 @@ import pytest
 from conftest import CONF, ROOT, compose
 
 from lingotune.bundle import Bundle, build_bundle
-from lingotune.compose import config_groups
 from lingotune.jobfile import job_digest, job_of
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
@@ -22,6 +21,7 @@ from lingotune.preflight.steps import STEPS, Counted
 from lingotune.render import to_request
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import Problem, Severity
+from lingotune.settings import config_groups
 from lingotune.trainingjob import Digests, describe
 
 CLOUD = "cluster=p3_16xl"
@@ -407,7 +407,7 @@ def test_a_field_that_sagemaker_refuses_is_told_by_its_setting(
 
 
 def test_every_setting_named_beside_a_field_exists() -> None:
-    from lingotune.compose import setting_types
+    from lingotune.settings import setting_types
 
     assert set(SETTINGS.values()) <= set(setting_types())
 
@@ -458,7 +458,7 @@ def test_every_check_has_a_test_that_trips_it() -> None:
 
 def test_what_is_offered_is_a_setting_that_exists() -> None:
     """Every `key=value` in `works` names a setting or a group."""
-    from lingotune.compose import setting_types
+    from lingotune.settings import setting_types
 
     known = {*setting_types(), *config_groups(CONF)}
     for _, overrides, *_ in TRIPS:

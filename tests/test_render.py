@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from conftest import CONF, compose
 
-from lingotune.compose import config_groups
 from lingotune.jobfile import job_digest, job_of
 from lingotune.render import render_local, to_huggingface, to_model_trainer, to_request
 from lingotune.schema import JobConfig
 from lingotune.servicemodel import mistakes
+from lingotune.settings import config_groups
 from lingotune.trainingjob import Digests, TrainingJob, describe, job_name
 
 ACCOUNT = [
@@ -102,6 +102,11 @@ def sent_by_v2() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """Starts a rendered job with the real SDK v2; the request is taken as it would leave."""
     os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
     import boto3
+    import sagemaker.utils
+
+    patch = pytest.MonkeyPatch()
+    # The SDK validates its configuration, which is a constant of ours, 23 times a job: 3 seconds.
+    patch.setattr(sagemaker.utils, "validate_sagemaker_config", lambda config: None)
 
     from lingotune.starters import start_v2
 
@@ -120,6 +125,7 @@ def sent_by_v2() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
         return bodies.pop()
 
     yield start
+    patch.undo()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -289,7 +289,12 @@ REFUSED = {
     ),
     "several things at once": (
         ["lr=0", "model.scratch.heads=3", "scaling=linear", "scaling.global_batch=3"],
-        ["lr=0\n", "model.scratch.heads=3\n", "scaling.global_batch=3\n", "lingotune: 3 problems"],
+        [
+            "lr=0  [",
+            "model.scratch.heads=3  [",
+            "scaling.global_batch=3  [",
+            "lingotune: 3 problems",
+        ],
     ),
 }
 

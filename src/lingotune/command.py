@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from lingotune import schema
-from lingotune.compose import Composed, compose_all, config_groups, describe_type, setting_types
+from lingotune.compose import Composed, compose_all
 from lingotune.jobfile import dump_job, job_of
 from lingotune.schema import ConfigError, LaunchConfig, Problem
+from lingotune.settings import config_groups, describe_type, setting_types
 
 
 class _Parser(argparse.ArgumentParser):

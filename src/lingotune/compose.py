@@ -39,22 +39,11 @@ from lingotune.overrides import (
 )
 from lingotune.schema import MISSING, ConfigError, LaunchConfig, Problem, Severity
 from lingotune.settings import (
-    OTHER_NAMES,
     config_groups,
     describe_type,
     field_types,
     mapping_of,
-    setting_types,
 )
-
-__all__ = [
-    "OTHER_NAMES",
-    "Composed",
-    "compose_all",
-    "config_groups",
-    "describe_type",
-    "setting_types",
-]
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""

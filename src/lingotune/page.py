@@ -54,7 +54,16 @@ def _plan_page(sweep: Sweep) -> list[Section]:
 def _sweep_page(sweep: Sweep) -> list[Section]:
     """Many jobs: what they share, one row each, what is wrong with any of them, the sum."""
     plans, first = sweep.plans, sweep.plans[0]
-    header = ["job", "peak lr", "global batch", "steps", "expected", "USD", "worst USD", "overrides"]
+    header = [
+        "job",
+        "peak lr",
+        "global batch",
+        "steps",
+        "expected",
+        "USD",
+        "worst USD",
+        "overrides",
+    ]
     rows = [
         [
             plan.name,

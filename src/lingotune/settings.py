@@ -152,6 +152,11 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
         return "a set of named texts", f"'{key}={{NAME: value}}', or {key}.NAME=value"
     if is_dataclass(kind):
         return "a mapping that fits", f"'{key}={{name: value}}'"
-    words = {int: ("a whole number", "3"), float: ("a number", "0.1"), str: ("a text", "text")}
+    words = {
+        bool: ("true or false", "true"),
+        int: ("a whole number", "3"),
+        float: ("a number", "0.1"),
+        str: ("a text", "text"),
+    }
     name, example = words.get(kind, ("a value that fits", "..."))
     return name, f"{key}={example}"
