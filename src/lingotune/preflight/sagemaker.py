@@ -26,6 +26,7 @@ from lingotune.schema import (
     AwsConfig,
     InputMode,
     LaunchConfig,
+    Output,
     Sdk,
     Severity,
     Source,
@@ -253,6 +254,43 @@ def _region(config: LaunchConfig) -> Iterator[Found]:
         yield f"aws.region={region}", what, " | ".join(registries())
 
 
+@SAGEMAKER.check(
+    "efa-security-group", "nodes with EFA talk past the VPC's usual rules", Severity.warning
+)
+def _efa(config: LaunchConfig) -> Iterator[Found]:
+    instance = instance_of(config.cluster)
+    if instance and instance.efa and config.cluster.nodes > 1 and config.aws.security_groups:
+        what = (
+            f"must let all traffic of its own members in and out: {instance.instance_type} has EFA"
+        )
+        works = "a rule whose source and target is the group itself"
+        yield "aws.security_groups", what, works
+
+
+_BUCKET = re.compile(r"(?!xn--|.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@SAGEMAKER.check("bucket-name", "S3 has lower-case names of 3 to 63 characters; a path is a prefix")
+def _bucket(config: LaunchConfig) -> Iterator[Found]:
+    bucket = config.aws.bucket
+    if bucket is None or _BUCKET.fullmatch(bucket):
+        return
+    name, _, prefix = bucket.removeprefix("s3://").partition("/")
+    works = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:63]
+    works = works if _BUCKET.fullmatch(works) else "my-bucket"
+    prefix_too = f" aws.prefix={prefix.strip('/')}" if prefix.strip("/") else ""
+    yield f"aws.bucket={bucket}", "is no name of a bucket", f"aws.bucket={works}{prefix_too}"
+
+
+@SAGEMAKER.check("names-missing", "what is still to be given cannot be sent", Severity.warning)
+def _placeholders(config: LaunchConfig) -> Iterator[Found]:
+    names = {**account_names(config.aws), "aws.region": config.aws.region}
+    missing = [name for name, value in names.items() if not value]
+    if config.output is Output.request and missing:
+        what = "not set: the request holds <...> in their place"
+        yield ", ".join(missing), what, " ".join(f"{name}=..." for name in missing)
+
+
 # --- environment, tags, queue -------------------------------------------------------------------
 
 _RESERVED = re.compile(r"SM_|SAGEMAKER_|LINGOTUNE_|AWS_|RANK$|WORLD_SIZE$|LOCAL_RANK$|MASTER_")
@@ -279,7 +317,13 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
     "secret-in-account-settings", "requests and tags are readable for all who describe"
 )
 def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
-    for key, text in texts(config.aws, "aws"):
+    beside_the_job = {
+        "aws": config.aws,
+        "budget": config.budget,
+        "job_file": config.job_file,
+        "runs_dir": config.runs_dir,
+    }
+    for key, text in texts(beside_the_job):
         if looks_secret(text):
             works = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
             yield key, "looks like an access token", works

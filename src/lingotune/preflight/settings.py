@@ -137,7 +137,7 @@ def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(node, dict):
         for name, item in node.items():
             yield from texts(str(name), prefix)
-            yield from texts(item, f"{prefix}.{name}")
+            yield from texts(item, f"{prefix}.{name}" if prefix else str(name))
     elif hasattr(node, "__dataclass_fields__"):
         for name in node.__dataclass_fields__:
             yield from texts(getattr(node, name), f"{prefix}.{name}" if prefix else name)
