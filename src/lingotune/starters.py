@@ -34,10 +34,11 @@ def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:
 
 
 def start_v3(rendered: dict[str, Any], session: Any) -> None:
-    """`ModelTrainer(**trainer).train()` on a boto3 session, under the job's own name.
+    """`ModelTrainer(**trainer).train()` on a boto3 session of its own, under the job's own name.
 
     ModelTrainer puts a time behind every name; the same job would be billed twice unnoticed. So the
-    name is set where botocore builds the request.
+    name is set where botocore builds the requests: the one that starts the job, and the question
+    that the SDK asks about it. The session must be new: clients keep the first job's name.
     """
     # action=check asks the same questions of IAM, and says what it could not ask.
     os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
@@ -63,10 +64,11 @@ def start_v3(rendered: dict[str, Any], session: Any) -> None:
     for method, value in _methods(rendered["with"], shapes).items():
         trainer = getattr(trainer, method)(value)
     name = rendered["trainer"]["base_job_name"]
-    session.events.register(
-        "provide-client-params.sagemaker.CreateTrainingJob",
-        lambda params, **_: {**params, "TrainingJobName": name},
-    )
+    for operation in ("CreateTrainingJob", "DescribeTrainingJob"):
+        session.events.register(
+            f"provide-client-params.sagemaker.{operation}",
+            lambda params, **_: {**params, "TrainingJobName": name},
+        )
     trainer.train(wait=False, logs=False)
 
 

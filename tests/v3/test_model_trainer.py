@@ -52,8 +52,10 @@ def sent_by_v3(rendered: dict[str, Any]) -> dict[str, Any]:
         bodies.append(json.loads(params["body"]))
         return answer(TrainingJobArn="arn:aws:sagemaker:us-east-1:111122223333:training-job/x")
 
-    def describe(**_: Any) -> Any:
-        return answer(TrainingJobName="x", TrainingJobStatus="InProgress")
+    def describe(params: dict[str, Any], **_: Any) -> Any:
+        asked = json.loads(params["body"])["TrainingJobName"]
+        assert asked == bodies[0]["TrainingJobName"], "AWS knows no other job"
+        return answer(TrainingJobName=asked, TrainingJobStatus="InProgress")
 
     session.events.register("before-call.sagemaker.CreateTrainingJob", create)
     session.events.register("before-call.sagemaker.DescribeTrainingJob", describe)
