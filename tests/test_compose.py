@@ -376,7 +376,22 @@ next: the same command with --help lists groups and settings""",
 lingotune: 1 problem
   lr=1e-4,1e-3
       several values need a multirun
-      works: -m lr=1e-4,1e-3; or a list: 'lr=[...]'
+      works: -m lr=1e-4,1e-3
+next: the same command with --help lists groups and settings""",
+    ),
+    "values that may be one list, or one text": (
+        ["data.languages=de,fr", "aws.tags.team=a,b", "data.path=a,b.csv"],
+        """\
+lingotune: 3 problems
+  data.languages=de,fr
+      several values need a multirun
+      works: -m data.languages=de,fr; or one list: 'data.languages=[de,fr]'
+  aws.tags.team=a,b
+      several values need a multirun
+      works: -m aws.tags.team=a,b; or one text: 'aws.tags.team="a,b"'
+  data.path=a,b.csv
+      several values need a multirun
+      works: -m data.path=a,b.csv; or one text: 'data.path="a,b.csv"'
 next: the same command with --help lists groups and settings""",
     ),
     "a list of rows": (

@@ -181,7 +181,13 @@ def _refused_form(override: Override, text: str) -> Problem | None:
 
 
 def _needs_multirun(text: str, key: str) -> Problem:
-    return Problem(text, "several values need a multirun", f"-m {text}; or a list: '{key}=[...]'")
+    kind, value = setting_types().get(key), text.partition("=")[2]
+    works = f"-m {text}"
+    if typing.get_origin(kind) is list:
+        works += f"; or one list: '{key}=[{value}]'"
+    elif mapping_of(key) or describe_type(kind, key)[0] == "a text":
+        works += f"; or one text: '{key}=\"{value}\"'"
+    return Problem(text, "several values need a multirun", works)
 
 
 def _unknown_option(override: Override, text: str, groups: Groups) -> Problem | None:

@@ -13,6 +13,7 @@ from lingotune.schema import (
     JobConfig,
     ScalingRule,
     SelectMetric,
+    TrainingConfig,
     Visibility,
 )
 
@@ -237,6 +238,15 @@ def _select(job: JobConfig) -> Iterator[Found]:
     if never and training.select is not SelectMetric.macro_f1:
         what = "has no effect with training.eval_strategy=none: the last weights are kept"
         yield f"training.select={training.select.value}", what, "training.eval_strategy=epoch"
+
+
+@JOB.check("warmup-twice", "the warm-up is so many steps, or a share of them")
+def _warmup(job: JobConfig) -> Iterator[Found]:
+    steps, ratio = job.training.warmup_steps, job.training.warmup_ratio
+    if steps is not None and ratio != TrainingConfig().warmup_ratio:
+        what = f"has no effect: training.warmup_steps={steps} decides"
+        works = "training.warmup_steps=null"
+        yield f"training.warmup_ratio={ratio:g}", what, works
 
 
 @JOB.check("save-strategy-mismatch", "the best checkpoint is one that was both scored and saved")
