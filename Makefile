@@ -40,7 +40,7 @@ test-slow: setup  ## the slow tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 test-v3: $(VENV_V3)/.ready  ## compare with what the SageMaker SDK v3 sends, in its own environment
-	PYTHONPATH=src $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3
+	PYTHONPATH=src:tests $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3
 
 $(VENV_V3)/.ready: tests/v3/requirements.txt
 	$(call make_venv,$(VENV_V3))

@@ -184,6 +184,13 @@ def test_a_refusal_by_aws_is_told_and_nothing_is_started(aws: Front) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_sdk_that_is_not_installed_is_told_before_anything_is_sent(aws: Front) -> None:
+    done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "aws.sdk=v3", "action=submit")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "[sdk-not-installed]" in done.stderr and "lingotune[launch-v3]" in done.stderr
+    assert aws.calls == []
+
+
 def test_check_asks_and_starts_nothing(aws: Front) -> None:
     done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=check")
     assert done.returncode == 0, done.stdout + done.stderr

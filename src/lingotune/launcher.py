@@ -18,6 +18,7 @@ from lingotune.messages import USER_ERROR, errors_only, format_problems
 from lingotune.plan import Plan, Planner, Sweep, write_job_file
 from lingotune.quote import Quoter
 from lingotune.schema import Action, ConfigError, LaunchConfig, Output, Problem
+from lingotune.starters import missing_library
 
 if TYPE_CHECKING:
     from lingotune.account import Wanted
@@ -49,10 +50,11 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
     """What was asked beyond the plan: its results as plain values, and the exit code."""
     if settings.action is Action.plan:
         return {}, sweep.exit_code
-    if settings.action is Action.submit and errors_only(sweep.problems):
-        raise ConfigError(
-            errors_only(sweep.problems), "nothing was started; mend, then submit again"
-        )
+    if settings.action is Action.submit:
+        missing = missing_library(settings.aws)
+        wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
+        if wrong:
+            raise ConfigError(wrong, "nothing was started; mend, then submit again")
     from lingotune.account import check_account, format_account
 
     checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)

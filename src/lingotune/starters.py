@@ -8,14 +8,42 @@ from __future__ import annotations
 
 import json
 import os
+from importlib import metadata
 from typing import Any
 
-from lingotune.schema import AwsConfig
+from lingotune.schema import AwsConfig, Problem, Sdk
 
 _SDK_CONFIG = {
     "SchemaVersion": "1.0",
     "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}},
 }
+
+
+_LIBRARIES = {
+    Sdk.v2: ("sagemaker", "2.", "pip install 'lingotune[launch]'"),
+    Sdk.v3: (
+        "sagemaker-train",
+        "",
+        "an environment of its own: pip install 'lingotune[launch-v3]'",
+    ),
+    Sdk.boto3: ("boto3", "", "pip install 'lingotune[launch]'"),
+}
+"""What each way needs: the distribution, how its version begins, how to come by it."""
+
+
+def missing_library(aws: AwsConfig) -> Problem | None:
+    """The finding that what is to start the job is not installed here, before anything is sent."""
+    sdk = Sdk.boto3 if aws.queue else aws.sdk
+    name, version, works = _LIBRARIES[sdk]
+    try:
+        if metadata.version(name).startswith(version):
+            return None
+        what = f"needs {name} {version}x; installed is {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        what = f"needs {name}, which is not installed here"
+    if sdk is not Sdk.boto3:
+        works += "; or aws.sdk=boto3, which sends the same request"
+    return Problem(f"aws.sdk={sdk.value}", what, works, check="sdk-not-installed")
 
 
 def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:

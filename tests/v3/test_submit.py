@@ -1,0 +1,64 @@
+"""`launch.py aws.sdk=v3 action=submit`, over HTTP: the SDK v3 against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+from loopback import Front, moto_server, point_boto_at, refusal
+from test_model_trainer import EXPLAINED, differences
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "sagemaker.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
+TYPED = [
+    "cluster=g5_12xl",
+    "aws.role=arn:aws:iam::123456789012:role/SageMakerRole",
+    "aws.bucket=example-bucket",
+    "aws.region=us-east-1",
+    "aws.sdk=v3",
+]
+
+
+def launch(*more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "launch.py", *TYPED, *more],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True,
+        timeout=280,
+    )  # fmt: skip
+
+
+def test_the_job_is_started_once_and_by_its_own_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    with moto_server() as upstream:
+        front = Front(upstream)
+        point_boto_at(front.address, monkeypatch, tmp_path, **keys)
+        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="example-bucket")
+        boto3.client("iam", region_name="us-east-1").create_role(
+            RoleName="SageMakerRole", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]})
+        )
+        front.tell("ListServiceQuotas", refusal("AccessDeniedException"))
+        front.tell("SimulatePrincipalPolicy", refusal("AccessDenied", status=403))
+        planned = json.loads(launch("output=request").stdout)
+        done = launch("action=submit")
+        assert done.returncode == 0, done.stdout + done.stderr
+        bodies = [dict(c.parameters) for c in front.calls if c.operation == "CreateTrainingJob"]
+        asked = {c.parameters["TrainingJobName"] for c in front.calls
+                 if c.operation == "DescribeTrainingJob"}  # fmt: skip
+        again = launch("action=submit")
+        front.close()
+    (body,) = bodies
+    assert {where for where, _, _ in differences(planned, body)} == set(EXPLAINED)
+    assert f"submitted {planned['TrainingJobName']}" in done.stdout
+    assert asked == {planned["TrainingJobName"]}
+    assert again.returncode == 2 and "[name-taken]" in again.stdout
