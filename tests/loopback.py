@@ -14,7 +14,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -188,6 +190,30 @@ def moto_server() -> Iterator[tuple[str, int]]:
         yield server.get_host_and_port()
     finally:
         server.stop()
+
+
+ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
+"""A role of moto's account, once `ready_account` has made it."""
+
+
+def ready_account(front: Front, upstream: tuple[str, int], bucket: str) -> None:
+    """An empty account but for this bucket and the role, as boto3 finds it; nothing recorded yet."""
+    reset = Request("http://{}:{}/moto-api/reset".format(*upstream), method="POST")
+    urlopen(reset, timeout=30).close()  # moto keeps its state between servers
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+    boto3.client("iam", region_name="us-east-1").create_role(
+        RoleName=ROLE.rpartition("/")[2],
+        AssumeRolePolicyDocument=json.dumps({"Statement": [statement]}),
+    )
+    # moto has neither quotas nor simulated policies.
+    front.tell("ListServiceQuotas", refusal("AccessDeniedException"))
+    front.tell("SimulatePrincipalPolicy", refusal("AccessDenied", status=403))
+    front.calls.clear()
 
 
 def point_boto_at(

@@ -7,25 +7,18 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import boto3
 import pytest
 from conftest import ROOT, compose, run
-from loopback import Front, answer, moto_server, point_boto_at, refusal
+from loopback import ROLE, Front, answer, moto_server, point_boto_at, ready_account, refusal
 
 from lingotune.bundle import build_bundle
 from lingotune.jobfile import dump_job, job_of
 from lingotune.servicemodel import mistakes
 
-ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 BUCKET = "example-bucket"
 ACCOUNT = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", "aws.region=us-east-1"]
-TRUST = {
-    "Effect": "Allow",
-    "Principal": {"Service": "sagemaker.amazonaws.com"},
-    "Action": "sts:AssumeRole",
-}
 
 
 @pytest.fixture
@@ -34,17 +27,8 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Front]:
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
     with moto_server() as upstream:
         front = Front(upstream)
-        reset = Request("http://{}:{}/moto-api/reset".format(*upstream), method="POST")
-        urlopen(reset, timeout=30).close()  # moto keeps its state between servers
         point_boto_at(front.address, monkeypatch, tmp_path, **keys)
-        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=BUCKET)
-        boto3.client("iam", region_name="us-east-1").create_role(
-            RoleName="SageMakerRole", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]})
-        )
-        # moto has neither quotas nor simulated policies.
-        front.tell("ListServiceQuotas", refusal("AccessDeniedException"))
-        front.tell("SimulatePrincipalPolicy", refusal("AccessDenied", status=403))
-        front.calls.clear()
+        ready_account(front, upstream, BUCKET)
         yield front
         front.close()
 

@@ -8,20 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boto3
 import pytest
-from loopback import Front, moto_server, point_boto_at, refusal
+from loopback import ROLE, Front, moto_server, point_boto_at, ready_account
 from test_model_trainer import EXPLAINED, differences
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRUST = {
-    "Effect": "Allow",
-    "Principal": {"Service": "sagemaker.amazonaws.com"},
-    "Action": "sts:AssumeRole",
-}
 TYPED = [
     "cluster=g5_12xl",
-    "aws.role=arn:aws:iam::123456789012:role/SageMakerRole",
+    f"aws.role={ROLE}",
     "aws.bucket=example-bucket",
     "aws.region=us-east-1",
     "aws.sdk=v3",
@@ -43,12 +37,7 @@ def test_the_job_is_started_once_and_by_its_own_name(
     with moto_server() as upstream:
         front = Front(upstream)
         point_boto_at(front.address, monkeypatch, tmp_path, **keys)
-        boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="example-bucket")
-        boto3.client("iam", region_name="us-east-1").create_role(
-            RoleName="SageMakerRole", AssumeRolePolicyDocument=json.dumps({"Statement": [TRUST]})
-        )
-        front.tell("ListServiceQuotas", refusal("AccessDeniedException"))
-        front.tell("SimulatePrincipalPolicy", refusal("AccessDenied", status=403))
+        ready_account(front, upstream, "example-bucket")
         planned = json.loads(launch("output=request").stdout)
         done = launch("action=submit")
         assert done.returncode == 0, done.stdout + done.stderr
