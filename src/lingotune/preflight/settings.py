@@ -28,7 +28,8 @@ _SECRET = re.compile(
     r"|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 
-# key: lowest and highest value allowed, and what is counted
+# key: lowest and highest value allowed, and what is counted. What SageMaker's own model bounds above
+# (retries, warm pools) is left to it.
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
@@ -55,8 +56,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "cluster.threads": (1, 1024, "CPU threads, from 1"),
     "cluster.max_run": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
     "cluster.max_wait": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
-    "cluster.keep_alive": (1, 3600, "seconds, from 1 to 3600"),
-    "cluster.retries": (1, 30, "attempts, from 1 to 30"),
+    "cluster.keep_alive": (1, 10**9, "seconds, from 1"),
+    "cluster.retries": (1, 10**9, "attempts, from 1"),
     "cluster.volume_gb": (1, 16384, "GB, from 1 to 16384"),
     "scaling.base_batch": (1, 10_000_000, "examples, from 1"),
     "scaling.global_batch": (1, 10_000_000, "examples, from 1"),
