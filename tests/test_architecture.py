@@ -88,6 +88,8 @@ IMPORTS: dict[str, set[str]] = {
     "training.trainer": {"transformers", "torch", "tqdm"},
     "training.fit": {"transformers", "torch", "datasets", "numpy"},
     "training.timing": {"transformers", "torch", "datasets", "numpy"},
+    "training.checkpoints": set(),
+    "training.resume": {"transformers"},
     "training.worker": set(),
 }
 PURE = (

@@ -1,13 +1,22 @@
-"""Run folders: one per run, never shared, never overwritten."""
+"""Run folders: one per run, never shared, never overwritten; a killed run goes on in its own."""
 
 from __future__ import annotations
 
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from lingotune.jobfile import job_digest
+from lingotune.container import JOB_FILE
+from lingotune.jobfile import digest_in, dump_job, job_digest
 from lingotune.schema import ConfigError, JobConfig, Problem
+
+METRICS = "metrics.json"
+"""A run's scores; the last file that it writes before what only looks at them."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,71 @@ class Folders:
     def tensorboard(self) -> Path:
         """The event files' folder."""
         return self.run / "tensorboard"
+
+    @property
+    def in_container(self) -> bool:
+        """Whether SageMaker laid them out."""
+        return self.model.parent != self.run
+
+
+def folders_in(run: str | Path) -> Folders:
+    """A run folder's parts."""
+    return Folders(Path(run), Path(run, "model"), Path(run, "checkpoints"))
+
+
+def container_folders(environment: Mapping[str, str]) -> Folders | None:
+    """Where SageMaker wants the results; None outside of its container."""
+    model = environment.get("SM_MODEL_DIR")
+    if not model:
+        return None
+    run = Path(environment.get("SM_OUTPUT_DATA_DIR", f"{model}/../output/data"))
+    # The container's checkpoint folder has no variable; it lies beside the model's.
+    return Folders(run, Path(model), Path(model).parent / "checkpoints")
+
+
+@contextmanager
+def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
+    """The folders made, the job file in its place, and nobody else in there until the end.
+
+    ConfigError if they are another job's, or another process is at work in them.
+    """
+    for folder in (folders.run, folders.model, folders.checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
+    path, content = folders.run / JOB_FILE, dump_job(job)
+    with path.open("ab") as file:  # the lock ends with the process, however that ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            what = "another process is training in this folder"
+            raise ConfigError([Problem(str(folders.run), what, "wait for it, or end it")]) from None
+        there = path.read_bytes()
+        if there and there != content:
+            found = digest_in(there)[:12]
+            what = f"is the folder of job {found}; this is job {digest_in(content)[:12]}"
+            works = f"--job {path}, or another --run-dir"
+            raise ConfigError([Problem(str(folders.run), what, works)])
+        if not there:
+            file.write(content)
+            file.flush()
+        yield
+
+
+def finished(folders: Folders, digest: str) -> dict[str, Any] | None:
+    """The scores of a run of this job that has come to its end; None where none has."""
+    try:
+        results = json.loads((folders.run / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return results if results.get("job_sha256") == digest else None
+
+
+def write_metrics(results: Mapping[str, Any], folders: Folders) -> None:
+    """Write the scores beside the model and then into the run, at once: they mark its end."""
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    for folder in dict.fromkeys((folders.model, folders.run)):
+        unfinished = folder / f"{METRICS}.tmp"
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / METRICS)
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

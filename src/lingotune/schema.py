@@ -390,13 +390,13 @@ class TrainingConfig:
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between two evaluations."""
     save_steps: Optional[int] = None
-    """Updates between two checkpoints; null = one at every evaluation, or at every epoch."""
+    """Updates between two checkpoints; null = only at evaluations, or at the end of an epoch."""
     eval_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs`."""
     select: SelectMetric = SelectMetric.macro_f1
     """The validation metric whose best checkpoint becomes the model."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on disk, the best among them."""
+    """Checkpoints kept on disk: the newest, and the best where it is none of them."""
     logging_steps: int = 10
     """Updates between two log lines."""
 

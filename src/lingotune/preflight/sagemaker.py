@@ -112,13 +112,6 @@ def _spot_checkpoints(config: LaunchConfig) -> Iterator[Found]:
         yield "cluster.checkpoints=false", what, "cluster.checkpoints=true, or cluster.spot=false"
 
 
-@SAGEMAKER.check("spot-starts-over", "resuming is not built yet", Severity.warning)
-def _spot_resume(config: LaunchConfig) -> Iterator[Found]:
-    if config.cluster.spot:
-        what = "an interrupted job starts over: its checkpoints are kept in S3, not resumed from"
-        yield "cluster.spot=true", what, "cluster.spot=false for long jobs"
-
-
 @SAGEMAKER.check("max-wait-too-short", "waiting and running together must have room for the run")
 def _max_wait(config: LaunchConfig) -> Iterator[Found]:
     cluster = config.cluster

@@ -250,22 +250,6 @@ def _warmup(job: JobConfig) -> Iterator[Found]:
         yield f"training.warmup_ratio={ratio:g}", what, works
 
 
-@JOB.check("save-strategy-mismatch", "the best checkpoint is one that was both scored and saved")
-def _save_steps(job: JobConfig) -> Iterator[Found]:
-    training = job.training
-    save, evaluate = training.save_steps, training.eval_steps
-    if save is None or training.eval_strategy is EvalStrategy.none:
-        return
-    where = f"training.save_steps={save}"
-    if training.eval_strategy is EvalStrategy.epoch:
-        what = "does not go with training.eval_strategy=epoch, which saves at every evaluation"
-        yield where, what, f"training.eval_strategy=steps training.eval_steps={save}"
-    elif evaluate and save % evaluate:
-        near = max(1, round(save / evaluate)) * evaluate
-        what = f"is no multiple of training.eval_steps={evaluate}: a saved step would have no score"
-        yield where, what, f"training.save_steps={near}"
-
-
 # --- publishing ---------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric, TrainingConfig
+from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric
 
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Today's name -> its name in older transformers."""
@@ -48,8 +48,8 @@ def training_arguments(
         "fp16": precision is Precision.fp16,
         "bf16": precision is Precision.bf16,
         "eval_strategy": training.eval_strategy.value if evaluates else "no",
-        "save_strategy": _save_strategy(training),
-        "save_total_limit": training.keep_checkpoints,
+        # Saved when scored, so that the best is one of them; more saves are resume.py's, as is rotation.
+        "save_strategy": training.eval_strategy.value if evaluates else "epoch",
         # Nodes share no disk: each needs the best checkpoint that all load at the end.
         "save_on_each_node": job.cluster.nodes > 1,
         "load_best_model_at_end": evaluates,
@@ -65,18 +65,8 @@ def training_arguments(
         values["metric_for_best_model"] = f"eval_{training.select.value}"
         values["greater_is_better"] = training.select is not SelectMetric.loss
     if training.eval_strategy is EvalStrategy.steps:
-        values["eval_steps"] = training.eval_steps
-    if values["save_strategy"] == "steps":
-        values["save_steps"] = training.save_steps or training.eval_steps
+        values["eval_steps"] = values["save_steps"] = training.eval_steps
     return TrainingArguments(**_for_this_version(values))
-
-
-def _save_strategy(training: TrainingConfig) -> str:
-    """The best checkpoint is chosen among those that were scored: saved when scored, or by steps."""
-    if training.save_steps is not None:
-        return "steps"
-    strategy = training.eval_strategy
-    return "epoch" if strategy is EvalStrategy.none else strategy.value
 
 
 def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from lingotune.training import ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.model import load_model, load_tokenizer
 from lingotune.training.ranks import Rank
+from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import (
     LINES,
@@ -53,15 +54,22 @@ def fit(
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
     tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
     stopwatch = Stopwatch(len(splits["validation"]))
-    trainer = _trainer(
-        job, batch, steps, splits, tokens, tokenizer, model, rank, folders.checkpoints, stopwatch
-    )
+    root = node_folder(job, folders.checkpoints, rank)
+    trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, root, stopwatch)
+    owner = owner_of(job, splits)
+    start = find_start(root, owner, rank)
+    keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
+    for callback in (keeper, stopwatch, _progress(job, steps, rank)):
+        trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
     if rank.first:
         trainer.add_callback(tensorboard_callback(folders.tensorboard))
+        if start:
+            print(f"resuming at step {start.step} of {steps.total_steps}", flush=True)
     started = time.monotonic()
-    trainer.train()
+    trainer.go_on(start, steps.total_steps)
     seconds = time.monotonic() - started
-    results = {
+    results: dict[str, Any] = {
+        "resumed_from_step": start.step if start else None,
         "training": _training_figures(trainer, batch, steps, seconds),
         "validation": _score(
             trainer, tokens["validation"], splits["validation"], labels, stopwatch
@@ -144,7 +152,6 @@ def _trainer(
         eval_dataset=tokens["validation"],
         data_collator=stopwatch.counted(collator),
         compute_metrics=_metrics(splits["validation"], [label.name for label in job.data.labels]),
-        callbacks=[stopwatch, _progress(job, steps, rank)],
     )
 
 

@@ -105,7 +105,7 @@ def join(job: JobConfig, rank: Rank) -> None:
 
 def agree(rank: Rank, what: str, value: str) -> None:
     """ConfigError on every rank, with both values, unless all ranks hold the same value."""
-    values = _gather(rank, value)
+    values = gather(rank, value)
     for other, theirs in enumerate(values):
         if theirs != values[0]:
             text = f"{what} differs between ranks: {values[0]} on rank 0, {theirs} on rank {other}"
@@ -113,7 +113,8 @@ def agree(rank: Rank, what: str, value: str) -> None:
             raise ConfigError([Problem(f"rank {rank.rank}", text, works)])
 
 
-def _gather(rank: Rank, value: str) -> list[str]:
+def gather(rank: Rank, value: Any) -> list[Any]:
+    """Every rank's value, in the order of the ranks."""
     if rank.world_size == 1:
         return [value]
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import sys
@@ -10,10 +11,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 
 from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
+from lingotune.training.checkpoints import Checkpoint
 
 
 class ClassifierTrainer(Trainer):
@@ -32,6 +34,22 @@ class ClassifierTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
+
+    def go_on(self, start: Checkpoint | None, total_steps: int) -> None:
+        """Train to the end, from a checkpoint if there is one."""
+        if start is None:
+            self.train()
+        elif start.step < total_steps:
+            self.train(resume_from_checkpoint=str(start.folder))
+        else:
+            self._take_over(start)
+
+    def _take_over(self, end: Checkpoint) -> None:
+        """Stand where `train` ended: going on from its last checkpoint, it may add a step."""
+        self.state = TrainerState.load_from_json(str(end.folder / "trainer_state.json"))
+        self._load_from_checkpoint(str(end.best or end.folder))
+        self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        self.callback_handler.on_train_end(self.args, self.state, self.control)
 
 
 LINES = 20
@@ -84,9 +102,24 @@ class QuietProgress(ProgressCallback):
 
 
 def tensorboard_callback(folder: Path) -> TrainerCallback:
-    """Events into `folder`; made on rank 0 only."""
+    """Events into `folder`; made on rank 0 only.
+
+    What an interrupted attempt wrote is replaced: a checkpoint knows all that was logged before it, so
+    the curves have each step once, also on a machine that has seen none of it.
+    """
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations import TensorBoardCallback
 
-    callback: TrainerCallback = TensorBoardCallback(SummaryWriter(log_dir=str(folder)))
+    class Curves(TensorBoardCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            super().on_train_begin(args, state, control, **kwargs)
+            for entry in state.log_history:
+                then = copy.copy(state)
+                then.global_step = entry["step"]
+                logs = {name: value for name, value in entry.items() if name != "step"}
+                self.on_log(args, then, control, logs=logs)
+
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    callback: TrainerCallback = Curves(SummaryWriter(log_dir=str(folder)))
     return callback

@@ -7,10 +7,11 @@ Every rank does the same; rank 0 alone writes. On SageMaker the job file comes t
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,19 @@ from lingotune import __version__, hub
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.data.rows import Rows
 from lingotune.data.splits import load_splits
-from lingotune.jobfile import dump_job, job_digest, load_job
+from lingotune.jobfile import job_digest, load_job
 from lingotune.loglines import format_test_line
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
-from lingotune.runfolder import Folders, new_run_folder
+from lingotune.runfolder import (
+    Folders,
+    container_folders,
+    finished,
+    folders_in,
+    new_run_folder,
+    opened,
+    write_metrics,
+)
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import ConfigError, JobConfig, Precision, Problem
 from lingotune.throughput import (
@@ -76,36 +85,39 @@ def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -
         raise ConfigError(problems)
     ranks.choose_devices(job)
     ranks.join(job, rank)
+    folders = None
     try:
         ranks.agree(rank, "the job's sha256", job_digest(job))
+        known = folders_in(run_dir) if run_dir else container_folders(os.environ)
+        if known and ranks.from_first(rank, finished(known, job_digest(job))):
+            if rank.first:
+                print(f"{known.run}: this job is finished")
+                _publish(hub.prepare(job.hub, job.name), known)
+            return known.run
         if rank.first:
             print(f"reading {job.data.name}", flush=True)
         splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
-        made = _make_folders(job, run_dir, runs_dir) if rank.first else None
-        folders = ranks.from_first(rank, made)
-        _train(job, splits, rank, folders, started)
-        return Path(folders.run)
+        folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
+        # Each node has its own disk; rank 0 alone writes the run.
+        with opened(folders, job) if rank.local_rank == 0 else nullcontext():
+            _train(job, splits, rank, folders, started)
+        return folders.run
+    except KeyboardInterrupt:
+        if rank.first and folders:
+            again = f"python train.py --job {folders.run}/{JOB_FILE} --run-dir {folders.run}"
+            print(f"go on with: {again}", file=sys.stderr)
+        raise
     finally:
         ranks.leave(rank)
 
 
+def _new_run_folder(job: JobConfig, rank: Rank, runs_dir: str) -> Path:
+    made: Path = ranks.from_first(rank, new_run_folder(job, runs_dir) if rank.first else None)
+    return made
+
+
 def _channel(name: str, environment: Mapping[str, str]) -> str | None:
     return environment.get(f"SM_CHANNEL_{name.upper()}")
-
-
-def _make_folders(job: JobConfig, run_dir: str | None, runs_dir: str) -> Folders:
-    model_dir = os.environ.get("SM_MODEL_DIR")
-    if model_dir and run_dir is None:
-        run = Path(os.environ.get("SM_OUTPUT_DATA_DIR", f"{model_dir}/../output/data"))
-        # The container's checkpoint folder has no variable; it lies beside the model's.
-        folders = Folders(run, Path(model_dir), Path(model_dir).parent / "checkpoints")
-    else:
-        run = Path(run_dir) if run_dir else new_run_folder(job, runs_dir)
-        folders = Folders(run, run / "model", run / "checkpoints")
-    for folder in (folders.run, folders.model, folders.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
-    (folders.run / JOB_FILE).write_bytes(dump_job(job))
-    return folders
 
 
 def _train(
@@ -133,6 +145,10 @@ def _train(
     if rank.first:
         _write(results, splits, folders)
         _record(job, batch, splits, results, folders)
+    _publish(target, folders)
+
+
+def _publish(target: hub.Target | None, folders: Folders) -> None:
     if target:
         print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
 
@@ -151,9 +167,6 @@ def _announce(splits: Mapping[str, Rows], batch: BatchPlan, steps: StepPlan) -> 
 def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders) -> None:
     from lingotune.report import draw_classes, draw_confusion, score_table
 
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-    for folder in {folders.run, folders.model}:  # the model's scores travel with it
-        (folder / "metrics.json").write_text(text, encoding="utf-8")
     try:
         draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
         draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
@@ -162,6 +175,7 @@ def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders
     speed = results["training"]["samples_per_second"]
     print(format_test_line(results["test"], speed), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
+    write_metrics(results, folders)
 
 
 def _record(
@@ -190,9 +204,8 @@ def _record(
         other_seconds=round(results["seconds"] - spent, 3),
         **measured,
     )
-    in_container = folders.model.parent != folders.run
-    path = (folders.run if in_container else folders.run.parent) / FILE
-    if in_container:
+    path = (folders.run if folders.in_container else folders.run.parent) / FILE
+    if folders.in_container:
         print(f"{LOG_WORD} {format_record(record)}")
     try:
         append_record(path, record)

@@ -1,0 +1,178 @@
+"""Checkpoints that survive a kill at any moment: what counts as whole, which one to go on from.
+
+The Trainer writes a checkpoint file by file. It counts from the moment that its manifest is there,
+which is written last: the size and SHA-256 of every file, the job and the data. What has no manifest
+was being written when the run was killed; what differs from its manifest is damaged. Neither is
+loaded (libraries read most damaged files without noticing). Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lingotune.schema import ConfigError, Problem
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose checkpoints they are: SHA-256 of the job file and of the rows that are trained on."""
+
+    job: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint after `step` updates, and the best one so far, whole as well."""
+
+    step: int
+    folder: Path
+    best: Path | None
+
+
+def commit(folder: Path, owner: Owner, best: str | None) -> None:
+    """Make what has been written into `folder` count. `best`: name of the best checkpoint so far.
+
+    Everything is on the disk before the manifest is, and the manifest appears at once.
+    """
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        _to_disk(path)
+        files[path.relative_to(folder).as_posix()] = [path.stat().st_size, _sha256(path)]
+    content = {"job": owner.job, "data": owner.data, "best": best, "files": files}
+    unfinished = folder / f"{MANIFEST}.tmp"
+    manifest = {**content, "sha256": _seal(content)}
+    unfinished.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    _to_disk(unfinished)
+    unfinished.rename(folder / MANIFEST)
+    _to_disk(folder)
+    _to_disk(folder.parent)
+
+
+def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, str]]:
+    """By step: the whole checkpoints in `root`, and why each other one is none.
+
+    ConfigError if they are another job's, or if this job's data is no longer what it was.
+    """
+    faults = {step: fault(folder) for step, folder in _steps(root).items()}
+    good: dict[int, Checkpoint] = {}
+    bad = {step: why for step, why in faults.items() if why}
+    for step, folder in _steps(root).items():
+        if step in bad:
+            continue
+        manifest = _read(folder)
+        _check_owner(root, manifest, owner)
+        best = manifest["best"]
+        why = best and faults.get(_step_of(best), "is missing")
+        if why:
+            bad[step] = f"{best}, the best until then, {why}"
+        else:
+            good[step] = Checkpoint(step, folder, root / best if best else None)
+    return good, bad
+
+
+def fault(folder: Path) -> str | None:
+    """Why a checkpoint is not whole; None if it is."""
+    try:
+        manifest = _read(folder)
+    except FileNotFoundError:
+        return "was not finished"
+    except (ValueError, OSError):
+        return f"has a damaged {MANIFEST}"
+    for name, (size, sha) in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"lacks {name}"
+        if path.stat().st_size != size or _sha256(path) != sha:
+            return f"has a damaged {name}"
+    return None
+
+
+def set_aside(root: Path, steps: Iterable[int]) -> None:
+    """Take checkpoints out of the way: unfinished ones are deleted, damaged ones renamed."""
+    for step in steps:
+        folder = root / f"checkpoint-{step}"
+        if (folder / MANIFEST).exists():
+            aside = root / f"damaged-checkpoint-{step}"
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+        else:
+            shutil.rmtree(folder)
+
+
+def rotate(root: Path, keep: int) -> None:
+    """Delete all but the newest `keep` and the best; call it after a commit, never before."""
+    steps = _steps(root)
+    newest = max(steps)
+    best = _read(steps[newest])["best"]
+    kept = {*sorted(steps)[-keep:], _step_of(best) if best else newest}
+    for step, folder in steps.items():
+        if step not in kept and (folder / MANIFEST).exists():
+            # Without its manifest first: a half-deleted checkpoint must not count.
+            (folder / MANIFEST).unlink()
+            shutil.rmtree(folder)
+
+
+def _steps(root: Path) -> dict[int, Path]:
+    """Step -> folder, in the order of the steps; times say nothing after a copy."""
+    found = {
+        int(match[1]): path
+        for path in (root.iterdir() if root.is_dir() else ())
+        if (match := _NAME.fullmatch(path.name)) and path.is_dir()
+    }
+    return dict(sorted(found.items()))
+
+
+def _step_of(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else -1
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The manifest; ValueError if it is not as it was written."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict) or manifest.pop("sha256", None) != _seal(manifest):
+        raise ValueError(f"{folder}: the manifest was changed")
+    return manifest
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_owner(root: Path, manifest: dict[str, Any], owner: Owner) -> None:
+    if manifest["job"] != owner.job:
+        what = f"holds checkpoints of job {manifest['job'][:12]}; this is job {owner.job[:12]}"
+        works = "the run's own job.yaml, or another --run-dir"
+        raise ConfigError([Problem(str(root), what, works)])
+    if manifest["data"] != owner.data:
+        what = "the reviews are not those that these checkpoints were trained on"
+        works = "the data as it was, or another --run-dir to start over"
+        raise ConfigError([Problem(str(root), what, works)])
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,108 @@
+"""Going on from a checkpoint: all ranks from the same one, and the Trainer's saves made to count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from lingotune.data.rows import Rows
+from lingotune.jobfile import job_digest
+from lingotune.scaling import StepPlan, processes_per_node
+from lingotune.schema import ConfigError, EvalStrategy, JobConfig, TrainingConfig
+from lingotune.training import ranks
+from lingotune.training.checkpoints import Checkpoint, Owner, commit, rotate, set_aside, whole
+from lingotune.training.ranks import Rank
+
+
+def owner_of(job: JobConfig, splits: Mapping[str, Rows]) -> Owner:
+    """Whose checkpoints a job may go on from: its own, trained on the very rows that it has now."""
+    digest = hashlib.sha256()
+    for split, rows in splits.items():
+        for text, label, language in zip(rows.text, rows.label, rows.language):
+            digest.update(f"{split}\0{label}\0{language}\0{len(text)}\0{text}".encode())
+    return Owner(job_digest(job), digest.hexdigest())
+
+
+def node_folder(job: JobConfig, checkpoints: Path, rank: Rank) -> Path:
+    """Where this node keeps its checkpoints: apart, since SageMaker copies all nodes' to one place."""
+    if job.cluster.nodes == 1:
+        return checkpoints
+    return checkpoints / f"node-{rank.rank // processes_per_node(job.cluster)}"
+
+
+def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
+    """The newest checkpoint that is whole on every node; None = start at step 0.
+
+    The same on every rank. What is not whole, or newer, is put out of the way, and told.
+    ConfigError on every rank if the checkpoints are another job's.
+    """
+    good: dict[int, Checkpoint] = {}
+    bad: dict[int, str] = {}
+    problems = []
+    if rank.local_rank == 0:
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            good, bad = whole(root, owner)
+        except ConfigError as error:
+            problems = error.problems
+    found = ranks.gather(rank, (rank.local_rank, sorted(good), bad, problems))
+    if any(problems for _, _, _, problems in found):
+        raise ConfigError([problem for _, _, _, problems in found for problem in problems])
+    nodes = [set(steps) for local_rank, steps, _, _ in found if local_rank == 0]
+    step = max(set.intersection(*nodes), default=0)
+    if rank.local_rank == 0:
+        set_aside(root, [*bad, *(other for other in good if other > step)])
+    if rank.first:
+        _tell(root, {k: v for _, _, bad, _ in found for k, v in bad.items()}, step)
+    chosen: list[Checkpoint | None] = ranks.gather(rank, good.get(step))
+    return chosen[rank.rank - rank.local_rank]
+
+
+def _tell(root: Path, bad: Mapping[int, str], step: int) -> None:
+    for number, why in sorted(bad.items()):
+        print(f"warning: checkpoint-{number} {why}; it is not used")
+    if bad and not step:
+        print(f"warning: no checkpoint in {root} is whole: training starts over, at step 0")
+
+
+class CheckpointKeeper(TrainerCallback):
+    """Saves between evaluations too, makes every save count, and keeps the newest and the best."""
+
+    def __init__(
+        self,
+        root: Path,
+        owner: Owner,
+        training: TrainingConfig,
+        steps: StepPlan,
+        rank: Rank,
+        start: Checkpoint | None,
+    ) -> None:
+        self._root, self._owner, self._rank, self._start = root, owner, rank, start
+        self._keep, self._every = training.keep_checkpoints, training.save_steps
+        self._saves_at_epochs = training.eval_strategy is not EvalStrategy.steps
+        self._steps = steps
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The state names the best checkpoint where the run lay before; it may lie elsewhere now."""
+        if self._start and self._start.best:
+            state.best_model_checkpoint = str(self._start.best)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save every so many steps; what ends an epoch is saved after its evaluation."""
+        step = state.global_step
+        ends = step % self._steps.steps_per_epoch == 0 or step == self._steps.total_steps
+        if self._every and step % self._every == 0 and not (ends and self._saves_at_epochs):
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The Trainer has written a checkpoint: it counts once every rank has written its part."""
+        ranks.barrier(self._rank)
+        if self._rank.local_rank == 0:
+            best = state.best_model_checkpoint
+            folder = self._root / f"checkpoint-{state.global_step}"
+            commit(folder, self._owner, Path(best).name if best else None)
+            rotate(self._root, self._keep)
