@@ -58,6 +58,7 @@ format: setup  ## write the format
 
 golden: setup  ## accept today's rendered requests as golden
 	$(BIN)/python -m pytest -n auto tests/test_render.py tests/test_submit.py --update-golden
+	$(BIN)/python -m pytest -m slow tests/test_rehearsal.py -k sound --update-golden
 
 facts: setup  ## copy instances, images and the request's model anew from the libraries
 	$(BIN)/python tools/facts.py

@@ -38,7 +38,7 @@ def kill_and_resume(job_file: str, run_dir: str, kills: int, seed: int) -> dict[
     import lingotune.report
     import lingotune.training.fit  # noqa: F401  imported once, for all attempts
 
-    choose, codes, length = random.Random(seed), [], 4.0
+    choose, codes, length = random.Random(seed), [], 2.5
     while codes.count(-9) < kills:
         codes.append(attempt(job_file, run_dir, choose.uniform(0.3, length)))
         if codes[-1] != -9:

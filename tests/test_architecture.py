@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run
 
-from lingotune.bundle import LAPTOP_ONLY
+from lingotune.bundle import stays
 
 PACKAGE = ROOT / "src" / "lingotune"
 STDLIB = set(sys.stdlib_module_names)
@@ -24,6 +24,7 @@ IMPORTS: dict[str, set[str]] = {
     "container": set(),
     "scaling": set(),
     "loglines": set(),
+    "limits": set(),
     "hardware": set(),
     "memory": set(),
     "servicemodel": {"regex"},
@@ -35,6 +36,7 @@ IMPORTS: dict[str, set[str]] = {
     "preflight.sagemaker": set(),
     "preflight.steps": set(),
     "preflight.rendered": set(),
+    "preflight.rehearsal": set(),
     "trainingjob": set(),
     "render": set(),
     "jobfile": {"omegaconf", "yaml"},
@@ -55,6 +57,20 @@ IMPORTS: dict[str, set[str]] = {
     "account.quotas": set(),
     "account.resources": set(),
     "account.roles": set(),
+    "rehearsal.__init__": set(),
+    "rehearsal.artifact": set(),
+    "rehearsal.attempt": set(),
+    "rehearsal.observed": set(),
+    "rehearsal.rehearse": set(),
+    "rehearsal.stages": set(),
+    "rehearsal.container": set(),
+    "rehearsal.environments": set(),
+    "rehearsal.host": set(),
+    "rehearsal.init": set(),
+    "rehearsal.interpreters": set(),
+    "rehearsal.objects": set(),
+    "rehearsal.toolkit": set(),
+    "rehearsal.variables": set(),
     "local": set(),
     "evaluate": {"numpy"},
     "report": {"numpy", "matplotlib"},
@@ -85,18 +101,19 @@ IMPORTS: dict[str, set[str]] = {
     "training.ranks": {"torch", "smdistributed"},
     "training.arguments": {"transformers"},
     "training.model": {"transformers", "tokenizers"},
-    "training.trainer": {"transformers", "torch", "tqdm"},
+    "training.trainer": {"transformers", "torch", "tqdm", "safetensors"},
     "training.fit": {"transformers", "torch", "datasets", "numpy"},
     "training.timing": {"transformers", "torch", "datasets", "numpy"},
     "training.checkpoints": set(),
+    "training.failure": set(),
     "training.resume": {"transformers"},
     "training.worker": set(),
 }
 PURE = (
     "schema", "container", "scaling", "hardware", "memory", "servicemodel", "trainingjob", "render",
-    "loglines", "cost", "bill", "preflight.__init__", "preflight.table", "preflight.settings",
+    "loglines", "limits", "cost", "bill", "preflight.__init__", "preflight.table", "preflight.settings",
     "preflight.data", "preflight.machines", "preflight.sagemaker", "preflight.steps",
-    "preflight.rendered",
+    "preflight.rendered", "preflight.rehearsal",
 )  # fmt: skip
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "uuid", "sys", "urllib"}
 
@@ -135,7 +152,7 @@ def test_pure_modules_reach_no_clock_environment_or_network(module: str) -> None
 
 
 def test_no_worker_module_imports_a_laptop_module() -> None:
-    local = {name.replace("/", ".") for name in LAPTOP_ONLY}
+    local = {name for name in modules() if stays(name.replace(".", "/"))}
     laptop = {f"lingotune.{name.removesuffix('.__init__')}" for name in local}
     for module, path in modules().items():
         if module not in local:

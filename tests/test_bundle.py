@@ -12,7 +12,7 @@ from pathlib import Path
 
 from conftest import ROOT, compose
 
-from lingotune.bundle import LAPTOP_ONLY, build_bundle
+from lingotune.bundle import LAPTOP_FOLDERS, LAPTOP_ONLY, build_bundle
 from lingotune.jobfile import dump_job, job_of
 
 
@@ -46,6 +46,9 @@ def test_laptop_modules_stay_at_home_and_exist() -> None:
         ending = "json" if module.startswith("facts/") else "py"
         assert (ROOT / "src" / "lingotune" / f"{module}.{ending}").exists()
         assert f"lingotune/{module}.{ending}" not in names
+    for folder in LAPTOP_FOLDERS:
+        assert (ROOT / "src" / "lingotune" / folder).is_dir()
+        assert not [name for name in names if name.startswith(f"lingotune/{folder}/")]
     assert "setup.py" not in names, "the toolkit refuses to start torchrun on a package"
     assert {"train.py", "requirements.txt", "lingotune/facts/images.json"} <= set(names)
 

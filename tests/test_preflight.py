@@ -14,6 +14,7 @@ from lingotune.bundle import Bundle, build_bundle
 from lingotune.jobfile import job_digest, job_of
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
+from lingotune.preflight.rehearsal import REHEARSAL
 from lingotune.preflight.rendered import CODE, REQUEST, SETTINGS
 from lingotune.preflight.sagemaker import SAGEMAKER
 from lingotune.preflight.settings import JOB
@@ -297,6 +298,18 @@ TRIPS: list[Trip] = [
      "no effect with aws.queue", "aws.sdk=boto3", [CLOUD, "aws.queue=q", "aws.sdk=boto3"]),
     ("profiler-without-v3", [CLOUD, "aws.sdk=v3", "cluster.profiler=true"],
      "cluster.profiler=true", "cannot be asked for", "aws.sdk=v2", [CLOUD, "cluster.profiler=true"]),
+    # --- the rehearsal
+    ("rehearsal-out-of-range", [CLOUD, "action=rehearse", "rehearsal.ranks=0"],
+     "rehearsal.ranks=0", "out of range", "from 1 to 64", [CLOUD, "action=rehearse"]),
+    ("rehearsal-out-of-range", [CLOUD, "action=rehearse", "rehearsal.steps=1"],
+     "rehearsal.steps=1", "out of range", "from 2", [CLOUD, "action=rehearse"]),
+    ("rehearsal-unused", [CLOUD, "rehearsal.model=tiny"], "rehearsal.model=tiny",
+     "no effect with action=plan", "action=rehearse",
+     [CLOUD, "action=rehearse", "rehearsal.model=tiny"]),
+    ("rehearsal-lane-unknown", [CLOUD, "action=rehearse", "rehearsal.lane=image",
+                                "cluster.image.lane=pinned", f"cluster.image.uri={OWN_IMAGE}"],
+     "rehearsal.lane=image", "not known here", "rehearsal.lane=here",
+     [CLOUD, "action=rehearse", "rehearsal.lane=image"]),
 ]  # fmt: skip
 
 
@@ -307,7 +320,7 @@ def found(overrides: list[str]) -> list[Problem]:
 @cache
 def found_once(*overrides: str) -> tuple[Problem, ...]:
     config = compose(*overrides)
-    problems = check_job(job_of(config))
+    problems = [*check_job(job_of(config)), *REHEARSAL.run(config)]
     if config.cluster.instance_type is not None and not errors_only(problems):
         problems += SAGEMAKER.run(config)
     return tuple(problems)
@@ -459,7 +472,7 @@ def test_our_own_code_passes() -> None:
 
 
 def test_every_check_has_a_test_that_trips_it() -> None:
-    tables: list[Any] = [JOB, SAGEMAKER, STEPS, REQUEST, CODE]
+    tables: list[Any] = [JOB, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)

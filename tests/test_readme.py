@@ -56,7 +56,19 @@ def test_make_targets_exist(command: str) -> None:
     assert command.split()[1] in TARGETS
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "launch.py" in c and "submit" not in c])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "action=rehearse" in c])
+def test_rehearsals(command: str, home: Path) -> None:
+    _, script, *arguments = shlex.split(command)
+    done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "points arrived as planned" in done.stdout and "\npassed in" in done.stdout
+
+
+PLANS = [c for c in COMMANDS if "launch.py" in c and "submit" not in c and "rehearse" not in c]
+
+
+@pytest.mark.parametrize("command", PLANS)
 def test_plans(command: str, home: Path) -> None:
     _, script, *arguments = shlex.split(command)
     done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)

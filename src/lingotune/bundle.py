@@ -15,16 +15,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+LAPTOP_FOLDERS = ("account", "rehearsal")
 LAPTOP_ONLY = frozenset({
-    "__main__", "bill", "cost",
-    "account/__init__", "account/calls", "account/quotas", "account/resources", "account/roles",
-    "billing", "bundle", "command", "compose", "facts/models", "facts/prices",
-    "facts/request", "launcher", "local", "memory", "overrides", "page", "plan", "preflight/rendered",
-    "preflight/sagemaker", "preflight/steps", "prices", "quote", "render", "servicemodel", "settings",
-    "starters", "submit",
+    "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "facts/lanes",
+    "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",
+    "page", "plan", "preflight/rehearsal", "preflight/rendered", "preflight/sagemaker",
+    "preflight/steps", "prices", "quote", "render", "servicemodel", "settings", "starters", "submit",
     "trainingjob",
 })  # fmt: skip
-"""Modules and data files that no worker needs; a test holds this against the imports."""
+"""Modules and data files that no worker needs, beside whole folders of them; a test holds this
+against the imports."""
+
+
+def stays(name: str) -> bool:
+    """Whether a module or data file, such as `preflight/steps`, is no part of the bundle."""
+    return name in LAPTOP_ONLY or name.partition("/")[0] in LAPTOP_FOLDERS
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,6 @@ def _worker_files(root: Path) -> dict[str, Path]:
     }
     for path in package.rglob("*"):
         relative = path.relative_to(package)
-        if (
-            path.suffix in (".py", ".json")
-            and relative.with_suffix("").as_posix() not in LAPTOP_ONLY
-        ):
+        if path.suffix in (".py", ".json") and not stays(relative.with_suffix("").as_posix()):
             files[f"lingotune/{relative.as_posix()}"] = path
     return files

@@ -55,6 +55,8 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
         if wrong:
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
+    if settings.action is Action.rehearse:
+        return _rehearse(sweep, bundle)
     from lingotune.account import check_account, format_account
 
     checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)
@@ -73,6 +75,27 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         return answer, USER_ERROR if failed else 0
     answer["submitted"] = [_submit(plan, bundle) for plan in sweep.plans]
     return answer, 0
+
+
+def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+    """Run every job here, one after the other; a failed one does not keep the others from it."""
+    if sweep.exit_code:
+        next_step = "nothing was run; mend, then rehearse again"
+        raise ConfigError(errors_only(sweep.problems), next_step)
+    from lingotune.rehearsal.rehearse import as_json, rehearse
+
+    done = []
+    for plan in sweep.plans:
+        rehearsal = rehearse(plan, bundle, lambda line: print(line, flush=True))
+        verdict = "failed after" if rehearsal.problems else "passed in"
+        print(f"{verdict} {rehearsal.seconds:.0f} s")
+        if rehearsal.problems:
+            print(format_problems(rehearsal.problems), file=sys.stderr)
+        done.append(rehearsal)
+    failed = any(rehearsal.problems for rehearsal in done)
+    if not failed:
+        print("next: the same command with action=submit")
+    return {"rehearsals": [as_json(one) for one in done]}, USER_ERROR if failed else 0
 
 
 def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:

@@ -28,6 +28,7 @@ from lingotune.schema import (
     LaunchConfig,
     Output,
     Problem,
+    RehearsalConfig,
     Severity,
 )
 
@@ -62,6 +63,7 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         "attempt": config.attempt != 1,
         "job_file": config.job_file is not None,
         "aws": config.aws != AwsConfig(),
+        "rehearsal": config.rehearsal != RehearsalConfig(),
     }
     for key, typed in launch_only.items():
         if typed:

@@ -195,7 +195,8 @@ def _capacity(plan: Plan) -> list[str]:
 
 
 def _next(plan: Plan, *, mended: bool) -> list[str]:
-    typed = [o for o in plan.overrides if not o.startswith(("action=", "output="))]
+    dropped = ("action=", "output=", "rehearsal.")
+    typed = [o for o in plan.overrides if not o.startswith(dropped)]
     if plan.command:
         elsewhere = [o for o in typed if not o.startswith("cluster")]
         return [
@@ -208,6 +209,8 @@ def _next(plan: Plan, *, mended: bool) -> list[str]:
     needs = [f"{key}=..." for key, value in account_names(plan.config.aws).items() if not value]
     lines = [
         _command("launch.py", [*typed, "output=request"]) + "  # the request itself",
+        _command("launch.py", [*typed, "action=rehearse", "rehearsal.model=tiny"])
+        + "  # runs it here, in about a minute",
         _command("launch.py", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
         _command("launch.py", [*typed, *needs, "action=submit"]),
     ]
@@ -223,7 +226,8 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
         return ["mend the findings above, then plan again"]
     if sweep.plans[0].training_job is None:
         return ["the same command with train.py runs them here, one after the other"]
-    return ["the same command with action=check asks AWS, with action=submit starts them all"]
+    return ["the same command with action=rehearse runs them here, action=check asks AWS,"
+            " action=submit starts them all"]  # fmt: skip
 
 
 def _command(script: str, overrides: Sequence[str]) -> str:

@@ -12,14 +12,15 @@ from typing import Any
 
 from lingotune.bundle import Bundle
 from lingotune.compose import Composed
-from lingotune.container import JOB_FILE
+from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.cost import CostEstimate, TimeEstimate, check_budget_settings
-from lingotune.data.channel import data_digest
+from lingotune.data.channel import channel_layout, data_digest
 from lingotune.data.splits import count_rows
 from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.memory import MemoryEstimate, estimate_memory
 from lingotune.messages import USER_ERROR, errors_only
 from lingotune.preflight import check_job
+from lingotune.preflight.rehearsal import REHEARSAL
 from lingotune.preflight.rendered import CODE, REQUEST
 from lingotune.preflight.sagemaker import SAGEMAKER, account_names
 from lingotune.preflight.steps import STEPS, Counted
@@ -120,6 +121,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))
+    problems += errors_only(REHEARSAL.run(config))
     if config.cluster.instance_type is None:
         return problems + _needs_sagemaker(config)
     if errors_only(problems) or config.action is Action.submit:
@@ -193,7 +195,11 @@ class Planner:
         training_job = None
         if job.cluster.instance_type is not None:
             training_job = describe(job, config.aws, digests, config.attempt)
-            problems += [*SAGEMAKER.run(config), *REQUEST.run(to_request(training_job))]
+            problems += [
+                *REHEARSAL.run(config),
+                *SAGEMAKER.run(config),
+                *REQUEST.run(to_request(training_job)),
+            ]
             problems += [*self._code_problems, *quote.problems]
         local = render_local(job, config.job_file or JOB_FILE)
         return Plan(
@@ -240,6 +246,19 @@ def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
         for name, count in counts.items()
         if count > 1
     ]
+
+
+def objects(plan: Plan, job: TrainingJob, bundle: Bundle) -> dict[str, bytes | Path]:
+    """What a job finds in S3: full URI -> content. Code and job file first, data behind them."""
+    channels = dict(job.channels)
+    found: dict[str, bytes | Path] = {
+        job.code_uri: bundle.content,
+        channels[CONFIG_CHANNEL] + JOB_FILE: plan.job_file,
+    }
+    if DATA_CHANNEL in channels:
+        for folder, paths in channel_layout(plan.job.data).items():
+            found |= {f"{channels[DATA_CHANNEL]}{folder}/{p.name}": Path(p) for p in paths}
+    return found
 
 
 def write_job_file(plan: Plan, path: str) -> None:

@@ -133,6 +133,7 @@ class Action(Enum):
 
     plan = "plan"
     check = "check"
+    rehearse = "rehearse"
     submit = "submit"
 
 
@@ -490,12 +491,44 @@ class BudgetConfig:
     """A price list of your own: `python -m lingotune prices --region R > prices.json` fetches one."""
 
 
+class RehearsalModel(Enum):
+    """The model that a rehearsal trains: the job's own, or a tiny one made from scratch."""
+
+    same = "same"
+    tiny = "tiny"
+
+
+class RehearsalLane(Enum):
+    """The libraries of a rehearsal: this machine's, or the versions of the job's image."""
+
+    here = "here"
+    image = "image"
+
+
+@dataclass
+class RehearsalConfig:
+    """How much of the job `action=rehearse` runs here. Everything else is as it would be sent."""
+
+    ranks: int = 2
+    """CPU processes of each node, in place of its GPUs."""
+    steps: int = 6
+    """Updates; a checkpoint after each third of them."""
+    rows: int = 40
+    """Rows of each split, spread over languages and classes."""
+    model: RehearsalModel = RehearsalModel.same
+    """same = the job's model; tiny = a small one from scratch, for speed."""
+    lane: RehearsalLane = RehearsalLane.here
+    """here = this machine's libraries; image = those of the job's image (made once, some minutes)."""
+    keep: Optional[str] = None
+    """New folder for what the containers were given and left; null = nothing is kept."""
+
+
 @dataclass
 class LaunchConfig(JobConfig):
     """What Hydra composes: the job, and what only the laptop needs."""
 
     action: Action = Action.plan
-    """launch.py: plan shows, check asks AWS too, submit starts."""
+    """launch.py: plan shows, check asks AWS too, rehearse runs the job here, submit starts it."""
     output: Output = Output.page
     """launch.py: a page, all as JSON, or the bare CreateTrainingJob request as JSON."""
     attempt: int = 1
@@ -506,5 +539,7 @@ class LaunchConfig(JobConfig):
     """launch.py: the account's names."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     """launch.py: limits and sources of time and money."""
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
+    """launch.py: what action=rehearse runs."""
     runs_dir: str = "runs"
     """Folder of the run folders and of throughput.jsonl, which the plan's times come from."""

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.bundle import Bundle
-from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
-from lingotune.data.channel import channel_layout
-from lingotune.plan import Plan
+from lingotune.plan import Plan, objects
 from lingotune.render import to_huggingface, to_model_trainer, to_request
 from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
 from lingotune.starters import enqueue, start_v2, start_v3
@@ -71,7 +69,9 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
         # The machine's own region, where the config names none.
         aws = replace(aws, region=session.region_name)
         job = describe(plan.job, aws, plan.digests, plan.config.attempt)
-        _upload_all(session.client("s3"), plan, job, bundle)
+        s3 = session.client("s3")
+        for uri, content in objects(plan, job, bundle).items():
+            _upload(s3, uri, content)
         _start(job, session, aws)
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
@@ -85,16 +85,6 @@ def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
         start_v3(to_model_trainer(job), session)
     else:
         session.client("sagemaker").create_training_job(**to_request(job))
-
-
-def _upload_all(s3: Any, plan: Plan, job: TrainingJob, bundle: Bundle) -> None:
-    channels = dict(job.channels)
-    _upload(s3, job.code_uri, bundle.content)
-    _upload(s3, channels[CONFIG_CHANNEL] + JOB_FILE, plan.job_file)
-    if DATA_CHANNEL in channels:
-        for folder, paths in channel_layout(plan.job.data).items():
-            for path in paths:
-                _upload(s3, f"{channels[DATA_CHANNEL]}{folder}/{Path(path).name}", Path(path))
 
 
 def _upload(s3: Any, uri: str, content: bytes | Path) -> None:

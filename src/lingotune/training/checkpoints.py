@@ -21,6 +21,8 @@ from typing import Any
 from lingotune.schema import ConfigError, Problem
 
 MANIFEST = "manifest.json"
+UNFINISHED = "unfinished"
+"""In a folder that is being written."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -41,11 +43,18 @@ class Checkpoint:
     best: Path | None
 
 
+def begin(folder: Path) -> None:
+    """Make the folder of a checkpoint that is about to be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / UNFINISHED).touch()
+
+
 def commit(folder: Path, owner: Owner, best: str | None) -> None:
     """Make what has been written into `folder` count. `best`: name of the best checkpoint so far.
 
     Everything is on the disk before the manifest is, and the manifest appears at once.
     """
+    (folder / UNFINISHED).unlink(missing_ok=True)
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _to_disk(path)

@@ -22,7 +22,7 @@ from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import JobConfig, Precision
 from lingotune.throughput import samples_trained
-from lingotune.training import ranks
+from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.model import load_model, load_tokenizer
 from lingotune.training.ranks import Rank
@@ -50,12 +50,15 @@ def fit(
     """
     _quiet_libraries(show_bars=rank.first and sys.stderr.isatty())
     transformers.set_seed(job.seed)
+    failure.enter("loading the model")
     labels = [label.name for label in job.data.labels]
     tokenizer, model = _load(job, labels, splits["train"].text, rank)
+    failure.enter("tokenizing")
     tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
     stopwatch = Stopwatch(len(splits["validation"]))
     root = node_folder(job, folders.checkpoints, rank)
     trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, root, stopwatch)
+    failure.enter("looking for checkpoints")
     owner = owner_of(job, splits)
     start = find_start(root, owner, rank)
     keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
@@ -68,6 +71,7 @@ def fit(
     started = time.monotonic()
     trainer.go_on(start, steps.total_steps)
     seconds = time.monotonic() - started
+    failure.enter("evaluating")
     results: dict[str, Any] = {
         "resumed_from_step": start.step if start else None,
         "training": _training_figures(trainer, batch, steps, seconds),
@@ -78,6 +82,7 @@ def fit(
     }
     results["measured"] = _measured(trainer, batch, steps, tokens["train"], stopwatch)
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
+    failure.enter("saving the model")
     if rank.first:
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.save_pretrained(str(folders.model))

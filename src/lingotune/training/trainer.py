@@ -9,13 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_model
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 
 from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
-from lingotune.training.checkpoints import Checkpoint
+from lingotune.training import failure
+from lingotune.training.checkpoints import Checkpoint, begin
 
 
 class ClassifierTrainer(Trainer):
@@ -35,11 +38,39 @@ class ClassifierTrainer(Trainer):
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Into a folder that is there and not empty.
+
+        transformers 4.36 writes elsewhere and lets every rank rename that, without waiting for the
+        others (transformers issue 27925); a folder that it finds it writes into.
+        """
+        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        if self.args.should_save:
+            begin(folder)
+        if self.args.world_size > 1:
+            torch.distributed.barrier()
+        super()._save_checkpoint(*args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """On each node that saves, the weights too.
+
+        `save_pretrained` of transformers 5 writes on rank 0 alone: with `save_on_each_node` the other
+        nodes' checkpoints lack the weights, and these nodes end with others than the best.
+        """
+        super()._save(output_dir, state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save and not any(folder.glob("*.safetensors")):
+            self.model.config.save_pretrained(str(folder))
+            save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
+
     def go_on(self, start: Checkpoint | None, total_steps: int) -> None:
         """Train to the end, from a checkpoint if there is one."""
         if start is None:
             self.train()
-        elif start.step < total_steps:
+            return
+        # Some versions (accelerate 1.10) load a CPU rank's optimizer to "cpu:0", which torch refuses.
+        torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
+        if start.step < total_steps:
             self.train(resume_from_checkpoint=str(start.folder))
         else:
             self._take_over(start)
@@ -50,6 +81,10 @@ class ClassifierTrainer(Trainer):
         self._load_from_checkpoint(str(end.best or end.folder))
         self.callback_handler.on_train_begin(self.args, self.state, self.control)
         self.callback_handler.on_train_end(self.args, self.state, self.control)
+
+
+def _numbered_cpu(storage: Any, location: str) -> Any:
+    return storage if location.startswith("cpu:") else None
 
 
 LINES = 20
@@ -67,6 +102,10 @@ class ProgressLines(TrainerCallback):
         self.lr, self.total_steps, self.show = lr, total_steps, show
         self.steps_a_line = 0 if lines is None else total_steps // lines
         self.next_line = 0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A failure is told with its step."""
+        failure.enter(f"training, step {state.global_step + 1} of {self.total_steps}")
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any

@@ -21,6 +21,7 @@ from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, J
 from lingotune.data.rows import Rows
 from lingotune.data.splits import load_splits
 from lingotune.jobfile import job_digest, load_job
+from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
@@ -44,7 +45,7 @@ from lingotune.throughput import (
     format_record,
     setup_of,
 )
-from lingotune.training import ranks
+from lingotune.training import failure, ranks
 from lingotune.training.ranks import Rank
 
 
@@ -61,28 +62,44 @@ def main(argv: Sequence[str]) -> int:
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
     )
     options = parser.parse_args(argv)
+    with failure.told(ranks.read_rank(os.environ).rank, os.environ):
+        _main(options)
+    return 0
+
+
+def _main(options: argparse.Namespace) -> None:
     job, digest = load_job(options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}")
     planned = os.environ.get(DIGEST_VARIABLE)
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"
         works = "the job file that belongs to this job, unchanged"
         raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, works)])
-    run(job, run_dir=options.run_dir)
-    return 0
+    run(job, run_dir=options.run_dir, limits=read_limits(os.environ))
 
 
-def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -> Path:
+def run(
+    job: JobConfig,
+    *,
+    run_dir: str | None = None,
+    runs_dir: str = "runs",
+    limits: Limits | None = None,
+) -> Path:
     """Train, evaluate and save a job; returns the run folder, a new one in `runs_dir` by default.
 
     ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
-    with the data is told before anything is written.
+    with the data is told before anything is written. `limits`: a rehearsal's.
     """
     started = time.monotonic()
     rank = ranks.read_rank(os.environ)
-    ranks.check_world(job, rank)
     problems = errors_only(check_job(job))
     if problems:
         raise ConfigError(problems)
+    if limits:
+        job = limited(job, limits)
+        if rank.first:
+            print(f"rehearsal: {limits}")
+    ranks.check_world(job, rank)
+    _set_environment(job, rank)
     ranks.choose_devices(job)
     ranks.join(job, rank)
     folders = None
@@ -96,7 +113,10 @@ def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -
             return known.run
         if rank.first:
             print(f"reading {job.data.name}", flush=True)
+        failure.enter("reading the data")
         splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
+        if limits:
+            splits = {name: spread(rows, limits.rows) for name, rows in splits.items()}
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         # Each node has its own disk; rank 0 alone writes the run.
         with opened(folders, job) if rank.local_rank == 0 else nullcontext():
@@ -109,6 +129,16 @@ def run(job: JobConfig, *, run_dir: str | None = None, runs_dir: str = "runs") -
         raise
     finally:
         ranks.leave(rank)
+
+
+def _set_environment(job: JobConfig, rank: Rank) -> None:
+    """What the job sets and the launcher has set otherwise: SageMaker's does so with NCCL_DEBUG."""
+    for name, value in job.cluster.environment.items():
+        before = os.environ.get(name)
+        if before != value:
+            os.environ[name] = value
+            if rank.first:
+                print(f"environment {name}={value} (the launcher had set {before})")
 
 
 def _new_run_folder(job: JobConfig, rank: Rank, runs_dir: str) -> Path:
@@ -142,6 +172,7 @@ def _train(
         **fit(job, batch, steps, splits, rank, folders),
         "seconds": round(time.monotonic() - started, 1),
     }
+    failure.enter("saving the results")
     if rank.first:
         _write(results, splits, folders)
         _record(job, batch, splits, results, folders)
@@ -150,6 +181,7 @@ def _train(
 
 def _publish(target: hub.Target | None, folders: Folders) -> None:
     if target:
+        failure.enter("publishing")
         print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
 
 

@@ -1,0 +1,193 @@
+"""The folders of one training container, as SageMaker lays them out under /opt/ml, and what it reads
+there when the container has ended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lingotune.schema import ConfigError, Distribution, Problem
+
+OPT_ML = "/opt/ml"
+"""Where the folders lie in a real container."""
+REASON_LENGTH = 1024
+"""Characters of a FailureReason."""
+_GROUP = "homogeneousCluster"
+_NETWORK = "lo"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One host of a job: its folder, the CreateTrainingJob request and the objects (s3:// URI to
+    content) that it was laid out from, all hosts of the job, and which of them this one is."""
+
+    folder: Path
+    request: Mapping[str, Any]
+    objects: Mapping[str, bytes | Path]
+    hosts: tuple[str, ...]
+    current_host: str
+
+    @property
+    def model(self) -> Path:
+        """What the job leaves here becomes model.tar.gz."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where CheckpointConfig lets the job keep checkpoints; /opt/ml/checkpoints without one."""
+        local = self.request.get("CheckpointConfig", {}).get("LocalPath")
+        return self.inside(local or f"{OPT_ML}/checkpoints")
+
+    @property
+    def output(self) -> Path:
+        """What the job leaves here becomes output.tar.gz."""
+        return self.folder / "output" / "data"
+
+    def inside(self, path: str) -> Path:
+        """Where a path of the container lies here."""
+        return self.folder / PurePosixPath(path).relative_to(OPT_ML)
+
+    def failure(self) -> str | None:
+        """The text of the failure file; None if there is none."""
+        path = self.folder / "output" / "failure"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
+
+
+def distribution_of(request: Mapping[str, Any]) -> Distribution:
+    """How the toolkit will start the ranks."""
+    parameters = request["HyperParameters"]
+    if parameters.get("sagemaker_torch_distributed_enabled") == "true":
+        return Distribution.torch_distributed
+    if parameters.get("sagemaker_distributed_dataparallel_enabled") == "true":
+        return Distribution.smdistributed
+    return Distribution.none
+
+
+def host_names(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names for the job's hosts on this machine, one an instance.
+
+    A lone host is `algo-1`, as on SageMaker. mpirun and several hosts connect to the names, so
+    that these must be addresses of this machine.
+    """
+    count = request["ResourceConfig"]["InstanceCount"]
+    if count > 1:
+        return tuple(f"127.0.0.{number}" for number in range(1, count + 1))
+    return ("localhost",) if distribution_of(request) is Distribution.smdistributed else ("algo-1",)
+
+
+def lay_out(
+    request: Mapping[str, Any],
+    objects: Mapping[str, bytes | Path],
+    folder: Path,
+    *,
+    hosts: Sequence[str] = ("algo-1",),
+    current_host: str | None = None,
+    checkpoints: Path | None = None,
+) -> Container:
+    """Fill an empty `folder` as SageMaker fills /opt/ml before it starts the container.
+
+    `objects` are the objects of S3 by full URI, `current_host` is the first host by default,
+    `checkpoints` a folder with what CheckpointConfig restores. ConfigError for a channel without
+    objects: SageMaker fails the job there.
+    """
+    container = Container(folder, request, objects, tuple(hosts), current_host or hosts[0])
+    channels = {channel["ChannelName"]: channel for channel in request.get("InputDataConfig", [])}
+    found = {name: _under(_prefix(channel), objects) for name, channel in channels.items()}
+    missing = [
+        Problem(
+            f"channel {name}",
+            f"no objects under {_prefix(channels[name])}",
+            "upload what the channel shall hold",
+        )
+        for name, files in found.items()
+        if not files
+    ]
+    if missing:
+        raise ConfigError(missing)
+    # The toolkit makes code and output/data; SageMaker the others.
+    for path in (folder / "input" / "config", container.model, container.checkpoints):
+        path.mkdir(parents=True, exist_ok=True)
+    (folder / "output").mkdir()
+    _write_config(container, channels)
+    for name, files in found.items():
+        _fill(folder / "input" / "data" / name, files)
+    if checkpoints is not None and "CheckpointConfig" in request:
+        shutil.copytree(checkpoints, container.checkpoints, dirs_exist_ok=True)
+    return container
+
+
+def _prefix(channel: Mapping[str, Any]) -> str:
+    uri: str = channel["DataSource"]["S3DataSource"]["S3Uri"]
+    return uri
+
+
+def _under(prefix: str, objects: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
+    """Objects whose URI starts with the prefix, by their path behind it; S3Prefix is no folder."""
+    return {
+        uri[len(prefix) :].lstrip("/") or uri.rpartition("/")[2]: content
+        for uri, content in objects.items()
+        if uri.startswith(prefix) and not uri.endswith("/")
+    }
+
+
+def _fill(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Copied, not linked: a container may write to its input.
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+
+
+def _write_config(container: Container, channels: Mapping[str, Mapping[str, Any]]) -> None:
+    request, hosts = container.request, list(container.hosts)
+    instance = request["ResourceConfig"]["InstanceType"]
+    mode = request["AlgorithmSpecification"]["TrainingInputMode"]
+    files = {
+        "hyperparameters": request["HyperParameters"],
+        "resourceconfig": {
+            "current_host": container.current_host,
+            "current_instance_type": instance,
+            "current_group_name": _GROUP,
+            "hosts": hosts,
+            "instance_groups": [
+                {"instance_group_name": _GROUP, "instance_type": instance, "hosts": hosts}
+            ],
+            "network_interface_name": _NETWORK,
+        },
+        "inputdataconfig": {name: _described(entry, mode) for name, entry in channels.items()},
+    }
+    for name, content in files.items():
+        path = container.folder / "input" / "config" / f"{name}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _described(channel: Mapping[str, Any], mode: str) -> dict[str, str]:
+    source = channel["DataSource"]["S3DataSource"]
+    content = {"ContentType": channel["ContentType"]} if "ContentType" in channel else {}
+    return {
+        **content,
+        "TrainingInputMode": channel.get("InputMode", mode),
+        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+    }
+
+
+def failure_reason(failure: str | None, exit_code: int) -> str:
+    """The FailureReason that DescribeTrainingJob would give for a container's failure file."""
+    reason = f"AlgorithmError: {failure}, " if failure else "AlgorithmError: "
+    return f"{reason}exit code: {exit_code}"[:REASON_LENGTH]
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write model.tar.gz or output.tar.gz as SageMaker does: names relative to the folder."""
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:  # weights hardly compress
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, path.relative_to(folder).as_posix(), recursive=False)

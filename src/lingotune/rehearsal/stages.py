@@ -1,0 +1,79 @@
+"""The checklist of a rehearsal: each stage with its time, told as it ends. Pure but for the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lingotune.schema import ConfigError, Problem
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What was done, whether it went well, in how many seconds, and what there is to say."""
+
+    name: str
+    ok: bool
+    seconds: float
+    note: str
+
+
+class StageFailed(Exception):
+    """A stage that ended the rehearsal: what is wrong, the last log lines, what helps."""
+
+    def __init__(self, what: str, log: tuple[str, ...] = (), works: str = "") -> None:
+        self.what, self.log, self.works = what, log, works
+        super().__init__(what)
+
+
+@dataclass
+class Note:
+    """What a stage has to say; set by its block."""
+
+    text: str = ""
+
+
+@dataclass
+class Checklist:
+    """The stages so far; `tell` gets a line for each."""
+
+    tell: Callable[[str], None]
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Note]:
+        """Time the block as a stage; a ConfigError or StageFailed in it is told and passed on."""
+        note, started = Note(), time.monotonic()
+        try:
+            yield note
+        except ConfigError as error:
+            self._add(name, False, started, error.problems[0].what)
+            raise
+        except StageFailed as failed:
+            self._add(name, False, started, failed.what.splitlines()[0])
+            raise
+        self._add(name, True, started, note.text)
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages together."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def failed(self) -> str | None:
+        """The stage that failed."""
+        return next((stage.name for stage in self.stages if not stage.ok), None)
+
+    def _add(self, name: str, ok: bool, started: float, note: str) -> None:
+        stage = Stage(name, ok, round(time.monotonic() - started, 1), note)
+        self.stages.append(stage)
+        mark = "ok    " if ok else "FAILED"
+        self.tell(f"  {mark} {name:<12} {stage.seconds:6.1f} s  {note}".rstrip())
+
+
+def problem_of(stage: str, failed: StageFailed) -> Problem:
+    """A failed stage as a problem, the last log lines with it."""
+    lines = [failed.what, *(("last lines of the log:", *failed.log) if failed.log else ())]
+    return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.works, check=stage)
