@@ -65,6 +65,16 @@ def test_rehearsals(command: str, home: Path) -> None:
     assert "points arrived as planned" in done.stdout and "\npassed in" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "backend=loopback" in c])
+def test_the_whole_circle(command: str, home: Path) -> None:
+    _, script, *arguments = shlex.split(command)
+    done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Completed: Training job completed" in done.stdout
+    assert list((home / "runs").glob("*/log.txt"))
+
+
 PLANS = [c for c in COMMANDS if "launch.py" in c and "submit" not in c and "rehearse" not in c]
 
 

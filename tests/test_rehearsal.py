@@ -65,7 +65,7 @@ def test_a_sound_job_passes_every_stage(
     assert all(point["same"] for point in result["compared"])
     text = json.dumps(result["processes"], indent=2) + "\n"
     golden(f"rehearsal-{cluster}.json", text)
-    kept = tmp_path / "kept"
+    (kept,) = (tmp_path / "kept").iterdir()
     assert (kept / "model.tar.gz").is_file() and (kept / "second/host-1/output/success").exists()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LAPTOP_FOLDERS = ("account", "rehearsal")
+LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "facts/lanes",
     "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",

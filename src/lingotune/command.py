@@ -90,7 +90,7 @@ def setting_meanings() -> dict[str, str]:
     meanings = {}
     for key in setting_types():
         owner, _, name = key.rpartition(".")
-        classes = [setting_types()[owner]] if owner else LaunchConfig.__mro__[:-1]
+        classes = (setting_types()[owner] if owner else LaunchConfig).__mro__[:-1]
         for section in classes:
             found = _documented(sections[section.__name__])
             if name in found:

@@ -20,15 +20,20 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lingotune.schema import ConfigError, JobConfig, LaunchConfig, Problem
+from lingotune.schema import ClusterConfig, ConfigError, JobConfig, LaunchConfig, Problem
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
 
 def job_of(config: LaunchConfig) -> JobConfig:
     """The part of what was composed that travels to the workers."""
-    names = [f.name for f in dataclasses.fields(JobConfig)]
-    return JobConfig(**{name: getattr(config, name) for name in names})
+    cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
+    return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster})
+
+
+def _shared(config: Any, kind: Any) -> dict[str, Any]:
+    """The fields of a config that a kind above it has too."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(kind)}
 
 
 def plain_job(job: JobConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lingotune.data.channel import channel_layout
 from lingotune.messages import USER_ERROR, errors_only, format_problems
 from lingotune.plan import Plan, Planner, Sweep, write_job_file
 from lingotune.quote import Quoter
-from lingotune.schema import Action, ConfigError, LaunchConfig, Output, Problem
+from lingotune.schema import Action, Backend, ConfigError, LaunchConfig, Output, Problem
 from lingotune.starters import missing_library
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
     if settings.action is Action.rehearse:
         return _rehearse(sweep, bundle)
+    if settings.cluster.backend is Backend.loopback:
+        return _submit_here(sweep, bundle)
     from lingotune.account import check_account, format_account
 
     checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)
@@ -96,6 +98,22 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     if not failed:
         print("next: the same command with action=submit")
     return {"rehearsals": [as_json(one) for one in done]}, USER_ERROR if failed else 0
+
+
+def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+    """Submit every job to a SageMaker on this machine, each when the one before has ended."""
+    try:
+        from lingotune.loopback.backend import submit_here
+    except ImportError as error:
+        what = f"needs moto's server, which is not installed here ({error})"
+        works = "pip install 'lingotune[launch,loopback]'"
+        raise ConfigError([Problem("cluster.backend=loopback", what, works)]) from error
+    finished = submit_here(sweep.plans, bundle, lambda line: print(line, flush=True))
+    problems = [job.problem for job in finished if job.problem]
+    if problems:
+        print(format_problems(problems), file=sys.stderr)
+    jobs = [{**job.description, "folder": str(job.folder)} for job in finished]
+    return {"submitted": jobs}, USER_ERROR if problems else 0
 
 
 def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:

@@ -22,6 +22,7 @@ from lingotune.scaling import world_size
 from lingotune.schema import (
     Action,
     AwsConfig,
+    Backend,
     BudgetConfig,
     ConfigError,
     JobConfig,
@@ -63,6 +64,7 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         "attempt": config.attempt != 1,
         "job_file": config.job_file is not None,
         "aws": config.aws != AwsConfig(),
+        "cluster.backend": config.cluster.backend is not Backend.aws,
         "rehearsal": config.rehearsal != RehearsalConfig(),
     }
     for key, typed in launch_only.items():

@@ -195,7 +195,7 @@ def _capacity(plan: Plan) -> list[str]:
 
 
 def _next(plan: Plan, *, mended: bool) -> list[str]:
-    dropped = ("action=", "output=", "rehearsal.")
+    dropped = ("action=", "output=", "rehearsal.", "cluster.backend=")
     typed = [o for o in plan.overrides if not o.startswith(dropped)]
     if plan.command:
         elsewhere = [o for o in typed if not o.startswith("cluster")]

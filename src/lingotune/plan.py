@@ -29,6 +29,7 @@ from lingotune.render import render_local, to_huggingface, to_model_trainer, to_
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import (
     Action,
+    Backend,
     ConfigError,
     DataConfig,
     JobConfig,
@@ -126,7 +127,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
         return problems + _needs_sagemaker(config)
     if errors_only(problems) or config.action is Action.submit:
         problems += [*SAGEMAKER.run(config), *check_budget_settings(config.budget)]
-    if config.action is Action.submit:
+    if config.action is Action.submit and config.cluster.backend is Backend.aws:
         problems += _names(config)
     return problems
 

@@ -99,9 +99,16 @@ def write_metrics(results: Mapping[str, Any], folders: Folders) -> None:
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:
-    """Make `<runs_dir>/<name>-<UTC time>-<digest>`; a second run within the second gets `-2`."""
+    """Make `<runs_dir>/<name>-<UTC time>-<digest>`."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    base = f"{job.name}-{stamp}-{job_digest(job)[:6]}"
+    return new_folder(f"{job.name}-{stamp}-{job_digest(job)[:6]}", runs_dir)
+
+
+def new_folder(base: str, runs_dir: str) -> Path:
+    """Make `<runs_dir>/<base>`; where it is there already, `<base>-2` and so on.
+
+    ConfigError if no folder can be made there.
+    """
     for number in range(1, 1000):
         folder = Path(runs_dir, base if number == 1 else f"{base}-{number}")
         try:

@@ -137,6 +137,13 @@ class Action(Enum):
     submit = "submit"
 
 
+class Backend(Enum):
+    """Where a submitted job runs: on SageMaker, or on a SageMaker that is made on this machine."""
+
+    aws = "aws"
+    loopback = "loopback"
+
+
 class Output(Enum):
     """What launch.py prints: a page to read, everything as JSON, or the bare request as JSON."""
 
@@ -524,8 +531,19 @@ class RehearsalConfig:
 
 
 @dataclass
+class LaunchClusterConfig(ClusterConfig):
+    """The machines, and who lends them: the job is the same in either place."""
+
+    backend: Backend = Backend.aws
+    """launch.py: where a submitted job runs. loopback is a SageMaker made on this machine for it."""
+
+
+@dataclass
 class LaunchConfig(JobConfig):
     """What Hydra composes: the job, and what only the laptop needs."""
+
+    cluster: LaunchClusterConfig = field(default_factory=LaunchClusterConfig)
+    """The machines."""
 
     action: Action = Action.plan
     """launch.py: plan shows, check asks AWS too, rehearse runs the job here, submit starts it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from lingotune.preflight.table import Found, Table, typed
-from lingotune.schema import Action, LaunchConfig, RehearsalConfig, RehearsalLane, Severity
+from lingotune.schema import Action, Backend, LaunchConfig, RehearsalConfig, RehearsalLane, Severity
 
 REHEARSAL: Table[LaunchConfig] = Table()
 
@@ -25,15 +25,47 @@ def _ranges(config: LaunchConfig) -> Iterator[Found]:
             yield f"rehearsal.{name}={value}", "is out of range", meaning
 
 
-@REHEARSAL.check("rehearsal-unused", "only action=rehearse runs a job here", Severity.warning)
+@REHEARSAL.check(
+    "rehearsal-unused", "only a rehearsal and a loopback job run here", Severity.warning
+)
 def _unused(config: LaunchConfig) -> Iterator[Found]:
-    if config.action is Action.rehearse:
+    if config.action is Action.rehearse or _submits_here(config):
         return
     for field in fields(RehearsalConfig):
         value = getattr(config.rehearsal, field.name)
         if value != field.default:
             where = f"rehearsal.{field.name}={typed(getattr(value, 'value', value))}"
             yield where, f"has no effect with action={config.action.value}", "action=rehearse"
+
+
+@REHEARSAL.check(
+    "loopback-unused", "the loopback account is made for a job that is submitted", Severity.warning
+)
+def _backend_unused(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.backend is Backend.loopback and config.action in (
+        Action.plan,
+        Action.rehearse,
+    ):
+        what = f"has no effect with action={config.action.value}"
+        yield "cluster.backend=loopback", what, "action=submit"
+
+
+@REHEARSAL.check("loopback-asked", "an account that is made anew for each command has no answers")
+def _backend_asked(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.backend is Backend.loopback and config.action is Action.check:
+        what = "action=check asks your AWS account"
+        yield "cluster.backend=loopback", what, "cluster.backend=aws, or action=submit"
+
+
+@REHEARSAL.check("loopback-queue", "AWS Batch is no part of the loopback account")
+def _queue(config: LaunchConfig) -> Iterator[Found]:
+    if _submits_here(config) and config.aws.queue is not None:
+        where = f"aws.queue={config.aws.queue}"
+        yield where, "cluster.backend=loopback has no queue", "aws.queue=null"
+
+
+def _submits_here(config: LaunchConfig) -> bool:
+    return config.cluster.backend is Backend.loopback and config.action is Action.submit
 
 
 @REHEARSAL.check("rehearsal-lane-unknown", "the libraries of the lane are taken from a known image")

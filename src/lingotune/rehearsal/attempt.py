@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -30,14 +31,23 @@ class Attempt:
         python: Path,
         ranks: int,
         variables: Mapping[str, str],
+        *,
+        on_line: Callable[[int, str], None] = lambda number, line: None,
+        address: str | None = None,
     ) -> None:
+        """`on_line` gets each line with the number of its host, from 0; the rest is as of a Host."""
         self.containers = containers
         self.lines: list[str] = []
+        self._on_line = on_line
         self._last = time.monotonic()
         self._held = ExitStack()
         self.hosts = [
-            Host(c, python, ranks=ranks, variables=variables, on_line=self._add) for c in containers
-        ]
+            Host(
+                container, python, ranks=ranks, variables=variables, address=address,
+                on_line=partial(self._add, number),
+            )
+            for number, container in enumerate(containers)
+        ]  # fmt: skip
 
     def __enter__(self) -> Attempt:
         with ExitStack() as held:
@@ -83,17 +93,35 @@ class Attempt:
         for host in self.hosts:
             host.interrupt(grace=0.2)
 
+    def end(self, grace: float) -> None:
+        """End all hosts as a stopped job's: SIGTERM, and SIGKILL `grace` seconds later."""
+        for host in self.hosts:
+            host.interrupt(grace)
+
+    @property
+    def over(self) -> bool:
+        """Whether a host has ended; those left end soon."""
+        return any(host.poll() is not None for host in self.hosts)
+
+    def failure_reason(self) -> str | None:
+        """Waits for the end. What DescribeTrainingJob would say; None if all hosts ended well."""
+        codes = self._codes_at_the_end()
+        if not any(codes):
+            return None
+        return self._told() or failure_reason(None, next(filter(None, codes)))
+
     def observe(self) -> list[Observed]:
         """What the processes of each host were given."""
         return [observe(container) for container in self.containers]
 
-    def _add(self, line: str) -> None:
+    def _add(self, number: int, line: str) -> None:
         self._last = time.monotonic()
         self.lines.append(line)
+        self._on_line(number, line)
 
     def _wait(self, arrived: Callable[[], bool]) -> None:
         while not arrived():
-            if any(host.poll() is not None for host in self.hosts):
+            if self.over:
                 codes = self._codes_at_the_end()
                 if arrived():
                     return
@@ -102,7 +130,7 @@ class Attempt:
             time.sleep(0.01)
 
     def _codes_at_the_end(self) -> list[int]:
-        while not any(host.poll() is not None for host in self.hosts):
+        while not self.over:
             self._require_a_sign_of_life()
             time.sleep(0.05)
         try:
@@ -115,10 +143,17 @@ class Attempt:
             raise self._failed(f"the job hangs: no line for {SILENCE} s")
 
     def _failed(self, what: str) -> StageFailed:
+        reason = self._told()
+        if reason:
+            what += f"\nFailureReason: {reason}"
+        return StageFailed(what, tuple(self.lines[-_LOG_LINES:]))
+
+    def _told(self) -> str | None:
+        """The FailureReason by the failure file that was written first."""
         told = [(c.folder / "output/failure", host) for c, host in zip(self.containers, self.hosts)]
         files = sorted((path.stat().st_mtime, path, host) for path, host in told if path.exists())
-        if files:
-            _, path, host = files[0]
-            text = path.read_text(encoding="utf-8", errors="replace")
-            what += f"\nFailureReason: {failure_reason(text, host.poll() or 1)}"
-        return StageFailed(what, tuple(self.lines[-_LOG_LINES:]))
+        if not files:
+            return None
+        _, path, host = files[0]
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return failure_reason(text, host.poll() or 1)

@@ -43,7 +43,8 @@ class Host:
     `python` is that of an environment with the toolkit; `ranks` as many GPUs as the container seems
     to have, and thus processes on CPU where the job is distributed. `variables` are put over the
     container's environment. `on_line` gets every line that is printed, as it comes, in a thread of
-    its own. As a context manager it leaves no process behind.
+    its own. `address` is that of AWS's services; without one the container's objects are served to
+    it, and nothing else. As a context manager it leaves no process behind.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class Host:
         ranks: int,
         variables: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] = lambda line: None,
+        address: str | None = None,
     ) -> None:
         self.container = container
         self.log = container.folder / LOG
         self.stand_ins = stand_ins(container)
         self._python, self._ranks = python, ranks
         self._variables, self._on_line = dict(variables or {}), on_line
+        self._address = address
         self._held = ExitStack()
         self._process: subprocess.Popen[str] | None = None
         self._error: Exception | None = None
@@ -74,7 +77,7 @@ class Host:
             held.enter_context(_meeting(self.container))
             # Short, and so not in the container's folder: names of sockets are cut at 108.
             temporary = Path(held.enter_context(TemporaryDirectory(prefix="lt-")))
-            address = held.enter_context(serve(self.container.objects))
+            address = self._address or held.enter_context(serve(self.container.objects))
             self._process = self._run(variables_of(self.container, address, temporary))
             self._held = held.pop_all()
         self._reader.start()

@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lingotune.bundle import Bundle
-from lingotune.hardware import resolve_image
-from lingotune.limits import Limits, write_limits
 from lingotune.plan import Plan, objects
 from lingotune.rehearsal.artifact import check_scores, predict, through_archive
 from lingotune.rehearsal.attempt import Attempt
-from lingotune.rehearsal.container import Container, distribution_of, host_names, lay_out
-from lingotune.rehearsal.environments import Environment, cache_folder, prepare_environment
+from lingotune.rehearsal.container import Container, distribution_of, lay_out
+from lingotune.rehearsal.environments import Environment
 from lingotune.rehearsal.observed import Observed, Point, as_text, compare, peak_learning_rate
+from lingotune.rehearsal.scope import (
+    complete,
+    environment_of,
+    folder_of,
+    hosts_of,
+    limits_of,
+    variables_of_job,
+)
 from lingotune.rehearsal.stages import Checklist, Stage, StageFailed, problem_of
 from lingotune.render import to_request
 from lingotune.schema import (
-    AwsConfig,
     ConfigError,
-    Distribution,
     Problem,
     RehearsalConfig,
-    RehearsalLane,
-    RehearsalModel,
-    Source,
 )
 from lingotune.training.checkpoints import fault
 from lingotune.trainingjob import describe
-
-MOST_NODES = 2
-"""Hosts at most: with two of them all is different that differs with more."""
-_STAND_INS = {
-    "role": "arn:aws:iam::111122223333:role/rehearsal",
-    "bucket": "rehearsal",
-    "region": "us-east-1",
-}
-"""Account names where the settings have none: the toolkit wants real ones."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +53,9 @@ class Rehearsal:
 
 def rehearse(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Rehearsal:
     """Run a planned SageMaker job here; what goes wrong in it is among the `problems`."""
-    settings = plan.config.rehearsal
     checklist = Checklist(tell)
-    with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:
-        folder = Path(settings.keep) if settings.keep else Path(temporary)
-        stage = _Rehearser(plan, bundle, checklist, _empty(folder))
+    with folder_of(plan) as folder:
+        stage = _Rehearser(plan, bundle, checklist, folder)
         problems: tuple[Problem, ...] = ()
         try:
             stage.run()
@@ -80,14 +68,6 @@ def rehearse(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Rehears
     )
 
 
-def _empty(folder: Path) -> Path:
-    if folder.exists() and any(folder.iterdir()):
-        what = "holds something already"
-        raise ConfigError([Problem(f"rehearsal.keep={folder}", what, "a new folder")])
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 class _Rehearser:
     """The stages in their order; what one finds, the next one uses."""
 
@@ -96,15 +76,12 @@ class _Rehearser:
         self._stage = checklist.stage
         self._tell = checklist.tell
         self._settings: RehearsalConfig = plan.config.rehearsal
-        self._aws = _complete(plan.config.aws)
+        self._aws = complete(plan.config.aws)
         job = describe(plan.job, self._aws, plan.digests, plan.config.attempt)
         self._request = to_request(job)
         self._objects = objects(plan, job, bundle)
-        self._hosts = host_names(self._request)[:MOST_NODES]
-        tiny = self._settings.model is RehearsalModel.tiny
-        self._limits = Limits(
-            len(self._hosts), self._ranks, self._settings.steps, self._settings.rows, tiny
-        )
+        self._hosts = hosts_of(self._request)
+        self._limits = limits_of(self._settings, self._request)
         self._tell(f"rehearsal of {plan.name}: {self._limits}")
         self.points: list[Point] = []
         self.observed: list[Observed] = []
@@ -113,7 +90,7 @@ class _Rehearser:
     def run(self) -> None:
         """All stages; StageFailed or ConfigError ends them."""
         with self._stage("environment") as note:
-            environment = self._environment()
+            environment = environment_of(self._plan, self._tell)
             note.text = environment.description
         with self._stage("container") as note:
             first = self._lay_out("first", None)
@@ -141,22 +118,10 @@ class _Rehearser:
             note.text = self._compare(first, [*lines, *attempt.lines])
 
     def _attempt(self, containers: Sequence[Container], environment: Environment) -> Attempt:
-        return Attempt(containers, environment.python, self._ranks, self._variables(environment))
+        variables = {**environment.variables, **variables_of_job(self._plan.job, self._limits)}
+        return Attempt(containers, environment.python, self._limits.ranks, variables)
 
     # --- before the job runs --------------------------------------------------------------------
-
-    @property
-    def _ranks(self) -> int:
-        """Processes of a host: the toolkit starts one where nothing is distributed."""
-        alone = distribution_of(self._request) is Distribution.none
-        return 1 if alone else self._settings.ranks
-
-    def _environment(self) -> Environment:
-        image = None
-        if self._settings.lane is RehearsalLane.image:
-            image = resolve_image(self._plan.job.cluster)
-            assert image is not None, "preflight requires it"
-        return prepare_environment(image, cache_folder(os.environ), self._tell)
 
     def _lay_out(self, name: str, checkpoints: Path | None) -> list[Container]:
         return [
@@ -172,12 +137,6 @@ class _Rehearser:
         count = len(containers)
         hosts = "1 host" if count == 1 else f"{count} hosts"
         return f"{hosts}, code of {len(self._bundle.files)} files, channels {channels}"
-
-    def _variables(self, environment: Environment) -> dict[str, str]:
-        job = self._plan.job
-        own_model = job.model.name_or_path is not None and not self._limits.tiny
-        online = {"HF_HUB_OFFLINE": "0"} if job.data.source is Source.hub or own_model else {}
-        return {**environment.variables, **online, **write_limits(self._limits)}
 
     # --- while it runs --------------------------------------------------------------------------
 
@@ -237,7 +196,7 @@ class _Rehearser:
         code = {name: (first[0].folder / "code" / name).read_bytes() for name in self._bundle.files}
         changed = [name for name, content in self._bundle.files.items() if code[name] != content]
         self.points = [
-            *compare(first, self.observed, self._ranks, digest, lines),
+            *compare(first, self.observed, self._limits.ranks, digest, lines),
             Point("learning rate", f"{rate:.3e}", format_rate(peak_learning_rate(lines))),
             Point("changed files of code", "", ", ".join(changed)),
         ]
@@ -252,15 +211,6 @@ class _Rehearser:
 def format_rate(rate: float | None) -> str:
     """A learning rate with the digits that the log has."""
     return "none logged" if rate is None else f"{rate:.3e}"
-
-
-def _complete(aws: AwsConfig) -> AwsConfig:
-    return replace(
-        aws,
-        role=aws.role or _STAND_INS["role"],
-        bucket=aws.bucket or _STAND_INS["bucket"],
-        region=aws.region or _STAND_INS["region"],
-    )
 
 
 def newest_step(containers: Sequence[Container]) -> int:

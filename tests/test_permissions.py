@@ -1,0 +1,144 @@
+"""Submitting where S3 looks at keys and permissions, which moto does not: SeaweedFS does, on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from conftest import run
+from loopback import ROLE, Front, moto_server, point_boto_at, ready_account
+
+Submit = Callable[..., subprocess.CompletedProcess[str]]
+BUCKET = "example-bucket"
+KEYS = {
+    "owner": ("OWNERKEY", "ownersecret", ["Admin", "Read", "Write", "List", "Tagging"]),
+    "reader": ("READERKEY", "readersecret", ["Read", "List"]),
+    "stranger": ("STRANGERKEY", "strangersecret", []),
+}
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    """Its gRPC companion, 10000 above, has to exist too."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = int(server.getsockname()[1])
+        if port < 55000:
+            return port
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 with three identities and the owner's bucket."""
+    folder = tmp_path_factory.mktemp("s3")
+    identities = [
+        {"name": n, "credentials": [{"accessKey": k, "secretKey": s}], "actions": actions}
+        for n, (k, s, actions) in KEYS.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    command = [str(Path(sys.executable).parent / "weed"), "server", "-s3", f"-dir={folder}"]
+    command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder}/s3.json"]
+    command += [f"-{name}.port={port}" for name, port in ports.items()]
+    address = f"http://127.0.0.1:{ports['s3']}"
+    log = (folder / "log").open("w")
+    with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as server:
+        try:
+            _wait_for_bucket(client(address, *KEYS["owner"][:2]))
+            yield address
+        finally:
+            server.kill()
+
+
+def client(address: str, key: str, secret: str) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id=key,
+        aws_secret_access_key=secret, config=Config(retries={"total_max_attempts": 1}),
+    )  # fmt: skip
+
+
+def _wait_for_bucket(owner: Any) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            owner.create_bucket(Bucket=BUCKET)
+            owner.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
+            return
+        except (ClientError, BotoCoreError):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def submit(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Submit]:
+    """launch.py as somebody; all but S3 is moto's."""
+    with moto_server() as upstream:
+        front = Front(upstream)
+
+        def as_(key: str, secret: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+            keys = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+            point_boto_at(front.address, monkeypatch, tmp_path, AWS_ENDPOINT_URL_S3=s3, **keys)
+            names = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", "aws.region=us-east-1"]
+            return run("launch.py", "cluster=p3_16xl", *names, "aws.sdk=boto3", *overrides)
+
+        keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+        point_boto_at(front.address, monkeypatch, tmp_path, **keys)
+        ready_account(front, upstream, BUCKET)
+        yield as_
+        front.close()
+
+
+def objects(s3: str) -> list[str]:
+    found = client(s3, *KEYS["owner"][:2]).list_objects_v2(Bucket=BUCKET).get("Contents", [])
+    return [entry["Key"] for entry in found if entry["Key"] != "ready"]
+
+
+def jobs() -> list[str]:
+    found = boto3.client("sagemaker", region_name="us-east-1").list_training_jobs()
+    return [summary["TrainingJobName"] for summary in found["TrainingJobSummaries"]]
+
+
+REFUSED = {
+    "may not write": ("READERKEY", "readersecret", "AccessDenied"),
+    "may do nothing": ("STRANGERKEY", "strangersecret", "403"),
+    "does not exist": ("NOBODYSKEY", "nobodyssecret0", "403"),
+    "with a wrong secret": ("OWNERKEY", "wrongsecret1234", "403"),
+}
+
+
+@pytest.mark.parametrize("who", REFUSED)
+def test_whoever_may_not_write_starts_nothing(who: str, submit: Submit, s3: str) -> None:
+    key, secret, said = REFUSED[who]
+    before = objects(s3)
+    done = submit(key, secret, "action=submit")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert said in done.stderr and "nothing was started" in done.stderr
+    assert objects(s3) == before and jobs() == []
+    assert secret not in done.stdout + done.stderr
+
+
+def test_the_owner_submits_and_uploads_once(submit: Submit, s3: str) -> None:
+    done = submit(*KEYS["owner"][:2], "action=submit")
+    assert done.returncode == 0, done.stderr
+    assert sorted(Path(key).name for key in objects(s3)) == ["job.yaml", "sourcedir.tar.gz"]
+    assert len(jobs()) == 1 and done.stdout.count("upload s3://") == 2
+    again = submit(*KEYS["owner"][:2], "action=submit", "attempt=2")
+    assert again.returncode == 0 and "upload s3://" not in again.stdout
+
+
+def test_who_may_only_read_is_told_what_was_not_asked(submit: Submit) -> None:
+    done = submit(*KEYS["reader"][:2], "action=check")
+    assert "  ok       bucket: " in done.stdout
+    stranger = submit(*KEYS["stranger"][:2], "action=check")
+    assert "s3:ListBucket" in stranger.stdout and "Traceback" not in stranger.stderr
