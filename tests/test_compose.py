@@ -455,7 +455,7 @@ next: the same command with --help lists groups and settings""",
         """\
 lingotune: 3 problems
   cluster={nods: 2}
-      does not fit: Key 'nods' not in 'ClusterConfig'
+      does not fit: Key 'nods' not in 'LaunchClusterConfig'
       works: cluster.setting=value, each on its own
   data.labels.0.nam=x
       does not fit data.labels: Key 'nam' not in 'LabelConfig'

@@ -29,6 +29,7 @@ CLOUD = "cluster=p3_16xl"
 DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
+LOOPBACK = "cluster.backend=loopback"
 OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ISOLATED = [
     "aws.network_isolation=true",
@@ -310,6 +311,12 @@ TRIPS: list[Trip] = [
                                 "cluster.image.lane=pinned", f"cluster.image.uri={OWN_IMAGE}"],
      "rehearsal.lane=image", "not known here", "rehearsal.lane=here",
      [CLOUD, "action=rehearse", "rehearsal.lane=image"]),
+    ("loopback-unused", [CLOUD, LOOPBACK], LOOPBACK, "no effect with action=plan",
+     "action=submit", [CLOUD, LOOPBACK, "action=submit"]),
+    ("loopback-asked", [CLOUD, LOOPBACK, "action=check"], LOOPBACK, "asks your AWS account",
+     "action=submit", [CLOUD, LOOPBACK, "action=submit"]),
+    ("loopback-queue", [CLOUD, LOOPBACK, "action=submit", "aws.queue=q"], "aws.queue=q",
+     "has no queue", "aws.queue=null", [CLOUD, LOOPBACK, "action=submit"]),
 ]  # fmt: skip
 
 

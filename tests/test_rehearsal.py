@@ -122,10 +122,15 @@ def test_wrong_settings_are_told_before_anything_runs(overrides: list[str], said
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_folder_that_holds_something_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("x")
-    done = run("launch.py", "cluster=p3_16xl", "action=rehearse", f"rehearsal.keep={tmp_path}")
-    assert done.returncode == 2 and "holds something already" in done.stderr
+def test_a_folder_that_is_there_already_is_not_used(tmp_path: Path) -> None:
+    typed = ["cluster=p3_16xl", f"rehearsal.keep={tmp_path}"]
+    request = json.loads(run("launch.py", *typed, "output=request").stdout)
+    (tmp_path / request["TrainingJobName"]).mkdir()
+    done = run("launch.py", *typed, "action=rehearse")
+    assert done.returncode == 2 and "holds this job's folder already" in done.stderr
+    (tmp_path / "file").write_text("x")
+    done = run("launch.py", "cluster=p3_16xl", f"rehearsal.keep={tmp_path}/file", "action=rehearse")
+    assert done.returncode == 2 and "no folder can be made there" in done.stderr
 
 
 # --- the three mistakes of the article's repository, made in a copy of the worker's code ---------

@@ -1,4 +1,4 @@
-"""Starting jobs on SageMaker. Only this module and account/ talk to AWS, and only this one writes; loopback/ talks to itself.
+"""Starting jobs on SageMaker. Only this module and account/ talk to AWS, and only this one writes.
 
 Uploads go to content-addressed keys and are sent once. Each SDK gets exactly the rendered dict.
 """
