@@ -13,11 +13,12 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def attempt(job_file: str, run_dir: str, seconds: float | None) -> int:
-    """Exit code of one attempt, -9 where it was killed after so many seconds."""
+def attempt(job_file: str, run_dir: str, moment: Callable[[int], None] | None) -> int:
+    """Exit code of one attempt, -9 where it was killed; `moment` waits for when that shall be."""
     child = os.fork()
     if child == 0:
         with Path(f"{run_dir}.log").open("ab") as log:
@@ -27,10 +28,39 @@ def attempt(job_file: str, run_dir: str, seconds: float | None) -> int:
         from lingotune.training.worker import main
 
         os._exit(exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir])))
-    if seconds is not None:
-        time.sleep(seconds)
+    if moment is not None:
+        moment(child)
         os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def moments(run_dir: str, choose: random.Random) -> Iterator[Callable[[int], None]]:
+    """Now any moment of a run on a calm machine, now one near a checkpoint, however slow it is."""
+
+    def anytime(child: int) -> None:
+        time.sleep(choose.uniform(0.3, 2.5))
+
+    def near_a_checkpoint(child: int) -> None:
+        before = newest_checkpoint(run_dir)
+        while newest_checkpoint(run_dir) == before and not has_ended(child):
+            time.sleep(0.005)
+        time.sleep(choose.uniform(0, 0.3))
+
+    while True:
+        yield near_a_checkpoint
+        yield anytime
+
+
+def newest_checkpoint(run_dir: str) -> str:
+    """Name of the newest that has its manifest."""
+    found = Path(run_dir, "checkpoints").glob("checkpoint-*/manifest.json")
+    return max((path.parent.name for path in found), key=lambda n: (len(n), n), default="")
+
+
+def has_ended(child: int) -> bool:
+    """Whether a child waits to be buried."""
+    state = Path(f"/proc/{child}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    return state == "Z"
 
 
 def kill_and_resume(job_file: str, run_dir: str, kills: int, seed: int) -> dict[str, object]:
@@ -38,9 +68,11 @@ def kill_and_resume(job_file: str, run_dir: str, kills: int, seed: int) -> dict[
     import lingotune.report
     import lingotune.training.fit  # noqa: F401  imported once, for all attempts
 
-    choose, codes, length = random.Random(seed), [], 2.5
-    while codes.count(-9) < kills:
-        codes.append(attempt(job_file, run_dir, choose.uniform(0.3, length)))
+    codes: list[int] = []
+    for moment in moments(run_dir, random.Random(seed)):
+        if codes.count(-9) == kills:
+            break
+        codes.append(attempt(job_file, run_dir, moment))
         if codes[-1] != -9:
             break
     if codes[-1:] != [0]:

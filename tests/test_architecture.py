@@ -97,6 +97,7 @@ IMPORTS: dict[str, set[str]] = {
     "data.__init__": set(),
     "data.sample": set(),
     "data.phrases": set(),
+    "data.encode": {"numpy"},
     "data.findings": set(),
     "data.text": set(),
     "data.arrow": {"pyarrow"},
