@@ -21,8 +21,8 @@ from transformers import PreTrainedTokenizerFast
 
 from lingotune.data.encode import MOST_PIECES, Encoder
 from lingotune.data.sample import sample_rows
+from lingotune.data.tokenizer import load_tokenizer
 from lingotune.schema import ArchitectureConfig, ModelConfig, SampleConfig
-from lingotune.training.model import load_tokenizer
 
 TEXTS = [record["review_body"] for record in sample_rows(SampleConfig(train_rows=40), "train", [])]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

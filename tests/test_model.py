@@ -10,8 +10,9 @@ from conftest import run
 from transformers import BertConfig, BertForSequenceClassification
 
 from lingotune.data.sample import sample_rows
+from lingotune.data.tokenizer import load_tokenizer, train_vocabulary
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, SampleConfig
-from lingotune.training.model import load_model, load_tokenizer, train_vocabulary
+from lingotune.training.model import load_model
 
 LABELS = ["negative", "neutral", "positive"]
 TEXTS = [row["review_body"] for row in sample_rows(SampleConfig(train_rows=60), "train")]
@@ -19,7 +20,7 @@ VOCABULARY = """
 import hashlib, sys
 sys.path.insert(0, "tests")
 from test_model import TEXTS
-from lingotune.training.model import train_vocabulary
+from lingotune.data.tokenizer import train_vocabulary
 print(hashlib.sha256(repr(sorted(train_vocabulary(TEXTS, 1500).items())).encode()).hexdigest())
 """
 

@@ -16,6 +16,7 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
 from lingotune.data.rows import Rows
+from lingotune.data.tokenizer import load_tokenizer
 from lingotune.evaluate import scores_by_language
 from lingotune.hardware import resolve_precision
 from lingotune.runfolder import Folders
@@ -24,7 +25,7 @@ from lingotune.schema import JobConfig, Precision
 from lingotune.throughput import samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
-from lingotune.training.model import load_model, load_tokenizer
+from lingotune.training.model import load_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.timing import Stopwatch, machine_name, token_figures

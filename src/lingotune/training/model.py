@@ -1,104 +1,14 @@
-"""Tokenizer and classifier: pretrained, or made from scratch out of the training texts."""
+"""Classifier: pretrained, or made from scratch; its tokenizer is the data's."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DistilBertConfig,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
+from lingotune.data.tokenizer import not_loaded
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
-
-SPECIAL_TOKENS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-
-
-def load_tokenizer(model: ModelConfig, texts: Sequence[str], max_length: int) -> Any:
-    """The pretrained tokenizer, or a WordPiece vocabulary trained on `texts`."""
-    if model.name_or_path is None:
-        return _wordpiece(model.scratch, texts, max_length)
-    with_revision = {"revision": model.revision} if model.revision else {}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.name_or_path, **with_revision)
-    except (OSError, ValueError) as error:
-        raise _not_loaded(model, error) from error
-    return tokenizer
-
-
-def _wordpiece(scratch: ArchitectureConfig, texts: Sequence[str], max_length: int) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
-    vocabulary = train_vocabulary(texts, scratch.vocab_size)
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
-    # As in the multilingual cased BERT: accents and case stay, each Chinese character stands alone.
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {sep} $B {sep}",
-        special_tokens=[(t, tokenizer.token_to_id(t)) for t in (cls, sep)],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        model_input_names=["input_ids", "attention_mask"],
-        **SPECIAL_TOKENS,
-    )
-
-
-def train_vocabulary(texts: Sequence[str], size: int) -> dict[str, int]:
-    """Word piece -> id, at most `size` of them: the same texts give the same ids, in every process.
-
-    The library's trainer numbers the pieces inside of words in the order of a hash table that is
-    seeded anew in each process, and breaks ties between merges by these numbers: ranks that train
-    for themselves would disagree. All single characters are therefore given to it, sorted, as if
-    they were special tokens.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from tokenizers.trainers import WordPieceTrainer
-
-    normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
-    splitter = pre_tokenizers.BertPreTokenizer()
-    words = Counter(
-        word
-        for text in texts
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
-    )
-    pieces: Counter[str] = Counter()
-    for word, count in words.items():
-        for piece in _characters(word):
-            pieces[piece] += count
-    # Half of the vocabulary is left for longer pieces; words with rarer characters teach nothing.
-    common = sorted(pieces, key=lambda piece: (-pieces[piece], piece))[: size // 2]
-    kept = set(common)
-    known = (w for w in words.elements() if all(piece in kept for piece in _characters(w)))
-    trained = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
-    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = [*SPECIAL_TOKENS.values(), *sorted(common)]
-    trained.train_from_iterator(
-        known, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
-    )
-    vocabulary: dict[str, int] = trained.get_vocab()
-    return vocabulary
-
-
-def _characters(word: str) -> list[str]:
-    return [word[0], *(f"##{character}" for character in word[1:])]
 
 
 def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int) -> Any:
@@ -122,7 +32,7 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
             **with_revision,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise _not_loaded(model, error) from error
+        raise not_loaded(model, error) from error
     # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
     return loaded.float()
 
@@ -156,12 +66,3 @@ def _check_length(config: Any, model: ModelConfig, max_length: int) -> None:
         raise ConfigError(
             [Problem(f"data.max_length={max_length}", what, f"data.max_length={usable}")]
         )
-
-
-def _not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    kind = "folder" if Path(str(model.name_or_path)).exists() else "folder or reachable hub model"
-    works = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"
-    return ConfigError(
-        [Problem(f"model.name_or_path={model.name_or_path}", f"no usable {kind}: {reason}", works)]
-    )

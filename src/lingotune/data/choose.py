@@ -1,0 +1,151 @@
+"""Which split each row goes to: carved out of one source, and no text in two splits. Pure numpy.
+
+Rows are known here by numbers alone: eight bytes for a text, eight for its group, three for class and
+language; so the memory for millions of rows stays small.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lingotune.data.parts import ALL, SPLITS
+
+INPUTS = (*SPLITS, ALL)
+"""What a source may be of, by its place here: a split, or all rows before they are carved."""
+REMOVED = -1
+"""In place of a split: the row's text stands in a later split too."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What is known of the rows of a source, in their order; all arrays have the same length.
+
+    text, group: uint64, hashes of the text and of what has to stay together (the text, where no
+    column says otherwise). label: int16 class ids. language: int16 places in a list of codes.
+    source: int8 places in `INPUTS`.
+    """
+
+    text: Array
+    group: Array
+    label: Array
+    language: Array
+    source: Array
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique: bool) -> Array:
+    """The split of each row, int8: places in `SPLITS`, or `REMOVED`.
+
+    shares: of the splits that are carved, out of `all` or else out of `train`. unique: a text stays
+    in the last of the splits that hold it: test before validation before train.
+    """
+    whole = INPUTS.index(ALL)
+    chosen = keys.source.astype(np.int8)
+    carved_from = whole if (keys.source == whole).any() else 0
+    if shares:
+        at = np.flatnonzero(keys.source == carved_from)
+        chosen[at] = _carved(keys, at, shares, seed)
+    chosen[chosen == whole] = 0
+    if unique:
+        chosen[_repeated(keys.text, chosen)] = REMOVED
+    return chosen
+
+
+def _repeated(text: Array, chosen: Array) -> Array:
+    """Whether a row's text stands in a later split as well."""
+    found = np.zeros(len(text), bool)
+    for later in (2, 1):
+        held = np.unique(text[chosen == later])
+        earlier = (chosen >= 0) & (chosen < later)
+        found |= earlier & np.isin(text, held)
+    return found
+
+
+# --- carving ------------------------------------------------------------------------------------
+
+
+def _carved(keys: Keys, at: Array, shares: Mapping[str, float], seed: int) -> Array:
+    """Splits of the rows at these places.
+
+    Per language and class each split gets its share, rounded so that the whole comes out (largest
+    remainders). Groups stay together, which may cost a stratum some of that; every stratum keeps a
+    group in train. Groups are drawn by a hash with the seed: the order of the source does not matter.
+    """
+    _, first, of_row, sizes = np.unique(
+        keys.group[at], return_index=True, return_inverse=True, return_counts=True
+    )
+    # A group of several languages or classes counts for the smallest of them.
+    stratum_of_row = keys.language[at].astype(np.int64) * 1000 + keys.label[at]
+    stratum = np.full(len(first), np.iinfo(np.int64).max)
+    np.minimum.at(stratum, of_row, stratum_of_row)
+    drawn = mixed(keys.group[at][first], seed)
+    order = np.lexsort((drawn, stratum))
+    strata = {int(s): order[stratum[order] == s] for s in np.unique(stratum)}
+    quotas = _quotas({s: int(sizes[groups].sum()) for s, groups in strata.items()}, shares, seed)
+    split_of = np.zeros(len(first), np.int8)
+    for key, groups in strata.items():
+        rest = groups.tolist()
+        for split in shares:
+            taken, rest = _draw(rest, sizes, quotas[split][key])
+            split_of[taken] = SPLITS.index(split)
+    result: Array = split_of[of_row]
+    return result
+
+
+def mixed(values: Array, seed: int) -> Array:
+    """A hash of each uint64 with a seed (the finaliser of SplitMix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        x = values + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: Array = x ^ (x >> np.uint64(31))
+        return mixed
+
+
+def _quotas(
+    sizes: Mapping[int, int], shares: Mapping[str, float], seed: int
+) -> dict[str, dict[int, int]]:
+    """Split -> stratum -> rows, by largest remainders; at least one row is left for train."""
+    # Rounded, for 100 x 0.29 is not 29 to a computer.
+    exact = {
+        s: {key: round(n * share, 9) for key, n in sizes.items()} for s, share in shares.items()
+    }
+    quotas = {s: {key: math.floor(rows) for key, rows in of.items()} for s, of in exact.items()}
+    left = {key: n - 1 - sum(quota[key] for quota in quotas.values()) for key, n in sizes.items()}
+    ranks = mixed(np.array(list(sizes), np.uint64), seed)
+    rank = dict(zip(sizes, ranks.tolist()))
+    for split, quota in quotas.items():
+        remainder = {key: exact[split][key] - quota[key] for key in sizes}
+        missing = math.floor(sum(exact[split].values()) + 0.5) - sum(quota.values())
+        open_ = [key for key in sizes if left[key] > 0 and remainder[key] > 0]
+        open_.sort(key=lambda key: (-remainder[key], rank[key]))
+        for key in open_[:missing]:
+            quota[key] += 1
+            left[key] -= 1
+    return quotas
+
+
+def _draw(groups: Sequence[int], sizes: Array, quota: int) -> tuple[list[int], list[int]]:
+    """Groups of `quota` rows together, or nearly, and the rest, which keeps at least one group."""
+    drawn: list[int] = []
+    rest: list[int] = []
+    for position, group in enumerate(groups):
+        is_last = position == len(groups) - 1 and not rest
+        if sizes[group] <= quota and not is_last:
+            drawn.append(group)
+            quota -= int(sizes[group])
+        else:
+            rest.append(group)
+    if quota and not drawn and len(rest) > 1:  # only large groups: one is better than none
+        drawn = [min(rest, key=lambda group: int(sizes[group]))]
+        rest = [group for group in rest if group != drawn[0]]
+    return drawn, rest
