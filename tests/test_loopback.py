@@ -221,12 +221,12 @@ def followed(account: Account, name: str, told: list[str] | None = None) -> Watc
     return watch(account.session, name, (told if told is not None else []).append)
 
 
-LEAVES = """
+LEAVES = r"""
 import os, pathlib, sys
 base = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
 kept = sorted(p.name for p in (base / "checkpoints").iterdir())
-print("found", *kept)
-print("step 1/2  loss 0.5  lr 1.000e-03  grad 0.13")
+sys.stdout.write("found " + " ".join(kept) + "\n")  # a line at once: the toolkit writes between
+sys.stdout.write("step 1/2  loss 0.5  lr 1.000e-03  grad 0.13\n")
 (base / "checkpoints" / "new").write_text("c")
 (pathlib.Path(os.environ["SM_MODEL_DIR"]) / "weights").write_text("w")
 output = pathlib.Path(os.environ["SM_OUTPUT_DATA_DIR"])
@@ -285,7 +285,7 @@ def test_a_failed_job_tells_its_failure_file(
     assert "ModelArtifacts" not in done
 
 
-SLEEPS = "import time; print('asleep', flush=True); time.sleep(600)"
+SLEEPS = "import sys, time; sys.stdout.write('asleep\\n'); sys.stdout.flush(); time.sleep(600)"
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import struct
 import subprocess
 import sys
@@ -346,3 +348,16 @@ def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
         (folder,) = run_folders(home)
         scores.append((folder / "model" / "model.safetensors").read_bytes())
     assert scores[0] == scores[1]
+
+
+def test_a_worker_writes_whole_lines_where_python_is_unbuffered() -> None:
+    """Lines of ranks that share a log would mix, and SageMaker's metrics are read from lines."""
+    code = (
+        "from lingotune.training import worker; "
+        "worker._main = lambda options: print('one', 'line'); worker.main(['--job', 'x'])"
+    )
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # a write, a packet
+    with reading, writing:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        subprocess.run([sys.executable, "-c", code], stdout=writing, env=environment, check=True)
+        assert reading.recv(100) == b"one line\n"

@@ -7,6 +7,7 @@ Every rank does the same; rank 0 alone writes. On SageMaker the job file comes t
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -62,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
     )
     options = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # The images set PYTHONUNBUFFERED, which writes a line in pieces, mixed with other ranks'.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
     with failure.told(ranks.read_rank(os.environ).rank, os.environ):
         _main(options)
     return 0
