@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.carve import carve
 from lingotune.data.channel import channel_layout, data_digest
+from lingotune.data.choose import choose_splits, keys_of, places
 from lingotune.data.parts import SPLITS
 from lingotune.data.rows import Rows
 from lingotune.data.splits import count_rows, load_splits
@@ -87,6 +87,12 @@ def rows_of(strata: list[tuple[str, int, int]]) -> Rows:
     expanded = [(lang, label) for lang, label, count in strata for _ in range(count)]
     texts = [f"{lang} {label} {n}" for n, (lang, label) in enumerate(expanded)]
     return Rows(texts, [label for _, label in expanded], [lang for lang, _ in expanded], texts)
+
+
+def carve(rows: Rows, shares: dict[str, float], seed: int) -> dict[str, list[int]]:
+    """Places of the rows of each split."""
+    chosen = choose_splits(keys_of({"all": rows}), shares, seed, unique=True)
+    return {split: places(chosen, split) for split in SPLITS}
 
 
 STRATA = st.lists(
@@ -308,16 +314,26 @@ def test_a_class_that_train_lacks() -> None:
     assert splits["test"].warnings == ["no row of test has the class fair"]
 
 
-def test_texts_that_stand_in_two_given_splits_are_worth_a_warning() -> None:
+def test_texts_of_the_test_are_left_out_of_train_and_told() -> None:
+    write("a.jsonl", "a", 60)
+    rows = Path("a.jsonl").read_text().splitlines()
+    Path("b.jsonl").write_text("\n".join(rows[::3]))
+    splits = load_splits(config(train="a.jsonl", test="b.jsonl"), 1)
+    warning = "20 rows are left out: the same text is in validation or test (data.unique_texts)"
+    assert splits["train"].warnings == [warning]
+    assert sizes(splits) == [36, 4, 20]
+    assert not {*splits["train"].text, *splits["validation"].text} & {*splits["test"].text}
+
+
+def test_texts_that_may_stand_in_two_splits_are_worth_a_warning() -> None:
     write("a.jsonl", "a", 50)
-    write("b.jsonl", "a", 20)
-    data = config(train="a.jsonl", test="b.jsonl")
-    warning = "20 of its 20 texts are also in train: its scores flatter the model"
-    assert load_splits(data, 1)["test"].warnings == [warning]
-    assert count_rows(data, 1) == (
-        {"train": 45, "validation": 5, "test": 20},
-        [f"test: {warning}"],
-    )
+    Path("b.jsonl").write_text(Path("a.jsonl").read_text())
+    data = config(train="a.jsonl", validation="b.jsonl", test="b.jsonl", unique_texts=False)
+    splits = load_splits(data, 1)
+    warning = "50 of its 50 texts are also in train: its scores flatter the model"
+    assert splits["validation"].warnings == [warning]
+    assert splits["test"].warnings[0] == warning
+    assert count_rows(data, 1)[0] == {"train": 50, "validation": 50, "test": 50}
 
 
 def test_problems_of_all_splits_are_told_at_once() -> None:

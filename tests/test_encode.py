@@ -19,7 +19,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from lingotune.data.encode import MOST_PIECES, Encoder
+from lingotune.data.encode import MOST_PIECES, Encoder, vocabulary_of
 from lingotune.data.sample import sample_rows
 from lingotune.data.tokenizer import load_tokenizer
 from lingotune.schema import ArchitectureConfig, ModelConfig, SampleConfig
@@ -98,7 +98,7 @@ texts = st.lists(words | odd | special, max_size=12).map(lambda parts: " ".join(
 @example(["a b", " a", "a ", "a  b", ""], 128)
 @example(["质量 很好。不错", "とても 良い商品", "x<mask> y [MASK]z"], 128)
 def test_the_ids_are_the_tokenizers(kind: str, found: list[str], max_length: int) -> None:
-    encoder = Encoder(MADE[kind], max_length)
+    encoder = Encoder(vocabulary_of(MADE[kind], max_length))
     expected = whole(MADE[kind], found, max_length)
     assert rows_of(encoder, found) == expected
     assert rows_of(encoder, found) == expected  # now from the pieces that it knows
@@ -107,7 +107,7 @@ def test_the_ids_are_the_tokenizers(kind: str, found: list[str], max_length: int
 
 
 def test_which_kinds_are_put_together_from_pieces() -> None:
-    assert {kind: Encoder(MADE[kind], 64).splits for kind in KINDS} == {
+    assert {kind: Encoder(vocabulary_of(MADE[kind], 64)).splits for kind in KINDS} == {
         "wordpiece": True,
         "sentencepiece": True,
         "bytes": False,
@@ -121,7 +121,7 @@ def test_a_tokenizer_that_turns_out_to_see_neighbours_gets_whole_texts() -> None
     tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
         [joined, tokenizer.backend_tokenizer.normalizer]
     )
-    encoder = Encoder(tokenizer, 64)
+    encoder = Encoder(vocabulary_of(tokenizer, 64))
     assert encoder.splits
     found = ["a very good one"] * 3
     assert rows_of(encoder, found) == whole(tokenizer, found, 64)
@@ -129,14 +129,16 @@ def test_a_tokenizer_that_turns_out_to_see_neighbours_gets_whole_texts() -> None
 
 
 def test_unknown_tokens_are_counted() -> None:
-    encoded = Encoder(MADE["wordpiece"], 8).encode(["good ☃ ☃", "", "good", "☃ " * 20])
+    encoded = Encoder(vocabulary_of(MADE["wordpiece"], 8)).encode(
+        ["good ☃ ☃", "", "good", "☃ " * 20]
+    )
     assert encoded.unknown.tolist() == [2, 0, 0, 6]
     assert encoded.lengths.tolist()[3] == 8 and encoded.uncut.tolist()[3] == 22
 
 
 def test_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lingotune.data.encode.MOST_PIECES", 50)
-    encoder = Encoder(MADE["wordpiece"], 64)
+    encoder = Encoder(vocabulary_of(MADE["wordpiece"], 64))
     for start in range(0, len(TEXTS), 10):
         part = TEXTS[start : start + 10]
         assert rows_of(encoder, part) == whole(MADE["wordpiece"], part, 64)

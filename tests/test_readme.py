@@ -65,6 +65,13 @@ def test_rehearsals(command: str, home: Path) -> None:
     assert "points arrived as planned" in done.stdout and "\npassed in" in done.stdout
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune.data" in c])
+def test_preparations(command: str, home: Path) -> None:
+    done = run(*shlex.split(command)[1:], cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list((home / "prepared").glob("*/manifest.json"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "backend=loopback" in c])
 def test_the_whole_circle(command: str, home: Path) -> None:
@@ -93,7 +100,7 @@ def test_plans(command: str, home: Path) -> None:
     assert ("asked AWS: nothing" in done.stdout) == ("action=check" in arguments)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune " in c])
 def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Path) -> None:
     _, *arguments = shlex.split(command.split(">")[0])
     done = run(*arguments, cwd=home, **NOWHERE)

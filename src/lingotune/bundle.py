@@ -17,7 +17,8 @@ from pathlib import Path
 
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
-    "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "facts/lanes",
+    "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
+    "facts/lanes",
     "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",
     "page", "plan", "preflight/rehearsal", "preflight/rendered", "preflight/sagemaker",
     "preflight/steps", "prices", "quote", "render", "servicemodel", "settings", "starters", "submit",

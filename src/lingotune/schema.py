@@ -167,6 +167,13 @@ class Sdk(Enum):
     boto3 = "boto3"
 
 
+class OnError(Enum):
+    """What to do with a row that cannot be used."""
+
+    stop = "stop"
+    skip = "skip"
+
+
 @dataclass
 class LabelConfig:
     """One class of the classifier; its place in the list is its id."""
@@ -256,6 +263,14 @@ class DataConfig:
     """Share of `path`'s rows for validation, taken per language and class with the job's seed."""
     test_share: float = 0.1
     """Share of `path`'s rows for the test."""
+    unique_texts: bool = True
+    """Leave out of train what stands in validation or test too, and of validation what is in test."""
+    normalize: bool = True
+    """Texts in Unicode's composed form (NFC), so that one spelling has one form."""
+    on_error: OnError = OnError.stop
+    """What to do with a row that cannot be used: stop, or skip it and keep it in rejected.jsonl."""
+    max_rejected: float = 0.01
+    """on_error=skip: the share of rows that may be rejected; more stop the run."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
@@ -559,5 +574,7 @@ class LaunchConfig(JobConfig):
     """launch.py: limits and sources of time and money."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
     """launch.py: what action=rehearse runs."""
+    prepared_dir: str = "prepared"
+    """Folder of prepared data, one folder in it for each digest."""
     runs_dir: str = "runs"
     """Folder of the run folders and of throughput.jsonl, which the plan's times come from."""

@@ -6,6 +6,7 @@ language; so the memory for millions of rows stays small.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lingotune.data.parts import ALL, SPLITS
+from lingotune.data.rows import Rows
 
 INPUTS = (*SPLITS, ALL)
 """What a source may be of, by its place here: a split, or all rows before they are carved."""
@@ -42,6 +44,50 @@ class Keys:
         return len(self.text)
 
 
+def hash_text(text: str) -> int:
+    """64 bits of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def keys_of(tables: Mapping[str, Rows]) -> Keys:
+    """The keys of the rows of all inputs, one after the other."""
+    languages = sorted({code for rows in tables.values() for code in rows.language})
+    place = {code: n for n, code in enumerate(languages)}
+    text = np.array([hash_text(t) for rows in tables.values() for t in rows.text], np.uint64)
+    return Keys(
+        text,
+        text,
+        np.array([label for rows in tables.values() for label in rows.label], np.int16),
+        np.array([place[code] for rows in tables.values() for code in rows.language], np.int16),
+        np.array(
+            [INPUTS.index(n) for n, rows in tables.items() for _ in range(len(rows))], np.int8
+        ),
+    )
+
+
+def places(chosen: Array, split: str) -> list[int]:
+    """The rows of a split."""
+    found: list[int] = np.flatnonzero(chosen == SPLITS.index(split)).tolist()
+    return found
+
+
+def removed_of(keys: Keys, chosen: Array) -> dict[str, int]:
+    """Input -> rows that were removed, where there are any."""
+    counts = np.bincount(keys.source[chosen == REMOVED], minlength=len(INPUTS)).tolist()
+    return {name: count for name, count in zip(INPUTS, counts) if count}
+
+
+def repeated_in(keys: Keys, chosen: Array) -> list[tuple[str, str, int, int]]:
+    """(split, earlier split, texts that are in both, texts of the split), where there are any."""
+    held = {split: np.unique(keys.text[chosen == n]) for n, split in enumerate(SPLITS)}
+    found = []
+    for later, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
+        both = int(np.isin(held[later], held[earlier]).sum())
+        if both:
+            found.append((later, earlier, both, len(held[later])))
+    return found
+
+
 def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique: bool) -> Array:
     """The split of each row, int8: places in `SPLITS`, or `REMOVED`.
 
@@ -51,12 +97,12 @@ def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique:
     whole = INPUTS.index(ALL)
     chosen = keys.source.astype(np.int8)
     carved_from = whole if (keys.source == whole).any() else 0
-    if shares:
-        at = np.flatnonzero(keys.source == carved_from)
+    if unique:  # first, so that what is carved gets its share of what is left
+        chosen[_repeated(keys.text, chosen)] = REMOVED
+    at = np.flatnonzero(chosen == carved_from)
+    if shares and len(at):
         chosen[at] = _carved(keys, at, shares, seed)
     chosen[chosen == whole] = 0
-    if unique:
-        chosen[_repeated(keys.text, chosen)] = REMOVED
     return chosen
 
 

@@ -6,10 +6,12 @@ A row comes with its location: `reviews.jsonl:17` (the line, from 1, on which it
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -17,6 +19,9 @@ from lingotune.schema import ConfigError, Problem
 
 Record = dict[str, Any]
 Located = tuple[str, Record]
+
+RAW_CHARACTERS = 2000
+"""Characters of a row that is left out that are kept for its reader."""
 
 HUB_PREFIX = "hf://"
 """Start of a location, or of a pattern, that names files of a hub repository."""
@@ -26,7 +31,85 @@ AGAIN = "write, copy or download it again"
 _SHOWN = 3
 _KEPT = 20
 _LOCATION = re.compile(r"(.*?)(:\d+| row \d+)", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that is left out.
+
+    reason: a short id that stays, such as `empty-text`. message: the same in words. raw: the line,
+    or the record as JSON, at most 2000 characters; fit for UTF-8. works: what mends it, if known.
+    """
+
+    location: str
+    reason: str
+    message: str
+    raw: str
+    works: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file as messages call it."""
+        return split_location(self.location)[0]
+
+    @property
+    def place(self) -> int:
+        """Line on which the row starts, or number of the row in a file without lines; from 1."""
+        place = split_location(self.location)[1]
+        return int(place.lstrip(": row")) if place else 0
+
+
+class Unfit(Exception):
+    """A record that cannot become a row. noted: somebody else tells of it, with others of its kind."""
+
+    def __init__(self, reason: str, what: str, works: str = "", noted: bool = False) -> None:
+        self.reason, self.what, self.works, self.noted = reason, what, works, noted
+        super().__init__(what)
+
+
+OnReject = Callable[[Rejected], None]
+
+
+class Faults:
+    """Rows that a reader cannot give: told one by one to a listener, or gathered without one."""
+
+    def __init__(self, listener: OnReject | None = None) -> None:
+        self.listener = listener
+        self.count = 0
+        self._found = Findings()
+
+    def note(self, reason: str, location: str, what: str, works: str = "", raw: str = "") -> None:
+        """One more row."""
+        self.count += 1
+        if self.listener is None:
+            self._found.note(reason, location, what, works)
+        else:
+            self.listener(Rejected(location, reason, what, shortened(raw), works))
+
+    def problems(self) -> list[Problem]:
+        """What was gathered."""
+        return self._found.problems()
+
+
+def written(value: Any) -> str:
+    """A value as JSON; Python's way of writing it where JSON knows none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=repr)
+    except (ValueError, TypeError, RecursionError):
+        return f"a {type(value).__name__} that cannot be written"
+
+
+def shortened(raw: str) -> str:
+    """The start of a row, every undecodable byte or half surrogate written out."""
+    return _SURROGATE.sub(_escaped, raw[:RAW_CHARACTERS])[:RAW_CHARACTERS]
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # Python's `surrogateescape` puts the bytes 0x80 to 0xff there.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
 
 
 def split_location(location: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.findings import HUB_PREFIX, Located, config_error
+from lingotune.data.findings import HUB_PREFIX, Located, OnReject, config_error
 from lingotune.data.sources import read_named, reader_for
 from lingotune.schema import ConfigError, Problem
 
@@ -21,12 +21,24 @@ _HUB_PATTERN = re.compile(
 _LOCAL_INSTEAD = "local files in its place: data=files data.path=reviews.jsonl"
 
 
-def read_hub(pattern: str, key: str) -> Iterator[Located]:
+def read_hub(pattern: str, key: str, on_fault: OnReject | None = None) -> Iterator[Located]:
     """Rows of the hub files that `hf://datasets/OWNER/NAME[@REVISION]/PATH` names; PATH may be a glob.
 
     The files go through the same readers as local ones. All come from the one commit that the
     revision stands for now. ConfigError if the hub cannot be reached or has no such file.
     """
+    repo, sha, names = _found(pattern, key)
+    return read_named(_downloaded(repo, sha, names), on_fault)
+
+
+def hub_files(pattern: str, key: str) -> list[str]:
+    """The files that the pattern names, as `OWNER/NAME@COMMIT/PATH`; ConfigError as `read_hub`."""
+    repo, sha, names = _found(pattern, key)
+    return [f"{repo}@{sha}/{name}" for name in names]
+
+
+def _found(pattern: str, key: str) -> tuple[str, str, list[str]]:
+    """Repository, commit and files that a pattern names."""
     match = _HUB_PATTERN.fullmatch(pattern)
     if match is None:
         works = f"{key}=hf://datasets/OWNER/NAME/train.jsonl"
@@ -44,7 +56,7 @@ def read_hub(pattern: str, key: str) -> Iterator[Located]:
         raise config_error(f"{key}={pattern}", what, _LOCAL_INSTEAD)
     for name in names:
         reader_for(name)
-    return read_named(_downloaded(repo, sha, names))
+    return repo, sha, names
 
 
 @cache  # once for all splits and languages, and the same commit for all of them

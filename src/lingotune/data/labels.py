@@ -13,6 +13,9 @@ from lingotune.schema import DataConfig, LabelConfig, Problem
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+)?")
 _SHOWN_VALUES = 5
+_OTHERS = "any other"
+_MOST_VALUES = 1000
+"""Values that are not in the mapping are told apart up to this number; a text column has no end."""
 
 
 class Labels:
@@ -39,19 +42,25 @@ class Labels:
             pass
         read = self._map(raw)
         if read is None:
-            shown = show(raw)
-            self._counts[shown] += 1
-            locations = self._found.setdefault(shown, (raw, column, []))[2]
-            if len(locations) < _SHOWN_VALUES:
-                locations.append(location)
+            self._note(raw, column, location)
         else:
             self._known[type(raw), raw] = read
         return read
 
+    def _note(self, raw: Any, column: str, location: str) -> None:
+        shown = show(raw)
+        if shown not in self._found and len(self._found) >= _MOST_VALUES:
+            shown = _OTHERS
+        self._counts[shown] += 1
+        locations = self._found.setdefault(shown, (raw, column, []))[2]
+        if len(locations) < _SHOWN_VALUES:
+            locations.append(location)
+
     def _map(self, raw: Any) -> tuple[int, int | None] | None:
         whole = _whole(raw)
         if whole is not None:
-            self._whole.add(whole)
+            if len(self._whole) < _MOST_VALUES:
+                self._whole.add(whole)
             star = whole + self._offset
             class_id = self._values.get(str(star), self._names.get(str(star)))
             return None if class_id is None else (class_id, star)
@@ -63,17 +72,23 @@ class Labels:
 
     def problems(self) -> list[Problem]:
         """One problem for each of the first unknown values, one for all the others."""
-        if self._counted_from_zero():
-            return [self._shifted()]
+        shifted = self.shift_problems()
+        if shifted:
+            return shifted
         shown = list(self._found)[:_SHOWN_VALUES]
         problems = [self._unknown(value) for value in shown]
         others = list(self._found)[_SHOWN_VALUES:]
         if others:
             count = sum(self._counts[value] for value in others)
             _, column, locations = self._found[others[0]]
-            what = f"{len(others)} more values in {column!r} are not in data.labels"
+            least = "at least " if _OTHERS in self._found else ""
+            what = f"{least}{len(others)} more values in {column!r} are not in data.labels"
             problems.append(Problem(summarise(locations, count), what, "another column?"))
         return problems
+
+    def shift_problems(self) -> list[Problem]:
+        """The problem of values that count from 0 where the mapping counts from 1."""
+        return [self._shifted()] if self._counted_from_zero() else []
 
     def _counted_from_zero(self) -> bool:
         """Whether adding 1 would bring every value seen into the mapping."""

@@ -1,8 +1,8 @@
 """Files and folders to rows: which files a pattern names, and which reader reads them.
 
 Every reader is a generator of (location, record). A record maps the source's column names to its
-values as they stand there. A reader goes on after a bad row and raises one ConfigError at its end,
-so that all problems of all files can be reported at once.
+values as they stand there. A reader goes on after a bad row. The bad rows go to `on_fault`, one by
+one; without it, all of them and all that is wrong with whole files are one ConfigError at the end.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lingotune.data.arrow import read_arrow, read_parquet
-from lingotune.data.findings import AGAIN, Located, closest, config_error
-from lingotune.data.text import read_csv, read_json, read_jsonl, read_tsv
+from lingotune.data.delimited import read_csv, read_tsv
+from lingotune.data.findings import AGAIN, Faults, Located, OnReject, closest, config_error
+from lingotune.data.text import read_json, read_jsonl
 from lingotune.schema import ConfigError, Problem
 
-_READERS: dict[str, Callable[[Path, str], Iterator[Located]]] = {
+_Reader = Callable[[Path, str, Faults], Iterator[Located]]
+_READERS: dict[str, _Reader] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".json": read_json,
@@ -114,31 +116,42 @@ def _inside(path: Path, key: str) -> str:
 # --- which reader -------------------------------------------------------------------------------
 
 
-def read_files(files: Iterable[Path]) -> Iterator[Located]:
+def read_files(files: Iterable[Path], on_fault: OnReject | None = None) -> Iterator[Located]:
     """The rows of several files, one after another; ConfigError at the end with all their problems."""
-    return read_named((file, str(file)) for file in files)
+    return read_named(((file, str(file)) for file in files), on_fault)
 
 
-def read_named(files: Iterable[tuple[Path, str]]) -> Iterator[Located]:
+def read_named(
+    files: Iterable[tuple[Path, str]], on_fault: OnReject | None = None
+) -> Iterator[Located]:
     """The same for files that messages call by another name: (file, name)."""
     problems: list[Problem] = []
     for path, name in files:
         try:
-            yield from read_file(path, name)
+            yield from read_file(path, name, on_fault)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
 
 
-def read_file(path: Path, name: str | None = None) -> Iterator[Located]:
+def read_file(
+    path: Path, name: str | None = None, on_fault: OnReject | None = None
+) -> Iterator[Located]:
     """The rows of one file; `name` is what messages call it, by default its path."""
     name = name or str(path)
-    empty = True
-    for located in reader_for(path.name)(path, name):
-        empty = False
-        yield located
-    if empty:
+    faults = Faults(on_fault)
+    empty, problems = True, []
+    try:
+        for located in reader_for(path.name)(path, name, faults):
+            empty = False
+            yield located
+    except ConfigError as error:
+        problems = error.problems
+    problems = faults.problems() + problems
+    if problems:
+        raise ConfigError(problems)
+    if empty and not faults.count:
         size = path.stat().st_size
         raise config_error(
             name, "has no rows" if size else "is empty (0 bytes)", "a file with rows"
@@ -150,7 +163,7 @@ def is_data_file(name: str) -> bool:
     return _ending(name) in _READERS and name not in _ARROW_NOTES
 
 
-def reader_for(name: str) -> Callable[[Path, str], Iterator[Located]]:
+def reader_for(name: str) -> _Reader:
     """The reader of a file name's ending; ConfigError if there is none."""
     try:
         return _READERS[_ending(name)]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lingotune.data.carve import carve
 from lingotune.data.channel import channel_parts
-from lingotune.data.findings import Located, all_or_problems
+from lingotune.data.clean import Cleaner
+from lingotune.data.findings import Located, OnReject, all_or_problems
 from lingotune.data.hub import read_hub
 from lingotune.data.labels import format_labels
 from lingotune.data.parts import (
@@ -29,6 +30,13 @@ from lingotune.data.rows import PATTERN_LANGUAGE, Rows, collect
 from lingotune.data.sources import read_files
 from lingotune.schema import ConfigError, DataConfig, Problem, Source
 
+if TYPE_CHECKING:
+    from lingotune.data.choose import Array, Keys
+
+Readers = Mapping[str, Callable[[OnReject | None], Iterator[Located]]]
+"""Input (a split, or `all`) -> what begins to read it, any number of times; given who is told of rows
+that cannot be read and shall be skipped."""
+
 
 def load_splits(data: DataConfig, seed: int, channel: str | None = None) -> dict[str, Rows]:
     """Rows of train, validation and test.
@@ -37,21 +45,28 @@ def load_splits(data: DataConfig, seed: int, channel: str | None = None) -> dict
     give the same splits in every process. `channel` is the folder of a worker's input channel.
     Warnings are in `Rows.warnings`. ConfigError lists what is wrong with all splits together.
     """
+    tables = _load(data, readers_of(data, channel))
+    if data.source is Source.hub:
+        _compare_counts(data, tables)
+    return _checked(data, _complete(data, tables, seed))
+
+
+def readers_of(data: DataConfig, channel: str | None = None) -> Readers:
+    """Split, or `all`, -> what begins to read its records, any number of times.
+
+    `channel` is as for `load_splits`. ConfigError if the settings contradict each other, or no file
+    is there.
+    """
     check_settings(data)
     if data.source is Source.sample:
-        return _load(data, {split: partial(_sample, data, split) for split in SPLITS})
+        return {split: partial(_sample, data, split) for split in SPLITS}
     if data.source is Source.hub:
-        tables = _load(data, {split: partial(_hub, data, split) for split in given_patterns(data)})
-        _compare_counts(data, tables)
-    else:
-        parts = channel_parts(data, Path(channel)) if channel else local_parts(data)
-        by_split: dict[str, list[Part]] = defaultdict(list)
-        for part in parts:
-            by_split[part.split].append(part)
-        tables = _load(data, {s: partial(_read_parts, p) for s, p in by_split.items()})
-    given = {split: rows for split, rows in tables.items() if split != ALL}
-    _note_leaks(given)
-    return _checked(data, _complete(data, tables, seed))
+        return {split: partial(_hub, data, split) for split in given_patterns(data)}
+    parts = channel_parts(data, Path(channel)) if channel else local_parts(data)
+    by_split: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        by_split[part.split].append(part)
+    return {split: partial(_read_parts, found) for split, found in by_split.items()}
 
 
 def known_languages(data: DataConfig) -> list[str]:
@@ -84,34 +99,33 @@ def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, list
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _load(
-    data: DataConfig, readers: Mapping[str, Callable[[], Iterator[Located]]]
-) -> dict[str, Rows]:
+def _load(data: DataConfig, readers: Readers) -> dict[str, Rows]:
     jobs = [partial(_collected, data, split, read) for split, read in readers.items()]
     return dict(zip(readers, all_or_problems(jobs)))
 
 
-def _collected(data: DataConfig, split: str, read: Callable[[], Iterator[Located]]) -> Rows:
-    return collect(read(), data, split)
+def _collected(data: DataConfig, split: str, read: Callable[..., Iterator[Located]]) -> Rows:
+    cleaner = Cleaner(data, split)
+    return collect(read(cleaner.on_fault), data, split, cleaner)
 
 
-def _sample(data: DataConfig, split: str) -> Iterator[Located]:
+def _sample(data: DataConfig, split: str, on_fault: OnReject | None = None) -> Iterator[Located]:
     from lingotune.data.sample import sample_rows
 
     records = sample_rows(data.sample, split, data.languages)
     return ((f"sample/{split}:{n}", record) for n, record in enumerate(records, 1))
 
 
-def _hub(data: DataConfig, split: str) -> Iterator[Located]:
+def _hub(data: DataConfig, split: str, on_fault: OnReject | None) -> Iterator[Located]:
     for language, pattern in expanded(data, given_patterns(data)[split]):
-        yield from _with_language(read_hub(pattern, f"data.{split}"), language)
+        yield from _with_language(read_hub(pattern, f"data.{split}", on_fault), language)
 
 
-def _read_parts(parts: Sequence[Part]) -> Iterator[Located]:
+def _read_parts(parts: Sequence[Part], on_fault: OnReject | None) -> Iterator[Located]:
     problems: list[Problem] = []
     for part in parts:
         try:
-            yield from _with_language(read_files(part.files), part.language)
+            yield from _with_language(read_files(part.files, on_fault), part.language)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -130,13 +144,54 @@ def _with_language(records: Iterator[Located], language: str | None) -> Iterator
 
 def _complete(data: DataConfig, tables: dict[str, Rows], seed: int) -> dict[str, Rows]:
     """All three splits: what was not given is carved out of the one source, or out of train."""
-    source = tables.get(ALL) or tables["train"]
-    wanted = {split: _share(data, split) for split in SPLITS[1:] if split not in tables}
-    if wanted:
-        carved = {split: source.select(at) for split, at in carve(source, wanted, seed).items()}
-        carved["train"].warnings = source.warnings
-        tables = {**tables, **carved}
-    return {split: tables[split] for split in SPLITS}
+    # numpy is not loaded for a plan of the sample.
+    from lingotune.data.choose import choose_splits, keys_of, places
+
+    whole, keys = _joined(list(tables.values())), keys_of(tables)
+    shares = shares_of(data, tables)
+    chosen = choose_splits(keys, shares, seed, unique=is_unique(data))
+    splits = {split: whole.select(places(chosen, split)) for split in SPLITS}
+    for name, table in tables.items():
+        splits["train" if name == ALL else name].warnings += table.warnings
+    for split, warning in duplicate_warnings(keys, chosen):
+        splits[split].warnings.append(warning)
+    return splits
+
+
+def duplicate_warnings(keys: Keys, chosen: Array) -> Iterator[tuple[str, str]]:
+    """Split, and what there is to say of texts that it shares with others."""
+    from lingotune.data.choose import removed_of, repeated_in
+
+    for name, count in removed_of(keys, chosen).items():
+        what = f"{count} {'row is' if count == 1 else 'rows are'} left out"
+        later = "test" if name == "validation" else "validation or test"
+        yield name, f"{what}: the same text is in {later} (data.unique_texts)"
+    for split, earlier, both, count in repeated_in(keys, chosen):
+        what = f"{both} of its {count} texts {'is' if both == 1 else 'are'}"
+        yield split, f"{what} also in {earlier}: its scores flatter the model"
+
+
+def _joined(tables: Sequence[Rows]) -> Rows:
+    stars = None
+    if all(table.stars is not None for table in tables):
+        stars = [star for table in tables for star in table.stars or ()]
+    return Rows(
+        [text for table in tables for text in table.text],
+        [label for table in tables for label in table.label],
+        [code for table in tables for code in table.language],
+        [id for table in tables for id in table.id],
+        stars,
+    )
+
+
+def is_unique(data: DataConfig) -> bool:
+    """Whether a text may stand in one split only; the sample is generated as it is planned."""
+    return data.unique_texts and data.source is not Source.sample
+
+
+def shares_of(data: DataConfig, given: Iterable[str]) -> dict[str, float]:
+    """The shares of the splits that no source is given for."""
+    return {split: _share(data, split) for split in SPLITS[1:] if split not in given}
 
 
 def _share(data: DataConfig, split: str) -> float:
@@ -147,17 +202,40 @@ def _share(data: DataConfig, split: str) -> float:
 
 
 def _checked(data: DataConfig, splits: dict[str, Rows]) -> dict[str, Rows]:
-    problems = [
-        p for split, rows in splits.items() if not rows.text for p in [_empty(data, split, splits)]
-    ]
-    problems += _class_problems(data, splits)
-    if problems:
-        raise ConfigError(problems)
+    counts = {split: Counter(rows.label) for split, rows in splits.items()}
+    for split, warning in check_counts(data, counts):
+        splits[split].warnings.append(warning)
     return splits
 
 
-def _empty(data: DataConfig, split: str, splits: Mapping[str, Rows]) -> Problem:
-    share, total = _share(data, split), sum(map(len, splits.values()))
+def check_counts(
+    data: DataConfig, counts: Mapping[str, Mapping[int, int]]
+) -> list[tuple[str, str]]:
+    """Split, and what is odd about its rows of each class (split -> class id -> rows).
+
+    ConfigError where a split has no rows, or train lacks a class: it cannot be learned.
+    """
+    total = sum(sum(of.values()) for of in counts.values())
+    problems = [_empty(data, split, total) for split, of in counts.items() if not any(of.values())]
+    warnings = []
+    for split, of in counts.items():
+        absent = [label.name for n, label in enumerate(data.labels) if not of.get(n)]
+        if not absent or not any(of.values()):
+            continue
+        what = f"no row of {split} has the class {' or '.join(absent)}"
+        if split == "train":
+            there = [label for n, label in enumerate(data.labels) if of.get(n)]
+            works = f"rows that have it, or {format_labels(there)}"
+            problems.append(Problem("data.labels", what, works))
+        else:
+            warnings.append((split, what))
+    if problems:
+        raise ConfigError(problems)
+    return warnings
+
+
+def _empty(data: DataConfig, split: str, total: int) -> Problem:
+    share = _share(data, split)
     if share == 0:
         what = f"empty split {split}: data.{split}_share=0 leaves it no rows"
         enough = 0.1
@@ -166,31 +244,6 @@ def _empty(data: DataConfig, split: str, splits: Mapping[str, Rows]) -> Problem:
         enough = min(0.4, math.ceil(100 / total) / 100)
     works = f"data.{split}_share={max(enough, 0.01):g}, or more rows"
     return Problem(f"data.{split}_share={share:g}", what, works)
-
-
-def _class_problems(data: DataConfig, splits: Mapping[str, Rows]) -> Iterator[Problem]:
-    """A class that train lacks cannot be learned; where another split lacks it, that is a warning."""
-    for split, rows in splits.items():
-        counts = Counter(rows.label)
-        absent = [label.name for n, label in enumerate(data.labels) if not counts[n]]
-        if not absent or not rows.text:
-            continue
-        what = f"no row of {split} has the class {' or '.join(absent)}"
-        if split == "train":
-            there = [label for n, label in enumerate(data.labels) if counts[n]]
-            yield Problem("data.labels", what, f"rows that have it, or {format_labels(there)}")
-        else:
-            rows.warnings.append(what)
-
-
-def _note_leaks(given: Mapping[str, Rows]) -> None:
-    """Warn of texts that stand in two of the given splits."""
-    texts = {split: set(rows.text) for split, rows in given.items()}
-    for later, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
-        both = len(texts.get(later, set()) & texts.get(earlier, set()))
-        if both:
-            what = f"{both} of its {len(texts[later])} texts {'is' if both == 1 else 'are'}"
-            given[later].warnings.append(f"{what} also in {earlier}: its scores flatter the model")
 
 
 def _compare_counts(data: DataConfig, tables: Mapping[str, Rows]) -> None:

@@ -1,0 +1,72 @@
+"""python -m lingotune.data KEY=VALUE ...: prepare a source for a model, once, and show what is in it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lingotune.command import composed_jobs
+from lingotune.jobfile import job_of
+from lingotune.messages import exit_code_of
+from lingotune.preflight import check_job
+from lingotune.schema import ConfigError, LaunchConfig, Problem
+
+PROGRAM = "-m lingotune.data"
+PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
+_SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
+"""First words of the settings that prepared data follows from."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry of `python -m lingotune.data`."""
+    conf = Path(__file__).resolve().parents[3] / "conf"
+    composed = composed_jobs(list(argv), PROGRAM, PURPOSE, conf, check_data)
+    for one in composed:
+        _refuse_others(one.overrides)
+    for one in composed:
+        _prepare(one.config)
+    return 0
+
+
+def check_data(config: LaunchConfig) -> list[Problem]:
+    """What is wrong with the settings that count here."""
+    return [
+        problem
+        for problem in check_job(job_of(config))
+        if problem.where.partition(".")[0].partition("=")[0] in _SECTIONS
+    ]
+
+
+def _refuse_others(overrides: Sequence[str]) -> None:
+    problems = [
+        Problem(override, "has no effect on prepared data", "leave it out")
+        for override in overrides
+        if override.lstrip("+~").partition("=")[0].partition(".")[0] not in _SECTIONS
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _prepare(config: LaunchConfig) -> None:
+    from lingotune.data.manifest import load_manifest
+    from lingotune.data.prepare import prepare
+
+    begun = time.monotonic()
+    root = Path(config.prepared_dir)
+    folder, made = prepare(config.data, config.model, config.seed, root, _tell)
+    if not made:
+        print(f"prepared already: {folder}")
+        return
+    manifest = load_manifest(folder)
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    print(f"prepared {rows} rows in {time.monotonic() - begun:.1f} s: {folder}")
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(lambda: main(sys.argv[1:])))

@@ -1,0 +1,159 @@
+"""What prepared data is made of, and its identity: a digest of all that it follows from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.parts import expanded, given_patterns, local_parts
+from lingotune.data.shards import Shard
+from lingotune.schema import ConfigError, DataConfig, Problem, Source
+
+FILE = "manifest.json"
+"""Written last: a folder that has it is whole."""
+FORMAT = 1
+_NO_PART = ("name", "rows", "on_error", "max_rejected")
+"""Settings that the rows do not follow from: rejected rows are the same ones, or there is no result."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that prepared data follows from, as plain values, and its digest (64 hexadecimal digits)."""
+
+    parts: Mapping[str, Any]
+    digest: str
+
+
+def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
+    """The identity of a source prepared for a tokenizer; reads every byte of local files.
+
+    `tokenizer` is what `tokenizer_identity` tells.
+    """
+    settings = asdict(data, dict_factory=_plain)
+    parts = {
+        "format": FORMAT,
+        "code": _code_digest(),
+        "source": _source(data),
+        "data": {key: value for key, value in settings.items() if key not in _NO_PART},
+        "seed": seed,
+        "tokenizer": tokenizer,
+    }
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return Identity(parts, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value.name if isinstance(value, Enum) else value for key, value in items}
+
+
+def _code_digest() -> str:
+    """Of the modules of this package: other code may make other rows."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _source(data: DataConfig) -> dict[str, Any]:
+    if data.source is Source.sample:
+        return {"kind": "sample", "files": []}
+    if data.source is Source.hub:
+        from lingotune.data.hub import hub_files
+
+        patterns = [
+            (pattern, f"data.{split}")
+            for split, given in given_patterns(data).items()
+            for _, pattern in expanded(data, given)
+        ]
+        names = [name for pattern, key in patterns for name in hub_files(pattern, key)]
+        return {"kind": "hub", "files": [{"name": name} for name in names]}
+    found = [(part, file) for part in local_parts(data) for file in part.files]
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(_sha256, (file for _, file in found))
+    return {
+        "kind": "files",
+        "files": [
+            {
+                "name": "/".join(filter(None, [part.split, part.language, file.name])),
+                "bytes": file.stat().st_size,
+                "sha256": digest,
+            }
+            for (part, file), digest in zip(found, digests)
+        ],
+    }
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as content:
+            digest = hashlib.sha256()
+            while chunk := content.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise ConfigError([Problem(str(path), what)]) from error
+    return digest.hexdigest()
+
+
+# --- what came of it ----------------------------------------------------------------------------
+
+
+def describe_splits(splits: Mapping[str, Sequence[Shard]], labels: Sequence[str]) -> dict[str, Any]:
+    """The manifest's `splits`, `statistics` and `lengths`, from the figures of all shards."""
+    described: dict[str, Any] = {"splits": {}, "statistics": {}, "lengths": {}}
+    for split, shards in splits.items():
+        described["splits"][split] = {
+            "rows": sum(shard.rows for shard in shards),
+            "tokens": sum(shard.tokens for shard in shards),
+            "shards": [
+                {k: getattr(shard, k) for k in ("file", "rows", "tokens", "bytes", "sha256")}
+                for shard in shards
+            ],
+        }
+        described["statistics"][split] = _statistics(shards, labels)
+        described["lengths"][split] = _added_lengths(shards)
+    return described
+
+
+def _statistics(shards: Sequence[Shard], labels: Sequence[str]) -> dict[str, Any]:
+    sums: dict[str, dict[int, list[int]]] = {}
+    for shard in shards:
+        for language, classes in shard.counts.items():
+            for class_id, figures in classes.items():
+                before = sums.setdefault(language, {}).get(class_id, [0, 0, 0, 0])
+                sums[language][class_id] = [a + b for a, b in zip(before, figures)]
+    names = ("rows", "tokens", "cut", "unknown")
+    return {
+        language: {labels[n]: dict(zip(names, figures)) for n, figures in sorted(classes.items())}
+        for language, classes in sorted(sums.items())
+    }
+
+
+def _added_lengths(shards: Sequence[Shard]) -> dict[str, list[int]]:
+    sums: dict[str, list[int]] = {}
+    for shard in shards:
+        for language, counts in shard.lengths.items():
+            before = sums.get(language, [0] * len(counts))
+            sums[language] = [a + b for a, b in zip(before, counts)]
+    return dict(sorted(sums.items()))
+
+
+def load_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of prepared data; ConfigError if the folder holds none that this version reads."""
+    path = Path(folder, FILE)
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = f"is no folder of prepared data: {FILE}: {error}"
+        raise ConfigError([Problem(str(folder), what, "python -m lingotune.data ...")]) from error
+    if manifest.get("format") != FORMAT:
+        what = f"was prepared in format {manifest.get('format')}; this version reads {FORMAT}"
+        raise ConfigError([Problem(str(folder), what, "python -m lingotune.data ...")])
+    return manifest

@@ -1,0 +1,214 @@
+"""From a source to prepared data: read and checked, split, tokenised, written, described.
+
+The source is read twice. The first reading keeps hashes alone and finds everything that is wrong; the
+second tokenises and writes, shard by shard. Memory is bounded by the texts of a few shards, the
+tokenizer's pieces, and 14 bytes a row.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lingotune import __version__
+from lingotune.data.choose import REMOVED, choose_splits, hash_text, removed_of
+from lingotune.data.clean import Cleaner, RejectedFile
+from lingotune.data.encode import vocabulary_of
+from lingotune.data.manifest import FILE, FORMAT, Identity, describe_splits, identify
+from lingotune.data.parts import SPLITS
+from lingotune.data.scan import Scanned, scan
+from lingotune.data.shards import Shard
+from lingotune.data.splits import (
+    Readers,
+    check_counts,
+    duplicate_warnings,
+    is_unique,
+    readers_of,
+    shares_of,
+)
+from lingotune.data.tokenizer import load_tokenizer, tokenizer_identity
+from lingotune.data.writer import ShardWriter
+from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem
+
+REJECTED = "rejected.jsonl"
+TOKENIZER = "tokenizer"
+"""Folder of the tokenizer's files beside the shards."""
+_LOCK = ".lock"
+
+
+def prepare(
+    data: DataConfig,
+    model: ModelConfig,
+    seed: int,
+    root: Path,
+    tell: Callable[[str], None],
+    channel: str | None = None,
+) -> tuple[Path, bool]:
+    """The folder of the prepared data in `root`, and whether it had to be made.
+
+    A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
+    overwritten. ConfigError lists what is wrong with the source, before anything is written.
+    """
+    tokenizer_id = tokenizer_identity(model)
+    if tokenizer_id is None:
+        load_tokenizer(model, (), data.max_length)  # fetches it from the hub
+        tokenizer_id = tokenizer_identity(model)
+    identity = identify(data, seed, tokenizer_id or "")
+    folder = root / f"{data.name}-{identity.digest[:12]}"
+    if (folder / FILE).is_file():
+        return folder, False
+    with _working_folder(folder) as work:
+        if work is None:  # another process has made it meanwhile
+            return folder, False
+        _Preparation(data, model, seed, identity, work, tell, channel).run()
+        work.replace(folder)
+    return folder, True
+
+
+@contextmanager
+def _working_folder(folder: Path) -> Iterator[Path | None]:
+    """Where the data is made, held by one process; None if it is there once that is free."""
+    work = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_name(f".{folder.name}.lock").open("w")
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror or error}"
+        raise ConfigError([Problem(f"prepared_dir={folder.parent}", what)]) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / FILE).is_file():
+            yield None
+            return
+        try:
+            work.mkdir(exist_ok=True)
+            yield work
+        except OSError as error:
+            what = f"cannot be written: {error.strerror or error}"
+            works = "the same command once there is room: finished files are kept"
+            raise ConfigError([Problem(str(work), what, works)]) from error
+    Path(lock.name).unlink(missing_ok=True)
+
+
+class _Preparation:
+    """One folder in the making."""
+
+    def __init__(
+        self,
+        data: DataConfig,
+        model: ModelConfig,
+        seed: int,
+        identity: Identity,
+        work: Path,
+        tell: Callable[[str], None],
+        channel: str | None,
+    ) -> None:
+        self._data, self._model, self._seed = data, model, seed
+        self._identity, self._work, self._tell = identity, work, tell
+        self._readers: Readers = readers_of(data, channel)
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> None:
+        """All of it, the manifest last."""
+        with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
+            scanned = scan(self._readers, self._data, rejected)
+        shares = shares_of(self._data, scanned.counts)
+        keys, unique = scanned.keys, is_unique(self._data)
+        chosen = choose_splits(keys, shares, self._seed, unique=unique)
+        counts = {s: Counter(keys.label[chosen == n].tolist()) for n, s in enumerate(SPLITS)}
+        notes = [*check_counts(self._data, counts), *duplicate_warnings(keys, chosen)]
+        warnings = [*scanned.warnings, *(f"{split}: {what}" for split, what in notes)]
+        for warning in warnings:
+            self._tell(f"warning: {warning}")
+        with self._timed("tokenizer"):
+            texts = (row.text for row, split in self._rows(scanned, chosen) if split == 0)
+            tokenizer = load_tokenizer(self._model, texts, self._data.max_length)
+            tokenizer.save_pretrained(str(self._work / TOKENIZER))
+        with self._timed("tokenising"):
+            vocabulary = vocabulary_of(tokenizer, self._data.max_length)
+            total = int((chosen != REMOVED).sum())
+            with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
+                for row, split in self._rows(scanned, chosen):
+                    if split != REMOVED:
+                        writer.add(split, row)
+                shards = writer.finish()
+        self._write_manifest(scanned, chosen, tokenizer, shards, warnings)
+
+    def _rows(self, scanned: Scanned, chosen: np.ndarray) -> Iterator[tuple[Any, int]]:
+        """Every kept row once more, and its split; ConfigError if the source has changed."""
+        texts, splits, number = scanned.keys.text, chosen.tolist(), -1
+        for name, read in self._readers.items():
+            cleaner = Cleaner(self._data, name)
+            for row in cleaner.rows(read(cleaner.on_fault)):
+                number += 1
+                if number >= len(splits) or hash_text(row.text) != texts[number]:
+                    raise self._changed(name)
+                yield row, splits[number]
+        if number + 1 != len(splits):
+            raise self._changed(name)
+
+    def _changed(self, name: str) -> ConfigError:
+        what = "the source was changed while it was read"
+        return ConfigError([Problem(f"data.{name}", what, "the same command once more")])
+
+    def _write_manifest(
+        self,
+        scanned: Scanned,
+        chosen: np.ndarray,
+        tokenizer: Any,
+        shards: dict[str, list[Shard]],
+        warnings: list[str],
+    ) -> None:
+        parts = self._identity.parts
+        manifest = {
+            "format": FORMAT,
+            "digest": self._identity.digest,
+            "lingotune": __version__,
+            "writer": {name: _version(name) for name in _WRITERS},
+            "source": parts["source"],
+            "data": parts["data"],
+            "seed": self._seed,
+            "tokenizer": {
+                "name": self._model.name_or_path or self._model.name,
+                "sha256": parts["tokenizer"],
+                "vocabulary": len(tokenizer),
+                "unknown_id": tokenizer.unk_token_id,
+                "padding_id": tokenizer.pad_token_id,
+            },
+            "max_length": self._data.max_length,
+            **describe_splits(shards, [label.name for label in self._data.labels]),
+            "inputs": {name: asdict(counts) for name, counts in scanned.counts.items()},
+            "duplicates": removed_of(scanned.keys, chosen),
+            "warnings": warnings,
+            "seconds": self._seconds,
+        }
+        for note in self._work.glob("*.json"):
+            note.unlink()
+        path = self._work / FILE
+        path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._seconds[name] = round(time.monotonic() - begun, 3)
+
+
+_WRITERS = ("pyarrow", "tokenizers", "transformers", "datasets", "numpy")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

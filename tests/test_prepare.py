@@ -1,0 +1,323 @@
+"""Prepared data: what is in it, when it is made anew, and that an interruption loses nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from lingotune.data import shards
+from lingotune.data import writer as module
+from lingotune.data.manifest import load_manifest
+from lingotune.data.prepare import prepare
+from lingotune.data.splits import load_splits
+from lingotune.data.store import Store
+from lingotune.data.tokenizer import load_tokenizer
+from lingotune.schema import (
+    ColumnsConfig,
+    ConfigError,
+    DataConfig,
+    LabelConfig,
+    ModelConfig,
+    OnError,
+    Source,
+)
+
+LABELS = [
+    LabelConfig("bad", ["1", "2"]),
+    LabelConfig("fair", ["3"]),
+    LabelConfig("good", ["4", "5"]),
+]
+TINY = ModelConfig("tiny", None)
+WORDS = [
+    "gut", "schlecht", "sehr", "nicht", "das", "ist", "ein", "Gerät", "とても", "良い", "商品",
+    "质量", "不错", "物流", "the", "of", "very", "good", "bad",
+]  # fmt: skip
+
+
+def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    choose = np.random.default_rng(7)
+    return [
+        {
+            "id": f"r{n}",
+            "text": f"{n} " + " ".join(choose.choice(WORDS, choose.integers(1, 30))),
+            "stars": n % 5 + 1,
+            "lang": ("de", "ja", "zh")[n % 3],
+        }
+        for n in range(start, start + count)
+    ]
+
+
+def write(path: Path, records: list[Any]) -> Path:
+    lines = [r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def config(path: Path, **settings: Any) -> DataConfig:
+    columns = ColumnsConfig(text="text", stars="stars", language="lang", id="id")
+    given = {"path": str(path), "labels": LABELS, "columns": columns, "max_length": 16, **settings}
+    return DataConfig("d", Source.files, **given)
+
+
+def made(data: DataConfig, root: Path, seed: int = 1) -> Path:
+    folder, new = prepare(data, TINY, seed, root, lambda line: None)
+    assert new
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "reviews.jsonl", rows(300))
+
+
+def table(folder: Path, split: str) -> dict[str, list[Any]]:
+    found = sorted(folder.glob(f"{split}-*.parquet"))
+    parts = [parquet.read_table(path).to_pydict() for path in found]
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def test_the_shards_hold_the_splits_and_their_tokens(source: Path, tmp_path: Path) -> None:
+    data = config(source)
+    folder = made(data, tmp_path / "prepared")
+    tokenizer = load_tokenizer(ModelConfig("x", str(folder / "tokenizer")), (), 16)
+    for split, expected in load_splits(data, 1).items():
+        found = table(folder, split)
+        assert found["text"] == expected.text and found["label"] == expected.label
+        assert found["language"] == expected.language and found["id"] == expected.id
+        assert found["stars"] == expected.stars
+        ids = tokenizer(found["text"], truncation=True, max_length=16)["input_ids"]
+        assert found["input_ids"] == ids and found["length"] == [len(row) for row in ids]
+
+
+def test_the_manifest_counts_what_is_there(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    manifest = load_manifest(folder)
+    for split, told in manifest["splits"].items():
+        found = table(folder, split)
+        assert told["rows"] == len(found["text"]) and told["tokens"] == sum(found["length"])
+        cells = [c for of in manifest["statistics"][split].values() for c in of.values()]
+        assert sum(cell["rows"] for cell in cells) == told["rows"]
+        assert sum(cell["tokens"] for cell in cells) == told["tokens"]
+        longer = sum(sum(of[17:]) for of in manifest["lengths"][split].values())
+        assert sum(cell["cut"] for cell in cells) == longer > 0
+        for shard in told["shards"]:
+            assert (folder / shard["file"]).stat().st_size == shard["bytes"]
+    assert manifest["inputs"]["all"] == {"read": 300, "kept": 300, "rejected": {}, "filtered": 0}
+
+
+def test_pandas_and_datasets_read_the_shards(source: Path, tmp_path: Path) -> None:
+    import datasets
+    import pandas  # type: ignore[import-untyped]
+
+    folder = made(config(source), tmp_path / "prepared")
+    files = [str(path) for path in folder.glob("train-*.parquet")]
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"][0]["text"] == pandas.read_parquet(files[0])["text"][0]
+
+
+CHANGES: dict[str, Any] = {
+    "the labels": {
+        "labels": [LabelConfig("bad", ["1", "2", "3"]), LabelConfig("good", ["4", "5"])]
+    },
+    "the languages": {"languages": ["de", "ja"]},
+    "the length": {"max_length": 12},
+    "a share": {"test_share": 0.2},
+    "the form of characters": {"normalize": False},
+}
+
+
+def test_the_same_is_made_once_and_another_beside_it(source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "prepared"
+    folders = [made(config(source), root)]
+    again, new = prepare(config(source, on_error=OnError.skip), TINY, 1, root, lambda line: None)
+    assert again == folders[0] and not new
+    for change in CHANGES.values():
+        folders.append(made(config(source, **change), root))
+    folders.append(made(config(source), root, seed=2))
+    other = ModelConfig("tiny", None)
+    other.scratch.vocab_size = 200
+    folders.append(prepare(config(source), other, 1, root, lambda line: None)[0])
+    write(source, rows(301))
+    folders.append(made(config(source), root))
+    assert len(set(folders)) == len(CHANGES) + 4
+    assert sorted(path.name for path in root.iterdir()) == sorted(f.name for f in folders)
+
+
+def test_what_is_wrong_is_told_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    write(source, [*rows(50), '{"id": "x"', {"id": "y", "text": " ", "stars": 9, "lang": "de"}])
+    with pytest.raises(ConfigError) as raised:
+        prepare(config(source), TINY, 1, tmp_path / "prepared", lambda line: None)
+    assert len(raised.value.problems) >= 2
+    assert not list((tmp_path / "prepared").glob("*/*"))
+
+
+def test_rejected_rows_are_kept_with_their_reasons(source: Path, tmp_path: Path) -> None:
+    broken = ['{"id": "x"', {"id": "y", "text": " ", "stars": 1, "lang": "de"}]
+    write(source, [*rows(100), *broken, *rows(98, start=100)])
+    data = config(source, on_error=OnError.skip, max_rejected=0.02)
+    folder = made(data, tmp_path / "prepared")
+    lines = (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    rejected = [json.loads(line) for line in lines]
+    assert [entry["line"] for entry in rejected] == [101, 102]
+    counts = load_manifest(folder)["inputs"]["all"]
+    assert (counts["read"], counts["kept"], sum(counts["rejected"].values())) == (200, 198, 2)
+    with pytest.raises(ConfigError, match="max_rejected"):
+        prepare(
+            config(source, on_error=OnError.skip, max_rejected=0.005), TINY, 2,
+            tmp_path / "other", lambda line: None,
+        )  # fmt: skip
+
+
+# --- interruptions -------------------------------------------------------------------------------
+
+
+def test_finished_shards_are_used_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS", 50)
+    monkeypatch.setattr(module, "_MOST_PROCESSES", 1)
+    whole = made(config(source), tmp_path / "whole")
+    written: list[str] = []
+    write_shard = shards.write_shard
+
+    def fails_at_the_third(folder: Path, name: str, *rest: Any) -> Any:
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        written.append(name)
+        return write_shard(folder, name, *rest)
+
+    monkeypatch.setattr(module, "write_shard", fails_at_the_third)
+    with pytest.raises(ConfigError, match="No space left"):
+        prepare(config(source), TINY, 1, tmp_path / "again", lambda line: None)
+    assert len(written) == 3 and not list((tmp_path / "again").glob("d-*"))
+    more: list[str] = []
+
+    def noted(folder: Path, name: str, *rest: Any) -> Any:
+        more.append(name)
+        return write_shard(folder, name, *rest)
+
+    monkeypatch.setattr(module, "write_shard", noted)
+    again = made(config(source), tmp_path / "again")
+    assert not set(more) & set(written) and more
+    assert contents(again) == contents(whole)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+    manifest = load_manifest(folder)
+    del manifest["seconds"]
+    return {**found, "manifest": manifest}
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
+    source = write(tmp_path / "reviews.jsonl", rows(60_000))
+    typed = [
+        "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
+        "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "lingotune.data", *typed]
+    root, kills = tmp_path / "killed", 0
+    for seconds in (1.5, 3, 4, 5, 6, 7):
+        with subprocess.Popen([*command, f"prepared_dir={root}"], cwd=ROOT) as process:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        finished = list(root.glob("files-*"))
+        assert all((folder / "manifest.json").exists() for folder in finished)
+    assert kills and run(*command[1:], f"prepared_dir={root}").returncode == 0
+    assert run(*command[1:], f"prepared_dir={tmp_path}/whole").returncode == 0
+    (killed,), (whole,) = root.glob("files-*"), (tmp_path / "whole").glob("files-*")
+    assert contents(killed) == contents(whole)
+
+
+def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "lingotune.data", "data.sample.train_rows=50",
+        f"prepared_dir={tmp_path}/prepared",
+    ]  # fmt: skip
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120)[0] for process in started]
+    assert sorted("prepared already" in text for text in told) == [False, True]
+    assert len(list((tmp_path / "prepared").glob("sample-*"))) == 1
+
+
+# --- reading it ----------------------------------------------------------------------------------
+
+
+def test_batches_are_padded_rows(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    found, split = table(folder, "train"), Store(folder).split("train")
+    assert split.tokens.dtype == np.uint16 and len(split) == len(found["text"])
+    assert split.lengths.tolist() == found["length"]
+    assert [split.languages[n] for n in split.language] == found["language"]
+    for at in ([0], [5, 3, 3, 200], list(range(64))):
+        batch = split.batch(at, multiple=8)
+        width = -(-max(found["length"][n] for n in at) // 8) * 8
+        for row, n in enumerate(at):
+            ids = found["input_ids"][n]
+            padding = width - len(ids)
+            assert batch["input_ids"][row].tolist() == ids + [split.padding_id] * padding
+            assert batch["attention_mask"][row].tolist() == [1] * len(ids) + [0] * padding
+        assert batch["labels"].tolist() == [found["label"][n] for n in at]
+
+
+def test_a_store_of_a_folder_that_cannot_be_written_to(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    split = Store(folder, tmp_path / "cache").split("test")
+    assert len(split) == len(table(folder, "test")["text"])
+    assert not (folder / "flat").exists() and list((tmp_path / "cache").glob("*.tokens"))
+
+
+def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    (folder / "train-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Store(folder).split("train")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="no folder of prepared data"):
+        Store(folder)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=30), st.integers(1, 8))
+def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
+    from lingotune.data.store import Split
+
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    zeros = np.zeros(len(lengths), np.int64)
+    tokens = np.arange(1, offsets[-1] + 1, dtype=np.uint16)
+    split = Split(tokens, offsets, zeros, zeros.astype(np.int16), ("de",), 0)
+    batch = split.batch(range(len(lengths)), multiple)
+    assert batch["input_ids"][batch["attention_mask"] == 1].tolist() == tokens.tolist()
+    assert batch["attention_mask"].sum(1).tolist() == lengths
+    assert not batch["input_ids"][batch["attention_mask"] == 0].any()
+    assert batch["input_ids"].shape[1] % multiple == 0
+
+
+# --- as a user types it --------------------------------------------------------------------------
+
+
+def test_a_setting_that_has_no_effect_is_refused(tmp_path: Path) -> None:
+    done = run("-m", "lingotune.data", "lr=1e-4", "cluster=p3_16xl", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("has no effect on prepared data") == 2
+
+
+def test_the_second_command_says_so(tmp_path: Path) -> None:
+    typed = ["-m", "lingotune.data", "data.sample.train_rows=30"]
+    first, second = (run(*typed, cwd=tmp_path) for _ in range(2))
+    assert "prepared 1680 rows" in first.stdout, first.stderr
+    (folder,) = (tmp_path / "prepared").glob("sample-*")
+    assert second.stdout == f"prepared already: prepared/{folder.name}\n"
