@@ -8,7 +8,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.choose import INPUTS, REMOVED, Keys, choose_splits, mixed
+from lingotune.data.choose import (
+    INPUTS,
+    REMOVED,
+    Keys,
+    choose_splits,
+    hash_group,
+    hash_text,
+    mixed,
+    repeated_in,
+)
+from lingotune.data.splits import duplicate_warnings
 
 SHARES = {"validation": 0.1, "test": 0.2}
 
@@ -45,6 +55,19 @@ def test_groups_stay_together_and_nothing_is_lost(
     for group in set(keys.group.tolist()):
         assert len(set(chosen[keys.group == group].tolist())) == 1
     assert (chosen == 0).any()  # train keeps something
+
+
+@given(rows, shares, st.integers(0, 2**32 - 1))
+def test_a_text_of_several_groups_is_in_one_split_too(
+    found: list[tuple[int, int, int, int]], wanted: dict[str, float], seed: int
+) -> None:
+    keys = keys_of(found)
+    loose = choose_splits(keys, wanted, seed, unique=False)
+    chosen = choose_splits(keys, wanted, seed, unique=True)
+    last = {text: loose[keys.text == text].max() for text in keys.text.tolist()}
+    expected = [s if s == last[t] else REMOVED for s, t in zip(loose, keys.text.tolist())]
+    assert chosen.tolist() == expected
+    assert repeated_in(keys.text, chosen) == repeated_in(keys.group, chosen) == []
 
 
 @given(rows, st.integers(0, 2**32 - 1))
@@ -88,6 +111,29 @@ def test_a_text_stays_in_the_last_of_its_splits(found: list[tuple[int, int]]) ->
     last = {t: max(s for other, s in found if other == t) for t, _ in found}
     expected = [s if s == last[t] else REMOVED for t, s in found]
     assert chosen.tolist() == expected
+
+
+def test_what_splits_have_in_common_is_counted() -> None:
+    """Four groups (1 to 4) over given splits, and rows of none, whose texts are theirs alone."""
+    source = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2], np.int8)
+    text = np.arange(100, 109, dtype=np.uint64)
+    text[8] = 100
+    group = np.array([1, 2, 102, 2, 104, 1, 2, 4, 100], np.uint64)
+    zeros = np.zeros(9, np.int16)
+    keys = Keys(text, group, zeros, zeros, source)
+    chosen = choose_splits(keys, {}, 0, unique=False)
+    in_train = "also in train: its scores flatter the model"
+    assert list(duplicate_warnings(keys, chosen)) == [
+        ("test", f"1 of its 4 texts is {in_train}"),
+        ("validation", f"1 of its 1 groups (data.columns.group) is {in_train}"),
+        ("test", f"2 of its 3 groups (data.columns.group) are {in_train}"),
+        ("test", "1 of its 3 groups (data.columns.group) is also in validation: its scores"
+         " flatter the model"),
+    ]  # fmt: skip
+
+
+def test_a_group_is_no_text() -> None:
+    assert hash_group("B001") == hash_group("B001") != hash_text("B001")
 
 
 def test_what_is_carved_comes_out_of_train_where_splits_are_given() -> None:

@@ -23,12 +23,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
+from tables import collect
 
 from lingotune.data.characters import to_nfc
-from lingotune.data.clean import Cleaner, RejectedFile, Row
+from lingotune.data.clean import Cleaner, Row
+from lingotune.data.columns import PATTERN_LANGUAGE
 from lingotune.data.findings import Located, Rejected
 from lingotune.data.ids import IdHashes
-from lingotune.data.rows import PATTERN_LANGUAGE, collect
+from lingotune.data.rejected import RejectedFile
 from lingotune.data.sources import find_files, read_files
 from lingotune.schema import (
     ColumnsConfig,
@@ -457,6 +459,18 @@ def test_what_a_listener_cannot_write_is_told() -> None:
     assert cleaner.problems() == [Problem("rejected.jsonl", "cannot be written")]
 
 
+@pytest.mark.parametrize("mode", [STOP, SKIP])
+def test_a_column_of_groups_that_is_not_there_stops(mode: DataConfig) -> None:
+    write("a.jsonl", [{**record(n), "asin": "B1"} for n in range(3)])
+    data = replace(mode, columns=replace(COLUMNS, group="product"))
+    (problem,) = Read("a.jsonl", data).cleaner.problems()
+    assert problem == Problem(
+        "data.columns.group=product",
+        "column 'product' is not in a.jsonl; it has: id, text, stars, language, asin",
+        "data.columns.group=asin, or data.columns.group=null",
+    )
+
+
 # --- how many -----------------------------------------------------------------------------------
 
 
@@ -738,7 +752,7 @@ def test_a_folder_that_is_not_there_is_told() -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from lingotune.data.clean import RejectedFile
+from lingotune.data.rejected import RejectedFile
 from lingotune.data.findings import Rejected
 from lingotune.schema import ConfigError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -760,6 +774,24 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(rows: int) -> None:
         [sys.executable, "-c", FULL, str(rows)], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines() == ["cannot be written: File too large", "[]"], done.stderr
+
+
+def test_groups_are_named_by_values_of_any_type_and_may_be_missing() -> None:
+    values = ["B1", " B1 ", "7", 7, "高い", "nan", None, "", "  ", float("nan"), ...]
+    fields = [{**record(n), "product": value} for n, value in enumerate(values)]
+    del fields[-1]["product"]
+    data = replace(SKIP, columns=replace(COLUMNS, group="product"))
+    cleaner = Cleaner(data, "train")
+    rows = list(cleaner.rows((f"a:{n}", row) for n, row in enumerate(fields, 1)))
+    assert [row.group for row in rows] == ["B1", "B1", "7", "7", "高い", "nan", *[None] * 5]
+    assert cleaner.problems() == []
+
+
+def test_a_group_that_has_no_utf8_is_a_row_that_cannot_be_used() -> None:
+    write("a.jsonl", [record(0, product="a"), record(1, product="\ud83d"), record(2, product="")])
+    read = Read("a.jsonl", replace(SKIP, columns=replace(COLUMNS, group="product")))
+    assert read.places == [(2, "half-surrogate")]
+    assert read.rejected[0].message == "has half a surrogate pair, U+D83D, in 'product'"
 
 
 def test_rows_are_plain_tuples() -> None:

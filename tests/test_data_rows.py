@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import Rows, collect
 
+from lingotune.data.columns import PATTERN_LANGUAGE
 from lingotune.data.labels import format_labels
-from lingotune.data.rows import PATTERN_LANGUAGE, Rows, collect
 from lingotune.messages import format_error
 from lingotune.schema import (
     ColumnsConfig,
@@ -95,7 +96,7 @@ def test_ways_to_write_a_star(raw: Any) -> None:
 def test_class_names_and_raw_values_in_a_label_column() -> None:
     records = [{"text": "a", "label": raw} for raw in ("negative", "positive", "5", 3)]
     rows = read(records, columns={"label": "label"})
-    assert (rows.label, rows.stars) == ([0, 2, 2, 1], None)
+    assert (rows.label, rows.stars) == ([0, 2, 2, 1], [None] * 4)
 
 
 def test_of_stars_and_label_the_one_that_exists_counts() -> None:
@@ -107,7 +108,7 @@ def test_of_stars_and_label_the_one_that_exists_counts() -> None:
 def test_offset_is_added_to_whole_numbers_only() -> None:
     records = [row("a", 0), row("b", "4"), row("c", "neutral")]
     rows = read(records, label_offset=1)
-    assert (rows.label, rows.stars) == ([0, 2, 1], None)
+    assert (rows.label, rows.stars) == ([0, 2, 1], [1, 5, None])
     assert read(records[:2], label_offset=1).stars == [1, 5]
 
 

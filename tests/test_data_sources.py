@@ -487,22 +487,24 @@ def hub() -> Iterator[str]:
     server.shutdown()
 
 
-READ = """
+READ = f"""
 import json, sys
-from lingotune.data.splits import count_rows, load_splits
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from tables import load_splits
+from lingotune.data.splits import count_rows
 from lingotune.schema import *
 settings = json.loads(sys.argv[1])
 labels = [LabelConfig("bad", ["1", "2"]), LabelConfig("fair", ["3"]), LabelConfig("good", ["4", "5"])]
 columns = ColumnsConfig(text="text", stars="label", id="id")
-settings["rows"] = RowCounts(**settings.get("rows", {}))
+settings["rows"] = RowCounts(**settings.get("rows", {{}}))
 data = DataConfig(name="x", source=Source.hub, columns=columns, labels=labels, label_offset=1, **settings)
 try:
     splits = load_splits(data, 1)
-    answer = {s: [r.text, r.label, r.language, r.stars, r.warnings] for s, r in splits.items()}
-    print(json.dumps({"counts": count_rows(data, 1)[0], **answer}))
+    answer = {{s: [r.text, r.label, r.language, r.stars, r.warnings] for s, r in splits.items()}}
+    print(json.dumps({{"counts": count_rows(data, 1)[0], **answer}}))
 except ConfigError as error:
     print(json.dumps([[p.where, p.what, p.works] for p in error.problems]))
-assert not {m.split(".")[0] for m in sys.modules} & {"torch", "transformers", "datasets", "pandas"}
+assert not {{m.split(".")[0] for m in sys.modules}} & {{"torch", "transformers", "datasets", "pandas"}}
 """
 
 

@@ -16,12 +16,11 @@ import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import Rows, keys_of, load_splits, places
 
-from lingotune.data.channel import channel_layout, data_digest
-from lingotune.data.choose import choose_splits, keys_of, places
+from lingotune.data.choose import choose_splits
 from lingotune.data.parts import SPLITS
-from lingotune.data.rows import Rows
-from lingotune.data.splits import count_rows, load_splits
+from lingotune.data.splits import count_rows
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
@@ -228,7 +227,6 @@ def test_a_saved_dataset_dict() -> None:
     Path("saved/dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
     data = config(path="saved")
     assert sizes(load_splits(data, 1)) == [36, 10, 4]
-    assert sorted(channel_layout(data)) == ["train", "validation"]
     shutil.copytree("saved/train", "saved/unsupervised")
     assert problem(data) == Problem(
         "data.path=saved",
@@ -251,7 +249,7 @@ def test_the_sample() -> None:
     data = config(Source.sample, columns=columns, sample=small, languages=["en", "ja"])
     splits = load_splits(data, 1)
     assert sizes(splits) == [120, 24, 30]
-    assert count_rows(data, 1) == ({"train": 120, "validation": 24, "test": 30}, [])
+    assert count_rows(data, 1) == ({"train": 120, "validation": 24, "test": 30}, ())
     assert splits["train"].stars is not None
     assert load_splits(data, 2) == splits, "the job's seed does not change the sample"
     data.languages = ["en", "xx"]
@@ -367,75 +365,19 @@ def test_hub_rows_are_counted_without_reading() -> None:
     root = "hf://datasets/me/reviews/{language}"
     settings: dict[str, Any] = {"languages": ["en", "de"], "train": f"{root}/train.jsonl"}
     data = config(Source.hub, **settings, rows=RowCounts(train=1000))
-    assert count_rows(data, 1) == ({"train": 1600, "validation": 200, "test": 200}, [])
+    assert count_rows(data, 1) == ({"train": 1600, "validation": 200, "test": 200}, ())
     data = config(Source.hub, **settings, test=f"{root}/test.jsonl", rows=RowCounts(train=1000))
-    assert count_rows(data, 1) == (None, [])
+    assert count_rows(data, 1) == (None, ())
     data.rows.test = 50
-    assert count_rows(data, 1) == ({"train": 1800, "validation": 200, "test": 100}, [])
+    assert count_rows(data, 1) == ({"train": 1800, "validation": 200, "test": 100}, ())
 
 
-# --- to a worker and back -----------------------------------------------------------------------
-
-
-def upload(data: DataConfig, channel: Path) -> list[str]:
-    layout = channel_layout(data)
-    for folder, files in layout.items():
-        (channel / folder).mkdir(parents=True)
-        for file in files:
-            assert not (channel / folder / file.name).exists()
-            shutil.copy(file, channel / folder / file.name)
-    return sorted(layout)
-
-
-def test_a_worker_reads_the_same_rows_from_its_channel() -> None:
-    for code in ("de", "en"):
-        for part in ("b", "a"):
-            write(f"in/{code}/{part}/train.jsonl", f"{code} {part}", 50, code)
-        write(f"in/{code}/test.jsonl", f"{code} test", 10, code)
-    settings: dict[str, Any] = {"languages": ["en", "de"], "columns": {"language": None}}
-    cases = {
-        "whole": (config(path="in/**/*.jsonl"), ["all/00000", "all/00001", "all/00002"]),
-        "files": (config(train="in/de/a/train.jsonl", test="in/en/test.jsonl"), ["test", "train"]),
-        "pattern": (
-            config(train="in/{language}/*/*.jsonl", test="in/{language}/test.jsonl", **settings),
-            ["test/de", "test/en", "train/de/00000", "train/de/00001"],
-        ),
-        "folder": (config(path="in/en"), ["test", "train"]),
-    }
-    Path("in/en/a").rename("in/en/train")
-    shutil.rmtree("in/en/b")
-    for name, (data, folders) in cases.items():
-        found = upload(data, Path(name))
-        assert set(folders) <= set(found)
-        assert load_splits(data, 1, channel=name) == load_splits(data, 1), name
-
-
-def test_a_channel_that_lacks_a_split_is_refused() -> None:
-    write("a.jsonl", "a")
-    write("b.jsonl", "b")
-    data = config(train="a.jsonl", test="b.jsonl")
-    upload(data, Path("channel"))
-    shutil.rmtree("channel/test")
-    with pytest.raises(ConfigError) as caught:
-        load_splits(data, 1, channel="channel")
-    works = "python launch.py ... action=submit"
-    assert caught.value.problems == [Problem("channel", "the input channel lacks test/", works)]
-
-
-def test_the_digest_follows_names_places_and_bytes() -> None:
-    write("a/r.jsonl", "a")
-    write("b/r.jsonl", "b")
-    digest = data_digest(config(path="a/r.jsonl"))
-    assert len(digest) == 64
-    shutil.copytree("a", "elsewhere")
-    assert data_digest(config(path="elsewhere/r.jsonl")) == digest, (
-        "the folder's name is no content"
-    )
-    others = {
-        data_digest(config(path="b/r.jsonl")),
-        data_digest(config(path="*/r.jsonl")),
-        data_digest(config(train="a/r.jsonl")),
-    }
-    assert len(others | {digest}) == 4
-    Path("a/r.jsonl").write_text(Path("a/r.jsonl").read_text() + "\n")
-    assert data_digest(config(path="a/r.jsonl")) != digest
+def test_a_split_whose_texts_all_stand_in_another_is_told() -> None:
+    for name in ("a", "b", "c"):
+        write(f"{name}.jsonl", "the same")
+    found = problems(config(train="a.jsonl", validation="b.jsonl", test="c.jsonl"))
+    assert [problem.where for problem in found] == ["data.train", "data.validation"]
+    assert "validation or test holds the same texts" in found[0].what
+    assert found[0].works == "other rows for train, or data.unique_texts=false"
+    works = config(train="a.jsonl", validation="b.jsonl", test="c.jsonl", unique_texts=False)
+    assert sizes(load_splits(works, 1)) == [40, 40, 40]

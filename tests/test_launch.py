@@ -198,9 +198,9 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     typed = [CLOUD, "data=files", f"data.path={path}", "lr=1e-4,3e-4", "seed=1,2"]
     composed = compose_all(typed, CONF, plan.check_launch, multirun=True)
     reads: list[int] = []
-    count = plan.count_rows
+    deliver = plan.deliver
     monkeypatch.setattr(
-        plan, "count_rows", lambda data, seed: [reads.append(seed), count(data, seed)][1]
+        plan, "deliver", lambda config: [reads.append(config.seed), deliver(config)][1]
     )
     sweep = plan.Planner(build_bundle(ROOT), Quoter(date(2026, 11, 23))).sweep(composed)
     assert len(sweep.plans) == 4 and reads == [1, 2], "once for each seed: it carves the splits"

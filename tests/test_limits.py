@@ -7,7 +7,6 @@ from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.rows import Rows
 from lingotune.jobfile import job_of
 from lingotune.limits import VARIABLE, Limits, limited, read_limits, spread, write_limits
 from lingotune.messages import errors_only
@@ -70,17 +69,11 @@ def test_a_job_without_evaluations_is_rehearsed_without() -> None:
 def test_rows_are_spread_over_languages_and_classes(
     kinds: list[tuple[str, int]], count: int
 ) -> None:
-    rows = Rows(
-        text=[str(place) for place in range(len(kinds))],
-        label=[label for _, label in kinds],
-        language=[language for language, _ in kinds],
-        id=[str(place) for place in range(len(kinds))],
-    )
-    chosen = spread(rows, count)
-    places = [int(text) for text in chosen.text]
+    places = spread([(ord(language), label) for language, label in kinds], count)
+    chosen = [kinds[place] for place in places]
     assert len(chosen) == min(count, len(kinds))
     assert places == sorted(set(places)), "in their order, each once"
-    taken = [list(zip(chosen.language, chosen.label)).count(kind) for kind in set(kinds)]
+    taken = [chosen.count(kind) for kind in set(kinds)]
     there = [kinds.count(kind) for kind in set(kinds)]
     most = max(taken)
     assert all(t >= min(most - 1, all_) for t, all_ in zip(taken, there)), "in turn"

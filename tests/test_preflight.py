@@ -11,9 +11,12 @@ import pytest
 from conftest import CONF, ROOT, compose
 
 from lingotune.bundle import Bundle, build_bundle
+from lingotune.data.shards import READERS
+from lingotune.hardware import Image, images, lane_pins, version
 from lingotune.jobfile import job_digest, job_of
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
+from lingotune.preflight.prepared import PREPARED, ForImage
 from lingotune.preflight.rehearsal import REHEARSAL
 from lingotune.preflight.rendered import CODE, REQUEST, SETTINGS
 from lingotune.preflight.sagemaker import SAGEMAKER
@@ -97,6 +100,14 @@ TRIPS: list[Trip] = [
      "maps the raw value '1' to 2 classes", "data.labels=", [LABELS]),
     ("languages-repeated", ["data.languages=[de,de,fr]"], "data.languages", "'de' 2 times",
      "'data.languages=[de,fr]'", ["data.languages=[de,fr]"]),
+    ("out-of-range", ["data.language_alpha=2"], "data.language_alpha=2", "out of range", "0 (all alike)",
+     ["data.language_alpha=0.5"]),
+    ("out-of-range", ["data.on_error=skip", "data.max_rejected=5"], "data.max_rejected=5", "out of range",
+     "0 to 1", ["data.on_error=skip", "data.max_rejected=0.5"]),
+    ("rejected-limit-unused", ["data.max_rejected=0.2"], "data.max_rejected=0.2", "has no effect",
+     "data.on_error=skip", ["data.on_error=skip", "data.max_rejected=0.2"]),
+    ("one-language", ["data.language_alpha=0.5", "data.languages=[de]"], "data.language_alpha=0.5",
+     "one language", "null", ["data.language_alpha=0.5", "data.languages=[de,en]"]),
     ("shares-too-large", ["data.test_share=0.6", "data.validation_share=0.5"],
      "data.validation_share", "add up to 1.1", "0.1", ["data.test_share=0.6"]),
     ("split-missing", ["data=files", "data.train=a.csv", "data.validation_share=0"],
@@ -475,15 +486,35 @@ def test_our_own_code_passes() -> None:
     assert CODE.run(build_bundle(ROOT)) == []
 
 
+# --- prepared data --------------------------------------------------------------------------------
+
+
+def test_data_that_the_image_cannot_read_is_refused() -> None:
+    cluster = compose(CLOUD).cluster
+    manifest = {"digest": "ab" * 32, "readers": {"pyarrow": "99.0.0", "unknown": "1.0"}}
+    (problem,) = PREPARED.run(ForImage(manifest, cluster))
+    assert problem.check == "prepared-too-new"
+    assert "needs pyarrow 99.0.0; the image of transformers" in problem.what
+    assert PREPARED.run(ForImage({**manifest, "readers": READERS}, cluster)) == []
+
+
+@pytest.mark.parametrize("image", [i for i in images() if lane_pins(i)], ids=str)
+def test_every_image_reads_what_is_written(image: Image) -> None:
+    pins = lane_pins(image)
+    assert all(version(pins[name]) >= version(oldest) for name, oldest in READERS.items())
+
+
 # --- all of them ----------------------------------------------------------------------------------
 
 
 def test_every_check_has_a_test_that_trips_it() -> None:
-    tables: list[Any] = [JOB, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE]
+    tables: list[Any] = [JOB, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE, PREPARED]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
-    assert set(checks) - tripped == {"no-image", "request-field"}, "these have tests of their own"
+    assert set(checks) - tripped == {"no-image", "request-field", "prepared-too-new"}, (
+        "these have tests of their own"
+    )
 
 
 def test_what_is_offered_is_a_setting_that_exists() -> None:

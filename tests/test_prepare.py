@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ from conftest import ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tables import load_splits
 
 from lingotune.data import shards
 from lingotune.data import writer as module
-from lingotune.data.manifest import load_manifest
+from lingotune.data.manifest import load_manifest, misfits
 from lingotune.data.prepare import prepare
-from lingotune.data.splits import load_splits
 from lingotune.data.store import Store
-from lingotune.data.tokenizer import load_tokenizer
+from lingotune.data.tokenizer import load_tokenizer, tokenizer_of
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
@@ -133,14 +135,17 @@ CHANGES: dict[str, Any] = {
     "the length": {"max_length": 12},
     "a share": {"test_share": 0.2},
     "the form of characters": {"normalize": False},
+    "what becomes of bad rows": {"on_error": OnError.skip},
 }
 
 
 def test_the_same_is_made_once_and_another_beside_it(source: Path, tmp_path: Path) -> None:
     root = tmp_path / "prepared"
     folders = [made(config(source), root)]
-    again, new = prepare(config(source, on_error=OnError.skip), TINY, 1, root, lambda line: None)
-    assert again == folders[0] and not new
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.copy(source, tmp_path / "elsewhere")
+    again, new = prepare(config(Path(moved)), TINY, 1, root, lambda line: None)
+    assert again == folders[0] and not new, "where a file lies is no content"
     for change in CHANGES.values():
         folders.append(made(config(source, **change), root))
     folders.append(made(config(source), root, seed=2))
@@ -176,6 +181,56 @@ def test_rejected_rows_are_kept_with_their_reasons(source: Path, tmp_path: Path)
             config(source, on_error=OnError.skip, max_rejected=0.005), TINY, 2,
             tmp_path / "other", lambda line: None,
         )  # fmt: skip
+
+
+def of_products(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Rows of which six are of a product, and each tenth of none."""
+    return [
+        {**row, "product": None if n % 10 == 0 else f"B{n // 6}"}
+        for n, row in enumerate(rows(count, start), start)
+    ]
+
+
+def grouped(path: Path, **settings: Any) -> DataConfig:
+    data = config(path, **settings)
+    return replace(data, columns=replace(data.columns, group="product"))
+
+
+def test_what_is_carved_shares_no_product(tmp_path: Path) -> None:
+    found = of_products(600)
+    found += [{**row, "id": f"again {row['id']}", "product": "B0"} for row in found[300:310]]
+    source = write(tmp_path / "reviews.jsonl", found)
+    product_of = {row["id"]: row["product"] for row in found}
+    folder = made(grouped(source), tmp_path / "prepared")
+    held = {split: table(folder, split) for split in ("train", "validation", "test")}
+    products = [{product_of[name] for name in of["id"]} - {None} for of in held.values()]
+    texts = [set(of["text"]) for of in held.values()]
+    for sets in (products, texts):
+        assert sum(map(len, sets)) == len(set.union(*sets))
+    manifest = load_manifest(folder)
+    removed = sum(manifest["duplicates"].values())
+    assert sum(len(of["id"]) for of in held.values()) + removed == 610
+    assert abs(len(held["test"]["id"]) - 61) <= 12 >= abs(len(held["validation"]["id"]) - 61)
+    assert not [warning for warning in manifest["warnings"] if "groups" in warning]
+    other = made(config(source), tmp_path / "prepared")
+    of_train, of_test = (
+        {product_of[name] for name in table(other, split)["id"]} for split in ("train", "test")
+    )
+    assert of_train & of_test - {None}, "without the column they are not kept together"
+
+
+def test_products_in_two_given_splits_are_told(tmp_path: Path) -> None:
+    files = {
+        "train": str(write(tmp_path / "train.jsonl", of_products(63))),
+        "test": str(write(tmp_path / "test.jsonl", of_products(27, start=63))),
+    }
+    told: list[str] = []
+    data = replace(grouped(tmp_path, **files), path=None)
+    folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", told.append)
+    warning = "test: 1 of its 5 groups (data.columns.group) is also in train: its scores flatter the model"
+    assert [line for line in told if "groups" in line] == [f"warning: {warning}"]
+    assert warning in load_manifest(folder)["warnings"]
+    assert len(table(folder, "test")["id"]) == 27, "they stay where they were given"
 
 
 # --- interruptions -------------------------------------------------------------------------------
@@ -281,6 +336,39 @@ def test_a_store_of_a_folder_that_cannot_be_written_to(source: Path, tmp_path: P
     assert not (folder / "flat").exists() and list((tmp_path / "cache").glob("*.tokens"))
 
 
+def test_a_seed_changes_nothing_where_nothing_is_carved(tmp_path: Path) -> None:
+    files = {
+        split: str(write(tmp_path / f"{split}.jsonl", rows(30, start)))
+        for split, start in (("train", 0), ("validation", 30), ("test", 60))
+    }
+    data = replace(config(tmp_path), path=None, **files)
+    folder = made(data, tmp_path / "prepared", seed=1)
+    assert prepare(data, TINY, 2, tmp_path / "prepared", lambda line: None) == (folder, False)
+
+
+def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) -> None:
+    manifest = load_manifest(made(config(source), tmp_path / "prepared"))
+    assert misfits(manifest, config(tmp_path / "elsewhere.jsonl"), 1) == []
+    other = config(source, max_length=12, languages=["de"])
+    found = [problem.where for problem in misfits(manifest, other, 2)]
+    assert found == ["data.languages=['de']", "data.max_length=12", "seed=2"]
+
+
+def test_the_tokenizer_is_the_one_that_made_the_ids(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    store = Store(folder)
+    texts, ids = store.probe("validation", 20)
+    same = tokenizer_of(TINY, store)
+    assert same(texts, truncation=True, max_length=16)["input_ids"] == ids
+    assert (same.pad_token_id, same.model_max_length) == (store.split("test").padding_id, 16)
+    tokenizer_of(ModelConfig("x", str(folder / "tokenizer")), store)
+    small = ModelConfig("tiny", None)
+    small.scratch.vocab_size = 60
+    other = prepare(config(source), small, 1, tmp_path / "prepared", lambda line: None)[0]
+    with pytest.raises(ConfigError, match=r"makes other ids of .* prepared texts"):
+        tokenizer_of(ModelConfig("x", str(other / "tokenizer")), store)
+
+
 def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
     folder = made(config(source), tmp_path / "prepared")
     (folder / "train-00000.parquet").write_bytes(b"PAR1")
@@ -296,11 +384,18 @@ def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
 def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
     from lingotune.data.store import Split
 
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    sizes = np.array(lengths)
     zeros = np.zeros(len(lengths), np.int64)
-    tokens = np.arange(1, offsets[-1] + 1, dtype=np.uint16)
-    split = Split(tokens, offsets, zeros, zeros.astype(np.int16), ("de",), 0)
-    batch = split.batch(range(len(lengths)), multiple)
+    tokens = np.arange(1, sizes.sum() + 1, dtype=np.uint16)
+    starts = np.cumsum(sizes) - sizes
+    split = Split(tokens, starts, sizes, zeros, zeros.astype(np.int16), ("de",), 0)
+    every = range(len(lengths))
+    assert split.select(every).digest() == split.digest()
+    turned = split.select(every[::-1])
+    assert turned.lengths.tolist() == lengths[::-1]
+    assert (turned.digest() == split.digest()) == (len(lengths) == 1)
+    assert turned.select(every[::-1]).digest() == split.digest()
+    batch = split.batch(every, multiple)
     assert batch["input_ids"][batch["attention_mask"] == 1].tolist() == tokens.tolist()
     assert batch["attention_mask"].sum(1).tolist() == lengths
     assert not batch["input_ids"][batch["attention_mask"] == 0].any()
@@ -320,4 +415,6 @@ def test_the_second_command_says_so(tmp_path: Path) -> None:
     first, second = (run(*typed, cwd=tmp_path) for _ in range(2))
     assert "prepared 1680 rows" in first.stdout, first.stderr
     (folder,) = (tmp_path / "prepared").glob("sample-*")
-    assert second.stdout == f"prepared already: prepared/{folder.name}\n"
+    page = f"prepared/{folder.name}/report/data.html"
+    assert second.stdout.endswith(f"prepared already: prepared/{folder.name}; see {page}\n")
+    assert (tmp_path / page).is_file()

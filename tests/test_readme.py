@@ -43,7 +43,8 @@ def home(tmp_path: Path) -> Path:
     import pyarrow.parquet as pq
 
     for name in ("train", "dev", "test"):
-        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+        own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
+        pq.write_table(pa.Table.from_pylist(own), tmp_path / f"{name}.parquet")
     return tmp_path
 
 

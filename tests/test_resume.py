@@ -35,8 +35,10 @@ SMALL = [
     "training.save_steps=2",
     "training.keep_checkpoints=2",
     "epochs=2",
+    "data.balance=resample",
+    "data.language_alpha=0.5",
 ]
-"""30 updates; a checkpoint every second and after each epoch's evaluation."""
+"""30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""
 OWNER = Owner("a" * 64, "b" * 64)
 
 

@@ -120,10 +120,97 @@ def test_a_sweep_shares_one_bundle_and_local_files_are_sent_once(
     bodies = sent_jobs(aws)
     assert len({body["TrainingJobName"] for body in bodies}) == 2
     assert output.count("sourcedir.tar.gz (") == 1, "uploaded once"
-    assert output.count("mine.jsonl (") == 1, "uploaded once"
+    assert output.count("train-00000.parquet (") == 1, "uploaded once"
     channels = {c["ChannelName"] for c in bodies[0]["InputDataConfig"]}
     assert channels == {"config", "data"}
     assert all(mistakes(body) == [] for body in bodies)
+
+
+FILES = ["cluster=g5_12xl", "data=files", "data.path=mine.jsonl", "data.max_length=16"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    rows = [{"review_body": f"text {i}", "stars": i % 5 + 1, "language": "de"} for i in range(60)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def data_channel(body: dict[str, Any]) -> str:
+    (uri,) = (
+        c["DataSource"]["S3DataSource"]["S3Uri"]
+        for c in body["InputDataConfig"]
+        if c["ChannelName"] == "data"
+    )
+    return str(uri)
+
+
+def test_files_travel_as_prepared_data_once(aws: Front, files: Path) -> None:
+    output = submit(*FILES, cwd=files)
+    (folder,) = (files / "prepared").glob("files-*")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    uri = data_channel(sent_jobs(aws)[0])
+    assert uri == f"s3://{BUCKET}/lingotune/data/{manifest['digest']}/"
+    found = boto3.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=uri.split("/", 3)[3])
+    names = {entry["Key"].split("/data/")[1].split("/", 1)[1] for entry in found["Contents"]}
+    shards = {f"{split}-00000.parquet" for split in ("train", "validation", "test")}
+    assert names - {"tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"} == {
+        "manifest.json",
+        *shards,
+    }
+    assert "uploaded 8 objects" in output
+    again = submit(*FILES, "attempt=2", cwd=files)
+    assert "uploaded 0 objects" in again and "warning" not in again
+
+
+def test_prepared_data_in_s3_is_used_where_it_lies(aws: Front, files: Path) -> None:
+    submit(*FILES, cwd=files)
+    uri = data_channel(sent_jobs(aws)[0])
+    (files / "mine.jsonl").unlink()
+    output = submit(*FILES, f"data.prepared={uri}", "lr=1e-5", cwd=files)
+    assert data_channel(sent_jobs(aws)[1]) == uri and "parquet" not in output
+    wrong = [*FILES, f"data.prepared={uri}", "data.max_length=32", "data.languages=[fr]"]
+    done = run(str(ROOT / "launch.py"), *wrong, *ACCOUNT, "action=submit", cwd=files)
+    assert done.returncode == 2 and len(sent_jobs(aws)) == 2
+    assert "data.max_length=32" in done.stderr and "data.languages=['fr']" in done.stderr
+    nowhere = f"s3://{BUCKET}/lingotune/data/{'0' * 64}/"
+    typed = [*FILES, f"data.prepared={nowhere}", *ACCOUNT, "action=submit"]
+    done = run(str(ROOT / "launch.py"), *typed, cwd=files)
+    assert done.returncode == 2 and "there is no manifest.json" in done.stderr
+    trained = run(
+        str(ROOT / "train.py"),
+        *FILES[1:],
+        f"data.prepared={uri}",
+        "training.max_steps=1",
+        cwd=files,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert "fetched 5 objects" in trained.stdout
+
+
+def test_what_data_prepared_takes(files: Path) -> None:
+    done = run("-m", "lingotune.data", *FILES[1:], cwd=files)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (files / "prepared").glob("files-*")
+    (files / "mine.jsonl").unlink()
+    folder = folder.rename(files / "given")
+
+    def plan(*overrides: str) -> tuple[int, str, str]:
+        done = run(str(ROOT / "launch.py"), *FILES, *overrides, cwd=files)
+        return done.returncode, done.stdout, done.stderr
+
+    code, page, problems = plan("data.prepared=given")
+    assert code == 0 and "48 train, 6 validation, 6 test rows" in page, problems
+    assert plan("data.prepared=elsewhere")[::2] == (
+        2,
+        "lingotune: 1 problem\n  data.prepared=elsewhere\n      is no folder of prepared data: "
+        "manifest.json: [Errno 2] No such file or directory: 'elsewhere/manifest.json'\n"
+        "      works: python -m lingotune.data ...\n",
+    )
+    assert "its last part is a digest" in plan("data.prepared=s3://bucket/data")[2]
+    assert "seed=7" in plan("data.prepared=given", "seed=7")[2]
+    done = run("-m", "lingotune.data", *FILES[1:], "data.prepared=given", cwd=files)
+    assert done.returncode == 2 and "has no effect on prepared data" in done.stderr
 
 
 def test_the_same_job_is_not_billed_twice(aws: Front) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
-    "facts/lanes",
+    "data/delivery", "data/examples", "data/look", "data/page", "data/pictures", "facts/lanes",
     "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",
-    "page", "plan", "preflight/rehearsal", "preflight/rendered", "preflight/sagemaker",
-    "preflight/steps", "prices", "quote", "render", "servicemodel", "settings", "starters", "submit",
-    "trainingjob",
+    "page", "plan", "preflight/prepared", "preflight/rehearsal", "preflight/rendered",
+    "preflight/sagemaker", "preflight/steps", "prices", "quote", "render", "servicemodel",
+    "settings", "starters", "submit", "trainingjob",
 })  # fmt: skip
 """Modules and data files that no worker needs, beside whole folders of them; a test holds this
 against the imports."""

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 from lingotune.schema import ClusterConfig, Distribution, ImageConfig, Lane, Precision
 
@@ -173,6 +174,13 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
         return pinned_image(cluster.image)
     instance = instances().get(cluster.instance_type or "")
     return newest_image(instance, cluster.distribution) if instance else None
+
+
+def lane_pins(image: Image) -> dict[str, str]:
+    """Library -> version, as an image brings them; empty where that is not known. Not on a worker."""
+    lanes: Any = _facts("lanes.json")["lanes"]
+    pins: dict[str, str] = lanes.get(image.transformers, {}).get("pins", {})
+    return pins
 
 
 def resolve_precision(precision: Precision, capability: tuple[int, int] | None) -> Precision:

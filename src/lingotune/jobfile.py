@@ -20,7 +20,14 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lingotune.schema import ClusterConfig, ConfigError, JobConfig, LaunchConfig, Problem
+from lingotune.schema import (
+    ClusterConfig,
+    ConfigError,
+    DataConfig,
+    JobConfig,
+    LaunchConfig,
+    Problem,
+)
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
@@ -28,7 +35,8 @@ _HEADER = "# lingotune job, sha256 of the lines below: "
 def job_of(config: LaunchConfig) -> JobConfig:
     """The part of what was composed that travels to the workers."""
     cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
-    return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster})
+    data = DataConfig(**_shared(config.data, DataConfig))
+    return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster, "data": data})
 
 
 def _shared(config: Any, kind: Any) -> dict[str, Any]:

@@ -6,18 +6,23 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lingotune import page
 from lingotune.bundle import Bundle
 from lingotune.compose import Composed
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
-from lingotune.data.channel import channel_layout
+from lingotune.data.manifest import misfits
+from lingotune.data.tokenizer import fetch_tokenizer
+from lingotune.data.transfer import fetch, fetch_manifest
 from lingotune.messages import USER_ERROR, errors_only, format_problems
-from lingotune.plan import Plan, Planner, Sweep, write_job_file
+from lingotune.plan import Plan, Planner, Sweep, with_data, write_job_file
+from lingotune.preflight.prepared import PREPARED, ForImage
 from lingotune.quote import Quoter
-from lingotune.schema import Action, Backend, ConfigError, LaunchConfig, Output, Problem
+from lingotune.schema import Action, Backend, ConfigError, LaunchConfig, Output, Problem, Source
 from lingotune.starters import missing_library
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
+    if settings.action is not Action.plan:
+        composed = [_with_fetched(one) for one in composed]
     sweep = Planner(bundle, Quoter(date.today())).sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
@@ -75,8 +82,36 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
     if settings.action is Action.check or errors_only(checked.findings):
         failed = errors_only(checked.findings) or sweep.exit_code
         return answer, USER_ERROR if failed else 0
-    answer["submitted"] = [_submit(plan, bundle) for plan in sweep.plans]
+    answer["submitted"] = [_submit(plan, bundle) for plan in _with_data(sweep)]
     return answer, 0
+
+
+def _with_fetched(one: Composed) -> Composed:
+    """What is needed from elsewhere, before the plan: a job that runs here needs its data here, and
+    the digest of data that is prepared here follows from the tokenizer."""
+    config = one.config
+    given = config.data.prepared
+    if given is None:
+        if config.data.source is Source.files and config.action is not Action.check:
+            fetch_tokenizer(config.model)
+        return one
+    if not given.startswith("s3://"):
+        return one
+    here = config.action is Action.rehearse or config.cluster.backend is Backend.loopback
+    if not here:
+        manifest = fetch_manifest(given)
+        wrong = [*misfits(manifest, config.data, config.seed)]
+        wrong += PREPARED.run(ForImage(manifest, config.cluster))
+        if wrong:
+            raise ConfigError(wrong, "nothing was started; mend, then submit again")
+        return one
+    folder = fetch(given, Path(config.prepared_dir), lambda line: print(line, file=sys.stderr))
+    return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
+
+
+def _with_data(sweep: Sweep) -> list[Plan]:
+    """All plans, their data prepared: before anything is uploaded."""
+    return [with_data(plan, lambda line: print(line, flush=True)) for plan in sweep.plans]
 
 
 def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
@@ -87,7 +122,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     from lingotune.rehearsal.rehearse import as_json, rehearse
 
     done = []
-    for plan in sweep.plans:
+    for plan in _with_data(sweep):
         rehearsal = rehearse(plan, bundle, lambda line: print(line, flush=True))
         verdict = "failed after" if rehearsal.problems else "passed in"
         print(f"{verdict} {rehearsal.seconds:.0f} s")
@@ -108,7 +143,7 @@ def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
         what = f"needs moto's server, which is not installed here ({error})"
         works = "pip install 'lingotune[launch,loopback]'"
         raise ConfigError([Problem("cluster.backend=loopback", what, works)]) from error
-    finished = submit_here(sweep.plans, bundle, lambda line: print(line, flush=True))
+    finished = submit_here(_with_data(sweep), bundle, lambda line: print(line, flush=True))
     problems = [job.problem for job in finished if job.problem]
     if problems:
         print(format_problems(problems), file=sys.stderr)
@@ -132,8 +167,7 @@ def _wanted(plan: Plan) -> Wanted:
 
     job, cluster = plan.training_job, plan.job.cluster
     assert job is not None
-    files = channel_layout(plan.job.data) if plan.digests.data else {}
-    uploads = {CONFIG_CHANNEL: 1, DATA_CHANNEL: sum(map(len, files.values()))}
+    uploads = {CONFIG_CHANNEL: True, DATA_CHANNEL: plan.data.uri is None}
     return Wanted(
         name=job.name,
         instance_type=job.instance_type,

@@ -7,11 +7,10 @@ variable that only a rehearsal sets, and that `cluster.environment` may not hold
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 
-from lingotune.data.rows import Rows
 from lingotune.scaling import plan_batches, world_size
 from lingotune.schema import EvalStrategy, HubConfig, JobConfig, ModelConfig, ScalingConfig
 
@@ -90,10 +89,10 @@ def _same_ratio(job: JobConfig, small: JobConfig) -> ScalingConfig:
     return replace(job.scaling, accumulation=accumulation, base_batch=base)  # type: ignore[arg-type]
 
 
-def spread(rows: Rows, count: int) -> Rows:
-    """At most `count` rows, of all languages and classes in turn, in their order."""
-    kinds: dict[tuple[str, int], list[int]] = {}
-    for place, kind in enumerate(zip(rows.language, rows.label)):
-        kinds.setdefault(kind, []).append(place)
-    turns = (place for turn in zip_longest(*kinds.values()) for place in turn if place is not None)
-    return rows.select(sorted(place for place, _ in zip(turns, range(count))))
+def spread(kinds: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """At most `count` places of rows, of all kinds (languages and classes) in turn, in their order."""
+    by_kind: dict[tuple[int, int], list[int]] = {}
+    for place, kind in enumerate(kinds):
+        by_kind.setdefault(kind, []).append(place)
+    turns = (p for turn in zip_longest(*by_kind.values()) for p in turn if p is not None)
+    return sorted(place for place, _ in zip(turns, range(count)))

@@ -12,7 +12,7 @@ from typing import Any
 from lingotune.command import composed_jobs
 from lingotune.compose import Composed
 from lingotune.container import JOB_FILE
-from lingotune.data.splits import load_splits
+from lingotune.data.supply import open_store
 from lingotune.jobfile import dump_job, job_of
 from lingotune.messages import format_problems
 from lingotune.preflight import check_job
@@ -78,22 +78,27 @@ def _train(one: Composed, root: Path) -> Path:
     warnings = [p for p in check_job(job) if p.severity is Severity.warning]
     if warnings:
         print(format_problems(warnings))
+    data = one.config.data.prepared
     if world_size(job.cluster) == 1:
         from lingotune.training import worker
 
-        return worker.run(job, runs_dir=one.config.runs_dir)
-    load_splits(job.data, job.seed)  # data problems are told here once, not by every rank
+        return worker.run(
+            job, runs_dir=one.config.runs_dir, data=data, prepared_dir=one.config.prepared_dir
+        )
+    # Data problems are told here once, not by every rank.
+    store = open_store(job, data, Path(one.config.prepared_dir), print)
     folder = new_run_folder(job, one.config.runs_dir)
-    _start_processes(job, folder, root)
+    _start_processes(job, folder, store.folder, root)
     return folder
 
 
-def _start_processes(job: JobConfig, folder: Path, root: Path) -> None:
+def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> None:
     job_file = folder / JOB_FILE
     job_file.write_bytes(dump_job(job))
     _, *arguments = render_local(job, str(job_file))
     arguments[arguments.index("train.py")] = str(root / "train.py")
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments, "--run-dir", str(folder)]
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments]
+    command += ["--run-dir", str(folder), "--data", str(data)]
     code = subprocess.call(command)
     if code:
         what = f"a process ended with exit code {code}; its message is above"

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lingotune.data.rows import NO_LANGUAGE
+from lingotune.data.columns import NO_LANGUAGE
 
 MOST_DEFINITIONS = 40
 """Metric definitions that a training job may have (botocore: MetricDefinitionList)."""

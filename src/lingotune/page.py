@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import lingotune
+from lingotune.data.delivery import Delivery
 from lingotune.hardware import instances, resolve_image, resolve_precision
 from lingotune.jobfile import plain_job
 from lingotune.messages import errors_only, format_problems
@@ -123,7 +124,18 @@ def _job_rows(plan: Plan) -> list[list[str]]:
     ]
     if training.max_steps is not None:
         rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
+    if plan.training_job is not None:
+        rows.insert(3, ["prepared", _delivery(plan.data)])
     return rows
+
+
+def _delivery(data: Delivery) -> str:
+    """Where the machines have the data from."""
+    if data.uri is not None:
+        return data.uri
+    if data.folder is None:
+        return "by the machines, when the job has started"
+    return f"{data.folder}{'' if data.is_made else ', which a rehearsal or the submit makes'}"
 
 
 def _rows(plan: Plan) -> str:
@@ -356,6 +368,12 @@ def _job_json(plan: Plan) -> dict[str, Any]:
         "overrides": list(plan.overrides),
         "settings": plain_job(plan.job),
         "rows": plan.rows,
+        "prepared": {
+            "sha256": plan.data.digest,
+            "folder": str(plan.data.folder) if plan.data.folder else None,
+            "uri": plan.data.uri,
+            "is_made": plan.data.is_made,
+        },
         "batch": asdict(plan.batch),
         "steps": asdict(plan.steps) if plan.steps else None,
         "memory": asdict(plan.memory) if plan.memory else None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from lingotune.bundle import Bundle
 from lingotune.compose import Composed
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.cost import CostEstimate, TimeEstimate, check_budget_settings
-from lingotune.data.channel import channel_layout, data_digest
-from lingotune.data.splits import count_rows
+from lingotune.data.delivery import Delivery, deliver
 from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.memory import MemoryEstimate, estimate_memory
 from lingotune.messages import USER_ERROR, errors_only
 from lingotune.preflight import check_job
+from lingotune.preflight.prepared import PREPARED, ForImage
 from lingotune.preflight.rehearsal import REHEARSAL
 from lingotune.preflight.rendered import CODE, REQUEST
 from lingotune.preflight.sagemaker import SAGEMAKER, account_names
@@ -31,13 +31,10 @@ from lingotune.schema import (
     Action,
     Backend,
     ConfigError,
-    DataConfig,
     JobConfig,
     LaunchConfig,
     Output,
     Problem,
-    Severity,
-    Source,
 )
 from lingotune.trainingjob import Digests, TrainingJob, describe
 
@@ -46,8 +43,8 @@ from lingotune.trainingjob import Digests, TrainingJob, describe
 class Plan:
     """One job, ready to be shown or submitted.
 
-    `rows` and `steps` are None where the number of training rows is not known before the data is
-    read; `training_job` is None on this machine, `command` on SageMaker.
+    `steps` is None where the number of training rows is not known before the data is read;
+    `training_job` is None on this machine, `command` on SageMaker.
     """
 
     config: LaunchConfig
@@ -55,7 +52,7 @@ class Plan:
     job_file: bytes
     overrides: tuple[str, ...]
     digests: Digests
-    rows: dict[str, int] | None
+    data: Delivery
     batch: BatchPlan
     steps: StepPlan | None
     memory: MemoryEstimate | None
@@ -65,6 +62,11 @@ class Plan:
     problems: tuple[Problem, ...]
     training_job: TrainingJob | None
     command: tuple[str, ...] | None
+
+    @property
+    def rows(self) -> dict[str, int] | None:
+        """Rows of each split; None where they are not known before the data is read."""
+        return self.data.rows
 
     @property
     def name(self) -> str:
@@ -170,7 +172,7 @@ class Planner:
     def __init__(self, bundle: Bundle, quoter: Quoter) -> None:
         self._bundle = bundle
         self._quoter = quoter
-        self._data: dict[str, tuple[dict[str, int] | None, list[str], str | None]] = {}
+        self._data: dict[str, Delivery] = {}
         self._code_problems = CODE.run(bundle)
 
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
@@ -185,22 +187,23 @@ class Planner:
         config, job = one.config, job_of(one.config)
         job_file = dump_job(job)
         batch = plan_batches(job)
-        rows, warnings, data = self._read(job.data, job.seed)
-        steps = plan_steps(job, batch, rows["train"]) if rows else None
-        digests = Digests(digest_in(job_file), self._bundle.digest, data)
-        problems = check_job(job)
-        problems += [Problem("data", w, severity=Severity.warning) for w in warnings]
+        data = self._deliver(config)
+        steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
+        digests = Digests(digest_in(job_file), self._bundle.digest, data.digest)
+        problems = [*check_job(job), *data.problems]
         if steps:
             problems += STEPS.run(Counted(job, batch, steps))
-        quote = self._quoter.quote(config, batch, rows)
+        quote = self._quoter.quote(config, batch, data.rows)
         training_job = None
         if job.cluster.instance_type is not None:
-            training_job = describe(job, config.aws, digests, config.attempt)
+            training_job = describe(job, config.aws, digests, config.attempt, data.uri)
             problems += [
                 *REHEARSAL.run(config),
                 *SAGEMAKER.run(config),
                 *REQUEST.run(to_request(training_job)),
             ]
+            if data.manifest is not None:
+                problems += PREPARED.run(ForImage(data.manifest, job.cluster))
             problems += [*self._code_problems, *quote.problems]
         local = render_local(job, config.job_file or JOB_FILE)
         return Plan(
@@ -209,7 +212,7 @@ class Planner:
             job_file,
             one.overrides,
             digests,
-            rows,
+            data,
             batch,
             steps,
             estimate_memory(job),
@@ -221,15 +224,14 @@ class Planner:
             command=None if training_job else tuple(local),
         )
 
-    def _read(
-        self, data: DataConfig, seed: int
-    ) -> tuple[dict[str, int] | None, list[str], str | None]:
-        """Rows of each split, warnings, and the digest of the files; once for the same data."""
-        key = json.dumps([asdict(data), seed], default=str)
+    def _deliver(self, config: LaunchConfig) -> Delivery:
+        """What is known of the data; found out once for the same data."""
+        job = job_of(config)
+        key = json.dumps(
+            [asdict(config.data), config.seed, asdict(job.model), config.prepared_dir], default=str
+        )
         if key not in self._data:
-            rows, warnings = count_rows(data, seed)
-            digest = data_digest(data) if data.source is Source.files else None
-            self._data[key] = (rows, warnings, digest)
+            self._data[key] = deliver(config)
         return self._data[key]
 
 
@@ -256,10 +258,28 @@ def objects(plan: Plan, job: TrainingJob, bundle: Bundle) -> dict[str, bytes | P
         job.code_uri: bundle.content,
         channels[CONFIG_CHANNEL] + JOB_FILE: plan.job_file,
     }
-    if DATA_CHANNEL in channels:
-        for folder, paths in channel_layout(plan.job.data).items():
-            found |= {f"{channels[DATA_CHANNEL]}{folder}/{p.name}": Path(p) for p in paths}
+    if plan.data.folder is not None and DATA_CHANNEL in channels:
+        root = plan.data.folder
+        found |= {f"{channels[DATA_CHANNEL]}{p.as_posix()}": root / p for p in plan.data.files()}
     return found
+
+
+def with_data(plan: Plan, tell: Callable[[str], None]) -> Plan:
+    """The plan once its data lies prepared here, where that is not the case yet.
+
+    ConfigError if the source is not sound, or not the one any more that was planned with.
+    """
+    if plan.data.is_made:
+        return plan
+    from lingotune.data.prepare import prepare  # transformers from here on
+
+    config, job = plan.config, plan.job
+    prepare(job.data, job.model, job.seed, Path(config.prepared_dir), tell)
+    made = deliver(config)
+    if made.digest != plan.digests.data:
+        what = "the files were changed after they had been planned with"
+        raise ConfigError([Problem("data", what, "the same command once more")])
+    return replace(plan, data=made)
 
 
 def write_job_file(plan: Plan, path: str) -> None:

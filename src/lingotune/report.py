@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.rows import Rows
+from lingotune.data.store import Split
 
 # Distinguishable with any colour vision; the order goes from negative to positive.
 _COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -71,12 +71,12 @@ def draw_confusion(evaluation: Mapping[str, Any], labels: Sequence[str], path: P
     _save(figure, path, "Confusion matrix of the test split")
 
 
-def draw_classes(splits: Mapping[str, Rows], labels: Sequence[str], path: Path) -> None:
+def draw_classes(splits: Mapping[str, Split], labels: Sequence[str], path: Path) -> None:
     """Rows of each class per language, one panel a split."""
     figure, axes = _figure(1, len(splits), (4.2 * len(splits), 3.6))
     for axis, (split, rows) in zip(axes, splits.items()):
-        languages = sorted(set(rows.language))
-        counts = Counter(zip(rows.language, rows.label))
+        languages = list(rows.languages)
+        counts = Counter(zip(rows.codes, rows.label.tolist()))
         left = [0] * len(languages)
         for index, label in enumerate(labels):
             values = [counts[language, index] for language in languages]

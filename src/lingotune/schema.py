@@ -167,6 +167,14 @@ class Sdk(Enum):
     boto3 = "boto3"
 
 
+class Balance(Enum):
+    """What is done about classes that are rarer than others."""
+
+    none = "none"
+    weights = "weights"
+    resample = "resample"
+
+
 class OnError(Enum):
     """What to do with a row that cannot be used."""
 
@@ -200,6 +208,8 @@ class ColumnsConfig:
     """Language code of a row, kept up to the per-language scores."""
     id: Optional[str] = None
     """Row id, for messages."""
+    group: Optional[str] = None
+    """Rows with the same value here stay in one split, e.g. those of a product, or of a reviewer."""
 
 
 @dataclass
@@ -271,6 +281,12 @@ class DataConfig:
     """What to do with a row that cannot be used: stop, or skip it and keep it in rejected.jsonl."""
     max_rejected: float = 0.01
     """on_error=skip: the share of rows that may be rejected; more stop the run."""
+    language_alpha: Optional[float] = None
+    """Languages are drawn in proportion to their rows to this power: 1 = as they are, 0 = all alike.
+    null = 1."""
+    balance: Balance = Balance.none
+    """Rarer classes: weights = count more in the loss; resample = are drawn more often, within each
+    language; none = as they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
@@ -554,9 +570,19 @@ class LaunchClusterConfig(ClusterConfig):
 
 
 @dataclass
+class LaunchDataConfig(DataConfig):
+    """The reviews, and where they lie prepared: the same job trains on them in either place."""
+
+    prepared: Optional[str] = None
+    """Folder or s3:// prefix of data prepared with these settings; null = prepared when it is needed."""
+
+
+@dataclass
 class LaunchConfig(JobConfig):
     """What Hydra composes: the job, and what only the laptop needs."""
 
+    data: LaunchDataConfig = field(default_factory=LaunchDataConfig)
+    """The reviews."""
     cluster: LaunchClusterConfig = field(default_factory=LaunchClusterConfig)
     """The machines."""
 

@@ -5,13 +5,14 @@ Uploads go to content-addressed keys and are sent once. Each SDK gets exactly th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lingotune.bundle import Bundle
+from lingotune.data.transfer import MOST_TAGS, upload
 from lingotune.plan import Plan, objects
 from lingotune.render import to_huggingface, to_model_trainer, to_request
 from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
@@ -68,10 +69,8 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
             raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
         # The machine's own region, where the config names none.
         aws = replace(aws, region=session.region_name)
-        job = describe(plan.job, aws, plan.digests, plan.config.attempt)
-        s3 = session.client("s3")
-        for uri, content in objects(plan, job, bundle).items():
-            _upload(s3, uri, content)
+        job = describe(plan.job, aws, plan.digests, plan.config.attempt, plan.data.uri)
+        _upload(session.client("s3"), objects(plan, job, bundle), aws)
         _start(job, session, aws)
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
@@ -87,23 +86,17 @@ def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
         session.client("sagemaker").create_training_job(**to_request(job))
 
 
-def _upload(s3: Any, uri: str, content: bytes | Path) -> None:
-    """Send one object unless it is there: keys hold a digest of the content."""
-    from botocore.exceptions import ClientError
+def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> None:
+    tags = aws.tags
+    if len(tags) > MOST_TAGS:
+        print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
+        tags = {}
+    done = upload(s3, contents, _say, kms_key=aws.kms_key, tags=tags)
+    print(f"uploaded {done}")
 
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    size = content.stat().st_size if isinstance(content, Path) else len(content)
-    try:
-        if s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == size:
-            return
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-            raise
-    print(f"upload {uri} ({size} bytes)")
-    if isinstance(content, Path):
-        s3.upload_file(str(content), bucket, key)
-    else:
-        s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 @contextmanager

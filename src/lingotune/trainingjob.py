@@ -25,9 +25,9 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 of the job file, the code and the uploaded data, 64 hexadecimal digits each.
+    """SHA-256 of the job file and the code, and the digest of the prepared data: 64 hexadecimal digits.
 
-    `data` is None when the workers get their reviews without the laptop's files.
+    `data` is None when the workers prepare it themselves.
     """
 
     job: str
@@ -103,8 +103,16 @@ def job_name(job: JobConfig, digests: Digests, attempt: int = 1) -> str:
     return f"{job.name}-{identity}{suffix}"
 
 
-def describe(job: JobConfig, aws: AwsConfig, digests: Digests, attempt: int = 1) -> TrainingJob:
+def describe(
+    job: JobConfig,
+    aws: AwsConfig,
+    digests: Digests,
+    attempt: int = 1,
+    data_uri: str | None = None,
+) -> TrainingJob:
     """The training job of a job for SageMaker that the preflight has accepted.
+
+    `data_uri`: where the prepared data lies in S3 already, with a slash at its end.
 
     The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
     Names that `aws` lacks are put as `<aws.role>` and the like.
@@ -124,7 +132,7 @@ def describe(job: JobConfig, aws: AwsConfig, digests: Digests, attempt: int = 1)
         distribution=cluster.distribution,
         # Content-addressed: one object serves every job of the same code, one prefix the same data.
         code_uri=f"{root}/code/{digests.code}/sourcedir.tar.gz",
-        channels=_channels(root, digests),
+        channels=_channels(root, digests, data_uri),
         input_mode=cluster.input_mode.value,
         output_uri=f"{root}/output",
         output_key=aws.kms_key,
@@ -160,10 +168,12 @@ def describe(job: JobConfig, aws: AwsConfig, digests: Digests, attempt: int = 1)
     )
 
 
-def _channels(root: str, digests: Digests) -> Pairs:
+def _channels(root: str, digests: Digests, data_uri: str | None) -> Pairs:
     # The slash at the end matters: S3Prefix is a string prefix.
     config = (CONFIG_CHANNEL, f"{root}/jobs/{digests.job}/")
-    return (config, (DATA_CHANNEL, f"{root}/data/{digests.data}/")) if digests.data else (config,)
+    if digests.data is None:
+        return (config,)
+    return config, (DATA_CHANNEL, data_uri or f"{root}/data/{digests.data}/")
 
 
 def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:

@@ -36,8 +36,8 @@ _UNUSABLE = (
 class Wanted:
     """One job, as far as the account is asked about it.
 
-    channels: name -> S3 prefix with a slash at its end, and the number of files that the submit
-    would upload there (0 = they have to be there already). reserved: runs in the capacity of a
+    channels: name -> S3 prefix with a slash at its end, and whether the submit uploads what belongs
+    there (otherwise it has to be there already). reserved: runs in the capacity of a
     training plan, which AWS counts apart from the quotas.
     """
 
@@ -46,7 +46,7 @@ class Wanted:
     nodes: int
     spot: bool
     keep_alive: bool
-    channels: Mapping[str, tuple[str, int]]
+    channels: Mapping[str, tuple[str, bool]]
     token_secret: str | None
     reserved: bool = False
 

@@ -53,16 +53,16 @@ def _owns(calls: Calls, bucket: str, account: str) -> bool:
     return True
 
 
-def check_channels(calls: Calls, channels: Mapping[str, tuple[str, int]]) -> Iterator[Answer]:
+def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> Iterator[Answer]:
     """Each channel holds objects, or the submit uploads some.
 
-    channels: S3 prefix (ending with a slash) -> channel name, and number of files to be uploaded.
+    channels: S3 prefix (ending with a slash) -> channel name, and whether the submit uploads it.
     """
     why = "a job whose channel holds nothing fails at its start"
     counted: dict[str, list[bool]] = {}
     there = each(lambda uri: _holds_objects(calls, uri), list(channels))
-    for (uri, (channel, files)), full in zip(channels.items(), there):
-        if full or files:
+    for (uri, (channel, uploads)), full in zip(channels.items(), there):
+        if full or uploads:
             counted.setdefault(channel, []).append(full)
         else:
             what = f"{uri} holds no object, and the submit uploads none there"

@@ -17,6 +17,7 @@ PROGRAM = "-m lingotune.data"
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
 _SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
 """First words of the settings that prepared data follows from."""
+_OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,10 +41,11 @@ def check_data(config: LaunchConfig) -> list[Problem]:
 
 
 def _refuse_others(overrides: Sequence[str]) -> None:
+    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
     problems = [
         Problem(override, "has no effect on prepared data", "leave it out")
-        for override in overrides
-        if override.lstrip("+~").partition("=")[0].partition(".")[0] not in _SECTIONS
+        for override, key in keys.items()
+        if key.partition(".")[0] not in _SECTIONS or key in _OF_THE_TRAINING
     ]
     if problems:
         raise ConfigError(problems)
@@ -51,17 +53,20 @@ def _refuse_others(overrides: Sequence[str]) -> None:
 
 def _prepare(config: LaunchConfig) -> None:
     from lingotune.data.manifest import load_manifest
+    from lingotune.data.page import PAGE, lines_of, write_report
     from lingotune.data.prepare import prepare
 
     begun = time.monotonic()
-    root = Path(config.prepared_dir)
-    folder, made = prepare(config.data, config.model, config.seed, root, _tell)
-    if not made:
-        print(f"prepared already: {folder}")
-        return
+    job = job_of(config)
+    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), _tell)
     manifest = load_manifest(folder)
+    print("\n".join(lines_of(manifest)))
+    page = folder / PAGE
+    if not page.is_file():
+        write_report(folder)
     rows = sum(split["rows"] for split in manifest["splits"].values())
-    print(f"prepared {rows} rows in {time.monotonic() - begun:.1f} s: {folder}")
+    took = f"prepared {rows} rows in {time.monotonic() - begun:.1f} s"
+    print(f"{took if made else 'prepared already'}: {folder}; see {page}")
 
 
 def _tell(line: str) -> None:

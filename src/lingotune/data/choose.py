@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from lingotune.data.parts import ALL, SPLITS
-from lingotune.data.rows import Rows
 
 INPUTS = (*SPLITS, ALL)
 """What a source may be of, by its place here: a split, or all rows before they are carved."""
@@ -29,8 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Keys:
     """What is known of the rows of a source, in their order; all arrays have the same length.
 
-    text, group: uint64, hashes of the text and of what has to stay together (the text, where no
-    column says otherwise). label: int16 class ids. language: int16 places in a list of codes.
+    text, group: uint64, hashes of the text and of what has to stay together (the text, where the row
+    names no group). label: int16 class ids. language: int16 places in a list of codes.
     source: int8 places in `INPUTS`.
     """
 
@@ -49,26 +48,9 @@ def hash_text(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def keys_of(tables: Mapping[str, Rows]) -> Keys:
-    """The keys of the rows of all inputs, one after the other."""
-    languages = sorted({code for rows in tables.values() for code in rows.language})
-    place = {code: n for n, code in enumerate(languages)}
-    text = np.array([hash_text(t) for rows in tables.values() for t in rows.text], np.uint64)
-    return Keys(
-        text,
-        text,
-        np.array([label for rows in tables.values() for label in rows.label], np.int16),
-        np.array([place[code] for rows in tables.values() for code in rows.language], np.int16),
-        np.array(
-            [INPUTS.index(n) for n, rows in tables.items() for _ in range(len(rows))], np.int8
-        ),
-    )
-
-
-def places(chosen: Array, split: str) -> list[int]:
-    """The rows of a split."""
-    found: list[int] = np.flatnonzero(chosen == SPLITS.index(split)).tolist()
-    return found
+def hash_group(name: str) -> int:
+    """The same of a group's name, apart from all texts: they have no NUL."""
+    return hash_text(f"\0{name}")
 
 
 def removed_of(keys: Keys, chosen: Array) -> dict[str, int]:
@@ -77,9 +59,10 @@ def removed_of(keys: Keys, chosen: Array) -> dict[str, int]:
     return {name: count for name, count in zip(INPUTS, counts) if count}
 
 
-def repeated_in(keys: Keys, chosen: Array) -> list[tuple[str, str, int, int]]:
-    """(split, earlier split, texts that are in both, texts of the split), where there are any."""
-    held = {split: np.unique(keys.text[chosen == n]) for n, split in enumerate(SPLITS)}
+def repeated_in(hashes: Array, chosen: Array) -> list[tuple[str, str, int, int]]:
+    """(split, earlier split, how many texts or groups both have, how many the split has), where there
+    are any."""
+    held = {split: np.unique(hashes[chosen == n]) for n, split in enumerate(SPLITS)}
     found = []
     for later, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
         both = int(np.isin(held[later], held[earlier]).sum())
@@ -92,7 +75,8 @@ def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique:
     """The split of each row, int8: places in `SPLITS`, or `REMOVED`.
 
     shares: of the splits that are carved, out of `all` or else out of `train`. unique: a text stays
-    in the last of the splits that hold it: test before validation before train.
+    in the last of the splits that hold it: test before validation before train. What is carved keeps
+    its groups together; given splits stay as they are.
     """
     whole = INPUTS.index(ALL)
     chosen = keys.source.astype(np.int8)
@@ -103,6 +87,8 @@ def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique:
     if shares and len(at):
         chosen[at] = _carved(keys, at, shares, seed)
     chosen[chosen == whole] = 0
+    if unique:  # again: groups that went different ways may have a text in common
+        chosen[_repeated(keys.text, chosen)] = REMOVED
     return chosen
 
 

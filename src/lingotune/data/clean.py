@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
@@ -21,7 +17,6 @@ from lingotune.data.findings import (
     Record,
     Rejected,
     Unfit,
-    config_error,
     shortened,
     show,
     written,
@@ -37,7 +32,8 @@ class Row(NamedTuple):
 
     label: class id, place in `data.labels`. language: code, `und` where the source has none.
     id: from the id column, or file and line. stars: the rating after the offset; None where the
-    source rates otherwise.
+    source rates otherwise. group: what its rows have in common that stay in one split; None where
+    no column says, or the row has no value there.
     """
 
     text: str
@@ -45,6 +41,7 @@ class Row(NamedTuple):
     language: str
     id: str
     stars: int | None
+    group: str | None = None
 
 
 _new_row = tuple.__new__
@@ -67,7 +64,7 @@ class Cleaner:
         columns = data.columns
         self._text_column, self._title_column = columns.text, columns.title
         self._stars_column, self._label_column = columns.stars, columns.label or ""
-        self._id_column = columns.id
+        self._id_column, self._group_column = columns.id, columns.group
         self._split = split
         self._skip = data.on_error is OnError.skip
         self._max_rejected, self._normalize = data.max_rejected, data.normalize
@@ -121,10 +118,11 @@ class Cleaner:
         text = self._text(record)
         if labelled is None:
             raise _unlabelled(value, column)
+        group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)
         stars = labelled[1] if column is stars_column else None
         # Twice as fast as Row(...).
-        return _new_row(Row, (text, labelled[0], language, name, stars))
+        return _new_row(Row, (text, labelled[0], language, name, stars, group))
 
     def _text(self, record: Record) -> str:
         column = self._text_column
@@ -149,6 +147,15 @@ class Cleaner:
             what = f"has no text, but {show(title)}, in {self._title_column!r}"
             raise Unfit("title-not-text", what)
         return f"{title}\n{text}" if title and not title.isspace() else text
+
+    def _group(self, record: Record, column: str) -> str | None:
+        value = record.get(column)
+        if value is None or value != value:  # pandas writes NaN for nothing
+            return None
+        name = str(value).strip()
+        if not name.isascii():
+            check_encodable(name, column)
+        return name or None
 
     def _id(self, location: str, record: Record) -> str:
         column = self._id_column
@@ -252,50 +259,3 @@ def _unlabelled(value: Any, column: str | None) -> Unfit:
         return Unfit("no-label", f"has no value in {column!r}", noted=True)
     what = f"value {show(value)} in {column!r} is not in data.labels"
     return Unfit("unknown-label", what, noted=True)
-
-
-class RejectedFile:
-    """`rejected.jsonl`, for `on_reject`: one object a row with file, line, reason, message and raw.
-
-    The file appears, whole, once the block has ended; if an exception ends it, there is none.
-    ConfigError where it cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.name}.part")
-
-    def __enter__(self) -> RejectedFile:
-        with self._errors():
-            self._file = self._part.open("w", encoding="utf-8", newline="\n")
-        return self
-
-    def __call__(self, rejected: Rejected) -> None:
-        """Write one row."""
-        content = {
-            "file": shortened(rejected.file),
-            "line": rejected.place,
-            "reason": rejected.reason,
-            "message": rejected.message,
-            "raw": rejected.raw,
-        }
-        with self._errors():
-            self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            with self._errors(), self._file:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            if kind is None:
-                self._part.replace(self._path)
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            what = f"cannot be written: {error.strerror or error}"
-            raise config_error(str(self._path), what, "more room there") from error

@@ -32,6 +32,7 @@ _OTHER_NAMES = {
     "label": ("label", "sentiment", "class", "category", "polarity"),
     "language": ("language", "lang", "locale"),
     "id": ("id", "review_id", "uid"),
+    "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
 }
 
 
@@ -85,7 +86,7 @@ class SeenColumns:
 
     def missing_in_files(self) -> list[Problem]:
         """Columns that every row needs, and no row of some file has."""
-        needed = replace(self._columns, title=None, id=None)
+        needed = replace(self._columns, title=None, id=None, group=None)
         return [
             problem
             for file, names in self._lacking.items()
@@ -96,7 +97,7 @@ class SeenColumns:
 
 def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Iterator[Problem]:
     found = [column for column in found if column != PATTERN_LANGUAGE]
-    for name in ("text", "title", "language", "id"):
+    for name in ("text", "title", "language", "id", "group"):
         column = getattr(columns, name)
         if column is not None and column not in found:
             yield _missing(name, column, found, file)
@@ -125,7 +126,7 @@ def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
     key = f"data.columns.{name}"
     near = candidate(name, column, found)
     options = [f"{key}={near}"] if near else []
-    if name in ("title", "language", "id"):
+    if name in ("title", "language", "id", "group"):
         options.append(f"{key}=null")
     what = f"column {column!r} is not in {file}; {_has(found)}"
     return Problem(f"{key}={column}", what, ", or ".join(options) or f"{key}=COLUMN")

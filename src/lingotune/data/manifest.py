@@ -6,20 +6,30 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.data.parts import expanded, given_patterns, local_parts
-from lingotune.data.shards import Shard
+from lingotune.data.splits import is_carved
 from lingotune.schema import ConfigError, DataConfig, Problem, Source
+
+if TYPE_CHECKING:
+    from lingotune.data.shards import Shard
 
 FILE = "manifest.json"
 """Written last: a folder that has it is whole."""
 FORMAT = 1
-_NO_PART = ("name", "rows", "on_error", "max_rejected")
-"""Settings that the rows do not follow from: rejected rows are the same ones, or there is no result."""
+TOKENIZER = "tokenizer"
+"""Folder of the tokenizer's files beside the shards."""
+_NO_PART = ("name", "rows", "path", "train", "validation", "test", "language_alpha", "balance")
+"""Settings that the rows do not follow from; the files themselves are part of the source."""
+
+
+_NO_CODE = ("__main__", "delivery", "examples", "look", "page", "pictures", "sampling", "store", "supply",
+            "transfer")  # fmt: skip
+"""Modules that only use what was prepared."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +45,41 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
 
     `tokenizer` is what `tokenizer_identity` tells.
     """
-    settings = asdict(data, dict_factory=_plain)
     parts = {
         "format": FORMAT,
         "code": _code_digest(),
         "source": _source(data),
-        "data": {key: value for key, value in settings.items() if key not in _NO_PART},
-        "seed": seed,
+        "data": _settings(data),
+        "seed": seed if is_carved(data) else None,
         "tokenizer": tokenizer,
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return Identity(parts, hashlib.sha256(text.encode()).hexdigest())
+
+
+def folder_of(root: str | Path, data: DataConfig, identity: Identity) -> Path:
+    """Where data of an identity is kept: `<root>/<name>-<12 digits>`."""
+    return Path(root, f"{data.name}-{identity.digest[:12]}")
+
+
+def misfits(manifest: Mapping[str, Any], data: DataConfig, seed: int) -> list[Problem]:
+    """Settings of a job that its prepared data was not prepared with."""
+    wanted, found = _settings(data), dict(manifest["data"])
+    if manifest["seed"] is not None:
+        wanted["seed"], found["seed"] = seed, manifest["seed"]
+    problems = []
+    for key in sorted({*wanted, *found}):
+        if wanted.get(key) != found.get(key):
+            name = key if key == "seed" else f"data.{key}"
+            what = f"the prepared data {manifest['digest'][:12]} was made with {found.get(key)}"
+            works = "the same settings, or data prepared with these: python -m lingotune.data ..."
+            problems.append(Problem(f"{name}={wanted.get(key)}", what, works))
+    return problems
+
+
+def _settings(data: DataConfig) -> dict[str, Any]:
+    settings = asdict(data, dict_factory=_plain)
+    return {f.name: settings[f.name] for f in fields(DataConfig) if f.name not in _NO_PART}
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -56,6 +90,8 @@ def _code_digest() -> str:
     """Of the modules of this package: other code may make other rows."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem in _NO_CODE:
+            continue
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -145,9 +181,16 @@ def _added_lengths(shards: Sequence[Shard]) -> dict[str, list[int]]:
     return dict(sorted(sums.items()))
 
 
-def load_manifest(folder: str | Path) -> dict[str, Any]:
+def folder_files(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Every file that belongs to prepared data but the manifest: file (its path in the folder), bytes,
+    sha256."""
+    shards = [shard for split in manifest["splits"].values() for shard in split["shards"]]
+    return [*manifest["tokenizer"]["files"], *shards]
+
+
+def load_manifest(folder: str | Path, name: str = FILE) -> dict[str, Any]:
     """The manifest of prepared data; ConfigError if the folder holds none that this version reads."""
-    path = Path(folder, FILE)
+    path = Path(folder, name)
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from lingotune.data.columns import PATTERN_LANGUAGE
 from lingotune.data.findings import HUB_PREFIX, all_or_problems
-from lingotune.data.rows import PATTERN_LANGUAGE
 from lingotune.data.sources import find_files, is_data_file, visible
 from lingotune.schema import ConfigError, DataConfig, Problem, Source
 

@@ -8,9 +8,9 @@ tokenizer's pieces, and 14 bytes a row.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,31 +18,31 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lingotune import __version__
-from lingotune.data.choose import REMOVED, choose_splits, hash_text, removed_of
-from lingotune.data.clean import Cleaner, RejectedFile
+from lingotune.data.choose import removed_of
 from lingotune.data.encode import vocabulary_of
-from lingotune.data.manifest import FILE, FORMAT, Identity, describe_splits, identify
-from lingotune.data.parts import SPLITS
-from lingotune.data.scan import Scanned, scan
-from lingotune.data.shards import Shard
-from lingotune.data.splits import (
-    Readers,
-    check_counts,
-    duplicate_warnings,
-    is_unique,
-    readers_of,
-    shares_of,
+from lingotune.data.manifest import (
+    FILE,
+    FORMAT,
+    TOKENIZER,
+    Identity,
+    describe_splits,
+    folder_of,
+    identify,
 )
-from lingotune.data.tokenizer import load_tokenizer, tokenizer_identity
+from lingotune.data.rejected import RejectedFile
+from lingotune.data.shards import READERS, Shard
+from lingotune.data.survey import Survey, survey
+from lingotune.data.tokenizer import (
+    fetch_tokenizer,
+    load_tokenizer,
+    special_tokens,
+    tokenizer_identity,
+)
 from lingotune.data.writer import ShardWriter
 from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem
 
 REJECTED = "rejected.jsonl"
-TOKENIZER = "tokenizer"
-"""Folder of the tokenizer's files beside the shards."""
 _LOCK = ".lock"
 
 
@@ -52,25 +52,21 @@ def prepare(
     seed: int,
     root: Path,
     tell: Callable[[str], None],
-    channel: str | None = None,
 ) -> tuple[Path, bool]:
     """The folder of the prepared data in `root`, and whether it had to be made.
 
     A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
     overwritten. ConfigError lists what is wrong with the source, before anything is written.
     """
-    tokenizer_id = tokenizer_identity(model)
-    if tokenizer_id is None:
-        load_tokenizer(model, (), data.max_length)  # fetches it from the hub
-        tokenizer_id = tokenizer_identity(model)
-    identity = identify(data, seed, tokenizer_id or "")
-    folder = root / f"{data.name}-{identity.digest[:12]}"
+    fetch_tokenizer(model)
+    identity = identify(data, seed, tokenizer_identity(model) or "")
+    folder = folder_of(root, data, identity)
     if (folder / FILE).is_file():
         return folder, False
     with _working_folder(folder) as work:
         if work is None:  # another process has made it meanwhile
             return folder, False
-        _Preparation(data, model, seed, identity, work, tell, channel).run()
+        _Preparation(data, model, seed, identity, work, tell).run()
         work.replace(folder)
     return folder, True
 
@@ -111,63 +107,35 @@ class _Preparation:
         identity: Identity,
         work: Path,
         tell: Callable[[str], None],
-        channel: str | None,
     ) -> None:
         self._data, self._model, self._seed = data, model, seed
         self._identity, self._work, self._tell = identity, work, tell
-        self._readers: Readers = readers_of(data, channel)
         self._seconds: dict[str, float] = {}
 
     def run(self) -> None:
         """All of it, the manifest last."""
         with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
-            scanned = scan(self._readers, self._data, rejected)
-        shares = shares_of(self._data, scanned.counts)
-        keys, unique = scanned.keys, is_unique(self._data)
-        chosen = choose_splits(keys, shares, self._seed, unique=unique)
-        counts = {s: Counter(keys.label[chosen == n].tolist()) for n, s in enumerate(SPLITS)}
-        notes = [*check_counts(self._data, counts), *duplicate_warnings(keys, chosen)]
-        warnings = [*scanned.warnings, *(f"{split}: {what}" for split, what in notes)]
-        for warning in warnings:
+            found = survey(self._data, self._seed, rejected)
+        for warning in found.warnings:
             self._tell(f"warning: {warning}")
         with self._timed("tokenizer"):
-            texts = (row.text for row, split in self._rows(scanned, chosen) if split == 0)
+            texts = (row.text for row, split in found.rows() if split == 0)
             tokenizer = load_tokenizer(self._model, texts, self._data.max_length)
             tokenizer.save_pretrained(str(self._work / TOKENIZER))
         with self._timed("tokenising"):
             vocabulary = vocabulary_of(tokenizer, self._data.max_length)
-            total = int((chosen != REMOVED).sum())
+            total = sum(found.counts.values())
             with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
-                for row, split in self._rows(scanned, chosen):
-                    if split != REMOVED:
-                        writer.add(split, row)
+                for row, split in found.rows():
+                    writer.add(split, row)
                 shards = writer.finish()
-        self._write_manifest(scanned, chosen, tokenizer, shards, warnings)
-
-    def _rows(self, scanned: Scanned, chosen: np.ndarray) -> Iterator[tuple[Any, int]]:
-        """Every kept row once more, and its split; ConfigError if the source has changed."""
-        texts, splits, number = scanned.keys.text, chosen.tolist(), -1
-        for name, read in self._readers.items():
-            cleaner = Cleaner(self._data, name)
-            for row in cleaner.rows(read(cleaner.on_fault)):
-                number += 1
-                if number >= len(splits) or hash_text(row.text) != texts[number]:
-                    raise self._changed(name)
-                yield row, splits[number]
-        if number + 1 != len(splits):
-            raise self._changed(name)
-
-    def _changed(self, name: str) -> ConfigError:
-        what = "the source was changed while it was read"
-        return ConfigError([Problem(f"data.{name}", what, "the same command once more")])
+        self._write_manifest(found, tokenizer, shards)
 
     def _write_manifest(
         self,
-        scanned: Scanned,
-        chosen: np.ndarray,
+        found: Survey,
         tokenizer: Any,
         shards: dict[str, list[Shard]],
-        warnings: list[str],
     ) -> None:
         parts = self._identity.parts
         manifest = {
@@ -175,6 +143,7 @@ class _Preparation:
             "digest": self._identity.digest,
             "lingotune": __version__,
             "writer": {name: _version(name) for name in _WRITERS},
+            "readers": READERS,
             "source": parts["source"],
             "data": parts["data"],
             "seed": self._seed,
@@ -184,12 +153,17 @@ class _Preparation:
                 "vocabulary": len(tokenizer),
                 "unknown_id": tokenizer.unk_token_id,
                 "padding_id": tokenizer.pad_token_id,
+                "special": special_tokens(tokenizer),
+                "files": [
+                    _described(path, self._work)
+                    for path in sorted((self._work / TOKENIZER).iterdir())
+                ],
             },
             "max_length": self._data.max_length,
             **describe_splits(shards, [label.name for label in self._data.labels]),
-            "inputs": {name: asdict(counts) for name, counts in scanned.counts.items()},
-            "duplicates": removed_of(scanned.keys, chosen),
-            "warnings": warnings,
+            "inputs": {name: asdict(counts) for name, counts in found.scanned.counts.items()},
+            "duplicates": removed_of(found.scanned.keys, found.chosen),
+            "warnings": list(found.warnings),
             "seconds": self._seconds,
         }
         for note in self._work.glob("*.json"):
@@ -205,6 +179,12 @@ class _Preparation:
 
 
 _WRITERS = ("pyarrow", "tokenizers", "transformers", "datasets", "numpy")
+
+
+def _described(path: Path, root: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"file": path.relative_to(root).as_posix(), "bytes": len(content), "sha256": sha256}
 
 
 def _version(name: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lingotune.data.choose import INPUTS, Keys, hash_text
+from lingotune.data.choose import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.clean import Cleaner, Row
 from lingotune.data.findings import OnReject
 from lingotune.data.splits import Readers
@@ -37,7 +37,7 @@ class Scanned:
 
 def scan(readers: Readers, data: DataConfig, reject: OnReject) -> Scanned:
     """Read all inputs; ConfigError lists what is wrong with all of them together."""
-    rows, problems, warnings = _Rows(), [], []
+    rows, problems, warnings = _Rows(grouped=data.columns.group is not None), [], []
     counts: dict[str, Counts] = {}
     for name, read in readers.items():
         cleaner = Cleaner(data, name, on_reject=reject)
@@ -53,15 +53,19 @@ def scan(readers: Readers, data: DataConfig, reject: OnReject) -> Scanned:
 
 
 class _Rows:
-    """Keys of rows as they come: 13 bytes a row."""
+    """Keys of rows as they come: 13 bytes a row, 21 where a column names their groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, grouped: bool) -> None:
         self.languages: dict[str, int] = {}
         self._text, self._label = array("Q"), array("h")
         self._language, self._source = array("h"), array("b")
+        self._group = array("Q") if grouped else self._text
 
     def add(self, row: Row, source: int) -> None:
-        self._text.append(hash_text(row.text))
+        text = hash_text(row.text)
+        self._text.append(text)
+        if self._group is not self._text:
+            self._group.append(text if row.group is None else hash_group(row.group))
         self._label.append(row.label)
         self._language.append(self.languages.setdefault(row.language, len(self.languages)))
         self._source.append(source)
@@ -70,10 +74,9 @@ class _Rows:
         # Places in the order of the codes, whatever came first.
         place = np.argsort(np.argsort(np.array(list(self.languages), object).astype(str)))
         language = place.astype(np.int16)[np.frombuffer(self._language, np.int16)]
-        text = np.frombuffer(self._text, np.uint64)
         return Keys(
-            text,
-            text,
+            np.frombuffer(self._text, np.uint64),
+            np.frombuffer(self._group, np.uint64),
             np.frombuffer(self._label, np.int16),
             language,
             np.frombuffer(self._source, np.int8),

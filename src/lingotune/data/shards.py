@@ -23,6 +23,10 @@ ROW_GROUP = 5_000
 """Rows that a reader has to hold at least."""
 
 
+READERS = {"pyarrow": "6.0.0"}
+"""Library -> oldest version that is known to read the files: Parquet 2.4, snappy, lists of int32."""
+
+
 @dataclass
 class Columns:
     """Rows that wait to become a shard; all lists have the same length."""

@@ -1,24 +1,18 @@
-"""Train, validation and test: read as given, or carved out of one source.
-
-The same code reads on a laptop and on a worker, where the files come through an input channel.
-"""
+"""Train, validation and test: where each is read from, and what is odd about what came out."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.data.channel import channel_parts
-from lingotune.data.clean import Cleaner
-from lingotune.data.findings import Located, OnReject, all_or_problems
+from lingotune.data.columns import PATTERN_LANGUAGE
+from lingotune.data.findings import Located, OnReject
 from lingotune.data.hub import read_hub
 from lingotune.data.labels import format_labels
 from lingotune.data.parts import (
-    ALL,
     SPLITS,
     Part,
     check_settings,
@@ -26,7 +20,6 @@ from lingotune.data.parts import (
     given_patterns,
     local_parts,
 )
-from lingotune.data.rows import PATTERN_LANGUAGE, Rows, collect
 from lingotune.data.sources import read_files
 from lingotune.schema import ConfigError, DataConfig, Problem, Source
 
@@ -38,33 +31,18 @@ Readers = Mapping[str, Callable[[OnReject | None], Iterator[Located]]]
 that cannot be read and shall be skipped."""
 
 
-def load_splits(data: DataConfig, seed: int, channel: str | None = None) -> dict[str, Rows]:
-    """Rows of train, validation and test.
-
-    `seed` decides what is carved out of `data.path` or of train; the same seed and the same texts
-    give the same splits in every process. `channel` is the folder of a worker's input channel.
-    Warnings are in `Rows.warnings`. ConfigError lists what is wrong with all splits together.
-    """
-    tables = _load(data, readers_of(data, channel))
-    if data.source is Source.hub:
-        _compare_counts(data, tables)
-    return _checked(data, _complete(data, tables, seed))
-
-
-def readers_of(data: DataConfig, channel: str | None = None) -> Readers:
+def readers_of(data: DataConfig) -> Readers:
     """Split, or `all`, -> what begins to read its records, any number of times.
 
-    `channel` is as for `load_splits`. ConfigError if the settings contradict each other, or no file
-    is there.
+    ConfigError if the settings contradict each other, or no file is there.
     """
     check_settings(data)
     if data.source is Source.sample:
         return {split: partial(_sample, data, split) for split in SPLITS}
     if data.source is Source.hub:
         return {split: partial(_hub, data, split) for split in given_patterns(data)}
-    parts = channel_parts(data, Path(channel)) if channel else local_parts(data)
     by_split: dict[str, list[Part]] = defaultdict(list)
-    for part in parts:
+    for part in local_parts(data):
         by_split[part.split].append(part)
     return {split: partial(_read_parts, found) for split, found in by_split.items()}
 
@@ -78,35 +56,26 @@ def known_languages(data: DataConfig) -> list[str]:
     return data.languages
 
 
-def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, list[str]]:
+def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     """Rows of each split, for the plan, and warnings.
 
     Files are read and checked; the sample and the hub are counted without reading them. None where
-    a hub dataset's counts (`data.rows`) are not in the config. ConfigError as `load_splits`.
+    a hub dataset's counts (`data.rows`) are not in the config. ConfigError as `survey`.
     """
     check_settings(data)
     if data.source is Source.sample:
         from lingotune.data.sample import sample_size
 
-        return {s: sample_size(data.sample, s, data.languages) for s in SPLITS}, []
+        return {s: sample_size(data.sample, s, data.languages) for s in SPLITS}, ()
     if data.source is Source.hub:
-        return _declared_counts(data), []
-    splits = load_splits(data, seed)
-    warnings = [f"{split}: {w}" for split, rows in splits.items() for w in rows.warnings]
-    return {split: len(rows) for split, rows in splits.items()}, warnings
+        return declared_counts(data), ()
+    from lingotune.data.survey import survey  # numpy from here on
+
+    found = survey(data, seed, lambda rejected: None)
+    return found.counts, found.warnings
 
 
 # --- reading ------------------------------------------------------------------------------------
-
-
-def _load(data: DataConfig, readers: Readers) -> dict[str, Rows]:
-    jobs = [partial(_collected, data, split, read) for split, read in readers.items()]
-    return dict(zip(readers, all_or_problems(jobs)))
-
-
-def _collected(data: DataConfig, split: str, read: Callable[..., Iterator[Located]]) -> Rows:
-    cleaner = Cleaner(data, split)
-    return collect(read(cleaner.on_fault), data, split, cleaner)
 
 
 def _sample(data: DataConfig, split: str, on_fault: OnReject | None = None) -> Iterator[Located]:
@@ -142,51 +111,37 @@ def _with_language(records: Iterator[Located], language: str | None) -> Iterator
 # --- carving ------------------------------------------------------------------------------------
 
 
-def _complete(data: DataConfig, tables: dict[str, Rows], seed: int) -> dict[str, Rows]:
-    """All three splits: what was not given is carved out of the one source, or out of train."""
-    # numpy is not loaded for a plan of the sample.
-    from lingotune.data.choose import choose_splits, keys_of, places
-
-    whole, keys = _joined(list(tables.values())), keys_of(tables)
-    shares = shares_of(data, tables)
-    chosen = choose_splits(keys, shares, seed, unique=is_unique(data))
-    splits = {split: whole.select(places(chosen, split)) for split in SPLITS}
-    for name, table in tables.items():
-        splits["train" if name == ALL else name].warnings += table.warnings
-    for split, warning in duplicate_warnings(keys, chosen):
-        splits[split].warnings.append(warning)
-    return splits
-
-
 def duplicate_warnings(keys: Keys, chosen: Array) -> Iterator[tuple[str, str]]:
-    """Split, and what there is to say of texts that it shares with others."""
+    """Split, and what there is to say of texts and groups that it shares with others."""
     from lingotune.data.choose import removed_of, repeated_in
 
     for name, count in removed_of(keys, chosen).items():
         what = f"{count} {'row is' if count == 1 else 'rows are'} left out"
         later = "test" if name == "validation" else "validation or test"
         yield name, f"{what}: the same text is in {later} (data.unique_texts)"
-    for split, earlier, both, count in repeated_in(keys, chosen):
-        what = f"{both} of its {count} texts {'is' if both == 1 else 'are'}"
-        yield split, f"{what} also in {earlier}: its scores flatter the model"
-
-
-def _joined(tables: Sequence[Rows]) -> Rows:
-    stars = None
-    if all(table.stars is not None for table in tables):
-        stars = [star for table in tables for star in table.stars or ()]
-    return Rows(
-        [text for table in tables for text in table.text],
-        [label for table in tables for label in table.label],
-        [code for table in tables for code in table.language],
-        [id for table in tables for id in table.id],
-        stars,
-    )
+    named = keys.group != keys.text
+    groups = "groups (data.columns.group)"
+    for kind, hashes, of in (
+        ("texts", keys.text, chosen),
+        (groups, keys.group[named], chosen[named]),
+    ):
+        for split, earlier, both, count in repeated_in(hashes, of):
+            what = f"{both} of its {count} {kind} {'is' if both == 1 else 'are'}"
+            yield split, f"{what} also in {earlier}: its scores flatter the model"
 
 
 def is_unique(data: DataConfig) -> bool:
     """Whether a text may stand in one split only; the sample is generated as it is planned."""
     return data.unique_texts and data.source is not Source.sample
+
+
+def is_carved(data: DataConfig) -> bool:
+    """Whether a split has to be taken from another one, by the job's seed."""
+    if data.source is Source.sample:
+        return False
+    if data.source is Source.hub:
+        return len(given_patterns(data)) < len(SPLITS)
+    return {part.split for part in local_parts(data)} != set(SPLITS)
 
 
 def shares_of(data: DataConfig, given: Iterable[str]) -> dict[str, float]:
@@ -201,22 +156,20 @@ def _share(data: DataConfig, split: str) -> float:
 # --- what came out ------------------------------------------------------------------------------
 
 
-def _checked(data: DataConfig, splits: dict[str, Rows]) -> dict[str, Rows]:
-    counts = {split: Counter(rows.label) for split, rows in splits.items()}
-    for split, warning in check_counts(data, counts):
-        splits[split].warnings.append(warning)
-    return splits
-
-
 def check_counts(
-    data: DataConfig, counts: Mapping[str, Mapping[int, int]]
+    data: DataConfig, counts: Mapping[str, Mapping[int, int]], carved: Collection[str]
 ) -> list[tuple[str, str]]:
     """Split, and what is odd about its rows of each class (split -> class id -> rows).
 
-    ConfigError where a split has no rows, or train lacks a class: it cannot be learned.
+    `carved`: splits that no source was given for. ConfigError where a split has no rows, or train
+    lacks a class: it cannot be learned.
     """
     total = sum(sum(of.values()) for of in counts.values())
-    problems = [_empty(data, split, total) for split, of in counts.items() if not any(of.values())]
+    problems = [
+        _too_small(data, split, total) if split in carved else _left_out(data, split)
+        for split, of in counts.items()
+        if not any(of.values())
+    ]
     warnings = []
     for split, of in counts.items():
         absent = [label.name for n, label in enumerate(data.labels) if not of.get(n)]
@@ -234,7 +187,7 @@ def check_counts(
     return warnings
 
 
-def _empty(data: DataConfig, split: str, total: int) -> Problem:
+def _too_small(data: DataConfig, split: str, total: int) -> Problem:
     share = _share(data, split)
     if share == 0:
         what = f"empty split {split}: data.{split}_share=0 leaves it no rows"
@@ -246,16 +199,17 @@ def _empty(data: DataConfig, split: str, total: int) -> Problem:
     return Problem(f"data.{split}_share={share:g}", what, works)
 
 
-def _compare_counts(data: DataConfig, tables: Mapping[str, Rows]) -> None:
-    for split, rows in tables.items():
-        for language, count in sorted(Counter(rows.language).items()):
-            said = getattr(data.rows, split)
-            if said is not None and said != count:
-                what = f"{count} rows of {split} in {language}, but data.rows.{split}={said}"
-                rows.warnings.append(what)
+def _left_out(data: DataConfig, split: str) -> Problem:
+    """A split that was given, and whose every text stands in a later one, or in one carved out of it."""
+    where = f"data.{split}" if getattr(data, split) is not None else f"data.path={data.path}"
+    if not data.unique_texts:
+        return Problem(where, f"empty split {split}: its few rows went to the others", "more rows")
+    later = "test" if split == "validation" else "validation or test"
+    what = f"empty split {split}: all its rows are left out, since {later} holds the same texts"
+    return Problem(where, what, f"other rows for {split}, or data.unique_texts=false")
 
 
-def _declared_counts(data: DataConfig) -> dict[str, int] | None:
+def declared_counts(data: DataConfig) -> dict[str, int] | None:
     """The counts in the config, carved as `carve` would to within a few rows."""
     known = {split: getattr(data.rows, split) for split in given_patterns(data)}
     if None in known.values():

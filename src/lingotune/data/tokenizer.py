@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
+
+if TYPE_CHECKING:
+    from lingotune.data.store import Store
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -63,6 +66,45 @@ def _wordpiece(scratch: ArchitectureConfig, texts: Iterable[str], max_length: in
         model_input_names=["input_ids", "attention_mask"],
         **SPECIAL_TOKENS,
     )
+
+
+def special_tokens(tokenizer: Any) -> dict[str, str]:
+    """What makes the tokenizer of its file again: pad_token and the like."""
+    return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if token}
+
+
+def tokenizer_of(model: ModelConfig, store: Store) -> Any:
+    """The tokenizer that the rows of a store were prepared with, as the model's own where it has one.
+
+    ConfigError if the model's tokenizer makes other ids of the prepared texts: the wrong model, or a
+    library that reads its files differently.
+    """
+    told, max_length = store.manifest["tokenizer"], int(store.manifest["max_length"])
+    if model.name_or_path is None:
+        from transformers import PreTrainedTokenizerFast
+
+        # By its file alone: what transformers 5 notes beside it, version 4 does not understand.
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(store.tokenizer_file),
+            model_max_length=max_length,
+            model_input_names=["input_ids", "attention_mask"],
+            **{k: v for k, v in told["special"].items() if isinstance(v, str)},
+        )
+    tokenizer = load_tokenizer(model, (), max_length)
+    texts, prepared = store.probe("test", _PROBED)
+    here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+    differ = sum(ids != before for ids, before in zip(here, prepared))
+    if differ or len(tokenizer) != told["vocabulary"]:
+        what = f"its tokenizer makes other ids of {differ} of {len(texts)} prepared texts"
+        what += f" (they were prepared with {told['name']}, {told['vocabulary']} pieces;"
+        what += f" this one has {len(tokenizer)})"
+        works = f"model.name_or_path={told['name']}, or prepare the data for this model"
+        raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, works)])
+    return tokenizer
+
+
+_PROBED = 200
+"""Texts that are tokenised once more, to see that the ids are the same here."""
 
 
 def train_vocabulary(texts: Iterable[str], size: int) -> dict[str, int]:
@@ -142,6 +184,12 @@ def tokenizer_identity(model: ModelConfig) -> str | None:
             digest.update(f"{name}\0{(folder / name).stat().st_size}\0".encode())
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()
+
+
+def fetch_tokenizer(model: ModelConfig) -> None:
+    """Bring a hub model's tokenizer onto this machine, if it is not there; ConfigError if it cannot be."""
+    if tokenizer_identity(model) is None:
+        load_tokenizer(model, (), 1)
 
 
 def _cached(model: ModelConfig) -> Path | None:

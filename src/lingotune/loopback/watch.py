@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from lingotune.loopback.logs import GROUP
@@ -23,23 +26,38 @@ class Watched:
 
 
 def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
-    """Tell statuses and log lines as they come. KeyboardInterrupt stops the job; a second is raised."""
-    sagemaker, interrupted = session.client("sagemaker"), False
+    """Tell statuses and log lines as they come. Ctrl-C stops the job; a second raises KeyboardInterrupt."""
+    sagemaker, stopping = session.client("sagemaker"), False
     followed = _Followed(session.client("logs"), name, tell)
-    while True:
-        try:
+    with _first_interrupt() as pressed:
+        while True:
             described: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
             del described["ResponseMetadata"]
             followed.advance(described)
             if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
-                return Watched(tuple(followed.lines), described, interrupted)
+                return Watched(tuple(followed.lines), described, stopping)
+            if pressed.is_set() and not stopping:
+                stopping = True
+                tell("stopping the job; Ctrl-C once more leaves at once")
+                sagemaker.stop_training_job(TrainingJobName=name)
             time.sleep(_PAUSE)
-        except KeyboardInterrupt:
-            if interrupted:
-                raise
-            interrupted = True
-            tell("stopping the job; Ctrl-C once more leaves at once")
-            sagemaker.stop_training_job(TrainingJobName=name)
+
+
+@contextmanager
+def _first_interrupt() -> Iterator[Event]:
+    """Set by the first Ctrl-C, which interrupts nothing: no line would be told twice, or never."""
+    pressed = Event()
+
+    def press(*_: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Followed:

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from lingotune.data.parts import setting_problems
 from lingotune.preflight.settings import JOB
 from lingotune.preflight.table import Found
-from lingotune.schema import EvalStrategy, JobConfig, RowCounts, SampleConfig, Source
+from lingotune.schema import (
+    DataConfig,
+    EvalStrategy,
+    JobConfig,
+    OnError,
+    RowCounts,
+    SampleConfig,
+    Source,
+)
 
 _LABELS = "'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'"
 
@@ -95,3 +103,21 @@ def _rows(job: JobConfig) -> Iterator[Found]:
     if job.data.source is not Source.hub and job.data.rows != RowCounts():
         what = "has no effect: files and samples are counted"
         yield "data.rows", what, "data=amazon_reviews_multi data.rows..."
+
+
+@JOB.check("rejected-limit-unused", "a row is stopped at, or skipped")
+def _max_rejected(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.on_error is OnError.stop and data.max_rejected != DataConfig().max_rejected:
+        where, what = (
+            f"data.max_rejected={data.max_rejected:g}",
+            "has no effect: data.on_error=stop",
+        )
+        yield where, what, "data.on_error=skip"
+
+
+@JOB.check("one-language", "languages are drawn more or less often than others")
+def _alpha(job: JobConfig) -> Iterator[Found]:
+    if job.data.language_alpha is not None and len(job.data.languages) == 1:
+        where = f"data.language_alpha={job.data.language_alpha:g}"
+        yield where, "has no effect on one language", "data.language_alpha=null"

@@ -174,8 +174,8 @@ def _ultra_server(config: LaunchConfig) -> Iterator[Found]:
 
 @SAGEMAKER.check("input-mode-unused", "the mode is that of the data channel")
 def _input_mode(config: LaunchConfig) -> Iterator[Found]:
-    files = config.data.source is Source.files
-    if config.cluster.input_mode is not InputMode.File and not files:
+    channel = config.data.source is Source.files or config.data.prepared is not None
+    if config.cluster.input_mode is not InputMode.File and not channel:
         where = f"cluster.input_mode={config.cluster.input_mode.value}"
         what = f"has no effect: data.source={config.data.source.value} has no data channel"
         yield where, what, "cluster.input_mode=File, or data=files"

@@ -37,6 +37,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "data.max_length": (8, 8192, "tokens, from 8 to 8192"),
     "data.validation_share": (0, 0.9, "a share from 0 to 0.9"),
     "data.test_share": (0, 0.9, "a share from 0 to 0.9"),
+    "data.max_rejected": (0, 1, "a share from 0 to 1"),
+    "data.language_alpha": (0, 1, "a power from 0 (all alike) to 1 (as they are)"),
     "data.rows.train": (1, 10**12, "rows of each language, from 1"),
     "data.rows.validation": (1, 10**12, "rows of each language, from 1"),
     "data.rows.test": (1, 10**12, "rows of each language, from 1"),

@@ -59,6 +59,7 @@ def training_arguments(
         "report_to": [],  # TensorBoard is a callback of ours, with its folder
         "use_cpu": not has_gpu,
         "dataloader_pin_memory": has_gpu,
+        "remove_unused_columns": False,  # the dataset makes whole batches, without columns to remove
         "ddp_find_unused_parameters": False,
     }
     if evaluates:

@@ -12,19 +12,19 @@ import datasets
 import numpy as np
 import torch
 import transformers
-from datasets import Dataset
-from transformers import DataCollatorWithPadding
 
-from lingotune.data.rows import Rows
-from lingotune.data.tokenizer import load_tokenizer
+from lingotune.data.sampling import Sampling, class_weights, plan_sampling
+from lingotune.data.store import Split, Store
+from lingotune.data.tokenizer import tokenizer_of
 from lingotune.evaluate import scores_by_language
 from lingotune.hardware import resolve_precision
 from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import JobConfig, Precision
+from lingotune.schema import Balance, JobConfig, Precision
 from lingotune.throughput import samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
+from lingotune.training.batches import Batches, EpochDraws, draws_line, to_tensors
 from lingotune.training.model import load_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
@@ -41,29 +41,39 @@ def fit(
     job: JobConfig,
     batch: BatchPlan,
     steps: StepPlan,
-    splits: Mapping[str, Rows],
+    store: Store,
+    splits: Mapping[str, Split],
     rank: Rank,
     folders: Folders,
 ) -> dict[str, Any]:
     """Train on `train`, choose by `validation`, score `test` once; rank 0 saves the model.
 
-    Returns the scores and the training's figures, the same on every rank.
+    `splits` are those of the store, or a part of each. Returns the scores and the training's
+    figures, the same on every rank.
     """
     _quiet_libraries(show_bars=rank.first and sys.stderr.isatty())
     transformers.set_seed(job.seed)
     failure.enter("loading the model")
     labels = [label.name for label in job.data.labels]
-    tokenizer, model = _load(job, labels, splits["train"].text, rank)
-    failure.enter("tokenizing")
-    tokens = {name: tokenize(rows, tokenizer, job.data.max_length) for name, rows in splits.items()}
+    tokenizer, model = _load(job, labels, store, rank)
     stopwatch = Stopwatch(len(splits["validation"]))
     root = node_folder(job, folders.checkpoints, rank)
-    trainer = _trainer(job, batch, steps, splits, tokens, tokenizer, model, rank, root, stopwatch)
+    sampling = _sampling(job, splits["train"])
+    # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
+    multiple = 8 if torch.cuda.is_available() else 1
+    sets = {
+        name: Batches(split, multiple, sampling if name == "train" else None)
+        for name, split in splits.items()
+    }
+    if rank.first and sampling:
+        print(draws_line(sets["train"], labels))
+    trainer = _trainer(job, batch, steps, sets, tokenizer, model, rank, root, stopwatch)
     failure.enter("looking for checkpoints")
     owner = owner_of(job, splits)
     start = find_start(root, owner, rank)
     keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
-    for callback in (keeper, stopwatch, _progress(job, steps, rank)):
+    draws = EpochDraws(sets["train"], steps.steps_per_epoch)
+    for callback in (draws, keeper, stopwatch, _progress(job, steps, rank)):
         trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
     if rank.first:
         trainer.add_callback(tensorboard_callback(folders.tensorboard))
@@ -76,12 +86,10 @@ def fit(
     results: dict[str, Any] = {
         "resumed_from_step": start.step if start else None,
         "training": _training_figures(trainer, batch, steps, seconds),
-        "validation": _score(
-            trainer, tokens["validation"], splits["validation"], labels, stopwatch
-        ),
-        "test": _score(trainer, tokens["test"], splits["test"], labels, stopwatch),
+        "validation": _score(trainer, sets["validation"], labels, stopwatch),
+        "test": _score(trainer, sets["test"], labels, stopwatch),
     }
-    results["measured"] = _measured(trainer, batch, steps, tokens["train"], stopwatch)
+    results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch)
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     failure.enter("saving the model")
     if rank.first:
@@ -91,11 +99,11 @@ def fit(
     return results
 
 
-def _load(job: JobConfig, labels: list[str], texts: list[str], rank: Rank) -> tuple[Any, Any]:
+def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[Any, Any]:
     """Rank 0 loads first, so that a model from the hub is fetched once and found by the others."""
     if not rank.first:
         ranks.barrier(rank)
-    tokenizer = load_tokenizer(job.model, texts, job.data.max_length)
+    tokenizer = tokenizer_of(job.model, store)
     model = load_model(job.model, labels, tokenizer, job.data.max_length)
     if rank.first:
         ranks.barrier(rank)
@@ -115,50 +123,61 @@ def _quiet_libraries(*, show_bars: bool) -> None:
     getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
 
 
-def tokenize(rows: Rows, tokenizer: Any, max_length: int) -> Dataset:
-    """Columns input_ids and labels in row order; texts are cut to `max_length` tokens."""
-    texts = Dataset.from_dict({"text": rows.text, "labels": rows.label})
-
-    def encode(batch: dict[str, list[Any]]) -> dict[str, Any]:
-        encoded = tokenizer(batch["text"], truncation=True, max_length=max_length)
-        return dict(encoded)
-
-    return texts.map(encode, batched=True, remove_columns=["text"], desc="tokenizing")
+def _sampling(job: JobConfig, train: Split) -> Sampling | None:
+    return plan_sampling(
+        train.label,
+        train.language,
+        language_alpha=job.data.language_alpha,
+        resample=job.data.balance is Balance.resample,
+        seed=job.seed,
+    )
 
 
 def _trainer(
     job: JobConfig,
     batch: BatchPlan,
     steps: StepPlan,
-    splits: Mapping[str, Rows],
-    tokens: Mapping[str, Dataset],
+    sets: Mapping[str, Batches],
     tokenizer: Any,
     model: Any,
     rank: Rank,
     checkpoints: Path,
     stopwatch: Stopwatch,
 ) -> ClassifierTrainer:
-    has_gpu = torch.cuda.is_available()
     args = training_arguments(
         job,
         batch,
         steps,
         _precision(job),
         checkpoints,
-        has_gpu=has_gpu,
+        has_gpu=torch.cuda.is_available(),
         show_progress=rank.first and sys.stderr.isatty(),
     )
-    # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
-    collator = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8 if has_gpu else None)
+    labels = [label.name for label in job.data.labels]
+    weights = _class_weights(job, sets["train"])
+    if rank.first and weights:
+        told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
+        print(f"weights in the loss: {', '.join(told)}")
     return ClassifierTrainer(
         tokenizer=tokenizer,
+        class_weights=weights,
         model=model,
         args=args,
-        train_dataset=tokens["train"],
-        eval_dataset=tokens["validation"],
-        data_collator=stopwatch.counted(collator),
-        compute_metrics=_metrics(splits["validation"], [label.name for label in job.data.labels]),
+        train_dataset=sets["train"],
+        eval_dataset=sets["validation"],
+        data_collator=stopwatch.counted(to_tensors),
+        compute_metrics=_metrics(sets["validation"].split, labels),
     )
+
+
+def _class_weights(job: JobConfig, train: Batches) -> list[float] | None:
+    """Weight of each class in the loss, where that was asked for."""
+    if job.data.balance is not Balance.weights:
+        return None
+    weights: list[float] = class_weights(
+        train.split.label[train.drawn], len(job.data.labels)
+    ).tolist()
+    return weights
 
 
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
@@ -173,14 +192,14 @@ def _precision(job: JobConfig) -> Precision:
     return resolve_precision(job.training.precision, torch.cuda.get_device_capability())
 
 
-def _metrics(rows: Rows, labels: list[str]) -> Callable[[Any], dict[str, float]]:
+def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]]:
     """What the Trainer logs of an evaluation of `rows`: overall, and macro-F1 of each language."""
+
+    codes = rows.codes
 
     def compute(prediction: Any) -> dict[str, float]:
         predicted = np.asarray(prediction.predictions).argmax(axis=-1)
-        scored = scores_by_language(
-            np.asarray(prediction.label_ids), predicted, rows.language, labels
-        )
+        scored = scores_by_language(np.asarray(prediction.label_ids), predicted, codes, labels)
         by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
         overall = scored["overall"]
         return {"macro_f1": overall["macro_f1"], "accuracy": overall["accuracy"], **by_language}
@@ -189,16 +208,17 @@ def _metrics(rows: Rows, labels: list[str]) -> Callable[[Any], dict[str, float]]
 
 
 def _score(
-    trainer: ClassifierTrainer, tokens: Dataset, rows: Rows, labels: list[str], stopwatch: Stopwatch
+    trainer: ClassifierTrainer, rows: Batches, labels: list[str], stopwatch: Stopwatch
 ) -> dict[str, Any]:
     trainer.compute_metrics = None
     with stopwatch.evaluating(len(rows)):
-        output = trainer.predict(tokens)
+        output = trainer.predict(rows)
     predicted = np.asarray(output.predictions).argmax(axis=-1)
+    true = rows.split.label
     # Row order is what ties a prediction to its language: prove it by the labels.
-    assert np.array_equal(output.label_ids, rows.label), "predictions came back in another order"
+    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
     metrics = output.metrics or {}
-    scored = scores_by_language(np.asarray(rows.label), predicted, rows.language, labels)
+    scored = scores_by_language(true, predicted, rows.split.codes, labels)
     return {"loss": float(metrics["test_loss"]), **scored}
 
 
@@ -224,7 +244,7 @@ def _measured(
     trainer: ClassifierTrainer,
     batch: BatchPlan,
     steps: StepPlan,
-    tokens: Dataset,
+    train: Split,
     stopwatch: Stopwatch,
 ) -> dict[str, Any]:
     """What throughput.jsonl records; samples_per_second without evaluating and saving."""
@@ -234,7 +254,7 @@ def _measured(
     return {
         "machine": machine_name(),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        **token_figures(tokens),
+        **token_figures(train),
         "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
         "train_samples": trained,
         "eval_samples": stopwatch.eval_samples,

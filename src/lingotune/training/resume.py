@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from lingotune.data.rows import Rows
+from lingotune.data.store import Split
 from lingotune.jobfile import job_digest
 from lingotune.scaling import StepPlan, processes_per_node
 from lingotune.schema import ConfigError, EvalStrategy, JobConfig, TrainingConfig
@@ -18,13 +18,10 @@ from lingotune.training.checkpoints import Checkpoint, Owner, commit, rotate, se
 from lingotune.training.ranks import Rank
 
 
-def owner_of(job: JobConfig, splits: Mapping[str, Rows]) -> Owner:
-    """Whose checkpoints a job may go on from: its own, trained on the very rows that it has now."""
-    digest = hashlib.sha256()
-    for split, rows in splits.items():
-        for text, label, language in zip(rows.text, rows.label, rows.language):
-            digest.update(f"{split}\0{label}\0{language}\0{len(text)}\0{text}".encode())
-    return Owner(job_digest(job), digest.hexdigest())
+def owner_of(job: JobConfig, splits: Mapping[str, Split]) -> Owner:
+    """Whose checkpoints a job may go on from: its own, trained on the very tokens that it has now."""
+    digests = "\n".join(f"{name} {split.digest()}" for name, split in splits.items())
+    return Owner(job_digest(job), hashlib.sha256(digests.encode()).hexdigest())
 
 
 def node_folder(job: JobConfig, checkpoints: Path, rank: Rank) -> Path:

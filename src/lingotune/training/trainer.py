@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,34 @@ class ClassifierTrainer(Trainer):
     transformers 4.46 to 5.23 believe that classification models divide their loss by the number of
     accumulated items; they do not, and the gradient would come out multiplied by the accumulation
     steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
+
+    class_weights: of each class in the training loss, 1 on average over the examples: it is the sum
+    of the weighted losses over their number, however the batch is cut; scores are never weighted.
     """
 
-    def __init__(self, *, tokenizer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *, tokenizer: Any, class_weights: Sequence[float] | None = None, **kwargs: Any
+    ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
         name = "processing_class" if "processing_class" in known else "tokenizer"
         super().__init__(**{name: tokenizer}, **kwargs)
         self.model_accepts_loss_kwargs = False
+        self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The model's own loss, or the weighted one while training."""
+        if self._class_weights is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        outputs = model(**inputs)
+        logits, labels = outputs["logits"].float(), inputs["labels"]
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        loss = (losses * self._class_weights.to(losses.device)[labels]).mean()
+        return (loss, outputs) if return_outputs else loss
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Into a folder that is there and not empty.

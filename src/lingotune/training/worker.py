@@ -10,8 +10,9 @@ import argparse
 import io
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any
 
 from lingotune import __version__, hub
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
-from lingotune.data.rows import Rows
-from lingotune.data.splits import load_splits
+from lingotune.data.parts import SPLITS
+from lingotune.data.store import Split, Store
+from lingotune.data.supply import open_store
 from lingotune.jobfile import job_digest, load_job
 from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
@@ -49,6 +51,9 @@ from lingotune.throughput import (
 from lingotune.training import failure, ranks
 from lingotune.training.ranks import Rank
 
+PREPARED = "prepared"
+"""Folder of prepared data where none is named."""
+
 
 def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether train.py was started with a job file rather than with overrides."""
@@ -61,6 +66,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--job", metavar="FILE", help="a job file written by launch.py")
     parser.add_argument(
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
+    )
+    parser.add_argument(
+        "--data", metavar="DIR", help="prepared data; default: the container's data channel, if any"
+    )
+    parser.add_argument(
+        "--prepared-dir", metavar="DIR", help="where data is prepared that has not been yet"
     )
     options = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
@@ -79,7 +90,13 @@ def _main(options: argparse.Namespace) -> None:
         what = f"the launcher started job {planned}, the file holds job {digest}"
         works = "the job file that belongs to this job, unchanged"
         raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, works)])
-    run(job, run_dir=options.run_dir, limits=read_limits(os.environ))
+    run(
+        job,
+        run_dir=options.run_dir,
+        data=options.data or _channel(DATA_CHANNEL, os.environ),
+        prepared_dir=options.prepared_dir,
+        limits=read_limits(os.environ),
+    )
 
 
 def run(
@@ -87,12 +104,15 @@ def run(
     *,
     run_dir: str | None = None,
     runs_dir: str = "runs",
+    data: str | None = None,
+    prepared_dir: str | None = None,
     limits: Limits | None = None,
 ) -> Path:
     """Train, evaluate and save a job; returns the run folder, a new one in `runs_dir` by default.
 
-    ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
-    with the data is told before anything is written. `limits`: a rehearsal's.
+    `data`: a folder of prepared data; without it the data is prepared in `prepared_dir`, if it is not
+    there. ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
+    with the data is told before the run folder is made. `limits`: a rehearsal's.
     """
     started = time.monotonic()
     rank = ranks.read_rank(os.environ)
@@ -119,13 +139,12 @@ def run(
         if rank.first:
             print(f"reading {job.data.name}", flush=True)
         failure.enter("reading the data")
-        splits = load_splits(job.data, job.seed, channel=_channel(DATA_CHANNEL, os.environ))
-        if limits:
-            splits = {name: spread(rows, limits.rows) for name, rows in splits.items()}
+        store = open_store(job, data, _prepared_dir(prepared_dir, known), _teller(rank))
+        splits = {name: _some(store.split(name), limits) for name in SPLITS}
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         # Each node has its own disk; rank 0 alone writes the run.
         with opened(folders, job) if rank.local_rank == 0 else nullcontext():
-            _train(job, splits, rank, folders, started)
+            _train(job, store, splits, rank, folders, started)
         return folders.run
     except KeyboardInterrupt:
         if rank.first and folders:
@@ -155,15 +174,37 @@ def _channel(name: str, environment: Mapping[str, str]) -> str | None:
     return environment.get(f"SM_CHANNEL_{name.upper()}")
 
 
+def _prepared_dir(given: str | None, known: Folders | None) -> Path:
+    if given is None and known and known.in_container:
+        return Path(tempfile.gettempdir(), PREPARED)
+    return Path(given or PREPARED)
+
+
+def _teller(rank: Rank) -> Callable[[str], None]:
+    return (lambda line: print(line, flush=True)) if rank.first else (lambda line: None)
+
+
+def _some(split: Split, limits: Limits | None) -> Split:
+    if limits is None:
+        return split
+    kinds = list(zip(split.language.tolist(), split.label.tolist()))
+    return split.select(spread(kinds, limits.rows))
+
+
 def _train(
-    job: JobConfig, splits: Mapping[str, Rows], rank: Rank, folders: Folders, started: float
+    job: JobConfig,
+    store: Store,
+    splits: Mapping[str, Split],
+    rank: Rank,
+    folders: Folders,
+    started: float,
 ) -> None:
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
     target = None
     if rank.first:
         print(f"run {folders.run}")
-        _announce(splits, batch, steps)
+        _announce(store, splits, batch, steps)
         target = hub.prepare(job.hub, job.name)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
@@ -174,7 +215,7 @@ def _train(
         "name": job.name,
         "job_sha256": job_digest(job),
         "labels": [label.name for label in job.data.labels],
-        **fit(job, batch, steps, splits, rank, folders),
+        **fit(job, batch, steps, store, splits, rank, folders),
         "seconds": round(time.monotonic() - started, 1),
     }
     failure.enter("saving the results")
@@ -190,10 +231,9 @@ def _publish(target: hub.Target | None, folders: Folders) -> None:
         print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
 
 
-def _announce(splits: Mapping[str, Rows], batch: BatchPlan, steps: StepPlan) -> None:
-    for split, rows in splits.items():
-        for warning in rows.warnings:
-            print(f"warning: {split}: {warning}")
+def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps: StepPlan) -> None:
+    for warning in store.manifest["warnings"]:
+        print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
     print(f"rows: {sizes}")
     for line in (*batch.arithmetic, *steps.arithmetic):
@@ -201,7 +241,7 @@ def _announce(splits: Mapping[str, Rows], batch: BatchPlan, steps: StepPlan) -> 
     print(flush=True)
 
 
-def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders) -> None:
+def _write(results: dict[str, Any], splits: Mapping[str, Split], folders: Folders) -> None:
     from lingotune.report import draw_classes, draw_confusion, score_table
 
     try:
@@ -218,7 +258,7 @@ def _write(results: dict[str, Any], splits: Mapping[str, Rows], folders: Folders
 def _record(
     job: JobConfig,
     batch: BatchPlan,
-    splits: Mapping[str, Rows],
+    splits: Mapping[str, Split],
     results: Mapping[str, Any],
     folders: Folders,
 ) -> None:
@@ -236,7 +276,7 @@ def _record(
         setup=setup_of(job, batch, precision, measured.pop("machine")),
         world_size=batch.world_size,
         data=job.data.name,
-        languages=tuple(sorted({code for rows in splits.values() for code in rows.language})),
+        languages=tuple(sorted({code for rows in splits.values() for code in rows.languages})),
         rows={split: len(rows) for split, rows in splits.items()},
         other_seconds=round(results["seconds"] - spent, 3),
         **measured,

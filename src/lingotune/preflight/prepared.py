@@ -1,0 +1,36 @@
+"""Checks of prepared data against the image that will read it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lingotune.hardware import lane_pins, resolve_image, version
+from lingotune.preflight.table import Found, Table
+from lingotune.schema import ClusterConfig
+
+
+@dataclass(frozen=True)
+class ForImage:
+    """Prepared data, as its manifest tells, and the machines that are to read it."""
+
+    manifest: Mapping[str, Any]
+    cluster: ClusterConfig
+
+
+PREPARED: Table[ForImage] = Table()
+
+
+@PREPARED.check(
+    "prepared-too-new", "a file that the image cannot read is found out once it is billed"
+)
+def _too_new(data: ForImage) -> Iterator[Found]:
+    image = resolve_image(data.cluster)
+    pins = lane_pins(image) if image and data.cluster.image.uri is None else {}
+    for library, needed in data.manifest["readers"].items():
+        has = pins.get(library)
+        if image and has and version(has) < version(needed):
+            what = f"needs {library} {needed}; the image of transformers {image.transformers} has {has}"
+            works = "cluster.image.lane=auto, or data prepared by this version of lingotune"
+            yield f"prepared data {data.manifest['digest'][:12]}", what, works

@@ -1,0 +1,89 @@
+"""The rows of all splits in lists, for tests to look at; the program itself never holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lingotune.data.choose import INPUTS, Array, Keys, hash_text
+from lingotune.data.clean import Cleaner, Row
+from lingotune.data.findings import Located
+from lingotune.data.parts import SPLITS
+from lingotune.data.survey import survey
+from lingotune.schema import ConfigError, DataConfig
+
+
+_COLUMNS = ("text", "label", "language", "id", "stars")
+
+
+@dataclass
+class Rows:
+    """Rows of a split by column; all lists have the same length. warnings: those about the split."""
+
+    text: list[str] = field(default_factory=list)
+    label: list[int] = field(default_factory=list)
+    language: list[str] = field(default_factory=list)
+    id: list[str] = field(default_factory=list)
+    stars: list[int | None] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def add(self, row: Row) -> None:
+        for name in _COLUMNS:
+            getattr(self, name).append(getattr(row, name))
+
+    def select(self, indices: list[int]) -> Rows:
+        """The rows of these places, in this order, without the warnings."""
+        return Rows(**{name: [getattr(self, name)[i] for i in indices] for name in _COLUMNS})
+
+
+def load_splits(data: DataConfig, seed: int) -> Mapping[str, Rows]:
+    """The splits of a source, as its preparation would write them."""
+    found = survey(data, seed, lambda rejected: None)
+    splits = {split: Rows() for split in SPLITS}
+    for row, split in found.rows():
+        splits[SPLITS[split]].add(row)
+    for warning in found.warnings:
+        split, _, what = warning.partition(": ")
+        splits["train" if split == "all" else split].warnings.append(what)
+    return splits
+
+
+def collect(
+    records: Iterable[Located], data: DataConfig, split: str, cleaner: Cleaner | None = None
+) -> Rows:
+    """The rows that a cleaner makes of records; ConfigError names everything wrong with them."""
+    cleaner, rows = cleaner or Cleaner(data, split), Rows()
+    for row in cleaner.rows(records):
+        rows.add(row)
+    problems = cleaner.problems()
+    if problems:
+        raise ConfigError(problems)
+    rows.warnings = cleaner.warnings()
+    return rows
+
+
+def keys_of(tables: Mapping[str, Rows]) -> Keys:
+    """The keys of the rows of all inputs, one after the other."""
+    languages = sorted({code for rows in tables.values() for code in rows.language})
+    place = {code: n for n, code in enumerate(languages)}
+    text = np.array([hash_text(t) for rows in tables.values() for t in rows.text], np.uint64)
+    return Keys(
+        text,
+        text,
+        np.array([label for rows in tables.values() for label in rows.label], np.int16),
+        np.array([place[code] for rows in tables.values() for code in rows.language], np.int16),
+        np.array(
+            [INPUTS.index(n) for n, rows in tables.items() for _ in range(len(rows))], np.int8
+        ),
+    )
+
+
+def places(chosen: Array, split: str) -> list[int]:
+    """The rows of a split."""
+    found: list[int] = np.flatnonzero(chosen == SPLITS.index(split)).tolist()
+    return found
