@@ -35,6 +35,20 @@ rows.save_to_disk(sys.argv[3] + "/saved")
 """
 
 
+OURS = """
+import sys
+from pathlib import Path
+from lingotune.data.prepare import prepare
+from lingotune.schema import ColumnsConfig, DataConfig, LabelConfig, ModelConfig, Source
+stars = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
+labels = [LabelConfig(name, values) for name, values in stars.items()]
+columns = ColumnsConfig(stars="stars", language="language")
+data = DataConfig("files", Source.files, path=sys.argv[1], columns=columns, labels=labels, max_length=128)
+if __name__ == "__main__":
+    prepare(data, ModelConfig("m", sys.argv[2]), 42, Path(sys.argv[3], "prepared"), print)
+"""
+
+
 def measured(command: list[str], folder: Path) -> tuple[float, float]:
     """Seconds and peak MB of a process and its children."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -64,11 +78,9 @@ def main() -> None:
         if options.tokenizer is None:
             write_tokenizer(tokenizer)
         out = work / "out"
-        ours = [
-            sys.executable, "-m", "lingotune.data", "data=files", f"data.path={source}",
-            "model=pretrained", f"model.name_or_path={tokenizer}", "data.max_length=128",
-            f"prepared_dir={out}/prepared",
-        ]  # fmt: skip
+        program = work / "ours.py"  # a file: its processes import it
+        program.write_text(OURS, encoding="utf-8")
+        ours = [sys.executable, str(program), str(source), str(tokenizer), str(out)]
         theirs = [sys.executable, "-c", ARTICLE, str(source), str(tokenizer), str(out)]
         seconds: dict[str, list[float]] = {"article": [], "lingotune": [], "again": []}
         memory: dict[str, float] = {}

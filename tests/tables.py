@@ -14,7 +14,6 @@ from lingotune.data.parts import SPLITS
 from lingotune.data.survey import survey
 from lingotune.schema import ConfigError, DataConfig
 
-
 _COLUMNS = ("text", "label", "language", "id", "stars")
 
 
@@ -38,7 +37,13 @@ class Rows:
 
     def select(self, indices: list[int]) -> Rows:
         """The rows of these places, in this order, without the warnings."""
-        return Rows(**{name: [getattr(self, name)[i] for i in indices] for name in _COLUMNS})
+        return Rows(
+            **{
+                name: [getattr(self, name)[i] for i in indices]
+                for name in _COLUMNS
+                if getattr(self, name)
+            }
+        )
 
 
 def load_splits(data: DataConfig, seed: int) -> Mapping[str, Rows]:

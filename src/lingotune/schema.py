@@ -496,7 +496,7 @@ class AwsConfig:
     sdk: Sdk = Sdk.v2
     """v2 | v3 | boto3: the library that starts the job. v2 ends in July 2027."""
     kms_key: Optional[str] = None
-    """KMS key that encrypts the output; null = the bucket's own encryption."""
+    """KMS key that encrypts what is uploaded, and the output; null = the bucket's own encryption."""
     volume_kms_key: Optional[str] = None
     """KMS key of the storage volume; instances with NVMe disks encrypt in hardware."""
     subnets: list[str] = field(default_factory=list)
@@ -508,7 +508,7 @@ class AwsConfig:
     network_isolation: bool = False
     """No network for the container: needs an image of your own (`cluster.image.uri`)."""
     tags: dict[str, str] = field(default_factory=dict)
-    """Tags of the training job, beside lingotune's own three."""
+    """Tags of the training job, beside lingotune's own three, and of what is uploaded for it."""
     queue: Optional[str] = None
     """AWS Batch queue for SageMaker training jobs; null = start at once."""
     queue_share: Optional[str] = None

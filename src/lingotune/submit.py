@@ -91,7 +91,15 @@ def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> No
     if len(tags) > MOST_TAGS:
         print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
         tags = {}
-    done = upload(s3, contents, _say, kms_key=aws.kms_key, tags=tags)
+    try:
+        done = upload(s3, contents, _say, kms_key=aws.kms_key, tags=tags)
+    except ConfigError as error:
+        nothing = "nothing was started"
+        told = [
+            replace(p, works=f"{p.works}; {nothing}" if p.works else nothing)
+            for p in error.problems
+        ]
+        raise ConfigError(told) from error
     print(f"uploaded {done}")
 
 

@@ -64,7 +64,7 @@ def survey(data: DataConfig, seed: int, reject: OnReject) -> Survey:
     """Read a source and choose the split of each row: what was not given is carved out of the one
     source, or out of train, by `seed`. `reject` is told of rows that are skipped.
 
-    Memory: 22 bytes a row. ConfigError lists what is wrong with all of it together.
+    Memory: 22 bytes a row, 30 with groups. ConfigError lists what is wrong with all of it together.
     """
     readers = readers_of(data)
     scanned = scan(readers, data, reject)

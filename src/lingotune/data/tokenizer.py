@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,8 +196,9 @@ def fetch_tokenizer(model: ModelConfig) -> None:
 def _cached(model: ModelConfig) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for name in _FILES:
-        found = try_to_load_from_cache(str(model.name_or_path), name, revision=model.revision)
-        if isinstance(found, str):
-            return Path(found).parent
+    with suppress(ValueError):  # no name that a model could have
+        for name in _FILES:
+            found = try_to_load_from_cache(str(model.name_or_path), name, revision=model.revision)
+            if isinstance(found, str):
+                return Path(found).parent
     return None

@@ -1,0 +1,71 @@
+"""What a transfer moves, and what it has moved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+AT_ONCE = 8
+"""Requests, and files being hashed, at a time."""
+PART = 16 << 20
+"""Bytes from which an object goes in parts: a shard seldom does, so that little is left half-sent."""
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What was sent or fetched, and what was there already. seconds: of the whole."""
+
+    objects: int
+    bytes: int
+    there: int
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = f", {self.bytes / self.seconds / 1e6:.1f} MB/s" if self.objects else ""
+        return (
+            f"{self.objects} objects, {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s{rate};"
+            f" {self.there} were there"
+        )
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// URI."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def sha256_of(path: Path) -> str:
+    """64 hexadecimal digits; OSError if the file cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Counted:
+    """Tells of the bytes of a transfer as they go; a subscriber of s3transfer."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance = advance
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+        """Negative where a part has to be sent once more."""
+        self._advance(bytes_transferred)
+
+
+def manager(s3: Any) -> Any:
+    """A TransferManager for a boto3 client: a context that on its way out waits for all, and after an
+    error or Ctrl-C cancels all and aborts what was sent in parts."""
+    from s3transfer.manager import (
+        TransferConfig,
+        TransferManager,
+    )
+
+    config = TransferConfig(
+        multipart_threshold=PART, multipart_chunksize=PART // 2, max_request_concurrency=AT_ONCE
+    )
+    return TransferManager(s3, config)

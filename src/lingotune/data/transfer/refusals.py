@@ -1,0 +1,74 @@
+"""What S3 refuses, in terms of what to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lingotune.schema import ConfigError, Problem
+
+_WRITES = (
+    "s3:PutObject (with aws.tags s3:PutObjectTagging too,"
+    " with aws.kms_key kms:GenerateDataKey and kms:Decrypt of that key)"
+)
+_READS = "s3:GetObject and s3:ListBucket (kms:Decrypt where the objects are encrypted with a key)"
+_PERMISSIONS = {
+    **dict.fromkeys(("HeadObject", "GetObject"), _READS),
+    **dict.fromkeys(
+        ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), _WRITES
+    ),
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+}
+_REGION = "aws.region=<the bucket's>, or a bucket of this region"
+_KEYS = "aws configure, aws sso login, or AWS_PROFILE=..."
+_MENDS = {
+    "NoSuchBucket": "aws.bucket=<one that is there>, or aws s3 mb s3://...",
+    **dict.fromkeys(("NoSuchKey", "404"), "prepare and upload it anew"),
+    **dict.fromkeys(
+        ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IncorrectEndpoint",
+         "IllegalLocationConstraintException"), _REGION),
+    **dict.fromkeys(
+        ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"), _KEYS),
+    "400": f"{_KEYS}; {_REGION}",  # a HEAD has no body that would say more
+    "RequestTimeTooSkewed": "the clock of this machine set right",
+    "SlowDown": "the same command once more: what was moved is kept",
+}  # fmt: skip
+
+
+def mending(operation: str, code: str) -> str:
+    """What helps against an error code of an operation; nothing where that is not known."""
+    if code in ("403", "AccessDenied", "Forbidden"):
+        return f"a permission: {_PERMISSIONS.get(operation, f's3:{operation}')}"
+    if code.startswith("KMS."):
+        return "aws.kms_key=<an enabled key of the bucket's region>"
+    return _MENDS.get(code, "")
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """botocore's and s3transfer's errors, and those of local files, as a ConfigError of `where`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from s3transfer.exceptions import RetriesExceededError
+
+    try:
+        yield
+    except ClientError as error:
+        raise ConfigError([_refusal(where, error)]) from error
+    except BotoCoreError as error:
+        what = f"no answer from AWS: {error}"
+        raise ConfigError([Problem(where, what, _KEYS)]) from error
+    except RetriesExceededError as error:
+        what = f"broke off again and again: {error.last_exception}"
+        works = "the same command once more: what was moved is kept"
+        raise ConfigError([Problem(where, what, works)]) from error
+    except OSError as error:
+        what = f"{error.filename or 'a file here'}: {error.strerror or error}"
+        raise ConfigError([Problem(where, what)]) from error
+
+
+def _refusal(where: str, error: Any) -> Problem:
+    said = error.response["Error"]
+    what = f"AWS refused {error.operation_name}: {said['Code']}: {said.get('Message', '')}"
+    return Problem(where, what, mending(error.operation_name, said["Code"]))
