@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -296,6 +298,37 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
     assert run(*command[1:], f"prepared_dir={tmp_path}/whole").returncode == 0
     (killed,), (whole,) = root.glob("files-*"), (tmp_path / "whole").glob("files-*")
     assert contents(killed) == contents(whole)
+
+
+@pytest.mark.slow
+def test_a_killed_helper_is_told_and_the_next_command_goes_on(tmp_path: Path) -> None:
+    source = write(tmp_path / "reviews.jsonl", rows(60_000))
+    command = [
+        "-m", "lingotune.data", "data=files", f"data.path={source}", "data.columns.text=text",
+        "data.columns.language=lang", "data.columns.label=null", f"prepared_dir={tmp_path}/p",
+    ]  # fmt: skip
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
+        helpers: list[int] = []
+        while len(helpers) < 2:
+            assert process.poll() is None
+            helpers = [pid for pid in children(process.pid) if b"spawn_main" in line_of(pid)]
+        os.kill(helpers[0], signal.SIGKILL)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 2 and "Traceback" not in told
+    assert "was ended from outside" in told and "finished shards are kept" in told
+    assert not list((tmp_path / "p").glob("files-*"))
+    assert run(*command).returncode == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def line_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def prepare(
     A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
     overwritten. ConfigError lists what is wrong with the source, before anything is written.
     """
+    _need("transformers", "tokenizers", "pyarrow")
     fetch_tokenizer(model)
     identity = identify(data, seed, tokenizer_identity(model) or "")
     folder = folder_of(root, data, identity)
@@ -69,6 +71,13 @@ def prepare(
         _Preparation(data, model, seed, identity, work, tell).run()
         work.replace(folder)
     return folder, True
+
+
+def _need(*libraries: str) -> None:
+    lacking = [name for name in libraries if find_spec(name) is None]
+    if lacking:
+        what = f"is prepared with {', '.join(lacking)}, not installed here"
+        raise ConfigError([Problem("data", what, "pip install 'lingotune[train]'")])
 
 
 @contextmanager

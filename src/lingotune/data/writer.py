@@ -5,8 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -17,6 +24,7 @@ from lingotune.data.clean import Row
 from lingotune.data.encode import Encoded, Encoder, Vocabulary
 from lingotune.data.parts import SPLITS
 from lingotune.data.shards import Columns, Shard, finished_shard, write_shard
+from lingotune.schema import ConfigError, Problem
 
 ROWS = 25_000
 """Rows of a shard: some MB, and a few seconds to make anew where a run was cut short."""
@@ -73,10 +81,11 @@ class ShardWriter:
         for split, columns in self._waiting.items():
             if len(columns):
                 self._close(split)
-        return {
-            SPLITS[split]: [future.result() for future in futures]
-            for split, futures in self._shards.items()
-        }
+        with _told_if_killed():
+            return {
+                SPLITS[split]: [future.result() for future in futures]
+                for split, futures in self._shards.items()
+            }
 
     def _close(self, split: int) -> None:
         columns, self._waiting[split] = self._waiting[split], Columns()
@@ -87,9 +96,10 @@ class ShardWriter:
             future.set_result(found)
             self._reused += len(columns)
         else:
-            if len(self._running) == self._most:
-                self._running.pop(0).result()
-            future = self._pool.submit(_make, self._folder, name, columns)
+            with _told_if_killed():
+                if len(self._running) == self._most:
+                    self._running.pop(0).result()
+                future = self._pool.submit(_make, self._folder, name, columns)
             self._running.append(future)
             self._written += len(columns)
         self._shards[split].append(future)
@@ -99,6 +109,16 @@ class ShardWriter:
         rate = self._written / (time.monotonic() - self._begun)
         left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
         self._tell(f"  {done} of {self._total} rows, {rate:.0f} rows/s{left}")
+
+
+@contextmanager
+def _told_if_killed() -> Iterator[None]:
+    try:
+        yield
+    except BrokenExecutor as error:
+        what = "a process that tokenises was ended from outside, as happens where memory is short"
+        works = "the same command once more: finished shards are kept"
+        raise ConfigError([Problem("data", what, works)]) from error
 
 
 def _pool(processes: int, vocabulary: Vocabulary) -> Executor:

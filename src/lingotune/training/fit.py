@@ -70,6 +70,7 @@ def fit(
     trainer = _trainer(job, batch, steps, sets, tokenizer, model, rank, root, stopwatch)
     failure.enter("looking for checkpoints")
     owner = owner_of(job, splits)
+    ranks.agree(rank, "the sha256 of what is trained on", owner.data)
     start = find_start(root, owner, rank)
     keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
     draws = EpochDraws(sets["train"], steps.steps_per_epoch)
