@@ -12,7 +12,14 @@ from lingotune.data.clean import Cleaner, Row
 from lingotune.data.findings import Located
 from lingotune.data.parts import SPLITS
 from lingotune.data.survey import survey
-from lingotune.schema import ConfigError, DataConfig
+from lingotune.schema import ConfigError, DataConfig, LabelConfig
+
+
+def star_labels(*names: str) -> list[LabelConfig]:
+    """Three classes: one and two stars, three, four and five."""
+    stars = (["1", "2"], ["3"], ["4", "5"])
+    return [LabelConfig(name, values) for name, values in zip(names, stars)]
+
 
 _COLUMNS = ("text", "label", "language", "id", "stars")
 

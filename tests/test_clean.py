@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
-from tables import collect
+from tables import collect, star_labels
 
 from lingotune.data.characters import to_nfc
 from lingotune.data.clean import Cleaner, Row
@@ -36,17 +36,12 @@ from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
     DataConfig,
-    LabelConfig,
     OnError,
     Problem,
     Source,
 )
 
-LABELS = [
-    LabelConfig("negative", ["1", "2"]),
-    LabelConfig("neutral", ["3"]),
-    LabelConfig("positive", ["4", "5"]),
-]
+LABELS = star_labels("negative", "neutral", "positive")
 COLUMNS = ColumnsConfig(text="text", stars="stars", label=None, language="language", id="id")
 STOP = DataConfig("d", Source.files, columns=COLUMNS, labels=LABELS, languages=["en"])
 SKIP = replace(STOP, on_error=OnError.skip, max_rejected=1.0)

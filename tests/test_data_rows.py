@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import Rows, collect
+from tables import Rows, collect, star_labels
 
 from lingotune.data.columns import PATTERN_LANGUAGE
 from lingotune.data.labels import format_labels
@@ -21,11 +21,7 @@ from lingotune.schema import (
     Source,
 )
 
-LABELS = [
-    LabelConfig("negative", ["1", "2"]),
-    LabelConfig("neutral", ["3"]),
-    LabelConfig("positive", ["4", "5"]),
-]
+LABELS = star_labels("negative", "neutral", "positive")
 KNOWN = "1, 2, 3, 4, 5, negative, neutral, positive"
 
 

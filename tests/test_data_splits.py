@@ -16,7 +16,7 @@ import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import Rows, keys_of, load_splits, places
+from tables import Rows, keys_of, load_splits, places, star_labels
 
 from lingotune.data.choose import choose_splits
 from lingotune.data.parts import SPLITS
@@ -25,18 +25,13 @@ from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
     DataConfig,
-    LabelConfig,
     Problem,
     RowCounts,
     SampleConfig,
     Source,
 )
 
-LABELS = [
-    LabelConfig("bad", ["1", "2"]),
-    LabelConfig("fair", ["3"]),
-    LabelConfig("good", ["4", "5"]),
-]
+LABELS = star_labels("bad", "fair", "good")
 SHARES = {"validation": 0.1, "test": 0.1}
 
 

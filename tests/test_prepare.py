@@ -18,11 +18,12 @@ from conftest import ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
-from tables import load_splits
+from tables import load_splits, star_labels
 
 from lingotune.data import shards
 from lingotune.data import writer as module
 from lingotune.data.manifest import load_manifest, misfits
+from lingotune.data.page import PAGE, write_report
 from lingotune.data.prepare import prepare
 from lingotune.data.store import Store
 from lingotune.data.tokenizer import load_tokenizer, tokenizer_of
@@ -36,11 +37,7 @@ from lingotune.schema import (
     Source,
 )
 
-LABELS = [
-    LabelConfig("bad", ["1", "2"]),
-    LabelConfig("fair", ["3"]),
-    LabelConfig("good", ["4", "5"]),
-]
+LABELS = star_labels("bad", "fair", "good")
 TINY = ModelConfig("tiny", None)
 WORDS = [
     "gut", "schlecht", "sehr", "nicht", "das", "ist", "ein", "Gerät", "とても", "良い", "商品",
@@ -377,6 +374,9 @@ def test_a_seed_changes_nothing_where_nothing_is_carved(tmp_path: Path) -> None:
     data = replace(config(tmp_path), path=None, **files)
     folder = made(data, tmp_path / "prepared", seed=1)
     assert prepare(data, TINY, 2, tmp_path / "prepared", lambda line: None) == (folder, False)
+    assert misfits(load_manifest(folder), data, 2) == []
+    write_report(folder)
+    assert "None" not in (folder / PAGE).read_text()
 
 
 def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ def _shared(config: Any, kind: Any) -> dict[str, Any]:
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(kind)}
 
 
-def plain_job(job: JobConfig) -> dict[str, Any]:
-    """The job as dicts, lists and plain values, in the order of the schema, enums by name."""
-    return dataclasses.asdict(job, dict_factory=_with_enum_names)
+def plain(section: Any) -> dict[str, Any]:
+    """A job, or a section of it, as dicts, lists and plain values, in the order of the schema, enums
+    by name."""
+    return dataclasses.asdict(section, dict_factory=_with_enum_names)
 
 
 def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def dump_job(job: JobConfig) -> bytes:
     The body is what `OmegaConf.to_yaml(OmegaConf.structured(job))` writes, without checking the
     types of a typed job again, and with the sections that a sweep's jobs share written once.
     """
-    sections = (json.dumps({key: value}) for key, value in plain_job(job).items())
+    sections = (json.dumps({key: value}) for key, value in plain(job).items())
     body = "".join(map(_as_yaml, sections)).encode()
     return f"{_HEADER}{_sha256(body)}\n".encode() + body
 

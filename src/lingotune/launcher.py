@@ -18,7 +18,7 @@ from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
 from lingotune.data.manifest import misfits
 from lingotune.data.tokenizer import fetch_tokenizer
 from lingotune.data.transfer import fetch, fetch_manifest
-from lingotune.messages import USER_ERROR, errors_only, format_problems
+from lingotune.messages import USER_ERROR, errors_only, format_problems, say
 from lingotune.plan import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.preflight.prepared import PREPARED, ForImage
 from lingotune.quote import Quoter
@@ -82,7 +82,7 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
     if settings.action is Action.check or errors_only(checked.findings):
         failed = errors_only(checked.findings) or sweep.exit_code
         return answer, USER_ERROR if failed else 0
-    answer["submitted"] = [_submit(plan, bundle) for plan in _with_data(sweep)]
+    answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
 
 
@@ -109,11 +109,6 @@ def _with_fetched(one: Composed) -> Composed:
     return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
 
 
-def _with_data(sweep: Sweep) -> list[Plan]:
-    """All plans, their data prepared: before anything is uploaded."""
-    return [with_data(plan, lambda line: print(line, flush=True)) for plan in sweep.plans]
-
-
 def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     """Run every job here, one after the other; a failed one does not keep the others from it."""
     if sweep.exit_code:
@@ -122,8 +117,8 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     from lingotune.rehearsal.rehearse import as_json, rehearse
 
     done = []
-    for plan in _with_data(sweep):
-        rehearsal = rehearse(plan, bundle, lambda line: print(line, flush=True))
+    for plan in with_data(sweep.plans, say):
+        rehearsal = rehearse(plan, bundle, say)
         verdict = "failed after" if rehearsal.problems else "passed in"
         print(f"{verdict} {rehearsal.seconds:.0f} s")
         if rehearsal.problems:
@@ -143,7 +138,7 @@ def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
         what = f"needs moto's server, which is not installed here ({error})"
         works = "pip install 'lingotune[launch,loopback]'"
         raise ConfigError([Problem("cluster.backend=loopback", what, works)]) from error
-    finished = submit_here(_with_data(sweep), bundle, lambda line: print(line, flush=True))
+    finished = submit_here(with_data(sweep.plans, say), bundle, say)
     problems = [job.problem for job in finished if job.problem]
     if problems:
         print(format_problems(problems), file=sys.stderr)

@@ -19,6 +19,11 @@ PIPE_CLOSED = 141
 """Exit code when the reader of the output went away, as shells have it."""
 
 
+def say(line: str) -> None:
+    """Print a line at once: who reads it may be waiting."""
+    print(line, flush=True)
+
+
 def format_problems(problems: Sequence[Problem]) -> str:
     """One block a problem: severity, where, the check's id; what is wrong, why, what works."""
     blocks = []

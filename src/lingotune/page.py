@@ -12,7 +12,7 @@ from typing import Any
 import lingotune
 from lingotune.data.delivery import Delivery
 from lingotune.hardware import instances, resolve_image, resolve_precision
-from lingotune.jobfile import plain_job
+from lingotune.jobfile import plain
 from lingotune.messages import errors_only, format_problems
 from lingotune.plan import Plan, Sweep
 from lingotune.preflight.sagemaker import account_names
@@ -366,7 +366,7 @@ def _job_json(plan: Plan) -> dict[str, Any]:
         "name": plan.name,
         "sha256": plan.digests.job,
         "overrides": list(plan.overrides),
-        "settings": plain_job(plan.job),
+        "settings": plain(plan.job),
         "rows": plan.rows,
         "prepared": {
             "sha256": plan.data.digest,

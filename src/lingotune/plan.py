@@ -14,7 +14,8 @@ from lingotune.bundle import Bundle
 from lingotune.compose import Composed
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.cost import CostEstimate, TimeEstimate, check_budget_settings
-from lingotune.data.delivery import Delivery, deliver
+from lingotune.data.delivery import Delivery, deliver, from_folder
+from lingotune.data.manifest import load_manifest
 from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.memory import MemoryEstimate, estimate_memory
 from lingotune.messages import USER_ERROR, errors_only
@@ -264,22 +265,32 @@ def objects(plan: Plan, job: TrainingJob, bundle: Bundle) -> dict[str, bytes | P
     return found
 
 
-def with_data(plan: Plan, tell: Callable[[str], None]) -> Plan:
-    """The plan once its data lies prepared here, where that is not the case yet.
+def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:
+    """The plans once their data lies prepared here; what several of them share is prepared once.
 
-    ConfigError if the source is not sound, or not the one any more that was planned with.
+    ConfigError if a source is not sound, or not the one any more that was planned with.
     """
-    if plan.data.is_made:
-        return plan
+    made: dict[str, Delivery] = {}
+    for plan in plans:
+        digest = plan.digests.data
+        if not plan.data.is_made and digest is not None and digest not in made:
+            made[digest] = _prepared(plan, tell)
+    return [
+        plan if plan.data.is_made else replace(plan, data=made[plan.digests.data or ""])
+        for plan in plans
+    ]
+
+
+def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
     from lingotune.data.prepare import prepare  # transformers from here on
 
-    config, job = plan.config, plan.job
-    prepare(job.data, job.model, job.seed, Path(config.prepared_dir), tell)
-    made = deliver(config)
+    job = plan.job
+    folder, _ = prepare(job.data, job.model, job.seed, Path(plan.config.prepared_dir), tell)
+    made = from_folder(folder, load_manifest(folder))
     if made.digest != plan.digests.data:
         what = "the files were changed after they had been planned with"
         raise ConfigError([Problem("data", what, "the same command once more")])
-    return replace(plan, data=made)
+    return made
 
 
 def write_job_file(plan: Plan, path: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lingotune.bundle import Bundle
 from lingotune.data.transfer import MOST_TAGS, upload
+from lingotune.messages import say
 from lingotune.plan import Plan, objects
 from lingotune.render import to_huggingface, to_model_trainer, to_request
 from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
@@ -92,7 +93,7 @@ def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> No
         print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
         tags = {}
     try:
-        done = upload(s3, contents, _say, kms_key=aws.kms_key, tags=tags)
+        done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags)
     except ConfigError as error:
         nothing = "nothing was started"
         told = [
@@ -101,10 +102,6 @@ def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> No
         ]
         raise ConfigError(told) from error
     print(f"uploaded {done}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 @contextmanager

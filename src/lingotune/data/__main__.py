@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lingotune.command import composed_jobs
 from lingotune.jobfile import job_of
-from lingotune.messages import exit_code_of
+from lingotune.messages import exit_code_of, say
 from lingotune.preflight import check_job
 from lingotune.schema import ConfigError, LaunchConfig, Problem
 
@@ -58,7 +58,7 @@ def _prepare(config: LaunchConfig) -> None:
 
     begun = time.monotonic()
     job = job_of(config)
-    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), _tell)
+    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)
     manifest = load_manifest(folder)
     print("\n".join(lines_of(manifest)))
     page = folder / PAGE
@@ -67,10 +67,6 @@ def _prepare(config: LaunchConfig) -> None:
     rows = sum(split["rows"] for split in manifest["splits"].values())
     took = f"prepared {rows} rows in {time.monotonic() - begun:.1f} s"
     print(f"{took if made else 'prepared already'}: {folder}; see {page}")
-
-
-def _tell(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

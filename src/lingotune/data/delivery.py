@@ -71,7 +71,7 @@ def deliver(config: LaunchConfig) -> Delivery:
     identity = identify(data, config.seed, known or "not here")
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
-        return _of_manifest(folder, load_manifest(folder))
+        return from_folder(folder, load_manifest(folder))
     rows, warnings = count_rows(data, config.seed)
     problems = (*_warnings(warnings), *([] if known else [_unknown_tokenizer(config)]))
     return Delivery(rows, problems, identity.digest, folder)
@@ -89,10 +89,11 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     problems = misfits(manifest, config.data, config.seed)
     if problems:
         raise ConfigError(problems)
-    return _of_manifest(folder, manifest)
+    return from_folder(folder, manifest)
 
 
-def _of_manifest(folder: Path, manifest: Mapping[str, Any]) -> Delivery:
+def from_folder(folder: Path, manifest: Mapping[str, Any]) -> Delivery:
+    """What is known of data that lies prepared in a folder."""
     rows = {split: found["rows"] for split, found in manifest["splits"].items()}
     warnings = _warnings(manifest["warnings"])
     return Delivery(rows, warnings, manifest["digest"], folder, manifest=manifest)

@@ -204,7 +204,7 @@ def origin(manifest: Mapping[str, Any]) -> dict[str, str]:
         "tokenizer": f"{printable(tokenizer['name'])}, {tokenizer['vocabulary']:,} entries",
         "tokenizer SHA-256": tokenizer["sha256"] or "-",
         "max_length": f"{manifest['max_length']:,}",
-        "seed": f"{manifest['seed']}",
+        "seed": "-" if manifest["seed"] is None else f"{manifest['seed']}",
         "seconds": ", ".join(f"{step} {took:.1f}" for step, took in manifest["seconds"].items()),
         "versions": ", ".join(f"{name} {v}" for name, v in versions.items() if v),
     }

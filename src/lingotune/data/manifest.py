@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
-from enum import Enum
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lingotune.checksum import sha256_of
 from lingotune.data.parts import expanded, given_patterns, local_parts
 from lingotune.data.splits import is_carved
+from lingotune.jobfile import plain
 from lingotune.schema import ConfigError, DataConfig, Problem, Source
 
 if TYPE_CHECKING:
@@ -78,12 +79,8 @@ def misfits(manifest: Mapping[str, Any], data: DataConfig, seed: int) -> list[Pr
 
 
 def _settings(data: DataConfig) -> dict[str, Any]:
-    settings = asdict(data, dict_factory=_plain)
+    settings = plain(data)
     return {f.name: settings[f.name] for f in fields(DataConfig) if f.name not in _NO_PART}
-
-
-def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value.name if isinstance(value, Enum) else value for key, value in items}
 
 
 def _code_digest() -> str:
@@ -112,7 +109,7 @@ def _source(data: DataConfig) -> dict[str, Any]:
         return {"kind": "hub", "files": [{"name": name} for name in names]}
     found = [(part, file) for part in local_parts(data) for file in part.files]
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(_sha256, (file for _, file in found))
+        digests = pool.map(_source_digest, (file for _, file in found))
     return {
         "kind": "files",
         "files": [
@@ -126,16 +123,12 @@ def _source(data: DataConfig) -> dict[str, Any]:
     }
 
 
-def _sha256(path: Path) -> str:
+def _source_digest(path: Path) -> str:
     try:
-        with path.open("rb") as content:
-            digest = hashlib.sha256()
-            while chunk := content.read(1 << 20):
-                digest.update(chunk)
+        return sha256_of(path)
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
         raise ConfigError([Problem(str(path), what)]) from error
-    return digest.hexdigest()
 
 
 # --- what came of it ----------------------------------------------------------------------------

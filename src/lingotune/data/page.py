@@ -111,7 +111,7 @@ def _examples(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = [look.printable(label) for label in look.labels_of(manifest)]
     files = [folder / shard["file"] for shard in manifest["splits"][split.name]["shards"]]
     names = [language.name for language in split.languages]
-    found = choose_examples(files, names, EXAMPLES, manifest["seed"])
+    found = choose_examples(files, names, EXAMPLES, manifest["seed"] or 0)
     shown: dict[str, dict[str, list[dict[str, str]]]] = {}
     for (name, label), rows in found.items():
         shown.setdefault(look.printable(name), {})[labels[label]] = [

@@ -6,7 +6,6 @@ int32, special tokens included), length (int32, of input_ids).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from lingotune.checksum import sha256_of
 from lingotune.data.encode import Encoded
 
 ROW_GROUP = 5_000
@@ -69,10 +69,9 @@ def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, lon
         _table(columns, encoded), unfinished, row_group_size=ROW_GROUP, version="2.4",
         compression="snappy", use_dictionary=["language"], write_statistics=False,
     )  # fmt: skip
-    content = unfinished.read_bytes()
     shard = Shard(
-        path.name, len(columns), int(encoded.lengths.sum()), len(content),
-        hashlib.sha256(content).hexdigest(),
+        path.name, len(columns), int(encoded.lengths.sum()),
+        unfinished.stat().st_size, sha256_of(unfinished),
         _counts(columns, encoded), _lengths(columns, encoded, longest),
     )  # fmt: skip
     unfinished.replace(path)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lingotune.checksum import sha256_of
 from lingotune.schema import ConfigError, Problem
 
 MANIFEST = "manifest.json"
@@ -58,7 +59,7 @@ def commit(folder: Path, owner: Owner, best: str | None) -> None:
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _to_disk(path)
-        files[path.relative_to(folder).as_posix()] = [path.stat().st_size, _sha256(path)]
+        files[path.relative_to(folder).as_posix()] = [path.stat().st_size, sha256_of(path)]
     content = {"job": owner.job, "data": owner.data, "best": best, "files": files}
     unfinished = folder / f"{MANIFEST}.tmp"
     manifest = {**content, "sha256": _seal(content)}
@@ -103,7 +104,7 @@ def fault(folder: Path) -> str | None:
         path = folder / name
         if not path.is_file():
             return f"lacks {name}"
-        if path.stat().st_size != size or _sha256(path) != sha:
+        if path.stat().st_size != size or sha256_of(path) != sha:
             return f"has a damaged {name}"
     return None
 
@@ -169,14 +170,6 @@ def _check_owner(root: Path, manifest: dict[str, Any], owner: Owner) -> None:
         what = "the reviews are not those that these checkpoints were trained on"
         works = "the data as it was, or another --run-dir to start over"
         raise ConfigError([Problem(str(root), what, works)])
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _to_disk(path: Path) -> None:

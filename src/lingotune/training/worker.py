@@ -26,7 +26,7 @@ from lingotune.data.supply import open_store
 from lingotune.jobfile import job_digest, load_job
 from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
-from lingotune.messages import errors_only
+from lingotune.messages import errors_only, say
 from lingotune.preflight import check_job
 from lingotune.runfolder import (
     Folders,
@@ -181,7 +181,7 @@ def _prepared_dir(given: str | None, known: Folders | None) -> Path:
 
 
 def _teller(rank: Rank) -> Callable[[str], None]:
-    return (lambda line: print(line, flush=True)) if rank.first else (lambda line: None)
+    return say if rank.first else (lambda line: None)
 
 
 def _some(split: Split, limits: Limits | None) -> Split:

@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lingotune.checksum import sha256_of
 from lingotune.data.manifest import FILE, FORMAT, folder_files, load_manifest
 from lingotune.data.transfer.objects import (
     AT_ONCE,
     Counted,
     Transferred,
     manager,
-    sha256_of,
     split_uri,
 )
 from lingotune.data.transfer.progress import Tell, progress

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from lingotune.checksum import sha256_of
 from lingotune.data.transfer.objects import (
     AT_ONCE,
     PART,
     Counted,
     Transferred,
     manager,
-    sha256_of,
     split_uri,
 )
 from lingotune.data.transfer.progress import Tell, progress
