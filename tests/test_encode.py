@@ -21,8 +21,8 @@ from transformers import PreTrainedTokenizerFast
 
 from lingotune.data.encode import MOST_PIECES, Encoder, vocabulary_of
 from lingotune.data.sample import sample_rows
-from lingotune.data.tokenizer import load_tokenizer
-from lingotune.schema import ArchitectureConfig, ModelConfig, SampleConfig
+from lingotune.data.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.schema import SampleConfig
 
 TEXTS = [record["review_body"] for record in sample_rows(SampleConfig(train_rows=40), "train", [])]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -44,7 +44,7 @@ def trained(model: Any, trainer: Any, normalizer: Any, splitter: Any) -> Any:
 
 
 def wordpiece() -> Any:
-    return load_tokenizer(ModelConfig("tiny", None, None, ArchitectureConfig()), TEXTS, 64)
+    return wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
 
 
 def sentencepiece() -> Any:

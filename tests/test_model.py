@@ -10,7 +10,7 @@ from conftest import run
 from transformers import BertConfig, BertForSequenceClassification
 
 from lingotune.data.sample import sample_rows
-from lingotune.data.tokenizer import load_tokenizer, train_vocabulary
+from lingotune.data.tokenizer import train_vocabulary, wordpiece_tokenizer
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, SampleConfig
 from lingotune.training.model import load_model
 
@@ -39,7 +39,7 @@ def test_the_vocabulary_is_dense_bounded_and_covers_its_texts() -> None:
     vocabulary = train_vocabulary(TEXTS, 1500)
     assert sorted(vocabulary.values()) == list(range(len(vocabulary)))
     assert len(vocabulary) <= 1500
-    tokenizer = load_tokenizer(ModelConfig("tiny", None), TEXTS, 64)
+    tokenizer = wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
     ids = tokenizer(TEXTS)["input_ids"]
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids)
     assert unknown / sum(map(len, ids)) < 0.01
@@ -47,7 +47,7 @@ def test_the_vocabulary_is_dense_bounded_and_covers_its_texts() -> None:
 
 
 def test_a_scratch_model_has_the_declared_shape_and_label_names() -> None:
-    tokenizer = load_tokenizer(ModelConfig("tiny", None), TEXTS, 64)
+    tokenizer = wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
     scratch = ArchitectureConfig(dim=16, heads=2, layers=1, hidden_dim=32)
     model = load_model(ModelConfig("tiny", None, None, scratch), LABELS, tokenizer, 700)
     assert (model.config.dim, model.config.n_layers) == (16, 1)

@@ -90,7 +90,7 @@ def table(folder: Path, split: str) -> dict[str, list[Any]]:
 def test_the_shards_hold_the_splits_and_their_tokens(source: Path, tmp_path: Path) -> None:
     data = config(source)
     folder = made(data, tmp_path / "prepared")
-    tokenizer = load_tokenizer(ModelConfig("x", str(folder / "tokenizer")), (), 16)
+    tokenizer = load_tokenizer(ModelConfig("x", str(folder / "tokenizer")))
     for split, expected in load_splits(data, 1).items():
         found = table(folder, split)
         assert found["text"] == expected.text and found["label"] == expected.label
@@ -298,7 +298,8 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_helper_is_told_and_the_next_command_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", [1, 2], ids=["the tokenizer's", "one that tokenises"])
+def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_path: Path) -> None:
     source = write(tmp_path / "reviews.jsonl", rows(60_000))
     command = [
         "-m", "lingotune.data", "data=files", f"data.path={source}", "data.columns.text=text",
@@ -306,10 +307,14 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(tmp_path: Path) ->
     ]  # fmt: skip
     with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
         helpers: list[int] = []
-        while len(helpers) < 2:
+        while len(helpers) < which:
             assert process.poll() is None
-            helpers = [pid for pid in children(process.pid) if b"spawn_main" in line_of(pid)]
-        os.kill(helpers[0], signal.SIGKILL)
+            helpers = [
+                pid
+                for pid in children(process.pid)
+                if b"spawn_main" in read(Path(f"/proc/{pid}/cmdline"))
+            ]
+        os.kill(helpers[-1], signal.SIGKILL)
         _, told = process.communicate(timeout=120)
     assert process.returncode == 2 and "Traceback" not in told
     assert "was ended from outside" in told and "finished shards are kept" in told
@@ -318,13 +323,14 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(tmp_path: Path) ->
 
 
 def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return sorted(int(word) for thread in threads for word in read(thread).split())
 
 
-def line_of(pid: int) -> bytes:
+def read(path: Path) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has ended
+        return path.read_bytes()
+    except OSError:  # what it tells of has ended
         return b""
 
 

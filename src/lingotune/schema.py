@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 # OmegaConf reads these annotations at run time; on Python 3.10 it knows Optional[X], not X | None.
 # ruff: noqa: UP045
@@ -49,6 +49,9 @@ class ConfigError(Exception):
         self.problems = list(dict.fromkeys(problems))
         self.next_command = next_command
         super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self.next_command)  # on its way from another process
 
 
 class PublishError(Exception):

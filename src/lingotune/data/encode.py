@@ -8,7 +8,6 @@ rows of every call. A tokenizer that does not pass gets the texts whole.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,11 +65,11 @@ class Encoded:
 class Vocabulary:
     """What of a tokenizer makes ids of a text; it can be sent to another process.
 
-    backend: of the library `tokenizers`. unknown: the id of what is in no vocabulary, if there is
-    one. added: names of special and added tokens. max_length: tokens that are kept of a text.
+    backend: the library `tokenizers`' own, as JSON. unknown: the id of what is in no vocabulary, if
+    there is one. added: names of special and added tokens. max_length: tokens that are kept of a text.
     """
 
-    backend: Any
+    backend: str
     unknown: int | None
     added: tuple[str, ...]
     max_length: int
@@ -78,19 +77,21 @@ class Vocabulary:
 
 def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
     """That of a fast tokenizer of transformers."""
-    # A copy: transformers turns its own to cutting and padding whenever it is used.
-    backend = copy.deepcopy(tokenizer.backend_tokenizer)
-    backend.no_padding()
-    backend.no_truncation()
     added = tuple(tokenizer.get_added_vocab())
-    return Vocabulary(backend, tokenizer.unk_token_id, added, max_length)
+    return Vocabulary(
+        tokenizer.backend_tokenizer.to_str(), tokenizer.unk_token_id, added, max_length
+    )
 
 
 class Encoder:
     """Makes ids of texts, and remembers those of their pieces."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._backend, self._unknown = vocabulary.backend, vocabulary.unknown
+        from tokenizers import Tokenizer
+
+        self._backend, self._unknown = Tokenizer.from_str(vocabulary.backend), vocabulary.unknown
+        self._backend.no_padding()
+        self._backend.no_truncation()
         self._added, self.max_length = vocabulary.added, vocabulary.max_length
         self._is_odd = re.compile("|".join([_CONTROLS, *map(re.escape, self._added)])).search
         self._known = _Pieces()

@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
 from lingotune.checksum import sha256_of
 from lingotune.data.choose import removed_of
-from lingotune.data.encode import vocabulary_of
+from lingotune.data.encode import Vocabulary
+from lingotune.data.loading import Loaded, loading
 from lingotune.data.manifest import (
     FILE,
     FORMAT,
@@ -31,19 +33,17 @@ from lingotune.data.manifest import (
     folder_of,
     identify,
 )
+from lingotune.data.parts import SPLITS
 from lingotune.data.rejected import RejectedFile
 from lingotune.data.shards import READERS, Shard
 from lingotune.data.survey import Survey, survey
-from lingotune.data.tokenizer import (
-    fetch_tokenizer,
-    load_tokenizer,
-    special_tokens,
-    tokenizer_identity,
-)
+from lingotune.data.tokenizer import fetch_tokenizer, tokenizer_identity
 from lingotune.data.writer import ShardWriter
 from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem
 
 REJECTED = "rejected.jsonl"
+_TAUGHT = 20_000
+"""At most about so many texts, from all over train, teach a vocabulary that has to be made."""
 
 
 def prepare(
@@ -122,28 +122,28 @@ class _Preparation:
 
     def run(self) -> None:
         """All of it, the manifest last."""
-        with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
-            found = survey(self._data, self._seed, rejected)
-        for warning in found.warnings:
-            self._tell(f"warning: {warning}")
-        with self._timed("tokenizer"):
-            texts = (row.text for row, split in found.rows() if split == 0)
-            tokenizer = load_tokenizer(self._model, texts, self._data.max_length)
-            tokenizer.save_pretrained(str(self._work / TOKENIZER))
-        with self._timed("tokenising"):
-            vocabulary = vocabulary_of(tokenizer, self._data.max_length)
-            total = sum(found.counts.values())
-            with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
-                for row, split in found.rows():
-                    writer.add(split, row)
-                shards = writer.finish()
-        self._write_manifest(found, tokenizer, shards)
+        with loading(self._model, self._data.max_length, self._work / TOKENIZER) as tokenizer:
+            with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
+                found = survey(self._data, self._seed, rejected)
+            for warning in found.warnings:
+                self._tell(f"warning: {warning}")
+            with self._timed("tokenizer"):
+                texts = (row.text for row, split in found.rows() if split == 0)
+                every = -(-found.counts[SPLITS[0]] // _TAUGHT)
+                loaded = tokenizer.finish(islice(texts, 0, None, every))
+            with self._timed("tokenising"):
+                shards = self._write(found, lambda: loaded.result().vocabulary)
+        self._write_manifest(found, loaded.result(), shards)
+
+    def _write(self, found: Survey, vocabulary: Callable[[], Vocabulary]) -> dict[str, list[Shard]]:
+        total = sum(found.counts.values())
+        with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
+            for row, split in found.rows():
+                writer.add(split, row)
+            return writer.finish()
 
     def _write_manifest(
-        self,
-        found: Survey,
-        tokenizer: Any,
-        shards: dict[str, list[Shard]],
+        self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]
     ) -> None:
         parts = self._identity.parts
         manifest = {
@@ -158,10 +158,10 @@ class _Preparation:
             "tokenizer": {
                 "name": self._model.name_or_path or self._model.name,
                 "sha256": parts["tokenizer"],
-                "vocabulary": len(tokenizer),
-                "unknown_id": tokenizer.unk_token_id,
-                "padding_id": tokenizer.pad_token_id,
-                "special": special_tokens(tokenizer),
+                "vocabulary": tokenizer.size,
+                "unknown_id": tokenizer.vocabulary.unknown,
+                "padding_id": tokenizer.padding_id,
+                "special": tokenizer.special,
                 "files": [
                     _described(path, self._work)
                     for path in sorted((self._work / TOKENIZER).iterdir())

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
+from lingotune.schema import ConfigError, ModelConfig, Problem
 
 if TYPE_CHECKING:
     from lingotune.data.store import Store
@@ -28,28 +28,22 @@ SPECIAL_TOKENS = {
 }
 
 
-def load_tokenizer(model: ModelConfig, texts: Iterable[str], max_length: int) -> Any:
-    """The pretrained tokenizer, or a WordPiece vocabulary trained on `texts`, read once.
-
-    ConfigError if it cannot be loaded.
-    """
-    if model.name_or_path is None:
-        return _wordpiece(model.scratch, texts, max_length)
+def load_tokenizer(model: ModelConfig) -> Any:
+    """The tokenizer of a pretrained model; ConfigError if it cannot be loaded."""
     from transformers import AutoTokenizer
 
     with_revision = {"revision": model.revision} if model.revision else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.name_or_path, **with_revision)
+        return AutoTokenizer.from_pretrained(str(model.name_or_path), **with_revision)
     except (OSError, ValueError) as error:
         raise not_loaded(model, error) from error
-    return tokenizer
 
 
-def _wordpiece(scratch: ArchitectureConfig, texts: Iterable[str], max_length: int) -> Any:
+def wordpiece_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:
+    """A tokenizer of the kind of multilingual cased BERT's with a vocabulary of one's own."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = train_vocabulary(texts, scratch.vocab_size)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
     # As in the multilingual cased BERT: accents and case stay, each Chinese character stands alone.
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
@@ -91,7 +85,7 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
             model_input_names=["input_ids", "attention_mask"],
             **{k: v for k, v in told["special"].items() if isinstance(v, str)},
         )
-    tokenizer = load_tokenizer(model, (), max_length)
+    tokenizer = load_tokenizer(model)
     texts, prepared = store.probe("test", _PROBED)
     here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
     differ = sum(ids != before for ids, before in zip(here, prepared))
@@ -190,7 +184,7 @@ def tokenizer_identity(model: ModelConfig) -> str | None:
 def fetch_tokenizer(model: ModelConfig) -> None:
     """Bring a hub model's tokenizer onto this machine, if it is not there; ConfigError if it cannot be."""
     if tokenizer_identity(model) is None:
-        load_tokenizer(model, (), 1)
+        load_tokenizer(model)
 
 
 def _cached(model: ModelConfig) -> Path | None:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from lingotune.data.clean import Row
 from lingotune.data.encode import Encoded, Encoder, Vocabulary
 from lingotune.data.parts import SPLITS
+from lingotune.data.processes import helpers
 from lingotune.data.shards import Columns, Shard, finished_shard, write_shard
-from lingotune.schema import ConfigError, Problem
 
 ROWS = 25_000
 """Rows of a shard: some MB, and a few seconds to make anew where a run was cut short."""
@@ -38,31 +31,40 @@ _MOST_PROCESSES = 8
 class ShardWriter:
     """Takes rows one by one and makes shards of them; a context manager.
 
-    total: rows that will come. Shards that are there already, whole, are taken as they are. Memory
-    holds the texts of one shard for each split and for each process, and as many again that wait.
+    vocabulary: gives that of the tokenizer, once it is there; rows are taken before. total: rows that
+    will come. Shards that are there already, whole, are taken as they are. Memory holds the texts of
+    one shard for each split and for each process, and as many again that wait.
     """
 
     def __init__(
-        self, folder: Path, vocabulary: Vocabulary, total: int, tell: Callable[[str], None]
+        self,
+        folder: Path,
+        vocabulary: Callable[[], Vocabulary],
+        total: int,
+        tell: Callable[[str], None],
     ) -> None:
-        self._folder, self._tell, self._total = folder, tell, total
+        self._folder, self._vocabulary, self._tell, self._total = folder, vocabulary, tell, total
         self._waiting = {split: Columns() for split in range(len(SPLITS))}
         self._shards: dict[int, list[Future[Shard]]] = {split: [] for split in self._waiting}
         self._running: list[Future[Shard]] = []
         # A process has to be started and to meet the words anew.
-        count = min(os.cpu_count() or 1, _MOST_PROCESSES, total // ROWS)
-        self._most = 2 * max(1, count)
-        self._pool = _pool(count, vocabulary)
+        self._processes = max(1, min(os.cpu_count() or 1, _MOST_PROCESSES, total // ROWS))
+        self._pool: Executor | None = None
+        self._exit = ExitStack()
         self._written, self._reused = 0, 0
         self._begun = time.monotonic()
 
     def __enter__(self) -> ShardWriter:
+        # Each thread waits for the vocabulary, and then for a process that makes its shard.
+        self._threads = self._exit.enter_context(ThreadPoolExecutor(self._processes))
+        self._exit.callback(_encoder_of.cache_clear)
+        if self._processes > 1:
+            self._pool = self._exit.enter_context(helpers(self._processes, _begin))
+        self._exit.callback(self._threads.shutdown, wait=False, cancel_futures=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, *error: Any) -> None:
+        self._exit.__exit__(*error)
 
     def add(self, split: int, row: Row) -> None:
         """One more row of a split, by its place in `SPLITS`."""
@@ -81,11 +83,10 @@ class ShardWriter:
         for split, columns in self._waiting.items():
             if len(columns):
                 self._close(split)
-        with _told_if_killed():
-            return {
-                SPLITS[split]: [future.result() for future in futures]
-                for split, futures in self._shards.items()
-            }
+        return {
+            SPLITS[split]: [future.result() for future in futures]
+            for split, futures in self._shards.items()
+        }
 
     def _close(self, split: int) -> None:
         columns, self._waiting[split] = self._waiting[split], Columns()
@@ -96,13 +97,16 @@ class ShardWriter:
             future.set_result(found)
             self._reused += len(columns)
         else:
-            with _told_if_killed():
-                if len(self._running) == self._most:
-                    self._running.pop(0).result()
-                future = self._pool.submit(_make, self._folder, name, columns)
+            if len(self._running) == 2 * self._processes:
+                self._running.pop(0).result()
+            future = self._threads.submit(self._make, name, columns)
             self._running.append(future)
             self._written += len(columns)
         self._shards[split].append(future)
+
+    def _make(self, name: str, columns: Columns) -> Shard:
+        given = self._vocabulary(), self._folder, name, columns
+        return self._pool.submit(_make, *given).result() if self._pool else _make(*given)
 
     def _progress(self) -> None:
         done = self._written + self._reused
@@ -111,53 +115,20 @@ class ShardWriter:
         self._tell(f"  {done} of {self._total} rows, {rate:.0f} rows/s{left}")
 
 
-@contextmanager
-def _told_if_killed() -> Iterator[None]:
-    try:
-        yield
-    except BrokenExecutor as error:
-        what = "a process that tokenises was ended from outside, as happens where memory is short"
-        works = "the same command once more: finished shards are kept"
-        raise ConfigError([Problem("data", what, works)]) from error
-
-
-def _pool(processes: int, vocabulary: Vocabulary) -> Executor:
-    if processes < 2:
-        return ThreadPoolExecutor(1, initializer=_begin, initargs=(vocabulary,))
-    # Not forked: the tokenizer's threads would not be there in the child.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin_process, initargs=(vocabulary,)
-    )
-
-
-_encoder: Encoder | None = None
-
-
-def _begin_process(vocabulary: Vocabulary) -> None:
+def _begin() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are what is parallel
-    Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _begin(vocabulary)
 
 
-def _end_with(parent: int) -> None:
-    """A killed parent takes nobody along: its children would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+_encoder_of = lru_cache(maxsize=1)(Encoder)
+"""The words that it has met stay known from shard to shard."""
 
 
-def _begin(vocabulary: Vocabulary) -> None:
-    global _encoder
-    _encoder = Encoder(vocabulary)
-
-
-def _make(folder: Path, name: str, columns: Columns) -> Shard:
-    assert _encoder is not None
+def _make(vocabulary: Vocabulary, folder: Path, name: str, columns: Columns) -> Shard:
+    encoder = _encoder_of(vocabulary)
     parts = [
-        _encoder.encode(columns.text[start : start + _BATCH])
+        encoder.encode(columns.text[start : start + _BATCH])
         for start in range(0, len(columns), _BATCH)
     ]
     fields = ("ids", "lengths", "uncut", "unknown")
     encoded = Encoded(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
-    return write_shard(folder, name, columns, encoded, _LENGTHS * _encoder.max_length)
+    return write_shard(folder, name, columns, encoded, _LENGTHS * encoder.max_length)
