@@ -55,9 +55,10 @@ class Rows:
 
 def load_splits(data: DataConfig, seed: int) -> Mapping[str, Rows]:
     """The splits of a source, as its preparation would write them."""
-    found = survey(data, seed, lambda rejected: None)
+    kept: list[Row] = []
+    found = survey(data, seed, lambda rejected: None, kept.append)
     splits = {split: Rows() for split in SPLITS}
-    for row, split in found.rows():
+    for row, split in found.rows(kept):
         splits[SPLITS[split]].add(row)
     for warning in found.warnings:
         split, _, what = warning.partition(": ")

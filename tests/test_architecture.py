@@ -135,6 +135,7 @@ IMPORTS: dict[str, set[str]] = {
     "data.transfer.refusals": {"botocore", "s3transfer"},
     "data.transfer.sending": {"botocore"},
     "data.splits": set(),
+    "data.spool": set(),
     "data.look": set(),
     "data.page": {"jinja2"},
     "data.pictures": {"matplotlib"},

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tables import load_splits, star_labels
 
+from lingotune.data import prepare as preparing
 from lingotune.data import shards
 from lingotune.data import writer as module
+from lingotune.data.clean import Row
 from lingotune.data.manifest import load_manifest, misfits
 from lingotune.data.page import PAGE, write_report
 from lingotune.data.prepare import prepare
+from lingotune.data.spool import Spool
 from lingotune.data.store import Store
 from lingotune.data.tokenizer import load_tokenizer, tokenizer_of
 from lingotune.schema import (
@@ -216,6 +220,59 @@ def test_what_is_carved_shares_no_product(tmp_path: Path) -> None:
         {product_of[name] for name in table(other, split)["id"]} for split in ("train", "test")
     )
     assert of_train & of_test - {None}, "without the column they are not kept together"
+
+
+def test_a_source_that_changes_while_it_is_read_is_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = preparing.survey
+
+    def changes_it(*given: Any) -> Any:
+        found = survey(*given)
+        write(source, rows(120))
+        return found
+
+    monkeypatch.setattr(preparing, "survey", changes_it)
+    with pytest.raises(ConfigError, match="were changed while they were read"):
+        prepare(config(source), TINY, 1, tmp_path / "prepared", lambda line: None)
+    monkeypatch.undo()
+    assert made(config(source), tmp_path / "prepared").is_dir()
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+spooled = st.builds(
+    Row, texts, st.integers(0, 4), texts, texts, st.none() | st.integers(1, 5), st.none() | texts
+)
+
+
+@given(st.lists(spooled, max_size=9), st.integers(1, 4))
+def test_rows_come_back_from_disk_as_often_as_they_are_asked_for(
+    found: list[Row], block: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched, Spool(Path(tempfile.gettempdir())) as spool:
+        patched.setattr("lingotune.data.spool._BLOCK", block)
+        for row in found:
+            spool.add(row)
+        assert list(spool) == found and list(spool) == found
+
+
+def test_a_tokenizer_is_the_same_wherever_it_is_loaded(source: Path, tmp_path: Path) -> None:
+    """Here, where this process has transformers already, and in a process of its own."""
+    import transformers  # noqa: F401
+
+    here = made(config(source), tmp_path / "here")
+    typed = [
+        "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
+        "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
+        "data.max_length=16", "seed=1",
+    ]  # fmt: skip
+    done = run("-m", "lingotune.data", *typed, f"prepared_dir={tmp_path}/there")
+    assert done.returncode == 0 and done.stderr == ""
+    (there,) = (tmp_path / "there").glob("files-*")
+    for path in (here / "tokenizer").iterdir():
+        assert (there / "tokenizer" / path.name).read_bytes() == path.read_bytes()
+    ids = [sorted(zip(*(table(f, "test")[c] for c in ("id", "input_ids")))) for f in (here, there)]
+    assert ids[0] and ids[0] == ids[1]
 
 
 def test_products_in_two_given_splits_are_told(tmp_path: Path) -> None:

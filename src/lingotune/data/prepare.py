@@ -1,8 +1,8 @@
 """From a source to prepared data: read and checked, split, tokenised, written, described.
 
-The source is read twice. The first reading keeps hashes alone and finds everything that is wrong; the
-second tokenises and writes, shard by shard. Memory is bounded by the texts of a few shards, the
-tokenizer's pieces, and 22 bytes a row (30 with groups).
+The source is read once, to its end: everything that is wrong is found, and the rows wait on disk. Then
+their splits are chosen, and they are tokenised and written, shard by shard. Memory is bounded by the
+texts of a few shards, the tokenizer's pieces, and 22 bytes a row (30 with groups).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 from lingotune import __version__
 from lingotune.checksum import sha256_of
 from lingotune.data.choose import removed_of
-from lingotune.data.encode import Vocabulary
 from lingotune.data.loading import Loaded, loading
 from lingotune.data.manifest import (
     FILE,
@@ -36,10 +35,11 @@ from lingotune.data.manifest import (
 from lingotune.data.parts import SPLITS
 from lingotune.data.rejected import RejectedFile
 from lingotune.data.shards import READERS, Shard
+from lingotune.data.spool import Spool
 from lingotune.data.survey import Survey, survey
 from lingotune.data.tokenizer import fetch_tokenizer, tokenizer_identity
 from lingotune.data.writer import ShardWriter
-from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem
+from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem, Source
 
 REJECTED = "rejected.jsonl"
 _TAUGHT = 20_000
@@ -122,25 +122,37 @@ class _Preparation:
 
     def run(self) -> None:
         """All of it, the manifest last."""
-        with loading(self._model, self._data.max_length, self._work / TOKENIZER) as tokenizer:
+        files = self._work / TOKENIZER
+        with (
+            Spool(self._work) as rows,
+            loading(self._model, self._data.max_length, files) as tokenizer,
+        ):
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
-                found = survey(self._data, self._seed, rejected)
+                found = survey(self._data, self._seed, rejected, rows.add)
+            self._check_unchanged()
             for warning in found.warnings:
                 self._tell(f"warning: {warning}")
             with self._timed("tokenizer"):
-                texts = (row.text for row, split in found.rows() if split == 0)
+                texts = (row.text for row, split in found.rows(rows) if split == 0)
                 every = -(-found.counts[SPLITS[0]] // _TAUGHT)
                 loaded = tokenizer.finish(islice(texts, 0, None, every))
             with self._timed("tokenising"):
-                shards = self._write(found, lambda: loaded.result().vocabulary)
+                total = sum(found.counts.values())
+                vocabulary = lambda: loaded.result().vocabulary  # noqa: E731
+                with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
+                    for row, split in found.rows(rows):
+                        writer.add(split, row)
+                    shards = writer.finish()
         self._write_manifest(found, loaded.result(), shards)
 
-    def _write(self, found: Survey, vocabulary: Callable[[], Vocabulary]) -> dict[str, list[Shard]]:
-        total = sum(found.counts.values())
-        with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
-            for row, split in found.rows():
-                writer.add(split, row)
-            return writer.finish()
+    def _check_unchanged(self) -> None:
+        """What was read is what the folder will be named after."""
+        if self._data.source is not Source.files:
+            return
+        tokenizer = self._identity.parts["tokenizer"]
+        if identify(self._data, self._seed, tokenizer).digest != self._identity.digest:
+            what = "the files were changed while they were read"
+            raise ConfigError([Problem("data", what, "the same command once more")])
 
     def _write_manifest(
         self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]

@@ -1,9 +1,9 @@
-"""The first reading of a source: everything that is wrong with it, and a hash of every row."""
+"""A source read to its end: everything that is wrong with it, and a hash of every row."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What the first reading found. languages: the codes that `keys.language` stands for."""
+    """What was found. languages: the codes that `keys.language` stands for."""
 
     keys: Keys
     languages: tuple[str, ...]
@@ -35,7 +35,9 @@ class Scanned:
     warnings: tuple[str, ...]
 
 
-def scan(readers: Readers, data: DataConfig, reject: OnReject) -> Scanned:
+def scan(
+    readers: Readers, data: DataConfig, reject: OnReject, keep: Callable[[Row], None]
+) -> Scanned:
     """Read all inputs; ConfigError lists what is wrong with all of them together."""
     rows, problems, warnings = _Rows(grouped=data.columns.group is not None), [], []
     counts: dict[str, Counts] = {}
@@ -43,6 +45,7 @@ def scan(readers: Readers, data: DataConfig, reject: OnReject) -> Scanned:
         cleaner = Cleaner(data, name, on_reject=reject)
         for row in cleaner.rows(read(cleaner.on_fault)):
             rows.add(row, INPUTS.index(name))
+            keep(row)
         problems += cleaner.problems()
         warnings += [f"{name}: {warning}" for warning in cleaner.warnings()]
         rejected = dict(cleaner.rejected)

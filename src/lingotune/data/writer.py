@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class ShardWriter:
         self._processes = max(1, min(os.cpu_count() or 1, _MOST_PROCESSES, total // ROWS))
         self._pool: Executor | None = None
         self._exit = ExitStack()
-        self._written, self._reused = 0, 0
+        self._told, self._reused = 0, 0
         self._begun = time.monotonic()
 
     def __enter__(self) -> ShardWriter:
@@ -83,6 +84,8 @@ class ShardWriter:
         for split, columns in self._waiting.items():
             if len(columns):
                 self._close(split)
+        for _ in as_completed(chain.from_iterable(self._shards.values())):
+            self._progress()
         return {
             SPLITS[split]: [future.result() for future in futures]
             for split, futures in self._shards.items()
@@ -101,7 +104,6 @@ class ShardWriter:
                 self._running.pop(0).result()
             future = self._threads.submit(self._make, name, columns)
             self._running.append(future)
-            self._written += len(columns)
         self._shards[split].append(future)
 
     def _make(self, name: str, columns: Columns) -> Shard:
@@ -109,10 +111,14 @@ class ShardWriter:
         return self._pool.submit(_make, *given).result() if self._pool else _make(*given)
 
     def _progress(self) -> None:
-        done = self._written + self._reused
-        rate = self._written / (time.monotonic() - self._begun)
-        left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
-        self._tell(f"  {done} of {self._total} rows, {rate:.0f} rows/s{left}")
+        """Tell of shards that were finished since; an error of one of them is raised."""
+        futures = chain.from_iterable(self._shards.values())
+        done = sum(future.result().rows for future in futures if future.done())
+        if done > self._told and self._total > ROWS:  # few rows are ready in a moment
+            self._told = done
+            rate = (done - self._reused) / (time.monotonic() - self._begun)
+            left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
+            self._tell(f"  {done} of {self._total} rows, {rate:.0f} rows/s{left}")
 
 
 def _begin() -> None:
