@@ -1,7 +1,7 @@
 """A tokenizer made ready while the source is read.
 
-Importing transformers takes as long as reading a hundred thousand rows. Where that has not been done yet
-it is done in a process of its own, which leaves out torch: half of that time, and no tokenizer needs it.
+Importing transformers takes as long as reading a hundred thousand rows. Where nothing else needs it, it
+is done in a process of its own, which leaves out torch: half of that time, and no tokenizer needs it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,34 +37,45 @@ class Loaded:
 
 
 class Loading:
-    """A tokenizer on its way; its files go into `folder`."""
+    """A tokenizer on its way; its files go into `folder`. executor: where it is loaded, from now on; None
+    = here, once it is asked for."""
 
     def __init__(
-        self, executor: Executor, model: ModelConfig, max_length: int, folder: Path
+        self, executor: Executor | None, model: ModelConfig, max_length: int, folder: Path
     ) -> None:
         self._executor, self._model = executor, model
         self._max_length, self._folder = max_length, folder
         self._loaded: Future[Loaded] | None = None
-        if model.name_or_path is None:  # it waits for the texts, but not for the import
-            executor.submit(_import)
-        else:
+        if executor and model.name_or_path:
             self._loaded = self._load(None)
+        elif executor:  # it waits for the texts, but not for the import
+            executor.submit(_import)
 
     def finish(self, texts: Iterable[str]) -> Future[Loaded]:
         """The tokenizer; one that has to be made first is made of `texts`, read once."""
         if self._loaded is None:
-            self._loaded = self._load(train_vocabulary(texts, self._model.scratch.vocab_size))
+            scratch = self._model.scratch
+            made = None if self._model.name_or_path else train_vocabulary(texts, scratch.vocab_size)
+            self._loaded = self._load(made)
         return self._loaded
 
     def _load(self, made: dict[str, int] | None) -> Future[Loaded]:
-        return self._executor.submit(_load, self._model, made, self._max_length, self._folder)
+        given = self._model, made, self._max_length, self._folder
+        if self._executor:
+            return self._executor.submit(_load, *given)
+        loaded: Future[Loaded] = Future()
+        loaded.set_result(_load(*given))
+        return loaded
 
 
 @contextmanager
-def loading(model: ModelConfig, max_length: int, folder: Path) -> Iterator[Loading]:
-    """Begin with it. A `ConfigError` of a tokenizer that cannot be loaded is the future's."""
-    here = "transformers" in sys.modules
-    with ThreadPoolExecutor(1) if here else helpers(1, _without_torch) as executor:
+def loading(model: ModelConfig, max_length: int, folder: Path, *, aside: bool) -> Iterator[Loading]:
+    """Begin with it; `aside`: in a process of its own, which is no gain to one that needs transformers
+    anyway. ConfigError of the future, or of `finish`, for a tokenizer that cannot be loaded."""
+    if not aside or "transformers" in sys.modules:
+        yield Loading(None, model, max_length, folder)
+        return
+    with helpers(1, _without_torch) as executor:
         yield Loading(executor, model, max_length, folder)
 
 

@@ -52,8 +52,12 @@ def prepare(
     seed: int,
     root: Path,
     tell: Callable[[str], None],
+    *,
+    trains: bool = False,
 ) -> tuple[Path, bool]:
     """The folder of the prepared data in `root`, and whether it had to be made.
+
+    trains: this process is going to train on it, and will need the training libraries anyway.
 
     A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
     overwritten. ConfigError lists what is wrong with the source, before anything is written.
@@ -67,7 +71,7 @@ def prepare(
     with _working_folder(folder) as work:
         if work is None:  # another process has made it meanwhile
             return folder, False
-        _Preparation(data, model, seed, identity, work, tell).run()
+        _Preparation(data, model, seed, identity, work, tell).run(aside=not trains)
         work.replace(folder)
     return folder, True
 
@@ -120,12 +124,12 @@ class _Preparation:
         self._identity, self._work, self._tell = identity, work, tell
         self._seconds: dict[str, float] = {}
 
-    def run(self) -> None:
-        """All of it, the manifest last."""
+    def run(self, *, aside: bool) -> None:
+        """All of it, the manifest last; `aside`: with the tokenizer in a process of its own."""
         files = self._work / TOKENIZER
         with (
             Spool(self._work) as rows,
-            loading(self._model, self._data.max_length, files) as tokenizer,
+            loading(self._model, self._data.max_length, files, aside=aside) as tokenizer,
         ):
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
                 found = survey(self._data, self._seed, rejected, rows.add)

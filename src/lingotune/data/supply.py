@@ -21,7 +21,7 @@ def open_store(
     ConfigError if the folder's data was prepared for another job, or the source is not sound.
     """
     if folder is None:
-        made, _ = prepare(job.data, job.model, job.seed, root, tell)
+        made, _ = prepare(job.data, job.model, job.seed, root, tell, trains=True)
         return Store(made)
     store = Store(fetch(folder, root, tell) if folder.startswith("s3://") else folder)
     problems = misfits(store.manifest, job.data, job.seed)
