@@ -25,7 +25,7 @@ def split() -> Split:
     row = np.arange(60)
     return Split(
         np.repeat(row + 1, LENGTHS).astype(np.uint16), ends - LENGTHS, LENGTHS,
-        (row % 10 > 1).astype(np.int64), (row % 3 == 0).astype(np.int16), ("de", "ja"), 0,
+        (row % 10 > 1).astype(np.int64), (row % 3 == 0).astype(np.int16), row, ("de", "ja"), 0,
     )  # fmt: skip
 
 

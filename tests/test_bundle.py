@@ -35,7 +35,7 @@ def test_same_code_same_bundle_whenever_and_wherever(tmp_path: Path) -> None:
 def test_an_edit_gives_another_digest(tmp_path: Path) -> None:
     root = copy_of_the_code(tmp_path)
     before = build_bundle(root).digest
-    worker = root / "src" / "lingotune" / "evaluate.py"
+    worker = root / "src" / "lingotune" / "scores.py"
     worker.write_text(worker.read_text() + "\n")
     assert build_bundle(root).digest != before
 

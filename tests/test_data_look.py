@@ -24,6 +24,7 @@ from lingotune.data.examples import choose_examples
 from lingotune.data.manifest import load_manifest
 from lingotune.data.page import CHARACTERS, PAGE, cut, lines_of, visible, write_report
 from lingotune.data.prepare import prepare
+from lingotune.messages import printable
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
@@ -165,9 +166,9 @@ def test_shares_never_say_nothing_or_all_of_what_is_not(part: int, more: int) ->
 @given(st.text())
 def test_names_and_texts_keep_no_character_that_moves_others(text: str) -> None:
     unseen = {*map(chr, range(32)), *"\x7f\u202a\u202e\u2066\u2069"}
-    assert not unseen & set(look.printable(text))
+    assert not unseen & set(printable(text))
     assert not unseen & set(visible(text)) - {"\t", "\n"}
-    assert look.columns(look.brief(look.printable(text))) <= 18
+    assert look.columns(look.brief(printable(text))) <= 18
     assert cut(text) == text if len(text) <= CHARACTERS else len(cut(text)) <= CHARACTERS + 1
 
 

@@ -61,7 +61,7 @@ def assert_extracted(
 # --- the definitions ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [0, 1, 6, 15, 16, 200])
+@pytest.mark.parametrize("count", [0, 1, 6, 14, 15, 200])
 def test_definitions_fit_the_service_model_and_keep_the_first_languages(count: int) -> None:
     languages = [f"{number:03}".rjust(35, "x") for number in range(count)]
     definitions = metric_definitions(languages)
@@ -70,10 +70,10 @@ def test_definitions_fit_the_service_model_and_keep_the_first_languages(count: i
     }
     assert not [m for m in mistakes(body) if "MetricDefinitions" in m.path]
     names = [definition["Name"] for definition in definitions]
-    assert len(names) == len(set(names)) == 10 + 2 * min(count, 15)
+    assert len(names) == len(set(names)) == 12 + 2 * min(count, 14)
     for split in ("validation", "test"):
         stem = f"{split}:macro_f1_"
-        assert [n[len(stem) :] for n in names if n.startswith(stem)] == languages[:15]
+        assert [n[len(stem) :] for n in names if n.startswith(stem)] == languages[:14]
 
 
 def test_definitions_name_the_metrics() -> None:
@@ -81,6 +81,7 @@ def test_definitions_name_the_metrics() -> None:
         "train:loss", "train:learning_rate", "train:grad_norm", "train:samples_per_second",
         "validation:loss", "validation:accuracy", "validation:macro_f1", "validation:macro_f1_de",
         "test:loss", "test:accuracy", "test:macro_f1", "test:macro_f1_de",
+        "validation:worst_language_macro_f1", "test:worst_language_macro_f1",
     }  # fmt: skip
 
 
@@ -123,7 +124,7 @@ numbers = st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf, -math.
 codes = st.lists(
     st.from_regex("[A-Za-z0-9_-]{1,35}", fullmatch=True)
     | st.sampled_from([*LANGUAGES, "de-DE", "de-AT", "loss", "accuracy", "macro-F1", "grad", "lr"]),
-    max_size=15,
+    max_size=14,
     unique=True,
 ).map(lambda codes: [code for code in codes if code != "und"])
 prefixes = st.sampled_from(PREFIXES)
@@ -140,7 +141,8 @@ def test_any_training_line_gives_its_values_back(
     assert_extracted([line], languages, {f"train:{key}": [values[key]] for key in values})
 
 
-score_values = st.fixed_dictionaries({"loss": numbers, "accuracy": numbers, "macro_f1": numbers})
+SCORES = ("loss", "accuracy", "macro_f1", "worst_language_macro_f1")
+score_values = st.fixed_dictionaries(dict.fromkeys(SCORES, numbers))
 
 
 @given(score_values, codes, st.data(), steps, prefixes)
@@ -165,6 +167,7 @@ def test_any_test_line_gives_its_values_back(
         "loss": overall["loss"],
         "overall": {"accuracy": overall["accuracy"], "macro_f1": overall["macro_f1"]},
         "languages": {code: {"macro_f1": value} for code, value in by_language.items()},
+        "worst_language": {"code": "de", "macro_f1": overall["worst_language_macro_f1"]},
     }
     expected = {f"test:{key}": [value] for key, value in overall.items()}
     expected |= {f"test:macro_f1_{code}": [value] for code, value in by_language.items()}
@@ -185,9 +188,11 @@ def test_lines_read_well() -> None:
         "macro_f1": 0.763,
         "macro_f1_de": 0.5,
         "macro_f1_en": 1,
+        "worst_language_macro_f1": 0.5,
     }
     assert format_validation_line(29, 145, scores) == (
         "step 29/145  validation: loss 0.60000  accuracy 0.7730  macro-F1 0.7630 (de 0.5000, en 1.0000)"
+        "  worst-language 0.5000"
     )
 
 
@@ -237,13 +242,14 @@ def expected_of(finished: Finished) -> dict[str, list[float]]:
         return [entry[key] for entry in finished.history if key in entry]
 
     test = finished.metrics["test"]
-    scores = ["loss", "accuracy", "macro_f1", *(f"macro_f1_{code}" for code in LANGUAGES)]
+    scores = [*SCORES, *(f"macro_f1_{code}" for code in LANGUAGES)]
     return {
         **{f"train:{key}": logged(key) for key in ("loss", "learning_rate", "grad_norm")},
         **{f"validation:{key}": logged(f"eval_{key}") for key in scores},
         "test:loss": [test["loss"]],
         "test:accuracy": [test["overall"]["accuracy"]],
         "test:macro_f1": [test["overall"]["macro_f1"]],
+        "test:worst_language_macro_f1": [test["worst_language"]["macro_f1"]],
         **{f"test:macro_f1_{code}": [test["languages"][code]["macro_f1"]] for code in LANGUAGES},
         "train:samples_per_second": [finished.metrics["training"]["samples_per_second"]],
     }

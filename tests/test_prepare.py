@@ -405,6 +405,19 @@ def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
 # --- reading it ----------------------------------------------------------------------------------
 
 
+def test_ids_and_ratings_of_rows(source: Path, tmp_path: Path) -> None:
+    store = Store(made(config(source), tmp_path / "prepared"))
+    found, some = table(store.folder, "test"), store.split("test").longest_first().select([3, 0])
+    ids, stars = store.ids_and_stars("test", some)
+    assert ids == [found["id"][place] for place in some.place.tolist()]
+    assert stars.tolist() == [found["stars"][place] for place in some.place.tolist()]
+    unrated = config(source, labels=[*star_labels("a", "b", "c")])
+    columns = replace(unrated.columns, stars=None, label="lang", language=None)
+    labels = [LabelConfig("de"), LabelConfig("ja"), LabelConfig("zh")]
+    folder = made(replace(unrated, columns=columns, labels=labels), tmp_path / "prepared")
+    assert np.isnan(Store(folder).ids_and_stars("test", Store(folder).split("test"))[1]).all()
+
+
 def test_batches_are_padded_rows(source: Path, tmp_path: Path) -> None:
     folder = made(config(source), tmp_path / "prepared")
     found, split = table(folder, "train"), Store(folder).split("train")
@@ -484,9 +497,13 @@ def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
     zeros = np.zeros(len(lengths), np.int64)
     tokens = np.arange(1, sizes.sum() + 1, dtype=np.uint16)
     starts = np.cumsum(sizes) - sizes
-    split = Split(tokens, starts, sizes, zeros, zeros.astype(np.int16), ("de",), 0)
+    places = np.arange(len(lengths))
+    split = Split(tokens, starts, sizes, zeros, zeros.astype(np.int16), places, ("de",), 0)
     every = range(len(lengths))
     assert split.select(every).digest() == split.digest()
+    sorted_ = split.longest_first()
+    assert sorted_.lengths.tolist() == sorted(lengths, reverse=True)
+    assert np.array_equal(sorted_.select(np.argsort(sorted_.place)).lengths, sizes)
     turned = split.select(every[::-1])
     assert turned.lengths.tolist() == lengths[::-1]
     assert (turned.digest() == split.digest()) == (len(lengths) == 1)

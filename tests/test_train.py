@@ -174,7 +174,7 @@ def test_the_model_loads_anywhere_and_speaks_label_names(finished: tuple[Path, s
 def test_the_end_shows_a_table_and_commands_that_work(finished: tuple[Path, str]) -> None:
     folder, printed = finished
     assert "global batch 32 = 32 per process x 1 process x 1 accumulation" in printed
-    assert "macro-F1  majority" in printed and "\nzh " in printed
+    assert "macro-F1  majority" in printed and "\nzh " in printed and "stars off" in printed
     commands = printed[printed.index("look further:") :].splitlines()[1:]
     assert commands[0].split() == ["tensorboard", "--logdir", f"runs/{folder.name}"]
     predict = commands[1].split(maxsplit=5)

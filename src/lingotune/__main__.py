@@ -1,17 +1,21 @@
-"""python -m lingotune: predict with a trained model, fetch prices, account for a finished job."""
+"""python -m lingotune: predict and score with a trained model, fetch prices, account for a job."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from lingotune.messages import exit_code_of
 from lingotune.schema import ConfigError, Problem
 
+CONF = Path(__file__).resolve().parents[2] / "conf"
 
-def main() -> int:
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to the subcommand."""
     parser = argparse.ArgumentParser("python -m lingotune")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -20,6 +24,16 @@ def main() -> int:
     predict.add_argument(
         "texts", nargs="*", help="texts; without any, one a line from standard input"
     )
+    predict.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
+    predict.add_argument("--column", help="that column; default: the one that was trained on")
+    predict.add_argument("--json", action="store_true", help="one JSON object a text")
+    evaluate = commands.add_parser("evaluate", help="score the model of a run")
+    evaluate.add_argument("run", help="a run folder, or a folder with a saved model")
+    evaluate.add_argument(
+        "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
+    )
+    evaluate.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
+    evaluate.add_argument("--output", help="folder for the results; default: RUN/evaluations")
     prices = commands.add_parser("prices", help="ask AWS for prices: a file for budget.prices")
     prices.add_argument("--region", required=True, help="AWS region, e.g. eu-west-1")
     prices.add_argument("--instance", nargs="+", default=[], help="instance types; default: all")
@@ -28,22 +42,71 @@ def main() -> int:
     cost.add_argument("--region", help="AWS region; default: this machine's AWS configuration")
     cost.add_argument("--runs-dir", default="runs", help="folder of throughput.jsonl")
     cost.add_argument("--prices", help="a price list of your own, as for budget.prices")
-    options = parser.parse_args()
-    run = {"predict": _predict, "prices": _prices, "cost": _cost}[options.command]
-    return run(options)
+    options, rest = parser.parse_known_args(argv)
+    # argparse takes words for a list only where the first of them stands.
+    words = {"predict": "texts", "evaluate": "overrides"}.get(options.command)
+    if rest and (words is None or any(word.startswith("-") for word in rest)):
+        parser.error(f"unknown: {' '.join(rest)}")
+    if words:
+        setattr(options, words, [*getattr(options, words), *rest])
+    run = {"predict": _predict, "evaluate": _evaluate, "prices": _prices, "cost": _cost}
+    return run[options.command](options)
+
+
+def _positive(typed: str) -> int:
+    value = int(typed)
+    if value < 1:
+        raise ValueError
+    return value
 
 
 def _predict(options: argparse.Namespace) -> int:
-    folder = model_folder(options.run)
-    texts = options.texts or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    if not texts:
-        raise ConfigError(
-            [Problem("predict", "no text was given", f'predict {options.run} "A text"')]
-        )
-    from lingotune.predict import predict_lines
+    from lingotune.classifier import trained_model
+    from lingotune.predict import predict_lines, texts_of
 
-    for line in predict_lines(folder, texts):
-        print(line)
+    trained = trained_model(options.run)
+    if options.texts and options.file:
+        what = "texts and --file are both given; one of them decides"
+        raise ConfigError([Problem("predict", what, f"predict {options.run} --file FILE")])
+    if options.column and not options.file:
+        what = "has no effect without --file"
+        raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
+    texts: Iterator[str] = iter(options.texts)
+    if options.file:
+        known = trained.job.data.columns.text if trained.job else "text"
+        texts = texts_of(options.file, options.column or known)
+    elif not options.texts:
+        texts = (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+    first = next(texts, None)
+    if first is None:
+        works = f'predict {options.run} "A text"'
+        raise ConfigError([Problem("predict", "no text was given", works)])
+    for line in predict_lines(trained, chain([first], texts), as_json=options.json):
+        print(line, flush=True)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from lingotune.evaluate import evaluate
+    from lingotune.report import draw_confusion, score_table
+
+    folder, results = evaluate(
+        options.run, options.overrides, CONF, output=options.output, batch=options.batch
+    )
+    try:
+        draw_confusion(results, results["labels"], folder / "confusion_matrix.png")
+    except ImportError as error:
+        print(f"warning: no picture: {error}")
+    for warning in results["warnings"]:
+        print(f"warning: {warning}")
+    for name, count in results["inputs"].items():
+        rejected = sum(count["rejected"].values())
+        print(
+            f"{name}: {count['read']} rows read = {count['kept']} kept + {rejected} rejected"
+            f" + {count['filtered']} of other languages"
+        )
+    print(score_table(results))
+    print(f"see {folder}")
     return 0
 
 
@@ -63,15 +126,6 @@ def _cost(options: argparse.Namespace) -> int:
     lines = account_for(options.job, options.region, options.runs_dir, options.prices, date.today())
     print("\n  ".join(lines))
     return 0
-
-
-def model_folder(run: str) -> Path:
-    """The folder with the saved model: `RUN/model`, or RUN itself; ConfigError if there is none."""
-    for folder in (Path(run, "model"), Path(run)):
-        if (folder / "config.json").is_file():
-            return folder
-    what = "holds no trained model (no config.json in it or in its model/)"
-    raise ConfigError([Problem(run, what, "a folder that train.py has written: ls runs")])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
-    "data/delivery", "data/examples", "data/look", "data/page", "data/pictures", "facts/lanes",
+    "data/delivery", "data/examples", "data/look", "data/page", "data/pictures", "evaluate", "facts/lanes",
     "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",
     "page", "plan", "preflight/prepared", "preflight/rehearsal", "preflight/rendered",
     "preflight/sagemaker", "preflight/steps", "prices", "quote", "render", "servicemodel",

@@ -1,75 +1,171 @@
-"""Scores of a classifier, overall and per language, from counts alone (numpy).
-
-The label set is fixed: a class that is absent from an evaluation set counts with F1 0 in the macro
-mean, as it would for a model that never finds it. Averaging over present classes only would let a
-perfect score on two of three classes read 1.0 where 0.667 is right.
-"""
+"""A saved model scored on the test split of its run, or on other reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from lingotune.classifier import Classifier, Trained, trained_model
+from lingotune.compose import compose_all
+from lingotune.data.clean import Row
+from lingotune.data.labels import class_stars, format_labels
+from lingotune.data.parts import SPLITS, check_settings
+from lingotune.data.rejected import RejectedFile
+from lingotune.data.scan import Counts, scan
+from lingotune.data.splits import readers_of
+from lingotune.data.spool import Spool
+from lingotune.data.survey import survey
+from lingotune.jobfile import job_of, plain
+from lingotune.predictions import FILE, write_predictions
+from lingotune.runfolder import METRICS, new_folder
+from lingotune.schema import (
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    LabelConfig,
+    Problem,
+    Source,
+)
+from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
+
+EVALUATIONS = "evaluations"
+"""Folder in a run's: what its model was scored on later."""
+REJECTED = "rejected.jsonl"
+_TRAIN, _, _TEST = SPLITS
+_BLOCK = 8_192
+"""Texts that are tokenised, and sorted by length, together."""
 
 
-def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
-    """Counts, shape (classes, classes): row = true class, column = predicted class."""
-    flat = np.bincount(true * classes + predicted, minlength=classes * classes)
-    return flat.reshape(classes, classes).astype(np.int64)
+def evaluate(
+    run: str, typed: Sequence[str], conf_dir: Path, *, output: str | None = None, batch: int = 32
+) -> tuple[Path, dict[str, Any]]:
+    """Score the model of a run; the folder of the results, a new one, and the results.
 
-
-def scores(confusion: IntArray, labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, macro-F1, per-class precision, recall and F1 of a confusion matrix.
-
-    Ratios over nothing are 0. `majority` is the accuracy of always naming the commonest class;
-    `absent` names the classes without a row.
+    typed: overrides that name the data; without any it is the test split of the run's own. Data with
+    a test split is scored on that, other data whole. output: where the folder is made; default: in
+    the run. ConfigError lists what is wrong, before the model is loaded.
     """
-    rows = int(confusion.sum())
-    hits, support = np.diag(confusion), confusion.sum(axis=1)
-    precision = _ratio(hits, confusion.sum(axis=0))
-    recall = _ratio(hits, support)
-    f1 = _ratio(2 * precision * recall, precision + recall)
-    return {
-        "rows": rows,
-        "accuracy": float(hits.sum() / rows) if rows else 0.0,
-        "macro_f1": float(f1.mean()),
-        "majority": float(support.max() / rows) if rows else 0.0,
-        "absent": [label for label, count in zip(labels, support) if count == 0],
-        "classes": {
-            label: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "rows": int(support[i]),
-            }
-            for i, label in enumerate(labels)
-        },
-        "confusion": confusion.tolist(),
+    trained = trained_model(run)
+    config = _data_typed(trained, typed, conf_dir) if typed else _data_of_run(trained, run)
+    data = replace(config, labels=_in_order(config.labels, trained))
+    seed = trained.job.seed if trained.job else 0
+    scoring = trained.job.evaluation if trained.job else EvaluationConfig()
+    cut = any(override.startswith("data.max_length=") for override in typed)
+    classes = Classes(trained.labels, class_stars(data.labels))
+    with TemporaryDirectory() as work, Spool(Path(work)) as spool:
+        with RejectedFile(Path(work, REJECTED)) as rejected:
+            rows, counts, warnings = _read(data, None if typed else seed, spool, rejected)
+        model = Classifier(trained, batch, data.max_length if cut else None)
+        predictions, ids = _predict(model, classes, rows)
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
+        if any(count.rejected for count in counts.values()):
+            shutil.copy(Path(work, REJECTED), folder)
+    results = {
+        "model": str(trained.folder),
+        "data": plain(data),
+        "max_length": model.max_length,
+        "inputs": {name: asdict(count) for name, count in counts.items()},
+        "warnings": list(warnings),
+        "labels": list(trained.labels),
+        **scores_by_language(predictions, classes, scoring.resamples, seed),
     }
+    write_predictions(predictions, ids, classes, folder / FILE)
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    (folder / METRICS).write_text(text, encoding="utf-8")
+    return folder, results
 
 
-def scores_by_language(
-    true: IntArray, predicted: IntArray, languages: Sequence[str], labels: Sequence[str]
-) -> dict[str, Any]:
-    """`{"overall": scores, "languages": {code: scores}}`; all three arrays are in row order."""
-    codes = np.asarray(languages)
-    return {
-        "overall": scores(confusion_matrix(true, predicted, len(labels)), labels),
-        "languages": {
-            str(code): scores(
-                confusion_matrix(true[codes == code], predicted[codes == code], len(labels)), labels
+# --- what to score it on ------------------------------------------------------------------------
+
+
+def _data_of_run(trained: Trained, run: str) -> DataConfig:
+    if trained.job is None:
+        what = "which data it was trained on is not known: there is no job.yaml beside its model"
+        works = "data=files data.path=reviews.jsonl, or data=sample"
+        raise ConfigError([Problem(run, what, works)])
+    return trained.job.data
+
+
+def _data_typed(trained: Trained, typed: Sequence[str], conf_dir: Path) -> DataConfig:
+    """The classes are those of the run, if they are not typed."""
+    others = [
+        key
+        for key in typed
+        if not key.lstrip("+~").startswith(("data=", "data.")) or key.startswith("data.prepared")
+    ]
+    if others:
+        what = "has no effect here: overrides name the data that the model is scored on"
+        raise ConfigError([Problem(key, what, "data=files data.path=...") for key in others])
+    config = compose_all(list(typed), conf_dir, lambda config: [], multirun=False)[0].config
+    data: DataConfig = job_of(config).data
+    if data.train is None and data.path is None and data.test is not None:
+        if data.source is Source.hub:
+            data = replace(data, train=data.test, test=None)
+        else:
+            data = replace(data, path=data.test, test=None)
+    check_settings(data)
+    typed_labels = any(key.startswith("data.labels=") for key in typed)
+    return (
+        data
+        if typed_labels or trained.job is None
+        else replace(data, labels=trained.job.data.labels)
+    )
+
+
+def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConfig]:
+    """The classes of the data in the order of the model's ids; ConfigError if they are others."""
+    by_name = {label.name: label for label in labels}
+    if by_name.keys() != set(trained.labels):
+        what = f"the model knows the classes {', '.join(trained.labels)}"
+        known = [by_name.get(name) or LabelConfig(name, []) for name in trained.labels]
+        where = f"data.labels={','.join(by_name)}"
+        raise ConfigError([Problem(where, what, format_labels(known))])
+    return [by_name[name] for name in trained.labels]
+
+
+def _read(
+    data: DataConfig, seed: int | None, spool: Spool, rejected: RejectedFile
+) -> tuple[Iterator[Row], Mapping[str, Counts], tuple[str, ...]]:
+    """The rows to score, all read and checked; where a seed is given, as it has carved the test split."""
+    readers = readers_of(data)
+    if seed is not None and _TEST not in readers:
+        found = survey(data, seed, rejected, spool.add)
+        test = (row for row, split in found.rows(spool) if SPLITS[split] == _TEST)
+        return test, found.scanned.counts, ()
+    wanted = {_TEST: readers[_TEST]} if _TEST in readers else readers
+    scanned = scan(wanted, data, rejected, spool.add)
+    if not len(scanned.keys.label):
+        raise ConfigError([Problem("data", "there is no row to score")])
+    return iter(spool), scanned.counts, scanned.warnings
+
+
+# --- what it makes of it ------------------------------------------------------------------------
+
+
+def _predict(
+    model: Classifier, classes: Classes, rows: Iterator[Row]
+) -> tuple[Predictions, list[str]]:
+    ids: list[str] = []
+    parts: list[Predictions] = []
+    while block := list(islice(rows, _BLOCK)):
+        parts.append(
+            Predictions(
+                np.array([row.label for row in block], np.int64),
+                probabilities_of(model.logits([row.text for row in block])),
+                np.array([row.language for row in block], object),
+                np.array([np.nan if row.stars is None else row.stars for row in block]),
             )
-            for code in np.unique(codes)
-        },
-    }
-
-
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    out = np.zeros_like(top)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return out
+        )
+        ids += [row.id for row in block]
+    fields = ("true", "probabilities", "languages", "stars")
+    return Predictions(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields)), ids

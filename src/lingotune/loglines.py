@@ -5,8 +5,10 @@ and sends the first group to CloudWatch. One table writes the lines and makes th
 that neither can change alone:
 
     step 10/145  loss 1.0986  lr 1.000e-03  grad 1.234
-    step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)
-    test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  samples/s 123.4
+    step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)  ...
+    test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  ...  samples/s 123.4
+
+(in place of the dots: worst-language 0.5500, the lowest macro-F1 of a language).
 
 The expressions say nothing about where a line begins: launchers put ranks and times before it.
 SageMaker does not say whose syntax it reads; these keep to what Python, Java and RE2 share.
@@ -63,6 +65,7 @@ def _scores(split: str) -> tuple[_Metric, ...]:
         _Metric(f"{split}:loss", "loss", "#.5g"),
         _Metric(f"{split}:accuracy", "accuracy", ".4f"),
         _Metric(f"{split}:macro_f1", "macro-F1", ".4f", by_language=True),
+        _Metric(f"{split}:worst_language_macro_f1", "worst-language", ".4f"),
     )
 
 
@@ -86,7 +89,8 @@ def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) 
 
 
 def format_validation_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
-    """`loss`, `accuracy`, `macro_f1`, and `macro_f1_<language>` for each language."""
+    """`loss`, `accuracy`, `macro_f1`, `macro_f1_<language>` for each language, and
+    `worst_language_macro_f1`."""
     return _write(_VALIDATION, values, step=step, total=total_steps)
 
 
@@ -98,6 +102,8 @@ def format_test_line(scores: Mapping[str, Any], samples_per_second: float | None
         "macro_f1": scores["overall"]["macro_f1"],
         **{f"macro_f1_{code}": score["macro_f1"] for code, score in scores["languages"].items()},
     }
+    if scores["worst_language"]:
+        values["worst_language_macro_f1"] = scores["worst_language"]["macro_f1"]
     if samples_per_second is not None:
         values["samples_per_second"] = samples_per_second
     return _write(_TEST, values)
@@ -107,7 +113,7 @@ def metric_definitions(languages: Sequence[str]) -> list[dict[str, str]]:
     """SageMaker's MetricDefinitions: `{"Name": ..., "Regex": ...}`, at most 40.
 
     languages: the codes known before the data is read; none known, none defined. Two definitions
-    (validation and test) go to each; languages that no longer fit, from the sixteenth on, are left
+    (validation and test) go to each; languages that no longer fit, from the fifteenth on, are left
     out, and so are codes other than ASCII letters, digits, - and _.
     """
     every = [(line, metric) for line in _LINES for metric in line.metrics]

@@ -19,9 +19,21 @@ PIPE_CLOSED = 141
 """Exit code when the reader of the output went away, as shells have it."""
 
 
+_SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
+"""Spaces, and joiners that the spelling of names needs."""
+
+
 def say(line: str) -> None:
     """Print a line at once: who reads it may be waiting."""
     print(line, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text in one line: characters that are not for the eye are written out."""
+    return "".join(
+        c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def format_problems(problems: Sequence[Problem]) -> str:

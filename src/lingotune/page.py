@@ -107,11 +107,11 @@ def duration(seconds: float) -> str:
 
 
 def _job_rows(plan: Plan) -> list[list[str]]:
-    job, training = plan.job, plan.job.training
+    job, training, select = plan.job, plan.job.training, plan.job.evaluation.select.value
     scored = {
         EvalStrategy.none: "scored at the end",
-        EvalStrategy.epoch: f"scored every epoch, best by {training.select.value}",
-        EvalStrategy.steps: f"scored every {training.eval_steps} steps, best by {training.select.value}",
+        EvalStrategy.epoch: f"scored every epoch, best by {select}",
+        EvalStrategy.steps: f"scored every {training.eval_steps} steps, best by {select}",
     }[training.eval_strategy]
     rows = [
         ["name", plan.name],

@@ -119,6 +119,7 @@ class SelectMetric(Enum):
     """The validation metric that chooses the best checkpoint."""
 
     macro_f1 = "macro_f1"
+    worst_language_macro_f1 = "worst_language_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
 
@@ -433,14 +434,22 @@ class TrainingConfig:
     """eval_strategy=steps: updates between two evaluations."""
     save_steps: Optional[int] = None
     """Updates between two checkpoints; null = only at evaluations, or at the end of an epoch."""
-    eval_bs: Optional[int] = None
-    """Examples per process and evaluation step; null = twice `per_device_bs`."""
-    select: SelectMetric = SelectMetric.macro_f1
-    """The validation metric whose best checkpoint becomes the model."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk: the newest, and the best where it is none of them."""
     logging_steps: int = 10
     """Updates between two log lines."""
+
+
+@dataclass
+class EvaluationConfig:
+    """How checkpoints and the final model are scored."""
+
+    select: SelectMetric = SelectMetric.macro_f1
+    """The validation metric whose best checkpoint becomes the model."""
+    per_device_bs: Optional[int] = None
+    """Examples per process and evaluation step; null = twice the job's `per_device_bs`."""
+    resamples: int = 1000
+    """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
 
 
 @dataclass
@@ -480,6 +489,8 @@ class JobConfig:
     """Batch and learning-rate scaling."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The optimisation."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """The scores."""
     hub: HubConfig = field(default_factory=HubConfig)
     """Publishing."""
 

@@ -147,6 +147,16 @@ class Labels:
         ]
 
 
+def class_stars(classes: Sequence[LabelConfig]) -> tuple[float, ...] | None:
+    """The rating that each class stands for: the mean of its values; None where one has a value that is
+    no whole number, or none."""
+    values = [[_whole(value) for value in label.values] for label in classes]
+    found = [[star for star in stars if star is not None] for stars in values]
+    if not all(stars and len(stars) == len(given) for stars, given in zip(found, values)):
+        return None
+    return tuple(sum(stars) / len(stars) for stars in found)
+
+
 def format_labels(classes: Sequence[LabelConfig]) -> str:
     """The override that sets `data.labels`, quoted for a shell."""
     items = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lingotune.data.parts import ALL, SPLITS
+from lingotune.messages import printable
 
 Table = list[list[str]]
 """Rows of cells, the header first; all rows have the same length."""
@@ -16,8 +17,6 @@ Table = list[list[str]]
 MOST_LANGUAGES = 30
 """Languages shown by themselves; a column that holds no codes would fill pages."""
 _LONGEST_NAME = 18
-_SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
-"""Spaces, and joiners that the spelling of names needs."""
 
 
 @dataclass(frozen=True)
@@ -268,14 +267,6 @@ def share_text(part: int, whole: int) -> str:
 def rows_text(count: int) -> str:
     """The count and its noun."""
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
-
-
-def printable(name: str) -> str:
-    """A name in one line: characters that are not for the eye are written out."""
-    return "".join(
-        c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
-        for c in name
-    )
 
 
 def brief(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from lingotune.data import look, pictures
 from lingotune.data.examples import choose_examples
 from lingotune.data.manifest import load_manifest
+from lingotune.messages import printable
 from lingotune.schema import ConfigError, Problem
 
 PAGE = "report/data.html"
@@ -83,8 +84,8 @@ def _figures(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "headline": look.headline(manifest),
         "flow": whole.sentence,
         "flow_table": look.flow_table(inputs) if len(inputs) > 1 else [],
-        "rejected": [[look.printable(reason), f"{rows:,}"] for reason, rows in rejected],
-        "warnings": [look.printable(warning) for warning in manifest["warnings"]],
+        "rejected": [[printable(reason), f"{rows:,}"] for reason, rows in rejected],
+        "warnings": [printable(warning) for warning in manifest["warnings"]],
         "legend": look.legend(manifest),
         "splits": [_split(split, labels, manifest["max_length"]) for split in splits],
     }
@@ -108,14 +109,14 @@ def _examples(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Of train, or else the first split that has rows; of the languages that the figures name."""
     splits = look.splits_of(manifest)
     split = next((split for split in splits if split.whole.total), splits[0])
-    labels = [look.printable(label) for label in look.labels_of(manifest)]
+    labels = [printable(label) for label in look.labels_of(manifest)]
     files = [folder / shard["file"] for shard in manifest["splits"][split.name]["shards"]]
     names = [language.name for language in split.languages]
     found = choose_examples(files, names, EXAMPLES, manifest["seed"] or 0)
     shown: dict[str, dict[str, list[dict[str, str]]]] = {}
     for (name, label), rows in found.items():
-        shown.setdefault(look.printable(name), {})[labels[label]] = [
-            {"id": look.printable(row.id), "text": visible(cut(row.text))} for row in rows
+        shown.setdefault(printable(name), {})[labels[label]] = [
+            {"id": printable(row.id), "text": visible(cut(row.text))} for row in rows
         ]
     return {"examples": shown, "examples_of": split.name}
 
@@ -123,7 +124,7 @@ def _examples(manifest: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
     files = [
         [
-            look.printable(file["name"]),
+            printable(file["name"]),
             f"{file['bytes']:,}" if "bytes" in file else "-",
             file.get("sha256") or "-",
         ]
@@ -156,7 +157,7 @@ def lines_of(manifest: Mapping[str, Any]) -> list[str]:
     """The figures as aligned tables, some 100 columns wide at most."""
     *inputs, whole = look.flows_of(manifest)
     rejected = look.rejected_of(manifest).items()
-    reasons = ", ".join(f"{rows:,} {look.printable(reason)}" for reason, rows in rejected)
+    reasons = ", ".join(f"{rows:,} {printable(reason)}" for reason, rows in rejected)
     lines = [look.headline(manifest)]
     lines += [f"  {name}: {what}" for name, what in look.origin(manifest).items()]
     lines += ["", f"rows: {whole.sentence}"]
@@ -166,7 +167,7 @@ def lines_of(manifest: Mapping[str, Any]) -> list[str]:
         rows = look.rows_text(split.whole.total)
         lines += ["", f"{split.name}: {rows}, {split.whole.tokens:,} tokens"]
         lines += _aligned(look.figure_table(split, look.labels_of(manifest)))
-    warnings = [f"warning: {look.printable(warning)}" for warning in manifest["warnings"]]
+    warnings = [f"warning: {printable(warning)}" for warning in manifest["warnings"]]
     return [*lines, "", *look.legend(manifest), *([""] if warnings else []), *warnings]
 
 

@@ -18,10 +18,10 @@ from lingotune.data.look import (
     Split,
     brief,
     length_text,
-    printable,
     rows_text,
     share_text,
 )
+from lingotune.messages import printable
 
 
 class Pen(NamedTuple):

@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Split:
 
     tokens: ids of all rows, one after the other (uint16 where the vocabulary fits, else uint32;
     mapped from a file). starts, lengths: int64, where a row's tokens begin, and how many it has.
-    label: int64. language: int16 places in `languages`.
+    label: int64. language: int16 places in `languages`. place: int64, the row's number in the shards.
     """
 
     tokens: Array
@@ -41,6 +41,7 @@ class Split:
     lengths: Array
     label: Array
     language: Array
+    place: Array
     languages: tuple[str, ...]
     padding_id: int
 
@@ -55,8 +56,18 @@ class Split:
     def select(self, rows: Sequence[int] | Array) -> Split:
         """The split of these rows, in this order; the tokens stay where they are."""
         at = np.asarray(rows, np.int64)
-        parts = (self.starts[at], self.lengths[at], self.label[at], self.language[at])
-        return Split(self.tokens, *parts, self.languages, self.padding_id)
+        return replace(
+            self,
+            starts=self.starts[at],
+            lengths=self.lengths[at],
+            label=self.label[at],
+            language=self.language[at],
+            place=self.place[at],
+        )
+
+    def longest_first(self) -> Split:
+        """The same rows by length: neighbours need little padding, and the first batch most memory."""
+        return self.select(np.argsort(-self.lengths, kind="stable"))
 
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
         """input_ids and attention_mask (int64, rows x longest, padded at the end), labels (int64).
@@ -120,9 +131,25 @@ class Store:
             lengths,
             label,
             place.astype(np.int16),
+            np.arange(len(label)),
             tuple(languages.tolist()),
             int(self.manifest["tokenizer"]["padding_id"]),
         )
+
+    def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
+        """Of rows of a split: their ids; their ratings, float64, NaN where the source has none."""
+        ids: list[str] = []
+        stars: list[Array] = [np.zeros(0)]
+        for shard in self.manifest["splits"][name]["shards"]:
+            with self._told(shard["file"]):
+                known = parquet.read_schema(self.folder / shard["file"]).names
+            table = self._read(shard, [column for column in ("id", "stars") if column in known])
+            ids += table["id"].to_pylist()
+            if "stars" in known:
+                stars.append(table["stars"].cast("float64").to_numpy())
+            else:
+                stars.append(np.full(table.num_rows, np.nan))
+        return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
     def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
         """The first texts of a split, and their token ids as prepared."""

@@ -70,9 +70,10 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.weight_decay": (0, 10, "from 0 to 10"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
-    "training.eval_bs": (1, 65536, "examples per process, from 1"),
     "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),
     "training.logging_steps": (1, 10**9, "updates, from 1"),
+    "evaluation.per_device_bs": (1, 65536, "examples per process, from 1"),
+    "evaluation.resamples": (0, 100_000, "samples, from 0 to 100000"),
 }
 _POSITIVE = {
     "lr": (1.0, "above 0, at most 1"),
@@ -236,11 +237,11 @@ def _eval_steps_unused(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("select-unused", "the best checkpoint is chosen among those that were scored")
 def _select(job: JobConfig) -> Iterator[Found]:
-    training = job.training
-    never = training.eval_strategy is EvalStrategy.none
-    if never and training.select is not SelectMetric.macro_f1:
+    select = job.evaluation.select
+    never = job.training.eval_strategy is EvalStrategy.none
+    if never and select is not SelectMetric.macro_f1:
         what = "has no effect with training.eval_strategy=none: the last weights are kept"
-        yield f"training.select={training.select.value}", what, "training.eval_strategy=epoch"
+        yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
 
 
 @JOB.check("warmup-twice", "the warm-up is so many steps, or a share of them")

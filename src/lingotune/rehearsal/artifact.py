@@ -17,8 +17,9 @@ from lingotune.rehearsal.stages import StageFailed
 TEXT = "Great product, works perfectly"
 _PROGRAM = """\
 import sys
+from lingotune.classifier import trained_model
 from lingotune.predict import predict_lines
-print(*predict_lines(sys.argv[1], [sys.argv[2]]))
+print(*predict_lines(trained_model(sys.argv[1]), [sys.argv[2]]))
 """
 _LOG_LINES = 15
 

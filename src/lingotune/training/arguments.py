@@ -38,7 +38,7 @@ def training_arguments(
         "seed": job.seed,
         "learning_rate": batch.learning_rate,
         "per_device_train_batch_size": batch.per_device_batch,
-        "per_device_eval_batch_size": training.eval_bs or 2 * job.per_device_bs,
+        "per_device_eval_batch_size": job.evaluation.per_device_bs or 2 * job.per_device_bs,
         "gradient_accumulation_steps": batch.accumulation,
         "max_steps": steps.total_steps,
         "warmup_steps": steps.warmup_steps,
@@ -63,8 +63,9 @@ def training_arguments(
         "ddp_find_unused_parameters": False,
     }
     if evaluates:
-        values["metric_for_best_model"] = f"eval_{training.select.value}"
-        values["greater_is_better"] = training.select is not SelectMetric.loss
+        select = job.evaluation.select
+        values["metric_for_best_model"] = f"eval_{select.value}"
+        values["greater_is_better"] = select is not SelectMetric.loss
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
     return TrainingArguments(**_for_this_version(values))

@@ -13,14 +13,16 @@ import numpy as np
 import torch
 import transformers
 
+from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
 from lingotune.data.tokenizer import tokenizer_of
-from lingotune.evaluate import scores_by_language
 from lingotune.hardware import resolve_precision
+from lingotune.predictions import FILE, write_predictions
 from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
+from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.throughput import samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
@@ -54,7 +56,8 @@ def fit(
     _quiet_libraries(show_bars=rank.first and sys.stderr.isatty())
     transformers.set_seed(job.seed)
     failure.enter("loading the model")
-    labels = [label.name for label in job.data.labels]
+    classes = _classes(job)
+    labels = list(classes.names)
     tokenizer, model = _load(job, labels, store, rank)
     stopwatch = Stopwatch(len(splits["validation"]))
     root = node_folder(job, folders.checkpoints, rank)
@@ -62,7 +65,9 @@ def fit(
     # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
     multiple = 8 if torch.cuda.is_available() else 1
     sets = {
-        name: Batches(split, multiple, sampling if name == "train" else None)
+        name: Batches(split, multiple, sampling)
+        if name == "train"
+        else Batches(split.longest_first(), multiple)
         for name, split in splits.items()
     }
     if rank.first and sampling:
@@ -87,14 +92,23 @@ def fit(
     results: dict[str, Any] = {
         "resumed_from_step": start.step if start else None,
         "training": _training_figures(trainer, batch, steps, seconds),
-        "validation": _score(trainer, sets["validation"], labels, stopwatch),
-        "test": _score(trainer, sets["test"], labels, stopwatch),
     }
+    for name in ("validation", "test"):
+        ids, stars = store.ids_and_stars(name, sets[name].split)
+        loss, predictions = _predict(trainer, sets[name], stars, stopwatch)
+        resamples = job.evaluation.resamples
+        scored = scores_by_language(predictions, classes, resamples, job.seed)
+        results[name] = {"loss": loss, **scored}
+        if name == "test" and rank.first:
+            places = np.argsort(sets[name].split.place)
+            in_order = [ids[place] for place in places.tolist()]
+            write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
     results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch)
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     failure.enter("saving the model")
     if rank.first:
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
+        tokenizer.model_max_length = job.data.max_length  # whoever cuts texts cuts them as here
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
     return results
@@ -195,32 +209,43 @@ def _precision(job: JobConfig) -> Precision:
 
 def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]]:
     """What the Trainer logs of an evaluation of `rows`: overall, and macro-F1 of each language."""
-
-    codes = rows.codes
+    codes, classes = np.array(rows.codes, object), Classes(tuple(labels))
+    stars = np.full(len(rows), np.nan)
 
     def compute(prediction: Any) -> dict[str, float]:
-        predicted = np.asarray(prediction.predictions).argmax(axis=-1)
-        scored = scores_by_language(np.asarray(prediction.label_ids), predicted, codes, labels)
+        true = np.asarray(prediction.label_ids)
+        said = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
+        scored = scores_by_language(said, classes)
+        overall, worst = scored["overall"], scored["worst_language"]
         by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
-        overall = scored["overall"]
-        return {"macro_f1": overall["macro_f1"], "accuracy": overall["accuracy"], **by_language}
+        return {
+            "macro_f1": overall["macro_f1"],
+            "accuracy": overall["accuracy"],
+            "worst_language_macro_f1": worst["macro_f1"],
+            **by_language,
+        }
 
     return compute
 
 
-def _score(
-    trainer: ClassifierTrainer, rows: Batches, labels: list[str], stopwatch: Stopwatch
-) -> dict[str, Any]:
+def _classes(job: JobConfig) -> Classes:
+    names = tuple(label.name for label in job.data.labels)
+    return Classes(names, class_stars(job.data.labels))
+
+
+def _predict(
+    trainer: ClassifierTrainer, rows: Batches, stars: np.ndarray, stopwatch: Stopwatch
+) -> tuple[float, Predictions]:
+    """The loss, and the predictions in the order of the rows."""
     trainer.compute_metrics = None
     with stopwatch.evaluating(len(rows)):
         output = trainer.predict(rows)
-    predicted = np.asarray(output.predictions).argmax(axis=-1)
     true = rows.split.label
     # Row order is what ties a prediction to its language: prove it by the labels.
     assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    metrics = output.metrics or {}
-    scored = scores_by_language(true, predicted, rows.split.codes, labels)
-    return {"loss": float(metrics["test_loss"]), **scored}
+    codes = np.array(rows.split.codes, object)
+    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
+    return float((output.metrics or {})["test_loss"]), predictions
 
 
 def _training_figures(

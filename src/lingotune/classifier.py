@@ -1,0 +1,109 @@
+"""A trained model, ready to say what it makes of texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lingotune.container import JOB_FILE
+from lingotune.jobfile import load_job
+from lingotune.schema import ConfigError, JobConfig, Problem
+
+if TYPE_CHECKING:
+    from lingotune.scores import FloatArray
+
+_UNNAMED = re.compile("LABEL_[0-9]+")
+"""What transformers calls the classes of a model that nobody gave names."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A folder with a saved model. labels: names of its classes, by their ids. job: of the run that it
+    lies in, where that is known."""
+
+    folder: Path
+    labels: tuple[str, ...]
+    job: JobConfig | None
+
+
+def trained_model(run: str | Path) -> Trained:
+    """The model in `RUN/model`, or in RUN itself; ConfigError if there is none, or its classes have no
+    names. Loads no library."""
+    for folder in (Path(run, "model"), Path(run)):
+        if (folder / "config.json").is_file():
+            return Trained(folder, _labels(folder), _job(folder))
+    what = "holds no trained model (no config.json in it or in its model/)"
+    raise ConfigError([Problem(str(run), what, "a folder that train.py has written: ls runs")])
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    path = folder / "config.json"
+    try:
+        named = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
+        labels = tuple(str(named[key]) for key in sorted(named, key=int))
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+    if len(labels) < 2 or any(map(_UNNAMED.fullmatch, labels)):
+        said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
+        works = "the model of a run of train.py, or id2label with the classes' names in config.json"
+        raise ConfigError(
+            [Problem(str(path), f"is no classifier's that can be read: {said}", works)]
+        )
+    return labels
+
+
+def _job(folder: Path) -> JobConfig | None:
+    path = folder.parent / JOB_FILE
+    return load_job(path)[0] if folder.name == "model" and path.is_file() else None
+
+
+class Classifier:
+    """Probabilities for texts, on a GPU where there is one.
+
+    ConfigError if the model cannot be loaded. max_length: tokens that are read of a text; None = as
+    many as it was trained with.
+    """
+
+    def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        folder = str(trained.folder)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForSequenceClassification.from_pretrained(folder)
+        except Exception as error:  # the libraries raise many kinds for files that are not whole
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ConfigError([Problem(folder, f"the model cannot be loaded: {reason}")]) from error
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = model.to(self._device).eval()
+        self._batch = batch
+        positions = getattr(model.config, "max_position_embeddings", None) or 512
+        self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
+
+    def logits(self, texts: Sequence[str]) -> FloatArray:
+        """Of each class for each text, in their order; (texts, classes)."""
+        import torch
+
+        ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        # Neighbours in length need little padding.
+        order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+        found: list[Any] = []
+        with torch.inference_mode():
+            for start in range(0, len(order), self._batch):
+                part = [ids[place] for place in order[start : start + self._batch]]
+                padded = self._tokenizer.pad({"input_ids": part}, return_tensors="pt")
+                output = self._model(**padded.to(self._device))
+                found.append(output.logits.float().cpu().numpy())
+        logits = np.empty((len(order), len(self._model.config.id2label)))
+        logits[order] = np.concatenate(found) if found else logits
+        return logits

@@ -1,0 +1,38 @@
+"""Predictions as a Parquet file: one row for each that was scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from lingotune.scores import Classes, Predictions
+
+FILE = "predictions.parquet"
+
+
+def write_predictions(
+    predictions: Predictions, ids: Sequence[str], classes: Classes, path: Path
+) -> None:
+    """Columns: id, language, stars (null where there are none), label and predicted (names of
+    classes), and `probability_<class>` (float32) for each class. The file appears whole."""
+    names = np.asarray(classes.names, object)
+    probabilities = predictions.probabilities.astype(np.float32)
+    stars = predictions.stars
+    columns = {
+        "id": pa.array(list(ids), pa.string()),
+        "language": pa.array(predictions.languages.tolist(), pa.string()),
+        "stars": pa.array(stars, pa.float32(), mask=np.isnan(stars)),
+        "label": pa.array(names[predictions.true].tolist(), pa.string()),
+        "predicted": pa.array(names[predictions.predicted].tolist(), pa.string()),
+        **{
+            f"probability_{name}": pa.array(probabilities[:, place])
+            for place, name in enumerate(classes.names)
+        },
+    }
+    unfinished = path.with_suffix(".tmp")
+    parquet.write_table(pa.table(columns), unfinished, version="2.4")
+    unfinished.replace(path)
