@@ -530,6 +530,19 @@ def test_later_rows_of_an_id_are_skipped_or_warned_of() -> None:
     assert rows.warnings == ["the same id as an earlier row: a.jsonl:3, :5"]
 
 
+def test_odd_language_codes_are_worth_a_warning() -> None:
+    codes = ["de", "DE", "de", "English", "zh-Hant", "zh_hant", "x", "en", "und", "fil"]
+    write("a.jsonl", [record(n, language=code) for n, code in enumerate(codes)])
+    every = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=[]), "train")
+    assert every.warnings == [
+        "no language codes, such as de or pt-BR: 'English' (1), 'x' (1)",
+        "one language written in several ways, taken for several: 'de' (2), 'DE' (1)",
+        "one language written in several ways, taken for several: 'zh-Hant' (1), 'zh_hant' (1)",
+    ]
+    some = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=["de", "en"]), "train")
+    assert some.warnings == every.warnings[1:2] and some.language == ["de", "de", "en"]
+
+
 def test_a_row_that_is_rejected_leaves_its_id_to_others() -> None:
     write("a.jsonl", [record(0), record(1, text=""), record(1), record(1, language="de")])
     read = Read("a.jsonl")

@@ -243,7 +243,7 @@ class Cleaner:
 
     def warnings(self) -> list[str]:
         """What is odd, but no problem."""
-        warnings = self._labels.warnings()
+        warnings = [*self._labels.warnings(), *self._languages.warnings()]
         if self._skip and self.rejected:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")
         repeated = [problem.where for problem in self._repeated.problems()]

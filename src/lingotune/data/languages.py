@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,10 @@ from lingotune.schema import DataConfig, Problem
 
 _MOST_CODES = 1000
 """Codes that are told apart beside the wanted ones; a text column has no end."""
+
+_CODE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+"""RFC 5646, with the underscore that many write; `und`, for none, is one of them."""
+_SHOWN = 5
 
 
 @dataclass
@@ -59,6 +65,19 @@ class Languages:
             self._by_code[code] = self._by_value[value] = language
         return language
 
+    def warnings(self) -> Iterator[str]:
+        """Codes that are none, and codes that are written in several ways: each counts as a language."""
+        wanted = [found for found in self._by_code.values() if found.wanted]
+        odd = [found for found in wanted if not _CODE.fullmatch(found.code)]
+        if odd:
+            yield f"no language codes, such as de or pt-BR: {_told(odd)}"
+        ways: dict[str, list[Language]] = defaultdict(list)
+        for found in self._by_code.values():
+            ways[found.code.casefold().replace("_", "-")].append(found)
+        for same in ways.values():
+            if len(same) > 1 and any(found.wanted for found in same):
+                yield f"one language written in several ways, taken for several: {_told(same)}"
+
     def problems(self, columns: Sequence[str]) -> Iterator[Problem]:
         """Wanted languages that no row is in; `columns` are those of the source."""
         if self._wanted and self._column is None and PATTERN_LANGUAGE not in columns:
@@ -74,3 +93,9 @@ class Languages:
             what = f"no row is in {', '.join(map(repr, unknown))}; found: {found or 'none'}"
             known = [code for code in self._wanted if code in counts] or list(counts)
             yield Problem("data.languages", what, f"'data.languages=[{','.join(known)}]'")
+
+
+def _told(languages: Sequence[Language]) -> str:
+    shown = [f"{show(found.code)} ({found.rows})" for found in languages[:_SHOWN]]
+    more = len(languages) - len(shown)
+    return ", ".join([*shown, *([f"{more} more"] if more else [])])
