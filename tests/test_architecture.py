@@ -150,6 +150,7 @@ IMPORTS: dict[str, set[str]] = {
     "training.model": {"transformers"},
     "training.trainer": {"transformers", "torch", "tqdm", "safetensors"},
     "training.batches": {"transformers", "torch", "numpy"},
+    "training.layers": set(),
     "training.fit": {"transformers", "torch", "datasets", "numpy"},
     "training.timing": {"transformers", "torch", "numpy"},
     "training.checkpoints": set(),

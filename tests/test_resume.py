@@ -36,6 +36,8 @@ SMALL = [
     "training.keep_checkpoints=2",
     "epochs=2",
     "data.balance=resample",
+    "training.layer_decay=0.8",
+    "training.label_smoothing=0.1",
     "data.language_alpha=0.5",
 ]
 """30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""

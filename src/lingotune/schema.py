@@ -426,6 +426,11 @@ class TrainingConfig:
     """AdamW's decay, not applied to biases and layer norms."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
+    label_smoothing: float = 0.0
+    """Share of each training target that is spread evenly over all classes; 0 = none."""
+    layer_decay: float = 1.0
+    """Learning rate of a layer as a share of that of the layer above it, from the classifier (`lr`) down
+    to the embeddings; 1 = all alike."""
     precision: Precision = Precision.auto
     """auto: fp16 on V100 and T4, bf16 on newer GPUs, fp32 on CPU."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch

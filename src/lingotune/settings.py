@@ -26,6 +26,7 @@ OTHER_NAMES = {
     "bf16": "training.precision=bf16",
     "lr_scheduler_type": "training.schedule",
     "evaluation_strategy": "training.eval_strategy",
+    "label_smoothing_factor": "training.label_smoothing",
     "save_total_limit": "training.keep_checkpoints",
     "metric_for_best_model": "evaluation.select",
     "max_seq_length": "data.max_length",

@@ -68,6 +68,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
     "training.warmup_steps": (0, 10**9, "updates, from 0"),
     "training.weight_decay": (0, 10, "from 0 to 10"),
+    "training.label_smoothing": (0, 0.9, "a share from 0 to 0.9"),
+    "training.layer_decay": (0.1, 1, "a share from 0.1 to 1"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
     "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),

@@ -176,6 +176,8 @@ def _trainer(
     return ClassifierTrainer(
         tokenizer=tokenizer,
         class_weights=weights,
+        label_smoothing=job.training.label_smoothing,
+        layer_decay=job.training.layer_decay,
         model=model,
         args=args,
         train_dataset=sets["train"],

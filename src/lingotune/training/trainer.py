@@ -20,6 +20,7 @@ from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
+from lingotune.training.layers import by_layers
 
 
 class ClassifierTrainer(Trainer):
@@ -30,17 +31,25 @@ class ClassifierTrainer(Trainer):
     steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
 
     class_weights: of each class in the training loss, 1 on average over the examples: it is the sum
-    of the weighted losses over their number, however the batch is cut; scores are never weighted.
+    of the weighted losses over their number, however the batch is cut. label_smoothing: as torch's
+    cross_entropy has it. Scores are never weighted, nor smoothed. layer_decay: see `by_layers`.
     """
 
     def __init__(
-        self, *, tokenizer: Any, class_weights: Sequence[float] | None = None, **kwargs: Any
+        self,
+        *,
+        tokenizer: Any,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        layer_decay: float = 1.0,
+        **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
         name = "processing_class" if "processing_class" in known else "tokenizer"
         super().__init__(**{name: tokenizer}, **kwargs)
         self.model_accepts_loss_kwargs = False
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
+        self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
@@ -48,14 +57,26 @@ class ClassifierTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The model's own loss, or the weighted one while training."""
-        if self._class_weights is None or not model.training:
+        """The model's own loss, or the weighted or smoothed one while training."""
+        weights, smoothing = self._class_weights, self._label_smoothing
+        if not model.training or (weights is None and not smoothing):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         outputs = model(**inputs)
         logits, labels = outputs["logits"].float(), inputs["labels"]
-        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-        loss = (losses * self._class_weights.to(losses.device)[labels]).mean()
+        losses = torch.nn.functional.cross_entropy(
+            logits, labels, reduction="none", label_smoothing=smoothing
+        )
+        if weights is not None:
+            losses = losses * weights.to(losses.device)[labels]
+        loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's own, with a learning rate for each layer."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if self._layer_decay != 1:
+            by_layers(optimizer, self.model, self._layer_decay)
+        return optimizer
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Into a folder that is there and not empty.

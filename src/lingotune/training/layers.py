@@ -1,0 +1,45 @@
+"""Learning rates by layers: lower ones, which know the language, change less than the classifier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lingotune.schema import ConfigError, Problem
+
+_LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
+_EMBEDDINGS = re.compile(r"\bembed|_embed|\bw[tp]e\b")
+
+
+def by_layers(optimizer: Any, model: Any, decay: float) -> None:
+    """Split the groups of a new optimizer: the learning rate of a layer is `decay` times that of the one
+    above it (ELECTRA, arXiv:2003.10555, appendix A).
+
+    ConfigError where the model's layers are not known by their names.
+    """
+    depths = depths_of([name for name, _ in model.named_parameters()])
+    depth = {id(value): depths[name] for name, value in model.named_parameters()}
+    split = []
+    for group in optimizer.param_groups:
+        for level in sorted({depth[id(value)] for value in group["params"]}):
+            values = [value for value in group["params"] if depth[id(value)] == level]
+            split.append((level, {**group, "params": values, "lr": group["lr"] * decay**level}))
+    # The classifier first: its rate is the one that is logged.
+    optimizer.param_groups[:] = [group for _, group in sorted(split, key=lambda one: one[0])]
+
+
+def depths_of(names: list[str]) -> Mapping[str, int]:
+    """Parameter -> how many layers lie above its own: 0 in the classifier, most in the embeddings."""
+    layer = {name: int(found[1]) for name in names if (found := _LAYER.search(name))}
+    if not layer:
+        what = "the model's layers are not known by the names of its parameters"
+        raise ConfigError([Problem("training.layer_decay", what, "training.layer_decay=1")])
+    count = max(layer.values()) + 1
+
+    def depth(name: str) -> int:
+        if name in layer:
+            return count - layer[name]
+        return count + 1 if _EMBEDDINGS.search(name) else 0
+
+    return {name: depth(name) for name in names}
