@@ -43,6 +43,7 @@ IMPORTS: dict[str, set[str]] = {
     "render": set(),
     "jobfile": {"omegaconf", "yaml"},
     "runfolder": set(),
+    "environment": {"torch"},
     "bundle": set(),
     "settings": set(),
     "overrides": {"antlr4", "hydra"},

@@ -120,8 +120,9 @@ def test_evaluating_and_saving_are_not_training(monkeypatch: pytest.MonkeyPatch)
 
     now = [0.0]
     monkeypatch.setattr(timing.time, "monotonic", lambda: now[0])
-    watch = timing.Stopwatch(validation_rows=7)
+    watch = timing.Stopwatch(7, lambda step: 10 * step)
     state = SimpleNamespace(global_step=3)
+    steps = SimpleNamespace(global_step=5)
     go = SimpleNamespace(should_evaluate=False, should_save=False, should_training_stop=False)
     halt = SimpleNamespace(should_evaluate=True, should_save=True, should_training_stop=True)
     collate = watch.counted(lambda mask: {"attention_mask": torch.tensor(mask)})
@@ -137,7 +138,10 @@ def test_evaluating_and_saving_are_not_training(monkeypatch: pytest.MonkeyPatch)
     collate([[1, 0]])  # of the evaluation
     after(10, watch.on_evaluate)
     after(20, watch.on_save)
-    after(4, watch.on_step_end)
+    assert watch.pace() == {"samples_per_second": 0, "padding": 0.25}
+    now[0] += 4
+    watch.on_step_end(None, steps, go)
+    assert watch.pace() == {"samples_per_second": 5}
     after(50, watch.on_train_end)  # loading the best checkpoint
     collate([[1, 0]])
     with watch.evaluating(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,6 +17,10 @@ from lingotune.schema import ConfigError, JobConfig, Problem
 
 METRICS = "metrics.json"
 """A run's scores; the last file that it writes before what only looks at them."""
+
+
+HISTORY = "history.jsonl"
+"""What was logged on the way, a line each: `step` and figures of training, or `eval_...`."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,12 @@ def write_metrics(results: Mapping[str, Any], folders: Folders) -> None:
         unfinished = folder / f"{METRICS}.tmp"
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(folder / METRICS)
+
+
+def write_history(entries: Iterable[Mapping[str, Any]], folders: Folders) -> None:
+    """Write the Trainer's log into the run."""
+    text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+    (folders.run / HISTORY).write_text(text, encoding="utf-8")
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
 from lingotune.data.tokenizer import tokenizer_of
+from lingotune.environment import environment_of
 from lingotune.hardware import resolve_precision
 from lingotune.predictions import FILE, write_predictions
-from lingotune.runfolder import Folders
+from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
@@ -59,7 +61,9 @@ def fit(
     classes = _classes(job)
     labels = list(classes.names)
     tokenizer, model = _load(job, labels, store, rank)
-    stopwatch = Stopwatch(len(splits["validation"]))
+    stopwatch = Stopwatch(
+        len(splits["validation"]), partial(samples_trained, steps, batch.global_batch)
+    )
     root = node_folder(job, folders.checkpoints, rank)
     sampling = _sampling(job, splits["train"])
     # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
@@ -105,8 +109,10 @@ def fit(
             write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
     results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch)
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
+    results["environment"] = environment_of()
     failure.enter("saving the model")
     if rank.first:
+        write_history(trainer.state.log_history, folders)
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.model_max_length = job.data.max_length  # whoever cuts texts cuts them as here
         tokenizer.save_pretrained(str(folders.model))
@@ -178,6 +184,7 @@ def _trainer(
         class_weights=weights,
         label_smoothing=job.training.label_smoothing,
         layer_decay=job.training.layer_decay,
+        pace=stopwatch.pace,
         model=model,
         args=args,
         train_dataset=sets["train"],

@@ -22,7 +22,8 @@ class Stopwatch(TrainerCallback):
     these moments is training. `train_seconds` ends with the last step, evaluation or checkpoint.
     """
 
-    def __init__(self, validation_rows: int) -> None:
+    def __init__(self, validation_rows: int, samples_at: Callable[[int], int]) -> None:
+        """samples_at: training samples of all processes up to a step."""
         self.train_seconds = self.eval_seconds = 0.0
         self.eval_samples = 0
         self.first_step = 0
@@ -30,11 +31,22 @@ class Stopwatch(TrainerCallback):
         self._training = False
         self._mark = 0.0
         self._tokens = self._real_tokens = 0
+        self._samples_at = samples_at
+        self._step = 0
+        self._told = (0.0, 0, 0, 0)
 
     @property
     def padding(self) -> float | None:
         """Share of this process's training tokens that was padding; None = none was seen."""
         return 1 - self._real_tokens / self._tokens if self._tokens else None
+
+    def pace(self) -> dict[str, float]:
+        """Since it was asked last: samples a second of all processes, and this one's padding."""
+        now = (self.train_seconds, self._samples_at(self._step), self._tokens, self._real_tokens)
+        seconds, samples, tokens, real = (a - b for a, b in zip(now, self._told))
+        self._told = now
+        found = {"samples_per_second": round(samples / seconds, 2)} if seconds > 0 else {}
+        return found | ({"padding": round(1 - real / tokens, 4)} if tokens else {})
 
     def counted(self, collator: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The collator, with the tokens of training batches counted on the way."""
@@ -59,13 +71,15 @@ class Stopwatch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training starts, or goes on from a checkpoint."""
         self._mark = self._now()
-        self.first_step = state.global_step
+        self.first_step = self._step = state.global_step
+        self._told = (0.0, self._samples_at(self._step), 0, 0)
         self._training = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """An update is done. GPUs work behind the program's back: wait where another thing follows."""
         halts = control.should_evaluate or control.should_save or control.should_training_stop
         self.train_seconds += self._lap(wait=halts)
+        self._step = state.global_step
         self._training = not control.should_evaluate
 
     on_epoch_end = on_step_end

@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ClassifierTrainer(Trainer):
     class_weights: of each class in the training loss, 1 on average over the examples: it is the sum
     of the weighted losses over their number, however the batch is cut. label_smoothing: as torch's
     cross_entropy has it. Scores are never weighted, nor smoothed. layer_decay: see `by_layers`.
+    pace: figures for each logged step, since the last one.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ClassifierTrainer(Trainer):
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         layer_decay: float = 1.0,
+        pace: Callable[[], dict[str, float]] = dict,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -50,6 +52,7 @@ class ClassifierTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
+        self._pace = pace
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
@@ -77,6 +80,15 @@ class ClassifierTrainer(Trainer):
         if self._layer_decay != 1:
             by_layers(optimizer, self.model, self._layer_decay)
         return optimizer
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """With the speed and the padding since the last line about training.
+
+        In the log itself, and so in the checkpoints: what is resumed elsewhere knows the whole course.
+        """
+        if "loss" in logs:
+            logs = {**logs, **self._pace()}
+        super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Into a folder that is there and not empty.
