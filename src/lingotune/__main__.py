@@ -34,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     evaluate.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
     evaluate.add_argument("--output", help="folder for the results; default: RUN/evaluations")
+    publish = commands.add_parser("publish", help="push the model of a run to the Hugging Face Hub")
+    publish.add_argument("run", help="a run folder, or a folder with a saved model")
+    publish.add_argument(
+        "overrides", nargs="*", help="hub=private|public hub.KEY=...; default: the run's own"
+    )
     prices = commands.add_parser("prices", help="ask AWS for prices: a file for budget.prices")
     prices.add_argument("--region", required=True, help="AWS region, e.g. eu-west-1")
     prices.add_argument("--instance", nargs="+", default=[], help="instance types; default: all")
@@ -44,12 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     cost.add_argument("--prices", help="a price list of your own, as for budget.prices")
     options, rest = parser.parse_known_args(argv)
     # argparse takes words for a list only where the first of them stands.
-    words = {"predict": "texts", "evaluate": "overrides"}.get(options.command)
+    words = {"predict": "texts", "evaluate": "overrides", "publish": "overrides"}.get(
+        options.command
+    )
     if rest and (words is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unknown: {' '.join(rest)}")
     if words:
         setattr(options, words, [*getattr(options, words), *rest])
-    run = {"predict": _predict, "evaluate": _evaluate, "prices": _prices, "cost": _cost}
+    run = {
+        "predict": _predict, "evaluate": _evaluate, "publish": _publish, "prices": _prices,
+        "cost": _cost,
+    }  # fmt: skip
     return run[options.command](options)
 
 
@@ -107,6 +117,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     print(score_table(results))
     print(f"see {folder}")
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from lingotune.publishing.later import publish_run
+
+    print(f"published: {publish_run(options.run, options.overrides, CONF)}")
     return 0
 
 

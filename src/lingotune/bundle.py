@@ -18,11 +18,11 @@ from pathlib import Path
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
-    "data/delivery", "data/examples", "data/look", "data/page", "data/pictures", "evaluate", "facts/lanes",
-    "facts/models", "facts/prices", "facts/request", "launcher", "local", "memory", "overrides",
-    "page", "plan", "preflight/prepared", "preflight/rehearsal", "preflight/rendered",
-    "preflight/sagemaker", "preflight/steps", "prices", "quote", "render", "servicemodel",
-    "settings", "starters", "submit", "trainingjob",
+    "data/data.html", "data/delivery", "data/examples", "data/look", "data/page", "data/pictures",
+    "evaluate", "facts/lanes", "facts/models", "facts/prices", "facts/request", "launcher",
+    "local", "memory", "overrides", "page", "plan", "preflight/prepared", "preflight/rehearsal",
+    "preflight/rendered", "preflight/sagemaker", "preflight/steps", "prices", "publishing/later",
+    "quote", "render", "servicemodel", "settings", "starters", "submit", "trainingjob",
 })  # fmt: skip
 """Modules and data files that no worker needs, beside whole folders of them; a test holds this
 against the imports."""
@@ -65,6 +65,8 @@ def _worker_files(root: Path) -> dict[str, Path]:
     }
     for path in package.rglob("*"):
         relative = path.relative_to(package)
-        if path.suffix in (".py", ".json") and not stays(relative.with_suffix("").as_posix()):
+        if path.suffix in (".py", ".json", ".j2") and not stays(
+            relative.with_suffix("").as_posix()
+        ):
             files[f"lingotune/{relative.as_posix()}"] = path
     return files

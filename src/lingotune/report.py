@@ -132,6 +132,30 @@ def draw_classes(splits: Mapping[str, Split], labels: Sequence[str], path: Path)
     _save(figure, path, "Class distribution")
 
 
+def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The loss of training and validation, macro-F1 of validation, the learning rate; along the steps."""
+    panels = {
+        "loss": {"loss": "training", "eval_loss": "validation"},
+        "macro-F1 of validation": {
+            "eval_macro_f1": "all languages", "eval_worst_language_macro_f1": "lowest language"
+        },
+        "learning rate": {"learning_rate": ""},
+    }  # fmt: skip
+    figure, axes = _figure(1, len(panels), (4.2 * len(panels), 3.2))
+    for axis, (title, lines) in zip(axes, panels.items()):
+        for place, (key, name) in enumerate(lines.items()):
+            points = [(entry["step"], entry[key]) for entry in history if key in entry]
+            style = {"color": _COLOURS[2 - 2 * place], "label": name, "linewidth": 1.4}
+            marked = "o" if key.startswith("eval_") or len(points) == 1 else ""
+            axis.plot(*zip(*points or [((), ())]), marker=marked, markersize=4, **style)
+        if any(lines.values()):
+            axis.legend(fontsize=8, frameon=False)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+    _save(figure, path, "Learning curves")
+
+
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     import matplotlib
 

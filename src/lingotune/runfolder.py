@@ -19,6 +19,8 @@ METRICS = "metrics.json"
 """A run's scores; the last file that it writes before what only looks at them."""
 
 
+MODEL = "model"
+"""Folder of the trained model, in a run folder."""
 HISTORY = "history.jsonl"
 """What was logged on the way, a line each: `step` and figures of training, or `eval_...`."""
 
@@ -44,7 +46,7 @@ class Folders:
 
 def folders_in(run: str | Path) -> Folders:
     """A run folder's parts."""
-    return Folders(Path(run), Path(run, "model"), Path(run, "checkpoints"))
+    return Folders(Path(run), Path(run, MODEL), Path(run, "checkpoints"))
 
 
 def container_folders(environment: Mapping[str, str]) -> Folders | None:
@@ -106,6 +108,15 @@ def write_history(entries: Iterable[Mapping[str, Any]], folders: Folders) -> Non
     """Write the Trainer's log into the run."""
     text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
     (folders.run / HISTORY).write_text(text, encoding="utf-8")
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """What `write_history` wrote; nothing where a run has none."""
+    try:
+        lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

@@ -464,10 +464,15 @@ class HubConfig:
     visibility: Visibility = Visibility.none
     """none = do not publish."""
     repo: Optional[str] = None
-    """Repository, `user/name` or `name`; null = the run's name."""
+    """Repository, `owner/name` or `name`; null = the run's name and six digits of its job's digest."""
     token_secret: Optional[str] = None
-    """Name or ARN of the AWS Secrets Manager secret that holds the token, read by the job's role.
-    null = the HF_TOKEN variable or the hub's own token file on the machine that trains."""
+    """Name or ARN of the AWS secret that holds the token (or ARN of an SSM parameter), read by the job's
+    role. null = the HF_TOKEN variable or the hub's own token file on the machine that trains."""
+    license: Optional[str] = None
+    """Licence of the published model, as the hub names it, e.g. apache-2.0; null = that of the base
+    model, where its card names one."""
+    timeout: int = 3600
+    """Seconds that the last push may take; what is not published then can be with `publish RUN`."""
 
 
 @dataclass

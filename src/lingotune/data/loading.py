@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lingotune.data.encode import Vocabulary, vocabulary_of
-from lingotune.data.processes import helpers
 from lingotune.data.tokenizer import (
     load_tokenizer,
     special_tokens,
     train_vocabulary,
     wordpiece_tokenizer,
 )
+from lingotune.processes import helpers
 from lingotune.schema import ModelConfig
 
 

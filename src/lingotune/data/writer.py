@@ -17,8 +17,8 @@ import numpy as np
 from lingotune.data.clean import Row
 from lingotune.data.encode import Encoded, Encoder, Vocabulary
 from lingotune.data.parts import SPLITS
-from lingotune.data.processes import helpers
 from lingotune.data.shards import Columns, Shard, finished_shard, write_shard
+from lingotune.processes import helpers
 
 ROWS = 25_000
 """Rows of a shard: some MB, and a few seconds to make anew where a run was cut short."""

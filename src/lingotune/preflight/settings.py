@@ -75,6 +75,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),
     "training.logging_steps": (1, 10**9, "updates, from 1"),
     "evaluation.per_device_bs": (1, 65536, "examples per process, from 1"),
+    "hub.timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
     "evaluation.resamples": (0, 100_000, "samples, from 0 to 100000"),
 }
 _POSITIVE = {
@@ -262,7 +263,7 @@ def _warmup(job: JobConfig) -> Iterator[Found]:
 def _hub_unused(job: JobConfig) -> Iterator[Found]:
     if job.hub.visibility is not Visibility.none:
         return
-    for name in ("repo", "token_secret"):
+    for name in ("repo", "token_secret", "license"):
         value = getattr(job.hub, name)
         if value is not None:
             yield f"hub.{name}={typed(value)}", "has no effect with hub=none", "hub=private"
@@ -278,3 +279,12 @@ def _hub_repo(job: JobConfig) -> Iterator[Found]:
         what = "is no name of a repository: letters, digits, '-', '_' and '.', at most one '/'"
         works = re.sub(r"[^A-Za-z0-9/_.-]+", "-", repo).strip("-/.") or "my-model"
         yield f"hub.repo={repo}", what, f"hub.repo={'/'.join(works.split('/')[-2:])}"
+
+
+@JOB.check("hub-license-form", "the hub names licences in lower case, such as cc-by-4.0")
+def _hub_license(job: JobConfig) -> Iterator[Found]:
+    licence = job.hub.license
+    if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
+        what = "is no licence as the hub names them"
+        works = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "apache-2.0"
+        yield f"hub.license={licence}", what, f"hub.license={works}"

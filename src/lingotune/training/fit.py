@@ -21,6 +21,7 @@ from lingotune.data.tokenizer import tokenizer_of
 from lingotune.environment import environment_of
 from lingotune.hardware import resolve_precision
 from lingotune.predictions import FILE, write_predictions
+from lingotune.publishing.meanwhile import PushWhileTraining
 from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
@@ -49,6 +50,7 @@ def fit(
     splits: Mapping[str, Split],
     rank: Rank,
     folders: Folders,
+    pusher: PushWhileTraining | None = None,
 ) -> dict[str, Any]:
     """Train on `train`, choose by `validation`, score `test` once; rank 0 saves the model.
 
@@ -87,6 +89,8 @@ def fit(
         trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
     if rank.first:
         trainer.add_callback(tensorboard_callback(folders.tensorboard))
+        if pusher:
+            trainer.add_callback(pusher.with_tokenizer(tokenizer))
         if start:
             print(f"resuming at step {start.step} of {steps.total_steps}", flush=True)
     started = time.monotonic()
@@ -114,7 +118,6 @@ def fit(
     if rank.first:
         write_history(trainer.state.log_history, folders)
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
-        tokenizer.model_max_length = job.data.max_length  # whoever cuts texts cuts them as here
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
     return results
@@ -125,6 +128,7 @@ def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[
     if not rank.first:
         ranks.barrier(rank)
     tokenizer = tokenizer_of(job.model, store)
+    tokenizer.model_max_length = job.data.max_length  # whoever cuts texts later cuts them as here
     model = load_model(job.model, labels, tokenizer, job.data.max_length)
     if rank.first:
         ranks.barrier(rank)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune import __version__, hub
+from lingotune import __version__
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.data.parts import SPLITS
 from lingotune.data.store import Split, Store
@@ -28,17 +30,21 @@ from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
 from lingotune.messages import errors_only, say
 from lingotune.preflight import check_job
+from lingotune.publishing.publish import prepare, publish
+from lingotune.publishing.repository import Target
 from lingotune.runfolder import (
+    MODEL,
     Folders,
     container_folders,
     finished,
     folders_in,
     new_run_folder,
     opened,
+    read_history,
     write_metrics,
 )
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
-from lingotune.schema import ConfigError, JobConfig, Precision, Problem
+from lingotune.schema import ConfigError, JobConfig, Precision, Problem, PublishError
 from lingotune.throughput import (
     FILE,
     LOG_WORD,
@@ -134,7 +140,7 @@ def run(
         if known and ranks.from_first(rank, finished(known, job_digest(job))):
             if rank.first:
                 print(f"{known.run}: this job is finished")
-                _publish(hub.prepare(job.hub, job.name), known)
+                _publish(prepare(job, job.hub), job, known)
             return known.run
         if rank.first:
             print(f"reading {job.data.name}", flush=True)
@@ -144,8 +150,7 @@ def run(
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         # Each node has its own disk; rank 0 alone writes the run.
         with opened(folders, job) if rank.local_rank == 0 else nullcontext():
-            _train(job, store, splits, rank, folders, started)
-        return folders.run
+            target = _train(job, store, splits, rank, folders, started)
     except KeyboardInterrupt:
         if rank.first and folders:
             again = f"python train.py --job {folders.run}/{JOB_FILE} --run-dir {folders.run}"
@@ -153,6 +158,8 @@ def run(
         raise
     finally:
         ranks.leave(rank)
+    _publish(target, job, folders)  # however long that takes: no rank waits for it
+    return folders.run
 
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
@@ -198,37 +205,73 @@ def _train(
     rank: Rank,
     folders: Folders,
     started: float,
-) -> None:
+) -> Target | None:
+    """The repository to publish to, on rank 0 of a job that is to be published."""
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
     target = None
     if rank.first:
         print(f"run {folders.run}")
         _announce(store, splits, batch, steps)
-        target = hub.prepare(job.hub, job.name)
+        failure.enter("signing in to the hub")
+        target = prepare(job, job.hub)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
-    results = {
+    results: dict[str, Any] = {
         "name": job.name,
         "job_sha256": job_digest(job),
         "labels": [label.name for label in job.data.labels],
-        **fit(job, batch, steps, store, splits, rank, folders),
-        "seconds": round(time.monotonic() - started, 1),
+        "data": _data_summary(store, splits),
     }
+    with ExitStack() as stack:
+        pusher = stack.enter_context(_pushing(target, job, folders, results)) if target else None
+        results |= fit(job, batch, steps, store, splits, rank, folders, pusher)
+    results["seconds"] = round(time.monotonic() - started, 1)
     failure.enter("saving the results")
     if rank.first:
-        _write(results, splits, folders)
+        _write(job, results, splits, folders)
         _record(job, batch, splits, results, folders)
-    _publish(target, folders)
+    return target
 
 
-def _publish(target: hub.Target | None, folders: Folders) -> None:
-    if target:
-        failure.enter("publishing")
-        print(f"published: {hub.publish(target, folders.model, folders.tensorboard)}")
+def _pushing(
+    target: Target, job: JobConfig, folders: Folders, results: Mapping[str, Any]
+) -> AbstractContextManager[Any]:
+    from lingotune.publishing.meanwhile import pushing
+
+    return pushing(target, job, folders, dict(results))
+
+
+def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
+    """What is trained on: the digest of the prepared data, rows by split, language and class."""
+    labels = [label["name"] for label in store.manifest["data"]["labels"]]
+    rows: dict[str, dict[str, dict[str, int]]] = {}
+    for name, split in splits.items():
+        counts = Counter(zip(split.codes, split.label.tolist()))
+        rows[name] = {
+            code: {label: counts[code, place] for place, label in enumerate(labels)}
+            for code in sorted({code for code, _ in counts})
+        }
+    return {"sha256": store.manifest["digest"], "rows": rows}
+
+
+def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
+    if target is None:
+        return
+    failure.enter("publishing")
+    run = "FOLDER_OF_THE_OUTPUT" if folders.in_container else str(folders.run)
+    try:
+        print(f"published: {publish(target, job, job.hub, folders.model, run)}", flush=True)
+    except PublishError as error:
+        if not folders.in_container:
+            raise
+        # SageMaker takes no model from a job that fails, but its output.
+        shutil.copytree(folders.model, folders.run / MODEL, dirs_exist_ok=True)
+        lines = f"{error}\nthe job's output in S3, output.tar.gz, holds it as {MODEL}/"
+        raise PublishError(lines) from None
 
 
 def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps: StepPlan) -> None:
@@ -241,17 +284,22 @@ def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps
     print(flush=True)
 
 
-def _write(results: dict[str, Any], splits: Mapping[str, Split], folders: Folders) -> None:
-    from lingotune.report import draw_classes, draw_confusion, score_table
+def _write(
+    job: JobConfig, results: dict[str, Any], splits: Mapping[str, Split], folders: Folders
+) -> None:
+    from lingotune.publishing.assemble import assemble
+    from lingotune.report import draw_classes, draw_confusion, draw_curves, score_table
 
     try:
         draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
         draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
+        draw_curves(read_history(folders.run), folders.run / "learning_curves.png")
     except ImportError as error:  # not every image holds matplotlib
         print(f"warning: no pictures: {error}")
     speed = results["training"]["samples_per_second"]
     print(format_test_line(results["test"], speed), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
+    assemble(folders.model, job, results, folders.run, folders.tensorboard)
     write_metrics(results, folders)
 
 

@@ -1,4 +1,4 @@
-"""Processes that help with a preparation, and end with it."""
+"""Processes that help with something, and end with it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,32 @@
+"""A model's folder made complete: all that is published of a run lies in it, published or not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lingotune.container import JOB_FILE
+from lingotune.jobfile import dump_job, job_digest
+from lingotune.publishing.card import write_card
+from lingotune.publishing.contents import CURVES, PICTURES, without_paths
+from lingotune.schema import JobConfig
+
+
+def assemble(
+    folder: Path, job: JobConfig, results: Mapping[str, Any], run: Path, tensorboard: Path
+) -> None:
+    """Put job file, pictures, TensorBoard's events and the card beside the model in `folder`."""
+    without_paths(folder)
+    (folder / JOB_FILE).write_bytes(dump_job(job))
+    for name in PICTURES:
+        if (run / name).is_file():
+            shutil.copy(run / name, folder / name)
+    shutil.rmtree(folder / CURVES, ignore_errors=True)
+    (folder / CURVES).mkdir()
+    for number, events in enumerate(sorted(tensorboard.glob("events.out.tfevents.*"))):
+        # Their own names hold the machine's.
+        name = f"events.out.tfevents.{number}.{job_digest(job)[:12]}"
+        shutil.copy(events, folder / CURVES / name)
+    write_card(folder, job, results)

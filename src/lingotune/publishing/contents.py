@@ -1,0 +1,96 @@
+"""What is published of a model's folder: files by their names, none with a secret in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lingotune.container import JOB_FILE
+from lingotune.preflight.settings import looks_secret
+
+CARD = "README.md"
+CURVES = "runs"
+"""Folder of TensorBoard's events: the hub looks for training metrics there."""
+PICTURES = ("confusion_matrix.png", "learning_curves.png")
+_NAMES = (
+    "config.json", "model*.safetensors", "model.safetensors.index.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model",
+    "bpe.codes", CARD, "metrics.json", JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
+)  # fmt: skip
+_READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
+"""Files in which anything that looks like a token is one."""
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
+_SHORTEST = 12
+"""Characters of a secret that is looked for; shorter ones stand anywhere."""
+_BLOCK = 1 << 22
+
+
+def is_published(name: str) -> bool:
+    """Whether a file of this name, as it is called in the repository, is one that we publish."""
+    return any(
+        fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _NAMES
+    )
+
+
+def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files that are published, by their names in the repository; the names of the others."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    files = {name: path for name, path in names.items() if is_published(name)}
+    return files, [name for name in names if name not in files]
+
+
+def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
+    """Names of the files that hold the token, a secret of this process's environment, or what looks like
+    one."""
+    known = {token, *_secrets_of(os.environ)}
+    return [
+        name
+        for name, path in files.items()
+        if _holds(path, known) or (name in _READ and looks_secret(path.read_text("utf-8")))
+    ]
+
+
+def without_paths(folder: Path) -> None:
+    """Take this machine's paths out of what the libraries have saved of a model."""
+    for name in ("config.json", "tokenizer_config.json"):
+        path = folder / name
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in content.items() if not _is_path(key, value)}
+        if kept != content:
+            text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+            path.write_text(text, encoding="utf-8")
+
+
+def _is_path(key: str, value: object) -> bool:
+    return (
+        key in ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
+        and isinstance(value, str)
+        and (value.startswith((".", "~")) or Path(value).is_absolute() or Path(value).exists())
+    )
+
+
+def _secrets_of(environment: Mapping[str, str]) -> Iterable[str]:
+    return (
+        value
+        for name, value in environment.items()
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and not Path(value).exists()
+    )
+
+
+def _holds(path: Path, secrets: Iterable[str]) -> bool:
+    wanted = [secret.encode() for secret in secrets]
+    longest = max(map(len, wanted))
+    before = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            window = before + block
+            if any(secret in window for secret in wanted):
+                return True
+            before = window[-longest:]
+    return False

@@ -1,0 +1,264 @@
+"""What is asked of the hub: to open a repository, to commit files to it.
+
+Both are called in a process of their own, which ends when its time is over: a hub that does not answer
+must hold up no training (see publish.py). What they raise has no token in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lingotune.checksum import sha256_of
+from lingotune.container import JOB_FILE
+from lingotune.publishing.contents import is_published, with_secrets
+
+_BLOCK = 1 << 20
+_NEW_TOKEN = (
+    "a new token with write access (https://huggingface.co/settings/tokens) in HF_TOKEN, or in the"
+    " AWS secret"
+)
+
+
+class HubError(Exception):
+    """The hub was not reached, or refused. works: what helps."""
+
+    def __init__(self, reason: str, works: str = "") -> None:
+        super().__init__(reason, works)
+        self.reason, self.works = reason, works
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Target:
+    """A repository of this job, which the token may write to.
+
+    job_file: the job's file, by which the repository is known as this job's. licence: of the base
+    model, as the hub names it; None = not known.
+    """
+
+    repo: str
+    user: str
+    private: bool
+    licence: str | None
+    job_file: bytes = field(repr=False)
+    token: str = field(repr=False)  # must not reach a log
+
+    @property
+    def link(self) -> str:
+        """Address of the repository."""
+        return f"{_endpoint()}/{self.repo}"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of the repository: SHA-256 where it is a large one (LFS), or else git's own digest."""
+
+    sha256: str | None
+    blob: str | None
+
+    def is_of(self, path: Path) -> bool:
+        """Whether it holds the same bytes as a file here."""
+        return sha256_of(path) == self.sha256 if self.sha256 else _blob_of(path) == self.blob
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+def open_repository(
+    token: str, repo: str, private: bool, job_file: bytes, base_model: str | None
+) -> Target:
+    """The repository made, or found to be this job's; the job's file in it proves that it can be written.
+
+    repo: `owner/name`, or `name` of the token's user. base_model: hub id, whose licence is asked for.
+    HubError if the token is not taken, or the repository holds anything else.
+    """
+    api = _api(token)
+    with _told(token, repo):
+        who = api.whoami()
+        user = str(who["name"])
+        role = ((who.get("auth") or {}).get("accessToken") or {}).get("role")
+        if role == "read":
+            raise HubError("the token may only read", _NEW_TOKEN)
+        repo = repo if "/" in repo else f"{user}/{repo}"
+        found = _repository(api, repo)
+        if found is None:
+            repo = str(api.create_repo(repo, private=private, exist_ok=True).repo_id)
+            found = api.model_info(repo, files_metadata=True)
+        if bool(found.private) != private:
+            is_now = "private" if found.private else "public"
+            works = f"hub={is_now}, or another hub.repo"
+            raise HubError(f"{repo} is there already, and is {is_now}", works)
+        target = Target(repo, user, private, _licence(api, base_model), job_file, token)
+        files = _files(found)
+        _check_ours(target, files)
+        if JOB_FILE not in files:
+            _commit(api, target, [(JOB_FILE, job_file)], [], "Begin", found.sha)
+    return target
+
+
+def commit_files(target: Target, files: Mapping[str, Path], message: str) -> str:
+    """Make the repository hold these files, in one commit; the commit's id.
+
+    Files of earlier pushes that are not among them go; what is the same already is not sent. What has
+    arrived is compared with what is here. HubError if any of that fails; then the repository is as it
+    was.
+    """
+    secret = with_secrets(files, target.token)
+    if secret:
+        what = f"nothing was sent: there is a token, or a key, in {', '.join(secret)}"
+        raise HubError(what, "the files without it")
+    api = _api(target.token)
+    with _told(target.token, target.repo):
+        found = api.model_info(target.repo, files_metadata=True)
+        there = _files(found)
+        _check_ours(target, there)
+        changed = [n for n, path in files.items() if n not in there or not there[n].is_of(path)]
+        gone = [name for name in there if is_published(name) and name not in files]
+        if changed or gone:
+            contents = [(name, str(files[name])) for name in changed]
+            _commit(api, target, contents, gone, message, found.sha)
+            found = api.model_info(target.repo, files_metadata=True)
+        arrived = _files(found)
+        bad = [n for n, p in files.items() if n not in arrived or not arrived[n].is_of(p)]
+        if bad:
+            raise HubError(f"did not arrive as they are here: {', '.join(bad)}")
+        return str(found.sha)
+
+
+# --- how ----------------------------------------------------------------------------------------
+
+
+def _api(token: str) -> Any:
+    from huggingface_hub import HfApi, logging
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    logging.set_verbosity_error()
+    return HfApi(endpoint=_endpoint(), token=token)
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _repository(api: Any, repo: str) -> Any | None:
+    from huggingface_hub.utils import RepositoryNotFoundError
+
+    try:
+        return api.model_info(repo, files_metadata=True)
+    except RepositoryNotFoundError as error:
+        # Old versions say so of a token that is not taken, too; then whoami has failed before.
+        if _status(error) in (401, 404, None):
+            return None
+        raise
+
+
+def _files(info: Any) -> dict[str, _File]:
+    found = {}
+    for file in info.siblings or ():
+        lfs = file.lfs or {}
+        sha = lfs.get("sha256") if isinstance(lfs, dict) else lfs.sha256
+        found[file.rfilename] = _File(sha, file.blob_id)
+    return found
+
+
+def _check_ours(target: Target, files: Mapping[str, _File]) -> None:
+    works = "another hub.repo, or an empty repository"
+    if JOB_FILE in files:
+        if files[JOB_FILE].blob != _blob(target.job_file):
+            raise HubError(f"{target.repo} holds the model of another job", works)
+        return
+    others = sorted(name for name in files if name != ".gitattributes")
+    if others:
+        named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise HubError(f"{target.repo} holds other content: {named}", works)
+
+
+def _commit(
+    api: Any,
+    target: Target,
+    contents: Sequence[tuple[str, str | bytes]],
+    gone: Sequence[str],
+    message: str,
+    parent: str | None,
+) -> None:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    operations = [
+        *(CommitOperationAdd(path_in_repo=n, path_or_fileobj=content) for n, content in contents),
+        *(CommitOperationDelete(path_in_repo=name) for name in gone),
+    ]
+    # The parent: what somebody else has committed meanwhile is not written over.
+    api.create_commit(target.repo, operations, commit_message=message, parent_commit=parent)
+
+
+def _licence(api: Any, base_model: str | None) -> str | None:
+    """What the base model's card says; a card that cannot be had says nothing."""
+    if base_model is None:
+        return None
+    try:
+        info = api.model_info(base_model)
+        card = getattr(info, "card_data", None) or getattr(info, "cardData", None) or {}
+        found = card.get("license")
+    except Exception:
+        return None
+    return found if isinstance(found, str) else None
+
+
+@contextmanager
+def _told(token: str, repo: str) -> Iterator[None]:
+    """The client raises many kinds of errors; each becomes a sentence."""
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        reason, works = _reason(error, repo)
+        raise HubError(reason.replace(token, "***"), works) from None
+
+
+def _reason(error: Exception, repo: str) -> tuple[str, str]:
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    said = getattr(error, "server_message", None) or said or type(error).__name__
+    status = _status(error)
+    if status == 401:
+        return "the hub does not take the token: it has expired, or is none", _NEW_TOKEN
+    if status == 403:
+        return f"the token may not write to {repo}: {said}", _NEW_TOKEN
+    if status in (409, 412):
+        return f"somebody else is writing to {repo}: {said}", "the same once more"
+    if status is None:
+        works = f"the hub in reach ({_endpoint()}), or hub=none"
+        return f"the hub was not reached: {said}", works
+    return f"the hub answers {status}: {said}", "later, the same once more"
+
+
+def _status(error: Exception) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _blob_of(path: Path) -> str:
+    digest = _started(path.stat().st_size)
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return str(digest.hexdigest())
+
+
+def _blob(content: bytes) -> str:
+    digest = _started(len(content))
+    digest.update(content)
+    return str(digest.hexdigest())
+
+
+def _started(size: int) -> Any:
+    """Git's digest of a file, SHA-1 of its size and its bytes."""
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
