@@ -6,14 +6,14 @@ import argparse
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from lingotune import schema
 from lingotune.compose import Composed, compose_all
-from lingotune.jobfile import dump_job, job_of
-from lingotune.schema import ConfigError, LaunchConfig, Problem
+from lingotune.jobfile import dump_job, job_digest, job_of
+from lingotune.schema import ConfigError, LaunchConfig, Problem, Visibility
 from lingotune.settings import config_groups, describe_type, setting_types
 
 
@@ -47,10 +47,26 @@ def composed_jobs(
         print(help_page(program, purpose, conf_dir, extra))
         raise SystemExit(0)
     composed = compose_all(overrides, conf_dir, check, multirun=options.multirun, extra_dir=extra)
+    problems = _same_repository(composed)
+    if problems:
+        raise ConfigError(problems)
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)
     return composed
+
+
+def _same_repository(composed: Sequence[Composed]) -> list[Problem]:
+    """Jobs of a sweep that would publish to one repository: the second would be refused, in the end."""
+    jobs = [job_of(one.config) for one in composed]
+    named = {job.hub.repo for job in jobs if job.hub.visibility is not Visibility.none}
+    shared = [
+        repo for repo in named
+        if repo and len({job_digest(job) for job in jobs if job.hub.repo == repo}) > 1
+    ]  # fmt: skip
+    what = "several jobs of the sweep would publish to it; a repository holds one job's model"
+    works = "without hub.repo each job has its own"
+    return [Problem(f"hub.repo={repo}", what, works) for repo in shared]
 
 
 def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = None) -> str:

@@ -23,6 +23,7 @@ from lingotune.account.resources import (
     check_secret,
 )
 from lingotune.account.roles import check_caller, check_role, check_role_access
+from lingotune.publishing.token import READING, service_of
 from lingotune.schema import AwsConfig, ConfigError, Problem
 
 _UNUSABLE = (
@@ -205,7 +206,7 @@ def _role_access(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Ite
     for secret in _secrets(jobs):  # AWS adds six characters of its own to a secret's name
         named = _arn(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
         resource = secret if secret.startswith("arn:") else named
-        wanted.append((("secretsmanager:GetSecretValue",), resource))
+        wanted.append(((READING[service_of(secret)],), resource))
     yield from check_role_access(caller.calls, role, wanted)
 
 

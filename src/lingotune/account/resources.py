@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from lingotune.account.calls import Answer, Calls, Refused, Unanswered, each
+from lingotune.publishing.token import service_of
 from lingotune.schema import Problem, Severity
 
 _ABSENT = re.compile("not found|could not find", re.IGNORECASE)
@@ -116,7 +117,10 @@ def _status(calls: Calls, name: str) -> str | None:
 
 
 def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
-    """The secret exists; what is in it is not asked."""
+    """The secret, or the parameter of an ARN, exists; what is in it is not asked."""
+    if service_of(secret) == "ssm":
+        yield from _parameter(calls, secret)
+        return
     where, why = f"hub.token_secret={secret}", "the job could not publish the model"
     known = ("ResourceNotFoundException",)
     try:
@@ -134,6 +138,21 @@ def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
         yield Problem(where, "is marked for deletion", works, check="secret-missing", why=why)
     else:
         yield str(found["Name"])
+
+
+def _parameter(calls: Calls, arn: str) -> Iterator[Answer]:
+    name = arn.partition(":parameter/")[2]
+    filters = [{"Key": "Name", "Values": [name, f"/{name}"]}]
+    found = calls.ask("ssm", "describe_parameters", (), ParameterFilters=filters)["Parameters"]
+    if found:
+        yield str(found[0]["Name"])
+        return
+    works = (
+        f"aws ssm put-parameter --type SecureString --name /{name} --region {calls.region}"
+        " --value file://TOKEN_FILE"
+    )
+    what, why = f"does not exist in {calls.region}", "the job could not publish the model"
+    yield Problem(f"hub.token_secret={arn}", what, works, check="secret-missing", why=why)
 
 
 # --- what only some accounts need ---------------------------------------------------------------

@@ -241,8 +241,14 @@ def _reason(error: Exception, repo: str) -> tuple[str, str]:
     return f"the hub answers {status}: {said}", "later, the same once more"
 
 
-def _status(error: Exception) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
+def _status(error: BaseException | None) -> int | None:
+    """HTTP's, of the error or of what it was raised from."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is not None:
+            return int(status)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _blob_of(path: Path) -> str:

@@ -8,7 +8,8 @@ import os
 from lingotune.schema import ConfigError, HubConfig, Problem
 
 _SSM = "ssm"
-_ACTIONS = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
+READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
+"""The action that a role needs, by the service that keeps the token."""
 
 
 def find_token(hub: HubConfig) -> str:
@@ -50,7 +51,7 @@ def _aws_secret(reference: str) -> str:
             return str(found["Parameter"]["Value"]).strip()
         return _only_value(str(client.get_secret_value(SecretId=reference)["SecretString"]))
     except (BotoCoreError, ClientError, KeyError) as error:
-        works = f"a secret that the job's role may read ({_ACTIONS[service]})"
+        works = f"a secret that the job's role may read ({READING[service]})"
         what = f"cannot be read: {error}"
         raise ConfigError([Problem(f"hub.token_secret={reference}", what, works)]) from error
 
