@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run
+from hubserver import hub_server
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -101,7 +102,9 @@ def test_plans(command: str, home: Path) -> None:
     assert ("asked AWS: nothing" in done.stdout) == ("action=check" in arguments)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune " in c])
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if "-m lingotune " in c and " RUN" not in c]
+)
 def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Path) -> None:
     _, *arguments = shlex.split(command.split(">")[0])
     done = run(*arguments, cwd=home, **NOWHERE)
@@ -109,7 +112,30 @@ def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python train.py")])
+def test_publishing(home: Path) -> None:
+    """On a hub on loopback; the later command is of another repository than the training's."""
+    train, *later = (c for c in COMMANDS if "hub=" in c)
+    token = "hf_" + "canary" * 6
+    with hub_server(token) as hub:
+        settings = {
+            "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(home / "hf"),
+        }  # fmt: skip
+        _, script, *typed = shlex.split(train)
+        done = run(str(ROOT / script), *typed, *QUICK, *SAMPLE, cwd=home, **settings)
+        assert done.returncode == 0, done.stderr
+        (folder,) = (path for path in (home / "runs").iterdir() if path.is_dir())
+        for command in later:
+            arguments = [str(folder) if word == "RUN" else word for word in shlex.split(command)]
+            done = run(*arguments[1:], cwd=home, **settings)
+            assert done.returncode == 0 and "published: " in done.stdout, done.stderr
+        assert len(hub.repos) == 1 + len(later)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if c.startswith("python train.py") and "hub=" not in c]
+)
 def test_trainings(command: str, home: Path) -> None:
     _, script, *arguments = shlex.split(command)
     sizes = [] if "data=files" in arguments else SAMPLE
