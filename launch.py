@@ -10,6 +10,7 @@ from lingotune.command import composed_jobs
 from lingotune.messages import USER_ERROR, exit_code_of
 from lingotune.plan import check_launch
 from lingotune.schema import ConfigError
+from lingotune.trackers import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parent
 PURPOSE = (
@@ -23,7 +24,8 @@ def main() -> int:
     from lingotune.launcher import launch
 
     composed = composed_jobs(sys.argv[1:], "launch.py", PURPOSE, ROOT / "conf", check_launch)
-    return launch(composed, build_bundle(ROOT))
+    needed = [REQUIREMENTS[name] for one in composed for name in one.config.training.report_to]
+    return launch(composed, build_bundle(ROOT, needed))
 
 
 def main_for_programs() -> int:

@@ -44,6 +44,8 @@ IMPORTS: dict[str, set[str]] = {
     "jobfile": {"omegaconf", "yaml"},
     "runfolder": set(),
     "environment": {"torch"},
+    "trackers": set(),
+    "training.tracking": {"transformers", "torch"},
     "bundle": set(),
     "settings": set(),
     "overrides": {"antlr4", "hydra"},

@@ -11,10 +11,12 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+REQUIREMENTS = "requirements.txt"
+"""What the toolkit installs before the job starts."""
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
@@ -42,9 +44,10 @@ class Bundle:
     files: Mapping[str, bytes]
 
 
-def build_bundle(root: Path) -> Bundle:
-    """Pack the worker's code of the checkout at `root`."""
+def build_bundle(root: Path, requirements: Sequence[str] = ()) -> Bundle:
+    """Pack the worker's code of the checkout at `root`; `requirements` of its jobs beside its own."""
     files = {name: path.read_bytes() for name, path in sorted(_worker_files(root).items())}
+    files[REQUIREMENTS] += "".join(f"{line}\n" for line in sorted(set(requirements))).encode()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in files.items():
@@ -61,7 +64,7 @@ def _worker_files(root: Path) -> dict[str, Path]:
     package = root / "src" / "lingotune"
     files = {
         "train.py": root / "train.py",
-        "requirements.txt": root / "requirements-worker.txt",
+        REQUIREMENTS: root / "requirements-worker.txt",
     }
     for path in package.rglob("*"):
         relative = path.relative_to(package)

@@ -51,7 +51,13 @@ def plain(section: Any) -> dict[str, Any]:
 
 
 def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value.name if isinstance(value, Enum) else value for key, value in items}
+    return {key: _named(value) for key, value in items}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    return value.name if isinstance(value, Enum) else value
 
 
 def dump_job(job: JobConfig) -> bytes:

@@ -53,7 +53,7 @@ def read_limits(environment: Mapping[str, str]) -> Limits | None:
 
 
 def limited(job: JobConfig, limits: Limits) -> JobConfig:
-    """The job on CPU ranks: accumulating where it does, evaluated where it is, published never.
+    """The job on CPU ranks: accumulating where it does, evaluated where it is, published and tracked never.
 
     The learning rate is scaled by the worker itself, by the ratio that the whole cluster has.
     """
@@ -73,6 +73,7 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
             eval_steps=limits.save_every if evaluates else None,
             save_steps=limits.save_every,
             logging_steps=1,
+            report_to=[],
         ),
         hub=HubConfig(),
     )

@@ -34,6 +34,7 @@ from lingotune.schema import (
     RehearsalConfig,
     Severity,
 )
+from lingotune.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str], root: Path) -> int:
 
 def check_train(config: LaunchConfig) -> list[Problem]:
     """What is wrong with a job for this machine, launch settings among it."""
-    problems = check_job(job_of(config))
+    problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
         what = "train.py trains on this machine"

@@ -132,6 +132,14 @@ class Visibility(Enum):
     public = "public"
 
 
+class Tracker(Enum):
+    """Who is told of a run's course beside TensorBoard; the names are those of the Trainer's report_to."""
+
+    mlflow = "mlflow"
+    wandb = "wandb"
+    trackio = "trackio"
+
+
 class Action(Enum):
     """What launch.py does with the job."""
 
@@ -443,6 +451,8 @@ class TrainingConfig:
     """Checkpoints kept on disk: the newest, and the best where it is none of them."""
     logging_steps: int = 10
     """Updates between two log lines."""
+    report_to: list[Tracker] = field(default_factory=list)
+    """Trackers beside TensorBoard: mlflow, wandb, trackio. Their own variables say where they are."""
 
 
 @dataclass

@@ -147,6 +147,8 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
     if typing.get_origin(kind) is list and is_dataclass(options[0]):
         row = ", ".join(f"{item.name}: ..." for item in fields(options[0]))
         return f"a list of rows of {{{row}}}", f"'{key}=[{{{row}}}]'"
+    if typing.get_origin(kind) is list and issubclass(options[0], Enum):
+        return "a list of its choices", f"'{key}=[{','.join(e.name for e in options[0])}]'"
     if typing.get_origin(kind) is list:
         return "a list that fits", f"'{key}=[a,b]'"
     if typing.get_origin(kind) is dict:

@@ -256,6 +256,19 @@ def _warmup(job: JobConfig) -> Iterator[Found]:
         yield f"training.warmup_ratio={ratio:g}", what, works
 
 
+@JOB.check("tracker-twice", "a run is told to each tracker once")
+def _trackers(job: JobConfig) -> Iterator[Found]:
+    names = [tracker.value for tracker in job.training.report_to]
+    if len(set(names)) < len(names):
+        once = ",".join(dict.fromkeys(names))
+        typed_names = ",".join(names)
+        yield (
+            f"training.report_to=[{typed_names}]",
+            "names one twice",
+            f"training.report_to=[{once}]",
+        )
+
+
 # --- publishing ---------------------------------------------------------------------------------
 
 

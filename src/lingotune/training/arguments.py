@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from lingotune.jobfile import job_digest
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric
 
@@ -56,7 +57,8 @@ def training_arguments(
         "logging_steps": training.logging_steps,
         "logging_nan_inf_filter": False,  # would log a NaN loss as 0
         "disable_tqdm": not show_progress,
-        "report_to": [],  # TensorBoard is a callback of ours, with its folder
+        "report_to": [],  # trackers are attached by tracking.py, which guards them
+        "run_name": f"{job.name}-{job_digest(job)[:6]}",
         "use_cpu": not has_gpu,
         "dataloader_pin_memory": has_gpu,
         "remove_unused_columns": False,  # the dataset makes whole batches, without columns to remove

@@ -34,11 +34,11 @@ from lingotune.training.model import load_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
+from lingotune.training.tracking import Tracking, hyperparameters
 from lingotune.training.trainer import (
     LINES,
     ClassifierTrainer,
     ProgressLines,
-    tensorboard_callback,
 )
 
 
@@ -88,7 +88,9 @@ def fit(
     for callback in (draws, keeper, stopwatch, _progress(job, steps, rank)):
         trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
     if rank.first:
-        trainer.add_callback(tensorboard_callback(folders.tensorboard))
+        settings = hyperparameters(job, batch, steps, _precision(job).value)
+        tracking = Tracking(job, folders, settings)
+        tracking.attach(trainer)
         if pusher:
             trainer.add_callback(pusher.with_tokenizer(tokenizer))
         if start:
@@ -117,6 +119,7 @@ def fit(
     failure.enter("saving the model")
     if rank.first:
         write_history(trainer.state.log_history, folders)
+        tracking.finish(results["test"])
         trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)

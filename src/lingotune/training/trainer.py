@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import sys
@@ -190,27 +189,3 @@ class QuietProgress(ProgressCallback):
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the bar only moves."""
-
-
-def tensorboard_callback(folder: Path) -> TrainerCallback:
-    """Events into `folder`; made on rank 0 only.
-
-    What an interrupted attempt wrote is replaced: a checkpoint knows all that was logged before it, so
-    the curves have each step once, also on a machine that has seen none of it.
-    """
-    from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
-
-    class Curves(TensorBoardCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            super().on_train_begin(args, state, control, **kwargs)
-            for entry in state.log_history:
-                then = copy.copy(state)
-                then.global_step = entry["step"]
-                logs = {name: value for name, value in entry.items() if name != "step"}
-                self.on_log(args, then, control, logs=logs)
-
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    callback: TrainerCallback = Curves(SummaryWriter(log_dir=str(folder)))
-    return callback

@@ -54,6 +54,7 @@ from lingotune.throughput import (
     format_record,
     setup_of,
 )
+from lingotune.trackers import missing_trackers
 from lingotune.training import failure, ranks
 from lingotune.training.ranks import Rank
 
@@ -123,12 +124,13 @@ def run(
     started = time.monotonic()
     rank = ranks.read_rank(os.environ)
     problems = errors_only(check_job(job))
-    if problems:
-        raise ConfigError(problems)
     if limits:
         job = limited(job, limits)
         if rank.first:
             print(f"rehearsal: {limits}")
+    problems += missing_trackers(job.training.report_to)
+    if problems:
+        raise ConfigError(problems)
     ranks.check_world(job, rank)
     _set_environment(job, rank)
     ranks.choose_devices(job)

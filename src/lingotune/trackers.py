@@ -1,0 +1,60 @@
+"""Trackers beside TensorBoard: their libraries, and where they write unless they are told."""
+
+from __future__ import annotations
+
+import netrc
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+
+from lingotune.runfolder import Folders
+from lingotune.schema import Problem, Tracker
+
+PROJECT = "lingotune"
+"""What a run belongs to, where the tracker's own variables say nothing else."""
+REQUIREMENTS = {
+    Tracker.mlflow: "mlflow-skinny>=2.8",
+    Tracker.wandb: "wandb>=0.16",
+    Tracker.trackio: "trackio>=0.3",
+}
+"""What a worker installs: no training image holds a tracker."""
+_WANDB_HOST = "api.wandb.ai"
+
+
+def missing_trackers(trackers: Sequence[Tracker]) -> Iterator[Problem]:
+    """A problem for each whose library is not installed here."""
+    for tracker in trackers:
+        if find_spec(tracker.value) is None:
+            where = f"training.report_to=[{tracker.value}]"
+            what = f"{tracker.value} is not installed"
+            works = f"pip install {tracker.value}, or training.report_to=[]"
+            yield Problem(where, what, works)
+
+
+def settings_of(environment: Mapping[str, str], folders: Folders) -> dict[str, str]:
+    """What the trackers read and `environment` does not set: the project, a place of the run's, and no
+    questions.
+
+    MLflow writes beside the run folders, so that runs compare there; W&B without a key writes into the
+    run's own, for `wandb sync` later.
+    """
+    run = folders.run.resolve()
+    shared = run if folders.in_container else run.parent
+    has_database = find_spec("sqlalchemy") and find_spec("alembic")  # mlflow-skinny has none
+    wanted = {
+        "MLFLOW_EXPERIMENT_NAME": PROJECT,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{shared}/mlflow.db" if has_database else f"file://{shared}/mlruns",
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "WANDB_PROJECT": PROJECT,
+        "WANDB_DIR": str(run),
+    }  # fmt: skip
+    if "WANDB_API_KEY" not in environment and not _knows_wandb():
+        wanted["WANDB_MODE"] = "offline"
+    return {name: value for name, value in wanted.items() if name not in environment}
+
+
+def _knows_wandb() -> bool:
+    """Whether `wandb login` has been here."""
+    try:
+        return netrc.netrc().authenticators(_WANDB_HOST) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

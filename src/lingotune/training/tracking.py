@@ -1,0 +1,175 @@
+"""Where a run's course is told beside its log: TensorBoard always, other trackers by name.
+
+Rank 0 alone tells them. What a checkpoint knows is told once more when a run goes on from it, so that
+each attempt's curves are whole, and have each step once. A tracker that fails costs the run nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback
+from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+
+from lingotune.jobfile import dump_job
+from lingotune.messages import say
+from lingotune.runfolder import Folders
+from lingotune.scaling import BatchPlan, StepPlan
+from lingotune.schema import JobConfig
+from lingotune.trackers import settings_of
+
+METRICS = (
+    "eval/macro_f1", "eval/accuracy", "eval/loss", "test/macro_f1", "test/accuracy",
+    "test/worst_language_macro_f1",
+)  # fmt: skip
+"""TensorBoard's tags that runs are compared by."""
+
+
+class Tracking:
+    """The trackers of a run; add them to the Trainer with `attach`, and call `finish` at its end."""
+
+    def __init__(
+        self, job: JobConfig, folders: Folders, settings: Mapping[str, bool | float | str]
+    ) -> None:
+        """settings: what runs are compared by, see `hyperparameters`."""
+        self._set = settings_of(os.environ, folders)
+        os.environ.update(self._set)
+        found = get_reporting_integration_callbacks([t.value for t in job.training.report_to])
+        others = [kind() for kind in found]
+        self._trackers = [
+            Guarded("tensorboard", Curves(folders.tensorboard, dump_job(job).decode(), settings)),
+            *(Guarded(t.value, other) for t, other in zip(job.training.report_to, others)),
+        ]
+
+    def attach(self, trainer: Trainer) -> None:
+        """From now on the trackers are told what the Trainer logs."""
+        self._trainer = trainer
+        for tracker in self._trackers:
+            trainer.add_callback(tracker)
+
+    def finish(self, test: Mapping[str, Any]) -> None:
+        """Tell the test split's scores, and end."""
+        scores = {
+            "test_loss": test["loss"],
+            "test_macro_f1": test["overall"]["macro_f1"],
+            "test_accuracy": test["overall"]["accuracy"],
+        }
+        worst = test["worst_language"]
+        if worst:
+            scores["test_worst_language_macro_f1"] = worst["macro_f1"]
+        trainer = self._trainer
+        for tracker in self._trackers:
+            tracker.on_log(trainer.args, trainer.state, trainer.control, logs=scores)
+            tracker.end(trainer.args, trainer.state, trainer.control)
+        for name in self._set:  # the next run of a sweep has its own
+            os.environ.pop(name, None)
+
+
+def hyperparameters(
+    job: JobConfig, batch: BatchPlan, steps: StepPlan, precision: str
+) -> dict[str, bool | float | str]:
+    """What runs of a sweep may differ in, as TensorBoard's HParams takes it: numbers, texts, booleans."""
+    training = job.training
+    return {
+        "lr": job.lr,
+        "learning_rate": batch.learning_rate,
+        "per_device_bs": job.per_device_bs,
+        "global_batch": batch.global_batch,
+        "world_size": batch.world_size,
+        "steps": steps.total_steps,
+        "warmup_steps": steps.warmup_steps,
+        "seed": job.seed,
+        "model": job.model.name,
+        "data": job.data.name,
+        "max_length": job.data.max_length,
+        "balance": job.data.balance.value,
+        "language_alpha": 1.0 if job.data.language_alpha is None else job.data.language_alpha,
+        "cluster": job.cluster.name,
+        "scaling": job.scaling.rule.value,
+        "schedule": training.schedule.value,
+        "weight_decay": training.weight_decay,
+        "label_smoothing": training.label_smoothing,
+        "layer_decay": training.layer_decay,
+        "precision": precision,
+    }
+
+
+class Guarded(TrainerCallback):
+    """A tracker's callback, told what was logged before; one that fails is told nothing more.
+
+    It ends when it is told to: after the test scores, which come behind the training.
+    """
+
+    def __init__(self, name: str, callback: TrainerCallback) -> None:
+        self._name, self._callback = name, callback
+        self._works = True
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Training starts, or goes on: what was logged until then comes first."""
+        self._tell("on_train_begin", args, state, control, **kwargs)
+        for entry in state.log_history:
+            then = copy.copy(state)
+            then.global_step = entry["step"]
+            logs = {name: value for name, value in entry.items() if name != "step"}
+            self._tell("on_log", args, then, control, logs=logs, **kwargs)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """New values."""
+        self._tell("on_log", args, state, control, **kwargs)
+
+    def end(self, args: Any, state: Any, control: Any) -> None:
+        """The run is over."""
+        self._tell("on_train_end", args, state, control)
+
+    def _tell(self, event: str, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self._works or not state.is_world_process_zero:
+            return
+        try:
+            _call(getattr(self._callback, event), args, state, control, kwargs)
+        except Exception as error:  # whatever its library raises
+            self._works = False
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            say(f"warning: {self._name} is told nothing more, the run goes on: {reason}")
+
+
+def _call(event: Callable[..., Any], args: Any, state: Any, control: Any, kwargs: Any) -> None:
+    # What the handler of the Trainer gives; some callbacks ask for a model even where there is none.
+    event(args, state, control, **{"model": None, **kwargs})
+
+
+class Curves(TensorBoardCallback):
+    """TensorBoard's curves, the run's settings for its HParams page, and the job.
+
+    What an interrupted attempt wrote is replaced: a checkpoint knows all that was logged before it, also
+    on a machine that has seen none of it.
+    """
+
+    def __init__(
+        self, folder: Path, job_file: str, settings: Mapping[str, bool | float | str]
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        super().__init__(SummaryWriter(log_dir=str(folder)))
+        self._job_file = job_file
+        self._begin = hparams(dict(settings), dict.fromkeys(METRICS, 0.0))
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """In place of the Trainer's own texts, which hold paths of this machine."""
+        experiment, start, _ = self._begin
+        writer = self.tb_writer
+        writer.add_text("job.yaml", f"```yaml\n{self._job_file}```")
+        writer.file_writer.add_summary(experiment)
+        writer.file_writer.add_summary(start)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The end of the session, for the HParams page."""
+        self.tb_writer.file_writer.add_summary(self._begin[2])
+        super().on_train_end(args, state, control, **kwargs)
