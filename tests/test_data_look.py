@@ -39,7 +39,7 @@ TEXTS = {
     "ar": "هذا المنتج ممتاز جدا وأنصح به (2 نجوم) <b>و</b> iPhone 12. ",
     "ja": "とても良い商品です。配送も早かったです。",
     "zh": "质量很好，物流也快。",
-    "en": "</p></body><script>alert(1)</script> & \"quoted\" 'words' \u202edrawn back {{ 7*7 }}\n\n",
+    "en": "</p></body><script>alert(1)</script> & \"quoted\" 'words' \u202edrawn back {{ 7777*7777 }}\n\n",
 }
 MAX_LENGTH = 16
 
@@ -287,7 +287,7 @@ def test_the_page_stands_alone_and_nothing_of_the_data_is_loose_in_it(page: str)
     assert all(value.startswith("#") for value in asks)
     assert not any(name.startswith("on") for name, _ in reader.attributes)
     assert not re.search(r"url\((?!#)|@import", page)
-    assert "49" not in " ".join(reader.texts["p"])  # of 7*7
+    assert "60481729" not in " ".join(reader.texts["p"])  # of 7777*7777
     ids = [value for name, value in reader.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     assert {value[1:] for value in asks} <= set(ids)

@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     evaluate.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
     evaluate.add_argument("--output", help="folder for the results; default: RUN/evaluations")
+    report = commands.add_parser("report", help="make the page of a run, report.html, anew")
+    report.add_argument("run", help="a run folder")
+    report.add_argument("--data", help="the prepared data, for the texts of examples")
     publish = commands.add_parser("publish", help="push the model of a run to the Hugging Face Hub")
     publish.add_argument("run", help="a run folder, or a folder with a saved model")
     publish.add_argument(
@@ -57,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words:
         setattr(options, words, [*getattr(options, words), *rest])
     run = {
-        "predict": _predict, "evaluate": _evaluate, "publish": _publish, "prices": _prices,
-        "cost": _cost,
+        "predict": _predict, "evaluate": _evaluate, "report": _report, "publish": _publish,
+        "prices": _prices, "cost": _cost,
     }  # fmt: skip
     return run[options.command](options)
 
@@ -117,6 +120,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     print(score_table(results))
     print(f"see {folder}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lingotune.runreport.page import write_run_report
+
+    print(write_run_report(Path(options.run), Path(options.data) if options.data else None))
     return 0
 
 

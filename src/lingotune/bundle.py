@@ -19,12 +19,11 @@ REQUIREMENTS = "requirements.txt"
 """What the toolkit installs before the job starts."""
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
-    "__main__", "bill", "billing", "bundle", "command", "compose", "cost", "data/__main__",
-    "data/data.html", "data/delivery", "data/examples", "data/look", "data/page", "data/pictures",
-    "evaluate", "facts/lanes", "facts/models", "facts/prices", "facts/request", "launcher",
+    "__main__", "bill", "billing", "bundle", "command", "compose", "data/__main__",
+    "data/delivery", "evaluate", "facts/lanes", "facts/models", "facts/request", "launcher",
     "local", "memory", "overrides", "page", "plan", "preflight/prepared", "preflight/rehearsal",
-    "preflight/rendered", "preflight/sagemaker", "preflight/steps", "prices", "publishing/later",
-    "quote", "render", "servicemodel", "settings", "starters", "submit", "trainingjob",
+    "preflight/rendered", "preflight/sagemaker", "preflight/steps", "publishing/later", "quote",
+    "render", "servicemodel", "settings", "starters", "submit", "trainingjob",
 })  # fmt: skip
 """Modules and data files that no worker needs, beside whole folders of them; a test holds this
 against the imports."""

@@ -66,14 +66,19 @@ def _write_files(manifest: Mapping[str, Any], folder: Path, work: Path) -> list[
 
 def data_page(manifest: Mapping[str, Any], folder: Path) -> str:
     """The page as HTML; it asks for nothing beside itself, and runs no script."""
+    shown = {**_figures(manifest), **_examples(manifest, folder), **_origin(manifest)}
+    return rendered(_TEMPLATE, shown, Path(__file__).parent)
+
+
+def rendered(template: str, shown: Mapping[str, Any], *folders: Path) -> str:
+    """A page of one of these folders' templates, every value in it escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    shown = {**_figures(manifest), **_examples(manifest, folder), **_origin(manifest)}
-    return environment.get_template(_TEMPLATE).render(shown)
+    return environment.get_template(template).render(shown)
 
 
 def _figures(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
     languages = max(len(splits[0].languages), 1)
     beside = 2 * len(splits) + 1
     height = 1.0 + 0.3 * languages + 0.22 * -(-len(labels) // beside)
-    figure, axes = _figure(len(splits), height)
+    figure, axes = new_figure(len(splits), height)
     for axis, split in zip(axes, splits):
         bars = [_draw_class(axis, split.languages, n) for n in range(len(labels))]
         for place, language in enumerate(split.languages):
@@ -72,7 +72,7 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
         axis.set_ylim(languages - 0.4, -0.6)
         axis.set_xlim(0, 1)
         axis.set_xticks([])
-        _frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
+        frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
     names = [pen.name(label, f"class {n} (see data.html)") for n, label in enumerate(labels)]
     # matplotlib leaves names out that begin with an underscore.
     names = [f" {name}" if name.startswith("_") else name for name in names]
@@ -114,7 +114,7 @@ def length_histogram(splits: Sequence[Split], max_length: int, pen: Pen) -> Any:
 
     The axis is logarithmic, and areas stand for rows: the part beyond the line is the share cut.
     """
-    figure, axes = _figure(len(splits), 3.0)
+    figure, axes = new_figure(len(splits), 3.0)
     for axis, split in zip(axes, splits):
         title = f"{split.name}: {rows_text(split.whole.total)}"
         if split.whole.total:
@@ -126,7 +126,7 @@ def length_histogram(splits: Sequence[Split], max_length: int, pen: Pen) -> Any:
         else:
             axis.set_xticks([])
         axis.set_yticks([])
-        _frame(axis, title, pen)
+        frame(axis, title, pen)
     return figure
 
 
@@ -239,7 +239,7 @@ def _style(**settings: Any) -> Iterator[None]:
         yield
 
 
-def _figure(panels: int, height: float) -> tuple[Any, list[Any]]:
+def new_figure(panels: int, height: float) -> tuple[Any, list[Any]]:
     """A figure of its own, and its panels: pyplot would keep it, and choose a window for it."""
     from matplotlib.figure import Figure
 
@@ -249,7 +249,8 @@ def _figure(panels: int, height: float) -> tuple[Any, list[Any]]:
     return figure, list(figure.subplots(1, panels, squeeze=False).flat)
 
 
-def _frame(axis: Any, title: str, pen: Pen) -> None:
+def frame(axis: Any, title: str, pen: Pen) -> None:
+    """A panel's title, and no lines but the axis."""
     axis.set_title(title, fontsize=10, color=pen.ink)
     axis.spines[["left", "right", "top"]].set_visible(False)
     axis.spines["bottom"].set_visible(bool(axis.get_xticks().size))

@@ -235,6 +235,7 @@ def _train(
     failure.enter("saving the results")
     if rank.first:
         _write(job, results, splits, folders)
+        _report(folders.run, store.folder)
         _record(job, batch, splits, results, folders)
     return target
 
@@ -303,6 +304,16 @@ def _write(
     print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
     assemble(folders.model, job, results, folders.run, folders.tensorboard)
     write_metrics(results, folders)
+
+
+def _report(run: Path, data: Path) -> None:
+    """The page of the run; whatever goes wrong with it costs the run nothing."""
+    try:
+        from lingotune.runreport.page import write_run_report
+
+        print(f"report: {write_run_report(run, data)}")
+    except Exception as error:
+        print(f"warning: no report: {type(error).__name__}: {error}")
 
 
 def _record(
