@@ -55,6 +55,7 @@ class Hub:
     authorization: set[str] = field(default_factory=set)
     endpoint: str = ""
     slow: float = 0.0
+    tells_digests: bool = True
 
     def fail(self, pattern: str, what: int | str, times: int = 1000) -> None:
         self.failures.append([times, re.compile(pattern), what])
@@ -69,6 +70,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.handle_one("GET")
+
+    def do_HEAD(self) -> None:
+        self.handle_one("HEAD")
 
     def do_POST(self) -> None:
         self.handle_one("POST")
@@ -125,8 +129,12 @@ class Handler(BaseHTTPRequestHandler):
             if status >= 400:
                 self.send_header("X-Error-Message", content["error"])
             self.send_header("Content-Length", str(len(body)))
+            if "/resolve/" in self.path:
+                self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+                self.send_header("X-Repo-Commit", hashlib.sha1(body).hexdigest())
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
         except OSError:  # the client has gone
             self.close_connection = True
 
@@ -134,6 +142,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self, method: str, body: bytes) -> tuple[Any, int]:
         path = self.path.partition("?")[0]
+        resolved = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
+        if resolved and resolved[1] in self.hub.repos:
+            return self.hub.repos[resolved[1]].files[resolved[2]], 200
         if path.startswith("/lfs/"):
             return self._put(path.rpartition("/")[2], body)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -192,6 +203,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _sibling(self, path: str, content: bytes) -> dict[str, Any]:
         found: dict[str, Any] = {"rfilename": path, "size": len(content)}
+        if not self.hub.tells_digests:
+            return found
         if path.endswith(LARGE):
             sha = hashlib.sha256(content).hexdigest()
             lfs = {"sha256": sha, "size": len(content), "pointerSize": 134}

@@ -239,6 +239,19 @@ def test_an_empty_repository_is_taken(run: Path, hub: Hub) -> None:
     assert held(hub.repos["me/mine"]) == published_of(run)
 
 
+@pytest.mark.slow
+def test_a_hub_that_tells_no_digests(run: Path, hub: Hub) -> None:
+    """What cannot be compared is sent; whose repository it is is read."""
+    hub.tells_digests = False
+    assert publish(hub, run).returncode == 0
+    done = publish(hub, run)
+    assert done.returncode == 0, done.stderr
+    assert held(only(hub)) == published_of(run)
+    only(hub).files["job.yaml"] = b"# sha256 1\n"
+    done = publish(hub, run)
+    assert done.returncode == 2 and "holds the model of another job" in done.stderr
+
+
 def test_a_repository_that_all_can_read_by_mistake(run: Path, hub: Hub) -> None:
     hub.repos["me/mine"] = Repo(private=False)
     done = publish(hub, run, "hub.repo=mine")

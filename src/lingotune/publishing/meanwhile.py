@@ -26,6 +26,8 @@ from lingotune.schema import JobConfig
 PATIENCE = 30
 """Seconds that a push which is under way has at the end of the training."""
 
+_STAGE = ".publishing-"
+
 
 @contextmanager
 def pushing(
@@ -36,7 +38,9 @@ def pushing(
     known: of the results, before there are any: name, job_sha256, labels, data.
     """
     place = folders.model.parent
-    with tempfile.TemporaryDirectory(prefix=".publishing-", dir=place) as work, helpers(1) as pool:
+    for left in place.glob(f"{_STAGE}*"):  # of an attempt that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_STAGE, dir=place) as work, helpers(1) as pool:
         callback = PushWhileTraining(target, job, folders, known, Path(work), pool)
         yield callback
         callback.wait(PATIENCE)

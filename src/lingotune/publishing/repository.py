@@ -59,14 +59,17 @@ class Target:
 
 @dataclass(frozen=True)
 class _File:
-    """A file of the repository: SHA-256 where it is a large one (LFS), or else git's own digest."""
+    """A file of the repository: SHA-256 where it is a large one (LFS), or else git's own digest; None
+    where the hub tells neither."""
 
     sha256: str | None
     blob: str | None
 
-    def is_of(self, path: Path) -> bool:
-        """Whether it holds the same bytes as a file here."""
-        return sha256_of(path) == self.sha256 if self.sha256 else _blob_of(path) == self.blob
+    def is_of(self, path: Path) -> bool | None:
+        """Whether it holds the same bytes as a file here; None = not known."""
+        if self.sha256:
+            return sha256_of(path) == self.sha256
+        return _blob_of(path) == self.blob if self.blob else None
 
 
 # --- what is asked ------------------------------------------------------------------------------
@@ -92,13 +95,13 @@ def open_repository(
         if found is None:
             repo = str(api.create_repo(repo, private=private, exist_ok=True).repo_id)
             found = api.model_info(repo, files_metadata=True)
-        if bool(found.private) != private:
+        if found.private is not None and bool(found.private) != private:
             is_now = "private" if found.private else "public"
             works = f"hub={is_now}, or another hub.repo"
             raise HubError(f"{repo} is there already, and is {is_now}", works)
         target = Target(repo, user, private, _licence(api, base_model), job_file, token)
         files = _files(found)
-        _check_ours(target, files)
+        _check_ours(api, target, files)
         if JOB_FILE not in files:
             _commit(api, target, [(JOB_FILE, job_file)], [], "Begin", found.sha)
     return target
@@ -119,7 +122,7 @@ def commit_files(target: Target, files: Mapping[str, Path], message: str) -> str
     with _told(target.token, target.repo):
         found = api.model_info(target.repo, files_metadata=True)
         there = _files(found)
-        _check_ours(target, there)
+        _check_ours(api, target, there)
         changed = [n for n, path in files.items() if n not in there or not there[n].is_of(path)]
         gone = [name for name in there if is_published(name) and name not in files]
         if changed or gone:
@@ -127,7 +130,7 @@ def commit_files(target: Target, files: Mapping[str, Path], message: str) -> str
             _commit(api, target, contents, gone, message, found.sha)
             found = api.model_info(target.repo, files_metadata=True)
         arrived = _files(found)
-        bad = [n for n, p in files.items() if n not in arrived or not arrived[n].is_of(p)]
+        bad = [n for n, p in files.items() if n not in arrived or arrived[n].is_of(p) is False]
         if bad:
             raise HubError(f"did not arrive as they are here: {', '.join(bad)}")
         return str(found.sha)
@@ -170,16 +173,21 @@ def _files(info: Any) -> dict[str, _File]:
     return found
 
 
-def _check_ours(target: Target, files: Mapping[str, _File]) -> None:
+def _check_ours(api: Any, target: Target, files: Mapping[str, _File]) -> None:
     works = "another hub.repo, or an empty repository"
     if JOB_FILE in files:
-        if files[JOB_FILE].blob != _blob(target.job_file):
+        blob = files[JOB_FILE].blob or _blob_of(_fetched(api, target.repo))
+        if blob != _blob(target.job_file):
             raise HubError(f"{target.repo} holds the model of another job", works)
         return
     others = sorted(name for name in files if name != ".gitattributes")
     if others:
         named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
         raise HubError(f"{target.repo} holds other content: {named}", works)
+
+
+def _fetched(api: Any, repo: str) -> Path:
+    return Path(api.hf_hub_download(repo, JOB_FILE, force_download=True))
 
 
 def _commit(
