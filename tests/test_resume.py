@@ -148,6 +148,7 @@ def test_a_moved_run_goes_on_from_its_newest_whole_checkpoint(
     assert outcome(moved) == outcome(uninterrupted)
 
 
+@pytest.mark.slow
 def test_killed_after_the_last_step_only_the_end_is_done_again(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path
     assert "another process is training in this folder" in second.stderr
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_costs_nothing(uninterrupted: Path, tmp_path: Path) -> None:
     """Two gloo ranks: rank 1 is killed once a checkpoint is there; torchrun ends the job."""
     two = ["cluster.processes=2", "per_device_bs=4"]
