@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from transformers import Trainer, TrainerCallback
-from transformers.integrations import TensorBoardCallback
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers.integrations import TensorBoardCallback, get_reporting_integration_callbacks
 
 from lingotune.jobfile import dump_job
 from lingotune.messages import say
 from lingotune.runfolder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import JobConfig
+from lingotune.schema import ConfigError, JobConfig, Problem
 from lingotune.trackers import settings_of
 
 METRICS = (
@@ -39,8 +38,7 @@ class Tracking:
         """settings: what runs are compared by, see `hyperparameters`."""
         self._set = settings_of(os.environ, folders)
         os.environ.update(self._set)
-        found = get_reporting_integration_callbacks([t.value for t in job.training.report_to])
-        others = [kind() for kind in found]
+        others = [_callback(tracker.value) for tracker in job.training.report_to]
         self._trackers = [
             Guarded("tensorboard", Curves(folders.tensorboard, dump_job(job).decode(), settings)),
             *(Guarded(t.value, other) for t, other in zip(job.training.report_to, others)),
@@ -68,6 +66,18 @@ class Tracking:
             tracker.end(trainer.args, trainer.state, trainer.control)
         for name in self._set:  # the next run of a sweep has its own
             os.environ.pop(name, None)
+
+
+def _callback(name: str) -> TrainerCallback:
+    """The Trainer's own; ConfigError where its version knows none."""
+    try:
+        (kind,) = get_reporting_integration_callbacks([name])
+        callback: TrainerCallback = kind()
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        where, works = f"training.report_to=[{name}]", "training.report_to=[], or newer libraries"
+        raise ConfigError([Problem(where, f"cannot be used here: {reason}", works)]) from error
+    return callback
 
 
 def hyperparameters(
