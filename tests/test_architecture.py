@@ -113,6 +113,7 @@ IMPORTS: dict[str, set[str]] = {
     "prices": set(),
     "billing": {"botocore"},
     "__main__": set(),
+    "batching": {"numpy"},
     "__init__": set(),
     "data.__init__": set(),
     "data.sample": set(),
@@ -177,7 +178,7 @@ PURE = (
     "schema", "container", "scaling", "hardware", "memory", "servicemodel", "trainingjob", "render",
     "loglines", "limits", "cost", "bill", "preflight.__init__", "preflight.table", "preflight.settings",
     "preflight.data", "preflight.machines", "preflight.sagemaker", "preflight.steps",
-    "preflight.rendered", "preflight.rehearsal", "preflight.prepared", "data.look", "data.sampling",
+    "preflight.rendered", "preflight.rehearsal", "preflight.prepared", "data.look", "data.sampling", "batching",
 )  # fmt: skip
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "uuid", "sys", "urllib"}
 

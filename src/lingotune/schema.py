@@ -187,6 +187,12 @@ class Balance(Enum):
     resample = "resample"
 
 
+BatchMode = Enum(
+    "BatchMode", {name: name for name in ("random", "iid_balanced", "window", "global")}
+)
+"""Which texts make up an update, see `BatchingConfig.mode`. No class: `global` is a word of Python's."""
+
+
 class OnError(Enum):
     """What to do with a row that cannot be used."""
 
@@ -419,6 +425,21 @@ class ScalingConfig:
 
 
 @dataclass
+class BatchingConfig:
+    """Which texts make up an update, and which part of it each process takes."""
+
+    mode: BatchMode = BatchMode.window
+    """random: drawn at random, in parts of `per_device_bs`. iid_balanced: the same draws, the parts
+    of each update made equally costly. window: texts of about the same length, found within windows of
+    the random order. global: within the whole epoch."""
+    window: Optional[int] = None
+    """mode=window: global batches of a window; null = as many as hold 16384 rows, at least 64. Fewer
+    are more random, and slower."""
+    longest_first: bool = False
+    """Begin each epoch with the update that takes most memory: what does not fit fails at once."""
+
+
+@dataclass
 class TrainingConfig:
     """The optimisation, in transformers' terms."""
 
@@ -507,6 +528,8 @@ class JobConfig:
     """The machines."""
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
     """Batch and learning-rate scaling."""
+    batching: BatchingConfig = field(default_factory=BatchingConfig)
+    """Padding and waiting."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The optimisation."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 
+from lingotune.batching import Shape, batching_line
 from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
@@ -29,7 +30,7 @@ from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_l
 from lingotune.throughput import samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
-from lingotune.training.batches import Batches, EpochDraws, draws_line, to_tensors
+from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.model import load_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
@@ -71,21 +72,23 @@ def fit(
     # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
     multiple = 8 if torch.cuda.is_available() else 1
     sets = {
-        name: Batches(split, multiple, sampling)
-        if name == "train"
-        else Batches(split.longest_first(), multiple)
+        name: Batches(split if name == "train" else split.longest_first(), multiple)
         for name, split in splits.items()
     }
-    if rank.first and sampling:
-        print(draws_line(sets["train"], labels))
-    trainer = _trainer(job, batch, steps, sets, tokenizer, model, rank, root, stopwatch)
+    shape = Shape(batch.world_size, batch.accumulation, batch.per_device_batch, multiple)
+    updates = Updates(splits["train"], job.batching, shape, job.seed, rank.rank, sampling)
+    if rank.first:
+        print(batching_line(job.batching, shape, updates.efficiency()))
+        if sampling:
+            print(draws_line(splits["train"], updates.drawn, labels))
+    trainer = _trainer(job, batch, steps, sets, updates, tokenizer, model, rank, root, stopwatch)
     failure.enter("looking for checkpoints")
     owner = owner_of(job, splits)
     ranks.agree(rank, "the sha256 of what is trained on", owner.data)
     start = find_start(root, owner, rank)
     keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
-    draws = EpochDraws(sets["train"], steps.steps_per_epoch)
-    for callback in (draws, keeper, stopwatch, _progress(job, steps, rank)):
+    epochs = Epochs(updates, steps.steps_per_epoch)
+    for callback in (epochs, keeper, stopwatch, _progress(job, steps, rank)):
         trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
     if rank.first:
         settings = hyperparameters(job, batch, steps, _precision(job).value)
@@ -166,6 +169,7 @@ def _trainer(
     batch: BatchPlan,
     steps: StepPlan,
     sets: Mapping[str, Batches],
+    updates: Updates,
     tokenizer: Any,
     model: Any,
     rank: Rank,
@@ -182,7 +186,7 @@ def _trainer(
         show_progress=rank.first and sys.stderr.isatty(),
     )
     labels = [label.name for label in job.data.labels]
-    weights = _class_weights(job, sets["train"])
+    weights = _class_weights(job, sets["train"].split, updates)
     if rank.first and weights:
         told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
         print(f"weights in the loss: {', '.join(told)}")
@@ -192,6 +196,7 @@ def _trainer(
         label_smoothing=job.training.label_smoothing,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
+        updates=updates,
         model=model,
         args=args,
         train_dataset=sets["train"],
@@ -201,13 +206,12 @@ def _trainer(
     )
 
 
-def _class_weights(job: JobConfig, train: Batches) -> list[float] | None:
+def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
     """Weight of each class in the loss, where that was asked for."""
     if job.data.balance is not Balance.weights:
         return None
-    weights: list[float] = class_weights(
-        train.split.label[train.drawn], len(job.data.labels)
-    ).tolist()
+    labels = train.label[updates.drawn]
+    weights: list[float] = class_weights(labels, len(job.data.labels)).tolist()
     return weights
 
 

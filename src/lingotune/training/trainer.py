@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_model
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
@@ -18,13 +19,15 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
+from lingotune.training.batches import SHARE, Updates
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.layers import by_layers
 
 
 class ClassifierTrainer(Trainer):
-    """Trainer whose accumulated gradient is the mean over the whole global batch.
+    """Trainer whose gradient is the mean over the whole global batch, however that is cut into parts.
 
+    updates: which texts each process takes when; None = the Trainer's own random batches.
     transformers 4.46 to 5.23 believe that classification models divide their loss by the number of
     accumulated items; they do not, and the gradient would come out multiplied by the accumulation
     steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
@@ -43,6 +46,7 @@ class ClassifierTrainer(Trainer):
         label_smoothing: float = 0.0,
         layer_decay: float = 1.0,
         pace: Callable[[], dict[str, float]] = dict,
+        updates: Updates | None = None,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -51,7 +55,7 @@ class ClassifierTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
-        self._pace = pace
+        self._pace, self._updates = pace, updates
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
@@ -59,7 +63,11 @@ class ClassifierTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The model's own loss, or the weighted or smoothed one while training."""
+        """The model's own loss, or the weighted or smoothed one while training; a part's by its share."""
+        if SHARE in inputs:
+            inputs = dict(inputs)
+            share = inputs.pop(SHARE)
+            return share * self.compute_loss(model, inputs, **kwargs)
         weights, smoothing = self._class_weights, self._label_smoothing
         if not model.training or (weights is None and not smoothing):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
@@ -72,6 +80,18 @@ class ClassifierTrainer(Trainer):
             losses = losses * weights.to(losses.device)[labels]
         loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Each process's own parts: nothing is left for accelerate to deal out."""
+        if self._updates is None:
+            return super().get_train_dataloader()
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self._updates,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator(),  # its seeds for workers are not drawn from the training's
+        )
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own, with a learning rate for each layer."""
