@@ -172,13 +172,15 @@ IMPORTS: dict[str, set[str]] = {
     "training.checkpoints": set(),
     "training.failure": set(),
     "training.resume": {"transformers"},
+    "training.vocabulary": {"torch", "numpy"},
     "training.worker": set(),
 }
 PURE = (
     "schema", "container", "scaling", "hardware", "memory", "servicemodel", "trainingjob", "render",
     "loglines", "limits", "cost", "bill", "preflight.__init__", "preflight.table", "preflight.settings",
     "preflight.data", "preflight.machines", "preflight.sagemaker", "preflight.steps",
-    "preflight.rendered", "preflight.rehearsal", "preflight.prepared", "data.look", "data.sampling", "batching",
+    "preflight.rendered", "preflight.rehearsal", "preflight.prepared", "data.look", "data.sampling",
+    "batching",
 )  # fmt: skip
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "uuid", "sys", "urllib"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, TrainerState
 
+from lingotune.batching import Shape
 from lingotune.data.sampling import Sampling, plan_sampling
 from lingotune.data.store import Split
-from lingotune.training.batches import Batches, EpochDraws, draws_line, to_tensors
+from lingotune.schema import BatchingConfig
+from lingotune.training.batches import SHARE, Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 
 LENGTHS = np.arange(60) % 7 + 2
@@ -24,7 +27,7 @@ def split() -> Split:
     ends = np.cumsum(LENGTHS)
     row = np.arange(60)
     return Split(
-        np.repeat(row + 1, LENGTHS).astype(np.uint16), ends - LENGTHS, LENGTHS,
+        np.repeat(row, LENGTHS).astype(np.uint16), row + 1, ends - LENGTHS, LENGTHS,
         (row % 10 > 1).astype(np.int64), (row % 3 == 0).astype(np.int16), row, ("de", "ja"), 0,
     )  # fmt: skip
 
@@ -53,19 +56,51 @@ def test_a_loader_gets_padded_batches(multiple: int) -> None:
     assert Batches(split(), 1)[5]["input_ids"].tolist() == [[6] * 7]
 
 
+def updates(process: int = 0, world: int = 1, *, drawn: bool = False) -> Updates:
+    shape = Shape(world, accumulation=2, size=2)
+    return Updates(split(), BatchingConfig(), shape, 5, process, sampling() if drawn else None)
+
+
 def test_each_epoch_draws_its_own_rows_whenever_it_is_entered() -> None:
-    train = Batches(split(), 1, sampling())
-    assert draws_line(train, ["bad", "good"]) == (
+    train = updates(drawn=True)
+    assert draws_line(split(), train.drawn, ["bad", "good"]) == (
         "an epoch draws: de 30 (has 40), ja 30 (has 20), bad 30 (has 12), good 30 (has 48)"
     )
-    drawn = []
+    drawn, taken = [], []
     for step in (0, 10, 20):
-        EpochDraws(train, 10).on_epoch_begin(None, TrainerState(global_step=step), None)
+        Epochs(train, 10).on_epoch_begin(None, TrainerState(global_step=step), None)
         drawn.append(train.drawn.tolist())
-    EpochDraws(train, 10).on_epoch_begin(None, TrainerState(global_step=14), None)
+        taken.append([part.rows.tolist() for part in train])
+        assert sorted(chain.from_iterable(taken[-1])) == sorted(drawn[-1])
+    Epochs(train, 10).on_epoch_begin(None, TrainerState(global_step=14), None)
     assert train.drawn.tolist() == drawn[1], "going on in the middle of an epoch"
-    assert len({str(rows) for rows in drawn}) == 3
-    assert (train[0]["input_ids"] == drawn[1][0] + 1).all()
+    assert [part.rows.tolist() for part in train] == taken[1]
+    assert len({str(rows) for rows in drawn}) == len({str(rows) for rows in taken}) == 3
+
+
+@pytest.mark.parametrize("world", [1, 2, 7])
+def test_all_processes_together_take_every_text_once_and_their_shares_make_the_mean(
+    world: int,
+) -> None:
+    """Also in the last update, which has fewer texts than there are parts: 60 = 2 x 28 + 4 of 14."""
+    taken = [list(updates(process, world)) for process in range(world)]
+    assert {len(parts) for parts in taken} == {2 * -(-60 // (4 * world))}
+    rows = [part.rows for parts in taken for part in parts if part.share]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(60))
+    for update in range(len(taken[0]) // 2):
+        parts = [part for of in taken for part in of[2 * update : 2 * update + 2]]
+        texts = sum(len(part.rows) for part in parts if part.share)
+        for part in parts:
+            counted = len(part.rows) if part.share else 0
+            assert part.share / len(parts) == pytest.approx(counted / texts)
+
+
+def test_a_loader_takes_parts_from_the_sampler() -> None:
+    sampler = updates()
+    loader: Any = DataLoader(Batches(split(), 1), batch_sampler=sampler, collate_fn=to_tensors)
+    for part, batch in zip(sampler, loader, strict=True):
+        assert (batch["input_ids"][:, 0] - 1).tolist() == part.rows.tolist()
+        assert float(batch[SHARE]) == pytest.approx(part.share)
 
 
 def trainer(folder: Path, weights: list[float] | None) -> ClassifierTrainer:

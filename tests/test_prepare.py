@@ -495,10 +495,12 @@ def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
 
     sizes = np.array(lengths)
     zeros = np.zeros(len(lengths), np.int64)
-    tokens = np.arange(1, sizes.sum() + 1, dtype=np.uint16)
+    tokens = np.arange(1, sizes.sum() + 1) ** 2
+    mapped = np.arange(sizes.sum(), dtype=np.uint16)
     starts = np.cumsum(sizes) - sizes
     places = np.arange(len(lengths))
-    split = Split(tokens, starts, sizes, zeros, zeros.astype(np.int16), places, ("de",), 0)
+    language = zeros.astype(np.int16)
+    split = Split(mapped, tokens, starts, sizes, zeros, language, places, ("de",), 0)
     every = range(len(lengths))
     assert split.select(every).digest() == split.digest()
     sorted_ = split.longest_first()

@@ -188,7 +188,9 @@ def _filled(cost: Array, sizes: Array, parts: int, limit: Array) -> Array:
 def _spread(cuts: Array, sizes: Array, parts: int) -> Array:
     """No part is empty while there are rows for it: the last ones leave a row to each behind them."""
     left = np.arange(parts, -1, -1)
-    return np.minimum(cuts, np.maximum(sizes[:, None] - left, np.minimum(np.arange(parts + 1), sizes[:, None])))
+    return np.minimum(
+        cuts, np.maximum(sizes[:, None] - left, np.minimum(np.arange(parts + 1), sizes[:, None]))
+    )
 
 
 def _cost(width: Array, multiple: int) -> Array:
@@ -271,4 +273,3 @@ def _widths(epoch: Epoch, lengths: Array) -> Array:
     widest = np.maximum.reduceat(long, epoch.cuts[:-1])
     widest[np.diff(epoch.cuts) == 0] = 0
     return -(-widest // epoch.shape.multiple) * epoch.shape.multiple
-

@@ -188,7 +188,8 @@ class Balance(Enum):
 
 
 BatchMode = Enum(
-    "BatchMode", {name: name for name in ("random", "iid_balanced", "window", "global")}
+    "BatchMode",
+    {"random": "random", "iid_balanced": "iid_balanced", "window": "window", "global": "global"},
 )
 """Which texts make up an update, see `BatchingConfig.mode`. No class: `global` is a word of Python's."""
 
@@ -460,8 +461,14 @@ class TrainingConfig:
     layer_decay: float = 1.0
     """Learning rate of a layer as a share of that of the layer above it, from the classifier (`lr`) down
     to the embeddings; 1 = all alike."""
+    compact_vocabulary: Optional[bool] = None
+    """Train only the rows of the word embeddings that the data uses: the same weights come of it, at less
+    memory and traffic, and every checkpoint has all rows. null = where that is exact: without weight
+    decay, which changes unused rows too."""
+    freeze_embeddings: bool = False
+    """Leave the word embeddings as they are; faster, and another result."""
     precision: Precision = Precision.auto
-    """auto: fp16 on V100 and T4, bf16 on newer GPUs, fp32 on CPU."""
+    """auto: fp16 on V100 and T4, bf16 on newer GPUs, and on CPUs that compute in it, else fp32."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch
     """When to score the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None

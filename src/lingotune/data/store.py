@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,12 +31,14 @@ class Split:
     """Rows of one split, in the order of its shards or as selected; all arrays but `tokens` have an
     entry a row.
 
-    tokens: ids of all rows, one after the other (uint16 where the vocabulary fits, else uint32;
-    mapped from a file). starts, lengths: int64, where a row's tokens begin, and how many it has.
+    tokens: places in `ids` of all rows' tokens, one after the other, mapped from a file. ids: the ids
+    that occur (int64, ascending): their places fit into uint16 where a vocabulary does not, else they
+    are uint32. starts, lengths: int64, where a row's tokens begin, and how many it has.
     label: int64. language: int16 places in `languages`. place: int64, the row's number in the shards.
     """
 
     tokens: Array
+    ids: Array
     starts: Array
     lengths: Array
     label: Array
@@ -80,7 +82,7 @@ class Split:
         along = np.arange(width)
         mask = (along < lengths[:, None]).astype(np.int64)
         # What lies behind a short row is taken too, and made padding: quicker than leaving it out.
-        ids = self.tokens.take(starts[:, None] + along, mode="clip").astype(np.int64)
+        ids = self.ids.take(self.tokens.take(starts[:, None] + along, mode="clip"))
         ids = (ids - self.padding_id) * mask + self.padding_id
         return {"input_ids": ids, "attention_mask": mask, "labels": self.label[at]}
 
@@ -92,7 +94,7 @@ class Split:
         for first in range(0, len(self), _DIGESTED):
             rows = slice(first, first + _DIGESTED)
             at = _places(self.starts[rows], self.lengths[rows])
-            digest.update(self.tokens[at].astype(np.uint32).tobytes())
+            digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
         return digest.hexdigest()
 
 
@@ -105,6 +107,20 @@ def _places(starts: Array, lengths: Array) -> Array:
     ends = np.cumsum(lengths)
     places: Array = np.repeat(starts - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
     return places
+
+
+def _ids(table: Path) -> Array:
+    return np.fromfile(table, np.uint32).astype(np.int64)
+
+
+def _place_type(ids: Array) -> type[Any]:
+    return np.uint16 if len(ids) <= 1 << 16 else np.uint32
+
+
+def _is_of(path: Path, count: int, ids: Array) -> bool:
+    """Whether a flat file holds so many places in these ids."""
+    size = count * np.dtype(_place_type(ids)).itemsize
+    return path.is_file() and path.stat().st_size == size
 
 
 class Store:
@@ -126,7 +142,7 @@ class Store:
         ends = np.cumsum(lengths)
         languages, place = np.unique(np.array(language, object).astype(str), return_inverse=True)
         return Split(
-            self._tokens(name, found, int(lengths.sum())),
+            *self._tokens(name, found, int(lengths.sum())),
             ends - lengths,
             lengths,
             label,
@@ -180,28 +196,49 @@ class Store:
             language += table["language"].to_pylist()
         return np.concatenate(lengths), np.concatenate(label), language
 
-    def _tokens(self, name: str, split: Mapping[str, Any], count: int) -> Array:
-        """The flat file of a split, mapped; made if nobody has made it."""
+    def _tokens(self, name: str, split: Mapping[str, Any], count: int) -> tuple[Array, Array]:
+        """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
+        made them."""
         if not count:
-            return np.zeros(0, self._dtype)
+            return np.zeros(0, np.uint16), np.zeros(1, np.int64)
         folder = self._writable()
         path = folder / f"{name}-{self.manifest['digest'][:12]}.tokens"
+        table = path.with_suffix(".ids")
         with (folder / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists() or path.stat().st_size != count * self._dtype.itemsize:
-                unfinished = path.with_suffix(".tmp")
-                with unfinished.open("wb") as file:
-                    for shard in split["shards"]:
-                        ids = self._read(shard, ["input_ids"])["input_ids"]
-                        for chunk in ids.chunks:
-                            file.write(chunk.flatten().to_numpy().astype(self._dtype).tobytes())
-                unfinished.replace(path)
-        return np.memmap(path, self._dtype, "r")
+            if not table.exists() or not _is_of(path, count, _ids(table)):
+                ids = self._used_ids(split)
+                place = np.zeros(int(ids[-1]) + 1, _place_type(ids))
+                place[ids] = np.arange(len(ids))
+                self._write(table, [ids.astype(np.uint32)])
+                self._write(path, (place[chunk] for chunk in self._token_chunks(split)))
+        ids = _ids(table)
+        return np.memmap(path, _place_type(ids), "r"), ids
 
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        small = self.manifest["tokenizer"]["vocabulary"] <= 1 << 16
-        return np.dtype(np.uint16 if small else np.uint32)
+    def _used_ids(self, split: Mapping[str, Any]) -> Array:
+        """The ids of a split's tokens, int64, ascending."""
+        used = np.zeros(0, bool)
+        for chunk in self._token_chunks(split):
+            top = int(chunk.max()) + 1
+            if top > len(used):
+                used = np.append(used, np.zeros(top - len(used), bool))
+            used[chunk] = True
+        return np.flatnonzero(used)
+
+    def _token_chunks(self, split: Mapping[str, Any]) -> Iterator[Array]:
+        for shard in split["shards"]:
+            ids = self._read(shard, ["input_ids"])["input_ids"]
+            for chunk in ids.chunks:
+                values = chunk.flatten().to_numpy()
+                if len(values):
+                    yield values
+
+    def _write(self, path: Path, parts: Iterable[Array]) -> None:
+        unfinished = path.with_name(f"{path.name}.tmp")
+        with unfinished.open("wb") as file:
+            for part in parts:
+                file.write(part.tobytes())
+        unfinished.replace(path)
 
     def _writable(self) -> Path:
         if self._cache is None:

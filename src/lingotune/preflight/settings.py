@@ -9,6 +9,7 @@ from typing import Any
 from lingotune.preflight.table import Found, Table, typed
 from lingotune.schema import (
     ArchitectureConfig,
+    BatchMode,
     EvalStrategy,
     JobConfig,
     ScalingRule,
@@ -64,6 +65,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "scaling.base_batch": (1, 10_000_000, "examples, from 1"),
     "scaling.global_batch": (1, 10_000_000, "examples, from 1"),
     "scaling.accumulation": (1, 10_000, "backward passes, from 1"),
+    "batching.window": (1, 10**9, "global batches, from 1"),
     "training.max_steps": (1, 10**9, "updates, from 1"),
     "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
     "training.warmup_steps": (0, 10**9, "updates, from 0"),
@@ -220,7 +222,32 @@ def _accumulation(job: JobConfig) -> Iterator[Found]:
         yield where, "is derived with scaling=fixed_global", "scaling.accumulation=null"
 
 
+@JOB.check("window-unused", "only mode=window looks for neighbours in windows")
+def _window(job: JobConfig) -> Iterator[Found]:
+    mode, window = job.batching.mode, job.batching.window
+    if mode is not BatchMode.window and window is not None:
+        what = f"has no effect with batching.mode={mode.value}"
+        yield f"batching.window={window}", what, "batching.mode=window"
+
+
 # --- training -----------------------------------------------------------------------------------
+
+
+@JOB.check(
+    "compact-not-exact", "weight decay changes the embeddings of words that never occur, too"
+)
+def _compact_decay(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.weight_decay:
+        what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
+        works = "training.weight_decay=0, or training.compact_vocabulary=false"
+        yield "training.compact_vocabulary=true", what, works
+
+
+@JOB.check("compact-frozen", "what is not trained has nothing to compact")
+def _compact_frozen(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.freeze_embeddings:
+        what = "has no effect with training.freeze_embeddings=true"
+        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
 
 
 @JOB.check("eval-steps-missing", "the steps between two evaluations have no default")

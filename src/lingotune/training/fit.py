@@ -41,6 +41,7 @@ from lingotune.training.trainer import (
     ClassifierTrainer,
     ProgressLines,
 )
+from lingotune.training.vocabulary import choose_embeddings
 
 
 def fit(
@@ -64,6 +65,8 @@ def fit(
     classes = _classes(job)
     labels = list(classes.names)
     tokenizer, model = _load(job, labels, store, rank)
+    parameters = sum(value.numel() for value in model.parameters())
+    embeddings = choose_embeddings(model, splits.values(), job.training)
     stopwatch = Stopwatch(
         len(splits["validation"]), partial(samples_trained, steps, batch.global_batch)
     )
@@ -78,6 +81,8 @@ def fit(
     shape = Shape(batch.world_size, batch.accumulation, batch.per_device_batch, multiple)
     updates = Updates(splits["train"], job.batching, shape, job.seed, rank.rank, sampling)
     if rank.first:
+        print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
+        print(embeddings)
         print(batching_line(job.batching, shape, updates.efficiency()))
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
@@ -116,7 +121,7 @@ def fit(
             places = np.argsort(sets[name].split.place)
             in_order = [ids[place] for place in places.tolist()]
             write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
-    results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch)
+    results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch, parameters)
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     results["environment"] = environment_of()
     failure.enter("saving the model")
@@ -138,10 +143,6 @@ def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[
     model = load_model(job.model, labels, tokenizer, job.data.max_length)
     if rank.first:
         ranks.barrier(rank)
-        count = sum(p.numel() for p in model.parameters())
-        print(
-            f"model {job.model.name}: {count / 1e6:.2f} M parameters, {len(tokenizer)} word pieces"
-        )
     return tokenizer, model
 
 
@@ -292,6 +293,7 @@ def _measured(
     steps: StepPlan,
     train: Split,
     stopwatch: Stopwatch,
+    parameters: int,
 ) -> dict[str, Any]:
     """What throughput.jsonl records; samples_per_second without evaluating and saving."""
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
@@ -299,7 +301,7 @@ def _measured(
     trained, spent = done - before, stopwatch.train_seconds
     return {
         "machine": machine_name(),
-        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "parameters": parameters,
         **token_figures(train),
         "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
         "train_samples": trained,

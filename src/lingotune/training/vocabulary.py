@@ -1,0 +1,119 @@
+"""Training only those word embeddings that the data uses, exactly; models and checkpoints stay whole.
+
+A word that never occurs has no gradient, and AdamW without weight decay leaves it as it is: its row
+needs neither gradient nor moments, nor to be sent between processes. In multilingual BERT two thirds
+of all parameters are word embeddings, and a corpus in six languages uses a third of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import Embedding
+from torch.nn.functional import embedding
+
+from lingotune.data.store import Split
+from lingotune.schema import ConfigError, Problem, TrainingConfig
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WORTH = 0.9
+"""Of the rows: where more are used, all are trained."""
+
+
+class CompactEmbedding(Embedding):
+    """Word embeddings of which only the rows of `used` ids (int64, ascending) are trained and looked up.
+
+    Takes the ids that the model is given, and is saved and loaded with all its rows: what comes of it
+    is a model as any other. An id that is not used raises IndexError (on a GPU a device-side assertion).
+    """
+
+    def __init__(self, whole: Embedding, used: torch.Tensor) -> None:
+        weight = whole.weight.detach()
+        padding = whole.padding_idx
+        super().__init__(
+            len(used),
+            weight.shape[1],
+            None if padding is None else int(torch.searchsorted(used, padding)),
+            _weight=weight[used].clone(),
+        )
+        self._used = used
+        self._whole = weight.clone()  # its unused rows count; the others are those of the last save
+        # No buffers: DistributedDataParallel would send them round in every step.
+        self._place = torch.full((len(weight),), -1)
+        self._place[used] = torch.arange(len(used))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Vectors of ids; same shape as of `Embedding`."""
+        if self._place.device != input.device:
+            self._place = self._place.to(input.device)
+        return embedding(self._place[input], self.weight, self.padding_idx)
+
+    def whole(self) -> torch.Tensor:
+        """All rows, on the CPU: those that are trained as they are now."""
+        self._whole[self._used] = self.weight.detach().to(self._whole)
+        return self._whole
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self.whole()
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        name = f"{prefix}weight"
+        if name in state_dict:
+            self._whole.copy_(state_dict[name])
+            state_dict = {**state_dict, name: self._whole[self._used]}
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def used_ids(splits: Iterable[Split], special: Iterable[int]) -> Array:
+    """Ids that training or evaluating on these splits looks up, int64, ascending."""
+    found = [split.ids for split in splits]
+    return np.unique(np.concatenate([*found, np.array(list(special), np.int64)]))
+
+
+def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding | None:
+    """Let a model train the rows of `used` ids alone. None, and nothing is done, where they are more than
+    a share `worth` of all, or it is not exact: embeddings that are shared with another layer, or scaled."""
+    whole = model.get_input_embeddings()
+    if type(whole) is not Embedding or len(used) > worth * whole.num_embeddings:
+        return None
+    shared = sum(
+        value is whole.weight for _, value in model.named_parameters(remove_duplicate=False)
+    )
+    if shared > 1 or whole.max_norm is not None or whole.scale_grad_by_freq or whole.sparse:
+        return None
+    found = CompactEmbedding(whole, torch.from_numpy(used))
+    model.set_input_embeddings(found)
+    return found
+
+
+def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingConfig) -> str:
+    """Freeze, compact or leave the word embeddings as the job has it; the line that says what was done.
+
+    ConfigError where compacting was asked for and cannot be done.
+    """
+    rows, wanted = model.get_input_embeddings().num_embeddings, training.compact_vocabulary
+    if training.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(requires_grad=False)
+        return f"word embeddings: frozen, {_trained(model)}"
+    if wanted is False or (wanted is None and training.weight_decay):
+        return f"word embeddings: all {rows} rows, {_trained(model)}"
+    given = list(splits)
+    used = used_ids(given, (split.padding_id for split in given))
+    if compact(model, used, worth=WORTH if wanted is None else 1.0):
+        return f"word embeddings: {len(used)} of {rows} rows, those that occur; {_trained(model)}"
+    if wanted:
+        what = "this model's embeddings are not of a kind that can be: shared, scaled or of its own kind"
+        works = "training.compact_vocabulary=null"
+        raise ConfigError([Problem("training.compact_vocabulary=true", what, works)])
+    return f"word embeddings: all {rows} rows ({len(used)} occur), {_trained(model)}"
+
+
+def _trained(model: Any) -> str:
+    count = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    return f"{count / 1e6:.2f} M parameters are trained"
