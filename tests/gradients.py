@@ -98,7 +98,7 @@ def _change(
     batch = BatchPlan(shape.world, shape.size, shape.accumulation, shape.batch, 1.0, ())
     args = training_arguments(
         job, batch, StepPlan(ROWS, 1, 1, 0, ()), Precision.fp32, folder,
-        has_gpu=False, show_progress=False,
+        capability=None, show_progress=False,
     )  # fmt: skip
     torch.manual_seed(0)
     cls, config = models()[kind]

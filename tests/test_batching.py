@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lingotune.batching import Shape, batching_line, efficiency, plan_epoch, window_batches
+from lingotune.batching import Shape, batching_lines, efficiency, plan_epoch, window_batches
 from lingotune.schema import BatchingConfig, BatchMode
 
 MODES = [mode.value for mode in BatchMode]
@@ -193,10 +193,14 @@ def test_wider_windows_need_less_padding_and_say_so() -> None:
         1024, 128, 64
     ]  # fmt: skip
     planned = plan_epoch(lengths, BatchingConfig(window=4), shape, 0, 0)
-    line = batching_line(BatchingConfig(window=4), shape, efficiency(planned, lengths))
-    assert line.startswith("batches: window of 4 global batches (64 rows): ")
-    assert "of the tokens are text" in line and "waiting" not in line
+    told = batching_lines(BatchingConfig(window=4), shape, efficiency(planned, lengths))
+    assert told[0] == "batches: window of 4 global batches (64 rows)"
+    assert "are text" in told[1] and "waiting" not in told[1]
     shape = Shape(8, 1, 16)
     planned = plan_epoch(lengths, BatchingConfig(BatchMode.random), shape, 0, 0)
-    line = batching_line(BatchingConfig(BatchMode.random), shape, efficiency(planned, lengths))
-    assert line.startswith("batches: random: 31.3%") and "slowest of 8 processes has 1.778" in line
+    told = batching_lines(BatchingConfig(BatchMode.random), shape, efficiency(planned, lengths))
+    assert told == (
+        "batches: random",
+        "tokens a text: 54.6 its own, 174.2 with padding (31.3% are text), 302.4 with waiting for the"
+        " slowest of 8 processes (straggler 1.778)",
+    )

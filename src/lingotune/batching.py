@@ -249,22 +249,22 @@ def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
     )
 
 
-def batching_line(batching: BatchingConfig, shape: Shape, found: Efficiency) -> str:
-    """`batches: windows of 128 global batches; 99 % of tokens are texts', 54.3 a text; ...`."""
+def batching_lines(batching: BatchingConfig, shape: Shape, found: Efficiency) -> tuple[str, str]:
+    """`batches: window of 128 global batches (16384 rows)`, and the tokens of a text their cost."""
     mode = batching.mode.value
     if batching.mode is BatchMode.window:
         window = window_batches(batching, shape)
         mode = f"{mode} of {window} global batches ({window * shape.batch} rows)"
-    line = (
-        f"batches: {mode}: {found.share:.1%} of the tokens are text"
-        f" ({found.padded:.1f} computed a text, {found.real:.1f} its own)"
+    tokens = (
+        f"tokens a text: {found.real:.1f} its own,"
+        f" {found.padded:.1f} with padding ({found.share:.1%} are text)"
     )
-    if shape.world == 1:
-        return line
-    return (
-        f"{line}; with waiting {found.critical:.1f}, as the slowest of {shape.world} processes has"
-        f" {found.straggler:.3f} times the mean"
-    )
+    if shape.world > 1:
+        tokens += (
+            f", {found.critical:.1f} with waiting for the slowest of {shape.world} processes"
+            f" (straggler {found.straggler:.3f})"
+        )
+    return f"batches: {mode}", tokens
 
 
 def _widths(epoch: Epoch, lengths: Array) -> Array:

@@ -183,10 +183,15 @@ def lane_pins(image: Image) -> dict[str, str]:
     return pins
 
 
-def resolve_precision(precision: Precision, capability: tuple[int, int] | None) -> Precision:
-    """`auto` -> the fastest safe format of a GPU of this compute capability; None = CPU."""
+def resolve_precision(
+    precision: Precision, capability: tuple[int, int] | None, *, cpu_has_bf16: bool = False
+) -> Precision:
+    """`auto` -> the fastest safe format of a GPU of this compute capability; None = CPU.
+
+    torch's own check passes for bf16 on V100 and T4 too, where it is emulated, and slow.
+    """
     if precision is not Precision.auto:
         return precision
     if capability is None:
-        return Precision.fp32
+        return Precision.bf16 if cpu_has_bf16 else Precision.fp32
     return Precision.bf16 if capability >= BF16_CAPABILITY else Precision.fp16

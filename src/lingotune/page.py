@@ -145,10 +145,16 @@ def _rows(plan: Plan) -> str:
 
 
 def _arithmetic(plan: Plan) -> list[str]:
-    if plan.steps:
-        return [*plan.batch.arithmetic, *plan.steps.arithmetic]
-    unknown = "steps unknown: the number of training rows is known once the data is read"
-    return [*plan.batch.arithmetic, unknown]
+    unknown = ("steps unknown: the number of training rows is known once the data is read",)
+    steps = plan.steps.arithmetic if plan.steps else unknown
+    return [*plan.batch.arithmetic, *steps, *_batches(plan)]
+
+
+def _batches(plan: Plan) -> tuple[str, ...]:
+    if plan.batching:
+        return plan.batching.arithmetic
+    mode = plan.job.batching.mode.value
+    return (f"batches: {mode}; padding and waiting are known once the data is prepared",)
 
 
 def _machines(plan: Plan) -> list[str]:
@@ -376,6 +382,7 @@ def _job_json(plan: Plan) -> dict[str, Any]:
         },
         "batch": asdict(plan.batch),
         "steps": asdict(plan.steps) if plan.steps else None,
+        "batching": asdict(plan.batching) if plan.batching else None,
         "memory": asdict(plan.memory) if plan.memory else None,
         "time": asdict(plan.time) if plan.time else None,
         "cost": asdict(plan.cost) if plan.cost else None,

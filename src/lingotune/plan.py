@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.bundle import Bundle
 from lingotune.compose import Composed
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.cost import CostEstimate, TimeEstimate, check_budget_settings
-from lingotune.data.delivery import Delivery, deliver, from_folder
+from lingotune.data.delivery import Delivery, deliver, from_folder, made_before
 from lingotune.data.manifest import load_manifest
 from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.memory import MemoryEstimate, estimate_memory
@@ -36,8 +36,12 @@ from lingotune.schema import (
     LaunchConfig,
     Output,
     Problem,
+    Source,
 )
 from lingotune.trainingjob import Digests, TrainingJob, describe
+
+if TYPE_CHECKING:
+    from lingotune.lengths import BatchingEstimate
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Plan:
     data: Delivery
     batch: BatchPlan
     steps: StepPlan | None
+    batching: BatchingEstimate | None
     memory: MemoryEstimate | None
     time: TimeEstimate | None
     cost: CostEstimate | None
@@ -174,6 +179,7 @@ class Planner:
         self._bundle = bundle
         self._quoter = quoter
         self._data: dict[str, Delivery] = {}
+        self._batchings: dict[str, BatchingEstimate | None] = {}
         self._code_problems = CODE.run(bundle)
 
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
@@ -216,6 +222,7 @@ class Planner:
             data,
             batch,
             steps,
+            self._batching(config, batch, data),
             estimate_memory(job),
             quote.time,
             quote.cost,
@@ -224,6 +231,26 @@ class Planner:
             training_job,
             command=None if training_job else tuple(local),
         )
+
+    def _batching(
+        self, config: LaunchConfig, batch: BatchPlan, data: Delivery
+    ) -> BatchingEstimate | None:
+        """Padding and waiting; found out once for the same data and the same batches."""
+        job = config
+        key = json.dumps(
+            [
+                asdict(job.batching),
+                asdict(replace(batch, learning_rate=0, arithmetic=())),
+                asdict(config.data),
+                job.cluster.gpus_per_node,
+                data.digest,
+            ],
+            default=str,
+        )
+        if key not in self._batchings:
+            manifest = data.manifest or made_before(config)
+            self._batchings[key] = _batching(job_of(config), batch, manifest)
+        return self._batchings[key]
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
         """What is known of the data; found out once for the same data."""
@@ -234,6 +261,16 @@ class Planner:
         if key not in self._data:
             self._data[key] = deliver(config)
         return self._data[key]
+
+
+def _batching(
+    job: JobConfig, batch: BatchPlan, manifest: Mapping[str, Any] | None
+) -> BatchingEstimate | None:
+    if manifest is None and job.data.source is not Source.hub:
+        return None
+    from lingotune.lengths import estimate_batching  # numpy is for those who need it
+
+    return estimate_batching(job, batch, manifest)
 
 
 def _same_twice(plans: Sequence[Plan]) -> list[Problem]:

@@ -22,7 +22,7 @@ from lingotune.hardware import instances, resolve_precision
 from lingotune.prices import Price, find_price, load_prices, price_text, unknown_text
 from lingotune.scaling import BatchPlan
 from lingotune.schema import BudgetConfig, LaunchConfig, Problem
-from lingotune.throughput import FILE, Throughput, cpu_machine, read_records
+from lingotune.throughput import FILE, Throughput, cpu_has_bf16, cpu_machine, read_records
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,12 @@ class Quoter:
         records, problems = self._runs(config.runs_dir)
         instance = instances().get(cluster.instance_type or "")
         capability = instance.capability if instance else None
-        precision = resolve_precision(config.training.precision, capability)
         machine = None if instance or cluster.gpus_per_node else cpu_machine()
+        precision = resolve_precision(
+            config.training.precision,
+            capability,
+            cpu_has_bf16=machine is not None and cpu_has_bf16(),
+        )
         time = estimate_time(config, batch, rows, precision, records, machine)
         if instance is None:
             return Quote(time, None, time.arithmetic if time else (), problems)

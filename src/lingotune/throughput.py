@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -134,6 +135,18 @@ def model_id(model: ModelConfig) -> str:
 def cpu_machine() -> str:
     """This machine, as far as it matters to a run on its CPU: `cpu x86_64, 2 cores`."""
     return f"cpu {platform.machine()}, {os.cpu_count()} cores"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this machine's CPU has instructions for bf16; elsewhere it would be emulated."""
+    try:
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return False
+    return (
+        re.search(r"\b(avx512_bf16|amx_bf16)\b|^Features.*\bbf16\b", known, re.MULTILINE)
+        is not None
+    )
 
 
 def samples_trained(steps: StepPlan, global_batch: int, done: int | None = None) -> int:

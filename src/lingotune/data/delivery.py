@@ -77,6 +77,17 @@ def deliver(config: LaunchConfig) -> Delivery:
     return Delivery(rows, problems, identity.digest, folder)
 
 
+def made_before(config: LaunchConfig) -> Mapping[str, Any] | None:
+    """The manifest of the sample as it was last prepared here, by a run on this machine; None = never."""
+    if config.data.source is not Source.sample:
+        return None
+    known = tokenizer_identity(config.model)
+    if known is None:
+        return None
+    folder = folder_of(config.prepared_dir, config.data, identify(config.data, config.seed, known))
+    return load_manifest(folder) if (folder / FILE).is_file() else None
+
+
 def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     where = f"data.prepared={folder}"
     if str(folder).startswith("s3:"):

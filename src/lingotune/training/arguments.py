@@ -6,17 +6,20 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
+from lingotune.hardware import BF16_CAPABILITY
 from lingotune.jobfile import job_digest
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric
 
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Today's name -> its name in older transformers."""
+_NEWER = {"ddp_broadcast_buffers"}
+"""Left out where the parameter does not exist yet."""
 _OLD_ONLY: dict[str, Any] = {
     "save_safetensors": True,  # pickled weights otherwise
-    "optim": "adamw_torch",  # transformers' own AdamW otherwise
 }
 """Set where the parameter exists and its default is not what we want."""
 
@@ -28,11 +31,14 @@ def training_arguments(
     precision: Precision,
     folder: Path,
     *,
-    has_gpu: bool,
+    capability: tuple[int, int] | None,
     show_progress: bool,
 ) -> TrainingArguments:
-    """`folder` takes the checkpoints. Numbers come from the plan: nothing is derived here."""
-    training = job.training
+    """`folder` takes the checkpoints. Numbers come from the plan: nothing is derived here.
+
+    capability: of the GPU; None = CPU.
+    """
+    training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
     values: dict[str, Any] = {
         "output_dir": str(folder),
@@ -60,10 +66,14 @@ def training_arguments(
         "report_to": [],  # trackers are attached by tracking.py, which guards them
         "run_name": f"{job.name}-{job_digest(job)[:6]}",
         "use_cpu": not has_gpu,
+        "optim": "adamw_torch_fused" if _has_fused(has_gpu) else "adamw_torch",
         "dataloader_pin_memory": has_gpu,
         "remove_unused_columns": False,  # the dataset makes whole batches, without columns to remove
         "ddp_find_unused_parameters": False,
+        "ddp_broadcast_buffers": False,  # these models have none that change
     }
+    if capability and capability >= BF16_CAPABILITY:
+        values["tf32"] = True  # what is left in fp32
     if evaluates:
         select = job.evaluation.select
         values["metric_for_best_model"] = f"eval_{select.value}"
@@ -78,4 +88,10 @@ def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
     named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
     if "save_safetensors" in known:
         named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
-    return named
+    # Since some version each: what is missing is done as before.
+    return {k: v for k, v in named.items() if k in known or k not in _NEWER}
+
+
+def _has_fused(has_gpu: bool) -> bool:
+    """Whether torch has AdamW as one kernel here, that works with a gradient scaler: ten times faster."""
+    return bool(torch.__version__ >= (2, 1) if has_gpu else torch.__version__ >= (2, 4))

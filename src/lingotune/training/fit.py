@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import transformers
 
-from lingotune.batching import Shape, batching_line
+from lingotune.batching import Shape, batching_lines
 from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
@@ -27,7 +27,7 @@ from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.throughput import samples_trained
+from lingotune.throughput import cpu_has_bf16, samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
@@ -83,7 +83,7 @@ def fit(
     if rank.first:
         print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
         print(embeddings)
-        print(batching_line(job.batching, shape, updates.efficiency()))
+        print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
     trainer = _trainer(job, batch, steps, sets, updates, tokenizer, model, rank, root, stopwatch)
@@ -183,7 +183,7 @@ def _trainer(
         steps,
         _precision(job),
         checkpoints,
-        has_gpu=torch.cuda.is_available(),
+        capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         show_progress=rank.first and sys.stderr.isatty(),
     )
     labels = [label.name for label in job.data.labels]
@@ -223,9 +223,12 @@ def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
 
 
 def _precision(job: JobConfig) -> Precision:
-    if not torch.cuda.is_available():
-        return Precision.bf16 if job.training.precision is Precision.bf16 else Precision.fp32
-    return resolve_precision(job.training.precision, torch.cuda.get_device_capability())
+    wanted = job.training.precision
+    if torch.cuda.is_available():
+        return resolve_precision(wanted, torch.cuda.get_device_capability())
+    if wanted is Precision.fp16:
+        return Precision.fp32  # a job for GPUs that is rehearsed here
+    return resolve_precision(wanted, None, cpu_has_bf16=cpu_has_bf16())
 
 
 def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]]:
