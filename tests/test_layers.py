@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import compose
-from test_gradient import ROWS, models, rows
+from gradients import ROWS, models, rows
 
 from lingotune.jobfile import job_of
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import ConfigError, Precision
 from lingotune.training.arguments import training_arguments
+from lingotune.training.batches import Batches, to_tensors
 from lingotune.training.layers import by_layers, depths_of
 from lingotune.training.trainer import ClassifierTrainer
 
@@ -23,12 +24,13 @@ def trainer_of(kind: str, folder: Path, *typed: str, **given: Any) -> Classifier
     batch = plan_batches(job)
     args = training_arguments(
         job, batch, plan_steps(job, batch, ROWS), Precision.fp32, folder,
-        has_gpu=False, show_progress=False,
+        capability=None, show_progress=False,
     )  # fmt: skip
     torch.manual_seed(0)
     cls, config = models()[kind]
     return ClassifierTrainer(
-        tokenizer=None, model=cls(config), args=args, train_dataset=rows(), eval_dataset=rows(),
+        tokenizer=None, model=cls(config), args=args, train_dataset=Batches(rows(), 1),
+        eval_dataset=Batches(rows(), 1), data_collator=to_tensors,
         compute_metrics=lambda p: {"macro_f1": 0.0}, **given,
     )  # fmt: skip
 

@@ -17,14 +17,17 @@ import torch
 from conftest import ROOT, compose, run
 
 from lingotune.cost import estimate_time
+from lingotune.hardware import resolve_precision
 from lingotune.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.scaling import plan_batches
 from lingotune.schema import ConfigError, Precision, Problem
-from lingotune.throughput import cpu_machine, parse_record, read_records, setup_of
+from lingotune.throughput import cpu_has_bf16, cpu_machine, parse_record, read_records, setup_of
 
 QUICK = ["training.max_steps=6", "data.sample.train_rows=30", "data.sample.validation_rows=10",
          "data.sample.test_rows=10", "training.logging_steps=2"]  # fmt: skip
 TRAIN = str(ROOT / "train.py")
+PRECISION = resolve_precision(Precision.auto, None, cpu_has_bf16=cpu_has_bf16())
+"""Of this machine."""
 
 
 def run_folders(home: Path) -> list[Path]:
@@ -66,7 +69,7 @@ def test_the_run_is_on_record(finished: tuple[Path, str]) -> None:
     assert not problems
     job, digest = load_job(folder / "job.yaml")
     assert record.job_sha256 == digest
-    assert record.setup == setup_of(job, plan_batches(job), Precision.fp32, cpu_machine())
+    assert record.setup == setup_of(job, plan_batches(job), PRECISION, cpu_machine())
     assert record.rows == {"train": 180, "validation": 60, "test": 60}
     assert record.languages == ("de", "en", "es", "fr", "ja", "zh")
     assert record.train_samples == 180, "6 steps of 32 are one epoch of 180 rows"
@@ -87,7 +90,7 @@ def test_the_next_plan_knows_its_time(finished: tuple[Path, str]) -> None:
     records, _ = read_records(folder.parent / "throughput.jsonl")
     job, _ = load_job(folder / "job.yaml")
     rows = {"train": 180, "validation": 60, "test": 60}
-    found = estimate_time(job, plan_batches(job), rows, Precision.fp32, records, cpu_machine())
+    found = estimate_time(job, plan_batches(job), rows, PRECISION, records, cpu_machine())
     (record,) = records
     spent = record.train_seconds + record.eval_seconds + record.other_seconds
     assert found and found.seconds == pytest.approx(spent, rel=0.01)

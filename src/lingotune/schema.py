@@ -467,6 +467,9 @@ class TrainingConfig:
     decay, which changes unused rows too."""
     freeze_embeddings: bool = False
     """Leave the word embeddings as they are; faster, and another result."""
+    compress_gradients: bool = False
+    """Send gradients between GPUs in the half precision that is trained in: half the traffic, and
+    rounded. CPUs send them whole."""
     precision: Precision = Precision.auto
     """auto: fp16 on V100 and T4, bf16 on newer GPUs, and on CPUs that compute in it, else fp32."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch

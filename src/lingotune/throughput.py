@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.scaling import BatchPlan, StepPlan, processes_per_node
-from lingotune.schema import JobConfig, ModelConfig, Precision, Problem, Severity
+from lingotune.schema import JobConfig, ModelConfig, Precision, Problem, Severity, TrainingConfig
 
 FILE = "throughput.jsonl"
 """Name of the file, in the folder of the run folders and in a container's output."""
@@ -30,7 +30,8 @@ class Setup:
     """What decides the speed of a run, beside its data.
 
     model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine
-    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores.
+    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode, and
+    window where one was set. embeddings: all rows are trained, those that are used, or frozen.
     processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
     """
 
@@ -46,6 +47,8 @@ class Setup:
     accumulation: int
     precision: str
     max_length: int
+    batching: str = "random"
+    embeddings: str = "all"
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,18 @@ def setup_of(
         accumulation=batch.accumulation,
         precision=precision.value,
         max_length=job.data.max_length,
+        batching=job.batching.mode.value
+        + (f" {job.batching.window}" if job.batching.window else ""),
+        embeddings=_embeddings(job.training),
     )
+
+
+def _embeddings(training: TrainingConfig) -> str:
+    if training.freeze_embeddings:
+        return "frozen"
+    if training.compact_vocabulary is None:
+        return "all" if training.weight_decay else "used"
+    return "used" if training.compact_vocabulary else "all"
 
 
 def model_id(model: ModelConfig) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingotune.preflight.table import Found, Table, typed
+from lingotune.scaling import world_size
 from lingotune.schema import (
     ArchitectureConfig,
     BatchMode,
     EvalStrategy,
     JobConfig,
+    Precision,
     ScalingRule,
     SelectMetric,
     TrainingConfig,
@@ -241,6 +243,22 @@ def _compact_decay(job: JobConfig) -> Iterator[Found]:
         what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
         works = "training.weight_decay=0, or training.compact_vocabulary=false"
         yield "training.compact_vocabulary=true", what, works
+
+
+@JOB.check("compression-unused", "gradients are sent in half precision between GPUs alone")
+def _compression(job: JobConfig) -> Iterator[Found]:
+    if not job.training.compress_gradients:
+        return
+    where = "training.compress_gradients=true"
+    if world_size(job.cluster) == 1 or not job.cluster.gpus_per_node:
+        what = (
+            "has no effect on one process"
+            if world_size(job.cluster) == 1
+            else "has no effect on CPUs"
+        )
+        yield where, what, "training.compress_gradients=false"
+    elif job.training.precision is Precision.fp32:
+        yield where, "has no effect with training.precision=fp32", "training.precision=auto"
 
 
 @JOB.check("compact-frozen", "what is not trained has nothing to compact")

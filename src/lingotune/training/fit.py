@@ -198,6 +198,7 @@ def _trainer(
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
         updates=updates,
+        compress=job.training.compress_gradients,
         model=model,
         args=args,
         train_dataset=sets["train"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_model
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
@@ -27,7 +28,8 @@ from lingotune.training.layers import by_layers
 class ClassifierTrainer(Trainer):
     """Trainer whose gradient is the mean over the whole global batch, however that is cut into parts.
 
-    updates: which texts each process takes when; None = the Trainer's own random batches.
+    updates: which texts each process takes when; None = the Trainer's own random batches. compress: send
+    gradients in half precision, between GPUs.
     transformers 4.46 to 5.23 believe that classification models divide their loss by the number of
     accumulated items; they do not, and the gradient would come out multiplied by the accumulation
     steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
@@ -47,6 +49,7 @@ class ClassifierTrainer(Trainer):
         layer_decay: float = 1.0,
         pace: Callable[[], dict[str, float]] = dict,
         updates: Updates | None = None,
+        compress: bool = False,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -56,6 +59,8 @@ class ClassifierTrainer(Trainer):
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._pace, self._updates = pace, updates
+        if compress and torch.cuda.is_available():  # gloo has no such sums
+            self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
@@ -92,6 +97,14 @@ class ClassifierTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # its seeds for workers are not drawn from the training's
         )
+
+    def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """accelerate wraps it afterwards, with what its handler says; old versions have none yet."""
+        wrapped = super()._wrap_model(model, *args, **kwargs)
+        handler = getattr(getattr(self, "accelerator", None), "ddp_handler", None)
+        if handler is not None:
+            handler.gradient_as_bucket_view = True  # no copies between gradients and what is sent
+        return wrapped
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own, with a learning rate for each layer."""
@@ -152,6 +165,22 @@ class ClassifierTrainer(Trainer):
         self._load_from_checkpoint(str(end.best or end.folder))
         self.callback_handler.on_train_begin(self.args, self.state, self.control)
         self.callback_handler.on_train_end(self.args, self.state, self.control)
+
+
+class HalfPrecisionSums(TrainerCallback):
+    """Sends gradients in half precision: torch's own hook of DistributedDataParallel."""
+
+    def __init__(self, trainer: ClassifierTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The model is wrapped, and has not run yet."""
+        wrapped = self._trainer.model_wrapped
+        if isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
+            hook = (
+                default_hooks.bf16_compress_hook if args.bf16 else default_hooks.fp16_compress_hook
+            )
+            wrapped.register_comm_hook(None, hook)
 
 
 def _numbered_cpu(storage: Any, location: str) -> Any:
