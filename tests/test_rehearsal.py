@@ -19,6 +19,7 @@ from conftest import ROOT, compose, run
 
 from lingotune.bundle import build_bundle
 from lingotune.compose import Composed
+from lingotune.hardware import images
 from lingotune.limits import Limits, write_limits
 from lingotune.plan import Planner, objects
 from lingotune.quote import Quoter
@@ -98,6 +99,15 @@ def test_a_job_runs_with_the_libraries_of_its_image(
     result = rehearse(*overrides, "rehearsal.lane=image", timeout=1700)
     assert result["passed"], result["told"]
     assert result["stages"][0]["note"].startswith(f"transformers {transformers}, ")
+    if lane.startswith("torch"):
+        image = next(one for one in images() if one.transformers == transformers)
+        made = prepare_environment(image, cache_folder(os.environ), print)
+        variables = {**os.environ, **made.variables, "PYTHONPATH": f"{ROOT}/src:{ROOT}/tests"}
+        script = [str(made.python), str(ROOT / "tests" / "gradients.py")]
+        done = subprocess.run(script, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        worst = json.loads(done.stdout.splitlines()[-1])
+        assert set(worst) == {"distilbert", "bert", "xlm-roberta"} and max(worst.values()) < 1e-5
 
 
 def test_what_is_wrong_with_a_plan_keeps_it_from_being_rehearsed() -> None:

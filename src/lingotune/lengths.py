@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from statistics import NormalDist
@@ -71,18 +71,27 @@ def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str] | None:
     return lengths, f"the {total} prepared texts"
 
 
+def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
+    """So many lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there are
+    none. languages: those of the corpus to take, alike; empty = all."""
+    of_language = _known()[name]
+    chosen = [of_language[code] for code in languages or of_language]
+    return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])
+
+
 def _published(data: DataConfig) -> tuple[Array, str] | None:
-    path = resources.files("lingotune") / "facts" / "lengths.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["data"]
+    known = _known()
     name = next((name for name in known if name in (data.train or "")), None)
-    if data.source is not Source.hub or name is None:
+    if data.source is not Source.hub or name is None or not set(data.languages) <= set(known[name]):
         return None
-    languages = [code for code in data.languages or known[name] if code in known[name]]
-    if not languages:
-        return None
-    each = ROWS // len(languages)
-    lengths = np.concatenate([_spread(known[name][code], each) for code in languages])
-    return lengths, f"{name}: its published percentiles in multilingual BERT's tokens"
+    basis = f"{name}: its published percentiles in multilingual BERT's tokens"
+    return published(name, ROWS, data.languages), basis
+
+
+def _known() -> dict[str, dict[str, dict[str, int]]]:
+    path = resources.files("lingotune") / "facts" / "lengths.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["data"]
+    return known
 
 
 def _spread(percentiles: Mapping[str, int], rows: int) -> Array:
