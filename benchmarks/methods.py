@@ -1,9 +1,9 @@
-"""Which settings help against skewed classes and uneven languages: every method with several seeds.
+"""What settings do to the scores: skewed classes, uneven languages, batches; each with several seeds.
 
-python benchmarks/methods.py [--seeds 3] [--at-once 2] [--only NAME ...] KEY=VALUE ...
+python benchmarks/methods.py [--seeds 3] [--at-once 2] [--languages] [--only NAME ...] KEY=VALUE ...
 
 The overrides name data, model and length of the training, as for train.py. Printed are mean and
-standard deviation over the seeds, of the test split's scores.
+standard deviation over the seeds, of the test split's scores; with --languages each language's macro-F1.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ METHODS = {
     "label smoothing 0.1": ["training.label_smoothing=0.1"],
     "layer decay 0.9": ["training.layer_decay=0.9"],
     "layer decay 0.7": ["training.layer_decay=0.7"],
+    "random batches": ["batching.mode=random"],
+    "balanced random batches": ["batching.mode=iid_balanced"],
+    "windows of 16 batches": ["batching.window=16"],
+    "global": ["batching.mode=global"],
+    "fp32": ["training.precision=fp32"],
     "worst language": ["evaluation.select=worst_language_macro_f1"],
 }
 SCORES = {
@@ -54,7 +59,8 @@ def scored(typed: list[str], folder: Path) -> dict[str, float]:
         raise SystemExit(done.stderr)
     (run,) = (path for path in folder.iterdir() if path.is_dir())
     test = json.loads((run / "metrics.json").read_text())["test"]
-    return {name: score(test) for name, score in SCORES.items()}
+    languages = {code: one["macro_f1"] for code, one in test["languages"].items()}
+    return {**{name: score(test) for name, score in SCORES.items()}, **languages}
 
 
 def main() -> None:
@@ -62,10 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--languages", action="store_true")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
     options, typed = parser.parse_known_args()
-    print(f"{' '.join(typed)}; {options.seeds} seeds\n")
-    print(f"| method | {' | '.join(SCORES)} |\n|---{'|---' * len(SCORES)}|", flush=True)
+    print(f"{' '.join(typed)}; {options.seeds} seeds\n", flush=True)
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(options.at_once) as pool:
         seeds = range(1, options.seeds + 1)
         waiting = {
@@ -75,9 +81,12 @@ def main() -> None:
             for place, name in enumerate(options.only)
             for seed in seeds
         }
-        for name in options.only:
+        for place, name in enumerate(options.only):
             results = [waiting[name, seed].result() for seed in seeds]
-            cells = [_mean([one[score] for one in results]) for score in SCORES]
+            shown = list(results[0]) if options.languages else list(SCORES)
+            if not place:
+                print(f"| method | {' | '.join(shown)} |\n|---{'|---' * len(shown)}|")
+            cells = [_mean([one[score] for one in results]) for score in shown]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

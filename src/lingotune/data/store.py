@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,13 @@ class Split:
         at = np.asarray(rows, np.int64)
         starts, lengths = self.starts[at], self.lengths[at]
         width = -(-int(lengths.max()) // multiple) * multiple
-        along = np.arange(width)
-        mask = (along < lengths[:, None]).astype(np.int64)
+        along = _along(width)
+        real = along < lengths[:, None]
         # What lies behind a short row is taken too, and made padding: quicker than leaving it out.
-        ids = self.ids.take(self.tokens.take(starts[:, None] + along, mode="clip"))
-        ids = (ids - self.padding_id) * mask + self.padding_id
+        ids = self.ids.take(self.tokens.take(starts[:, None] + along, mode="clip"), mode="clip")
+        if not real.all():
+            ids[~real] = self.padding_id
+        mask = real.view(np.int8).astype(np.int64)
         return {"input_ids": ids, "attention_mask": mask, "labels": self.label[at]}
 
     def digest(self) -> str:
@@ -96,6 +99,14 @@ class Split:
             at = _places(self.starts[rows], self.lengths[rows])
             digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
         return digest.hexdigest()
+
+
+@lru_cache
+def _along(width: int) -> Array:
+    """0, 1, 2, ...; made once for each width."""
+    along = np.arange(width)
+    along.flags.writeable = False
+    return along
 
 
 _DIGESTED = 50_000
