@@ -28,6 +28,7 @@ IMPORTS: dict[str, set[str]] = {
     "limits": set(),
     "hardware": set(),
     "memory": set(),
+    "speed": set(),
     "servicemodel": {"regex"},
     "preflight.__init__": set(),
     "preflight.table": set(),
@@ -177,11 +178,11 @@ IMPORTS: dict[str, set[str]] = {
     "training.worker": set(),
 }
 PURE = (
-    "schema", "container", "scaling", "hardware", "memory", "servicemodel", "trainingjob", "render",
-    "loglines", "limits", "cost", "bill", "preflight.__init__", "preflight.table", "preflight.settings",
-    "preflight.data", "preflight.machines", "preflight.sagemaker", "preflight.steps",
-    "preflight.rendered", "preflight.rehearsal", "preflight.prepared", "data.look", "data.sampling",
-    "batching",
+    "schema", "container", "scaling", "hardware", "memory", "speed", "servicemodel", "trainingjob",
+    "render", "loglines", "limits", "cost", "bill", "preflight.__init__", "preflight.table",
+    "preflight.settings", "preflight.data", "preflight.machines", "preflight.sagemaker",
+    "preflight.steps", "preflight.rendered", "preflight.rehearsal", "preflight.prepared",
+    "data.look", "data.sampling", "batching",
 )  # fmt: skip
 IMPURE = {"os", "time", "datetime", "random", "socket", "subprocess", "uuid", "sys", "urllib"}
 
@@ -250,7 +251,9 @@ def test_a_plan_loads_no_training_library_and_no_sdk() -> None:
     """numpy alone where prepared data tells the lengths of the texts: a tenth of a second."""
     loaded = loaded_by("launch.py", "cluster=p3_16xl", "prepared_dir=build/nothing-prepared")
     assert not loaded & (NUMERIC | AWS | {"numpy", "pandas"})
-    loaded = loaded_by("launch.py", "experiment=blog")
+    loaded = loaded_by(
+        "launch.py", "cluster=p3_16xl", "data=amazon_reviews_multi", "model=distilbert_multilingual"
+    )
     assert "numpy" in loaded and not loaded & (NUMERIC | AWS | {"pandas"})
 
 

@@ -221,12 +221,14 @@ class Efficiency:
     real, padded: its own, and with padding. critical: processes times the tokens of the process with
     most to do in each update, what the others wait for included. straggler: the cost (attention
     included) of the costliest process of an update over the mean process's; 1 = nobody waits.
+    squares: mean square of the widths that texts are padded to, which attention grows with.
     """
 
     real: float
     padded: float
     critical: float
     straggler: float
+    squares: float
 
     @property
     def share(self) -> float:
@@ -246,6 +248,7 @@ def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
         float(tokens.sum()) / rows,
         float(tokens.max(axis=1).sum()) * shape.world / rows,
         float(cost.max(axis=1).sum() / cost.mean(axis=1).sum()),
+        float((counts * widths.astype(float) ** 2).sum()) / rows,
     )
 
 

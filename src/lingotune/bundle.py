@@ -20,8 +20,9 @@ REQUIREMENTS = "requirements.txt"
 LAPTOP_FOLDERS = ("account", "loopback", "rehearsal")
 LAPTOP_ONLY = frozenset({
     "__main__", "bill", "billing", "bundle", "command", "compose", "data/__main__",
-    "data/delivery", "evaluate", "facts/lanes", "facts/models", "facts/request", "launcher",
-    "local", "memory", "overrides", "page", "plan", "preflight/prepared", "preflight/rehearsal",
+    "data/delivery", "evaluate", "facts/lanes", "facts/lengths", "facts/models", "facts/request",
+    "launcher", "lengths", "local", "overrides", "page", "plan", "preflight/prepared",
+    "preflight/rehearsal",
     "preflight/rendered", "preflight/sagemaker", "preflight/steps", "publishing/later", "quote",
     "render", "servicemodel", "settings", "starters", "submit", "trainingjob",
 })  # fmt: skip

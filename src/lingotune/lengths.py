@@ -24,11 +24,13 @@ ROWS = 100_000
 
 @dataclass(frozen=True)
 class BatchingEstimate:
-    """What the job's batches cost, and what random ones would. `basis`: where the lengths are from."""
+    """What the job's batches cost, and what random ones would. `basis`: where the lengths are from.
+    word_pieces: of the vocabulary that occur in the data; None = not known."""
 
     planned: Efficiency
     random: Efficiency
     basis: str
+    word_pieces: int | None
     arithmetic: tuple[str, ...]
 
 
@@ -42,7 +44,7 @@ def estimate_batching(
     found = _of_manifest(manifest) if manifest else _published(job.data)
     if found is None:
         return None
-    lengths, basis = np.minimum(found[0], job.data.max_length), found[1]
+    lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
     multiple = 8 if job.cluster.gpus_per_node else 1
     shape = Shape(batch.world_size, batch.accumulation, batch.per_device_batch, multiple)
     modes = (job.batching, BatchingConfig(BatchMode.random))
@@ -53,10 +55,10 @@ def estimate_batching(
     if job.batching.mode is not BatchMode.random:
         ratio = random.critical / planned.critical
         tokens += f"; {random.critical:.1f} with random batches: {ratio:.2f} times as many"
-    return BatchingEstimate(planned, random, basis, (mode, tokens, f"lengths of {basis}"))
+    return BatchingEstimate(planned, random, basis, pieces, (mode, tokens, f"lengths of {basis}"))
 
 
-def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str] | None:
+def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str, None] | None:
     """The training texts' lengths, thinned evenly where they are many."""
     counts = np.zeros(1, np.int64)
     for of_language in manifest["lengths"]["train"].values():
@@ -68,7 +70,7 @@ def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str] | None:
         return None
     at = (np.arange(min(total, ROWS)) + 0.5) * (total / min(total, ROWS))
     lengths: Array = np.searchsorted(np.cumsum(counts), at).astype(np.int64)
-    return lengths, f"the {total} prepared texts"
+    return lengths, f"the {total} prepared texts", None
 
 
 def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
@@ -79,18 +81,18 @@ def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
     return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])
 
 
-def _published(data: DataConfig) -> tuple[Array, str] | None:
+def _published(data: DataConfig) -> tuple[Array, str, int | None] | None:
     known = _known()
     name = next((name for name in known if name in (data.train or "")), None)
     if data.source is not Source.hub or name is None or not set(data.languages) <= set(known[name]):
         return None
     basis = f"{name}: its published percentiles in multilingual BERT's tokens"
-    return published(name, ROWS, data.languages), basis
+    return published(name, ROWS, data.languages), basis, _known("word_pieces").get(name)
 
 
-def _known() -> dict[str, dict[str, dict[str, int]]]:
+def _known(what: str = "data") -> dict[str, Any]:
     path = resources.files("lingotune") / "facts" / "lengths.json"
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["data"]
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[what]
     return known
 
 

@@ -27,12 +27,15 @@ CUDA_GIB = 1.5
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What an encoder's memory depends on; `dim` is the hidden size."""
+    """What an encoder's memory and speed depend on; `dim` is the hidden size, `embeddings` how many of the
+    parameters are those of words and positions, `vocabulary` the words."""
 
     parameters: int
     layers: int
     dim: int
     heads: int
+    embeddings: int
+    vocabulary: int
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def size_of(config: Mapping[str, int]) -> ModelSize:
     classifier (the pooler, or a hidden layer of the head).
     """
     dim, inner = config["dim"], config["hidden_dim"]
-    embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim + 2 * dim
+    embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim
     attention = 4 * (dim * dim + dim) + 2 * dim
     feed_forward = dim * inner + inner + inner * dim + dim + 2 * dim
     head = config["head_layers"] * (dim * dim + dim) + 3 * dim + 3
     layers = config["layers"]
-    parameters = embeddings + layers * (attention + feed_forward) + head
-    return ModelSize(parameters, layers, dim, config["heads"])
+    parameters = embeddings + 2 * dim + layers * (attention + feed_forward) + head
+    return ModelSize(parameters, layers, dim, config["heads"], embeddings, config["vocab_size"])
 
 
 def estimate_memory(job: JobConfig) -> MemoryEstimate | None:

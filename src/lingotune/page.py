@@ -17,6 +17,7 @@ from lingotune.messages import errors_only, format_problems
 from lingotune.plan import Plan, Sweep
 from lingotune.preflight.sagemaker import account_names
 from lingotune.schema import EvalStrategy, Lane, Problem, Severity
+from lingotune.speed import paper_lines
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,10 @@ def _arithmetic(plan: Plan) -> list[str]:
 
 
 def _batches(plan: Plan) -> tuple[str, ...]:
-    if plan.batching:
-        return plan.batching.arithmetic
+    found = plan.batching
+    if found:
+        lines = paper_lines(plan.job, plan.batch, found.planned, found.word_pieces)
+        return (*found.arithmetic, *lines)
     mode = plan.job.batching.mode.value
     return (f"batches: {mode}; padding and waiting are known once the data is prepared",)
 

@@ -10,7 +10,7 @@ import platform
 import re
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,11 @@ class Throughput:
     truncation; padding: share of the trained tokens that was padding. Samples are counted over all
     processes. Seconds: `train` without evaluating and saving, `eval` all of it, the final scores
     too, `other` the rest of the worker's run. job_seconds: of the whole SageMaker job, start-up
-    and upload included; spot_billable_share: the part of them that was billed. None = not known.
+    and upload included; spot_billable_share: the part of them that was billed. trained_parameters:
+    without embeddings that are not used; tokens_square: mean square of the lengths; utilisation: share
+    of the GPUs' peak that went into texts. phases: seconds of the first process by what it did: data,
+    forward_backward, optimizer, evaluation, saving; communication is the part of forward_backward
+    that only waited for gradients. None = not known.
     """
 
     schema: int
@@ -84,6 +88,12 @@ class Throughput:
     eval_samples_per_second: float | None
     job_seconds: float | None = None
     spot_billable_share: float | None = None
+    trained_parameters: int | None = None
+    tokens_square: float | None = None
+    tokens_per_second: float | None = None
+    padded_tokens_per_second: float | None = None
+    utilisation: float | None = None
+    phases: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -221,11 +231,11 @@ def _build(kind: Any, values: Any) -> Any:
         raise ValueError(f"{type(values).__name__} where an object is needed")
     given = {}
     hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        if field.name in values:
-            given[field.name] = _value(hints[field.name], values[field.name], field.name)
-        elif field.default is dataclasses.MISSING:
-            raise ValueError(f"{field.name} is missing")
+    for one in dataclasses.fields(kind):
+        if one.name in values:
+            given[one.name] = _value(hints[one.name], values[one.name], one.name)
+        elif one.default is one.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{one.name} is missing")
     return kind(**given)
 
 

@@ -27,11 +27,12 @@ from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.speed import find_gpu, utilisation
 from lingotune.throughput import cpu_has_bf16, samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
-from lingotune.training.model import load_model
+from lingotune.training.model import load_model, size_of_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
@@ -199,9 +200,10 @@ def _trainer(
         pace=stopwatch.pace,
         updates=updates,
         compress=job.training.compress_gradients,
+        phases=stopwatch.phases,
         model=model,
         args=args,
-        train_dataset=sets["train"],
+        train_dataset=stopwatch.reading(sets["train"]),
         eval_dataset=sets["validation"],
         data_collator=stopwatch.counted(to_tensors),
         compute_metrics=_metrics(sets["validation"].split, labels),
@@ -286,7 +288,7 @@ def _training_figures(
         "learning_rate": batch.learning_rate,
         "warmup_steps": steps.warmup_steps,
         "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
-        "precision": "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32",
+        "precision": _format(trainer),
         "seconds": round(seconds, 1),
     }
 
@@ -301,17 +303,49 @@ def _measured(
 ) -> dict[str, Any]:
     """What throughput.jsonl records; samples_per_second without evaluating and saving."""
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
+    updates = trainer.state.global_step - stopwatch.first_step
     before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
     trained, spent = done - before, stopwatch.train_seconds
+    waited = trainer.waited()
+    figures = token_figures(train)
+    speed = trained / spent if trained else 0.0
     return {
         "machine": machine_name(),
         "parameters": parameters,
-        **token_figures(train),
+        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        **figures,
         "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
+        "tokens_per_second": round(speed * figures["tokens_mean"], 1),
+        "padded_tokens_per_second": round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
+        "utilisation": _utilisation(trainer, batch, figures, speed),
+        "phases": {
+            **stopwatch.phases.seconds(),
+            **({} if waited is None else {"communication": round(waited * updates, 3)}),
+            "evaluation": round(stopwatch.eval_seconds, 3),
+            "saving": round(stopwatch.save_seconds, 3),
+        },
         "train_samples": trained,
         "eval_samples": stopwatch.eval_samples,
         "train_seconds": round(spent, 3),
         "eval_seconds": round(stopwatch.eval_seconds, 3),
-        "samples_per_second": round(trained / spent, 1) if trained else None,
+        "samples_per_second": round(speed, 1) if trained else None,
         "eval_samples_per_second": round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
     }
+
+
+def _utilisation(
+    trainer: ClassifierTrainer, batch: BatchPlan, figures: Mapping[str, float], speed: float
+) -> float | None:
+    """Of the GPUs' peak, for texts alone; None where the GPU's peak or the model's form is not known."""
+    gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
+    size = size_of_model(trainer.model)
+    peak = gpu and gpu.peaks.get(_format(trainer))
+    if not peak or size is None:
+        return None
+    peaks = peak * batch.world_size
+    found = utilisation(size, figures["tokens_mean"], figures["tokens_square"], speed, peaks)
+    return round(found, 4)
+
+
+def _format(trainer: ClassifierTrainer) -> str:
+    return "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32"

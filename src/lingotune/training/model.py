@@ -8,6 +8,7 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
 from lingotune.data.tokenizer import not_loaded
+from lingotune.memory import ModelSize
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
 
 
@@ -35,6 +36,22 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
         raise not_loaded(model, error) from error
     # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
     return loaded.float()
+
+
+def size_of_model(model: Any) -> ModelSize | None:
+    """What its memory and speed depend on; None for a model without the usual names in its config."""
+    config = model.config
+    layers, heads = (
+        getattr(config, f"num_{name}", None) for name in ("hidden_layers", "attention_heads")
+    )
+    if not layers or not heads:
+        return None
+    words = model.get_input_embeddings()
+    vocabulary, dim = config.vocab_size, words.weight.shape[1]
+    positions = getattr(config, "max_position_embeddings", 0)
+    parameters = sum(value.numel() for value in model.parameters())
+    parameters += (vocabulary - words.weight.shape[0]) * dim
+    return ModelSize(parameters, layers, dim, heads, (vocabulary + positions) * dim, vocabulary)
 
 
 def _scratch_config(

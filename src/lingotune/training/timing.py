@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
 from lingotune.data.store import Split
 from lingotune.throughput import cpu_machine
+
+
+class Phases:
+    """Seconds of one process by what it does; GPUs are timed by their own events, without waiting."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._pending: deque[tuple[str, Any, Any]] = deque()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Count the block."""
+        if not torch.cuda.is_available():
+            begun = time.perf_counter()
+            yield
+            self._add(name, time.perf_counter() - begun)
+            return
+        begun, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        yield
+        done.record()
+        self._pending.append((name, begun, done))
+        while len(self._pending) > _EVENTS and self._pending[0][2].query():
+            self._take()
+
+    def seconds(self) -> dict[str, float]:
+        """By name, of all that is done."""
+        if self._pending:
+            torch.cuda.synchronize()
+        while self._pending:
+            self._take()
+        return {name: round(value, 3) for name, value in self._seconds.items()}
+
+    def _take(self) -> None:
+        name, begun, done = self._pending.popleft()
+        self._add(name, begun.elapsed_time(done) / 1000)
+
+    def _add(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+
+_EVENTS = 1000
+"""Kept at most before those that have happened are read."""
 
 
 class Stopwatch(TrainerCallback):
@@ -24,7 +69,8 @@ class Stopwatch(TrainerCallback):
 
     def __init__(self, validation_rows: int, samples_at: Callable[[int], int]) -> None:
         """samples_at: training samples of all processes up to a step."""
-        self.train_seconds = self.eval_seconds = 0.0
+        self.train_seconds = self.eval_seconds = self.save_seconds = 0.0
+        self.phases = Phases()
         self.eval_samples = 0
         self.first_step = 0
         self._validation_rows = validation_rows
@@ -40,6 +86,10 @@ class Stopwatch(TrainerCallback):
         """Share of this process's training tokens that was padding; None = none was seen."""
         return 1 - self._real_tokens / self._tokens if self._tokens else None
 
+    def padded(self, tokens: float) -> float:
+        """So many tokens of texts with the padding that this process has seen."""
+        return tokens * self._tokens / self._real_tokens if self._real_tokens else tokens
+
     def pace(self) -> dict[str, float]:
         """Since it was asked last: samples a second of all processes, and this one's padding."""
         now = (self.train_seconds, self._samples_at(self._step), self._tokens, self._real_tokens)
@@ -52,13 +102,21 @@ class Stopwatch(TrainerCallback):
         """The collator, with the tokens of training batches counted on the way."""
 
         def collate(examples: Any) -> Any:
-            batch = collator(examples)
+            batch = self._timed(collator, examples)
             if self._training:
                 self._tokens += batch["attention_mask"].numel()
                 self._real_tokens += int(batch["attention_mask"].sum())
             return batch
 
         return collate
+
+    def reading(self, batches: Dataset[Any]) -> Dataset[Any]:
+        """The batches, with the time counted that they take while training."""
+        return _Timed(batches, self)
+
+    def _timed(self, make: Callable[[Any], Any], given: Any) -> Any:
+        with self.phases.of("data") if self._training else nullcontext():
+            return make(given)
 
     @contextmanager
     def evaluating(self, rows: int) -> Iterator[None]:
@@ -92,7 +150,7 @@ class Stopwatch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A checkpoint has been written; that is neither training nor evaluating."""
-        self._lap()
+        self.save_seconds += self._lap()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """What is collated from here on is evaluated."""
@@ -109,6 +167,20 @@ class Stopwatch(TrainerCallback):
         return time.monotonic()
 
 
+class _Timed(Dataset[Any]):
+    def __init__(self, batches: Any, stopwatch: Stopwatch) -> None:
+        self._batches, self._stopwatch = batches, stopwatch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batches[index]
+
+    def __getitems__(self, rows: Any) -> Any:
+        return self._stopwatch._timed(self._batches.__getitems__, rows)
+
+
 def machine_name() -> str:
     """The GPU that this process trains on, or this machine's CPU."""
     if torch.cuda.is_available():
@@ -117,8 +189,9 @@ def machine_name() -> str:
 
 
 def token_figures(rows: Split) -> dict[str, float]:
-    """Mean and 95th percentile of the lengths of the tokenised texts."""
+    """Mean, 95th percentile and mean square of the lengths of the tokenised texts."""
     return {
         "tokens_mean": round(float(rows.lengths.mean()), 2),
+        "tokens_square": round(float((rows.lengths.astype(float) ** 2).mean()), 1),
         "tokens_p95": round(float(np.percentile(rows.lengths, 95)), 1),
     }

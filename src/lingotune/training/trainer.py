@@ -6,6 +6,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lingotune.training import failure
 from lingotune.training.batches import SHARE, Updates
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.layers import by_layers
+from lingotune.training.timing import Phases
 
 
 class ClassifierTrainer(Trainer):
@@ -50,6 +52,7 @@ class ClassifierTrainer(Trainer):
         pace: Callable[[], dict[str, float]] = dict,
         updates: Updates | None = None,
         compress: bool = False,
+        phases: Phases | None = None,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -59,11 +62,17 @@ class ClassifierTrainer(Trainer):
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._pace, self._updates = pace, updates
+        self._phases = phases or Phases()
         if compress and torch.cuda.is_available():  # gloo has no such sums
             self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward pass; what is sent to other processes meanwhile is waited for here."""
+        with self._phases.of("forward_backward"):
+            return super().training_step(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
@@ -111,6 +120,7 @@ class ClassifierTrainer(Trainer):
         optimizer = super().create_optimizer(*args, **kwargs)
         if self._layer_decay != 1:
             by_layers(optimizer, self.model, self._layer_decay)
+        _time_steps(optimizer, self._phases)
         return optimizer
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -147,6 +157,17 @@ class ClassifierTrainer(Trainer):
             self.model.config.save_pretrained(str(folder))
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
+    def waited(self) -> float | None:
+        """Seconds of this process's updates in which gradients were sent and nothing else was done, from
+        the updates that DistributedDataParallel measures; None = one process, or nothing measured."""
+        wrapped = self.model_wrapped
+        if not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
+            return None
+        found = wrapped._get_ddp_logging_data()
+        sent = found.get("avg_backward_comm_time", 0)
+        hidden = found.get("avg_backward_compute_comm_overlap_time", 0)
+        return max(0.0, (sent - hidden) * 1e-9) if sent else None
+
     def go_on(self, start: Checkpoint | None, total_steps: int) -> None:
         """Train to the end, from a checkpoint if there is one."""
         if start is None:
@@ -181,6 +202,14 @@ class HalfPrecisionSums(TrainerCallback):
                 default_hooks.bf16_compress_hook if args.bf16 else default_hooks.fp16_compress_hook
             )
             wrapped.register_comm_hook(None, hook)
+
+
+def _time_steps(optimizer: Any, phases: Phases) -> None:
+    stack = ExitStack()
+    optimizer.register_step_pre_hook(
+        lambda *_: stack.enter_context(phases.of("optimizer")) and None
+    )
+    optimizer.register_step_post_hook(lambda *_: stack.close())
 
 
 def _numbered_cpu(storage: Any, location: str) -> Any:

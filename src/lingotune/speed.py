@@ -1,0 +1,183 @@
+"""How long an update takes on paper: arithmetic of the model, peaks of the GPU. Pure.
+
+A bound, and no promise: what the host spends on launching kernels is left out, and weighs most where
+batches are small. A training step computes 6 floating-point operations for each parameter that a token
+meets (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and 12 x layers x hidden size for each pair of
+tokens of a text. A ring sends 2 (n - 1) / n of the gradient's bytes (Patarasuk and Yuan 2009); the word
+embeddings' part comes last out of the backward pass, when nothing is left to hide it behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from lingotune.hardware import instances, resolve_precision
+from lingotune.memory import ModelSize, model_size
+from lingotune.scaling import BatchPlan
+from lingotune.schema import JobConfig, Precision, TrainingConfig
+
+if TYPE_CHECKING:
+    from lingotune.batching import Efficiency
+
+OPTIMIZER_BYTES = 40
+"""Read and written for each parameter: weight, gradient and AdamW's moments, twice the gradient for the
+norm; with the copy in half precision."""
+FP32 = 4
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """peaks: operations a second by precision. memory, bus: bytes a second; None = not known."""
+
+    peaks: Mapping[str, float]
+    memory: float | None
+    bus: float | None
+
+
+@dataclass(frozen=True)
+class PaperStep:
+    """Seconds of one update on paper, and of its parts; `sending` is what is not hidden behind the
+    backward pass. efficiency: share of the time that one GPU alone would need for its part."""
+
+    compute: float
+    optimizer: float
+    sending: float
+    texts: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the update."""
+        return self.compute + self.optimizer + self.sending
+
+    @property
+    def texts_per_second(self) -> float:
+        """Of all GPUs."""
+        return self.texts / self.seconds
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, Any]:
+    path = resources.files("lingotune") / "facts" / "gpus.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def find_gpu(name: str) -> Gpu | None:
+    """A GPU by the name that it goes by, or that its driver gives it; None = not known."""
+    words = name.replace("-", " ").split()
+    found = next((known for key, known in _known()["gpus"].items() if key in words), None)
+    if found is None:
+        return None
+    peaks = {key: value * 1e12 for key, value in found.items() if not key.endswith("_gbs")}
+    memory, bus = (found.get(key) for key in ("memory_gbs", "bus_gbs"))
+    return Gpu(peaks, memory and memory * 1e9, bus and bus * 1e9)
+
+
+def operations(size: ModelSize, tokens: float, squares: float) -> float:
+    """Of training on a text: floating-point operations, padding left out.
+
+    tokens: its length. squares: the mean of the lengths' squares, where `tokens` is a mean too.
+    """
+    met = size.parameters - size.embeddings
+    return 6 * met * tokens + 12 * size.layers * size.dim * squares
+
+
+def utilisation(
+    size: ModelSize, tokens: float, squares: float, texts_per_second: float, peak: float
+) -> float:
+    """Share of a peak (operations a second, of all GPUs) that texts are trained with."""
+    return operations(size, tokens, squares) * texts_per_second / peak
+
+
+def trained_parameters(size: ModelSize, rows: int) -> int:
+    """Parameters that are trained where `rows` of the word embeddings are."""
+    return size.parameters - (size.vocabulary - rows) * size.dim
+
+
+def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | None) -> int:
+    """Rows of the word embeddings that a job trains; word_pieces: that occur, None = not known."""
+    if training.freeze_embeddings:
+        return 0
+    wanted = training.compact_vocabulary
+    if word_pieces is None or wanted is False or (wanted is None and training.weight_decay):
+        return size.vocabulary
+    return min(word_pieces, size.vocabulary)
+
+
+def paper_step(
+    size: ModelSize,
+    gpu: Gpu,
+    precision: Precision,
+    *,
+    per_gpu: int,
+    gpus: int,
+    nodes: int = 1,
+    efa: int = 0,
+    tokens: float,
+    squares: float,
+    straggler: float = 1.0,
+    trained_rows: int | None = None,
+) -> PaperStep | None:
+    """An update of `per_gpu` texts on each of `gpus` GPUs of a node; None where a figure is not known.
+
+    tokens, squares: as computed, padding included. straggler: of the batches. trained_rows: word
+    embeddings that are trained; None = all. efa: network adapters of a node.
+    """
+    peak = gpu.peaks.get(precision.value)
+    network = _known()["network_gbs"].get(str(efa))
+    if peak is None or gpu.memory is None or gpu.bus is None or (nodes > 1 and network is None):
+        return None
+    rows = size.vocabulary if trained_rows is None else trained_rows
+    embeddings = rows * size.dim
+    trained = trained_parameters(size, rows)
+    share = _known()["assumed_share"]
+    compute = straggler * per_gpu * operations(size, tokens, squares) / (peak * share)
+    ranks = gpus * nodes
+    bandwidth = gpu.bus if nodes == 1 else network * 1e9
+    ring = 2 * (ranks - 1) / ranks / bandwidth * FP32
+    sending = embeddings * ring
+    if nodes > 1:  # what the backward pass, two thirds of the computing, does not hide
+        sending += max(0.0, (trained - embeddings) * ring - compute * 2 / 3)
+    return PaperStep(compute, trained * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
+
+
+def paper_lines(
+    job: JobConfig, batch: BatchPlan, found: Efficiency, word_pieces: int | None
+) -> tuple[str, ...]:
+    """What a job's update sends and takes on paper, as lines for its plan; none where a figure is not
+    known. found: padding and waiting of its batches."""
+    size, instance = model_size(job.model), instances().get(job.cluster.instance_type or "")
+    if size is None or instance is None:
+        return ()
+    rows = trained_rows(job.training, size, word_pieces)
+    trained, lines = trained_parameters(size, rows), []
+    if batch.world_size > 1:
+        width = 2 if job.training.compress_gradients else FP32
+        lines.append(
+            f"each update sends {trained * width / 1e6:.0f} MB of gradients:"
+            f" {trained / 1e6:.1f} of {size.parameters / 1e6:.1f} M parameters are trained"
+        )
+    gpu, precision = (
+        find_gpu(instance.gpu),
+        resolve_precision(job.training.precision, instance.capability),
+    )
+    step = gpu and paper_step(
+        size, gpu, precision, per_gpu=batch.per_device_batch * batch.accumulation,
+        gpus=job.cluster.gpus_per_node, nodes=job.cluster.nodes, efa=instance.efa, tokens=found.padded,
+        squares=found.squares, straggler=found.straggler, trained_rows=rows,
+    )  # fmt: skip
+    if step:
+        milliseconds = [
+            1000 * value for value in (step.seconds, step.compute, step.optimizer, step.sending)
+        ]
+        lines.append(
+            "on paper an update takes {:.1f} ms = {:.1f} computing + {:.1f} optimizer + {:.1f} sending:"
+            .format(*milliseconds) + f" at best {step.texts_per_second:.0f} texts/s, no promise"
+        )  # fmt: skip
+    return tuple(lines)
