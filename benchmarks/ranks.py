@@ -3,9 +3,10 @@
 python benchmarks/ranks.py batches [--rounds 4]       random, group_by_length and ours; small model, bf16
 python benchmarks/ranks.py vocabulary [--rounds 4]    all embeddings or those that occur; real dimensions
 
-`batches`: steps at even quantiles of cost, the same number for each way, by the clock; the same times are
-predicted by the tokens of the slower process. `vocabulary`: the efficiency is the time of a step that sends
-nothing over that of one that does. Rounds are interleaved, the first is dropped; medians.
+`batches`: steps at even quantiles of cost, as many for each way, by the clock; the same times are predicted
+by the tokens of the slower process. `vocabulary`: the efficiency is the time that forward and backward
+pass take with compact embeddings, when nothing is sent, over that of the whole step. Rounds are
+interleaved, the first is dropped; medians.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
 from lingotune.schema import BatchingConfig, BatchMode
 from lingotune.training.batches import to_tensors
+from lingotune.training.exchange import RowExchange
 from lingotune.training.vocabulary import compact, used_ids
 
 WORLD, SIZE, ROWS = 2, 16, 75_000
@@ -110,11 +112,13 @@ def vocabulary(rank: int, rounds: int) -> None:
     rows = np.flatnonzero(split.lengths == 56)
     found: dict[str, list[float]] = {}
     models = {}
-    for name in ("all rows", "rows that occur"):
+    for name in ("all rows", "rows that occur", "rows of the update"):
         torch.manual_seed(0)
         model = DistilBertForSequenceClassification(real_dimensions())
         if name != "all rows":
             compact(model, used_ids([split], [PADDING]))
+        if name == "rows of the update":
+            RowExchange(model, lambda: models["rows of the update"][0])
         wrapped = DistributedDataParallel(
             model, gradient_as_bucket_view=True, broadcast_buffers=False
         )
@@ -149,13 +153,17 @@ def vocabulary(rank: int, rounds: int) -> None:
                         (time.perf_counter() if sends else middle) - begun
                     )
     if rank == 0:
-        print("embeddings         MB sent  forward, backward alone  whole step  efficiency")
-        for name, (model, _) in models.items():
-            sent = sum(p.numel() for p in model.parameters() if p.requires_grad) * 4e-6
-            alone, step = (
-                statistics.median(found[f"{name}, {kind}"][3:]) for kind in ("alone", "step")
-            )
-            print(f"{name:16} {sent:9.0f} {alone:24.2f} {step:11.2f} {alone / step:11.0%}")
+        medians = {name: statistics.median(values[3:]) for name, values in found.items()}
+        alone = medians["rows that occur, alone"]
+        print("embeddings sent         MB  forward, backward alone  whole step  efficiency")
+        for name, sent in (
+            ("all rows", 135.3 * 4),
+            ("rows that occur", 75.8 * 4),
+            ("rows of the update", 43.5 * 4),
+        ):
+            step = medians[f"{name}, step"]
+            each = medians[f"{name}, alone"]
+            print(f"{name:18} {sent:7.0f} {each:24.2f} {step:11.2f} {alone / step:11.0%}")
 
 
 def process(rank: int, port: int, what: str, rounds: int) -> None:

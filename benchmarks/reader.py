@@ -2,9 +2,9 @@
 
 python benchmarks/reader.py [--rows 100000] [--rounds 3] [--batch 16]
 
-Both go through torch's DataLoader without worker processes and give padded tensors of the same rows in
-the same order. The other way is the usual one: a `datasets` table of token lists, and
-DataCollatorWithPadding.
+Both go through torch's DataLoader without worker processes and give padded tensors of the same rows, each
+in the order that it trains in. The other way is the usual one: random rows of a `datasets` table of token
+lists, and DataCollatorWithPadding.
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ from reviews import write_reviews, write_tokenizer
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
+from lingotune.batching import Shape
 from lingotune.data.prepare import prepare
 from lingotune.data.store import Store
-from lingotune.schema import ColumnsConfig, DataConfig, LabelConfig, ModelConfig, Source
-from lingotune.training.batches import Batches, to_tensors
+from lingotune.schema import (
+    BatchingConfig,
+    ColumnsConfig,
+    DataConfig,
+    LabelConfig,
+    ModelConfig,
+    Source,
+)
+from lingotune.training.batches import Batches, Updates, to_tensors
 
 STARS = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
 
@@ -72,7 +80,9 @@ def main() -> None:
                 table, options.batch, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer)
             ),
             "lingotune": DataLoader(
-                Batches(split, 1), options.batch, shuffle=True, collate_fn=to_tensors
+                Batches(split, 1),
+                batch_sampler=Updates(split, BatchingConfig(), Shape(1, 1, options.batch), 0, 0),
+                collate_fn=to_tensors,
             ),
         }
         rates: dict[str, list[float]] = {name: [] for name in loaders}

@@ -173,6 +173,7 @@ IMPORTS: dict[str, set[str]] = {
     "training.timing": {"transformers", "torch", "numpy"},
     "training.checkpoints": set(),
     "training.failure": set(),
+    "training.exchange": {"torch"},
     "training.resume": {"transformers"},
     "training.vocabulary": {"torch", "numpy"},
     "training.worker": set(),

@@ -467,6 +467,9 @@ class TrainingConfig:
     decay, which changes unused rows too."""
     freeze_embeddings: bool = False
     """Leave the word embeddings as they are; faster, and another result."""
+    sparse_exchange: bool = False
+    """Send only those rows of the word embeddings' gradient that an update has touched: less traffic; sums
+    may differ in their last digit."""
     compress_gradients: bool = False
     """Send gradients between GPUs in the half precision that is trained in: half the traffic, and
     rounded. CPUs send them whole."""

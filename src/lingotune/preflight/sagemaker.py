@@ -16,6 +16,7 @@ from lingotune.hardware import (
     registries,
     resolve_image,
     runs_worker,
+    version,
 )
 from lingotune.memory import estimate_memory
 from lingotune.messages import nearest
@@ -37,6 +38,18 @@ SAGEMAKER: Table[LaunchConfig] = Table()
 
 
 # --- what the workers need ----------------------------------------------------------------------
+
+
+@SAGEMAKER.check("exchange-needs-torch", "PyTorch tells when a gradient is finished since 2.1")
+def _exchange(config: LaunchConfig) -> Iterator[Found]:
+    image = resolve_image(config.cluster)
+    if config.training.sparse_exchange and image and version(image.pytorch) < (2, 1):
+        what = f"does not work with PyTorch {image.pytorch} of the job's image"
+        yield (
+            "training.sparse_exchange=true",
+            what,
+            "training.sparse_exchange=false, or a newer image",
+        )
 
 
 @SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")

@@ -261,6 +261,16 @@ def _compression(job: JobConfig) -> Iterator[Found]:
         yield where, "has no effect with training.precision=fp32", "training.precision=auto"
 
 
+@JOB.check("exchange-unused", "processes send each other the gradients of what is trained")
+def _exchange(job: JobConfig) -> Iterator[Found]:
+    if job.training.sparse_exchange:
+        where, works = "training.sparse_exchange=true", "training.sparse_exchange=false"
+        if world_size(job.cluster) == 1:
+            yield where, "has no effect on one process", works
+        elif job.training.freeze_embeddings:
+            yield where, "has no effect with training.freeze_embeddings=true", works
+
+
 @JOB.check("compact-frozen", "what is not trained has nothing to compact")
 def _compact_frozen(job: JobConfig) -> Iterator[Found]:
     if job.training.compact_vocabulary and job.training.freeze_embeddings:

@@ -32,6 +32,7 @@ from lingotune.throughput import cpu_has_bf16, samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
+from lingotune.training.exchange import RowExchange
 from lingotune.training.model import load_model, size_of_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
@@ -192,7 +193,7 @@ def _trainer(
     if rank.first and weights:
         told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
         print(f"weights in the loss: {', '.join(told)}")
-    return ClassifierTrainer(
+    trainer = ClassifierTrainer(
         tokenizer=tokenizer,
         class_weights=weights,
         label_smoothing=job.training.label_smoothing,
@@ -208,6 +209,9 @@ def _trainer(
         data_collator=stopwatch.counted(to_tensors),
         compute_metrics=_metrics(sets["validation"].split, labels),
     )
+    if job.training.sparse_exchange and batch.world_size > 1:
+        RowExchange(trainer.model, lambda: trainer.model_wrapped)
+    return trainer
 
 
 def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:

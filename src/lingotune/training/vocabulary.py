@@ -48,9 +48,13 @@ class CompactEmbedding(Embedding):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Vectors of ids; same shape as of `Embedding`."""
-        if self._place.device != input.device:
-            self._place = self._place.to(input.device)
-        return embedding(self._place[input], self.weight, self.padding_idx)
+        return embedding(self.places(input), self.weight, self.padding_idx)
+
+    def places(self, ids: torch.Tensor) -> torch.Tensor:
+        """The rows that are trained for ids."""
+        if self._place.device != ids.device:
+            self._place = self._place.to(ids.device)
+        return self._place[ids]
 
     def whole(self) -> torch.Tensor:
         """All rows, on the CPU: those that are trained as they are now."""
