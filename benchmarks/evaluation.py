@@ -1,0 +1,72 @@
+"""How fast a split is scored: sorted by length against the order that it comes in. bf16, no GPU.
+
+python benchmarks/evaluation.py [--rounds 3] [--steps 8]
+
+The article's model with random weights and texts as long as the article's; batches at even quantiles of
+cost stand for a pass, their times corrected by padded tokens as in training.py. Interleaved, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from corpus import corpus, real_dimensions
+from transformers import DistilBertForSequenceClassification
+
+from lingotune.data.store import Split
+from lingotune.training.batches import to_tensors
+
+WAYS = {
+    "as they come, 16": (16, False),
+    "as they come, 64": (64, False),
+    "sorted, 16": (16, True),
+    "sorted, 32 (ours: twice the training's)": (32, True),
+    "sorted, 64": (64, True),
+}
+ROWS = 30_000
+
+
+def chosen(split: Split, size: int, count: int) -> tuple[list[Any], float]:
+    """Batches at even quantiles of cost, as many texts each way, and what their time is multiplied by."""
+    whole = len(split) // size
+    batches = np.arange(whole * size).reshape(whole, size)
+    tokens = split.lengths[batches].max(axis=1)
+    order = np.argsort(tokens, kind="stable")
+    count = max(1, count * 64 // size)
+    at = order[((np.arange(count) + 0.5) * whole / count).astype(int)]
+    return [batches[n] for n in at], float(tokens.mean() / tokens[at].mean())
+
+
+def main() -> None:
+    """Print texts a second."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2)
+    options = parser.parse_args()
+    as_it_comes = corpus(ROWS)
+    torch.manual_seed(0)
+    model = DistilBertForSequenceClassification(real_dimensions()).eval()
+    rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    for _ in range(options.rounds + 1):
+        for name, (size, ordered) in WAYS.items():
+            split = as_it_comes.longest_first() if ordered else as_it_comes
+            batches, factor = chosen(split, size, options.steps)
+            begun = time.perf_counter()
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                for rows in batches:
+                    model(**to_tensors(split.batch(rows)))
+            spent = (time.perf_counter() - begun) * factor
+            rates[name].append(sum(map(len, batches)) / spent)
+    first = statistics.median(next(iter(rates.values()))[1:])
+    for name, values in rates.items():
+        median = statistics.median(values[1:])
+        print(f"{name:40} {median:7.1f} texts/s  {median / first:5.2f}x")
+
+
+if __name__ == "__main__":
+    main()
