@@ -107,7 +107,10 @@ def finished(
         },
         "measured": {
             "machine": "cpu", "parameters": 1000, "tokens_mean": 9.5, "tokens_p95": 20.0,
-            "padding": 0.25, "train_seconds": 60.0, "eval_seconds": 5.0,
+            "padding": 0.25, "train_seconds": 60.0, "eval_seconds": 5.0, "utilisation": 0.312,
+            "tokens_per_second": 3800.0, "padded_tokens_per_second": 5066.7, "trained_parameters": 700,
+            "phases": {"data": 1.0, "forward_backward": 50.0, "communication": 4.0, "optimizer": 6.0,
+                       "evaluation": 5.0, "saving": 2.0},
         },
         "validation": scored, "test": scored,
         "environment": {
@@ -174,6 +177,12 @@ def test_plan_and_actual(whole: Any) -> None:
     assert plan["training"] == ["unknown", "1 min 00 s"] and plan["all"][1] == "1 min 15 s"
     assert (
         plan["start-up, reading, saving"][1] == "10.0 s" and plan["share of padding"][1] == "25.0%"
+    )
+    assert plan["tokens a second"][1] == "3,800 (with padding 5,067)"
+    assert plan["use of the GPUs' peak"][1] == "31.2%"
+    assert plan["seconds of the first process"][1] == (
+        "data 1.0, forward and backward pass 50.0, of that waiting for gradients 4.0, optimizer 6.0,"
+        " evaluation 5.0, saving 2.0"
     )
 
 

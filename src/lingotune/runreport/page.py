@@ -135,8 +135,32 @@ def _plan_table(run: Path, job: JobConfig, results: Mapping[str, Any]) -> Table:
         *([name, _duration(before), _duration(now)] for name, (before, now) in times.items()),
         ["tokens of a text", "", f"{measured['tokens_mean']:g} (95 % within {measured['tokens_p95']:g})"],
         ["share of padding", "", _share(measured["padding"])],
+        ["tokens a second", "", _tokens_a_second(measured)],
+        ["use of the GPUs' peak", "", _share(measured.get("utilisation"))],
+        ["seconds of the first process", "", _phases(measured.get("phases", {}))],
         ["parameters", "", f"{measured['parameters']:,}"],
+        ["trained parameters", "", f"{measured.get('trained_parameters', measured['parameters']):,}"],
     ]  # fmt: skip
+
+
+_PHASES = {
+    "data": "data",
+    "forward_backward": "forward and backward pass",
+    "communication": "of that waiting for gradients",
+    "optimizer": "optimizer",
+    "evaluation": "evaluation",
+    "saving": "saving",
+}
+
+
+def _phases(phases: Mapping[str, float]) -> str:
+    """What it did, and how long."""
+    return ", ".join(f"{told} {phases[key]:.1f}" for key, told in _PHASES.items() if key in phases)
+
+
+def _tokens_a_second(measured: Mapping[str, Any]) -> str:
+    real, padded = (measured.get(f"{kind}tokens_per_second") for kind in ("", "padded_"))
+    return "" if real is None or padded is None else f"{real:,.0f} (with padding {padded:,.0f})"
 
 
 def _planned(

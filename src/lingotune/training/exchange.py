@@ -50,11 +50,11 @@ class RowExchange:
 def union(rows: torch.Tensor) -> torch.Tensor:
     """Of ascending numbers (int64) that differ between processes; ascending, the same in all of them."""
     world = distributed.get_world_size()
-    counts = rows.new_empty(world)
-    distributed.all_gather_into_tensor(counts, rows.new_tensor([len(rows)]))
-    most = int(counts.max())
+    counts = [rows.new_empty(1) for _ in range(world)]
+    distributed.all_gather(counts, rows.new_tensor([len(rows)]))
+    most = int(torch.cat(counts).max())
     # Filled up with what is there: repeated numbers change no union.
     filled = torch.cat([rows, rows[:1].expand(most - len(rows))])
-    found = rows.new_empty(world * most)
-    distributed.all_gather_into_tensor(found, filled)
-    return torch.unique(found)
+    found = [rows.new_empty(most) for _ in range(world)]
+    distributed.all_gather(found, filled)
+    return torch.unique(torch.cat(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -151,6 +152,7 @@ def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[
 def _quiet_libraries(*, show_bars: bool) -> None:
     """Bars belong on a terminal, once, not in a log file; notes about new heads are no news."""
     transformers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # accelerate's to mend
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
     plural = f"{switch}_progress_bars"  # its name since datasets 2.15
