@@ -84,7 +84,7 @@ def test_a_model_of_unknown_build_is_refused() -> None:
 @pytest.mark.parametrize("weights", [None, [0.5, 1.0, 1.5]])
 def test_the_smoothed_loss(weights: list[float] | None, tmp_path: Path) -> None:
     trainer = trainer_of("bert", tmp_path, label_smoothing=0.3, class_weights=weights)
-    inputs = {name: torch.tensor(rows()[name]) for name in rows().column_names}
+    inputs = to_tensors(rows().batch(range(ROWS)))
     model = trainer.model.train()
     loss, outputs = trainer.compute_loss(model, inputs, return_outputs=True)
     shares = outputs["logits"].log_softmax(-1)
