@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from lingotune.batching import Epoch, Shape
 from lingotune.data.store import Split
 from lingotune.lengths import published
 
@@ -38,3 +41,18 @@ def real_dimensions() -> Any:
     from transformers import DistilBertConfig
 
     return DistilBertConfig(vocab_size=VOCABULARY, num_labels=3)
+
+
+def grouped(lengths: Any, shape: Shape, epoch: int) -> Epoch:
+    """transformers' group_by_length, its batches dealt out to the processes in turn as accelerate does."""
+    generator = torch.Generator().manual_seed(epoch)
+    sampler: Any = LengthGroupedSampler(shape.size, lengths=lengths.tolist(), generator=generator)
+    order = np.array(list(sampler))
+    order = order[: len(order) // shape.batch * shape.batch]
+    return Epoch(order, np.arange(0, len(order) + 1, shape.size), shape)
+
+
+def at_quantiles(cost: Any, count: int) -> Any:
+    """Places (int64) of so many values at even quantiles."""
+    order = np.argsort(cost, kind="stable")
+    return order[((np.arange(count) + 0.5) * len(cost) / count).astype(int)]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from corpus import corpus, real_dimensions
+from corpus import at_quantiles, corpus, real_dimensions
 from transformers import DistilBertForSequenceClassification
 
 from lingotune.data.store import Split
@@ -36,9 +36,7 @@ def chosen(split: Split, size: int, count: int) -> tuple[list[Any], float]:
     whole = len(split) // size
     batches = np.arange(whole * size).reshape(whole, size)
     tokens = split.lengths[batches].max(axis=1)
-    order = np.argsort(tokens, kind="stable")
-    count = max(1, count * 64 // size)
-    at = order[((np.arange(count) + 0.5) * whole / count).astype(int)]
+    at = at_quantiles(tokens, max(1, count * 64 // size))
     return [batches[n] for n in at], float(tokens.mean() / tokens[at].mean())
 
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from corpus import grouped
 
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
 from lingotune.data.store import Store
@@ -23,15 +21,6 @@ from lingotune.schema import BatchingConfig, BatchMode
 
 SHAPES = [Shape(1, 1, 16), Shape(1, 1, 64), Shape(8, 1, 16), Shape(8, 1, 128), Shape(16, 1, 32)]
 EPOCHS = 3
-
-
-def grouped(lengths: Any, shape: Shape, epoch: int) -> Epoch:
-    """transformers' group_by_length, its batches dealt out to the processes in turn as accelerate does."""
-    generator = torch.Generator().manual_seed(epoch)
-    sampler: Any = LengthGroupedSampler(shape.size, lengths=lengths.tolist(), generator=generator)
-    order = np.array(list(sampler))
-    order = order[: len(order) // shape.batch * shape.batch]
-    return Epoch(order, np.arange(0, len(order) + 1, shape.size), shape)
 
 
 def whole_steps(epoch: Epoch) -> Epoch:

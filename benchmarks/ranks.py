@@ -22,10 +22,9 @@ import numpy as np
 import torch
 import torch.distributed
 import torch.multiprocessing
-from corpus import PADDING, corpus, real_dimensions
+from corpus import PADDING, at_quantiles, corpus, grouped, real_dimensions
 from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
 from lingotune.schema import BatchingConfig, BatchMode
@@ -41,11 +40,7 @@ def planned(way: str, lengths: Any) -> Epoch:
     """An epoch, its last and smaller update left out."""
     shape = Shape(WORLD, 1, SIZE)
     if way == "group_by_length":
-        generator = torch.Generator().manual_seed(0)
-        sampler: Any = LengthGroupedSampler(SIZE, lengths=lengths.tolist(), generator=generator)
-        order = np.array(list(sampler))
-        order = order[: len(order) // shape.batch * shape.batch]
-        return Epoch(order, np.arange(0, len(order) + 1, SIZE), shape)
+        return grouped(lengths, shape, 0)
     return plan_epoch(lengths, BatchingConfig(BatchMode[way]), shape, 0, 0)
 
 
@@ -56,8 +51,7 @@ def chosen(epoch: Epoch, lengths: Any, count: int) -> list[int]:
     for update in range(whole):
         parts = [lengths[epoch.part(update, process, 0)] for process in range(WORLD)]
         cost.append(max(len(part) * part.max() for part in parts))
-    order = np.argsort(cost, kind="stable")
-    return [int(n) for n in order[((np.arange(count) + 0.5) * whole / count).astype(int)]]
+    return [int(n) for n in at_quantiles(cost, count)]
 
 
 def batches(rank: int, rounds: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from corpus import PADDING, corpus, real_dimensions
+from corpus import PADDING, at_quantiles, corpus, grouped, real_dimensions
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import (
@@ -32,7 +32,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import logging
 
 from lingotune.batching import Shape, plan_epoch
@@ -71,9 +70,7 @@ WAYS = {
 def steps_of(way: Way, lengths: Any) -> list[Any]:
     """Rows of each step of an epoch, the last and smaller one left out."""
     if way.batches == "group_by_length":
-        generator = torch.Generator().manual_seed(0)
-        sampler: Any = LengthGroupedSampler(16, lengths=lengths.tolist(), generator=generator)
-        order = np.array(list(sampler))
+        order = grouped(lengths, Shape(1, 1, way.size), 0).order
     else:
         mode = BatchingConfig(BatchMode[way.batches])
         order = plan_epoch(lengths, mode, Shape(1, 1, way.size), 0, 0).order
@@ -87,8 +84,7 @@ def chosen(way: Way, lengths: Any, count: int) -> tuple[list[Any], float]:
     steps = steps_of(way, lengths)
     count = count * 16 // way.size
     tokens = np.array([len(rows) * (way.cut or lengths[rows].max()) for rows in steps])
-    order = np.argsort(tokens, kind="stable")
-    at = order[((np.arange(count) + 0.5) * len(steps) / count).astype(int)]
+    at = at_quantiles(tokens, count)
     np.random.default_rng(0).shuffle(at)
     return [steps[n] for n in at], float(tokens.mean() / tokens[at].mean())
 

@@ -15,6 +15,7 @@ from lingotune.schema import (
     Problem,
     ScalingConfig,
     ScalingRule,
+    TrainingConfig,
 )
 
 
@@ -39,6 +40,14 @@ class StepPlan:
     total_steps: int
     warmup_steps: int
     arithmetic: tuple[str, ...]
+
+
+def trains_used_rows(training: TrainingConfig) -> bool:
+    """Whether of the word embeddings those rows are to be trained that occur: where it was asked for, and
+    by default where it is exact, as it is without weight decay."""
+    if training.freeze_embeddings or training.compact_vocabulary is False:
+        return False
+    return bool(training.compact_vocabulary) or not training.weight_decay
 
 
 def processes_per_node(cluster: ClusterConfig) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lingotune.hardware import instances, resolve_precision
 from lingotune.memory import ModelSize, model_size
-from lingotune.scaling import BatchPlan
+from lingotune.scaling import BatchPlan, trains_used_rows
 from lingotune.schema import JobConfig, Precision, TrainingConfig
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | N
     """Rows of the word embeddings that a job trains; word_pieces: that occur, None = not known."""
     if training.freeze_embeddings:
         return 0
-    wanted = training.compact_vocabulary
-    if word_pieces is None or wanted is False or (wanted is None and training.weight_decay):
+    if word_pieces is None or not trains_used_rows(training):
         return size.vocabulary
     return min(word_pieces, size.vocabulary)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.scaling import BatchPlan, StepPlan, processes_per_node
+from lingotune.scaling import BatchPlan, StepPlan, processes_per_node, trains_used_rows
 from lingotune.schema import JobConfig, ModelConfig, Precision, Problem, Severity, TrainingConfig
 
 FILE = "throughput.jsonl"
@@ -143,9 +143,7 @@ def setup_of(
 def _embeddings(training: TrainingConfig) -> str:
     if training.freeze_embeddings:
         return "frozen"
-    if training.compact_vocabulary is None:
-        return "all" if training.weight_decay else "used"
-    return "used" if training.compact_vocabulary else "all"
+    return "used" if trains_used_rows(training) else "all"
 
 
 def model_id(model: ModelConfig) -> str:

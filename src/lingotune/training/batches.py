@@ -76,10 +76,14 @@ class Updates:
     ) -> None:
         self._split, self._batching, self._shape = split, batching, shape
         self._seed, self._process, self._sampling = seed, process, sampling
+        self._entered: int | None = None
         self.enter(0)
 
     def enter(self, epoch: int) -> None:
         """Plan an epoch: the same in every process, and after an interruption."""
+        if epoch == self._entered:
+            return  # the first one is planned before the training begins
+        self._entered = epoch
         if self._sampling is None:
             self.drawn = np.arange(len(self._split))
         else:

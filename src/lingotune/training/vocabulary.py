@@ -16,6 +16,7 @@ from torch.nn import Embedding
 from torch.nn.functional import embedding
 
 from lingotune.data.store import Split
+from lingotune.scaling import trains_used_rows
 from lingotune.schema import ConfigError, Problem, TrainingConfig
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -105,7 +106,7 @@ def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingCon
     if training.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(requires_grad=False)
         return f"word embeddings: frozen, {_trained(model)}"
-    if wanted is False or (wanted is None and training.weight_decay):
+    if not trains_used_rows(training):
         return f"word embeddings: all {rows} rows, {_trained(model)}"
     given = list(splits)
     used = used_ids(given, (split.padding_id for split in given))
