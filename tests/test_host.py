@@ -228,7 +228,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 signal.signal(signal.SIGTERM, lambda *_: Path(os.environ["SM_MODEL_DIR"], "told").touch())
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
-print(f"at work: {os.getpid()}", flush=True)
+os.write(1, f"at work: {os.getpid()}\\n".encode())  # one write: lines of two ranks stay two
 while True:
     time.sleep(1)
 """
@@ -355,7 +355,8 @@ import torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.ones(1)
 dist.all_reduce(total)
-print(f"rank {os.environ['RANK']} of {int(total)}, pid {os.getpid()}", flush=True)
+line = f"rank {os.environ['RANK']} of {int(total)}, pid {os.getpid()}\\n"
+os.write(1, line.encode())  # one write: unbuffered print() makes two, and lines of ranks run together
 time.sleep(SECONDS)
 dist.destroy_process_group()
 """
