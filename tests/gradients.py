@@ -1,4 +1,5 @@
-"""The gradient of one update, however its texts are dealt out to processes and parts.
+"""The gradient of one update, however its texts are dealt out to processes and parts, and whatever the
+encoder leaves out.
 
 python tests/gradients.py   prints {"worst": relative difference to the whole batch's gradient} as JSON
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Updates, to_tensors
+from lingotune.training.encoder import Packing, read_first_token
 from lingotune.training.trainer import ClassifierTrainer
 
 ROWS = 16
@@ -43,14 +46,16 @@ SPLITS_OF_A_BATCH = [
 ]
 """Mode, processes, parts of each; where these are more than there are texts, some have none."""
 
+ENCODERS = ("whole", "first_token", "padding_free")
 
-def models() -> dict[str, Any]:
+
+def models(layers: int = 1) -> dict[str, Any]:
     """Small ones of each kind, without dropout."""
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small = {"hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2}
     sizes = {**small, "intermediate_size": 16, "vocab_size": 50, "num_labels": 3}
     off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     distil = DistilBertConfig(
-        dim=16, n_layers=1, n_heads=2, hidden_dim=16, vocab_size=50, num_labels=3,
+        dim=16, n_layers=layers, n_heads=2, hidden_dim=16, vocab_size=50, num_labels=3,
         dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
     )  # fmt: skip
     return {
@@ -78,20 +83,32 @@ def update(
     mode: str = "random",
     world: int = 1,
     accumulation: int = 1,
+    encoder: str = "whole",
     *,
     guarded: bool = True,
 ) -> torch.Tensor:
-    """The change of all weights by one plain gradient step of rate 1 over the same 16 texts."""
+    """The change of all weights by one plain gradient step of rate 1 over the same 16 texts.
+
+    encoder: whole, first_token (the last layer for it alone) or padding_free.
+    """
     size = -(-ROWS // (world * accumulation))
     changes = [
-        _change(kind, folder, mode, Shape(world, accumulation, size), process, guarded=guarded)
+        _change(
+            kind,
+            folder,
+            mode,
+            Shape(world, accumulation, size, 1, encoder == "padding_free"),
+            process,
+            encoder,
+            guarded=guarded,
+        )
         for process in range(world)
     ]
     return torch.stack(changes).mean(0)
 
 
 def _change(
-    kind: str, folder: Path, mode: str, shape: Shape, process: int, *, guarded: bool
+    kind: str, folder: Path, mode: str, shape: Shape, process: int, encoder: str, *, guarded: bool
 ) -> torch.Tensor:
     job = JobConfig()
     job.name, job.training.max_grad_norm = "gradients", 1e6
@@ -101,16 +118,20 @@ def _change(
         capability=None, show_progress=False,
     )  # fmt: skip
     torch.manual_seed(0)
-    cls, config = models()[kind]
+    cls, config = models(layers=2)[kind]
     model = cls(config)
+    packing = Packing() if shape.packed else None
+    if encoder != "whole":
+        assert read_first_token(model, packing), f"{kind} is not known to {__name__}"
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     split = rows()
     updates = Updates(split, BatchingConfig(BatchMode[mode]), shape, 0, process)
     trainer = ClassifierTrainer(
-        tokenizer=None, model=model, args=args, train_dataset=Batches(split, 1), updates=updates,
-        eval_dataset=Batches(split, 1), data_collator=to_tensors, optimizers=(optimizer, schedule),
+        tokenizer=None, model=model, args=args, packing=packing, updates=updates,
+        train_dataset=Batches(split, 1, packed=shape.packed), eval_dataset=Batches(split, 1),
+        data_collator=to_tensors, optimizers=(optimizer, schedule),
         compute_metrics=lambda p: {"macro_f1": 0.0},
     )  # fmt: skip
     if not guarded:
@@ -120,13 +141,14 @@ def _change(
 
 
 def worst(kinds: list[str], folder: Path) -> dict[str, float]:
-    """Of each kind, the largest relative difference over all ways to deal the batch out."""
+    """Of each kind, the largest relative difference over ways to deal the batch out and to compute it."""
     found = {}
     for kind in kinds:
         whole = update(kind, folder / kind)
+        ways = [(*split, encoder) for split, encoder in zip(SPLITS_OF_A_BATCH, cycle(ENCODERS))]
         found[kind] = max(
-            float((update(kind, folder / f"{kind}-{split}", *split) - whole).norm() / whole.norm())
-            for split in SPLITS_OF_A_BATCH
+            float((update(kind, folder / f"{kind}-{way}", *way) - whole).norm() / whole.norm())
+            for way in ways
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ MODES = [mode.value for mode in BatchMode]
 shapes = st.builds(
     Shape, st.integers(1, 9), st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 8])
 )
+packed_shapes = shapes.map(lambda shape: replace(shape, multiple=1, packed=True))
 many_lengths = st.lists(st.integers(1, 60), min_size=1, max_size=150).map(np.array)
 batchings = st.builds(
     BatchingConfig,
@@ -37,7 +39,13 @@ def cost(lengths: Any) -> Any:
 
 
 @settings(max_examples=300)
-@given(many_lengths, batchings, shapes, st.integers(0, 99), st.integers(0, 5))
+@given(
+    many_lengths,
+    batchings,
+    st.one_of(shapes, packed_shapes),
+    st.integers(0, 99),
+    st.integers(0, 5),
+)
 def test_each_text_is_in_one_part_of_one_update(
     lengths: Any, batching: BatchingConfig, shape: Shape, seed: int, epoch: int
 ) -> None:
@@ -86,6 +94,26 @@ def test_balanced_updates_are_those_of_random_and_never_costlier(
             costs[f"{name} rows"] = sorted(row for part in parts for row in part.tolist())
         assert costs["random rows"] == costs["balanced rows"]
         assert costs["balanced"] <= costs["random"] * (1 + 1e-5)
+
+
+@settings(max_examples=200)
+@given(many_lengths, packed_shapes, st.integers(0, 99))
+def test_without_padding_parts_differ_by_a_text_at_most(
+    lengths: Any, shape: Shape, seed: int
+) -> None:
+    """Graham's bound: the costliest part is at most a text above the mean of all."""
+    random = plan_epoch(lengths, BatchingConfig(BatchMode.random), shape, seed, 0)
+    dealt = plan_epoch(lengths, BatchingConfig(BatchMode.iid_balanced), shape, seed, 0)
+    for update in range(dealt.updates):
+        rows, costs = [], []
+        for process in range(shape.world):
+            for turn in range(shape.accumulation):
+                part = dealt.part(update, process, turn)
+                rows += part.tolist()
+                costs.append(float(cost(lengths[part]).sum()))
+        first = update * shape.batch
+        assert sorted(rows) == sorted(random.order[first : first + len(rows)].tolist())
+        assert max(costs) <= np.mean(costs) + cost(lengths[rows]).max() + 1e-6
 
 
 @given(st.lists(st.integers(1, 40), min_size=6, max_size=6), st.integers(1, 4))
@@ -151,6 +179,17 @@ def test_what_padding_and_waiting_cost(
     assert critical[0] <= found.critical <= critical[1]
     assert straggler[0] <= found.straggler <= straggler[1] + 1e-9
     assert found.real == pytest.approx(lengths.mean())
+
+
+def test_without_padding_an_iid_batch_costs_what_its_texts_do() -> None:
+    lengths, shape = reviews(60_000), Shape(8, 1, 16, packed=True)
+    batching = BatchingConfig(BatchMode.iid_balanced, padding_free=True)
+    found = efficiency(plan_epoch(lengths, batching, shape, 0, 0), lengths)
+    assert found.share == 1 and found.straggler < 1.01
+    assert found.critical == pytest.approx(found.real, rel=0.02)
+    assert found.squares == pytest.approx((lengths.astype(float) ** 2).mean())
+    told = batching_lines(batching, shape, found)
+    assert told[0] == "batches: iid_balanced, without padding"
 
 
 def test_efficiency_is_counted_as_it_says() -> None:

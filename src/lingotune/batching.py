@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from lingotune.data.choose import mixed
-from lingotune.schema import BatchingConfig, BatchMode
+from lingotune.scaling import BatchPlan
+from lingotune.schema import BatchingConfig, BatchMode, TrainingConfig
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,13 +33,14 @@ _ATTENTION = 1 / 4608
 class Shape:
     """Parts of an update: `world` processes with `accumulation` of them each, of `size` texts on average.
 
-    multiple: what widths are rounded up to.
+    multiple: what widths are rounded up to. packed: a part has no padding, it costs what its texts do.
     """
 
     world: int
     accumulation: int
     size: int
     multiple: int = 1
+    packed: bool = False
 
     @property
     def parts(self) -> int:
@@ -49,6 +51,28 @@ class Shape:
     def batch(self) -> int:
         """Texts of one update: the global batch."""
         return self.parts * self.size
+
+
+def shape_of(batch: BatchPlan, batching: BatchingConfig, multiple: int) -> Shape:
+    """Of a planned job's updates."""
+    return Shape(
+        batch.world_size,
+        batch.accumulation,
+        batch.per_device_batch,
+        1 if batching.padding_free else multiple,
+        batching.padding_free,
+    )
+
+
+def width_multiple(training: TrainingConfig, *, has_gpu: bool) -> int:
+    """What widths of batches are rounded up to: tensor cores want multiples of 8, on a CPU that would be
+    padding for nothing; what is compiled for each width wants few of them."""
+    if training.compile:
+        return COMPILED_WIDTHS
+    return 8 if has_gpu else 1
+
+
+COMPILED_WIDTHS = 16
 
 
 @dataclass(frozen=True)
@@ -100,10 +124,11 @@ def plan_epoch(
         window = window_batches(batching, shape) if batching.mode is BatchMode.window else whole
         order = _neighbours(order, lengths, whole, shape.batch, window, seed, epoch)
     updates = -(-rows // shape.batch)
-    if batching.mode is BatchMode.random:
+    if batching.mode is BatchMode.random or shape.parts == 1:
         cuts = _even_cuts(rows, updates, shape)
     else:
-        order, cuts = _balanced(order, lengths, updates, shape)
+        deal = _dealt if shape.packed else _balanced
+        order, cuts = deal(order, lengths, updates, shape)
     planned = Epoch(order, cuts, shape)
     return _longest_first(planned, lengths, whole) if batching.longest_first and whole else planned
 
@@ -139,22 +164,41 @@ def _balanced(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple
     Longest first, so that what is cut off short is not padded. For all updates at once: the least
     cost is found by halving an interval, filling parts up to the cost that is tried.
     """
-    rows = len(order)
-    if shape.parts == 1:
-        return order, _even_cuts(rows, updates, shape)
+    grid, width = _by_length(order, lengths, updates, shape)
+    ends = _least_costly_cuts(_cost(width, shape.multiple), (grid >= 0).sum(axis=1), shape.parts)
+    base = np.arange(updates) * shape.batch
+    cuts = np.concatenate([(base[:, None] + ends[:, :-1]).ravel(), [len(order)]])
+    return grid.ravel()[grid.ravel() >= 0], cuts
+
+
+def _dealt(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Array, Array]:
+    """Each update's rows, the longest first, each to the part that costs least so far.
+
+    Without padding a part may mix lengths: the greedy rule comes within a text of equal costs (Graham
+    1969, "Bounds on Multiprocessing Timing Anomalies").
+    """
+    grid, width = _by_length(order, lengths, updates, shape)
+    cost, all_updates = _cost(width, 1), np.arange(updates)
+    spent = np.zeros((updates, shape.parts))
+    part = np.zeros(grid.shape, np.int64)
+    for place in range(grid.shape[1]):
+        part[:, place] = spent.argmin(axis=1)
+        spent[all_updates, part[:, place]] += cost[:, place]
+    by_part = np.argsort(part, axis=1, kind="stable")
+    grid, part = (np.take_along_axis(one, by_part, axis=1) for one in (grid, part))
+    sizes = ((part[:, None] == np.arange(shape.parts)[:, None]) & (grid >= 0)[:, None]).sum(axis=2)
+    return grid.ravel()[grid.ravel() >= 0], np.append(0, np.cumsum(sizes))
+
+
+def _by_length(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Array, Array]:
+    """The rows of each update, the longest first, and their lengths; (updates, batch), -1 and 0 where
+    the last update has none."""
     padded = np.full(updates * shape.batch, -1, np.int64)
-    padded[:rows] = order
+    padded[: len(order)] = order
     grid = padded.reshape(updates, shape.batch)
     width = np.where(grid < 0, 0, lengths[grid])
     by_length = np.argsort(-width, axis=1, kind="stable")
-    grid = np.take_along_axis(grid, by_length, axis=1)
-    width = np.take_along_axis(width, by_length, axis=1)
-    sizes = (grid >= 0).sum(axis=1)
-    cost = _cost(width, shape.multiple)
-    ends = _least_costly_cuts(cost, sizes, shape.parts)
-    base = np.arange(updates) * shape.batch
-    cuts = np.concatenate([(base[:, None] + ends[:, :-1]).ravel(), [rows]])
-    return grid.ravel()[grid.ravel() >= 0], cuts
+    return np.take_along_axis(grid, by_length, axis=1), np.take_along_axis(width, by_length, axis=1)
 
 
 def _least_costly_cuts(cost: Array, sizes: Array, parts: int) -> Array:
@@ -203,7 +247,7 @@ def _longest_first(epoch: Epoch, lengths: Array, whole: int) -> Epoch:
     """The update with the part of most padded tokens before all others; never the last, smaller one."""
     parts, batch = epoch.shape.parts, epoch.shape.batch
     sizes = np.diff(epoch.cuts).reshape(-1, parts)
-    tokens = sizes.ravel() * _widths(epoch, lengths)
+    tokens = _per_part(epoch, lengths)[0]
     first = int(tokens.reshape(-1, parts).max(axis=1)[:whole].argmax())
     turned = [first, *range(first), *range(first + 1, epoch.updates)]
     full = epoch.order[: whole * batch].reshape(whole, batch)[turned[:whole]]
@@ -238,17 +282,15 @@ class Efficiency:
 
 def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
     """Of a planned epoch over rows of these lengths."""
-    shape, rows = epoch.shape, len(epoch.order)
-    counts, widths = np.diff(epoch.cuts), _widths(epoch, lengths)
-    tokens = (counts * widths).reshape(-1, shape.world, shape.accumulation).sum(axis=2)
-    costs = counts * _cost(widths, 1)
-    cost = costs.reshape(-1, shape.world, shape.accumulation).sum(axis=2)
+    rows, by_process = len(epoch.order), (-1, epoch.shape.world, epoch.shape.accumulation)
+    tokens, costs, squares = _per_part(epoch, lengths)
+    each, cost = (one.reshape(by_process).sum(axis=2) for one in (tokens, costs))
     return Efficiency(
         float(lengths[epoch.order].sum()) / rows,
         float(tokens.sum()) / rows,
-        float(tokens.max(axis=1).sum()) * shape.world / rows,
+        float(each.max(axis=1).sum()) * epoch.shape.world / rows,
         float(cost.max(axis=1).sum() / cost.mean(axis=1).sum()),
-        float((counts * widths.astype(float) ** 2).sum()) / rows,
+        float(squares.sum()) / rows,
     )
 
 
@@ -258,6 +300,8 @@ def batching_lines(batching: BatchingConfig, shape: Shape, found: Efficiency) ->
     if batching.mode is BatchMode.window:
         window = window_batches(batching, shape)
         mode = f"{mode} of {window} global batches ({window * shape.batch} rows)"
+    if shape.packed:
+        mode += ", without padding"
     tokens = (
         f"tokens a text: {found.real:.1f} its own,"
         f" {found.padded:.1f} with padding ({found.share:.1%} are text)"
@@ -270,9 +314,20 @@ def batching_lines(batching: BatchingConfig, shape: Shape, found: Efficiency) ->
     return f"batches: {mode}", tokens
 
 
-def _widths(epoch: Epoch, lengths: Array) -> Array:
-    """Of each part: its longest text, rounded up; 0 where it is empty."""
+def _per_part(epoch: Epoch, lengths: Array) -> tuple[Array, Array, Array]:
+    """Of each part: tokens that are computed, their cost, and the sum of the widths' squares."""
     long = np.append(lengths[epoch.order], 0)
+    sizes = np.diff(epoch.cuts)
+    if epoch.shape.packed:
+        each = (long, _cost(long, 1), long.astype(float) ** 2)
+        return tuple(_summed(one, epoch.cuts) for one in each)  # type: ignore[return-value]
     widest = np.maximum.reduceat(long, epoch.cuts[:-1])
-    widest[np.diff(epoch.cuts) == 0] = 0
-    return -(-widest // epoch.shape.multiple) * epoch.shape.multiple
+    widest[sizes == 0] = 0
+    widths = -(-widest // epoch.shape.multiple) * epoch.shape.multiple
+    return sizes * widths, sizes * _cost(widths, 1), sizes * widths.astype(float) ** 2
+
+
+def _summed(values: Array, cuts: Array) -> Array:
+    sums = np.add.reduceat(values, cuts[:-1])
+    sums[np.diff(cuts) == 0] = 0
+    return sums

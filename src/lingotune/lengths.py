@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from lingotune.batching import Efficiency, Shape, batching_lines, efficiency, plan_epoch
+from lingotune.batching import (
+    Efficiency,
+    batching_lines,
+    efficiency,
+    plan_epoch,
+    shape_of,
+    width_multiple,
+)
 from lingotune.scaling import BatchPlan
-from lingotune.schema import BatchingConfig, BatchMode, DataConfig, JobConfig, Source
+from lingotune.schema import (
+    BatchingConfig,
+    BatchMode,
+    DataConfig,
+    JobConfig,
+    Source,
+    TrainingConfig,
+)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,11 +59,12 @@ def estimate_batching(
     if found is None:
         return None
     lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
-    multiple = 8 if job.cluster.gpus_per_node else 1
-    shape = Shape(batch.world_size, batch.accumulation, batch.per_device_batch, multiple)
-    modes = (job.batching, BatchingConfig(BatchMode.random))
+    has_gpu = job.cluster.gpus_per_node > 0
+    shape = shape_of(batch, job.batching, width_multiple(job.training, has_gpu=has_gpu))
+    plain = replace(shape, multiple=width_multiple(TrainingConfig(), has_gpu=has_gpu), packed=False)
+    ways = ((job.batching, shape), (BatchingConfig(BatchMode.random), plain))
     planned, random = (
-        efficiency(plan_epoch(lengths, mode, shape, 0, 0), lengths) for mode in modes
+        efficiency(plan_epoch(lengths, mode, one, 0, 0), lengths) for mode, one in ways
     )
     mode, tokens = batching_lines(job.batching, shape, planned)
     if job.batching.mode is not BatchMode.random:

@@ -436,6 +436,9 @@ class BatchingConfig:
     window: Optional[int] = None
     """mode=window: global batches of a window; null = as many as hold 16384 rows, at least 64. Fewer
     are more random, and slower."""
+    padding_free: bool = False
+    """Leave padding out: tokens of a part's texts lie one after the other, and attention takes the texts
+    apart. The same result; pays on GPUs where texts of different lengths meet, as in mode=iid_balanced."""
     longest_first: bool = False
     """Begin each epoch with the update that takes most memory: what does not fit fails at once."""
 
@@ -465,6 +468,12 @@ class TrainingConfig:
     """Train only the rows of the word embeddings that the data uses: the same weights come of it, at less
     memory and traffic, and every checkpoint has all rows. null = where that is exact: without weight
     decay, which changes unused rows too."""
+    first_token_only: Optional[bool] = None
+    """Compute the last layer for the first token alone, which is what the classifier reads: the same
+    result but for rounding, at less work. null = where the model is of a kind that allows it."""
+    compile: bool = False
+    """Let torch.compile fuse the model's operations, on GPUs as CUDA graphs, one for each width of a batch:
+    pays where batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Leave the word embeddings as they are; faster, and another result."""
     sparse_exchange: bool = False

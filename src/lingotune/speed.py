@@ -79,20 +79,24 @@ def find_gpu(name: str) -> Gpu | None:
     return Gpu(peaks, memory and memory * 1e9, bus and bus * 1e9)
 
 
-def operations(size: ModelSize, tokens: float, squares: float) -> float:
+def operations(
+    size: ModelSize, tokens: float, squares: float, *, first_token_only: bool = False
+) -> float:
     """Of training on a text: floating-point operations, padding left out.
 
     tokens: its length. squares: the mean of the lengths' squares, where `tokens` is a mean too.
+    first_token_only: of the last layer's parameters a token meets those of keys and values alone.
     """
-    met = size.parameters - size.embeddings
-    return 6 * met * tokens + 12 * size.layers * size.dim * squares
+    met, layers = size.parameters - size.embeddings, size.layers
+    if first_token_only:
+        met, layers = met - met // layers + 2 * size.dim**2, layers - 1
+    return 6 * met * tokens + 12 * layers * size.dim * squares
 
 
-def utilisation(
-    size: ModelSize, tokens: float, squares: float, texts_per_second: float, peak: float
-) -> float:
-    """Share of a peak (operations a second, of all GPUs) that texts are trained with."""
-    return operations(size, tokens, squares) * texts_per_second / peak
+def utilisation(operations: float, texts_per_second: float, peak: float) -> float:
+    """Share of a peak (operations a second, of all GPUs) that texts are trained with, of so many
+    operations each."""
+    return operations * texts_per_second / peak
 
 
 def trained_parameters(size: ModelSize, rows: int) -> int:
@@ -122,6 +126,7 @@ def paper_step(
     squares: float,
     straggler: float = 1.0,
     trained_rows: int | None = None,
+    first_token_only: bool = False,
 ) -> PaperStep | None:
     """An update of `per_gpu` texts on each of `gpus` GPUs of a node; None where a figure is not known.
 
@@ -136,7 +141,8 @@ def paper_step(
     embeddings = rows * size.dim
     trained = trained_parameters(size, rows)
     share = _known()["assumed_share"]
-    compute = straggler * per_gpu * operations(size, tokens, squares) / (peak * share)
+    each = operations(size, tokens, squares, first_token_only=first_token_only)
+    compute = straggler * per_gpu * each / (peak * share)
     ranks = gpus * nodes
     bandwidth = gpu.bus if nodes == 1 else network * 1e9
     ring = 2 * (ranks - 1) / ranks / bandwidth * FP32
@@ -170,6 +176,7 @@ def paper_lines(
         size, gpu, precision, per_gpu=batch.per_device_batch * batch.accumulation,
         gpus=job.cluster.gpus_per_node, nodes=job.cluster.nodes, efa=instance.efa, tokens=found.padded,
         squares=found.squares, straggler=found.straggler, trained_rows=rows,
+        first_token_only=job.training.first_token_only is not False,
     )  # fmt: skip
     if step:
         milliseconds = [

@@ -32,6 +32,7 @@ class Setup:
     model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine
     of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode, and
     window where one was set. embeddings: all rows are trained, those that are used, or frozen.
+    last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
     processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
     """
 
@@ -49,6 +50,8 @@ class Setup:
     max_length: int
     batching: str = "random"
     embeddings: str = "all"
+    last_layer: str = "all tokens"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,11 @@ def setup_of(
         precision=precision.value,
         max_length=job.data.max_length,
         batching=job.batching.mode.value
-        + (f" {job.batching.window}" if job.batching.window else ""),
+        + (f" {job.batching.window}" if job.batching.window else "")
+        + (" without padding" if job.batching.padding_free else ""),
         embeddings=_embeddings(job.training),
+        last_layer="all tokens" if job.training.first_token_only is False else "first token",
+        compiled=job.training.compile,
     )
 
 
@@ -249,6 +255,6 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return {key: _value(inner[1], item, name) for key, item in value.items()}
     if hint is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if hint in (int, str) and type(value) is hint:
+    if hint in (int, str, bool) and type(value) is hint:
         return value
     raise ValueError(f"{name} is {value!r}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from lingotune.messages import errors_only
 from lingotune.preflight import data as data
 from lingotune.preflight import machines as machines
+from lingotune.preflight import speed as speed
 from lingotune.preflight.settings import JOB
 from lingotune.scaling import plan_batches
 from lingotune.schema import ConfigError, JobConfig, Problem

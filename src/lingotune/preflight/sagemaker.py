@@ -40,16 +40,21 @@ SAGEMAKER: Table[LaunchConfig] = Table()
 # --- what the workers need ----------------------------------------------------------------------
 
 
-@SAGEMAKER.check("exchange-needs-torch", "PyTorch tells when a gradient is finished since 2.1")
-def _exchange(config: LaunchConfig) -> Iterator[Found]:
+_NEEDS_TORCH = {
+    "training.sparse_exchange": ((2, 1), "PyTorch tells when a gradient is finished since 2.1"),
+    "batching.padding_free": ((2, 5), "PyTorch has attention over texts without padding since 2.5"),
+}
+
+
+@SAGEMAKER.check("needs-newer-torch", "what the image's PyTorch lacks fails on the paid machine")
+def _newer_torch(config: LaunchConfig) -> Iterator[Found]:
     image = resolve_image(config.cluster)
-    if config.training.sparse_exchange and image and version(image.pytorch) < (2, 1):
-        what = f"does not work with PyTorch {image.pytorch} of the job's image"
-        yield (
-            "training.sparse_exchange=true",
-            what,
-            "training.sparse_exchange=false, or a newer image",
-        )
+    for key, (needed, why) in _NEEDS_TORCH.items():
+        section, name = key.split(".")
+        asked = getattr(getattr(config, section), name)
+        if asked and image and version(image.pytorch) < needed:
+            what = f"does not work with PyTorch {image.pytorch} of the job's image: {why}"
+            yield f"{key}=true", what, f"{key}=false, or a newer image"
 
 
 @SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")

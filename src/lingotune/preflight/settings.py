@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingotune.preflight.table import Found, Table, typed
-from lingotune.scaling import world_size
 from lingotune.schema import (
     ArchitectureConfig,
-    BatchMode,
     EvalStrategy,
     JobConfig,
-    Precision,
     ScalingRule,
     SelectMetric,
     TrainingConfig,
@@ -224,58 +221,7 @@ def _accumulation(job: JobConfig) -> Iterator[Found]:
         yield where, "is derived with scaling=fixed_global", "scaling.accumulation=null"
 
 
-@JOB.check("window-unused", "only mode=window looks for neighbours in windows")
-def _window(job: JobConfig) -> Iterator[Found]:
-    mode, window = job.batching.mode, job.batching.window
-    if mode is not BatchMode.window and window is not None:
-        what = f"has no effect with batching.mode={mode.value}"
-        yield f"batching.window={window}", what, "batching.mode=window"
-
-
 # --- training -----------------------------------------------------------------------------------
-
-
-@JOB.check(
-    "compact-not-exact", "weight decay changes the embeddings of words that never occur, too"
-)
-def _compact_decay(job: JobConfig) -> Iterator[Found]:
-    if job.training.compact_vocabulary and job.training.weight_decay:
-        what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
-        works = "training.weight_decay=0, or training.compact_vocabulary=false"
-        yield "training.compact_vocabulary=true", what, works
-
-
-@JOB.check("compression-unused", "gradients are sent in half precision between GPUs alone")
-def _compression(job: JobConfig) -> Iterator[Found]:
-    if not job.training.compress_gradients:
-        return
-    where = "training.compress_gradients=true"
-    if world_size(job.cluster) == 1 or not job.cluster.gpus_per_node:
-        what = (
-            "has no effect on one process"
-            if world_size(job.cluster) == 1
-            else "has no effect on CPUs"
-        )
-        yield where, what, "training.compress_gradients=false"
-    elif job.training.precision is Precision.fp32:
-        yield where, "has no effect with training.precision=fp32", "training.precision=auto"
-
-
-@JOB.check("exchange-unused", "processes send each other the gradients of what is trained")
-def _exchange(job: JobConfig) -> Iterator[Found]:
-    if job.training.sparse_exchange:
-        where, works = "training.sparse_exchange=true", "training.sparse_exchange=false"
-        if world_size(job.cluster) == 1:
-            yield where, "has no effect on one process", works
-        elif job.training.freeze_embeddings:
-            yield where, "has no effect with training.freeze_embeddings=true", works
-
-
-@JOB.check("compact-frozen", "what is not trained has nothing to compact")
-def _compact_frozen(job: JobConfig) -> Iterator[Found]:
-    if job.training.compact_vocabulary and job.training.freeze_embeddings:
-        what = "has no effect with training.freeze_embeddings=true"
-        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
 
 
 @JOB.check("eval-steps-missing", "the steps between two evaluations have no default")

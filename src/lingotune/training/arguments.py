@@ -67,6 +67,8 @@ def training_arguments(
         "run_name": f"{job.name}-{job_digest(job)[:6]}",
         "use_cpu": not has_gpu,
         "optim": "adamw_torch_fused" if _has_fused(has_gpu) else "adamw_torch",
+        "torch_compile": training.compile,
+        "torch_compile_mode": "reduce-overhead" if training.compile and has_gpu else None,
         "dataloader_pin_memory": has_gpu,
         "remove_unused_columns": False,  # the dataset makes whole batches, without columns to remove
         "ddp_find_unused_parameters": False,

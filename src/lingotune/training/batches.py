@@ -15,6 +15,7 @@ from lingotune.batching import Efficiency, Shape, efficiency, plan_epoch
 from lingotune.data.sampling import Sampling
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig
+from lingotune.training.encoder import OFFSETS, REAL
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -22,12 +23,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Batches(Dataset[dict[str, Any]]):
     """A split as a dataset that makes whole batches, of rows given by their numbers.
 
-    multiple: what widths are rounded up to.
+    multiple: what widths are rounded up to. packed: batches tell where their tokens lie, so that the
+    model can leave padding out.
     """
 
-    def __init__(self, split: Split, multiple: int) -> None:
+    def __init__(self, split: Split, multiple: int, *, packed: bool = False) -> None:
         self.split = split
-        self._multiple = multiple
+        self._multiple, self._packed = multiple, packed
 
     def __len__(self) -> int:
         return len(self.split)
@@ -37,10 +39,15 @@ class Batches(Dataset[dict[str, Any]]):
 
     def __getitems__(self, rows: Sequence[int] | Array | Part) -> dict[str, Any]:
         """A padded batch; torch asks for it by the numbers of all its rows, or as the sampler has it."""
-        if not isinstance(rows, Part):
-            return self.split.batch(rows, self._multiple)
-        batch = self.split.batch(rows.rows, self._multiple)
-        return {**batch, SHARE: np.array(rows.share, np.float32)}
+        given = rows.rows if isinstance(rows, Part) else rows
+        batch = self.split.batch(given, self._multiple)
+        if self._packed:
+            lengths = batch["attention_mask"].sum(axis=1)
+            batch[REAL] = np.flatnonzero(batch["attention_mask"])
+            batch[OFFSETS] = np.append(0, np.cumsum(lengths))
+        if isinstance(rows, Part):
+            batch[SHARE] = np.array(rows.share, np.float32)
+        return batch
 
 
 SHARE = "share"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import transformers
 
-from lingotune.batching import Shape, batching_lines
+from lingotune.batching import batching_lines, shape_of, width_multiple
 from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
@@ -28,11 +28,12 @@ from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import Balance, JobConfig, Precision
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.speed import find_gpu, utilisation
+from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.throughput import cpu_has_bf16, samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
+from lingotune.training.encoder import Packing, choose_encoder
 from lingotune.training.exchange import RowExchange
 from lingotune.training.model import load_model, size_of_model
 from lingotune.training.ranks import Rank
@@ -69,27 +70,32 @@ def fit(
     labels = list(classes.names)
     tokenizer, model = _load(job, labels, store, rank)
     parameters = sum(value.numel() for value in model.parameters())
+    packing = Packing() if job.batching.padding_free else None
+    lean, last_layer = choose_encoder(model, job.training, packing)
     embeddings = choose_embeddings(model, splits.values(), job.training)
     stopwatch = Stopwatch(
         len(splits["validation"]), partial(samples_trained, steps, batch.global_batch)
     )
     root = node_folder(job, folders.checkpoints, rank)
     sampling = _sampling(job, splits["train"])
-    # Tensor cores want lengths in multiples of 8; on a CPU that would be padding for nothing.
-    multiple = 8 if torch.cuda.is_available() else 1
+    multiple = width_multiple(job.training, has_gpu=torch.cuda.is_available())
+    shape = shape_of(batch, job.batching, multiple)
     sets = {
-        name: Batches(split if name == "train" else split.longest_first(), multiple)
+        name: Batches(
+            split if name == "train" else split.longest_first(), shape.multiple, packed=shape.packed
+        )
         for name, split in splits.items()
     }
-    shape = Shape(batch.world_size, batch.accumulation, batch.per_device_batch, multiple)
     updates = Updates(splits["train"], job.batching, shape, job.seed, rank.rank, sampling)
     if rank.first:
         print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
-        print(embeddings)
+        print(embeddings, last_layer, sep="\n")
         print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
-    trainer = _trainer(job, batch, steps, sets, updates, tokenizer, model, rank, root, stopwatch)
+    trainer = _trainer(
+        job, batch, steps, sets, updates, tokenizer, model, packing, rank, root, stopwatch
+    )
     failure.enter("looking for checkpoints")
     owner = owner_of(job, splits)
     ranks.agree(rank, "the sha256 of what is trained on", owner.data)
@@ -124,7 +130,9 @@ def fit(
             places = np.argsort(sets[name].split.place)
             in_order = [ids[place] for place in places.tolist()]
             write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
-    results["measured"] = _measured(trainer, batch, steps, splits["train"], stopwatch, parameters)
+    results["measured"] = _measured(
+        trainer, batch, steps, splits["train"], stopwatch, parameters, lean=lean
+    )
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     results["environment"] = environment_of()
     failure.enter("saving the model")
@@ -177,6 +185,7 @@ def _trainer(
     updates: Updates,
     tokenizer: Any,
     model: Any,
+    packing: Packing | None,
     rank: Rank,
     checkpoints: Path,
     stopwatch: Stopwatch,
@@ -204,6 +213,7 @@ def _trainer(
         updates=updates,
         compress=job.training.compress_gradients,
         phases=stopwatch.phases,
+        packing=packing,
         model=model,
         args=args,
         train_dataset=stopwatch.reading(sets["train"]),
@@ -306,6 +316,8 @@ def _measured(
     train: Split,
     stopwatch: Stopwatch,
     parameters: int,
+    *,
+    lean: bool,
 ) -> dict[str, Any]:
     """What throughput.jsonl records; samples_per_second without evaluating and saving."""
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
@@ -323,7 +335,7 @@ def _measured(
         "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
         "tokens_per_second": round(speed * figures["tokens_mean"], 1),
         "padded_tokens_per_second": round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
-        "utilisation": _utilisation(trainer, batch, figures, speed),
+        "utilisation": _utilisation(trainer, batch, figures, speed, lean=lean),
         "phases": {
             **stopwatch.phases.seconds(),
             **({} if waited is None else {"communication": round(waited * updates, 3)}),
@@ -340,7 +352,12 @@ def _measured(
 
 
 def _utilisation(
-    trainer: ClassifierTrainer, batch: BatchPlan, figures: Mapping[str, float], speed: float
+    trainer: ClassifierTrainer,
+    batch: BatchPlan,
+    figures: Mapping[str, float],
+    speed: float,
+    *,
+    lean: bool,
 ) -> float | None:
     """Of the GPUs' peak, for texts alone; None where the GPU's peak or the model's form is not known."""
     gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
@@ -348,9 +365,8 @@ def _utilisation(
     peak = gpu and gpu.peaks.get(_format(trainer))
     if not peak or size is None:
         return None
-    peaks = peak * batch.world_size
-    found = utilisation(size, figures["tokens_mean"], figures["tokens_square"], speed, peaks)
-    return round(found, 4)
+    each = operations(size, figures["tokens_mean"], figures["tokens_square"], first_token_only=lean)
+    return round(utilisation(each, speed, peak * batch.world_size), 4)
 
 
 def _format(trainer: ClassifierTrainer) -> str:

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from lingotune.data.store import Split
 from lingotune.throughput import cpu_machine
+from lingotune.training.encoder import REAL
 
 
 class Phases:
@@ -104,8 +105,10 @@ class Stopwatch(TrainerCallback):
         def collate(examples: Any) -> Any:
             batch = self._timed(collator, examples)
             if self._training:
-                self._tokens += batch["attention_mask"].numel()
-                self._real_tokens += int(batch["attention_mask"].sum())
+                mask = batch["attention_mask"]
+                real = int(mask.sum())
+                self._tokens += real if REAL in batch else mask.numel()
+                self._real_tokens += real
             return batch
 
         return collate

@@ -23,6 +23,7 @@ from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
 from lingotune.training.batches import SHARE, Updates
 from lingotune.training.checkpoints import Checkpoint, begin
+from lingotune.training.encoder import Packing
 from lingotune.training.layers import by_layers
 from lingotune.training.timing import Phases
 
@@ -31,7 +32,7 @@ class ClassifierTrainer(Trainer):
     """Trainer whose gradient is the mean over the whole global batch, however that is cut into parts.
 
     updates: which texts each process takes when; None = the Trainer's own random batches. compress: send
-    gradients in half precision, between GPUs.
+    gradients in half precision, between GPUs. packing: the model's, where it leaves padding out.
     transformers 4.46 to 5.23 believe that classification models divide their loss by the number of
     accumulated items; they do not, and the gradient would come out multiplied by the accumulation
     steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
@@ -53,6 +54,7 @@ class ClassifierTrainer(Trainer):
         updates: Updates | None = None,
         compress: bool = False,
         phases: Phases | None = None,
+        packing: Packing | None = None,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -62,7 +64,7 @@ class ClassifierTrainer(Trainer):
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._pace, self._updates = pace, updates
-        self._phases = phases or Phases()
+        self._phases, self._packing = phases or Phases(), packing or Packing()
         if compress and torch.cuda.is_available():  # gloo has no such sums
             self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
@@ -78,10 +80,13 @@ class ClassifierTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         """The model's own loss, or the weighted or smoothed one while training; a part's by its share."""
-        if SHARE in inputs:
-            inputs = dict(inputs)
-            share = inputs.pop(SHARE)
-            return share * self.compute_loss(model, inputs, **kwargs)
+        inputs = dict(inputs)
+        share = inputs.pop(SHARE, None)
+        with self._packing.of(inputs):
+            loss = self._loss(model, inputs, return_outputs, **kwargs)
+        return loss if share is None else share * loss
+
+    def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:
         weights, smoothing = self._class_weights, self._label_smoothing
         if not model.training or (weights is None and not smoothing):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)

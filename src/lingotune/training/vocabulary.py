@@ -43,7 +43,7 @@ class CompactEmbedding(Embedding):
         )
         self._used = used
         self._whole = weight.clone()  # its unused rows count; the others are those of the last save
-        # No buffers: DistributedDataParallel would send them round in every step.
+        # No buffer, which would be saved, or sent round by DistributedDataParallel.
         self._place = torch.full((len(weight),), -1)
         self._place[used] = torch.arange(len(used))
 
@@ -53,9 +53,11 @@ class CompactEmbedding(Embedding):
 
     def places(self, ids: torch.Tensor) -> torch.Tensor:
         """The rows that are trained for ids."""
-        if self._place.device != ids.device:
-            self._place = self._place.to(ids.device)
         return self._place[ids]
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        self._place = fn(self._place)  # goes to the device that the weights go to
+        return super()._apply(fn, *args, **kwargs)
 
     def whole(self) -> torch.Tensor:
         """All rows, on the CPU: those that are trained as they are now."""

@@ -1,0 +1,95 @@
+"""Checks of what makes a job fast: batches, embeddings, what processes send each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lingotune.preflight.settings import JOB
+from lingotune.preflight.table import Found
+from lingotune.scaling import world_size
+from lingotune.schema import BatchMode, JobConfig, Precision, ScalingRule
+
+
+@JOB.check("window-unused", "only mode=window looks for neighbours in windows")
+def _window(job: JobConfig) -> Iterator[Found]:
+    mode, window = job.batching.mode, job.batching.window
+    if mode is not BatchMode.window and window is not None:
+        what = f"has no effect with batching.mode={mode.value}"
+        yield f"batching.window={window}", what, "batching.mode=window"
+
+
+@JOB.check(
+    "compact-not-exact", "weight decay changes the embeddings of words that never occur, too"
+)
+def _compact_decay(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.weight_decay:
+        what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
+        works = "training.weight_decay=0, or training.compact_vocabulary=false"
+        yield "training.compact_vocabulary=true", what, works
+
+
+@JOB.check("compression-unused", "gradients are sent in half precision between GPUs alone")
+def _compression(job: JobConfig) -> Iterator[Found]:
+    if not job.training.compress_gradients:
+        return
+    where = "training.compress_gradients=true"
+    if world_size(job.cluster) == 1 or not job.cluster.gpus_per_node:
+        what = (
+            "has no effect on one process"
+            if world_size(job.cluster) == 1
+            else "has no effect on CPUs"
+        )
+        yield where, what, "training.compress_gradients=false"
+    elif job.training.precision is Precision.fp32:
+        yield where, "has no effect with training.precision=fp32", "training.precision=auto"
+
+
+@JOB.check("exchange-unused", "processes send each other the gradients of what is trained")
+def _exchange(job: JobConfig) -> Iterator[Found]:
+    if job.training.sparse_exchange:
+        where, works = "training.sparse_exchange=true", "training.sparse_exchange=false"
+        if world_size(job.cluster) == 1:
+            yield where, "has no effect on one process", works
+        elif job.training.freeze_embeddings:
+            yield where, "has no effect with training.freeze_embeddings=true", works
+
+
+@JOB.check("compact-frozen", "what is not trained has nothing to compact")
+def _compact_frozen(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.freeze_embeddings:
+        what = "has no effect with training.freeze_embeddings=true"
+        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
+
+
+@JOB.check(
+    "padding-free-whole", "the last layer takes texts out of their row by their first tokens"
+)
+def _padding_free(job: JobConfig) -> Iterator[Found]:
+    if job.batching.padding_free and job.training.first_token_only is False:
+        what = "does not go with training.first_token_only=false"
+        yield "batching.padding_free=true", what, "training.first_token_only=null"
+
+
+@JOB.check(
+    "compiled-shapes", "each number of texts and tokens is compiled by itself, for a minute or so"
+)
+def _compiled(job: JobConfig) -> Iterator[Found]:
+    if not job.training.compile:
+        return
+    if job.batching.padding_free:
+        what = "would compile anew for nearly every batch with batching.padding_free=true"
+        yield "training.compile=true", what, "batching.padding_free=false"
+    elif job.batching.mode is not BatchMode.random and _parts(job) > 1:
+        what = (
+            f"would compile for each size that batching.mode={job.batching.mode.value} cuts updates"
+            f" into, for {_parts(job)} parts each"
+        )
+        yield "training.compile=true", what, "training.compile=false, or batching.mode=random"
+
+
+def _parts(job: JobConfig) -> int:
+    """Of an update."""
+    scaling, world = job.scaling, world_size(job.cluster)
+    if scaling.rule is ScalingRule.fixed_global and scaling.global_batch:
+        return max(world, scaling.global_batch // max(1, job.per_device_bs))
+    return world * (scaling.accumulation or 1)
