@@ -21,6 +21,7 @@ AWS = {"sagemaker", "boto3", "botocore"}
 IMPORTS: dict[str, set[str]] = {
     "schema": set(),
     "messages": set(),
+    "redact": set(),
     "checksum": set(),
     "container": set(),
     "scaling": set(),

@@ -9,7 +9,7 @@ from datetime import date
 from itertools import chain
 from pathlib import Path
 
-from lingotune.messages import exit_code_of
+from lingotune.messages import Parser, exit_code_of
 from lingotune.schema import ConfigError, Problem
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -17,7 +17,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to the subcommand."""
-    parser = argparse.ArgumentParser("python -m lingotune")
+    parser = Parser("python -m lingotune")
     commands = parser.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="label texts with the model of a run")
     predict.add_argument("run", help="a run folder, or a folder with a saved model")
@@ -67,10 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _positive(typed: str) -> int:
-    value = int(typed)
-    if value < 1:
-        raise ValueError
-    return value
+    if not typed.isdecimal() or int(typed) < 1:
+        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 1")
+    return int(typed)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from lingotune import schema
 from lingotune.compose import Composed, compose_all
 from lingotune.jobfile import dump_job, job_digest, job_of
+from lingotune.messages import Parser
 from lingotune.schema import ConfigError, LaunchConfig, Problem, Visibility
 from lingotune.settings import config_groups, describe_type, setting_types
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError([Problem("command line", message)], f"python {self.prog} --help")
 
 
 def composed_jobs(
@@ -33,7 +27,7 @@ def composed_jobs(
 
     `--help` and `--cfg job` print and end the program with exit code 0.
     """
-    parser = _Parser(program, description=purpose, allow_abbrev=False, add_help=False)
+    parser = Parser(f"python {program}", description=purpose, allow_abbrev=False, add_help=False)
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("--cfg", choices=["job"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
+from typing import NoReturn
 
+from lingotune.redact import NO_TOKEN, redacted
 from lingotune.schema import ConfigError, Problem, PublishError, Severity
 
 USER_ERROR = 2
@@ -36,10 +40,24 @@ def printable(text: str) -> str:
     )
 
 
+def without_secrets(problem: Problem) -> Problem:
+    """The problem as it may be shown: what was typed, or is suggested, may hold a token.
+
+    A suggestion that was made of one is left out: letters of it may stand in it in another form.
+    """
+    where, what, works, why = (
+        redacted(text, os.environ)
+        for text in (problem.where, problem.what, problem.works, problem.why)
+    )
+    if (where, what) != (problem.where, problem.what):
+        works = NO_TOKEN
+    return replace(problem, where=where, what=what, works=works, why=why)
+
+
 def format_problems(problems: Sequence[Problem]) -> str:
     """One block a problem: severity, where, the check's id; what is wrong, why, what works."""
     blocks = []
-    for problem in problems:
+    for problem in map(without_secrets, problems):
         mark = "warning: " if problem.severity is Severity.warning else ""
         id = f"  [{problem.check}]" if problem.check else ""
         lines = [f"  {mark}{problem.where}{id}", f"      {problem.what}"]
@@ -56,12 +74,21 @@ def format_error(error: ConfigError) -> str:
     count = len(error.problems)
     head = "1 problem" if count == 1 else f"{count} problems"
     text = f"lingotune: {head}\n{format_problems(error.problems)}"
-    return f"{text}\nnext: {error.next_command}" if error.next_command else text
+    following = redacted(error.next_command, os.environ)
+    return f"{text}\nnext: {following}" if following else text
 
 
 def errors_only(problems: Sequence[Problem]) -> list[Problem]:
     """The problems that stop a job."""
     return [p for p in problems if p.severity is Severity.error]
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of an entry; what it does not know is told as everything else that is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """ConfigError, for argparse repeats what was typed."""
+        raise ConfigError([Problem("command line", message)], f"{self.prog} --help")
 
 
 def exit_code_of(body: Callable[[], int]) -> int:
@@ -72,7 +99,7 @@ def exit_code_of(body: Callable[[], int]) -> int:
         print(format_error(error), file=sys.stderr)
         return USER_ERROR
     except PublishError as error:
-        print(f"lingotune: {error}", file=sys.stderr)
+        print(f"lingotune: {redacted(str(error), os.environ)}", file=sys.stderr)
         return PUBLISH_FAILED
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

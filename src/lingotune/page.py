@@ -13,7 +13,7 @@ import lingotune
 from lingotune.data.delivery import Delivery
 from lingotune.hardware import instances, resolve_image, resolve_precision
 from lingotune.jobfile import plain
-from lingotune.messages import errors_only, format_problems
+from lingotune.messages import errors_only, format_problems, without_secrets
 from lingotune.plan import Plan, Sweep
 from lingotune.preflight.sagemaker import account_names
 from lingotune.schema import EvalStrategy, Lane, Problem, Severity
@@ -317,7 +317,7 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
     from rich.text import Text
 
     table = Table(show_header=False, show_lines=True)
-    for problem in findings:
+    for problem in map(without_secrets, findings):
         style = "bold red" if problem.severity is Severity.error else "yellow"
         told = Text(f"{problem.where}\n", style="bold", overflow="fold")
         told.append(problem.what, style="not bold")
@@ -367,7 +367,7 @@ def to_json(value: Any) -> str:
 
 def finding(problem: Problem) -> dict[str, str]:
     """A finding as plain texts."""
-    return {**asdict(problem), "severity": problem.severity.value}
+    return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
 def _job_json(plan: Plan) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingotune.bundle import Bundle
-from lingotune.preflight.settings import looks_secret
 from lingotune.preflight.table import Found, Table
+from lingotune.redact import looks_secret
 from lingotune.servicemodel import mistakes
 
 REQUEST: Table[dict[str, Any]] = Table()

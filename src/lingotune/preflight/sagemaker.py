@@ -21,8 +21,9 @@ from lingotune.hardware import (
 from lingotune.memory import estimate_memory
 from lingotune.messages import nearest
 from lingotune.preflight.machines import instance_of, pin
-from lingotune.preflight.settings import looks_secret, texts
+from lingotune.preflight.settings import texts
 from lingotune.preflight.table import Found, Table, typed
+from lingotune.redact import NO_TOKEN, looks_secret
 from lingotune.schema import (
     AwsConfig,
     InputMode,
@@ -336,8 +337,7 @@ def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
     }
     for key, text in texts(beside_the_job):
         if looks_secret(text):
-            works = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
-            yield key, "looks like an access token", works
+            yield key, "looks like an access token", NO_TOKEN
 
 
 @SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lingotune.preflight.table import Found, Table, typed
+from lingotune.redact import NO_TOKEN, looks_secret
 from lingotune.schema import (
     ArchitectureConfig,
     EvalStrategy,
@@ -23,10 +24,6 @@ JOB: Table[JobConfig] = Table()
 NAME_LENGTH = 45
 """Longest run name: SageMaker's job names have 63 characters, digest and attempt need the rest."""
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
-_SECRET = re.compile(
-    r"hf_[A-Za-z0-9]{20,}|(AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}"
-    r"|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
-)
 
 # key: lowest and highest value allowed, and what is counted. What SageMaker's own model bounds above
 # (retries, warm pools) is left to it.
@@ -127,13 +124,7 @@ def _secrets(job: JobConfig) -> Iterator[Found]:
     # Of a LaunchConfig too: names, tags and paths of the account are searched like the job's.
     for key, text in texts(job):
         if looks_secret(text):
-            works = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
-            yield key, "looks like an access token; a job file must not hold one", works
-
-
-def looks_secret(text: str) -> bool:
-    """Whether the text holds something in the form of a token or a key."""
-    return _SECRET.search(text) is not None
+            yield key, "looks like an access token; a job file must not hold one", NO_TOKEN
 
 
 def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

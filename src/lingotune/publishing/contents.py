@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lingotune.container import JOB_FILE
-from lingotune.preflight.settings import looks_secret
+from lingotune.redact import looks_secret, secrets_of
 
 CARD = "README.md"
 CURVES = "runs"
@@ -24,9 +23,6 @@ _NAMES = (
 )  # fmt: skip
 _READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
 """Files in which anything that looks like a token is one."""
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
-_SHORTEST = 12
-"""Characters of a secret that is looked for; shorter ones stand anywhere."""
 _BLOCK = 1 << 22
 
 
@@ -48,7 +44,7 @@ def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
 def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
     """Names of the files that hold the token, a secret of this process's environment, or what looks like
     one."""
-    known = {token, *_secrets_of(os.environ)}
+    known = {token, *secrets_of(os.environ)}
     return [
         name
         for name, path in files.items()
@@ -72,14 +68,6 @@ def _is_path(key: str, value: object) -> bool:
         key in ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
         and isinstance(value, str)
         and (value.startswith((".", "~")) or Path(value).is_absolute() or Path(value).exists())
-    )
-
-
-def _secrets_of(environment: Mapping[str, str]) -> Iterable[str]:
-    return (
-        value
-        for name, value in environment.items()
-        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and not Path(value).exists()
     )
 
 

@@ -66,7 +66,9 @@ def _hub(job: JobConfig, typed: Sequence[str], conf_dir: Path) -> HubConfig:
     ).hub
     names = {"visibility" if key == "hub" else key.partition(".")[2] for key in keys}
     hub = replace(job.hub, **{name: getattr(found, name) for name in names})
-    wrong = [p for p in check_job(replace(job, hub=hub)) if p.check.startswith("hub-")]
+    # Where a check is called otherwise, it looks at these settings too: secrets, ranges.
+    checked = check_job(replace(job, hub=hub))
+    wrong = [p for p in checked if p.where.partition("=")[0].split(".")[0] == "hub"]
     if errors_only(wrong):
         raise ConfigError(wrong)
     return hub

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from lingotune.messages import without_secrets
 from lingotune.schema import ConfigError, PublishError
 
 LONGEST = 900
@@ -51,7 +52,7 @@ def paragraph(error: BaseException, rank: int) -> str:
     """`rank 3, training, step 12 of 145: RuntimeError: ... (file:line). What helps.`"""
     if isinstance(error, ConfigError):
         found = [f"{p.where}: {p.what}" + (f"; works: {p.works}" if p.works else "")
-                 for p in error.problems]  # fmt: skip
+                 for p in map(without_secrets, error.problems)]  # fmt: skip
         return _cut(f"rank {rank}, {_stage}: {' | '.join(found)}")
     said = " ".join(str(error).split())
     what = f"{type(error).__name__}: {_short(said)}"

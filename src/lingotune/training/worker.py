@@ -28,7 +28,7 @@ from lingotune.data.supply import open_store
 from lingotune.jobfile import job_digest, load_job
 from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
-from lingotune.messages import errors_only, say
+from lingotune.messages import Parser, errors_only, say
 from lingotune.preflight import check_job
 from lingotune.publishing.publish import prepare, publish
 from lingotune.publishing.repository import Target
@@ -69,7 +69,7 @@ def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """Entry of `train.py --job FILE` and of the container."""
-    parser = argparse.ArgumentParser("train.py", allow_abbrev=False)
+    parser = Parser("python train.py", allow_abbrev=False)
     parser.add_argument("--job", metavar="FILE", help="a job file written by launch.py")
     parser.add_argument(
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
