@@ -198,6 +198,7 @@ def test_an_empty_language_is_told(finished: Path, tmp_path: Path, lingotune: Ca
         ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, "LABEL_0, LABEL_1"),
         ({"id2label": None}, "it names no classes"),
         ({"id2label": {"0": "x"}}, "called x"),
+        ({"id2label": {"0": "x", "1": "y", "2": "x"}}, "called x, y, x"),
         ({"id2label": ["x", "y"]}, "cannot be read"),
         ("{", "cannot be read"),
     ],
@@ -207,6 +208,7 @@ def test_a_model_without_names_of_classes(
 ) -> None:
     text = config if isinstance(config, str) else json.dumps(config)
     (tmp_path / "config.json").write_text(text)
+    (tmp_path / "vocab.txt").touch()
     for command in (["evaluate"], ["predict"]):
         done = lingotune(*command, str(tmp_path), *(["x"] if command == ["predict"] else []))
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
@@ -228,6 +230,37 @@ def test_a_model_folder_alone(finished: Path, tmp_path: Path, lingotune: Called)
     done = lingotune("predict", str(alone), "x")
     assert done.returncode == 2 and "cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ((), "holds no tokenizer: "),
+        (("tokenizer_config.json",), "cannot be loaded"),
+        (("special_tokens_map.json",), "holds no tokenizer of this model: it has 5 pieces"),
+    ],
+)
+def test_a_model_without_its_tokenizer(
+    finished: Path, left: tuple[str, ...], said: str, tmp_path: Path, lingotune: Called
+) -> None:
+    alone = Path(shutil.copytree(finished / "model", tmp_path / "alone"))
+    (alone / "special_tokens_map.json").write_text("{}")
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if name not in left:
+            (alone / name).unlink()
+    for command in (["evaluate", "data=sample", "data.sample.test_rows=3"], ["predict", "x"]):
+        done = lingotune(command[0], str(alone), *command[1:])
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_a_config_of_other_weights(finished: Path, tmp_path: Path, lingotune: Called) -> None:
+    alone = Path(shutil.copytree(finished / "model", tmp_path / "alone"))
+    config = json.loads((alone / "config.json").read_text())
+    config |= {"id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}}
+    (alone / "config.json").write_text(json.dumps(config))
+    done = lingotune("predict", str(alone), "x")
+    assert done.returncode == 2 and "names 2 classes (bad, good)" in done.stderr
+    assert "classifier.bias is 3 there, 2 by this file" in done.stderr
 
 
 def test_predictions_of_texts_files_and_standard_input(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lingotune.container import JOB_FILE
+from lingotune.data.tokenizer import has_tokenizer
 from lingotune.jobfile import load_job
 from lingotune.schema import ConfigError, JobConfig, Problem
 
@@ -33,13 +34,22 @@ class Trained:
 
 
 def trained_model(run: str | Path) -> Trained:
-    """The model in `RUN/model`, or in RUN itself; ConfigError if there is none, or its classes have no
-    names. Loads no library."""
+    """The model in `RUN/model`, or in RUN itself; ConfigError if there is none, it lacks its tokenizer, or
+    its classes have no names of their own. Loads no library."""
     for folder in (Path(run, "model"), Path(run)):
         if (folder / "config.json").is_file():
+            _check_tokenizer(folder)
             return Trained(folder, _labels(folder), _job(folder))
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, "a folder that train.py has written: ls runs")])
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """transformers 5 makes an empty tokenizer where there is none: every text would read alike."""
+    if not has_tokenizer(folder):
+        what = "holds no tokenizer: its texts would be unknown words to the model"
+        works = "the tokenizer's files as they were saved with the model, tokenizer.json among them"
+        raise ConfigError([Problem(str(folder), what, works)])
 
 
 def _labels(folder: Path) -> tuple[str, ...]:
@@ -49,7 +59,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
-    if len(labels) < 2 or any(map(_UNNAMED.fullmatch, labels)):
+    if len(set(labels)) < max(2, len(labels)) or any(map(_UNNAMED.fullmatch, labels)):
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
         works = "the model of a run of train.py, or id2label with the classes' names in config.json"
         raise ConfigError(
@@ -80,10 +90,18 @@ class Classifier:
         folder = str(trained.folder)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = AutoModelForSequenceClassification.from_pretrained(folder)
+            model, loaded = AutoModelForSequenceClassification.from_pretrained(
+                folder, ignore_mismatched_sizes=True, output_loading_info=True
+            )
         except Exception as error:  # the libraries raise many kinds for files that are not whole
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ConfigError([Problem(folder, f"the model cannot be loaded: {reason}")]) from error
+        problems = [
+            *_mismatches(trained, loaded),
+            *_other_vocabulary(trained, self._tokenizer, model),
+        ]
+        if problems:
+            raise ConfigError(problems)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device).eval()
         self._batch = batch
@@ -107,3 +125,22 @@ class Classifier:
         logits = np.empty((len(order), len(self._model.config.id2label)))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+
+def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the weights are of another shape than config.json says; transformers would make it anew."""
+    for name, found, said in sorted(loaded["mismatched_keys"])[:1]:
+        sizes = (" x ".join(map(str, shape)) for shape in (found, said))
+        what = "does not fit the weights: {} is {} there, {} by this file".format(name, *sizes)
+        what += f", which names {len(trained.labels)} classes ({', '.join(trained.labels)})"
+        works = "the config.json that was saved with these weights"
+        yield Problem(str(trained.folder / "config.json"), what, works)
+
+
+def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[Problem]:
+    """A tokenizer that is empty, or another model's; embeddings are often padded, but not to twice."""
+    pieces, rows = len(tokenizer), getattr(model.config, "vocab_size", None)
+    if rows and not rows / 2 <= pieces <= rows:
+        what = f"holds no tokenizer of this model: it has {pieces} pieces, the model {rows}"
+        works = "the tokenizer's files as they were saved with the model"
+        yield Problem(str(trained.folder), what, works)

@@ -156,9 +156,15 @@ def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
 
 _FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
-    "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "special_tokens_map.json",
-    "added_tokens.json",
+    "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "bpe.codes",
+    "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+"""What the tokenizers of all kinds of models are saved as, each as some of these."""
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model's folder holds a tokenizer, of whatever kind."""
+    return any((folder / name).is_file() for name in _FILES)
 
 
 def tokenizer_identity(model: ModelConfig) -> str | None:
