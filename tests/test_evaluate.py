@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from conftest import ROOT, run
 from pyarrow import parquet
 
 from lingotune.__main__ import main
+from lingotune.jobfile import dump_job, load_job
 from lingotune.messages import exit_code_of
 
 TEXTS = {"de": "sehr gut", "en": "bad <b>*x*</b>", "ja": "とても良い"}
@@ -217,8 +218,9 @@ def test_a_model_without_names_of_classes(
 def test_a_model_folder_alone(finished: Path, tmp_path: Path, lingotune: Called) -> None:
     """As somebody else gets it: no run around it."""
     alone = Path(shutil.copytree(finished / "model", tmp_path / "alone"))
+    (alone / "job.yaml").unlink()
     done = lingotune("evaluate", str(alone))
-    assert done.returncode == 2 and "no job.yaml beside its model" in done.stderr
+    assert done.returncode == 2 and "no job.yaml with its model" in done.stderr
     source = write(tmp_path / "other.jsonl", reviews(12))
     done = lingotune(
         "evaluate", str(alone), *FILES, f"data.path={source}", "--output", str(tmp_path / "out")
@@ -289,7 +291,18 @@ def test_predictions_of_texts_files_and_standard_input(
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["--file", "none.txt"], "cannot be read"),
+        (
+            ["--file", "none.txt"],
+            "--file=none.txt\n      there is no such file or folder\n      works: ",
+        ),
+        (["--file", "t.tx"], "works: --file=t.txt"),
+        (["--file", "n?.txt"], "no file matches the pattern"),
+        (["--file", "latin.txt"], "latin.txt:2\n      is not UTF-8: byte 0xe9"),
+        (
+            ["--file", "half.jsonl", "--column", "body"],
+            "half.jsonl:1\n      has half a surrogate pair, U+D83D, in 'body'",
+        ),
+        (["fine", "\udcff"], "text 2 of the command\n      has half a surrogate pair, U+DCFF\n"),
         (["--file", "none.csv"], "there is no such file"),
         (["--file", "t.jsonl"], "has no text in 'review_body'; its columns: body"),
         (["--file", "t.jsonl", "a text"], "both given"),
@@ -306,6 +319,58 @@ def test_texts_that_cannot_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(tmp_path / "t.jsonl", [{"body": "x"}])
+    (tmp_path / "half.jsonl").write_text('{"body": "\\ud83d"}')
+    (tmp_path / "t.txt").write_text("x")
+    (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\n")
     monkeypatch.chdir(tmp_path)
     done = lingotune("predict", str(finished), *typed)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_standard_input_that_is_no_utf8(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = TextIOWrapper(BytesIO(b"fine\n\ncaf\xe9\n"), encoding="ascii")
+    monkeypatch.setattr("sys.stdin", given)
+    assert exit_code_of(lambda: main(["predict", str(finished)])) == 2
+    assert "standard input:3\n      has half a surrogate pair, U+DCE9" in capsys.readouterr().err
+
+
+def test_globs_of_text_files(finished: Path, tmp_path: Path, lingotune: Called) -> None:
+    for name in ("e1.txt", "e2.txt", "f.txt"):
+        (tmp_path / name).write_text(f"in {name}\n\n")
+    write(tmp_path / "e3.jsonl", [{"review_body": "in e3.jsonl"}])
+    done = lingotune("predict", str(finished), "--json", "--file", f"{tmp_path}/e?.*")
+    told = [json.loads(line)["text"] for line in done.stdout.splitlines()]
+    assert told == ["in e1.txt", "in e2.txt", "in e3.jsonl"], done.stderr
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_texts_are_prepared_as_those_that_are_scored(
+    finished: Path, tmp_path: Path, lingotune: Called, normalize: bool
+) -> None:
+    """The same rows, with titles and in decomposed form: the same answers."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    job = load_job(run / "job.yaml")[0]
+    job.data.columns.title, job.data.columns.text, job.data.normalize = "title", "text", normalize
+    (run / "job.yaml").write_bytes(dump_job(job))
+    rows = [
+        {**row, "title": "Sehr scho\u0308n", "text": f"cafe\u0301 {row['text']}"}
+        for row in reviews(9)
+    ]
+    source = write(tmp_path / "other.jsonl", rows)
+    columns = ["data.columns.title=title", f"data.normalize={str(normalize).lower()}"]
+    done = lingotune("evaluate", str(run), *FILES, *columns, f"data.path={source}")
+    where = Path(done.stdout.splitlines()[-1].removeprefix("see "))
+    scored = parquet.read_table(where / "predictions.parquet").to_pylist()
+    done = lingotune("predict", str(run), "--json", "--file", str(source))
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(said) == len(scored) == 9, done.stderr
+    for one, row in zip(said, scored):
+        assert one["probabilities"]["neutral"] == pytest.approx(
+            row["probability_neutral"], abs=1e-6
+        )
+    assert said[0]["text"].startswith(
+        "Sehr sch\u00f6n\ncaf\u00e9 " if normalize else "Sehr scho\u0308n\n"
+    )
+    assert ("\u00e9" in lingotune("predict", str(run), "e\u0301").stdout) is normalize

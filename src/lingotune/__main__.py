@@ -6,11 +6,16 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from lingotune.messages import Parser, exit_code_of
 from lingotune.schema import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from lingotune.predict import Given
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -74,7 +79,7 @@ def _positive(typed: str) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     from lingotune.classifier import trained_model
-    from lingotune.predict import predict_lines, texts_of
+    from lingotune.predict import predict_lines, read_texts
 
     trained = trained_model(options.run)
     if options.texts and options.file:
@@ -83,12 +88,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.column and not options.file:
         what = "has no effect without --file"
         raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
-    texts: Iterator[str] = iter(options.texts)
-    if options.file:
-        known = trained.job.data.columns.text if trained.job else "text"
-        texts = texts_of(options.file, options.column or known)
-    elif not options.texts:
-        texts = (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+    texts = read_texts(_given(options), trained, options.column)
     first = next(texts, None)
     if first is None:
         works = f'predict {options.run} "A text"'
@@ -96,6 +96,23 @@ def _predict(options: argparse.Namespace) -> int:
     for line in predict_lines(trained, chain([first], texts), as_json=options.json):
         print(line, flush=True)
     return 0
+
+
+def _given(options: argparse.Namespace) -> Iterator[Given]:
+    from lingotune.predict import in_files, in_lines
+
+    if options.file:
+        return in_files(options.file)
+    if options.texts:
+        return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
+    return in_lines(_standard_input(), "standard input")
+
+
+def _standard_input() -> TextIO:
+    """UTF-8 whatever the locale says; bytes that are none are found, with their line, later."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return sys.stdin
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from lingotune.container import JOB_FILE
 from lingotune.data.tokenizer import has_tokenizer
 from lingotune.jobfile import load_job
+from lingotune.runfolder import MODEL
 from lingotune.schema import ConfigError, JobConfig, Problem
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Trained:
 def trained_model(run: str | Path) -> Trained:
     """The model in `RUN/model`, or in RUN itself; ConfigError if there is none, it lacks its tokenizer, or
     its classes have no names of their own. Loads no library."""
-    for folder in (Path(run, "model"), Path(run)):
+    for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
             return Trained(folder, _labels(folder), _job(folder))
@@ -69,8 +70,10 @@ def _labels(folder: Path) -> tuple[str, ...]:
 
 
 def _job(folder: Path) -> JobConfig | None:
-    path = folder.parent / JOB_FILE
-    return load_job(path)[0] if folder.name == "model" and path.is_file() else None
+    """The job beside a run's model, or that which is published with one."""
+    places = [folder.parent] * (folder.name == MODEL) + [folder]
+    found = (place / JOB_FILE for place in places if (place / JOB_FILE).is_file())
+    return next((load_job(path)[0] for path in found), None)
 
 
 class Classifier:

@@ -90,7 +90,7 @@ def evaluate(
 
 def _data_of_run(trained: Trained, run: str) -> DataConfig:
     if trained.job is None:
-        what = "which data it was trained on is not known: there is no job.yaml beside its model"
+        what = "which data it was trained on is not known: there is no job.yaml with its model"
         works = "data=files data.path=reviews.jsonl, or data=sample"
         raise ConfigError([Problem(run, what, works)])
     return trained.job.data

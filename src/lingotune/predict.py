@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from lingotune.classifier import Classifier, Trained
-from lingotune.data.sources import find_files, read_files
+from lingotune.data.clean import Texts
+from lingotune.data.findings import Faults, Record, Unfit
+from lingotune.data.sources import find_files, read_files, reader_for
+from lingotune.data.text import read_lines
 from lingotune.messages import printable
-from lingotune.schema import ConfigError, Problem
+from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, Problem
 from lingotune.scores import probabilities_of
 
 _BLOCK = 256
 """Texts that are labelled before the first of them is told."""
 _LINES = ".txt"
 """Ending of files that hold a text a line."""
+_UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
+"""How texts are prepared where it is not known how the model's were."""
+_USABLE = "a text of whole characters; bytes in another encoding: iconv -f latin1 -t utf-8"
+Given = tuple[str, "str | Record"]
+"""Where something stands that has a text: the text itself, or a record of a file."""
 
 
 def predict_lines(
@@ -39,26 +48,51 @@ def predict_lines(
                 yield f"{ranked[0][0]:10} ({others})  {printable(text)}"
 
 
-def texts_of(pattern: str, column: str) -> Iterator[str]:
-    """The texts of files: the lines of a .txt file that are not empty, a column of any other.
+def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
+    """Texts as the model was trained on such; ConfigError names the place of one that cannot be used.
 
-    ConfigError if there is no file, or a row has no text there.
+    column: which one of records holds the text; default: that of the run.
     """
-    if pattern.endswith(_LINES):
-        yield from _lines(Path(pattern))
-        return
-    for place, record in read_files(find_files(pattern, "--file")):
-        text = record.get(column)
-        if not isinstance(text, str) or not text.strip():
-            what = f"has no text in {column!r}; its columns: {', '.join(map(str, record))}"
-            raise ConfigError([Problem(place, what, "--column NAME")])
-        yield text
+    data = trained.job.data if trained.job else _UNKNOWN
+    columns = replace(data.columns, text=column or data.columns.text)
+    texts = Texts(columns, normalize=data.normalize)
+    for place, one in given:
+        try:
+            yield texts.prepared(one) if isinstance(one, str) else texts.of(one)
+        except Unfit as fault:
+            raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from (line.rstrip("\r\n") for line in lines if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"cannot be read as UTF-8 text: {error}"
-        raise ConfigError([Problem(f"--file {path}", what)]) from error
+def in_files(pattern: str) -> Iterator[Given]:
+    """What files hold: the lines of .txt files that are not empty, the records of others.
+
+    ConfigError if there is no file, or one cannot be read.
+    """
+    for file in find_files(pattern, "--file", _check_readable):
+        yield from _lines(file) if _has_lines(file.name) else read_files([file])
+
+
+def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
+    """Lines that are not empty."""
+    numbered = enumerate(lines, 1)
+    return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
+
+
+def _lines(file: Path) -> Iterator[Given]:
+    return in_lines((line for _, line, _ in read_lines(file, str(file), Faults())), str(file))
+
+
+def _has_lines(name: str) -> bool:
+    return name.lower().removesuffix(".gz").endswith(_LINES)
+
+
+def _check_readable(name: str) -> None:
+    if not _has_lines(name):
+        reader_for(name)
+
+
+def _unusable(place: str, one: str | Record, column: str, fault: Unfit) -> Problem:
+    if isinstance(one, str) or column in one:
+        return Problem(place, fault.what, fault.works or _USABLE)
+    what = f"{fault.what}; its columns: {', '.join(map(str, one))}"
+    return Problem(place, what, "--column NAME")

@@ -12,12 +12,17 @@ _COMPATIBILITY_IDEOGRAPHS = re.compile("([\uf900-\ufaff\U0002f800-\U0002fa1f]+)"
 
 
 def check_encodable(text: str, column: str | None) -> None:
-    """Unfit if a character has no UTF-8: half a surrogate pair."""
+    """Unfit if a character has no UTF-8: half a surrogate pair. column: None where it is in none."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        what = f"has half a surrogate pair, U+{ord(text[error.start]):04X}, in {column!r}"
+        what = f"has half a surrogate pair, U+{ord(text[error.start]):04X}{in_column(column, ',')}"
         raise Unfit("half-surrogate", what) from None
+
+
+def in_column(column: str | None, mark: str = "") -> str:
+    """`, in 'text'`: where a message is about; nothing where that is no column."""
+    return "" if column is None else f"{mark} in {column!r}"
 
 
 def to_nfc(text: str) -> str:

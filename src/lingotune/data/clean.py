@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
-from lingotune.data.characters import check_encodable, to_nfc
+from lingotune.data.characters import check_encodable, in_column, to_nfc
 from lingotune.data.columns import PATTERN_LANGUAGE, SeenColumns
 from lingotune.data.findings import (
     Findings,
@@ -24,7 +24,7 @@ from lingotune.data.findings import (
 from lingotune.data.ids import IdHashes
 from lingotune.data.labels import Labels
 from lingotune.data.languages import Languages
-from lingotune.schema import ConfigError, DataConfig, OnError, Problem
+from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, OnError, Problem
 
 
 class Row(NamedTuple):
@@ -47,6 +47,44 @@ class Row(NamedTuple):
 _new_row = tuple.__new__
 
 
+class Texts:
+    """Texts as a model is trained on them: with their titles, without what no tokenizer takes, in one
+    Unicode form. Whatever labels texts later prepares them here too."""
+
+    def __init__(self, columns: ColumnsConfig, *, normalize: bool) -> None:
+        self._text_column, self._title_column = columns.text, columns.title
+        self._normalize = normalize
+
+    def of(self, record: Record) -> str:
+        """The text of a record; Unfit if it has none that can be used."""
+        column = self._text_column
+        text = record.get(column)
+        if not isinstance(text, str):
+            if text is None:
+                raise Unfit("empty-text", f"has no text in {column!r}")
+            raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
+        if not text or text.isspace():
+            raise Unfit("empty-text", f"has no text in {column!r}")
+        if self._title_column is not None:
+            text = self._titled(record.get(self._title_column), text)
+        return self.prepared(text, column)
+
+    def prepared(self, text: str, column: str | None = None) -> str:
+        """A text that stands alone, or in a column; Unfit if it cannot be used."""
+        if "\0" in text:
+            raise Unfit("nul-character", "has a NUL character" + in_column(column))
+        if text.isascii():
+            return text
+        check_encodable(text, column)
+        return text if not self._normalize or is_normalized("NFC", text) else to_nfc(text)
+
+    def _titled(self, title: Any, text: str) -> str:
+        if title is not None and not isinstance(title, str):
+            what = f"has no text, but {show(title)}, in {self._title_column!r}"
+            raise Unfit("title-not-text", what)
+        return f"{title}\n{text}" if title and not title.isspace() else text
+
+
 class Cleaner:
     """Maps, filters and checks the records of one split; memory does not grow with them.
 
@@ -62,12 +100,12 @@ class Cleaner:
         self.filtered = 0
         self.rejected: Counter[str] = Counter()
         columns = data.columns
-        self._text_column, self._title_column = columns.text, columns.title
+        self._text = Texts(columns, normalize=data.normalize).of
         self._stars_column, self._label_column = columns.stars, columns.label or ""
         self._id_column, self._group_column = columns.id, columns.group
         self._split = split
         self._skip = data.on_error is OnError.skip
-        self._max_rejected, self._normalize = data.max_rejected, data.normalize
+        self._max_rejected = data.max_rejected
         self._on_reject = on_reject
         self._labels = Labels(data)
         self._languages = Languages(data)
@@ -123,30 +161,6 @@ class Cleaner:
         stars = labelled[1] if column is stars_column else None
         # Twice as fast as Row(...).
         return _new_row(Row, (text, labelled[0], language, name, stars, group))
-
-    def _text(self, record: Record) -> str:
-        column = self._text_column
-        text = record.get(column)
-        if not isinstance(text, str):
-            if text is None:
-                raise Unfit("empty-text", f"has no text in {column!r}")
-            raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
-        if not text or text.isspace():
-            raise Unfit("empty-text", f"has no text in {column!r}")
-        if self._title_column is not None:
-            text = self._titled(record.get(self._title_column), text)
-        if "\0" in text:
-            raise Unfit("nul-character", f"has a NUL character in {column!r}")
-        if text.isascii():
-            return text
-        check_encodable(text, column)
-        return text if not self._normalize or is_normalized("NFC", text) else to_nfc(text)
-
-    def _titled(self, title: Any, text: str) -> str:
-        if title is not None and not isinstance(title, str):
-            what = f"has no text, but {show(title)}, in {self._title_column!r}"
-            raise Unfit("title-not-text", what)
-        return f"{title}\n{text}" if title and not title.isspace() else text
 
     def _group(self, record: Record, column: str) -> str | None:
         value = record.get(column)

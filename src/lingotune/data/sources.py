@@ -35,11 +35,12 @@ _KNOWN_TYPES = f"{' '.join(_READERS)}, the text ones also as .gz, or a save_to_d
 # --- which files --------------------------------------------------------------------------------
 
 
-def find_files(pattern: str, key: str) -> list[Path]:
+def find_files(pattern: str, key: str, known: Callable[[str], object] | None = None) -> list[Path]:
     """The files that a path or glob names, sorted by folder and name.
 
     A folder stands for the data files in it, an Arrow folder (`save_to_disk`) for its Arrow files.
-    `key` is the setting that holds the pattern, for the messages. ConfigError if nothing is there.
+    `key` is the setting that holds the pattern, for the messages. known: raises ConfigError for the name
+    of a file that cannot be read; default: `reader_for`. ConfigError if nothing is there.
     """
     path = Path(pattern).expanduser()
     if path.exists():
@@ -56,7 +57,7 @@ def find_files(pattern: str, key: str) -> list[Path]:
             f"{key}={pattern}", "there is no such file or folder", _inside(path, key)
         )
     for file in found:
-        reader_for(file.name)
+        (known or reader_for)(file.name)
     return sorted(set(found), key=lambda f: (str(f.parent), f.name))
 
 
