@@ -15,6 +15,7 @@ from conftest import ROOT, run
 from pyarrow import parquet
 
 from lingotune.__main__ import main
+from lingotune.data.ids import rows_digest
 from lingotune.jobfile import dump_job, load_job
 from lingotune.messages import exit_code_of
 
@@ -122,6 +123,31 @@ def test_the_runs_own_test_split_gives_the_runs_own_scores(
         assert (row["id"], row["predicted"]) == (same["id"], same["predicted"])
         assert row["probability_neutral"] == pytest.approx(same["probability_neutral"], abs=1e-5)
     assert "test: 120 rows read = 120 kept + 0 rejected" in printed
+
+
+def test_a_source_that_has_changed_since_is_told(
+    finished: Path, tmp_path: Path, lingotune: Called
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", ignore=lambda *_: ["evaluations"]))
+    job = load_job(run / "job.yaml")[0]
+    job.data.sample.seed += 1  # the same ids, other texts
+    (run / "job.yaml").write_bytes(dump_job(job))
+    done = lingotune("evaluate", str(run))
+    assert done.returncode == 2 and "its source has changed since the training" in done.stderr
+    assert "works: data=files data.path=... scores all its rows" in done.stderr
+    assert not (run / "evaluations").exists()
+    path = run / "model" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["data"]["test_sha256"]  # as old versions leave it
+    path.write_text(json.dumps(metrics))
+    done = lingotune("evaluate", str(run))
+    assert done.returncode == 0 and "warning: the run has not recorded its test" in done.stdout
+
+
+def test_each_part_of_a_row_counts() -> None:
+    row = ("r1", "de", 2, "gut")
+    others = [("r2", *row[1:]), ("r1", "en", 2, "gut"), ("r1", "de", 1, "gut"), (*row[:3], "Gut")]
+    assert len({rows_digest(rows) for rows in ([row], [row, row], [], *([o] for o in others))}) == 7
 
 
 def test_other_data_is_scored_whole(finished: Path, tmp_path: Path, evaluated: Evaluated) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -17,6 +17,7 @@ import numpy as np
 from lingotune.classifier import Classifier, Trained, trained_model
 from lingotune.compose import compose_all
 from lingotune.data.clean import Row
+from lingotune.data.ids import rows_digest
 from lingotune.data.labels import class_stars, format_labels
 from lingotune.data.parts import SPLITS, check_settings
 from lingotune.data.rejected import RejectedFile
@@ -40,7 +41,8 @@ from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_l
 EVALUATIONS = "evaluations"
 """Folder in a run's: what its model was scored on later."""
 REJECTED = "rejected.jsonl"
-_TRAIN, _, _TEST = SPLITS
+_TEST = SPLITS[-1]
+_Rows = Callable[[], Iterator[Row]]
 _BLOCK = 8_192
 """Texts that are tokenised, and sorted by length, together."""
 
@@ -64,8 +66,10 @@ def evaluate(
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
             rows, counts, warnings = _read(data, None if typed else seed, spool, rejected)
+            if not typed:
+                warnings = (*warnings, *_check_same(trained, rows))
         model = Classifier(trained, batch, data.max_length if cut else None)
-        predictions, ids = _predict(model, classes, rows)
+        predictions, ids = _predict(model, classes, rows())
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
@@ -135,18 +139,35 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
 
 def _read(
     data: DataConfig, seed: int | None, spool: Spool, rejected: RejectedFile
-) -> tuple[Iterator[Row], Mapping[str, Counts], tuple[str, ...]]:
-    """The rows to score, all read and checked; where a seed is given, as it has carved the test split."""
+) -> tuple[_Rows, Mapping[str, Counts], tuple[str, ...]]:
+    """What gives the rows to score, all read and checked; where a seed is given, as it has carved the test
+    split."""
     readers = readers_of(data)
     if seed is not None and _TEST not in readers:
         found = survey(data, seed, rejected, spool.add)
-        test = (row for row, split in found.rows(spool) if SPLITS[split] == _TEST)
-        return test, found.scanned.counts, ()
+        test = SPLITS.index(_TEST)
+        rows = lambda: (row for row, split in found.rows(spool) if split == test)  # noqa: E731
+        return rows, found.scanned.counts, ()
     wanted = {_TEST: readers[_TEST]} if _TEST in readers else readers
     scanned = scan(wanted, data, rejected, spool.add)
     if not len(scanned.keys.label):
         raise ConfigError([Problem("data", "there is no row to score")])
-    return iter(spool), scanned.counts, scanned.warnings
+    return lambda: iter(spool), scanned.counts, scanned.warnings
+
+
+def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
+    """ConfigError if these are not the rows that the run has scored: its source has changed since. A
+    warning where it has not recorded them."""
+    try:
+        metrics = json.loads((trained.folder / METRICS).read_text(encoding="utf-8"))
+        known = metrics["data"]["test_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield "the run has not recorded its test split: its source may have changed since"
+        return
+    if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
+        what = "its source has changed since the training, and gives another test split"
+        works = "data=files data.path=... scores all its rows; or the source as it was"
+        raise ConfigError([Problem(str(trained.folder), what, works)])
 
 
 # --- what it makes of it ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
+from lingotune.data.ids import rows_digest
 from lingotune.data.manifest import TOKENIZER, load_manifest
 from lingotune.schema import ConfigError, Problem
 
@@ -188,6 +190,15 @@ class Store:
                 batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
                 return batch["text"].to_pylist(), batch["input_ids"].to_pylist()
         return [], []
+
+    def digest(self, name: str) -> str:
+        """Of a split's rows, see `rows_digest`."""
+        tables = (
+            self._read(shard, ["id", "language", "label", "text"])
+            for shard in self.manifest["splits"][name]["shards"]
+        )
+        columns = ((column.to_pylist() for column in table.columns) for table in tables)
+        return rows_digest(chain.from_iterable(zip(*of) for of in columns))
 
     @property
     def tokenizer_file(self) -> Path:

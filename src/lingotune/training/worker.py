@@ -249,7 +249,8 @@ def _pushing(
 
 
 def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """What is trained on: the digest of the prepared data, rows by split, language and class."""
+    """What is trained on: the digest of the prepared data, that of the test split's rows, which any
+    other version of lingotune can tell too, and rows by split, language and class."""
     labels = [label["name"] for label in store.manifest["data"]["labels"]]
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for name, split in splits.items():
@@ -258,7 +259,8 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
             code: {label: counts[code, place] for place, label in enumerate(labels)}
             for code in sorted({code for code, _ in counts})
         }
-    return {"sha256": store.manifest["digest"], "rows": rows}
+    digests = {"sha256": store.manifest["digest"], "test_sha256": store.digest(SPLITS[-1])}
+    return {**digests, "rows": rows}
 
 
 def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
