@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from lingotune.jobfile import dump_job, job_digest, job_of
 from lingotune.predictions import FILE, write_predictions
+from lingotune.runfolder import write_data_folder
 from lingotune.runreport import page as runpage
 from lingotune.runreport.examples import chosen
 from lingotune.runreport.page import write_run_report
@@ -136,7 +137,7 @@ def finished(
     })  # fmt: skip
     parquet.write_table(table, data / "test" / "0.parquet")
     shards = [{"file": "test/0.parquet"}]
-    manifest = {"format": 1, "splits": {"test": {"shards": shards}}}
+    manifest = {"format": 1, "digest": "0" * 64, "splits": {"test": {"shards": shards}}}
     (data / "manifest.json").write_text(json.dumps(manifest))
     return run, data
 
@@ -180,10 +181,11 @@ def test_plan_and_actual(whole: Any) -> None:
     )
     assert plan["tokens a second"][1] == "3,800 (with padding 5,067)"
     assert plan["use of the GPUs' peak"][1] == "31.2%"
-    assert plan["seconds of the first process"][1] == (
-        "data 1.0, forward and backward pass 50.0, of that waiting for gradients 4.0, optimizer 6.0,"
-        " evaluation 5.0, saving 2.0"
-    )
+    assert plan["first process: forward and backward pass"] == ["", "50.0 s"]
+    assert plan["first process: of that waiting for gradients"] == ["", "4.0 s"]
+    assert len([name for name in plan if name.startswith("first process: ")]) == 6
+    # A long cell would push the last column out of a narrow window.
+    assert max(len(cell) for row in plan.values() for cell in row) < 30
 
 
 def test_the_scores_are_those_of_the_run(whole: Any) -> None:
@@ -338,6 +340,53 @@ def test_damaged_predictions_and_data(tmp_path: Path) -> None:
     assert "is no folder of prepared data" in problem_of(run, tmp_path).what
     (run / FILE).write_bytes(b"x")
     assert problem_of(run).where == str(run / FILE)
+
+
+def test_data_of_another_run(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    manifest = json.loads((data / "manifest.json").read_text())
+    (data / "manifest.json").write_text(json.dumps({**manifest, "digest": "1" * 64}))
+    problem = problem_of(run, data)
+    assert problem.where == f"--data {data}"
+    assert problem.what == "is other data (111111111111) than the run was trained on (000000000000)"
+
+
+def test_predictions_of_another_run(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    other, _ = finished(tmp_path / "other", rows=61)
+    (run / FILE).write_bytes((other / FILE).read_bytes())
+    problem = problem_of(run, data)
+    assert problem.where == str(run / FILE) and "is of another run: 61 rows" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("key", "inner"),
+    [
+        ("measured", None),
+        ("test", None),
+        ("test", "overall"),
+        ("measured", "train_seconds"),
+        ("data", "sha256"),
+    ],
+)
+def test_scores_with_a_part_missing(key: str, inner: str | None, tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    results = json.loads((run / "metrics.json").read_text())
+    del (results[key] if inner else results)[inner or key]
+    (run / "metrics.json").write_text(json.dumps(results))
+    problem = problem_of(run, data)
+    assert problem.where == str(run / "metrics.json") and "python train.py --job" in problem.works
+
+
+def test_the_texts_are_found_again(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    write_data_folder(data, run)
+    assert "a text number" in read(run, None).text
+    data.rename(tmp_path / "elsewhere")
+    page = read(run, None)
+    assert "a text number" not in page.text and "report RUN --data FOLDER" in page.text
+    (run / "prepared.json").write_text("{")
+    assert "a text number" not in read(run, None).text
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ METRICS = "metrics.json"
 
 MODEL = "model"
 """Folder of the trained model, in a run folder."""
+_DATA = "prepared.json"
 HISTORY = "history.jsonl"
 """What was logged on the way, a line each: `step` and figures of training, or `eval_...`."""
 
@@ -117,6 +118,19 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+
+
+def write_data_folder(folder: Path, run: Path) -> None:
+    """Note in the run where the prepared data lies that it was trained on; on this machine alone."""
+    (run / _DATA).write_text(json.dumps({"folder": str(folder.resolve())}) + "\n", encoding="utf-8")
+
+
+def read_data_folder(run: Path) -> Path | None:
+    """What `write_data_folder` noted; None where nothing was."""
+    try:
+        return Path(json.loads((run / _DATA).read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

@@ -12,7 +12,7 @@ from pyarrow import ArrowException, parquet
 
 from lingotune.data.manifest import load_manifest
 from lingotune.schema import ConfigError, Problem
-from lingotune.scores import Predictions
+from lingotune.scores import IntArray, Predictions
 
 SHOWN = 12
 """Examples of each kind."""
@@ -32,8 +32,9 @@ class Example:
     text: str | None
 
 
-def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str]]:
-    """What predictions.py wrote, and the rows' ids; ConfigError if it cannot be read."""
+def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str], IntArray]:
+    """What predictions.py wrote, the rows' ids, and the classes as they were predicted before the
+    probabilities were rounded; ConfigError if it cannot be read."""
     try:
         table = parquet.read_table(path).to_pydict()
         places = {name: place for place, name in enumerate(labels)}
@@ -43,10 +44,11 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
             np.array(table["language"], object),
             np.array([np.nan if s is None else s for s in table["stars"]], np.float64),
         )
+        said = np.array([places[name] for name in table["predicted"]], np.int64)
     except (OSError, ArrowException, KeyError) as error:
         works = "python -m lingotune evaluate RUN scores the model anew"
         raise ConfigError([Problem(str(path), f"cannot be read: {error}", works)]) from error
-    return predictions, list(table["id"])
+    return predictions, list(table["id"]), said
 
 
 def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lingotune.container import JOB_FILE
 from lingotune.cost import TimeEstimate, estimate_time
 from lingotune.data import page as data_page
+from lingotune.data.manifest import load_manifest
 from lingotune.data.page import cut, rendered, visible
 from lingotune.jobfile import job_digest, load_job
 from lingotune.messages import printable
 from lingotune.predictions import FILE as PREDICTIONS
-from lingotune.runfolder import METRICS, read_history
+from lingotune.runfolder import METRICS, read_data_folder, read_history
 from lingotune.runreport.examples import (
     Example,
     chosen,
@@ -24,7 +26,7 @@ from lingotune.runreport.examples import (
 )
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.schema import ConfigError, JobConfig, Precision, Problem
-from lingotune.scores import Predictions
+from lingotune.scores import Predictions, confusion_matrix
 from lingotune.throughput import FILE as THROUGHPUT
 from lingotune.throughput import Throughput, read_records
 
@@ -38,12 +40,16 @@ Table = list[list[str]]
 def write_run_report(run: Path, data: Path | None = None) -> Path:
     """Write `RUN/report.html`; its path.
 
-    data: the folder of prepared data that was trained on, for the texts of examples; without it their ids
-    are shown. ConfigError if the run has not come to its end, or what it left cannot be read.
+    data: the folder of prepared data that was trained on, for the texts of examples; default: where it
+    was then. Without it their ids are shown. ConfigError if the run has not come to its end, or what it
+    left cannot be read, or is of other runs.
     """
     job, results = _run(run)
     page = run / PAGE
-    text = run_page(run, job, results, data)
+    try:
+        text = run_page(run, job, results, _data_folder(run, results["data"]["sha256"], data))
+    except KeyError as error:
+        raise ConfigError([Problem(str(run / METRICS), f"lacks {error}", _again(run))]) from error
     unfinished = page.with_suffix(".tmp")
     try:
         unfinished.write_text(text, encoding="utf-8")
@@ -59,26 +65,44 @@ def _run(run: Path) -> tuple[JobConfig, dict[str, Any]]:
         what = f"is no run folder: there is no {JOB_FILE} in it"
         raise ConfigError([Problem(str(run), what, "a folder that train.py has written: ls runs")])
     job, digest = load_job(run / JOB_FILE)
-    again = f"python train.py --job {run / JOB_FILE} --run-dir {run}"
     try:
         results = json.loads((run / METRICS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = f"the run has not come to its end: there is no {METRICS}"
-        raise ConfigError([Problem(str(run), what, again)]) from None
+        raise ConfigError([Problem(str(run), what, _again(run))]) from None
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(str(run / METRICS), f"cannot be read: {error}")]) from error
-    missing = [key for key in ("data", "environment", "training", "test") if key not in results]
-    if missing or results.get("job_sha256") != digest:
+    parts = ("data", "environment", "training", "measured", *_SPLITS)
+    whole = isinstance(results, dict) and all(isinstance(results.get(key), dict) for key in parts)
+    if not whole or results.get("job_sha256") != digest:
         what = f"was written by another version of lingotune, or by another job than {JOB_FILE}'s"
-        raise ConfigError([Problem(str(run / METRICS), what, again)])
+        raise ConfigError([Problem(str(run / METRICS), what, _again(run))])
     return job, results
+
+
+def _again(run: Path) -> str:
+    return f"python train.py --job {run / JOB_FILE} --run-dir {run}"
+
+
+def _data_folder(run: Path, digest: str, given: Path | None) -> Path | None:
+    """The data that the run was trained on; None where it is no longer. ConfigError if other is given."""
+    if given is None:
+        with suppress(ConfigError):
+            noted = read_data_folder(run)
+            return noted if noted and load_manifest(noted)["digest"] == digest else None
+        return None
+    found = load_manifest(given)["digest"]
+    if found != digest:
+        what = f"is other data ({found[:12]}) than the run was trained on ({digest[:12]})"
+        raise ConfigError([Problem(f"--data {given}", what, f"--data FOLDER-{digest[:12]}")])
+    return given
 
 
 def run_page(run: Path, job: JobConfig, results: Mapping[str, Any], data: Path | None) -> str:
     """The page as HTML; it asks for nothing beside itself, and runs no script."""
     labels: list[str] = results["labels"]
     history = read_history(run)
-    found = _predictions(run, labels)
+    found = _predictions(run, labels, results["test"]["overall"])
     shown = {
         "name": printable(job.name),
         "digest": job_digest(job),
@@ -137,7 +161,7 @@ def _plan_table(run: Path, job: JobConfig, results: Mapping[str, Any]) -> Table:
         ["share of padding", "", _share(measured["padding"])],
         ["tokens a second", "", _tokens_a_second(measured)],
         ["use of the GPUs' peak", "", _share(measured.get("utilisation"))],
-        ["seconds of the first process", "", _phases(measured.get("phases", {}))],
+        *_phases(measured.get("phases", {})),
         ["parameters", "", f"{measured['parameters']:,}"],
         ["trained parameters", "", f"{measured.get('trained_parameters', measured['parameters']):,}"],
     ]  # fmt: skip
@@ -153,9 +177,10 @@ _PHASES = {
 }
 
 
-def _phases(phases: Mapping[str, float]) -> str:
-    """What it did, and how long."""
-    return ", ".join(f"{told} {phases[key]:.1f}" for key, told in _PHASES.items() if key in phases)
+def _phases(phases: Mapping[str, float]) -> Table:
+    """What the first process did, and how long."""
+    told = [(name, phases[key]) for key, name in _PHASES.items() if key in phases]
+    return [[f"first process: {name}", "", f"{seconds:.1f} s"] for name, seconds in told]
 
 
 def _tokens_a_second(measured: Mapping[str, Any]) -> str:
@@ -252,10 +277,21 @@ def _confusion(code: str, of: Mapping[str, Any], labels: Sequence[str]) -> dict[
     return {"name": code, "accuracy": f"{of['accuracy']:.3f}", "rows": rows}
 
 
-def _predictions(run: Path, labels: Sequence[str]) -> tuple[Predictions, list[str]] | None:
-    if not (run / PREDICTIONS).is_file():
+def _predictions(
+    run: Path, labels: Sequence[str], test: Mapping[str, Any]
+) -> tuple[Predictions, list[str]] | None:
+    path = run / PREDICTIONS
+    if not path.is_file():
         return None
-    return read_predictions(run / PREDICTIONS, labels)
+    predictions, ids, said = read_predictions(path, labels)
+    if confusion_matrix(predictions.true, said, len(labels)).tolist() != test["confusion"]:
+        right = (said == predictions.true).mean() if ids else 0
+        what = (
+            f"is of another run: {len(ids)} rows with an accuracy of {right:.3f}, where {METRICS}"
+        )
+        what += f" has {test['rows']} with {test['accuracy']:.3f}"
+        raise ConfigError([Problem(str(path), what, "the file as the run has written it, or none")])
+    return predictions, ids
 
 
 def _pictures(

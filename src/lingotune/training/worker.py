@@ -41,6 +41,7 @@ from lingotune.runfolder import (
     new_run_folder,
     opened,
     read_history,
+    write_data_folder,
     write_metrics,
 )
 from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
@@ -235,7 +236,8 @@ def _train(
     failure.enter("saving the results")
     if rank.first:
         _write(job, results, splits, folders)
-        _report(folders.run, store.folder)
+        write_data_folder(store.folder, folders.run)
+        _report(folders.run)
         _record(job, batch, splits, results, folders)
     return target
 
@@ -308,12 +310,12 @@ def _write(
     write_metrics(results, folders)
 
 
-def _report(run: Path, data: Path) -> None:
+def _report(run: Path) -> None:
     """The page of the run; whatever goes wrong with it costs the run nothing."""
     try:
         from lingotune.runreport.page import write_run_report
 
-        print(f"report: {write_run_report(run, data)}")
+        print(f"report: {write_run_report(run)}")
     except Exception as error:
         print(f"warning: no report: {type(error).__name__}: {error}")
 
