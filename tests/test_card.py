@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lingotune.jobfile import job_digest, job_of
-from lingotune.publishing.card import card, hub_model, markdown, write_card
+from lingotune.publishing.card import base_model, card, hub_model, markdown, write_card
 from lingotune.schema import JobConfig, LabelConfig, ModelConfig
 from lingotune.scores import Classes, Predictions, scores_by_language
 
@@ -168,15 +168,36 @@ def test_any_text_is_one_line_without_markup(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "known"),
+    ("name", "base"),
     [
-        ("distilbert-base-multilingual-cased", True), ("FacebookAI/xlm-roberta-base", True),
-        (None, False), ("/models/mine", False), ("../mine", False), ("a/b/c", False), ("src", False),
-        ("~/model", False),
+        ("distilbert-base-multilingual-cased", "distilbert-base-multilingual-cased"),
+        ("FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-base"),
+        (None, None), ("/models/mine", None), ("../mine", None), ("a/b/c", None), ("src", None),
+        ("~/model", None),
     ],
 )  # fmt: skip
 def test_only_what_is_on_the_hub_is_a_base_model(
-    name: str | None, known: bool, monkeypatch: pytest.MonkeyPatch
+    name: str | None, base: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[1])
-    assert hub_model(ModelConfig("x", name)) == (name if known else None)
+    job = replace(JOB, model=ModelConfig("x", name))
+    told = base_model(job.model)
+    assert (told or {}).get("on_hub", False) is (base is not None)
+    assert hub_model(job, {"base_model": told}) == hub_model(job, {}) == base
+
+
+def test_the_base_model_is_what_it_was_while_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(JOB, model=ModelConfig("pretrained", "models/mine_*"))
+    (tmp_path / "models" / "mine_*").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    local = {**results_of(), "base_model": base_model(job.model)}
+    hub = {**results_of(), "base_model": {"name": "models/mine", "on_hub": True}}
+    for place in (tmp_path, tmp_path / "elsewhere"):
+        monkeypatch.chdir(place)
+        text = written(job, local)
+        assert "fine-tuned from mine&#95;&#42;, which is not on the hub" in text
+        assert "base_model" not in metadata(text)
+        assert metadata(written(job, hub))["base_model"] == "models/mine"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -298,7 +299,10 @@ def fails(hub: Hub, run: Path, pattern: str, what: int | str, *typed: str) -> st
     now = published_of(run)
     assert {**now, "README.md": b""} == {**model, "README.md": b""}
     assert f"nothing is lost: the model is in {run}/model" in done.stderr
-    assert f"next: python -m lingotune publish {run}\n" in done.stderr
+    assert (
+        f"next: {shlex.join(['python', '-m', 'lingotune', 'publish', str(run), *typed])}\n"
+        in done.stderr
+    )
     return str(done.stderr)
 
 
@@ -317,6 +321,19 @@ def test_a_refused_push_loses_nothing_and_is_made_later(name: str, run: Path, hu
     assert done.returncode == 0, done.stderr
     assert held(only(hub)) == published_of(run)
     assert only(hub).messages == ["initial commit", "Begin", "Add the trained model"]
+
+
+def test_the_next_command_has_all_that_was_typed(run: Path, hub: Hub) -> None:
+    run = run.rename(run.parent / "my run")
+    hub.repos["me/mine"] = Repo(True, {"job.yaml": (run / "job.yaml").read_bytes()})
+    hub.fail("PUT /lfs/", 403)
+    done = publish(hub, run, "hub=private", "hub.repo=me/mine")
+    assert done.returncode == 7, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("next: ")]
+    hub.failures.clear()
+    done = python(hub, *shlex.split(line)[2:], cwd=run.parent)
+    assert done.returncode == 0, done.stderr
+    assert list(hub.repos) == ["me/mine"] and held(only(hub)) == published_of(run)
 
 
 @pytest.mark.slow
@@ -455,6 +472,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "hub=none": (lambda run: None, ("hub=none",), "the job was not to be published"),
     "a word of the job": (lambda run: None, ("lr=1",), "has no effect here"),
     "no name": (lambda run: None, ("hub.repo='a b'",), "is no name of a repository"),
+    "a token for a name": (lambda run: None, (f"hub.repo={TOKEN}",), "[secret-in-config]"),
     "no such setting": (lambda run: None, ("hub.repoo=x",), "hub.repoo"),
 }
 

@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate.add_argument("--output", help="folder for the results; default: RUN/evaluations")
     report = commands.add_parser("report", help="make the page of a run, report.html, anew")
     report.add_argument("run", help="a run folder")
-    report.add_argument("--data", help="the prepared data, for the texts of examples; default: where it was")
+    report.add_argument(
+        "--data", help="the prepared data, for the texts of examples; default: where it was"
+    )
     publish = commands.add_parser("publish", help="push the model of a run to the Hugging Face Hub")
     publish.add_argument("run", help="a run folder, or a folder with a saved model")
     publish.add_argument(

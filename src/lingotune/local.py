@@ -16,7 +16,7 @@ from lingotune.data.supply import open_store
 from lingotune.jobfile import dump_job, job_of
 from lingotune.messages import format_problems
 from lingotune.preflight import check_job
-from lingotune.publishing.publish import not_published
+from lingotune.publishing.publish import command_of, not_published
 from lingotune.render import render_local
 from lingotune.runfolder import new_run_folder
 from lingotune.scaling import world_size
@@ -105,7 +105,7 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> No
     code = subprocess.call(command)
     if code and not_published(job, folder):
         what = "the model is trained, but could not be published; the message is above"
-        raise PublishError(f"{what}\nnext: python -m lingotune publish {folder}")
+        raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
     if code:
         what = f"a process ended with exit code {code}; its message is above"
         raise ConfigError([Problem(f"run {folder}", what)])

@@ -48,12 +48,26 @@ def markdown(value: object) -> str:
     )
 
 
-def hub_model(model: ModelConfig) -> str | None:
-    """The hub's id of the model that is fine-tuned; None where it is none of the hub's."""
+def base_model(model: ModelConfig) -> dict[str, Any] | None:
+    """What is fine-tuned: `name`, without a folder's path, and whether it is `on_hub`; None where nothing
+    is. Told while it is loaded, and kept with the results: later, or elsewhere, another folder may have
+    its name, or none."""
     name = model.name_or_path
-    if name is None or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) or Path(name).exists():
+    if name is None:
         return None
-    return name
+    on_hub = bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name)) and not Path(name).exists()
+    return {"name": name if on_hub else Path(name).name, "on_hub": on_hub}
+
+
+def hub_model(job: JobConfig, results: Mapping[str, Any]) -> str | None:
+    """The hub's id of the model that was fine-tuned; None where it is none of the hub's."""
+    base = _base(job, results)
+    return base["name"] if base and base["on_hub"] else None
+
+
+def _base(job: JobConfig, results: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """As it was told while training; results of old versions lack it."""
+    return results["base_model"] if "base_model" in results else base_model(job.model)
 
 
 def write_card(
@@ -94,7 +108,7 @@ def card(
         digest=job_digest(job),
         repo=repo,
         licence=licence,
-        origin=_origin(job.model),
+        origin=_origin(job, results),
         dataset=_dataset(job),
         pictures=pictures,
         languages=_named(_languages(results)),
@@ -127,7 +141,7 @@ def _metadata(
         "library_name": "transformers",
         "pipeline_tag": _TASK,
         "tags": ["lingotune", *(["multilingual"] if len(codes) > 1 else [])],
-        "base_model": hub_model(job.model),
+        "base_model": hub_model(job, results),
         "datasets": [dataset] if dataset else None,
         "metrics": ["accuracy", "f1"],
         "widget": _widgets(codes) or None,
@@ -202,12 +216,14 @@ def _known_languages() -> dict[str, dict[str, str]]:
     return found
 
 
-def _origin(model: ModelConfig) -> Markdown:
-    found = hub_model(model)
+def _origin(job: JobConfig, results: Mapping[str, Any]) -> Markdown:
+    base, found = _base(job, results), hub_model(job, results)
+    if base is None:
+        return Markdown(f"trained from scratch ({markdown(job.model.name)})")
+    name = markdown(base["name"])
     if found:
-        return Markdown(f"fine-tuned from [{markdown(found)}](https://huggingface.co/{found})")
-    made = "trained from scratch" if model.name_or_path is None else "fine-tuned from"
-    return Markdown(f"{made} ({markdown(model.name)})")
+        return Markdown(f"fine-tuned from [{name}](https://huggingface.co/{found})")
+    return Markdown(f"fine-tuned from {name}, which is not on the hub")
 
 
 def _score(scores: Mapping[str, Any], key: str) -> str:

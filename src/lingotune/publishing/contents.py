@@ -23,6 +23,8 @@ _NAMES = (
 )  # fmt: skip
 _READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
 """Files in which anything that looks like a token is one."""
+_PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
+"""Where a model or its tokenizer was loaded from; the card says it of those on the hub."""
 _BLOCK = 1 << 22
 
 
@@ -57,18 +59,10 @@ def without_paths(folder: Path) -> None:
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         content = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in content.items() if not _is_path(key, value)}
+        kept = {key: value for key, value in content.items() if key not in _PLACES}
         if kept != content:
             text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
             path.write_text(text, encoding="utf-8")
-
-
-def _is_path(key: str, value: object) -> bool:
-    return (
-        key in ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
-        and isinstance(value, str)
-        and (value.startswith((".", "~")) or Path(value).is_absolute() or Path(value).exists())
-    )
 
 
 def _holds(path: Path, secrets: Iterable[str]) -> bool:

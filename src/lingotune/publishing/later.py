@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lingotune.classifier import trained_model
 from lingotune.compose import compose_all
@@ -12,7 +13,7 @@ from lingotune.container import JOB_FILE
 from lingotune.jobfile import dump_job, job_of, load_job
 from lingotune.messages import errors_only, say
 from lingotune.preflight import check_job
-from lingotune.publishing.publish import prepare, publish
+from lingotune.publishing.publish import command_of, prepare, publish
 from lingotune.runfolder import METRICS, Folders, finished
 from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem
 
@@ -23,18 +24,19 @@ def publish_run(run: str, typed: Sequence[str], conf_dir: Path) -> str:
     typed: overrides of the hub's settings, which replace those of the job; the job itself stays as it
     was trained. ConfigError or PublishError.
     """
-    model, job = _finished(Path(run))
+    model, job, results = _finished(Path(run))
     hub = _hub(job, typed, conf_dir)
-    target = prepare(job, hub)
+    target = prepare(job, hub, results)
     if target is None:
-        works = f"python -m lingotune publish {run} hub=private"
+        works = command_of(run, "hub=private")
         raise ConfigError([Problem("hub=none", "the job was not to be published", works)])
     say(f"hub: signed in as {target.user}, will publish to {target.link}")
-    return publish(target, job, hub, model, run)
+    return publish(target, job, hub, model, [run, *typed])
 
 
-def _finished(run: Path) -> tuple[Path, JobConfig]:
-    """The model's folder and the job of a run that has come to its end; ConfigError if it has not."""
+def _finished(run: Path) -> tuple[Path, JobConfig, dict[str, Any]]:
+    """The model's folder, the job and the results of a run that has come to its end; ConfigError if it
+    has not."""
     model = trained_model(run).folder
     places = [model / JOB_FILE, *([model.parent / JOB_FILE] if model != run else [])]
     path = next((path for path in places if path.is_file()), None)
@@ -42,14 +44,15 @@ def _finished(run: Path) -> tuple[Path, JobConfig]:
         what = f"holds no {JOB_FILE}: it is not known what was trained"
         raise ConfigError([Problem(str(run), what, "a run folder of train.py: ls runs")])
     job, digest = load_job(path)
-    if finished(Folders(model, model, model), digest) is None:
+    results = finished(Folders(model, model, model), digest)
+    if results is None:
         what = (
             f"there is no {METRICS} of this job beside its model: the run has not come to its end"
         )
         again = f"python train.py --job {path} --run-dir {run}"
         raise ConfigError([Problem(str(run), what, again)])
     (model / JOB_FILE).write_bytes(dump_job(job))  # runs of old versions have it elsewhere
-    return model, job
+    return model, job, results
 
 
 def _hub(job: JobConfig, typed: Sequence[str], conf_dir: Path) -> HubConfig:

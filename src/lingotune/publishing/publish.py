@@ -7,7 +7,8 @@ has one repository; what a push that has failed would have sent is sent by the n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
@@ -31,16 +32,16 @@ OPENING = 120
 _T = TypeVar("_T")
 
 
-def prepare(job: JobConfig, hub: HubConfig) -> Target | None:
+def prepare(job: JobConfig, hub: HubConfig, results: Mapping[str, Any]) -> Target | None:
     """Find the token, make the repository or find it to be this job's; None for hub=none.
 
-    ConfigError if that fails. Runs before training: six hours are too long to wait for the news that a
-    token has expired.
+    results: what is known of the run, `base_model` at least. ConfigError if that fails. Runs before
+    training: six hours are too long to wait for the news that a token has expired.
     """
     if hub.visibility is Visibility.none:
         return None
     token, private = find_token(hub), hub.visibility is Visibility.private
-    asked = (token, repo_name(job, hub), private, dump_job(job), hub_model(job.model))
+    asked = (token, repo_name(job, hub), private, dump_job(job), hub_model(job, results))
     try:
         return within(OPENING, open_repository, *asked)
     except HubError as error:
@@ -54,11 +55,13 @@ def repo_name(job: JobConfig, hub: HubConfig) -> str:
     return hub.repo or f"{job.name}-{job_digest(job)[:6]}"
 
 
-def publish(target: Target, job: JobConfig, hub: HubConfig, model: Path, run: str) -> str:
+def publish(
+    target: Target, job: JobConfig, hub: HubConfig, model: Path, words: Sequence[str]
+) -> str:
     """Push a trained model and all that belongs to it, in one commit; returns the link.
 
-    model: its folder. run: what `python -m lingotune publish` finds it by. PublishError if that fails,
-    or a file holds a secret.
+    model: its folder. words: what `python -m lingotune publish` does the same by, once more. PublishError
+    if that fails, or a file holds a secret.
     """
     try:
         results = json.loads((model / METRICS).read_text(encoding="utf-8"))
@@ -72,9 +75,14 @@ def publish(target: Target, job: JobConfig, hub: HubConfig, model: Path, run: st
         lines.append(f"nothing is lost: the model is in {model}")
         if isinstance(error, HubError) and error.works:
             lines.append(f"works: {error.works}")
-        lines.append(f"next: python -m lingotune publish {run}")
+        lines.append(f"next: {command_of(*words)}")
         raise PublishError("\n".join(lines)) from None
     return target.link
+
+
+def command_of(*words: str) -> str:
+    """The command that publishes later, as it is typed."""
+    return shlex.join(["python", "-m", "lingotune", "publish", *words])
 
 
 def push(target: Target, folder: Path, message: str, seconds: float) -> str:

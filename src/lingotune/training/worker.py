@@ -30,6 +30,7 @@ from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
 from lingotune.messages import Parser, errors_only, say
 from lingotune.preflight import check_job
+from lingotune.publishing.card import base_model
 from lingotune.publishing.publish import prepare, publish
 from lingotune.publishing.repository import Target
 from lingotune.runfolder import (
@@ -140,10 +141,11 @@ def run(
     try:
         ranks.agree(rank, "the job's sha256", job_digest(job))
         known = folders_in(run_dir) if run_dir else container_folders(os.environ)
-        if known and ranks.from_first(rank, finished(known, job_digest(job))):
+        before = known and ranks.from_first(rank, finished(known, job_digest(job)))
+        if known and before:
             if rank.first:
                 print(f"{known.run}: this job is finished")
-                _publish(prepare(job, job.hub), job, known)
+                _publish(prepare(job, job.hub, before), job, known)
             return known.run
         if rank.first:
             print(f"reading {job.data.name}", flush=True)
@@ -212,23 +214,24 @@ def _train(
     """The repository to publish to, on rank 0 of a job that is to be published."""
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
+    results: dict[str, Any] = {
+        "name": job.name,
+        "job_sha256": job_digest(job),
+        "labels": [label.name for label in job.data.labels],
+        "base_model": base_model(job.model),
+        "data": _data_summary(store, splits),
+    }
     target = None
     if rank.first:
         print(f"run {folders.run}")
         _announce(store, splits, batch, steps)
         failure.enter("signing in to the hub")
-        target = prepare(job, job.hub)
+        target = prepare(job, job.hub, results)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
-    results: dict[str, Any] = {
-        "name": job.name,
-        "job_sha256": job_digest(job),
-        "labels": [label.name for label in job.data.labels],
-        "data": _data_summary(store, splits),
-    }
     with ExitStack() as stack:
         pusher = stack.enter_context(_pushing(target, job, folders, results)) if target else None
         results |= fit(job, batch, steps, store, splits, rank, folders, pusher)
@@ -271,7 +274,7 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
     failure.enter("publishing")
     run = "FOLDER_OF_THE_OUTPUT" if folders.in_container else str(folders.run)
     try:
-        print(f"published: {publish(target, job, job.hub, folders.model, run)}", flush=True)
+        print(f"published: {publish(target, job, job.hub, folders.model, [run])}", flush=True)
     except PublishError as error:
         if not folders.in_container:
             raise
