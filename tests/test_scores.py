@@ -56,7 +56,7 @@ def test_hand_worked() -> None:
 
 
 def test_an_absent_class_does_not_raise_the_score() -> None:
-    result = scores(said([0, 0, 2, 2], [0, 0, 2, 2]), CLASSES, resamples=50)
+    result = scores(said([0, 0, 2, 2] * 3, [0, 0, 2, 2] * 3), CLASSES, resamples=50)
     assert result["accuracy"] == 1.0
     assert result["macro_f1"] == pytest.approx(2 / 3)
     assert result["absent"] == ["neutral"]
@@ -130,6 +130,15 @@ def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
         assert between == pytest.approx(expected, abs=0.012), key
     assert told == scores(found, CLASSES, resamples=4000, seed=1)["intervals"]
     assert told != scores(found, CLASSES, resamples=4000, seed=2)["intervals"]
+
+
+def test_a_few_rows_have_no_interval() -> None:
+    """Three rows that are right drawn anew are three rows that are right: 1.000 to 1.000."""
+    few = scores(said([0, 1, 2] * 3, [0, 1, 2] * 3, stars=[1] * 9), CLASSES, resamples=50)
+    assert few["accuracy"] == 1.0 and "intervals" not in few
+    rated = [1.0] * 9 + [float("nan")] * 3
+    enough = scores(said([0, 1, 2] * 4, [0, 1, 2] * 4, stars=rated), CLASSES, resamples=50)
+    assert set(enough["intervals"]) == {"accuracy", "macro_f1"}
 
 
 def test_what_is_no_number_says_nothing() -> None:

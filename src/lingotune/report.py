@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.data.store import Split
+from lingotune.scores import FEWEST
 
 # Distinguishable with any colour vision; the order goes from negative to positive.
 _COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -33,7 +34,7 @@ def score_table(evaluation: Mapping[str, Any]) -> str:
     ]
     notes = ["calibration: how far confidence is from accuracy, on average"]
     if "intervals" in evaluation["overall"]:
-        notes.insert(0, "in brackets: 95 % intervals, from rows drawn anew")
+        notes.insert(0, f"in brackets: 95 % intervals, from rows drawn anew, of {FEWEST} or more")
     if evaluation["overall"]["mean_absolute_error"] is not None:
         notes.append("stars off: from the rating, a class standing for the mean of its stars")
     return "\n".join([*lines, *notes])

@@ -21,6 +21,8 @@ BINS = 15
 """Of the calibration error: equal widths of confidence (Guo et al. 2017, arXiv:1706.04599)."""
 LEVEL = 0.95
 """Of the intervals."""
+FEWEST = 10
+"""Rows that an interval needs: three that are right would read as certainty, 1.000 to 1.000."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def scores(
 
     Ratios over nothing are 0. `majority` is the accuracy of always naming the commonest class;
     `absent` names the classes without a row. `mean_absolute_error` is in stars, a class standing for
-    the mean of its stars: None where rows or classes have none. Intervals are [low, high].
+    the mean of its stars: None where rows or classes have none. Intervals are [low, high], of `FEWEST` rows
+    or more.
     """
     confusion = confusion_matrix(predictions.true, predictions.predicted, len(classes.names))
     rows, support = int(confusion.sum()), confusion.sum(axis=1)
@@ -132,13 +135,13 @@ def scores(
     errors = _errors(predictions, classes)
     if len(errors):
         found["mean_absolute_error"] = float(errors.mean())
-    if resamples and rows:
+    if resamples and rows >= FEWEST:
         drawn = _drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
         found["intervals"] = {
             "accuracy": _interval(_accuracy(drawn)),
             "macro_f1": _interval(_f1(drawn).mean(axis=-1)),
         }
-        if len(errors):
+        if len(errors) >= FEWEST:
             sizes, counts = np.unique(errors, return_counts=True)
             means = _drawn(counts, resamples, seed) @ sizes / len(errors)
             found["intervals"]["mean_absolute_error"] = _interval(means)
