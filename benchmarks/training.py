@@ -37,7 +37,7 @@ from transformers.utils import logging
 from lingotune.batching import Shape, plan_epoch
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig, BatchMode
-from lingotune.training.batches import Batches, Part, to_tensors
+from lingotune.training.batches import Ahead, Batches, Part, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 from lingotune.training.vocabulary import compact, used_ids
 
@@ -116,15 +116,15 @@ class Stock(Trainer):
 class Given:
     """Ours, on given steps."""
 
-    def __init__(self, steps: list[Any]) -> None:
-        self._steps = steps
+    def __init__(self, split: Split, steps: list[Any]) -> None:
+        self._split, self._steps = split, steps
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Part]:
         for rows in self._steps:
-            yield Part(rows, 1.0)
+            yield Part(rows, 1.0, Ahead(self._split, rows, [len(rows)]))
 
 
 def stock_loader(way: Way, split: Split, steps: list[Any]) -> DataLoader[Any]:
@@ -159,7 +159,7 @@ def train(way: Way, split: Split, model: Any, steps: list[Any], folder: str) -> 
         compact(model, used_ids([split], [PADDING]))
         trainer: Trainer = ClassifierTrainer(
             tokenizer=None, train_dataset=Batches(split, 1), data_collator=to_tensors,
-            updates=Given(steps), **given,
+            updates=Given(split, steps), **given,
         )  # fmt: skip
     else:
         trainer = Stock(stock_loader(way, split, steps), **given)

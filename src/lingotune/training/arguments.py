@@ -82,7 +82,24 @@ def training_arguments(
         values["greater_is_better"] = select is not SelectMetric.loss
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
+    if training.compile:
+        _compile_each_shape()
     return TrainingArguments(**_for_this_version(values))
+
+
+_SHAPES = 512
+"""Of batches that may be compiled: widths, full and last updates, training and evaluation."""
+
+
+def _compile_each_shape() -> None:
+    """torch would make a program for any shape of the second one that it meets, and give up at the eighth:
+    CUDA graphs are of one shape."""
+    from torch._dynamo import config
+
+    config.automatic_dynamic_shapes = False
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        older = name.replace("recompile", "cache_size")
+        setattr(config, name if hasattr(config, name) else older, _SHAPES)
 
 
 def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
