@@ -26,7 +26,14 @@ from lingotune.predictions import FILE, write_predictions
 from lingotune.publishing.meanwhile import PushWhileTraining
 from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import Balance, JobConfig, Precision
+from lingotune.schema import (
+    Balance,
+    ConfigError,
+    JobConfig,
+    Precision,
+    Problem,
+    TrainingConfig,
+)
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.speed import find_gpu, utilisation
 from lingotune.throughput import cpu_has_bf16, samples_trained
@@ -34,7 +41,7 @@ from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.exchange import RowExchange
-from lingotune.training.model import load_model, size_of_model
+from lingotune.training.model import layer_classes, load_model, size_of_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
@@ -86,6 +93,9 @@ def fit(
     if rank.first:
         print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
         print(embeddings)
+        if job.training.shard:
+            whole = " and ".join(layer_classes(model))
+            print(f"sharded over {rank.world_size} processes, which gather one {whole} at a time")
         print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
@@ -128,10 +138,10 @@ def fit(
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     results["environment"] = environment_of()
     failure.enter("saving the model")
+    trainer.save_whole(folders.model)
     if rank.first:
         write_history(trainer.state.log_history, folders)
         tracking.finish(results["test"])
-        trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
     return results
@@ -189,13 +199,14 @@ def _trainer(
         checkpoints,
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         show_progress=rank.first and sys.stderr.isatty(),
+        layers=layer_classes(model) if job.training.shard else (),
     )
     labels = [label.name for label in job.data.labels]
     weights = _class_weights(job, sets["train"].split, updates)
     if rank.first and weights:
         told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
         print(f"weights in the loss: {', '.join(told)}")
-    trainer = ClassifierTrainer(
+    trainer = _trainer_class(job.training)(
         tokenizer=tokenizer,
         class_weights=weights,
         label_smoothing=job.training.label_smoothing,
@@ -214,6 +225,17 @@ def _trainer(
     if job.training.sparse_exchange and batch.world_size > 1:
         RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return trainer
+
+
+def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
+    if not training.shard:
+        return ClassifierTrainer
+    try:  # older libraries run every other job
+        from lingotune.training.sharding import ShardedTrainer
+    except ImportError as error:
+        what = f"the libraries here are too old for it: {error}"
+        raise ConfigError([Problem("training.shard=true", what, "training.shard=false")]) from error
+    return ShardedTrainer
 
 
 def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
