@@ -33,6 +33,7 @@ DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
 LOOPBACK = "cluster.backend=loopback"
+SHARDED = ["cluster=p4d_24xl", "training.shard=true"]
 OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ISOLATED = [
     "aws.network_isolation=true",
@@ -105,6 +106,29 @@ TRIPS: list[Trip] = [
      [CLOUD, "training.sparse_exchange=true", "training.freeze_embeddings=true"],
      "training.sparse_exchange=true", "no effect with training.freeze", "training.sparse_exchange=false",
      [CLOUD, "training.freeze_embeddings=true"]),
+    ("shard-alone", ["training.shard=true"], "training.shard=true", "no effect on one process",
+     "training.shard=false", ["training.shard=true", "cluster.processes=2"]),
+    ("shard-compact",
+     ["training.shard=true", "cluster.processes=2", "training.compact_vocabulary=true"],
+     "training.compact_vocabulary=true", "does not work with training.shard=true",
+     "training.compact_vocabulary=null", ["training.shard=true", "cluster.processes=2"]),
+    ("shard-exchange", [*SHARDED, "training.sparse_exchange=true"], "training.sparse_exchange=true",
+     "does not work with training.shard=true", "training.sparse_exchange=false", SHARDED),
+    ("shard-exchange", [*SHARDED, "training.compress_gradients=true"],
+     "training.compress_gradients=true", "does not work with training.shard=true",
+     "training.compress_gradients=false", ["cluster=p4d_24xl", "training.compress_gradients=true"]),
+    ("smdistributed-shard", [*SHARDED, "cluster.distribution=smdistributed"], "training.shard=true",
+     "does not work with cluster.distribution=smdistributed", "torch_distributed", SHARDED),
+    ("shard-fp16", ["cluster=g4dn_12xl", "training.shard=true"], "training.shard=true",
+     "fp16, which the T4 takes", "training.precision=fp32",
+     ["cluster=g4dn_12xl", "training.shard=true", "training.precision=fp32"]),
+    ("shard-fp16",
+     ["cluster.gpus_per_node=2", "training.shard=true", "training.precision=fp16"],
+     "training.shard=true", "does not work with fp16", "training.precision=fp32",
+     ["cluster.gpus_per_node=2", "training.shard=true"]),
+    ("shard-needs-image", [CLOUD, "training.shard=true", "training.precision=fp32"],
+     "training.shard=true", "needs accelerate 1.10; the job's image has accelerate 1.4.0",
+     "transformers 4.56", SHARDED),
     ("compact-frozen", ["training.compact_vocabulary=true", "training.freeze_embeddings=true"],
      "training.compact_vocabulary=true", "no effect", "training.compact_vocabulary=null",
      ["training.freeze_embeddings=true"]),
@@ -354,6 +378,8 @@ TRIPS: list[Trip] = [
     ("rehearsal-unused", [CLOUD, "rehearsal.model=tiny"], "rehearsal.model=tiny",
      "no effect with action=plan", "action=rehearse",
      [CLOUD, "action=rehearse", "rehearsal.model=tiny"]),
+    ("rehearsal-shard-alone", [*SHARDED, "cluster.nodes=1", "action=rehearse", "rehearsal.ranks=1"],
+     "rehearsal.ranks=1", "nothing to shard", "rehearsal.ranks=2", [*SHARDED, "action=rehearse"]),
     ("rehearsal-lane-unknown", [CLOUD, "action=rehearse", "rehearsal.lane=image",
                                 "cluster.image.lane=pinned", f"cluster.image.uri={OWN_IMAGE}"],
      "rehearsal.lane=image", "not known here", "rehearsal.lane=here",
