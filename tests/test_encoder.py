@@ -22,8 +22,8 @@ from lingotune.schema import ConfigError, TrainingConfig
 from lingotune.training.encoder import (
     OFFSETS,
     REAL,
-    DistilBertLayer,
-    Layer,
+    LeanDistilBertLayer,
+    LeanLayer,
     Packing,
     choose_encoder,
     read_first_token,
@@ -186,7 +186,7 @@ def test_other_kinds_of_models_are_left_alone() -> None:
 
     pooled = MeanOfTokens(BertConfig(**SIZES)).train()
     assert not read_first_token(pooled)
-    assert not any(isinstance(module, Layer) for module in pooled.modules())
+    assert not any(isinstance(module, LeanLayer) for module in pooled.modules())
     assert pooled.training
 
 
@@ -203,11 +203,11 @@ def choose(model: Any, packing: Packing | None = None, **settings: Any) -> tuple
 def test_what_is_done_is_told_and_what_cannot_be_done_stops() -> None:
     model = new("distilbert")
     assert choose(model, first_token_only=False) == (False, "last layer: for all tokens")
-    assert not any(isinstance(module, Layer) for module in model.modules())
+    assert not any(isinstance(module, LeanLayer) for module in model.modules())
     assert choose(model) == (True, "last layer: for the first token alone")
     *before, last = model.distilbert.transformer.layer
-    assert isinstance(last, DistilBertLayer)
-    assert not any(isinstance(layer, Layer) for layer in before)
+    assert isinstance(last, LeanDistilBertLayer)
+    assert not any(isinstance(layer, LeanLayer) for layer in before)
     done, told = choose(new("bert"), Packing())
     assert done and told == "last layer: for the first token alone; no layer computes padding"
     mpnet = MPNetForSequenceClassification(MPNetConfig(**SIZES))
