@@ -108,7 +108,7 @@ def test_each_process_holds_its_part_of_the_optimizers_state(runs: Path) -> None
 def test_a_run_says_that_it_is_sharded(runs: Path) -> None:
     told = (runs / "sharded.0.log").read_text()
     assert "rows (sharded: also those that do not occur), 0.05 M parameters are trained" in told
-    assert "sharded over 2 processes, which gather one TransformerBlock at a time" in told
+    assert "sharded over 2 processes, which gather a layer at a time" in told
     assert "sharded over" not in (runs / "sharded.1.log").read_text()
 
 

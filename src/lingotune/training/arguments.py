@@ -88,7 +88,7 @@ def training_arguments(
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
     if training.compile:
-        _compile_each_shape()
+        compile_each_shape()
     return TrainingArguments(**_for_this_version(values))
 
 
@@ -96,7 +96,7 @@ _SHAPES = 512
 """Of batches that may be compiled: widths, full and last updates, training and evaluation."""
 
 
-def _compile_each_shape() -> None:
+def compile_each_shape() -> None:
     """torch would make a program for any shape of the second one that it meets, and give up at the eighth:
     CUDA graphs are of one shape."""
     from torch._dynamo import config

@@ -94,8 +94,7 @@ def fit(
         print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
         print(embeddings, last_layer, sep="\n")
         if job.training.shard:
-            whole = " and ".join(layer_classes(model))
-            print(f"sharded over {rank.world_size} processes, which gather one {whole} at a time")
+            print(f"sharded over {rank.world_size} processes, which gather a layer at a time")
         print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
