@@ -37,7 +37,9 @@ from transformers.utils import logging
 from lingotune.batching import Shape, plan_epoch
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig, BatchMode
+from lingotune.throughput import cpu_has_bf16
 from lingotune.training.batches import Ahead, Batches, Part, to_tensors
+from lingotune.training.encoder import read_first_token
 from lingotune.training.trainer import ClassifierTrainer
 from lingotune.training.vocabulary import compact, used_ids
 
@@ -156,6 +158,7 @@ def train(way: Way, split: Split, model: Any, steps: list[Any], folder: str) -> 
     clock = Clock()
     given: dict[str, Any] = {"model": model, "args": args, "callbacks": [clock]}
     if way.ours:
+        assert read_first_token(model)
         compact(model, used_ids([split], [PADDING]))
         trainer: Trainer = ClassifierTrainer(
             tokenizer=None, train_dataset=Batches(split, 1), data_collator=to_tensors,
@@ -173,8 +176,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
+    able = [name for name, way in WAYS.items() if way.precision == "fp32" or cpu_has_bf16()]
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=able)
     options = parser.parse_args()
+    if not cpu_has_bf16():
+        print("this CPU does not compute in bf16, which would be emulated: fp32 alone")
     logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
     split = corpus(ROWS)
