@@ -3,6 +3,7 @@ for nothing else decides how long a step takes."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from lingotune.batching import Epoch, Shape
 from lingotune.data.store import Split
 from lingotune.lengths import published
+from lingotune.throughput import cpu_has_bf16
 
 VOCABULARY = 119_547
 """Of multilingual BERT."""
@@ -34,6 +36,11 @@ def corpus(rows: int, seed: int = 0, most: int = 512) -> Split:
         frequent_first[np.minimum(places, USED - 1)], ids, ends - lengths, lengths,
         draw.integers(0, 3, rows), np.zeros(rows, np.int16), np.arange(rows), ("all",), PADDING,
     )  # fmt: skip
+
+
+def half_precision() -> AbstractContextManager[Any]:
+    """bf16 on a CPU that computes in it; elsewhere nothing, for it would be emulated."""
+    return torch.autocast("cpu", torch.bfloat16) if cpu_has_bf16() else nullcontext()
 
 
 def real_dimensions() -> Any:

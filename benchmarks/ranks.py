@@ -1,6 +1,6 @@
 """Two processes on this machine (gloo): what batches and compact vocabulary do for data-parallel training.
 
-python benchmarks/ranks.py batches [--rounds 4]       random, group_by_length and ours; small model, bf16
+python benchmarks/ranks.py batches [--rounds 4]       random, group_by_length and ours; small model
 python benchmarks/ranks.py vocabulary [--rounds 4]    all embeddings or those that occur; real dimensions
 
 `batches`: steps at even quantiles of cost, as many for each way, by the clock; the same times are predicted
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed
 import torch.multiprocessing
-from corpus import PADDING, at_quantiles, corpus, grouped, real_dimensions
+from corpus import PADDING, at_quantiles, corpus, grouped, half_precision, real_dimensions
 from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
@@ -81,7 +81,7 @@ def batches(rank: int, rounds: int) -> None:
                 rows = plans[way].part(update, rank, 0)
                 inputs = to_tensors(split.batch(rows))
                 share = len(rows) * WORLD / plans[way].rows_of(update)
-                with torch.autocast("cpu", torch.bfloat16):
+                with half_precision():
                     loss = trained(**inputs).loss * share
                 loss.backward()
                 optimizer.step()
@@ -127,7 +127,7 @@ def vocabulary(rank: int, rounds: int) -> None:
                     inputs = to_tensors(split.batch(at))
                     torch.distributed.barrier()
                     begun = time.perf_counter()
-                    with torch.autocast("cpu", torch.bfloat16):
+                    with half_precision():
                         if sends:
                             loss = model(**inputs).loss
                         else:

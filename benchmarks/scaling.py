@@ -42,15 +42,15 @@ MACHINES = [
     Machines("2 p4d_24xl", "A100", Precision.bf16, 8, nodes=2, efa=4),
 ]
 WAYS = {
-    "article": (BatchMode.random, None),
-    "ours, all rows": (BatchMode.window, None),
-    "ours": (BatchMode.window, PIECES),
+    "article": (BatchMode.random, None, False),
+    "ours, all rows": (BatchMode.window, None, True),
+    "ours": (BatchMode.window, PIECES, True),
 }
 
 
 def step_of(machines: Machines, per_gpu: int, way: str) -> PaperStep:
     """An update with these machines, texts a GPU, batches and trained embeddings."""
-    mode, rows = WAYS[way]
+    mode, rows, first_token_only = WAYS[way]
     shape = Shape(machines.gpus * machines.nodes, 1, per_gpu)
     lengths = published("amazon_reviews_multi", ROWS).clip(max=512)
     found = efficiency(plan_epoch(lengths, BatchingConfig(mode), shape, 0, 0), lengths)
@@ -62,7 +62,7 @@ def step_of(machines: Machines, per_gpu: int, way: str) -> PaperStep:
     step = paper_step(
         size, gpu, machines.precision, per_gpu=per_gpu, gpus=machines.gpus, nodes=machines.nodes,
         efa=machines.efa, tokens=found.padded, squares=found.squares, straggler=found.straggler,
-        trained_rows=rows,
+        trained_rows=rows, first_token_only=first_token_only,
     )  # fmt: skip
     assert step
     return step

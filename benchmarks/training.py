@@ -37,7 +37,9 @@ from transformers.utils import logging
 from lingotune.batching import Shape, plan_epoch
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig, BatchMode
-from lingotune.training.batches import Batches, Part, to_tensors
+from lingotune.throughput import cpu_has_bf16
+from lingotune.training.batches import Ahead, Batches, Part, to_tensors
+from lingotune.training.encoder import read_first_token
 from lingotune.training.trainer import ClassifierTrainer
 from lingotune.training.vocabulary import compact, used_ids
 
@@ -116,15 +118,15 @@ class Stock(Trainer):
 class Given:
     """Ours, on given steps."""
 
-    def __init__(self, steps: list[Any]) -> None:
-        self._steps = steps
+    def __init__(self, split: Split, steps: list[Any]) -> None:
+        self._split, self._steps = split, steps
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Part]:
         for rows in self._steps:
-            yield Part(rows, 1.0)
+            yield Part(rows, 1.0, Ahead(self._split, rows, [len(rows)]))
 
 
 def stock_loader(way: Way, split: Split, steps: list[Any]) -> DataLoader[Any]:
@@ -156,10 +158,11 @@ def train(way: Way, split: Split, model: Any, steps: list[Any], folder: str) -> 
     clock = Clock()
     given: dict[str, Any] = {"model": model, "args": args, "callbacks": [clock]}
     if way.ours:
+        assert read_first_token(model)
         compact(model, used_ids([split], [PADDING]))
         trainer: Trainer = ClassifierTrainer(
             tokenizer=None, train_dataset=Batches(split, 1), data_collator=to_tensors,
-            updates=Given(steps), **given,
+            updates=Given(split, steps), **given,
         )  # fmt: skip
     else:
         trainer = Stock(stock_loader(way, split, steps), **given)
@@ -173,8 +176,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
+    able = [name for name, way in WAYS.items() if way.precision == "fp32" or cpu_has_bf16()]
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=able)
     options = parser.parse_args()
+    if not cpu_has_bf16():
+        print("this CPU does not compute in bf16, which would be emulated: fp32 alone")
     logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
     split = corpus(ROWS)

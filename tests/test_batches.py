@@ -16,7 +16,9 @@ from lingotune.batching import Shape
 from lingotune.data.sampling import Sampling, plan_sampling
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig
+from lingotune.training import batches
 from lingotune.training.batches import SHARE, Batches, Epochs, Updates, draws_line, to_tensors
+from lingotune.training.encoder import OFFSETS, REAL
 from lingotune.training.trainer import ClassifierTrainer
 
 LENGTHS = np.arange(60) % 7 + 2
@@ -95,12 +97,28 @@ def test_all_processes_together_take_every_text_once_and_their_shares_make_the_m
             assert part.share / len(parts) == pytest.approx(counted / texts)
 
 
-def test_a_loader_takes_parts_from_the_sampler() -> None:
+@pytest.mark.parametrize("ahead", [1, 20, 1 << 17])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_loader_takes_parts_from_the_sampler(
+    ahead: int, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many batches are made together."""
+    monkeypatch.setattr(batches, "TOKENS_AHEAD", ahead)
     sampler = updates()
-    loader: Any = DataLoader(Batches(split(), 1), batch_sampler=sampler, collate_fn=to_tensors)
+    data = Batches(split(), 4, packed=packed)
+    loader: Any = DataLoader(data, batch_sampler=sampler, collate_fn=to_tensors)
     for part, batch in zip(sampler, loader, strict=True):
         assert (batch["input_ids"][:, 0] - 1).tolist() == part.rows.tolist()
-        assert float(batch[SHARE]) == pytest.approx(part.share)
+        assert batch[SHARE] == pytest.approx(part.share)
+        alone = to_tensors(data.__getitems__(part.rows))
+        assert alone.keys() == batch.keys() - {SHARE}
+        assert all(torch.equal(batch[name], alone[name]) for name in alone)
+        if packed:
+            assert torch.equal(
+                batch["input_ids"].flatten()[batch[REAL]] - 1,
+                torch.from_numpy(np.repeat(part.rows, LENGTHS[part.rows])),
+            )
+            assert batch[OFFSETS].diff().tolist() == LENGTHS[part.rows].tolist()
 
 
 def trainer(folder: Path, weights: list[float] | None) -> ClassifierTrainer:

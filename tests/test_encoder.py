@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import compose
 from gradients import models
 from transformers import (
     AutoModelForSequenceClassification,
@@ -18,12 +21,14 @@ from transformers import (
     MPNetForSequenceClassification,
 )
 
+from lingotune.jobfile import job_of
 from lingotune.schema import ConfigError, TrainingConfig
+from lingotune.training import worker
 from lingotune.training.encoder import (
     OFFSETS,
     REAL,
-    DistilBertLayer,
-    Layer,
+    LeanDistilBertLayer,
+    LeanLayer,
     Packing,
     choose_encoder,
     read_first_token,
@@ -186,7 +191,7 @@ def test_other_kinds_of_models_are_left_alone() -> None:
 
     pooled = MeanOfTokens(BertConfig(**SIZES)).train()
     assert not read_first_token(pooled)
-    assert not any(isinstance(module, Layer) for module in pooled.modules())
+    assert not any(isinstance(module, LeanLayer) for module in pooled.modules())
     assert pooled.training
 
 
@@ -203,11 +208,11 @@ def choose(model: Any, packing: Packing | None = None, **settings: Any) -> tuple
 def test_what_is_done_is_told_and_what_cannot_be_done_stops() -> None:
     model = new("distilbert")
     assert choose(model, first_token_only=False) == (False, "last layer: for all tokens")
-    assert not any(isinstance(module, Layer) for module in model.modules())
+    assert not any(isinstance(module, LeanLayer) for module in model.modules())
     assert choose(model) == (True, "last layer: for the first token alone")
     *before, last = model.distilbert.transformer.layer
-    assert isinstance(last, DistilBertLayer)
-    assert not any(isinstance(layer, Layer) for layer in before)
+    assert isinstance(last, LeanDistilBertLayer)
+    assert not any(isinstance(layer, LeanLayer) for layer in before)
     done, told = choose(new("bert"), Packing())
     assert done and told == "last layer: for the first token alone; no layer computes padding"
     mpnet = MPNetForSequenceClassification(MPNetConfig(**SIZES))
@@ -233,3 +238,60 @@ def test_a_copy_of_the_model_is_its_own() -> None:
         for value in other.parameters():
             value.zero_()
     assert run(model)[0].abs().sum() > 0
+
+
+# --- whole runs -----------------------------------------------------------------------------------
+
+SMALL = ["model.scratch.dim=32", "model.scratch.hidden_dim=64", "model.scratch.layers=2",
+         "model.scratch.vocab_size=400", "model.scratch.dropout=0", "training.precision=fp32",
+         "data.sample.train_rows=40", "data.sample.validation_rows=10", "data.sample.test_rows=10",
+         "training.max_steps=8", "training.logging_steps=1", "scaling.accumulation=2",
+         "per_device_bs=8", "batching.mode=random"]  # fmt: skip
+
+
+def trained(folder: Path, *overrides: str) -> tuple[dict[str, Any], list[float]]:
+    """The run's metrics and its training losses."""
+    job = job_of(compose(*SMALL, *overrides))
+    run = worker.run(job, run_dir=str(folder), prepared_dir=str(folder.parent / "prepared"))
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
+    return metrics, [one["loss"] for one in history if "loss" in one]
+
+
+def test_a_run_comes_to_the_same_scores_either_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ways = {
+        "whole": ["training.first_token_only=false"],
+        "first": [],
+        "packed": ["batching.padding_free=true"],
+    }
+    found = {name: trained(tmp_path / name, *typed) for name, typed in ways.items()}
+    printed = capsys.readouterr().out
+    assert printed.count("last layer: for the first token alone\n") == 1
+    assert printed.count("; no layer computes padding\n") == 1
+    assert "batches: random, without padding" in printed
+    expected, losses = found["whole"]
+    assert len(set(losses)) == 8
+    for name in ("first", "packed"):
+        metrics, own = found[name]
+        assert own == pytest.approx(losses, abs=2e-4)
+        assert metrics["test"]["loss"] == pytest.approx(expected["test"]["loss"], rel=1e-4)
+        assert metrics["test"]["languages"].keys() == expected["test"]["languages"].keys()
+    assert found["packed"][0]["measured"]["padding"] == 0
+    assert found["first"][0]["measured"]["padding"] > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_run_comes_to_the_same_scores(tmp_path: Path) -> None:
+    """Each width by itself: texts of at most 16 tokens have one."""
+    short = ["data.max_length=16", "scaling.accumulation=1"]
+    plain, losses = trained(tmp_path / "plain", *short)
+    compiled, own = trained(tmp_path / "compiled", *short, "training.compile=true")
+    assert own == pytest.approx(losses, abs=2e-4)
+    assert compiled["test"]["loss"] == pytest.approx(plain["test"]["loss"], rel=1e-4)
+    from torch._dynamo.utils import counters
+
+    assert counters["frames"]["ok"] > 0
+    assert not counters["recompile_limit"]

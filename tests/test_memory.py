@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lingotune.jobfile import job_of
-from lingotune.memory import estimate_memory, model_size, size_of
+from lingotune.memory import GIB, estimate_memory, model_size, size_of
 
 KNOWN: dict[str, dict[str, int]] = json.loads(
     (ROOT / "src" / "lingotune" / "facts" / "models.json").read_text()
@@ -74,6 +74,21 @@ def test_bert_base_comes_near_the_table_of_its_makers() -> None:
     job.per_device_bs = 32
     fails = estimate_memory(job_of(job))
     assert fits and fails and fits.gib < 14 < fails.gib
+
+
+def test_of_a_sharded_model_each_gpu_holds_its_part() -> None:
+    """By hand: 278.0 M parameters, of them 192.0 M words and 0.4 M positions; 12 layers."""
+    typed = ["cluster=p4d_24xl", "model=xlmr_base", "training.shard=true"]
+    one = estimate_memory(job_of(compose(*typed)))
+    two = estimate_memory(job_of(compose(*typed, "cluster.nodes=2")))
+    size = model_size(job_of(compose(*typed)).model)
+    assert one and two and size
+    layers = 2 * (size.parameters - size.embeddings) / 12
+    gathered = 8 * (size.embeddings + layers)
+    assert one.fixed_gib == pytest.approx((16 * size.parameters / 8 + gathered) / GIB + 1.5)
+    assert two.fixed_gib == pytest.approx((size.parameters + gathered) / GIB + 1.5)
+    assert one.activations_gib == two.activations_gib
+    assert "278 M x 16 bytes / 8 GPUs) + 1.5 of those that are whole" in one.arithmetic
 
 
 @pytest.mark.parametrize(

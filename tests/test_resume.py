@@ -64,7 +64,11 @@ def outcome(folder: Path) -> dict[str, Any]:
     last = max(
         (folder / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])
     )
-    moments = torch.load(last / "optimizer.pt", weights_only=True)["state"]
+    moments = {
+        (path.name, number): state
+        for path in last.glob("optimizer*.pt")
+        for number, state in torch.load(path, weights_only=True)["state"].items()
+    }
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     scores = {k: v for k, v in metrics(folder).items() if k in ("validation", "test", "labels")}
@@ -205,10 +209,11 @@ def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_costs_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("typed", [[], ["training.shard=true"]], ids=["whole", "sharded"])
+def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -> None:
     """Two gloo ranks: rank 1 is killed once a checkpoint is there; torchrun ends the job."""
     two = ["cluster.processes=2", "per_device_bs=4"]
-    path = job_file(tmp_path, *two)
+    path = job_file(tmp_path, *two, *typed)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += [str(ROOT / "train.py"), "--job", str(path), "--run-dir"]
     straight = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True)

@@ -27,6 +27,8 @@ FIRST_CUDA = {(8, 9): (11, 8), (9, 0): (11, 8), (10, 0): (12, 8), (12, 0): (12, 
 """Compute capability -> oldest CUDA that compiles for it, where an image may be too old."""
 LAST_SMDDP_PYTORCH_ON_P3 = (2, 0)
 """The SageMaker data parallel library of later PyTorch images refuses p3 instances."""
+SHARDING_ACCELERATE = (1, 10)
+"""Oldest accelerate that models have been sharded with."""
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class StepPlan:
 
 def trains_used_rows(training: TrainingConfig) -> bool:
     """Whether of the word embeddings those rows are to be trained that occur: where it was asked for, and
-    by default where it is exact, as it is without weight decay."""
-    if training.freeze_embeddings or training.compact_vocabulary is False:
+    by default where it is exact, as it is without weight decay. Shards are of all rows."""
+    if training.freeze_embeddings or training.compact_vocabulary is False or training.shard:
         return False
     return bool(training.compact_vocabulary) or not training.weight_decay
 

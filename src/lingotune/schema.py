@@ -482,6 +482,10 @@ class TrainingConfig:
     compress_gradients: bool = False
     """Send gradients between GPUs in the half precision that is trained in: half the traffic, and
     rounded. CPUs send them whole."""
+    shard: bool = False
+    """Cut weights, gradients and the optimizer's state into as many pieces as there are processes, each
+    holding one (FSDP2): for models of which these do not fit one GPU. About half as much again is sent;
+    whole models are saved."""
     precision: Precision = Precision.auto
     """auto: fp16 on V100 and T4, bf16 on newer GPUs, and on CPUs that compute in it, else fp32."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch

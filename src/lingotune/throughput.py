@@ -33,6 +33,7 @@ class Setup:
     of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode, and
     window where one was set. embeddings: all rows are trained, those that are used, or frozen.
     last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
+    distribution: what starts the processes, and whether they share one model out.
     processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
     """
 
@@ -132,7 +133,8 @@ def setup_of(
         gpus_per_node=cluster.gpus_per_node,
         processes_per_node=processes_per_node(cluster),
         threads=cluster.threads,
-        distribution=cluster.distribution.value if on_sagemaker else "local",
+        distribution=(cluster.distribution.value if on_sagemaker else "local")
+        + (" sharded" if job.training.shard else ""),
         per_device_bs=batch.per_device_batch,
         accumulation=batch.accumulation,
         precision=precision.value,

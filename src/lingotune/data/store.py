@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -77,19 +76,42 @@ class Split:
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
         """input_ids and attention_mask (int64, rows x longest, padded at the end), labels (int64).
 
-        The width is rounded up to a multiple. Without a loop over rows, see benchmarks/reader.py.
+        The width is rounded up to a multiple.
         """
-        at = np.asarray(rows, np.int64)
-        starts, lengths = self.starts[at], self.lengths[at]
-        width = -(-int(lengths.max()) // multiple) * multiple
-        along = _along(width)
-        real = along < lengths[:, None]
+        return self.batches(rows, [len(rows)], multiple)[0]
+
+    def batches(
+        self, rows: Sequence[int] | Array, sizes: Sequence[int] | Array, multiple: int = 1
+    ) -> list[dict[str, Array]]:
+        """As `batch`, one for each of `sizes` (from 1), of so many of the rows, one after the other.
+
+        Made at once, without a loop over rows: numpy's calls weigh most where batches are small, see
+        benchmarks/reader.py. The arrays are parts of larger ones.
+        """
+        at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
+        starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
+        ends = np.cumsum(counts)
+        longest = np.maximum.reduceat(lengths, ends - counts)
+        widths = -(-longest // multiple) * multiple
+        width = np.repeat(widths, counts)
+        first = np.cumsum(width) - width
+        cell = np.arange(int(width.sum()))
+        real = cell < np.repeat(first + lengths, width)
         # What lies behind a short row is taken too, and made padding: quicker than leaving it out.
-        ids = self.ids.take(self.tokens.take(starts[:, None] + along, mode="clip"), mode="clip")
+        place = self.tokens.take(cell + np.repeat(starts - first, width), mode="clip")
+        ids = self.ids.take(place, mode="clip")
         if not real.all():
             ids[~real] = self.padding_id
-        mask = real.view(np.int8).astype(np.int64)
-        return {"input_ids": ids, "attention_mask": mask, "labels": self.label[at]}
+        mask = real.astype(np.int64)
+        cells = np.append(0, np.cumsum(counts * widths)).tolist()
+        return [
+            {
+                "input_ids": ids[begin:end].reshape(count, -1),
+                "attention_mask": mask[begin:end].reshape(count, -1),
+                "labels": labels[last - count : last],
+            }
+            for begin, end, count, last in zip(cells, cells[1:], counts.tolist(), ends.tolist())
+        ]
 
     def digest(self) -> str:
         """SHA-256 of all that a model sees of these rows; 64 hexadecimal digits."""
@@ -101,14 +123,6 @@ class Split:
             at = _places(self.starts[rows], self.lengths[rows])
             digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
         return digest.hexdigest()
-
-
-@lru_cache
-def _along(width: int) -> Array:
-    """0, 1, 2, ...; made once for each width."""
-    along = np.arange(width)
-    along.flags.writeable = False
-    return along
 
 
 _DIGESTED = 50_000

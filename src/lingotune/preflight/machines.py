@@ -13,6 +13,7 @@ from lingotune.hardware import (
     misfit,
     newest_image,
     pinned_image,
+    resolve_precision,
 )
 from lingotune.messages import nearest
 from lingotune.preflight.settings import JOB
@@ -147,6 +148,13 @@ def _smdistributed(job: JobConfig) -> Iterator[Found]:
         yield "cluster.distribution=smdistributed", what, works
 
 
+@JOB.check("smdistributed-shard", "SageMaker's library sends gradients of whole models")
+def _smdistributed_shard(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and job.cluster.distribution is Distribution.smdistributed:
+        what = "does not work with cluster.distribution=smdistributed"
+        yield "training.shard=true", what, "cluster.distribution=torch_distributed"
+
+
 @JOB.check("smdistributed-ends-on-p3", "its later versions refuse to start on p3", Severity.warning)
 def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
@@ -250,3 +258,18 @@ def _fp16(job: JobConfig) -> Iterator[Found]:
     if job.training.precision is Precision.fp16 and on_cpu:
         works = "training.precision=fp32, or cluster.gpus_per_node=1"
         yield "training.precision=fp16", "fp16 training needs a GPU", works
+
+
+@JOB.check(
+    "shard-fp16",
+    "what overflows in one process's piece must keep all from the update: not proven yet",
+)
+def _shard_fp16(job: JobConfig) -> Iterator[Found]:
+    instance = instance_of(job.cluster)
+    precision = resolve_precision(
+        job.training.precision, instance.capability if instance else BF16_CAPABILITY
+    )
+    if job.training.shard and precision is Precision.fp16:
+        what = "does not work with fp16" + (f", which the {instance.gpu} takes" if instance else "")
+        works = "training.precision=fp32, or a GPU that computes in bf16: cluster=g5_12xl"
+        yield "training.shard=true", what, works

@@ -68,6 +68,14 @@ def _submits_here(config: LaunchConfig) -> bool:
     return config.cluster.backend is Backend.loopback and config.action is Action.submit
 
 
+@REHEARSAL.check("rehearsal-shard-alone", "a model is shared out between processes")
+def _shard(config: LaunchConfig) -> Iterator[Found]:
+    here = config.action is Action.rehearse or _submits_here(config)
+    alone = config.cluster.nodes * config.rehearsal.ranks == 1
+    if here and alone and config.training.shard:
+        yield "rehearsal.ranks=1", "leaves nothing to shard", "rehearsal.ranks=2"
+
+
 @REHEARSAL.check("rehearsal-lane-unknown", "the libraries of the lane are taken from a known image")
 def _lane(config: LaunchConfig) -> Iterator[Found]:
     if config.rehearsal.lane is RehearsalLane.image and config.cluster.image.uri is not None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from lingotune.container import DIGEST_VARIABLE
 from lingotune.hardware import (
+    SHARDING_ACCELERATE,
+    lane_pins,
     newest_image,
     python_version,
     registries,
@@ -56,6 +58,22 @@ def _newer_torch(config: LaunchConfig) -> Iterator[Found]:
         if asked and image and version(image.pytorch) < needed:
             what = f"does not work with PyTorch {image.pytorch} of the job's image: {why}"
             yield f"{key}=true", what, f"{key}=false, or a newer image"
+
+
+@SAGEMAKER.check("shard-needs-image", "FSDP2 was tried with that accelerate and newer ones")
+def _shard(config: LaunchConfig) -> Iterator[Found]:
+    image = resolve_image(config.cluster)
+    if not config.training.shard or image is None or config.cluster.image.uri is not None:
+        return
+    accelerate = lane_pins(image).get("accelerate")
+    if accelerate is None or version(accelerate) < SHARDING_ACCELERATE:
+        has = f"accelerate {accelerate}" if accelerate else f"transformers {image.transformers}"
+        needed = ".".join(map(str, SHARDING_ACCELERATE))
+        what = f"needs accelerate {needed}; the job's image has {has}"
+        works = (
+            "training.shard=false, or an image of transformers 4.56 and a GPU newer than the V100"
+        )
+        yield "training.shard=true", what, works
 
 
 @SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")

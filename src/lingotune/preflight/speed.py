@@ -54,6 +54,30 @@ def _exchange(job: JobConfig) -> Iterator[Found]:
             yield where, "has no effect with training.freeze_embeddings=true", works
 
 
+@JOB.check("shard-alone", "a model is shared out between processes")
+def _shard_alone(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and world_size(job.cluster) == 1:
+        what = "has no effect on one process"
+        yield "training.shard=true", what, "training.shard=false"
+
+
+@JOB.check("shard-compact", "embeddings are shared out as they are, with all their rows")
+def _shard_compact(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and job.training.compact_vocabulary:
+        what = "does not work with training.shard=true"
+        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
+
+
+@JOB.check(
+    "shard-exchange", "of a sharded model each process receives the sums of its own piece alone"
+)
+def _shard_exchange(job: JobConfig) -> Iterator[Found]:
+    for name in ("sparse_exchange", "compress_gradients"):
+        if job.training.shard and getattr(job.training, name):
+            what = "does not work with training.shard=true"
+            yield f"training.{name}=true", what, f"training.{name}=false"
+
+
 @JOB.check("compact-frozen", "what is not trained has nothing to compact")
 def _compact_frozen(job: JobConfig) -> Iterator[Found]:
     if job.training.compact_vocabulary and job.training.freeze_embeddings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,11 @@ def training_arguments(
     *,
     capability: tuple[int, int] | None,
     show_progress: bool,
+    layers: Sequence[str] = (),
 ) -> TrainingArguments:
     """`folder` takes the checkpoints. Numbers come from the plan: nothing is derived here.
 
-    capability: of the GPU; None = CPU.
+    capability: of the GPU; None = CPU. layers: classes of the model's layers, which training.shard needs.
     """
     training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
@@ -74,6 +77,8 @@ def training_arguments(
         "ddp_find_unused_parameters": False,
         "ddp_broadcast_buffers": False,  # these models have none that change
     }
+    if training.shard:
+        values |= _sharding(layers)
     if capability and capability >= BF16_CAPABILITY:
         values["tf32"] = True  # what is left in fp32
     if evaluates:
@@ -82,7 +87,40 @@ def training_arguments(
         values["greater_is_better"] = select is not SelectMetric.loss
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
+    if training.compile:
+        compile_each_shape()
     return TrainingArguments(**_for_this_version(values))
+
+
+_SHAPES = 512
+"""Of batches that may be compiled: widths, full and last updates, training and evaluation."""
+
+
+def compile_each_shape() -> None:
+    """torch would make a program for any shape of the second one that it meets, and give up at the eighth:
+    CUDA graphs are of one shape."""
+    from torch._dynamo import config
+
+    config.automatic_dynamic_shapes = False
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        older = name.replace("recompile", "cache_size")
+        setattr(config, name if hasattr(config, name) else older, _SHAPES)
+
+
+def _sharding(layers: Sequence[str]) -> dict[str, Any]:
+    """FSDP2, layer by layer: its parameters are the model's own, as optimizer groups need them."""
+    has_version = inspect.signature(TrainingArguments.__init__).parameters["fsdp"].default is None
+    if not has_version:  # before transformers 5 accelerate alone knows of FSDP2, by its variable
+        os.environ["FSDP_VERSION"] = "2"
+    return {
+        "fsdp": True if has_version else "full_shard auto_wrap",
+        "fsdp_config": {
+            **({"version": 2} if has_version else {}),
+            "transformer_layer_cls_to_wrap": list(layers),
+        },
+        # Whole gradients of an update that is not finished would be what does not fit.
+        "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
+    }
 
 
 def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,16 @@ class Batches(Dataset[dict[str, Any]]):
 
     def __getitems__(self, rows: Sequence[int] | Array | Part) -> dict[str, Any]:
         """A padded batch; torch asks for it by the numbers of all its rows, or as the sampler has it."""
-        given = rows.rows if isinstance(rows, Part) else rows
-        batch = self.split.batch(given, self._multiple)
+        if isinstance(rows, Part):
+            batch = rows.batch(self._multiple)
+        else:
+            batch = self.split.batch(rows, self._multiple)
         if self._packed:
             lengths = batch["attention_mask"].sum(axis=1)
             batch[REAL] = np.flatnonzero(batch["attention_mask"])
             batch[OFFSETS] = np.append(0, np.cumsum(lengths))
         if isinstance(rows, Part):
-            batch[SHARE] = np.array(rows.share, np.float32)
+            batch[SHARE] = rows.share
         return batch
 
 
@@ -60,10 +63,36 @@ class Part:
 
     rows: their numbers. share: how much its mean loss counts, so that the mean over all parts of all
     processes is that over the update's texts: texts of the part x parts / texts of the update.
+    ahead, number: what makes its batch, and as which one.
     """
 
     rows: Array
     share: float
+    ahead: Ahead
+    number: int = 0
+
+    def batch(self, multiple: int) -> dict[str, Any]:
+        """As `Split.batch`."""
+        return self.ahead.batch(self.number, multiple)
+
+
+class Ahead:
+    """Batches of rows of a split, `sizes` of them each, made together once the first is asked for, and
+    given away one by one."""
+
+    def __init__(self, split: Split, rows: Array, sizes: Sequence[int]) -> None:
+        self._split, self._rows, self._sizes = split, rows, sizes
+        self._made: list[dict[str, Array]] | None = None
+
+    def batch(self, number: int, multiple: int) -> dict[str, Array]:
+        """One of them; the same multiple for all."""
+        if self._made is None:
+            self._made = self._split.batches(self._rows, self._sizes, multiple)
+        return self._made[number]
+
+
+TOKENS_AHEAD = 1 << 17
+"""Of batches that are made together, about: 2 MB, and a millisecond's work or two."""
 
 
 class Updates:
@@ -106,19 +135,40 @@ class Updates:
         return self.epoch.updates * self._shape.accumulation
 
     def __iter__(self) -> Iterator[Part]:
+        rows, sizes, shares = self._parts()
+        ends = np.cumsum(sizes)
+        tokens = np.cumsum(sizes * np.maximum.reduceat(self._split.lengths[rows], ends - sizes))
+        # A stretch ends with the part that its last token is of.
+        stretch = np.searchsorted(tokens, np.arange(0, tokens[-1], TOKENS_AHEAD), side="right")
+        bounds = [*np.unique(stretch).tolist(), len(sizes)]
+        for first, last in pairwise(bounds):
+            begin, counts = int(ends[first] - sizes[first]), sizes[first:last].tolist()
+            of_stretch = rows[begin : int(ends[last - 1])]
+            ahead, at = Ahead(self._split, of_stretch, counts), 0
+            for number, (count, share) in enumerate(zip(counts, shares[first:last].tolist())):
+                yield Part(of_stretch[at : at + count], share, ahead, number)
+                at += count
+
+    def _parts(self) -> tuple[Array, Array, Array]:
+        """Rows of this process's parts, one after the other; how many each has; what each counts."""
         shape, planned = self._shape, self.epoch
-        for update in range(planned.updates):
-            texts = planned.rows_of(update)
-            for turn in range(shape.accumulation):
-                part = planned.part(update, self._process, turn)
-                # A process without rows takes part too, with one that does not count.
-                rows = part if len(part) else planned.order[:1]
-                yield Part(self.drawn[rows], len(part) * shape.parts / texts)
+        of_part = np.arange(len(planned.cuts) - 1).reshape(-1, shape.world, shape.accumulation)
+        mine = of_part[:, self._process].ravel()
+        sizes = np.diff(planned.cuts)
+        texts = np.repeat(sizes.reshape(-1, shape.parts).sum(axis=1), shape.accumulation)
+        # A process without rows takes part too, with one that does not count.
+        taken = np.maximum(sizes[mine], 1)
+        first = np.where(sizes[mine] > 0, planned.cuts[mine], 0)
+        at = np.repeat(first - (np.cumsum(taken) - taken), taken) + np.arange(int(taken.sum()))
+        return self.drawn[planned.order[at]], taken, sizes[mine] * shape.parts / texts
 
 
-def to_tensors(batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """The batch as the model takes it: what a collator is for."""
-    return {name: torch.from_numpy(values) for name, values in batch.items()}
+def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The batch with its arrays as the model takes them: what a collator is for."""
+    return {
+        name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+        for name, values in batch.items()
+    }
 
 
 def draws_line(split: Split, drawn: Array, labels: Sequence[str]) -> str:

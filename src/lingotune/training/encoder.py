@@ -52,7 +52,7 @@ class Packing:
             self.real = self.offsets = None
 
 
-class Layer(nn.Module):
+class LeanLayer(nn.Module):
     """Takes the place of an encoder's layer, with that layer's own submodules under their names, so that
     weights are saved and loaded as before.
 
@@ -134,7 +134,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
 
-class DistilBertLayer(Layer):
+class LeanDistilBertLayer(LeanLayer):
     """Of DistilBERT."""
 
     def _heads(self) -> int:
@@ -153,7 +153,7 @@ class DistilBertLayer(Layer):
         return self.output_layer_norm(self.ffn(attended) + attended)
 
 
-class BertLayer(Layer):
+class LeanBertLayer(LeanLayer):
     """Of BERT, RoBERTa and XLM-R."""
 
     def _heads(self) -> int:
@@ -260,7 +260,7 @@ def _layers(model: Any) -> nn.ModuleList | None:
     return layers if isinstance(layers, nn.ModuleList) and len(layers) else None
 
 
-def _kind(layer: Any) -> type[Layer] | None:
+def _kind(layer: Any) -> type[LeanLayer] | None:
     """By its submodules, whose names weights are saved under and which stay the same therefore."""
     names = {name for name, _ in layer.named_modules()}
     for kind, needed in _KINDS.items():
@@ -269,12 +269,12 @@ def _kind(layer: Any) -> type[Layer] | None:
     return None
 
 
-_KINDS: dict[type[Layer], set[str]] = {
-    DistilBertLayer: {
+_KINDS: dict[type[LeanLayer], set[str]] = {
+    LeanDistilBertLayer: {
         *(f"attention.{name}" for name in ("q_lin", "k_lin", "v_lin", "out_lin", "dropout")),
         *("sa_layer_norm", "ffn", "output_layer_norm"),
     },
-    BertLayer: {
+    LeanBertLayer: {
         *(f"attention.self.{name}" for name in ("query", "key", "value", "dropout")),
         *("attention.output", "intermediate", "output"),
     },

@@ -26,25 +26,28 @@ from lingotune.predictions import FILE, write_predictions
 from lingotune.publishing.meanwhile import PushWhileTraining
 from lingotune.runfolder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import Balance, JobConfig, Precision
+from lingotune.schema import (
+    Balance,
+    ConfigError,
+    JobConfig,
+    Precision,
+    Problem,
+    TrainingConfig,
+)
 from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.throughput import cpu_has_bf16, samples_trained
 from lingotune.training import failure, ranks
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.encoder import Packing, choose_encoder
 from lingotune.training.exchange import RowExchange
-from lingotune.training.model import load_model, size_of_model
+from lingotune.training.figures import measured, training_figures
+from lingotune.training.model import layer_classes, load_model
 from lingotune.training.ranks import Rank
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
-from lingotune.training.timing import Stopwatch, machine_name, token_figures
+from lingotune.training.timing import Stopwatch
 from lingotune.training.tracking import Tracking, hyperparameters
-from lingotune.training.trainer import (
-    LINES,
-    ClassifierTrainer,
-    ProgressLines,
-)
+from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 from lingotune.training.vocabulary import choose_embeddings
 
 
@@ -90,6 +93,8 @@ def fit(
     if rank.first:
         print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
         print(embeddings, last_layer, sep="\n")
+        if job.training.shard:
+            print(f"sharded over {rank.world_size} processes, which gather a layer at a time")
         print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
         if sampling:
             print(draws_line(splits["train"], updates.drawn, labels))
@@ -118,7 +123,7 @@ def fit(
     failure.enter("evaluating")
     results: dict[str, Any] = {
         "resumed_from_step": start.step if start else None,
-        "training": _training_figures(trainer, batch, steps, seconds),
+        "training": training_figures(trainer, batch, steps, seconds),
     }
     for name in ("validation", "test"):
         ids, stars = store.ids_and_stars(name, sets[name].split)
@@ -130,16 +135,16 @@ def fit(
             places = np.argsort(sets[name].split.place)
             in_order = [ids[place] for place in places.tolist()]
             write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
-    results["measured"] = _measured(
+    results["measured"] = measured(
         trainer, batch, steps, splits["train"], stopwatch, parameters, lean=lean
     )
     results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
     results["environment"] = environment_of()
     failure.enter("saving the model")
+    trainer.save_whole(folders.model)
     if rank.first:
         write_history(trainer.state.log_history, folders)
         tracking.finish(results["test"])
-        trainer.model.save_pretrained(str(folders.model), safe_serialization=True)
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
     return results
@@ -161,6 +166,7 @@ def _quiet_libraries(*, show_bars: bool) -> None:
     """Bars belong on a terminal, once, not in a log file; notes about new heads are no news."""
     transformers.utils.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # accelerate's to mend
+    warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage")
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
     plural = f"{switch}_progress_bars"  # its name since datasets 2.15
@@ -198,13 +204,14 @@ def _trainer(
         checkpoints,
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         show_progress=rank.first and sys.stderr.isatty(),
+        layers=layer_classes(model) if job.training.shard else (),
     )
     labels = [label.name for label in job.data.labels]
     weights = _class_weights(job, sets["train"].split, updates)
     if rank.first and weights:
         told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
         print(f"weights in the loss: {', '.join(told)}")
-    trainer = ClassifierTrainer(
+    trainer = _trainer_class(job.training)(
         tokenizer=tokenizer,
         class_weights=weights,
         label_smoothing=job.training.label_smoothing,
@@ -224,6 +231,17 @@ def _trainer(
     if job.training.sparse_exchange and batch.world_size > 1:
         RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return trainer
+
+
+def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
+    if not training.shard:
+        return ClassifierTrainer
+    try:  # older libraries run every other job
+        from lingotune.training.sharding import ShardedTrainer
+    except ImportError as error:
+        what = f"the libraries here are too old for it: {error}"
+        raise ConfigError([Problem("training.shard=true", what, "training.shard=false")]) from error
+    return ShardedTrainer
 
 
 def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
@@ -289,85 +307,3 @@ def _predict(
     codes = np.array(rows.split.codes, object)
     predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
     return float((output.metrics or {})["test_loss"]), predictions
-
-
-def _training_figures(
-    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float
-) -> dict[str, Any]:
-    state = trainer.state
-    best = state.best_model_checkpoint
-    return {
-        "steps": state.global_step,
-        "epochs": round(float(state.epoch or 0), 3),
-        "global_batch": batch.global_batch,
-        "world_size": batch.world_size,
-        "learning_rate": batch.learning_rate,
-        "warmup_steps": steps.warmup_steps,
-        "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
-        "precision": _format(trainer),
-        "seconds": round(seconds, 1),
-    }
-
-
-def _measured(
-    trainer: ClassifierTrainer,
-    batch: BatchPlan,
-    steps: StepPlan,
-    train: Split,
-    stopwatch: Stopwatch,
-    parameters: int,
-    *,
-    lean: bool,
-) -> dict[str, Any]:
-    """What throughput.jsonl records; samples_per_second without evaluating and saving."""
-    done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
-    updates = trainer.state.global_step - stopwatch.first_step
-    before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
-    trained, spent = done - before, stopwatch.train_seconds
-    waited = trainer.waited()
-    figures = token_figures(train)
-    speed = trained / spent if trained else 0.0
-    return {
-        "machine": machine_name(),
-        "parameters": parameters,
-        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-        **figures,
-        "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
-        "tokens_per_second": round(speed * figures["tokens_mean"], 1),
-        "padded_tokens_per_second": round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
-        "utilisation": _utilisation(trainer, batch, figures, speed, lean=lean),
-        "phases": {
-            **stopwatch.phases.seconds(),
-            **({} if waited is None else {"communication": round(waited * updates, 3)}),
-            "evaluation": round(stopwatch.eval_seconds, 3),
-            "saving": round(stopwatch.save_seconds, 3),
-        },
-        "train_samples": trained,
-        "eval_samples": stopwatch.eval_samples,
-        "train_seconds": round(spent, 3),
-        "eval_seconds": round(stopwatch.eval_seconds, 3),
-        "samples_per_second": round(speed, 1) if trained else None,
-        "eval_samples_per_second": round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
-    }
-
-
-def _utilisation(
-    trainer: ClassifierTrainer,
-    batch: BatchPlan,
-    figures: Mapping[str, float],
-    speed: float,
-    *,
-    lean: bool,
-) -> float | None:
-    """Of the GPUs' peak, for texts alone; None where the GPU's peak or the model's form is not known."""
-    gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
-    size = size_of_model(trainer.model)
-    peak = gpu and gpu.peaks.get(_format(trainer))
-    if not peak or size is None:
-        return None
-    each = operations(size, figures["tokens_mean"], figures["tokens_square"], first_token_only=lean)
-    return round(utilisation(each, speed, peak * batch.world_size), 4)
-
-
-def _format(trainer: ClassifierTrainer) -> str:
-    return "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32"

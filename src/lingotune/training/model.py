@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch.nn import ModuleList
 from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
 from lingotune.data.tokenizer import not_loaded
@@ -36,6 +37,19 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
         raise not_loaded(model, error) from error
     # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
     return loaded.float()
+
+
+def layer_classes(model: Any) -> list[str]:
+    """Class names of the layers that make up most of a model: what sharding gathers one at a time.
+
+    transformers' own lists of modules that are not to be split lack DistilBERT, and cut XLM-R's layers.
+    """
+    lists = [module for module in model.modules() if isinstance(module, ModuleList)]
+    if not lists:
+        what = f"{type(model).__name__} has no list of layers to shard by"
+        raise ConfigError([Problem("training.shard=true", what, "training.shard=false")])
+    most = max(lists, key=lambda one: sum(value.numel() for value in one.parameters()))
+    return sorted({type(layer).__name__ for layer in most})
 
 
 def size_of_model(model: Any) -> ModelSize | None:

@@ -162,6 +162,11 @@ class ClassifierTrainer(Trainer):
             self.model.config.save_pretrained(str(folder))
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
+    def save_whole(self, folder: Path) -> None:
+        """The model alone, by rank 0; every rank calls it."""
+        if self.is_world_process_zero():
+            self.model.save_pretrained(str(folder), safe_serialization=True)
+
     def waited(self) -> float | None:
         """Seconds of this process's updates in which gradients were sent and nothing else was done, from
         the updates that DistributedDataParallel measures; None = one process, or nothing measured."""
@@ -188,9 +193,13 @@ class ClassifierTrainer(Trainer):
     def _take_over(self, end: Checkpoint) -> None:
         """Stand where `train` ended: going on from its last checkpoint, it may add a step."""
         self.state = TrainerState.load_from_json(str(end.folder / "trainer_state.json"))
+        self._stand_ready()
         self._load_from_checkpoint(str(end.best or end.folder))
         self.callback_handler.on_train_begin(self.args, self.state, self.control)
         self.callback_handler.on_train_end(self.args, self.state, self.control)
+
+    def _stand_ready(self) -> None:
+        """What the model needs before weights are loaded that it has been trained to: nothing."""
 
 
 class HalfPrecisionSums(TrainerCallback):

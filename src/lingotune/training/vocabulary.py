@@ -109,7 +109,8 @@ def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingCon
         model.get_input_embeddings().requires_grad_(requires_grad=False)
         return f"word embeddings: frozen, {_trained(model)}"
     if not trains_used_rows(training):
-        return f"word embeddings: all {rows} rows, {_trained(model)}"
+        why = " (sharded: also those that do not occur)" if training.shard else ""
+        return f"word embeddings: all {rows} rows{why}, {_trained(model)}"
     given = list(splits)
     used = used_ids(given, (split.padding_id for split in given))
     if compact(model, used, worth=WORTH if wanted is None else 1.0):

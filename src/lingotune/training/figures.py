@@ -1,0 +1,100 @@
+"""What a run's `metrics.json` and throughput record tell of its training: figures, no scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lingotune.data.store import Split
+from lingotune.scaling import BatchPlan, StepPlan
+from lingotune.speed import find_gpu, operations, utilisation
+from lingotune.throughput import samples_trained
+from lingotune.training.model import size_of_model
+from lingotune.training.timing import Stopwatch, machine_name, token_figures
+from lingotune.training.trainer import ClassifierTrainer
+
+
+def training_figures(
+    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float
+) -> dict[str, Any]:
+    """Length, batch, rate and time of the training, as the user planned them and as they came."""
+    state = trainer.state
+    best = state.best_model_checkpoint
+    return {
+        "steps": state.global_step,
+        "epochs": round(float(state.epoch or 0), 3),
+        "global_batch": batch.global_batch,
+        "world_size": batch.world_size,
+        "learning_rate": batch.learning_rate,
+        "warmup_steps": steps.warmup_steps,
+        "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
+        "precision": _format(trainer),
+        "seconds": round(seconds, 1),
+    }
+
+
+def measured(
+    trainer: ClassifierTrainer,
+    batch: BatchPlan,
+    steps: StepPlan,
+    train: Split,
+    stopwatch: Stopwatch,
+    parameters: int,
+    *,
+    lean: bool,
+) -> dict[str, Any]:
+    """What throughput.jsonl records; samples_per_second without evaluating and saving."""
+    done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
+    updates = trainer.state.global_step - stopwatch.first_step
+    before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
+    trained, spent = done - before, stopwatch.train_seconds
+    waited = trainer.waited()
+    figures = token_figures(train)
+    speed = trained / spent if trained else 0.0
+    return {
+        "machine": machine_name(),
+        "parameters": parameters,
+        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        **figures,
+        "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
+        "tokens_per_second": round(speed * figures["tokens_mean"], 1),
+        "padded_tokens_per_second": round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
+        "utilisation": _utilisation(trainer, batch, figures, speed, lean=lean),
+        "phases": {
+            **stopwatch.phases.seconds(),
+            **({} if waited is None else {"communication": round(waited * updates, 3)}),
+            "evaluation": round(stopwatch.eval_seconds, 3),
+            "saving": round(stopwatch.save_seconds, 3),
+        },
+        "train_samples": trained,
+        "eval_samples": stopwatch.eval_samples,
+        "train_seconds": round(spent, 3),
+        "eval_seconds": round(stopwatch.eval_seconds, 3),
+        "samples_per_second": round(speed, 1) if trained else None,
+        "eval_samples_per_second": round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
+    }
+
+
+def _utilisation(
+    trainer: ClassifierTrainer,
+    batch: BatchPlan,
+    figures: Mapping[str, float],
+    speed: float,
+    *,
+    lean: bool,
+) -> float | None:
+    """Of the GPUs' peak, for texts alone; None where the GPU's peak or the model's form is not known."""
+    gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
+    size = size_of_model(trainer.model)
+    peak = gpu and gpu.peaks.get(_format(trainer))
+    if not peak or size is None:
+        return None
+    each = operations(size, figures["tokens_mean"], figures["tokens_square"], first_token_only=lean)
+    return round(utilisation(each, speed, peak * batch.world_size), 4)
+
+
+def _format(trainer: ClassifierTrainer) -> str:
+    return "fp16" if trainer.args.fp16 else "bf16" if trainer.args.bf16 else "fp32"

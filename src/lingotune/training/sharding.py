@@ -1,0 +1,153 @@
+"""Training a model of which each process holds a piece: the Trainer's FSDP2, with whole models on disk.
+
+Checkpoints hold the weights as one ordinary file, which rank 0 writes, and reads for all; the optimizer's
+state as one file of each rank: that is never gathered, and going on takes as many ranks in any case.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor
+
+from lingotune.schema import ConfigError, Problem
+from lingotune.training.trainer import ClassifierTrainer
+
+if "fsdp_version" not in FullyShardedDataParallelPlugin.__dataclass_fields__:
+    raise ImportError("accelerate knows FSDP2 since 1.6")
+
+WEIGHTS = "model*.safetensors"
+"""transformers 4 writes what is larger than 5 GB as several files."""
+SCHEDULE = "scheduler.pt"
+
+
+class ShardedTrainer(ClassifierTrainer):
+    """ClassifierTrainer of a model that is cut into a piece for each process."""
+
+    is_fsdp_enabled: bool
+    model: Any
+    optimizer: Any
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """The Trainer's own, on CPUs too, and summing gradients as exactly as without shards.
+
+        accelerate takes a plugin for FSDP on GPUs alone, though torch's runs on CPUs as well; left to
+        itself it would send gradients in the half precision that is computed in.
+        """
+        if self.args.fp16:
+            what = "what overflows in one process's piece must keep all from the update: not proven here"
+            works = "training.precision=fp32, or a GPU that computes in bf16"
+            raise ConfigError([Problem("training.shard=true with fp16", what, works)])
+        super().create_accelerator_and_postprocess()
+        state = self.accelerator.state
+        if not self.is_fsdp_enabled:
+            given = getattr(self.args, "fsdp_plugin_args", None) or {}
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**given)
+            state.distributed_type = DistributedType.FSDP
+            self.is_fsdp_enabled = True
+        half = torch.bfloat16 if self.args.bf16 else None
+        state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(half, torch.float32)
+
+    def autocast_smart_context_manager(
+        self, *args: Any, **kwargs: Any
+    ) -> AbstractContextManager[Any]:
+        """accelerate wraps the forward pass of other models in this, but not of those of FSDP2."""
+        found: AbstractContextManager[Any] = self.accelerator.autocast()
+        return found
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The weights are gathered by all ranks, and written by rank 0 alone: it reads them for all."""
+        weights = whole_weights(self.model)
+        if self.is_world_process_zero():
+            self._save(output_dir, state_dict=weights)
+
+    def save_whole(self, folder: Path) -> None:
+        """The model alone, by rank 0; every rank calls it."""
+        weights = whole_weights(self.model)
+        if self.is_world_process_zero():
+            self.model.save_pretrained(str(folder), state_dict=weights, safe_serialization=True)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        folder = Path(output_dir)
+        torch.save(own_part(self.optimizer.state_dict()), folder / self._own_file)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        folder = Path(checkpoint)
+        part = torch.load(folder / self._own_file, map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(as_shards(part, self.optimizer))
+        schedule = torch.load(folder / SCHEDULE, map_location="cpu", weights_only=True)
+        self.lr_scheduler.load_state_dict(schedule)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        weights: dict[str, torch.Tensor] = {}
+        if self.is_world_process_zero():
+            for path in Path(resume_from_checkpoint).glob(WEIGHTS):
+                weights |= load_file(path)
+        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+        set_model_state_dict(model or self.model, weights, options=options)
+
+    def _load_best_model(self) -> None:
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _stand_ready(self) -> None:
+        """Cut the model as `train` does: an optimizer has to be there."""
+        self.create_optimizer()
+        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        self.model_wrapped = self.model
+
+    @property
+    def _own_file(self) -> str:
+        return f"optimizer_{self.args.process_index}.pt"
+
+
+def whole_weights(model: Any) -> dict[str, torch.Tensor]:
+    """All weights of a model that is cut, in CPU memory, on rank 0; empty elsewhere. All ranks call it."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    found: dict[str, torch.Tensor] = get_model_state_dict(model, options=options)
+    return found
+
+
+def own_part(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state dict with this rank's pieces as ordinary tensors."""
+    return _mapped(
+        state, lambda _, value: value.to_local() if isinstance(value, DTensor) else value
+    )
+
+
+def as_shards(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
+    """The reverse of `own_part`, for an optimizer of the same pieces."""
+    weights = [value for group in optimizer.param_groups for value in group["params"]]
+
+    def shard(number: int, value: Any) -> Any:
+        weight = weights[number]
+        if not isinstance(value, torch.Tensor) or value.shape != weight.to_local().shape:
+            return value  # the number of steps
+        return DTensor.from_local(
+            value.to(weight.device), weight.device_mesh, weight.placements,
+            run_check=False, shape=weight.shape, stride=weight.stride(),
+        )  # fmt: skip
+
+    return _mapped(state, shard)
+
+
+def _mapped(state: dict[str, Any], change: Any) -> dict[str, Any]:
+    values = {
+        number: {name: change(number, value) for name, value in moments.items()}
+        for number, moments in state["state"].items()
+    }
+    return {**state, "state": values}
