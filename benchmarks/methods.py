@@ -33,6 +33,7 @@ METHODS = {
     "windows of 16 batches": ["batching.window=16"],
     "global": ["batching.mode=global"],
     "fp32": ["training.precision=fp32"],
+    "whole last layer": ["training.first_token_only=false"],
     "worst language": ["evaluation.select=worst_language_macro_f1"],
 }
 SCORES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from lingotune.schema import LaunchConfig
 # Shared machines stall: no example has a deadline. CI repeats the same examples every time.
 settings.register_profile("lingotune", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lingotune")
+
+# Tests interrupt what they start. A shell that starts these in the background lets everything ignore that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

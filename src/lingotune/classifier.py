@@ -88,6 +88,8 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
+        from lingotune.training.encoder import read_first_token
+
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         folder = str(trained.folder)
@@ -105,6 +107,7 @@ class Classifier:
         ]
         if problems:
             raise ConfigError(problems)
+        read_first_token(model)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(self._device).eval()
         self._batch = batch
