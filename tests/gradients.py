@@ -40,7 +40,7 @@ SPLITS_OF_A_BATCH = [
     ("random", 2, 2),
     ("random", 3, 1),
     ("iid_balanced", 1, 4),
-    ("iid_balanced", 8, 4),
+    ("iid_balanced", 2, 16),
     ("window", 4, 1),
     ("window", 2, 2),
 ]

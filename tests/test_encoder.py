@@ -131,8 +131,7 @@ def test_weights_keep_their_names(kind: str, way: str, tmp_path: Any) -> None:
     torch.testing.assert_close(run(loaded.eval())[0], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", models())
+@pytest.mark.parametrize(("kind", "way"), [("distilbert", "padding-free"), ("bert", "padded")])
 def test_dropout_is_as_strong_as_before(kind: str, way: str) -> None:
     """Other random numbers are drawn; over many passes their effect is the same."""
 

@@ -63,6 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_losses_norms_scores_and_weights_are_those_of_whole_models(runs: Path) -> None:
     whole, sharded = outcome(runs / "whole"), outcome(runs / "sharded")
     for tag, points in whole["curves"].items():
@@ -81,6 +82,7 @@ def test_losses_norms_scores_and_weights_are_those_of_whole_models(runs: Path) -
         assert scores["overall"]["rows"] == 60, "no row is lost or counted twice"
 
 
+@pytest.mark.slow
 def test_models_and_checkpoints_are_whole_and_load_anywhere(runs: Path) -> None:
     from transformers import AutoModelForSequenceClassification as Classifier
 
@@ -95,6 +97,7 @@ def test_models_and_checkpoints_are_whole_and_load_anywhere(runs: Path) -> None:
     assert config["architectures"] == ["DistilBertForSequenceClassification"]
 
 
+@pytest.mark.slow
 def test_each_process_holds_its_part_of_the_optimizers_state(runs: Path) -> None:
     folder = runs / "sharded/checkpoints/checkpoint-8"
     parts = [torch.load(folder / f"optimizer_{rank}.pt", weights_only=True) for rank in (0, 1)]
@@ -105,6 +108,7 @@ def test_each_process_holds_its_part_of_the_optimizers_state(runs: Path) -> None
     assert {"model.safetensors", "optimizer_0.pt", "optimizer_1.pt"} <= set(files)
 
 
+@pytest.mark.slow
 def test_a_run_says_that_it_is_sharded(runs: Path) -> None:
     told = (runs / "sharded.0.log").read_text()
     assert "rows (sharded: also those that do not occur), 0.05 M parameters are trained" in told

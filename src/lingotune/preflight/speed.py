@@ -94,6 +94,13 @@ def _padding_free(job: JobConfig) -> Iterator[Found]:
         yield "batching.padding_free=true", what, "training.first_token_only=null"
 
 
+@JOB.check("shard-compile", "weights that come and go between layers were not tried in CUDA graphs")
+def _shard_compile(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and job.training.compile:
+        what = "does not work with training.shard=true"
+        yield "training.compile=true", what, "training.compile=false"
+
+
 @JOB.check(
     "compiled-shapes", "each number of texts and tokens is compiled by itself, for a minute or so"
 )

@@ -187,7 +187,7 @@ def read_first_token(model: Any, packing: Packing | None = None) -> bool:
     model.eval()
     inputs, forms = _probe(model), []
     hook = layers[-1].register_forward_hook(lambda _, __, output: forms.append(type(output)))
-    before = model(**inputs).logits
+    before = _logits(model, inputs)
     hook.remove()
     for number, layer in enumerate(originals):
         last = number == len(originals) - 1
@@ -232,9 +232,15 @@ def choose_encoder(
     return False, "last layer: for all tokens"
 
 
+def _logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model(**inputs).logits
+    return found
+
+
 def _gives(model: Any, inputs: Mapping[str, torch.Tensor], logits: torch.Tensor) -> bool:
     try:
-        found = model(**inputs).logits.expand_as(logits)
+        found = _logits(model, inputs).expand_as(logits)
     except Exception:  # a model that only looks like one of the known kinds
         return False
     same: bool = torch.allclose(found, logits, rtol=1e-3, atol=1e-4)
