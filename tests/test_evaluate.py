@@ -329,6 +329,7 @@ def test_predictions_of_texts_files_and_standard_input(
             "half.jsonl:1\n      has half a surrogate pair, U+D83D, in 'body'",
         ),
         (["fine", "\udcff"], "text 2 of the command\n      has half a surrogate pair, U+DCFF\n"),
+        (["fine", " \u3000"], "text 2 of the command\n      has no text\n"),
         (["--file", "none.csv"], "there is no such file"),
         (["--file", "t.jsonl"], "has no text in 'review_body'; its columns: body"),
         (["--file", "t.jsonl", "a text"], "both given"),

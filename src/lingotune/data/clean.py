@@ -63,14 +63,14 @@ class Texts:
             if text is None:
                 raise Unfit("empty-text", f"has no text in {column!r}")
             raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
-        if not text or text.isspace():
-            raise Unfit("empty-text", f"has no text in {column!r}")
-        if self._title_column is not None:
+        if self._title_column is not None and not _is_blank(text):
             text = self._titled(record.get(self._title_column), text)
         return self.prepared(text, column)
 
     def prepared(self, text: str, column: str | None = None) -> str:
         """A text that stands alone, or in a column; Unfit if it cannot be used."""
+        if _is_blank(text):
+            raise Unfit("empty-text", "has no text" + in_column(column))
         if "\0" in text:
             raise Unfit("nul-character", "has a NUL character" + in_column(column))
         if text.isascii():
@@ -83,6 +83,10 @@ class Texts:
             what = f"has no text, but {show(title)}, in {self._title_column!r}"
             raise Unfit("title-not-text", what)
         return f"{title}\n{text}" if title and not title.isspace() else text
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
 
 
 class Cleaner:
