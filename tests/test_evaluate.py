@@ -244,7 +244,12 @@ def test_a_model_without_names_of_classes(
 def test_a_model_folder_alone(finished: Path, tmp_path: Path, lingotune: Called) -> None:
     """As somebody else gets it: no run around it."""
     alone = Path(shutil.copytree(finished / "model", tmp_path / "alone"))
-    (alone / "job.yaml").unlink()
+    published = alone / "job.yaml"
+    published.write_text(published.read_text().replace("epochs:", "rounds:"))
+    done = lingotune("predict", str(alone), "x")
+    assert done.returncode == 0 and done.stdout.count("\n") == 1, done.stderr
+    assert "warning: " in done.stderr and "texts are prepared as by default" in done.stderr
+    published.unlink()
     done = lingotune("evaluate", str(alone))
     assert done.returncode == 2 and "no job.yaml with its model" in done.stderr
     source = write(tmp_path / "other.jsonl", reviews(12))

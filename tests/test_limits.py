@@ -40,6 +40,8 @@ def test_the_worker_derives_the_clusters_learning_rate(overrides: list[str]) -> 
     assert plan_batches(small).learning_rate == pytest.approx(plan_batches(job).learning_rate)
     assert plan_batches(small).accumulation == min(plan_batches(job).accumulation, 2)
     assert world_size(small.cluster) == 2
+    if overrides[-1] == "scaling.base_batch=16":
+        assert type(small.scaling.base_batch) is int, "a job file holds whole numbers"
 
 
 def test_what_is_cut_down_and_what_is_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +71,19 @@ def _labels(folder: Path) -> tuple[str, ...]:
 
 
 def _job(folder: Path) -> JobConfig | None:
-    """The job beside a run's model, or that which is published with one."""
-    places = [folder.parent] * (folder.name == MODEL) + [folder]
-    found = (place / JOB_FILE for place in places if (place / JOB_FILE).is_file())
-    return next((load_job(path)[0] for path in found), None)
+    """The job beside a run's model, or that which is published with one.
+
+    The latter may be of another version, or a rehearsal's: a model is not lost for a file that only says
+    more of it.
+    """
+    own, published = folder.parent / JOB_FILE, folder / JOB_FILE
+    if folder.name == MODEL and own.is_file():
+        return load_job(own)[0]
+    try:
+        return load_job(published)[0] if published.is_file() else None
+    except ConfigError as error:
+        print(f"warning: {error}; texts are prepared as by default", file=sys.stderr)
+        return None
 
 
 class Classifier:

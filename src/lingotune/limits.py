@@ -86,8 +86,10 @@ def _same_ratio(job: JobConfig, small: JobConfig) -> ScalingConfig:
     if job.scaling.base_batch is None:
         return ScalingConfig(accumulation=accumulation)
     batch = small.per_device_bs * world_size(small.cluster) * accumulation
-    base = job.scaling.base_batch * batch / planned.global_batch
-    return replace(job.scaling, accumulation=accumulation, base_batch=base)  # type: ignore[arg-type]
+    base, rest = divmod(job.scaling.base_batch * batch, planned.global_batch)
+    if rest:  # no whole number has the ratio; the job is told as it runs
+        base += rest / planned.global_batch  # type: ignore[assignment]
+    return replace(job.scaling, accumulation=accumulation, base_batch=base)
 
 
 def spread(kinds: Sequence[tuple[int, int]], count: int) -> list[int]:
