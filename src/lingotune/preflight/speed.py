@@ -63,19 +63,15 @@ def _shard_alone(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("shard-compact", "embeddings are shared out as they are, with all their rows")
 def _shard_compact(job: JobConfig) -> Iterator[Found]:
-    if job.training.shard and job.training.compact_vocabulary:
-        what = "does not work with training.shard=true"
-        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
+    yield from _beside_shards(job, "compact_vocabulary", "null")
 
 
 @JOB.check(
     "shard-exchange", "of a sharded model each process receives the sums of its own piece alone"
 )
 def _shard_exchange(job: JobConfig) -> Iterator[Found]:
-    for name in ("sparse_exchange", "compress_gradients"):
-        if job.training.shard and getattr(job.training, name):
-            what = "does not work with training.shard=true"
-            yield f"training.{name}=true", what, f"training.{name}=false"
+    yield from _beside_shards(job, "sparse_exchange")
+    yield from _beside_shards(job, "compress_gradients")
 
 
 @JOB.check("compact-frozen", "what is not trained has nothing to compact")
@@ -96,9 +92,13 @@ def _padding_free(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("shard-compile", "weights that come and go between layers were not tried in CUDA graphs")
 def _shard_compile(job: JobConfig) -> Iterator[Found]:
-    if job.training.shard and job.training.compile:
+    yield from _beside_shards(job, "compile")
+
+
+def _beside_shards(job: JobConfig, name: str, works: str = "false") -> Iterator[Found]:
+    if job.training.shard and getattr(job.training, name):
         what = "does not work with training.shard=true"
-        yield "training.compile=true", what, "training.compile=false"
+        yield f"training.{name}=true", what, f"training.{name}={works}"
 
 
 @JOB.check(
