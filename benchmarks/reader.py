@@ -2,9 +2,9 @@
 
 python benchmarks/reader.py [--rows 100000] [--rounds 3] [--batch 16]
 
-Both go through torch's DataLoader without worker processes and give padded tensors of the same rows, each
-in the order that it trains in. The other way is the usual one: random rows of a `datasets` table of token
-lists, and DataCollatorWithPadding.
+Both are what a Trainer iterates over, without worker processes, and give padded tensors of the same rows,
+each in the order that it trains in. The other way is the usual one: torch's DataLoader over random rows of
+a `datasets` table of token lists, and DataCollatorWithPadding.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lingotune.schema import (
     ModelConfig,
     Source,
 )
-from lingotune.training.batches import Batches, Updates, to_tensors
+from lingotune.training.batches import Batches, Loader, Updates, to_tensors
 
 STARS = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
 
@@ -79,10 +79,10 @@ def main() -> None:
             "rows and collator": DataLoader(
                 table, options.batch, shuffle=True, collate_fn=DataCollatorWithPadding(tokenizer)
             ),
-            "lingotune": DataLoader(
+            "lingotune": Loader(
                 Batches(split, 1),
-                batch_sampler=Updates(split, BatchingConfig(), Shape(1, 1, options.batch), 0, 0),
-                collate_fn=to_tensors,
+                Updates(split, BatchingConfig(), Shape(1, 1, options.batch), 0, 0),
+                to_tensors,
             ),
         }
         rates: dict[str, list[float]] = {name: [] for name in loaders}

@@ -32,7 +32,7 @@ from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.training.arguments import training_arguments
 from lingotune.training.batches import Batches, Updates, to_tensors
-from lingotune.training.encoder import Packing, read_first_token
+from lingotune.training.encoder import JAGGED, Packing, read_first_token
 from lingotune.training.trainer import ClassifierTrainer
 
 ROWS = 16
@@ -46,7 +46,7 @@ SPLITS_OF_A_BATCH = [
 ]
 """Mode, processes, parts of each; where these are more than there are texts, some have none."""
 
-ENCODERS = ("whole", "first_token", "padding_free")
+ENCODERS = ("whole", "first_token", *(["padding_free"] if torch.__version__ >= JAGGED else []))
 
 
 def models(layers: int = 1) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from lingotune.data.sampling import Sampling, plan_sampling
 from lingotune.data.store import Split
 from lingotune.schema import BatchingConfig
 from lingotune.training import batches
-from lingotune.training.batches import SHARE, Batches, Epochs, Updates, draws_line, to_tensors
+from lingotune.training.batches import (
+    SHARE,
+    Batches,
+    Epochs,
+    Loader,
+    Updates,
+    draws_line,
+    to_tensors,
+)
 from lingotune.training.encoder import OFFSETS, REAL
 from lingotune.training.trainer import ClassifierTrainer
 
@@ -106,7 +114,7 @@ def test_a_loader_takes_parts_from_the_sampler(
     monkeypatch.setattr(batches, "TOKENS_AHEAD", ahead)
     sampler = updates()
     data = Batches(split(), 4, packed=packed)
-    loader: Any = DataLoader(data, batch_sampler=sampler, collate_fn=to_tensors)
+    loader = Loader(data, sampler, to_tensors)
     for part, batch in zip(sampler, loader, strict=True):
         assert (batch["input_ids"][:, 0] - 1).tolist() == part.rows.tolist()
         assert batch[SHARE] == pytest.approx(part.share)

@@ -297,4 +297,4 @@ def test_a_compiled_run_comes_to_the_same_scores(tmp_path: Path) -> None:
         losses[name] = json.loads(metrics.read_text())["test"]["loss"]
         (record,), _ = read_records(tmp_path / name / "throughput.jsonl")
         assert record.setup.compiled is (name == "compiled")
-    assert losses["compiled"] == pytest.approx(losses["plain"], rel=1e-4)
+    assert losses["compiled"] == pytest.approx(losses["plain"], rel=5e-4)

@@ -45,6 +45,7 @@ SAGEMAKER: Table[LaunchConfig] = Table()
 
 _NEEDS_TORCH = {
     "training.sparse_exchange": ((2, 1), "PyTorch tells when a gradient is finished since 2.1"),
+    "training.compile": ((2, 1), "PyTorch makes a program for each width since 2.1"),
     "batching.padding_free": ((2, 5), "PyTorch has attention over texts without padding since 2.5"),
 }
 

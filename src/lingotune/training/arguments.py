@@ -14,7 +14,14 @@ from transformers import TrainingArguments
 from lingotune.hardware import BF16_CAPABILITY
 from lingotune.jobfile import job_digest
 from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import EvalStrategy, JobConfig, Precision, SelectMetric
+from lingotune.schema import (
+    ConfigError,
+    EvalStrategy,
+    JobConfig,
+    Precision,
+    Problem,
+    SelectMetric,
+)
 
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Today's name -> its name in older transformers."""
@@ -98,13 +105,18 @@ _SHAPES = 512
 
 def compile_each_shape() -> None:
     """torch would make a program for any shape of the second one that it meets, and give up at the eighth:
-    CUDA graphs are of one shape."""
+    CUDA graphs are of one shape. ConfigError where torch is too old to be told."""
     from torch._dynamo import config
 
+    if not hasattr(config, "automatic_dynamic_shapes"):  # before 2.1
+        what = f"PyTorch {torch.__version__} cannot make a program for each width"
+        raise ConfigError([Problem("training.compile=true", what, "training.compile=false")])
     config.automatic_dynamic_shapes = False
-    for name in ("recompile_limit", "accumulated_recompile_limit"):
-        older = name.replace("recompile", "cache_size")
-        setattr(config, name if hasattr(config, name) else older, _SHAPES)
+    newer = hasattr(config, "recompile_limit")
+    limit = "recompile_limit" if newer else "cache_size_limit"
+    for name in (limit, f"accumulated_{limit}"):
+        if hasattr(config, name):  # 2.1 has no second one
+            setattr(config, name, _SHAPES)
 
 
 def _sharding(layers: Sequence[str]) -> dict[str, Any]:

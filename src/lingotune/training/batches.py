@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 from lingotune.batching import Efficiency, Shape, efficiency, plan_epoch
@@ -169,6 +169,44 @@ def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
         name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
         for name, values in batch.items()
     }
+
+
+class Loader(DataLoader[dict[str, Any]]):
+    """torch's, of whole batches as `Batches` makes them, in this process.
+
+    What torch does around each batch (the profiler's mark above all) would take longer than making it;
+    see benchmarks/reader.py.
+    """
+
+    def __init__(
+        self,
+        batches: Dataset[dict[str, Any]],
+        updates: Any,
+        collate: Callable[[Any], dict[str, Any]],
+        *,
+        pin_memory: bool = False,
+    ) -> None:
+        """updates: iterable, of what `batches` is asked for, with a length: a batch sampler."""
+        super().__init__(
+            batches,
+            batch_sampler=updates,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            # Where torch's own iterator is used (on resuming), it draws a seed from this one, and
+            # none from the training's.
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        batches: Any = self.dataset
+        for rows in self.batch_sampler or ():
+            batch = self.collate_fn(batches.__getitems__(rows))
+            if self.pin_memory:
+                batch = {
+                    name: value.pin_memory() if isinstance(value, torch.Tensor) else value
+                    for name, value in batch.items()
+                }
+            yield batch
 
 
 def draws_line(split: Split, drawn: Array, labels: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from lingotune.loglines import format_train_line, format_validation_line
 from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
-from lingotune.training.batches import SHARE, Updates
+from lingotune.training.batches import SHARE, Loader, Updates
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.encoder import Packing
 from lingotune.training.layers import by_layers
@@ -104,12 +104,11 @@ class ClassifierTrainer(Trainer):
         """Each process's own parts: nothing is left for accelerate to deal out."""
         if self._updates is None:
             return super().get_train_dataloader()
-        return DataLoader(
+        return Loader(
             self.train_dataset,
-            batch_sampler=self._updates,
-            collate_fn=self.data_collator,
+            self._updates,
+            self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
-            generator=torch.Generator(),  # its seeds for workers are not drawn from the training's
         )
 
     def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
