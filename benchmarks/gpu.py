@@ -1,13 +1,13 @@
 """One GPU, measured in one call: the article's recipe against ours, what is exact, what memory it takes.
 
-python benchmarks/gpu.py [--sizes 16 256] [--steps 200] [--rounds 3] [--rehearse]
+python benchmarks/gpu.py [--sizes 16 256] [--steps 200] [--rounds 3] [--only WAY ...] [--rehearse]
 
 The article's model at its real size with random weights, texts as long as the article's. Each way trains
-through the Trainer on as many updates of an epoch, after one of each width that are not counted (a compiled
-way compiles there). Printed are medians over interleaved rounds of texts and tokens a second, the share of
-the GPU's peak that went into texts, and peak memory beside the plan's estimate; before that, how far what
-leaves work out is from what does not. Without a GPU it says so and ends with exit code 2; --rehearse runs
-all of it with a tiny model on the CPU, to see that it works. Its figures are then of no interest.
+through the Trainer on as many updates of an epoch, after one of each of their widths that are not counted
+(a compiled way compiles there). Printed are medians over interleaved rounds of texts and tokens a second,
+the share of the GPU's peak that went into texts, and peak memory; before that, how far what leaves work out
+is from what does not. Without a GPU it says so and ends with exit code 2; --rehearse runs all of it with a
+tiny model on the CPU, to see that it works. Its figures are then of no interest.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ HAS_GPU = torch.cuda.is_available()
 
 @dataclass(frozen=True)
 class GpuWay(Way):
-    """A way to train on a GPU. packed: without padding; compiled: by torch.compile."""
+    """A way to train on a GPU. rounded: widths up to a multiple; packed: without padding; compiled: by
+    torch.compile."""
 
+    rounded: int = 8
     packed: bool = False
     compiled: bool = False
     optimizer: str = "adamw_torch_fused"
@@ -58,14 +60,16 @@ class GpuWay(Way):
     @property
     def multiple(self) -> int:
         """What widths are rounded up to."""
-        return 1 if self.packed else COMPILED_WIDTHS if self.compiled else 8
+        return 1 if self.packed else COMPILED_WIDTHS if self.compiled else self.rounded
 
 
+ARTICLE = "article: random, fp16"
 WAYS = {
-    "article: random, fp16": GpuWay("random", "fp16", optimizer="adamw_torch"),
+    ARTICLE: GpuWay("random", "fp16", optimizer="adamw_torch"),
     "random, bf16": GpuWay("random", "bf16"),
     "group_by_length, bf16": GpuWay("group_by_length", "bf16"),
     "ours": GpuWay("window", "bf16", ours=True),
+    "ours, widths as they are": GpuWay("window", "bf16", ours=True, rounded=1),
     "ours, compiled": GpuWay("window", "bf16", ours=True, compiled=True),
     "ours, no padding": GpuWay("window", "bf16", ours=True, packed=True),
     "ours, i.i.d., no padding": GpuWay("iid_balanced", "bf16", ours=True, packed=True),
@@ -81,12 +85,12 @@ def chosen(way: GpuWay, lengths: Any, count: int) -> tuple[list[Any], list[Any]]
         order = plan_epoch(lengths, BatchingConfig(BatchMode[way.batches]), shape, 0, 0).order
     whole = len(order) // way.size
     steps = order[: whole * way.size].reshape(whole, way.size)
-    widths = -(-lengths[steps].max(axis=1) // way.multiple)
+    counted = steps[np.random.default_rng(0).choice(whole, min(count, whole), replace=False)]
+    widths = -(-lengths[counted].max(axis=1) // way.multiple)
     _, one_of_each = np.unique(widths, return_index=True)
     if not way.compiled:
         one_of_each = one_of_each[:: max(1, len(one_of_each) // 10)]
-    at = np.random.default_rng(0).choice(whole, min(count, whole), replace=False)
-    return list(steps[one_of_each]), list(steps[at])
+    return list(counted[one_of_each]), list(counted)
 
 
 class Clock(TrainerCallback):
@@ -162,9 +166,7 @@ def differences(config: DistilBertConfig, split: Split) -> None:
         )
 
 
-def measure(
-    config: DistilBertConfig, split: Split, sizes: list[int], steps: int, rounds: int
-) -> None:
+def measure(config: DistilBertConfig, split: Split, options: argparse.Namespace) -> None:
     """Train each way in each round; print the table of each size."""
     size = size_of({
         "vocab_size": config.vocab_size, "max_positions": 512, "dim": config.dim,
@@ -172,14 +174,14 @@ def measure(
         "types": 0, "head_layers": 1,
     })  # fmt: skip
     gpu = find_gpu(torch.cuda.get_device_name()) if HAS_GPU else None
-    for batch in sizes:
+    for batch in options.sizes:
         found: dict[str, list[float]] = {}
         memory: dict[str, float] = {}
         tokens: dict[str, Any] = {}
-        for number in range(rounds):
-            for name, one in WAYS.items():
-                way = replace(one, size=batch)
-                warm, counted = chosen(way, split.lengths, max(20, steps * 16 // batch))
+        for number in range(options.rounds):
+            for name in options.only:
+                way = replace(WAYS[name], size=batch)
+                warm, counted = chosen(way, split.lengths, max(20, options.steps * 16 // batch))
                 torch.manual_seed(0)
                 model = DistilBertForSequenceClassification(config)
                 if HAS_GPU:
@@ -211,17 +213,15 @@ def tell(found: Any, memory: Any, tokens: Any, batch: int, size: Any, gpu: Any) 
         f"\nbatches of {batch}          texts/s  tokens/s   against the article  of peak   peak memory"
     )
     medians = {name: statistics.median(rates) for name, rates in found.items()}
-    article = next(iter(medians.values()), None)
+    article = medians.get(ARTICLE)
     for name, rate in medians.items():
         way, lengths = WAYS[name], tokens[name]
         each = operations(size, lengths.mean(), (lengths**2).mean(), first_token_only=way.ours)
         peak = gpu and gpu.peaks.get(way.precision)
         share = f"{utilisation(each, rate, peak):8.1%}" if peak else "       ?"
+        against = f"{rate / article:15.2f}x" if article else f"{'?':>16}"
         held = f"{memory[name]:8.1f} GiB" if name in memory else "       ?"
-        print(
-            f"{name:26} {rate:9.1f} {rate * lengths.mean():10.0f} {rate / article:15.2f}x"
-            f" {share} {held}"
-        )
+        print(f"{name:26} {rate:9.1f} {rate * lengths.mean():10.0f} {against} {share} {held}")
     print(flush=True)
 
 
@@ -233,6 +233,7 @@ def main() -> int:
         "--steps", type=int, default=200, help="of 16 texts; fewer of larger batches"
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--rehearse", action="store_true")
     options = parser.parse_args()
     logging.set_verbosity_error()
@@ -249,7 +250,7 @@ def main() -> int:
     print(f"{where}; torch {torch.__version__}", flush=True)
     split = corpus(75_000, most=32 if options.rehearse else 512)
     differences(config, split)
-    measure(config, split, options.sizes, options.steps, options.rounds)
+    measure(config, split, options)
     return 0
 
 

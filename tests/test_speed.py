@@ -175,6 +175,26 @@ def test_lengths_of_the_articles_data_are_those_published() -> None:
     assert estimate_batching(job, batch, None) is None
 
 
+@pytest.mark.parametrize(
+    ("overrides", "width"),
+    [
+        (["cluster=p3_2xl"], 40),
+        (["cluster=p3_2xl", "training.compile=true"], 48),
+        (["cluster=p3_2xl", "batching.pad_to_multiple_of=1"], 33),
+        (["cluster=p3_2xl", "training.compile=true", "batching.pad_to_multiple_of=64"], 64),
+        (["cluster=p3_2xl", "batching.padding_free=true"], 33),
+        ([], 33),
+    ],
+)
+def test_widths_are_rounded_up_for_a_gpu_or_as_asked_for(overrides: list[str], width: int) -> None:
+    """Random batches beside them stay as they are without any of it: on a GPU, rounded up to 8."""
+    job = job_of(compose(*overrides))
+    manifest = {"lengths": {"train": {"de": [0] * 33 + [64]}}}
+    estimate = estimate_batching(job, plan_batches(job), manifest)
+    assert estimate and estimate.planned.padded == width
+    assert estimate.random.padded == (40 if overrides else 33)
+
+
 def test_prepared_data_tells_its_lengths() -> None:
     counts = {"de": [0, 0, 3, 0, 5], "fr": [0, 0, 0, 2]}
     manifest = {"lengths": {"train": counts}}

@@ -64,9 +64,11 @@ def shape_of(batch: BatchPlan, batching: BatchingConfig, multiple: int) -> Shape
     )
 
 
-def width_multiple(training: TrainingConfig, *, has_gpu: bool) -> int:
+def width_multiple(batching: BatchingConfig, training: TrainingConfig, *, has_gpu: bool) -> int:
     """What widths of batches are rounded up to: tensor cores want multiples of 8, on a CPU that would be
     padding for nothing; what is compiled for each width wants few of them."""
+    if batching.pad_to_multiple_of:
+        return batching.pad_to_multiple_of
     if training.compile:
         return COMPILED_WIDTHS
     return 8 if has_gpu else 1

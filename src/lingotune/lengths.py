@@ -60,9 +60,10 @@ def estimate_batching(
         return None
     lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
     has_gpu = job.cluster.gpus_per_node > 0
-    shape = shape_of(batch, job.batching, width_multiple(job.training, has_gpu=has_gpu))
-    plain = replace(shape, multiple=width_multiple(TrainingConfig(), has_gpu=has_gpu), packed=False)
-    ways = ((job.batching, shape), (BatchingConfig(BatchMode.random), plain))
+    multiple = width_multiple(job.batching, job.training, has_gpu=has_gpu)
+    shape, stock = shape_of(batch, job.batching, multiple), BatchingConfig(BatchMode.random)
+    multiple = width_multiple(stock, TrainingConfig(), has_gpu=has_gpu)
+    ways = ((job.batching, shape), (stock, replace(shape, multiple=multiple, packed=False)))
     planned, random = (
         efficiency(plan_epoch(lengths, mode, one, 0, 0), lengths) for mode, one in ways
     )

@@ -30,9 +30,9 @@ class Setup:
     """What decides the speed of a run, beside its data.
 
     model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine
-    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode, and
-    window where one was set. embeddings: all rows are trained, those that are used, or frozen.
-    last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
+    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode,
+    window and rounding where they were set. embeddings: all rows are trained, those that are used, or
+    frozen. last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
     distribution: what starts the processes, and whether they share one model out.
     processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
     """
@@ -141,6 +141,7 @@ def setup_of(
         max_length=job.data.max_length,
         batching=job.batching.mode.value
         + (f" {job.batching.window}" if job.batching.window else "")
+        + (f" to {multiple}s" if (multiple := job.batching.pad_to_multiple_of) else "")
         + (" without padding" if job.batching.padding_free else ""),
         embeddings=_embeddings(job.training),
         last_layer="all tokens" if job.training.first_token_only is False else "first token",

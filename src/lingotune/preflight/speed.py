@@ -90,6 +90,14 @@ def _padding_free(job: JobConfig) -> Iterator[Found]:
         yield "batching.padding_free=true", what, "training.first_token_only=null"
 
 
+@JOB.check("padding-free-multiple", "what has no padding has no width to round up")
+def _padding_free_multiple(job: JobConfig) -> Iterator[Found]:
+    multiple = job.batching.pad_to_multiple_of
+    if job.batching.padding_free and multiple is not None:
+        what = "has no effect with batching.padding_free=true"
+        yield f"batching.pad_to_multiple_of={multiple}", what, "batching.pad_to_multiple_of=null"
+
+
 @JOB.check("shard-compile", "weights that come and go between layers were not tried in CUDA graphs")
 def _shard_compile(job: JobConfig) -> Iterator[Found]:
     yield from _beside_shards(job, "compile")

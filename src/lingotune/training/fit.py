@@ -81,7 +81,7 @@ def fit(
     )
     root = node_folder(job, folders.checkpoints, rank)
     sampling = _sampling(job, splits["train"])
-    multiple = width_multiple(job.training, has_gpu=torch.cuda.is_available())
+    multiple = width_multiple(job.batching, job.training, has_gpu=torch.cuda.is_available())
     shape = shape_of(batch, job.batching, multiple)
     sets = {
         name: Batches(
