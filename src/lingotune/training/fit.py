@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import warnings
@@ -167,6 +168,7 @@ def _quiet_libraries(*, show_bars: bool) -> None:
     transformers.utils.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # accelerate's to mend
     warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage")
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # nested tensors' to mend
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
     plural = f"{switch}_progress_bars"  # its name since datasets 2.15
