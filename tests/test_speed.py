@@ -182,17 +182,17 @@ def test_lengths_of_the_articles_data_are_those_published() -> None:
         (["cluster=p3_2xl", "training.compile=true"], 48),
         (["cluster=p3_2xl", "batching.pad_to_multiple_of=1"], 33),
         (["cluster=p3_2xl", "training.compile=true", "batching.pad_to_multiple_of=64"], 64),
+        (["cluster=p3_2xl", "batching.pad_to_multiple_of=100"], 90),
         (["cluster=p3_2xl", "batching.padding_free=true"], 33),
         ([], 33),
     ],
 )
 def test_widths_are_rounded_up_for_a_gpu_or_as_asked_for(overrides: list[str], width: int) -> None:
-    """Random batches beside them stay as they are without any of it: on a GPU, rounded up to 8."""
-    job = job_of(compose(*overrides))
-    manifest = {"lengths": {"train": {"de": [0] * 33 + [64]}}}
+    """But not beyond the longest text."""
+    job = job_of(compose("per_device_bs=32", "data.max_length=128", *overrides))
+    manifest = {"lengths": {"train": {"de": [0] * 33 + [64] + [0] * 56 + [32]}}}
     estimate = estimate_batching(job, plan_batches(job), manifest)
-    assert estimate and estimate.planned.padded == width
-    assert estimate.random.padded == (40 if overrides else 33)
+    assert estimate and estimate.planned.padded == pytest.approx((2 * width + 90) / 3)
 
 
 def test_prepared_data_tells_its_lengths() -> None:

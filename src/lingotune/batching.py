@@ -33,7 +33,8 @@ _ATTENTION = 1 / 4608
 class Shape:
     """Parts of an update: `world` processes with `accumulation` of them each, of `size` texts on average.
 
-    multiple: what widths are rounded up to. packed: a part has no padding, it costs what its texts do.
+    multiple: what widths are rounded up to, but not beyond the longest text. packed: a part has no
+    padding, it costs what its texts do.
     """
 
     world: int
@@ -325,7 +326,8 @@ def _per_part(epoch: Epoch, lengths: Array) -> tuple[Array, Array, Array]:
         return tuple(_summed(one, epoch.cuts) for one in each)  # type: ignore[return-value]
     widest = np.maximum.reduceat(long, epoch.cuts[:-1])
     widest[sizes == 0] = 0
-    widths = -(-widest // epoch.shape.multiple) * epoch.shape.multiple
+    rounded = -(-widest // epoch.shape.multiple) * epoch.shape.multiple
+    widths = np.minimum(rounded, lengths.max(initial=0))
     return sizes * widths, sizes * _cost(widths, 1), sizes * widths.astype(float) ** 2
 
 

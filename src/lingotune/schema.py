@@ -440,8 +440,8 @@ class BatchingConfig:
     """Leave padding out: tokens of a part's texts lie one after the other, and attention takes the texts
     apart. The same result; pays on GPUs where texts of different lengths meet, as in mode=iid_balanced."""
     pad_to_multiple_of: Optional[int] = None
-    """Widths of batches are rounded up to a multiple of this; null = 8 on GPUs, 16 with training.compile,
-    1 on CPUs."""
+    """Widths of batches are rounded up to a multiple of this, but not beyond the longest text; null = 8 on
+    GPUs, 16 with training.compile, 1 on CPUs."""
     longest_first: bool = False
     """Begin each epoch with the update that takes most memory: what does not fit fails at once."""
 

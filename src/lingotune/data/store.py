@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.label)
 
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest row; 0 where there is none."""
+        return int(self.lengths.max(initial=0))
+
     @property
     def codes(self) -> list[str]:
         """The language code of each row."""
@@ -76,7 +82,8 @@ class Split:
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
         """input_ids and attention_mask (int64, rows x longest, padded at the end), labels (int64).
 
-        The width is rounded up to a multiple.
+        The width is rounded up to a multiple, but not beyond the split's longest row: a model may have
+        no positions for more.
         """
         return self.batches(rows, [len(rows)], multiple)[0]
 
@@ -92,7 +99,7 @@ class Split:
         starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
         ends = np.cumsum(counts)
         longest = np.maximum.reduceat(lengths, ends - counts)
-        widths = -(-longest // multiple) * multiple
+        widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
         width = np.repeat(widths, counts)
         first = np.cumsum(width) - width
         cell = np.arange(int(width.sum()))
