@@ -71,6 +71,7 @@ def process(rank: int, port: int, folder: str) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_three_processes_train_the_same_model_either_way(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

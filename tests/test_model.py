@@ -25,6 +25,7 @@ print(hashlib.sha256(repr(sorted(train_vocabulary(TEXTS, 1500).items())).encode(
 """
 
 
+@pytest.mark.slow
 def test_every_process_trains_the_same_vocabulary() -> None:
     """Ranks build it for themselves; the library's trainer alone would give each its own."""
     found = set()

@@ -514,13 +514,15 @@ def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
     assert batch["input_ids"][batch["attention_mask"] == 1].tolist() == tokens.tolist()
     assert batch["attention_mask"].sum(1).tolist() == lengths
     assert not batch["input_ids"][batch["attention_mask"] == 0].any()
-    assert batch["input_ids"].shape[1] % multiple == 0
+    assert batch["input_ids"].shape[1] == max(lengths)
     sizes_of = [1] * (len(every) // 3) + [len(every) - len(every) // 3]
     ends = np.cumsum(sizes_of)
     for end, size, made in zip(
         ends, sizes_of, split.batches(every, sizes_of, multiple), strict=True
     ):
         alone = split.batch(every[end - size : end], multiple)
+        rounded = -(-max(lengths[end - size : end]) // multiple) * multiple
+        assert made["input_ids"].shape == (size, min(rounded, max(lengths)))
         assert alone.keys() == made.keys()
         assert all(np.array_equal(alone[name], made[name]) for name in alone)
 

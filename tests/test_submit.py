@@ -163,6 +163,7 @@ def test_files_travel_as_prepared_data_once(aws: Front, files: Path) -> None:
     assert "uploaded 0 objects" in again
 
 
+@pytest.mark.slow
 def test_prepared_data_in_s3_is_used_where_it_lies(aws: Front, files: Path) -> None:
     submit(*FILES, cwd=files)
     uri = data_channel(sent_jobs(aws)[0])

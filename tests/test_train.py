@@ -109,6 +109,7 @@ def test_in_a_container_the_record_is_output_and_log_line(tmp_path: Path) -> Non
     assert parse_record(line.removeprefix("throughput ")) == record
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
     (tmp_path / "runs" / "throughput.jsonl").mkdir(parents=True)
     done = run(TRAIN, *QUICK, cwd=tmp_path)
@@ -228,6 +229,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert done.stdout.count("rows: train") == 1, "one rank speaks"
 
 
+@pytest.mark.slow
 def test_the_laptop_starts_its_processes_itself(tmp_path: Path) -> None:
     done = run(TRAIN, *QUICK, "cluster.processes=2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
