@@ -54,20 +54,24 @@ class Shape:
         return self.parts * self.size
 
 
-def shape_of(batch: BatchPlan, batching: BatchingConfig, multiple: int) -> Shape:
+def shape_of(
+    batch: BatchPlan, batching: BatchingConfig, training: TrainingConfig, *, has_gpu: bool
+) -> Shape:
     """Of a planned job's updates."""
     return Shape(
         batch.world_size,
         batch.accumulation,
         batch.per_device_batch,
-        1 if batching.padding_free else multiple,
+        _multiple(batching, training, has_gpu),
         batching.padding_free,
     )
 
 
-def width_multiple(batching: BatchingConfig, training: TrainingConfig, *, has_gpu: bool) -> int:
+def _multiple(batching: BatchingConfig, training: TrainingConfig, has_gpu: bool) -> int:
     """What widths of batches are rounded up to: tensor cores want multiples of 8, on a CPU that would be
     padding for nothing; what is compiled for each width wants few of them."""
+    if batching.padding_free:
+        return 1
     if batching.pad_to_multiple_of:
         return batching.pad_to_multiple_of
     if training.compile:

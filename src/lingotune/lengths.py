@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from statistics import NormalDist
 from typing import Any
@@ -18,7 +18,6 @@ from lingotune.batching import (
     efficiency,
     plan_epoch,
     shape_of,
-    width_multiple,
 )
 from lingotune.scaling import BatchPlan
 from lingotune.schema import (
@@ -59,13 +58,14 @@ def estimate_batching(
     if found is None:
         return None
     lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
-    has_gpu = job.cluster.gpus_per_node > 0
-    multiple = width_multiple(job.batching, job.training, has_gpu=has_gpu)
-    shape, stock = shape_of(batch, job.batching, multiple), BatchingConfig(BatchMode.random)
-    multiple = width_multiple(stock, TrainingConfig(), has_gpu=has_gpu)
-    ways = ((job.batching, shape), (stock, replace(shape, multiple=multiple, packed=False)))
+    stock, has_gpu = BatchingConfig(BatchMode.random), job.cluster.gpus_per_node > 0
+    shape, usual = (
+        shape_of(batch, batching, training, has_gpu=has_gpu)
+        for batching, training in ((job.batching, job.training), (stock, TrainingConfig()))
+    )
     planned, random = (
-        efficiency(plan_epoch(lengths, mode, one, 0, 0), lengths) for mode, one in ways
+        efficiency(plan_epoch(lengths, batching, one, 0, 0), lengths)
+        for batching, one in ((job.batching, shape), (stock, usual))
     )
     mode, tokens = batching_lines(job.batching, shape, planned)
     if job.batching.mode is not BatchMode.random:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 
-from lingotune.batching import batching_lines, shape_of, width_multiple
+from lingotune.batching import batching_lines, shape_of
 from lingotune.data.labels import class_stars
 from lingotune.data.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.store import Split, Store
@@ -82,8 +82,7 @@ def fit(
     )
     root = node_folder(job, folders.checkpoints, rank)
     sampling = _sampling(job, splits["train"])
-    multiple = width_multiple(job.batching, job.training, has_gpu=torch.cuda.is_available())
-    shape = shape_of(batch, job.batching, multiple)
+    shape = shape_of(batch, job.batching, job.training, has_gpu=torch.cuda.is_available())
     sets = {
         name: Batches(
             split if name == "train" else split.longest_first(), shape.multiple, packed=shape.packed
