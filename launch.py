@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lingotune.bundle import build_bundle
-from lingotune.command import composed_jobs
+from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.render.bundle import build_bundle
 from lingotune.messages import USER_ERROR, exit_code_of
-from lingotune.plan import check_launch
 from lingotune.schema import ConfigError
 from lingotune.trackers import REQUIREMENTS
 
@@ -21,7 +21,7 @@ PURPOSE = (
 
 def main() -> int:
     """Compose and check every job of the command, then hand them to what was asked for."""
-    from lingotune.launcher import launch
+    from lingotune.launch.actions import launch
 
     composed = composed_jobs(sys.argv[1:], "launch.py", PURPOSE, ROOT / "conf", check_launch)
     needed = [REQUIREMENTS[name] for one in composed for name in one.config.training.report_to]
@@ -35,7 +35,7 @@ def main_for_programs() -> int:
     except ConfigError as error:
         if "output=json" not in sys.argv[1:]:
             raise
-        from lingotune.page import problems_json
+        from lingotune.launch.plan.page import problems_json
 
         print(problems_json(error.problems, USER_ERROR))
         return USER_ERROR

@@ -20,7 +20,7 @@ def main() -> int:
     argv = sys.argv[1:]
     if worker.is_worker(argv, os.environ):
         return worker.main(argv)
-    from lingotune.local import main as train_here
+    from lingotune.cli.train import main as train_here
 
     return train_here(argv, Path(__file__).resolve().parent)
 

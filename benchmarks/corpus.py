@@ -12,7 +12,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lingotune.batching import Epoch, Shape
 from lingotune.data.store import Split
-from lingotune.lengths import published
+from lingotune.launch.plan.lengths import published
 from lingotune.throughput import cpu_has_bf16
 
 VOCABULARY = 119_547

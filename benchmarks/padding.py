@@ -16,7 +16,7 @@ from corpus import grouped
 
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
 from lingotune.data.store import Store
-from lingotune.lengths import published
+from lingotune.launch.plan.lengths import published
 from lingotune.schema import BatchingConfig, BatchMode
 
 SHAPES = [Shape(1, 1, 16), Shape(1, 1, 64), Shape(8, 1, 16), Shape(8, 1, 128), Shape(16, 1, 32)]

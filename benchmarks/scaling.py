@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lingotune.batching import Shape, efficiency, plan_epoch
-from lingotune.lengths import published
+from lingotune.launch.plan.lengths import published
 from lingotune.memory import model_size
 from lingotune.schema import BatchingConfig, BatchMode, ModelConfig, Precision
 from lingotune.speed import PaperStep, find_gpu, paper_step

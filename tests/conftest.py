@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from lingotune.compose import compose_all
+from lingotune.launch.compose.compose import compose_all
 from lingotune.schema import LaunchConfig
 
 # Shared machines stall: no example has a deadline. CI repeats the same examples every time.

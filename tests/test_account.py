@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Call, Front, Reply, answer, moto_server, point_boto_at, refusal
 
-from lingotune import account
-from lingotune.account import AccountCheck, Wanted, check_account, format_account
-from lingotune.account.calls import WORKERS, Calls, connect
-from lingotune.account.quotas import PER_JOB, needs_of
-from lingotune.account.roles import SAGEMAKER, trust_of
+from lingotune.launch.aws import account
+from lingotune.launch.aws.account.calls import WORKERS, Calls, connect
+from lingotune.launch.aws.account.check import AccountCheck, Wanted, check_account, format_account
+from lingotune.launch.aws.account.quotas import PER_JOB, needs_of
+from lingotune.launch.aws.account.roles import SAGEMAKER, trust_of
 from lingotune.schema import AwsConfig, Problem, Severity
 
 REGION, ACCOUNT = "us-east-1", "123456789012"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run
 
-from lingotune.bundle import stays
+from lingotune.launch.render.bundle import stays
 
 PACKAGE = ROOT / "src" / "lingotune"
 STDLIB = set(sys.stdlib_module_names)

@@ -18,11 +18,11 @@ from conftest import compose
 from loopback import Front, Reply, answer, moto_server, point_boto_at, refusal
 from moto.backends import get_backend
 
-from lingotune.__main__ import main
-from lingotune.billing import fetch_prices, training_price
+from lingotune.cli.main import main
 from lingotune.jobfile import dump_job, job_digest, job_of
+from lingotune.launch.aws.pricing import fetch_prices, training_price
+from lingotune.launch.cost.prices import Price, load_prices
 from lingotune.messages import exit_code_of
-from lingotune.prices import Price, load_prices
 from lingotune.scaling import plan_batches
 from lingotune.schema import Precision
 from lingotune.throughput import Throughput, append_record, format_record, read_records, setup_of

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from conftest import ROOT, compose
 
-from lingotune.bundle import LAPTOP_FOLDERS, LAPTOP_ONLY, build_bundle
 from lingotune.jobfile import dump_job, job_of
+from lingotune.launch.render.bundle import LAPTOP_FOLDERS, LAPTOP_ONLY, build_bundle
 
 
 def copy_of_the_code(target: Path) -> Path:

@@ -7,6 +7,7 @@ import string
 from pathlib import Path
 
 import hydra
+import lingotune.compose
 import pytest
 from conftest import CONF, compose
 from hydra.errors import HydraException
@@ -15,14 +16,13 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import lingotune.compose
-from lingotune.command import help_page, setting_meanings
-from lingotune.compose import compose_all
 from lingotune.jobfile import job_of
+from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.keys import OTHER_NAMES, config_groups, mapping_of, setting_types
+from lingotune.launch.compose.options import help_page, setting_meanings
 from lingotune.messages import format_error
 from lingotune.preflight import check_job
 from lingotune.schema import ConfigError, LaunchConfig, Precision, Problem, ScalingRule
-from lingotune.settings import OTHER_NAMES, config_groups, mapping_of, setting_types
 
 
 def check(config: LaunchConfig) -> list[Problem]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from test_render import described
 
-from lingotune.rehearsal.container import (
+from lingotune.launch.render.request import to_request
+from lingotune.launch.simulator.container import (
     REASON_LENGTH,
     distribution_of,
     failure_reason,
@@ -17,7 +18,6 @@ from lingotune.rehearsal.container import (
     lay_out,
     pack,
 )
-from lingotune.render import to_request
 from lingotune.schema import ConfigError, Distribution
 
 FILES = ["data=files", "data.path=reviews.jsonl"]

@@ -12,19 +12,17 @@ from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.bill import Bill, after_run, single_gpu_speed
-from lingotune.cost import (
+from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
+from lingotune.jobfile import job_of
+from lingotune.launch.cost.bill import Bill, after_run, single_gpu_speed
+from lingotune.launch.cost.cost import (
     CostEstimate,
-    TimeEstimate,
     check_budget,
     check_budget_settings,
     estimate_cost,
-    estimate_time,
-    exceeds_max_run,
     spot_share,
 )
-from lingotune.jobfile import job_of
-from lingotune.prices import Price
+from lingotune.launch.cost.prices import Price
 from lingotune.scaling import plan_batches
 from lingotune.schema import BudgetConfig, ClusterConfig, JobConfig, Precision
 from lingotune.throughput import Throughput, setup_of

@@ -17,7 +17,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 
 from lingotune.hardware import Image, images, python_version, runs_worker
-from lingotune.rehearsal.environments import (
+from lingotune.launch.simulator.environments import (
     LIBRARIES,
     Recipe,
     cache_folder,
@@ -28,7 +28,7 @@ from lingotune.rehearsal.environments import (
     recipe_of,
     torch_variables,
 )
-from lingotune.rehearsal.interpreters import (
+from lingotune.launch.simulator.interpreters import (
     Interpreter,
     choose_interpreter,
     dotted,

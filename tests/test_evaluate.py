@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, run
 from pyarrow import parquet
 
-from lingotune.__main__ import main
+from lingotune.cli.main import main
 from lingotune.data.ids import rows_digest
 from lingotune.jobfile import dump_job, load_job
 from lingotune.messages import exit_code_of

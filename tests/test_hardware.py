@@ -15,8 +15,8 @@ from lingotune.hardware import (
     resolve_image,
     resolve_precision,
 )
+from lingotune.launch.compose.keys import config_groups
 from lingotune.schema import Precision
-from lingotune.settings import config_groups
 
 CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c != "local"]
 

@@ -20,12 +20,12 @@ import pytest
 from conftest import ROOT, compose
 from test_render import described
 
-from lingotune.bundle import build_bundle
 from lingotune.jobfile import dump_job, job_of
-from lingotune.rehearsal.container import Container, host_names, lay_out
-from lingotune.rehearsal.host import Host, _meeting, wait_for_all
-from lingotune.rehearsal.init import BASE_DIR, kill_all, processes_in
-from lingotune.render import to_request
+from lingotune.launch.render.bundle import build_bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.simulator.container import Container, host_names, lay_out
+from lingotune.launch.simulator.host import Host, _meeting, wait_for_all
+from lingotune.launch.simulator.init_process import BASE_DIR, kill_all, processes_in
 from lingotune.schema import ConfigError
 
 TORCHRUN = ("cluster=p3_16xl",)
@@ -41,7 +41,7 @@ ISOLATED = (
 @pytest.fixture(scope="session")
 def python() -> Path:
     """Of an environment with the toolkit, made once."""
-    from lingotune.rehearsal.environments import cache_folder, prepare_environment
+    from lingotune.launch.simulator.environments import cache_folder, prepare_environment
 
     return prepare_environment(None, cache_folder(os.environ), print).python
 
@@ -397,9 +397,9 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Where ranks meet for the time of a test: not where those of other tests do."""
     with socket.create_server(("", 0)) as server:
         free: int = server.getsockname()[1]
-    monkeypatch.setattr("lingotune.rehearsal.host._PORT", free)
-    monkeypatch.setattr("lingotune.rehearsal.host._PATIENCE", 0.3)
-    monkeypatch.setattr("lingotune.rehearsal.host.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("lingotune.launch.simulator.host._PORT", free)
+    monkeypatch.setattr("lingotune.launch.simulator.host._PATIENCE", 0.3)
+    monkeypatch.setattr("lingotune.launch.simulator.host.gettempdir", lambda: str(tmp_path))
     return free
 
 
@@ -415,7 +415,7 @@ def test_hosts_that_could_not_meet_are_refused(tmp_path: Path, port: int) -> Non
 def test_jobs_meet_one_after_the_other(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lingotune.rehearsal.host._PATIENCE", 30)
+    monkeypatch.setattr("lingotune.launch.simulator.host._PATIENCE", 30)
     first, _ = containers(tmp_path, TWO_NODES, b"")
     left: list[str] = []
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from lingotune.jobfile import dump_job, job_digest, job_of, load_job
+from lingotune.launch.compose.keys import config_groups, field_types
 from lingotune.schema import ConfigError, JobConfig
-from lingotune.settings import config_groups, field_types
 
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])

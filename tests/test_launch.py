@@ -16,9 +16,9 @@ import pytest
 from conftest import ROOT, compose, run
 
 from lingotune.jobfile import job_of
+from lingotune.launch.render.service_model import mistakes
 from lingotune.scaling import plan_batches
 from lingotune.schema import Precision
-from lingotune.servicemodel import mistakes
 from lingotune.throughput import FILE, SCHEMA, Throughput, append_record, setup_of
 
 CLOUD = "cluster=p3_16xl"
@@ -187,10 +187,10 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
 
     from conftest import CONF
 
-    from lingotune import plan
-    from lingotune.bundle import build_bundle
-    from lingotune.compose import compose_all
-    from lingotune.quote import Quoter
+    from lingotune.launch.compose.compose import compose_all
+    from lingotune.launch.cost.quote import Quoter
+    from lingotune.launch.plan import planner as plan
+    from lingotune.launch.render.bundle import build_bundle
 
     path = tmp_path / "r.jsonl"
     rows = [{"review_body": f"text {n}", "stars": n % 5 + 1, "language": "de"} for n in range(60)]

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from lingotune.data.sample import LANGUAGES
 from lingotune.jobfile import dump_job, job_of
+from lingotune.launch.render.service_model import mistakes
 from lingotune.loglines import (
     format_test_line,
     format_train_line,
     format_validation_line,
     metric_definitions,
 )
-from lingotune.servicemodel import mistakes
 
 PREFIXES = ["", "[1,mpirank:0,algo-1]<stdout>:", "2024-05-01T12:00:00.123Z ", "[default0]:"]
 

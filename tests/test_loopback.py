@@ -22,19 +22,20 @@ from test_host import PLAIN, packed
 from test_render import described
 
 from lingotune.jobfile import job_digest, job_of
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.training_job import TrainingJob
+from lingotune.launch.simulator.environments import cache_folder, prepare_environment
+from lingotune.launch.simulator.loopback.driver import Driver, Machines
+from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
+from lingotune.launch.simulator.loopback.jobs import Jobs
+from lingotune.launch.simulator.loopback.logs import GROUP, final_metrics
+from lingotune.launch.simulator.loopback.service import serve
+from lingotune.launch.simulator.loopback.storage import split_uri
+from lingotune.launch.simulator.loopback.watch import Watched, watch
+from lingotune.launch.simulator.scope import complete
 from lingotune.loglines import metric_definitions
-from lingotune.loopback.account import make_bucket, only_aws
-from lingotune.loopback.driver import Driver, Machines
-from lingotune.loopback.jobs import Jobs
-from lingotune.loopback.logs import GROUP, final_metrics
-from lingotune.loopback.service import serve
-from lingotune.loopback.storage import split_uri
-from lingotune.loopback.watch import Watched, watch
-from lingotune.rehearsal.environments import cache_folder, prepare_environment
-from lingotune.rehearsal.scope import complete
-from lingotune.render import to_huggingface, to_request
 from lingotune.schema import AwsConfig
-from lingotune.trainingjob import TrainingJob
 
 AWS = complete(AwsConfig())
 NAMES = tuple(f"aws.{key}={getattr(AWS, key)}" for key in ("role", "bucket", "region"))
@@ -346,7 +347,7 @@ def test_the_sdk_waits_and_shows_the_log(
     """The SDK's own `fit(wait=True, logs="All")`, unchanged, against the service."""
     from sagemaker.exceptions import UnexpectedStatusException
 
-    from lingotune.starters import start_v2
+    from lingotune.launch.aws.start import start_v2
 
     job = job_for()
     put_inputs(account, job, train)

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lingotune.rehearsal.objects import serve
+from lingotune.launch.simulator.object_server import serve
 
 MEBIBYTE = 2**20
 LARGE = bytes(range(256)) * (20 * MEBIBYTE // 256)

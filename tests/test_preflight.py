@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 from conftest import CONF, ROOT, compose
 
-from lingotune.bundle import Bundle, build_bundle
 from lingotune.data.shards import READERS
 from lingotune.hardware import Image, images, lane_pins, version
 from lingotune.jobfile import job_digest, job_of
+from lingotune.launch.checks.prepared_data import PREPARED, ForImage
+from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.request import CODE, REQUEST, SETTINGS
+from lingotune.launch.checks.sagemaker import SAGEMAKER
+from lingotune.launch.checks.steps import STEPS, Counted
+from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.render.bundle import Bundle, build_bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.training_job import Digests, describe
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
-from lingotune.preflight.prepared import PREPARED, ForImage
-from lingotune.preflight.rehearsal import REHEARSAL
-from lingotune.preflight.rendered import CODE, REQUEST, SETTINGS
-from lingotune.preflight.sagemaker import SAGEMAKER
 from lingotune.preflight.settings import JOB
-from lingotune.preflight.steps import STEPS, Counted
-from lingotune.render import to_request
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import Problem, Severity
-from lingotune.settings import config_groups
-from lingotune.trainingjob import Digests, describe
 
 CLOUD = "cluster=p3_16xl"
 DISTIL = "model=distilbert_multilingual"
@@ -528,7 +528,7 @@ def test_a_field_that_sagemaker_refuses_is_told_by_its_setting(
 
 
 def test_every_setting_named_beside_a_field_exists() -> None:
-    from lingotune.settings import setting_types
+    from lingotune.launch.compose.keys import setting_types
 
     assert set(SETTINGS.values()) <= set(setting_types())
 
@@ -599,7 +599,7 @@ def test_every_check_has_a_test_that_trips_it() -> None:
 
 def test_what_is_offered_is_a_setting_that_exists() -> None:
     """Every `key=value` in `works` names a setting or a group."""
-    from lingotune.settings import setting_types
+    from lingotune.launch.compose.keys import setting_types
 
     known = {*setting_types(), *config_groups(CONF)}
     for _, overrides, *_ in TRIPS:

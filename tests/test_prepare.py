@@ -266,7 +266,7 @@ def test_a_tokenizer_is_the_same_wherever_it_is_loaded(source: Path, tmp_path: P
         "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
         "data.max_length=16", "seed=1",
     ]  # fmt: skip
-    done = run("-m", "lingotune.data", *typed, f"prepared_dir={tmp_path}/there")
+    done = run("-m", "lingotune", "prepare", *typed, f"prepared_dir={tmp_path}/there")
     assert done.returncode == 0 and done.stderr == ""
     (there,) = (tmp_path / "there").glob("files-*")
     for path in (here / "tokenizer").iterdir():
@@ -337,7 +337,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
         "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
         "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
     ]  # fmt: skip
-    command = [sys.executable, "-m", "lingotune.data", *typed]
+    command = [sys.executable, "-m", "lingotune", "prepare", *typed]
     root, kills = tmp_path / "killed", 0
     for seconds in (1.5, 3, 4, 5, 6, 7):
         with subprocess.Popen([*command, f"prepared_dir={root}"], cwd=ROOT) as process:
@@ -359,7 +359,7 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
 def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_path: Path) -> None:
     source = write(tmp_path / "reviews.jsonl", rows(60_000))
     command = [
-        "-m", "lingotune.data", "data=files", f"data.path={source}", "data.columns.text=text",
+        "-m", "lingotune", "prepare", "data=files", f"data.path={source}", "data.columns.text=text",
         "data.columns.language=lang", "data.columns.label=null", f"prepared_dir={tmp_path}/p",
     ]  # fmt: skip
     with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
@@ -393,7 +393,7 @@ def read(path: Path) -> bytes:
 
 def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "lingotune.data", "data.sample.train_rows=50",
+        sys.executable, "-m", "lingotune", "prepare", "data.sample.train_rows=50",
         f"prepared_dir={tmp_path}/prepared",
     ]  # fmt: skip
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -531,12 +531,12 @@ def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
 
 
 def test_a_setting_that_has_no_effect_is_refused(tmp_path: Path) -> None:
-    done = run("-m", "lingotune.data", "lr=1e-4", "cluster=p3_16xl", cwd=tmp_path)
+    done = run("-m", "lingotune", "prepare", "lr=1e-4", "cluster=p3_16xl", cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("has no effect on prepared data") == 2
 
 
 def test_the_second_command_says_so(tmp_path: Path) -> None:
-    typed = ["-m", "lingotune.data", "data.sample.train_rows=30"]
+    typed = ["-m", "lingotune", "prepare", "data.sample.train_rows=30"]
     first, second = (run(*typed, cwd=tmp_path) for _ in range(2))
     assert "prepared 1680 rows" in first.stdout, first.stderr
     (folder,) = (tmp_path / "prepared").glob("sample-*")

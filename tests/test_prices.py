@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lingotune.hardware import instances
-from lingotune.prices import (
+from lingotune.launch.cost.prices import (
     Price,
     find_price,
     format_prices,

@@ -67,7 +67,7 @@ def test_rehearsals(command: str, home: Path) -> None:
     assert "points arrived as planned" in done.stdout and "\npassed in" in done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune.data" in c])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune prepare" in c])
 def test_preparations(command: str, home: Path) -> None:
     done = run(*shlex.split(command)[1:], cwd=home)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import CONF, ROOT, compose, run
 
+from lingotune.hub import publish_run as later
 from lingotune.jobfile import job_of
 from lingotune.messages import format_problems, without_secrets
-from lingotune.publishing import later
 from lingotune.redact import HIDDEN, NO_TOKEN, redacted, secrets_of
 from lingotune.schema import ConfigError, HubConfig, Problem, Visibility
 from lingotune.training.failure import paragraph

@@ -17,18 +17,18 @@ from typing import Any
 import pytest
 from conftest import ROOT, compose, run
 
-from lingotune.bundle import build_bundle
-from lingotune.compose import Composed
 from lingotune.hardware import images
+from lingotune.launch.compose.compose import Composed
+from lingotune.launch.cost.quote import Quoter
+from lingotune.launch.plan.planner import Planner, objects
+from lingotune.launch.render.bundle import build_bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.training_job import describe
+from lingotune.launch.simulator.attempt import Attempt
+from lingotune.launch.simulator.container import host_names, lay_out
+from lingotune.launch.simulator.environments import cache_folder, prepare_environment
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
 from lingotune.limits import Limits, write_limits
-from lingotune.plan import Planner, objects
-from lingotune.quote import Quoter
-from lingotune.rehearsal.attempt import Attempt
-from lingotune.rehearsal.container import host_names, lay_out
-from lingotune.rehearsal.environments import cache_folder, prepare_environment
-from lingotune.rehearsal.stages import StageFailed
-from lingotune.render import to_request
-from lingotune.trainingjob import describe
 
 TINY = ["action=rehearse", "rehearsal.model=tiny"]
 STAGES = [

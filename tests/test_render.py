@@ -14,11 +14,14 @@ import pytest
 from conftest import CONF, compose
 
 from lingotune.jobfile import job_digest, job_of
-from lingotune.render import render_local, to_huggingface, to_model_trainer, to_request
+from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.render.local_command import render_local
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.sdk_v3 import to_model_trainer
+from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.render.training_job import Digests, TrainingJob, describe, job_name
 from lingotune.schema import JobConfig
-from lingotune.servicemodel import mistakes
-from lingotune.settings import config_groups
-from lingotune.trainingjob import Digests, TrainingJob, describe, job_name
 
 ACCOUNT = [
     "aws.role=arn:aws:iam::111122223333:role/SageMakerRole",
@@ -108,7 +111,7 @@ def sent_by_v2() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     # The SDK validates its configuration, which is a constant of ours, 23 times a job: 3 seconds.
     patch.setattr(sagemaker.utils, "validate_sagemaker_config", lambda config: None)
 
-    from lingotune.starters import start_v2
+    from lingotune.launch.aws.start import start_v2
 
     session = boto3.Session("access", "secret", region_name="us-east-1")
     client, bodies = session.client("sagemaker"), []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.servicemodel import choices, mistakes
+from lingotune.launch.render.service_model import choices, mistakes
 
 SOUND: dict[str, Any] = {
     "TrainingJobName": "a-job",

@@ -11,7 +11,7 @@ from conftest import compose
 
 from lingotune.batching import Efficiency
 from lingotune.jobfile import job_of
-from lingotune.lengths import estimate_batching, published
+from lingotune.launch.plan.lengths import estimate_batching, published
 from lingotune.memory import model_size
 from lingotune.scaling import plan_batches
 from lingotune.schema import ModelConfig, Precision, TrainingConfig

@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT, compose, run
 from loopback import ROLE, Front, answer, moto_server, point_boto_at, ready_account, refusal
 
-from lingotune.bundle import build_bundle
 from lingotune.jobfile import dump_job, job_of
-from lingotune.servicemodel import mistakes
+from lingotune.launch.render.bundle import build_bundle
+from lingotune.launch.render.service_model import mistakes
 
 BUCKET = "example-bucket"
 ACCOUNT = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", "aws.region=us-east-1"]
@@ -190,7 +190,7 @@ def test_prepared_data_in_s3_is_used_where_it_lies(aws: Front, files: Path) -> N
 
 
 def test_what_data_prepared_takes(files: Path) -> None:
-    done = run("-m", "lingotune.data", *FILES[1:], cwd=files)
+    done = run("-m", "lingotune", "prepare", *FILES[1:], cwd=files)
     assert done.returncode == 0, done.stderr
     (folder,) = (files / "prepared").glob("files-*")
     (files / "mine.jsonl").unlink()
@@ -206,11 +206,11 @@ def test_what_data_prepared_takes(files: Path) -> None:
         2,
         "lingotune: 1 problem\n  data.prepared=elsewhere\n      is no folder of prepared data: "
         "manifest.json: [Errno 2] No such file or directory: 'elsewhere/manifest.json'\n"
-        "      works: python -m lingotune.data ...\n",
+        "      works: python -m lingotune prepare ...\n",
     )
     assert "its last part is a digest" in plan("data.prepared=s3://bucket/data")[2]
     assert "seed=7" in plan("data.prepared=given", "seed=7")[2]
-    done = run("-m", "lingotune.data", *FILES[1:], "data.prepared=given", cwd=files)
+    done = run("-m", "lingotune", "prepare", *FILES[1:], "data.prepared=given", cwd=files)
     assert done.returncode == 2 and "has no effect on prepared data" in done.stderr
 
 

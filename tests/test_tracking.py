@@ -23,8 +23,8 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from lingotune.bundle import build_bundle
 from lingotune.jobfile import dump_job, job_of, load_job
+from lingotune.launch.render.bundle import build_bundle
 from lingotune.runfolder import folders_in
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import Tracker

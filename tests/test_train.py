@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT, compose, run
 
-from lingotune.cost import estimate_time
+from lingotune.estimate.run_time import estimate_time
 from lingotune.hardware import resolve_precision
 from lingotune.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.scaling import plan_batches

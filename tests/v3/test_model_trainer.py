@@ -14,8 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
-from lingotune.servicemodel import mistakes
-from lingotune.starters import start_v3
+from lingotune.launch.aws.start import start_v3
+from lingotune.launch.render.service_model import mistakes
 
 GOLDEN = sorted((Path(__file__).resolve().parent.parent / "golden").glob("job-*.json"))
 

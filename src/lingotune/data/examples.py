@@ -88,5 +88,5 @@ def _groups(
                 if wanted is None or group in wanted:
                     yield group, shard.read_row_group(group, columns=columns)
     except (OSError, ArrowException) as error:
-        works = "python -m lingotune.data ... makes it anew once the folder is removed"
+        works = "python -m lingotune prepare ... makes it anew once the folder is removed"
         raise ConfigError([Problem(str(file), f"cannot be read: {error}", works)]) from error

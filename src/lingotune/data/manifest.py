@@ -73,7 +73,9 @@ def misfits(manifest: Mapping[str, Any], data: DataConfig, seed: int) -> list[Pr
         if wanted.get(key) != found.get(key):
             name = key if key == "seed" else f"data.{key}"
             what = f"the prepared data {manifest['digest'][:12]} was made with {found.get(key)}"
-            works = "the same settings, or data prepared with these: python -m lingotune.data ..."
+            works = (
+                "the same settings, or data prepared with these: python -m lingotune prepare ..."
+            )
             problems.append(Problem(f"{name}={wanted.get(key)}", what, works))
     return problems
 
@@ -188,8 +190,10 @@ def load_manifest(folder: str | Path, name: str = FILE) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         what = f"is no folder of prepared data: {FILE}: {error}"
-        raise ConfigError([Problem(str(folder), what, "python -m lingotune.data ...")]) from error
+        raise ConfigError(
+            [Problem(str(folder), what, "python -m lingotune prepare ...")]
+        ) from error
     if manifest.get("format") != FORMAT:
         what = f"was prepared in format {manifest.get('format')}; this version reads {FORMAT}"
-        raise ConfigError([Problem(str(folder), what, "python -m lingotune.data ...")])
+        raise ConfigError([Problem(str(folder), what, "python -m lingotune prepare ...")])
     return manifest

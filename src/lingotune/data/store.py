@@ -305,5 +305,5 @@ class Store:
             raise self._damaged(file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
-        works = "python -m lingotune.data ... makes it anew once the folder is removed"
+        works = "python -m lingotune prepare ... makes it anew once the folder is removed"
         return ConfigError([Problem(str(self.folder / file), what, works)])

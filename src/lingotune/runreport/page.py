@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.container import JOB_FILE
-from lingotune.cost import TimeEstimate, estimate_time
 from lingotune.data import page as data_page
 from lingotune.data.manifest import load_manifest
 from lingotune.data.page import cut, rendered, visible
+from lingotune.estimate.run_time import TimeEstimate, estimate_time
 from lingotune.jobfile import job_digest, load_job
 from lingotune.messages import printable
 from lingotune.predictions import FILE as PREDICTIONS

@@ -1,0 +1,68 @@
+"""python -m lingotune prepare KEY=VALUE ...: prepare a source for a model, once, and show what is in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lingotune.jobfile import job_of
+from lingotune.launch.compose.options import composed_jobs
+from lingotune.messages import say
+from lingotune.preflight import check_job
+from lingotune.schema import ConfigError, LaunchConfig, Problem
+
+PROGRAM = "-m lingotune prepare"
+PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
+_SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
+"""First words of the settings that prepared data follows from."""
+_OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry of `python -m lingotune prepare`."""
+    conf = Path(__file__).resolve().parents[3] / "conf"
+    composed = composed_jobs(list(argv), PROGRAM, PURPOSE, conf, check_data)
+    for one in composed:
+        _refuse_others(one.overrides)
+    for one in composed:
+        _prepare(one.config)
+    return 0
+
+
+def check_data(config: LaunchConfig) -> list[Problem]:
+    """What is wrong with the settings that count here."""
+    return [
+        problem
+        for problem in check_job(job_of(config))
+        if problem.where.partition(".")[0].partition("=")[0] in _SECTIONS
+    ]
+
+
+def _refuse_others(overrides: Sequence[str]) -> None:
+    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
+    problems = [
+        Problem(override, "has no effect on prepared data", "leave it out")
+        for override, key in keys.items()
+        if key.partition(".")[0] not in _SECTIONS or key in _OF_THE_TRAINING
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _prepare(config: LaunchConfig) -> None:
+    from lingotune.data.manifest import load_manifest
+    from lingotune.data.page import PAGE, lines_of, write_report
+    from lingotune.data.prepare import prepare
+
+    begun = time.monotonic()
+    job = job_of(config)
+    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)
+    manifest = load_manifest(folder)
+    print("\n".join(lines_of(manifest)))
+    page = folder / PAGE
+    if not page.is_file():
+        write_report(folder)
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    took = f"prepared {rows} rows in {time.monotonic() - begun:.1f} s"
+    print(f"{took if made else 'prepared already'}: {folder}; see {page}")

@@ -1,0 +1,36 @@
+"""Entry of `lingotune publish`: the repository is named by overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lingotune.jobfile import job_of
+from lingotune.launch.compose.compose import compose_all
+from lingotune.messages import errors_only
+from lingotune.preflight import check_job
+from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem
+
+
+def hub_typed(job: JobConfig, typed: Sequence[str], conf_dir: Path) -> HubConfig:
+    """Replace the job's hub settings by those that overrides name; ConfigError for other overrides."""
+    keys = {word.lstrip("+~").partition("=")[0]: word for word in typed}
+    others = [word for key, word in keys.items() if key.split(".")[0] != "hub"]
+    if others:
+        what = "has no effect here: overrides name the repository"
+        works = "hub=private, hub=public, hub.repo=NAME, hub.license=..."
+        raise ConfigError([Problem(word, what, works) for word in others])
+    if not typed:
+        return job.hub
+    found: HubConfig = job_of(
+        compose_all(list(typed), conf_dir, lambda config: [], multirun=False)[0].config
+    ).hub
+    names = {"visibility" if key == "hub" else key.partition(".")[2] for key in keys}
+    hub = replace(job.hub, **{name: getattr(found, name) for name in names})
+    # Where a check is called otherwise, it looks at these settings too: secrets, ranges.
+    checked = check_job(replace(job, hub=hub))
+    wrong = [p for p in checked if p.where.partition("=")[0].split(".")[0] == "hub"]
+    if errors_only(wrong):
+        raise ConfigError(wrong)
+    return hub

@@ -1,0 +1,128 @@
+"""Time of a job that has not run, from measured runs of the same set-up. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from lingotune.scaling import BatchPlan, StepPlan, plan_steps
+from lingotune.schema import (
+    ClusterConfig,
+    EvalStrategy,
+    JobConfig,
+    Precision,
+    Problem,
+    TrainingConfig,
+)
+from lingotune.throughput import Setup, Throughput, samples_trained, setup_of
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """Expected seconds of a job's worker, and of the whole SageMaker job where runs measured that.
+
+    `other_seconds`: start-up, reading, tokenising, loading, saving. `basis`: the runs it is from.
+    """
+
+    seconds: float
+    train_seconds: float
+    eval_seconds: float
+    other_seconds: float
+    samples_per_second: float
+    basis: str
+    arithmetic: tuple[str, ...]
+
+
+def estimate_time(
+    job: JobConfig,
+    batch: BatchPlan,
+    rows: Mapping[str, int] | None,
+    precision: Precision,
+    records: Sequence[Throughput],
+    machine: str | None = None,
+) -> TimeEstimate | None:
+    """Expected seconds, from the median of the runs of the same set-up; None = unknown.
+
+    rows: of train, validation and test; None = not known. precision: the resolved one. machine: off
+    SageMaker, which one (`throughput.cpu_machine()`); None = any. Runs on the same data count alone
+    where there are some.
+    """
+    wanted = setup_of(job, batch, precision, machine)
+    measured, note = _same_data([r for r in records if _is(r.setup, wanted)], job)
+    if not measured or rows is None:
+        return None
+    steps = plan_steps(job, batch, rows["train"])
+    samples = samples_trained(steps, batch.global_batch)
+    scored = _evaluations(job.training, steps) * rows["validation"]
+    scored += rows["validation"] + rows["test"]
+    speed = median(r.samples_per_second for r in measured)
+    eval_speeds = [r.eval_samples_per_second for r in measured if r.eval_samples_per_second]
+    if not eval_speeds:
+        return None
+    train, evaluate = samples / speed, scored / median(eval_speeds)
+    other = median(r.overhead_seconds for r in measured)
+    total = train + evaluate + other
+    line = (
+        f"expected {total:.0f} s = {train:.0f} s training ({samples} samples / {speed:.4g} a second)"
+        f" + {evaluate:.0f} s evaluating ({scored} samples / {median(eval_speeds):.4g} a second)"
+        f" + {other:.0f} s start-up, reading and saving"
+    )
+    basis = f"{_runs(measured)}, {speed:.4g} samples/s{note}"
+    return TimeEstimate(total, train, evaluate, other, speed, basis, (line, f"from {basis}"))
+
+
+def _is(setup: Setup, wanted: Setup) -> bool:
+    return setup == wanted or (
+        wanted.instance_type is None
+        and wanted.machine is None
+        and replace(setup, machine=None) == wanted
+    )
+
+
+def _same_data(records: Sequence[Throughput], job: JobConfig) -> tuple[Sequence[Throughput], str]:
+    """The runs on the job's data, or else all, and what is to be said about that."""
+    languages = set(job.data.languages)
+    same = [
+        r
+        for r in records
+        if r.data == job.data.name and (not languages or languages == set(r.languages))
+    ]
+    if same or not records:
+        return same, ""
+    names = sorted({f"{r.data} ({', '.join(r.languages)})" for r in records})
+    return records, f", but on other data: {'; '.join(names)}"
+
+
+def _evaluations(training: TrainingConfig, steps: StepPlan) -> int:
+    """How often the validation split is scored during the training."""
+    if training.eval_strategy is EvalStrategy.none:
+        return 0
+    if training.eval_strategy is EvalStrategy.epoch:
+        return math.ceil(steps.total_steps / steps.steps_per_epoch)
+    assert training.eval_steps is not None, "preflight requires it"
+    return steps.total_steps // training.eval_steps
+
+
+def _runs(records: Sequence[Throughput]) -> str:
+    """`3 runs of 2026-11-20..23`."""
+    days = sorted(record.date[:10] for record in records)
+    first, last = days[0], days[-1]
+    until = last[8:] if last[:8] == first[:8] else last
+    count = "1 run" if len(records) == 1 else f"{len(records)} runs"
+    return f"{count} of {first}" + ("" if first == last else f"..{until}")
+
+
+def exceeds_max_run(estimate: TimeEstimate | None, cluster: ClusterConfig) -> Problem | None:
+    """The finding that SageMaker would stop the job unfinished, if it would."""
+    if cluster.instance_type is None or estimate is None or estimate.seconds <= cluster.max_run:
+        return None
+    enough = math.ceil(estimate.seconds * 1.2 / 60) * 60
+    return Problem(
+        f"cluster.max_run={cluster.max_run}",
+        f"the job is expected to take {estimate.seconds:.0f} s ({estimate.basis})",
+        f"cluster.max_run={enough}",
+        check="max-run-too-short",
+        why="SageMaker stops a job after max_run seconds, finished or not, and bills them",
+    )

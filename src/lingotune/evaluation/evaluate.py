@@ -1,0 +1,183 @@
+"""A saved model scored on the test split of its run, or on other reviews."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from lingotune.classifier import Classifier, Trained, trained_model
+from lingotune.data.clean import Row
+from lingotune.data.ids import rows_digest
+from lingotune.data.labels import class_stars, format_labels
+from lingotune.data.parts import SPLITS, check_settings
+from lingotune.data.rejected import RejectedFile
+from lingotune.data.scan import Counts, scan
+from lingotune.data.splits import readers_of
+from lingotune.data.spool import Spool
+from lingotune.data.survey import survey
+from lingotune.jobfile import plain
+from lingotune.predictions import FILE, write_predictions
+from lingotune.runfolder import METRICS, new_folder
+from lingotune.schema import (
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    LabelConfig,
+    Problem,
+    Source,
+)
+from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
+
+EVALUATIONS = "evaluations"
+"""Folder in a run's: what its model was scored on later."""
+REJECTED = "rejected.jsonl"
+_TEST = SPLITS[-1]
+_Rows = Callable[[], Iterator[Row]]
+_BLOCK = 8_192
+"""Texts that are tokenised, and sorted by length, together."""
+
+
+def evaluate(
+    run: str,
+    data: DataConfig | None = None,
+    *,
+    max_length: int | None = None,
+    output: str | None = None,
+    batch: int = 32,
+) -> tuple[Path, dict[str, Any]]:
+    """Score the model of a run; returns the folder of the results, a new one, and the results.
+
+    data: what to score it on, whole, or its test split where it has one; None = the test split of the
+    run's own. max_length: tokens read of each text; None = as many as the model was trained with.
+    output: where the folder is made; None = in the run. ConfigError lists what is wrong, before the
+    model is loaded.
+    """
+    trained = trained_model(run)
+    own = data is None
+    data = _data_of_run(trained, run) if data is None else _all_or_test(data)
+    data = replace(data, labels=_in_order(data.labels, trained))
+    seed = trained.job.seed if trained.job else 0
+    scoring = trained.job.evaluation if trained.job else EvaluationConfig()
+    classes = Classes(trained.labels, class_stars(data.labels))
+    with TemporaryDirectory() as work, Spool(Path(work)) as spool:
+        with RejectedFile(Path(work, REJECTED)) as rejected:
+            rows, counts, warnings = _read(data, seed if own else None, spool, rejected)
+            if own:
+                warnings = (*warnings, *_check_same(trained, rows))
+        model = Classifier(trained, batch, max_length)
+        predictions, ids = _predict(model, classes, rows())
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
+        if any(count.rejected for count in counts.values()):
+            shutil.copy(Path(work, REJECTED), folder)
+    results = {
+        "model": str(trained.folder),
+        "data": plain(data),
+        "max_length": model.max_length,
+        "inputs": {name: asdict(count) for name, count in counts.items()},
+        "warnings": list(warnings),
+        "labels": list(trained.labels),
+        **scores_by_language(predictions, classes, scoring.resamples, seed),
+    }
+    write_predictions(predictions, ids, classes, folder / FILE)
+    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    (folder / METRICS).write_text(text, encoding="utf-8")
+    return folder, results
+
+
+# --- what to score it on ------------------------------------------------------------------------
+
+
+def _all_or_test(data: DataConfig) -> DataConfig:
+    """Data that names a test split alone is read as one source; ConfigError if its settings contradict
+    each other."""
+    if data.train is None and data.path is None and data.test is not None:
+        if data.source is Source.hub:
+            data = replace(data, train=data.test, test=None)
+        else:
+            data = replace(data, path=data.test, test=None)
+    check_settings(data)
+    return data
+
+
+def _data_of_run(trained: Trained, run: str) -> DataConfig:
+    if trained.job is None:
+        what = "which data it was trained on is not known: there is no job.yaml with its model"
+        works = "data=files data.path=reviews.jsonl, or data=sample"
+        raise ConfigError([Problem(run, what, works)])
+    return trained.job.data
+
+
+def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConfig]:
+    """The classes of the data in the order of the model's ids; ConfigError if they are others."""
+    by_name = {label.name: label for label in labels}
+    if by_name.keys() != set(trained.labels):
+        what = f"the model knows the classes {', '.join(trained.labels)}"
+        known = [by_name.get(name) or LabelConfig(name, []) for name in trained.labels]
+        where = f"data.labels={','.join(by_name)}"
+        raise ConfigError([Problem(where, what, format_labels(known))])
+    return [by_name[name] for name in trained.labels]
+
+
+def _read(
+    data: DataConfig, seed: int | None, spool: Spool, rejected: RejectedFile
+) -> tuple[_Rows, Mapping[str, Counts], tuple[str, ...]]:
+    """What gives the rows to score, all read and checked; where a seed is given, as it has carved the test
+    split."""
+    readers = readers_of(data)
+    if seed is not None and _TEST not in readers:
+        found = survey(data, seed, rejected, spool.add)
+        test = SPLITS.index(_TEST)
+        rows = lambda: (row for row, split in found.rows(spool) if split == test)  # noqa: E731
+        return rows, found.scanned.counts, ()
+    wanted = {_TEST: readers[_TEST]} if _TEST in readers else readers
+    scanned = scan(wanted, data, rejected, spool.add)
+    if not len(scanned.keys.label):
+        raise ConfigError([Problem("data", "there is no row to score")])
+    return lambda: iter(spool), scanned.counts, scanned.warnings
+
+
+def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
+    """ConfigError if these are not the rows that the run has scored: its source has changed since. A
+    warning where it has not recorded them."""
+    try:
+        metrics = json.loads((trained.folder / METRICS).read_text(encoding="utf-8"))
+        known = metrics["data"]["test_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield "the run has not recorded its test split: its source may have changed since"
+        return
+    if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
+        what = "its source has changed since the training, and gives another test split"
+        works = "data=files data.path=... scores all its rows; or the source as it was"
+        raise ConfigError([Problem(str(trained.folder), what, works)])
+
+
+# --- what it makes of it ------------------------------------------------------------------------
+
+
+def _predict(
+    model: Classifier, classes: Classes, rows: Iterator[Row]
+) -> tuple[Predictions, list[str]]:
+    ids: list[str] = []
+    parts: list[Predictions] = []
+    while block := list(islice(rows, _BLOCK)):
+        parts.append(
+            Predictions(
+                np.array([row.label for row in block], np.int64),
+                probabilities_of(model.logits([row.text for row in block])),
+                np.array([row.language for row in block], object),
+                np.array([np.nan if row.stars is None else row.stars for row in block]),
+            )
+        )
+        ids += [row.id for row in block]
+    fields = ("true", "probabilities", "languages", "stars")
+    return Predictions(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields)), ids

@@ -1,0 +1,184 @@
+"""What launch.py does with the jobs of its command: plan all, show them, ask AWS, start them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
+from lingotune.data.manifest import misfits
+from lingotune.data.tokenizer import fetch_tokenizer
+from lingotune.data.transfer import fetch, fetch_manifest
+from lingotune.launch.aws.start import missing_library
+from lingotune.launch.checks.prepared_data import PREPARED, ForImage
+from lingotune.launch.compose.compose import Composed
+from lingotune.launch.cost.quote import Quoter
+from lingotune.launch.plan import page
+from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
+from lingotune.launch.render.bundle import Bundle
+from lingotune.messages import USER_ERROR, errors_only, format_problems, say
+from lingotune.schema import Action, Backend, ConfigError, LaunchConfig, Output, Problem, Source
+
+if TYPE_CHECKING:
+    from lingotune.launch.aws.account.check import Wanted
+
+
+def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
+    """Plan every job before the first is started; returns the exit code.
+
+    ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
+    """
+    settings = composed[0].config
+    if settings.action is not Action.plan:
+        composed = [_with_fetched(one) for one in composed]
+    sweep = Planner(bundle, Quoter(date.today())).sweep(composed)
+    _write_job_file(sweep, settings)
+    if settings.output is Output.request:
+        print(page.requests_json(sweep))
+        if sweep.problems:
+            print(format_problems(sweep.problems), file=sys.stderr)
+        return sweep.exit_code
+    if settings.output is Output.json:
+        with contextlib.redirect_stdout(sys.stderr):
+            answer, code = _act(sweep, bundle, settings)
+        print(page.to_json({**json.loads(page.as_json(sweep)), **answer, "exit_code": code}))
+        return code
+    page.show(page.page_of(sweep))
+    return _act(sweep, bundle, settings)[1]
+
+
+def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, Any], int]:
+    """What was asked beyond the plan: its results as plain values, and the exit code."""
+    if settings.action is Action.plan:
+        return {}, sweep.exit_code
+    if settings.action is Action.submit:
+        missing = missing_library(settings.aws)
+        wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
+        if wrong:
+            raise ConfigError(wrong, "nothing was started; mend, then submit again")
+    if settings.action is Action.rehearse:
+        return _rehearse(sweep, bundle)
+    if settings.cluster.backend is Backend.loopback:
+        return _submit_here(sweep, bundle)
+    from lingotune.launch.aws.account.check import check_account, format_account
+
+    checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)
+    print("\n".join(format_account(checked)), end="\n\n")
+    answer: dict[str, Any] = {
+        "account": {
+            "done": list(checked.done),
+            "skipped": list(checked.skipped),
+            "findings": [page.finding(p) for p in checked.findings],
+        }
+    }
+    if checked.findings:
+        page.show([page.Section("findings", findings=checked.findings)])
+    if settings.action is Action.check or errors_only(checked.findings):
+        failed = errors_only(checked.findings) or sweep.exit_code
+        return answer, USER_ERROR if failed else 0
+    answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
+    return answer, 0
+
+
+def _with_fetched(one: Composed) -> Composed:
+    """What is needed from elsewhere, before the plan: a job that runs here needs its data here, and
+    the digest of data that is prepared here follows from the tokenizer."""
+    config = one.config
+    given = config.data.prepared
+    if given is None:
+        if config.data.source is Source.files and config.action is not Action.check:
+            fetch_tokenizer(config.model)
+        return one
+    if not given.startswith("s3://"):
+        return one
+    here = config.action is Action.rehearse or config.cluster.backend is Backend.loopback
+    if not here:
+        manifest = fetch_manifest(given)
+        wrong = [*misfits(manifest, config.data, config.seed)]
+        wrong += PREPARED.run(ForImage(manifest, config.cluster))
+        if wrong:
+            raise ConfigError(wrong, "nothing was started; mend, then submit again")
+        return one
+    folder = fetch(given, Path(config.prepared_dir), lambda line: print(line, file=sys.stderr))
+    return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
+
+
+def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+    """Run every job here, one after the other; a failed one does not keep the others from it."""
+    if sweep.exit_code:
+        next_step = "nothing was run; mend, then rehearse again"
+        raise ConfigError(errors_only(sweep.problems), next_step)
+    from lingotune.launch.simulator.rehearsal.rehearse import as_json, rehearse
+
+    done = []
+    for plan in with_data(sweep.plans, say):
+        rehearsal = rehearse(plan, bundle, say)
+        verdict = "failed after" if rehearsal.problems else "passed in"
+        print(f"{verdict} {rehearsal.seconds:.0f} s")
+        if rehearsal.problems:
+            print(format_problems(rehearsal.problems), file=sys.stderr)
+        done.append(rehearsal)
+    failed = any(rehearsal.problems for rehearsal in done)
+    if not failed:
+        print("next: the same command with action=submit")
+    return {"rehearsals": [as_json(one) for one in done]}, USER_ERROR if failed else 0
+
+
+def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+    """Submit every job to a SageMaker on this machine, each when the one before has ended."""
+    try:
+        from lingotune.launch.simulator.loopback.backend import submit_here
+    except ImportError as error:
+        what = f"needs moto's server, which is not installed here ({error})"
+        works = "pip install 'lingotune[launch,loopback]'"
+        raise ConfigError([Problem("cluster.backend=loopback", what, works)]) from error
+    finished = submit_here(with_data(sweep.plans, say), bundle, say)
+    problems = [job.problem for job in finished if job.problem]
+    if problems:
+        print(format_problems(problems), file=sys.stderr)
+    jobs = [{**job.description, "folder": str(job.folder)} for job in finished]
+    return {"submitted": jobs}, USER_ERROR if problems else 0
+
+
+def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:
+    if settings.job_file is None:
+        return
+    if len(sweep.plans) > 1:
+        what = "one file cannot hold the jobs of a multirun"
+        raise ConfigError([Problem(f"job_file={settings.job_file}", what)])
+    write_job_file(sweep.plans[0], settings.job_file)
+    print(f"wrote {settings.job_file}", file=sys.stderr)
+
+
+def _wanted(plan: Plan) -> Wanted:
+    """What the account is asked about the job."""
+    from lingotune.launch.aws.account.check import Wanted
+
+    job, cluster = plan.training_job, plan.job.cluster
+    assert job is not None
+    uploads = {CONFIG_CHANNEL: True, DATA_CHANNEL: plan.data.uri is None}
+    return Wanted(
+        name=job.name,
+        instance_type=job.instance_type,
+        nodes=job.instance_count,
+        spot=cluster.spot,
+        keep_alive=cluster.keep_alive is not None,
+        channels={name: (uri, uploads[name]) for name, uri in job.channels},
+        token_secret=plan.job.hub.token_secret,
+        reserved=cluster.training_plan is not None,
+    )
+
+
+def _submit(plan: Plan, bundle: Bundle) -> dict[str, str]:
+    from lingotune.launch.aws.submit import submit
+
+    job = submit(plan, bundle)
+    print(f"\nsubmitted {job.name}\n  {job.console}")
+    print("\n".join(f"  {line}" for line in job.next_commands()))
+    return {"name": job.name, "console": job.console}

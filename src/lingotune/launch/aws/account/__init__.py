@@ -1,0 +1,1 @@
+"""Whether an AWS account is ready for a job: read-only questions."""

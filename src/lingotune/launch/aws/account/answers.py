@@ -1,0 +1,40 @@
+"""Answers of AWS for commands that need them: there, or an error that says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from lingotune.launch.aws.account.calls import Calls, Unanswered, connect
+from lingotune.schema import ConfigError, Problem
+
+T = TypeVar("T")
+
+
+def connected(region: str | None) -> Calls:
+    """Connect to AWS in a region; ConfigError where none is named or AWS does not answer."""
+    try:
+        return answered("AWS", lambda: connect(region))
+    except ConfigError as error:
+        if error.problems[0].check != "region-missing":
+            raise
+        what = "is needed: this machine names no AWS region"
+        raise ConfigError([Problem("--region", what, "--region us-east-1")]) from error
+
+
+def answered(what: str, question: Callable[[], T]) -> T:
+    """The answer; ConfigError if there is none, with the reason."""
+    try:
+        return question()
+    except (Unanswered, KeyError, ValueError) as reason:
+        lack = "the answer lacks " if isinstance(reason, KeyError) else ""
+        works = "aws configure, aws sso login or AWS_PROFILE=...; rights that allow to ask"
+        raise ConfigError([Problem(what, f"no answer from AWS: {lack}{reason}", works)]) from reason
+
+
+def or_reason(question: Callable[[], T], what: str) -> tuple[T | None, list[str]]:
+    """The answer, or None and a line that says why there is none."""
+    try:
+        return question(), []
+    except (Unanswered, KeyError) as reason:
+        return None, [f"{what} unknown: {reason}"]

@@ -1,0 +1,256 @@
+"""Whether an AWS account is ready for a job: the read-only questions of `action=check`.
+
+Each check ends in what is well, in findings, or in being skipped with a reason: not allowed to ask,
+not reachable, no credentials. A check that could not be made is never a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from lingotune.launch.aws.account.calls import (
+    WORKERS,
+    Answer,
+    Calls,
+    Refused,
+    Unanswered,
+    connect,
+    unusable,
+)
+from lingotune.launch.aws.account.quotas import check_quotas, needs_of
+from lingotune.launch.aws.account.resources import (
+    check_bucket,
+    check_channels,
+    check_key,
+    check_names,
+    check_network,
+    check_queue,
+    check_secret,
+)
+from lingotune.launch.aws.account.roles import check_caller, check_role, check_role_access
+from lingotune.publishing.token import READING, service_of
+from lingotune.schema import AwsConfig, ConfigError, Problem
+
+_UNUSABLE = (
+    "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",
+    "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken", "RequestExpired",
+)  # fmt: skip
+"""How STS says that credentials are of no use."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One job, as far as the account is asked about it.
+
+    channels: name -> S3 prefix with a slash at its end, and whether the submit uploads what belongs
+    there (otherwise it has to be there already). reserved: runs in the capacity of a
+    training plan, which AWS counts apart from the quotas.
+    """
+
+    name: str
+    instance_type: str
+    nodes: int
+    spot: bool
+    keep_alive: bool
+    channels: Mapping[str, tuple[str, bool]]
+    token_secret: str | None
+    reserved: bool = False
+
+
+@dataclass(frozen=True)
+class AccountCheck:
+    """Lines about what is well, lines about what was not asked and why, and what is wrong."""
+
+    done: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    findings: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """Whose credentials these are, where AWS said so, and the calls that they sign."""
+
+    calls: Calls
+    arn: str | None = None
+    account: str | None = None
+
+
+_Check = Callable[[_Caller], Iterator[Answer]]
+
+
+def check_account(jobs: Sequence[Wanted], aws: AwsConfig) -> AccountCheck:
+    """Ask AWS whether the jobs of a sweep can run there. Changes nothing, never raises for AWS."""
+    checks = _checks(jobs, aws)
+    try:
+        caller, identity = _identify(connect(aws.region))
+    except Unanswered as reason:
+        return AccountCheck(skipped=tuple(f"{topic}: {reason}" for topic in ("identity", *checks)))
+    except ConfigError as error:
+        reason_not = f"not asked: {error.problems[0].where} {error.problems[0].what}"
+        skipped = tuple(f"{topic}: {reason_not}" for topic in checks)
+        return AccountCheck(skipped=skipped, findings=tuple(error.problems))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        parts = [identity, *pool.map(lambda item: _run(item[0], item[1], caller), checks.items())]
+    return AccountCheck(
+        done=tuple(line for part in parts for line in part.done),
+        skipped=tuple(line for part in parts for line in part.skipped),
+        findings=tuple(problem for part in parts for problem in part.findings),
+    )
+
+
+def format_account(check: AccountCheck) -> list[str]:
+    """The lines of the page: what was asked and is well, then what was not asked, and why."""
+    return [
+        "asked AWS:" if check.done or check.findings else "asked AWS: nothing",
+        *(f"  ok       {line}" for line in check.done),
+        *(f"  skipped  {line}" for line in check.skipped),
+    ]
+
+
+def _identify(calls: Calls) -> tuple[_Caller, AccountCheck]:
+    """Ask whose credentials these are. ConfigError: AWS does not accept them."""
+    try:
+        found = calls.ask("sts", "get_caller_identity", _UNUSABLE)
+        arn, account = found["Arn"], found["Account"]
+    except Refused as refusal:
+        raise ConfigError([unusable(str(refusal))]) from refusal
+    except (Unanswered, KeyError) as reason:
+        return _Caller(calls), AccountCheck(skipped=(_skip("identity", reason),))
+    line = f"identity: {arn} (account {account}), region {calls.region}"
+    return _Caller(calls, arn, account), AccountCheck(done=(line,))
+
+
+def _skip(topic: str, reason: Unanswered | KeyError) -> str:
+    lack = "the answer lacks " if isinstance(reason, KeyError) else ""
+    return f"{topic}: {lack}{reason}"
+
+
+def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
+    """What one check found, up to where AWS gave no answer."""
+    done, skipped, findings = [], [], []
+    try:
+        for answer in check(caller):
+            if isinstance(answer, Problem):
+                findings.append(answer)
+            else:
+                done.append(f"{topic}: {answer}")
+    except (Unanswered, KeyError) as reason:
+        skipped.append(_skip(topic, reason))
+    return AccountCheck(tuple(done), tuple(skipped), tuple(findings))
+
+
+# --- which checks there are ---------------------------------------------------------------------
+
+
+def _checks(jobs: Sequence[Wanted], aws: AwsConfig) -> dict[str, _Check]:
+    """The checks by topic, in the order of the page."""
+    checks: dict[str, _Check] = {
+        "role": partial(_role, aws),
+        "pass the role": partial(_pass_role, aws),
+        "start jobs": partial(_start, jobs, aws),
+        "the role's permissions": partial(_role_access, jobs, aws),
+        "bucket": partial(_bucket, aws),
+        "channels": partial(_channels, jobs, aws),
+        "quota": partial(_quotas, jobs, aws),
+        "names": lambda caller: check_names(caller.calls, [job.name for job in jobs]),
+    }
+    if _secrets(jobs):
+        checks["secret"] = partial(_secret, jobs)
+    if aws.subnets or aws.security_groups:
+        checks["network"] = partial(_network, aws)
+    if aws.kms_key or aws.volume_kms_key:
+        checks["keys"] = partial(_keys, aws)
+    if aws.queue:
+        checks["queue"] = partial(_queue, aws)
+    return checks
+
+
+def _given(setting: str, value: str | None) -> str:
+    if not value:
+        raise Unanswered(f"no {setting} is set")
+    return value
+
+
+def _secrets(jobs: Sequence[Wanted]) -> list[str]:
+    return list(dict.fromkeys(job.token_secret for job in jobs if job.token_secret))
+
+
+def _arn(caller: _Caller, service: str, resource: str) -> str:
+    """ARN of a regional resource of the caller's account."""
+    partition = (caller.arn or "arn:aws").split(":")[1]
+    return f"arn:{partition}:{service}:{caller.calls.region}:{caller.account or '*'}:{resource}"
+
+
+def _role(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    yield from check_role(caller.calls, _given("aws.role", aws.role), caller.account)
+
+
+def _pass_role(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    role = _given("aws.role", aws.role)
+    yield from check_caller(caller.calls, caller.arn, ["iam:PassRole"], role, f"aws.role={role}")
+
+
+def _start(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    if aws.queue:
+        actions, where = ["batch:SubmitServiceJob"], f"aws.queue={aws.queue}"
+        queue = _arn(caller, "batch", f"job-queue/{aws.queue}")
+        resource = aws.queue if aws.queue.startswith("arn:") else queue
+    else:  # lingotune's jobs have tags, which need a right of their own
+        actions, where = ["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], "AWS credentials"
+        resource = _arn(caller, "sagemaker", f"training-job/{jobs[0].name.lower()}")
+    yield from check_caller(caller.calls, caller.arn, actions, resource, where)
+
+
+def _role_access(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    role, bucket = _given("aws.role", aws.role), _given("aws.bucket", aws.bucket)
+    s3 = f"arn:{role.split(':')[1]}:s3:::{bucket}"
+    wanted = [
+        (("s3:ListBucket",), s3),
+        (("s3:GetObject", "s3:PutObject"), f"{s3}/{aws.prefix}/*"),
+    ]
+    for secret in _secrets(jobs):  # AWS adds six characters of its own to a secret's name
+        named = _arn(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
+        resource = secret if secret.startswith("arn:") else named
+        wanted.append(((READING[service_of(secret)],), resource))
+    yield from check_role_access(caller.calls, role, wanted)
+
+
+def _bucket(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    yield from check_bucket(caller.calls, _given("aws.bucket", aws.bucket), caller.account)
+
+
+def _channels(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    _given("aws.bucket", aws.bucket)
+    places = [(uri, (name, n)) for job in jobs for name, (uri, n) in job.channels.items()]
+    yield from check_channels(caller.calls, dict(places))
+
+
+def _quotas(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    counted = [job for job in jobs if not job.reserved]
+    needs = needs_of([(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted])
+    yield from check_quotas(caller.calls, needs, queued=aws.queue is not None)
+    if len(counted) < len(jobs):
+        raise Unanswered("a training plan's capacity is counted apart from the quotas")
+
+
+def _secret(jobs: Sequence[Wanted], caller: _Caller) -> Iterator[Answer]:
+    for secret in _secrets(jobs):
+        yield from check_secret(caller.calls, secret)
+
+
+def _network(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    yield from check_network(caller.calls, aws.subnets, aws.security_groups)
+
+
+def _keys(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    for setting, key in (("kms_key", aws.kms_key), ("volume_kms_key", aws.volume_kms_key)):
+        if key:
+            yield from check_key(caller.calls, f"aws.{setting}", key)
+
+
+def _queue(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+    queue = _given("aws.queue", aws.queue)
+    yield from check_queue(caller.calls, queue, aws.queue_share)

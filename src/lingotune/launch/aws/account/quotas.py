@@ -1,0 +1,121 @@
+"""Whether the account's quotas let the jobs run: how many machines of a kind it may have at once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lingotune.launch.aws.account.calls import Answer, Calls, Unanswered
+from lingotune.schema import Problem, Severity
+
+PER_JOB = "Maximum number of instances per training job"
+"""The quota that each job is held against alone, whatever else runs."""
+_WHY = "AWS refuses jobs beyond the quota; an increase can take days"
+_WHY_POOL = "without the quota the machines are not kept, and the next job waits for new ones"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a sweep asks of one quota.
+
+    quota: its name. nodes: machines of each job. by_instance: about one instance type; AWS lists
+    one for each. pool: about machines kept for the next job, without which jobs still run.
+    """
+
+    quota: str
+    nodes: tuple[int, ...]
+    by_instance: bool = False
+    pool: bool = False
+
+    @property
+    def enforced(self) -> bool:
+        """AWS refuses a job beyond it, as far as is known."""
+        return self.by_instance and not self.pool
+
+    @property
+    def together(self) -> int:
+        """Machines if all jobs run at once."""
+        return max(self.nodes) if self.quota == PER_JOB else sum(self.nodes)
+
+
+def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
+    """The quotas that jobs touch; each is instance type, nodes, spot, keep alive.
+
+    A warm pool's machines count against the quota of training jobs, too.
+    """
+    nodes: dict[tuple[str, bool, bool], list[int]] = {}
+    for instance, count, spot, keep in jobs:
+        kind = "spot training" if spot else "training"
+        names = [(f"{instance} for {kind} job usage", True, False)]
+        if keep:
+            names.append((f"{instance} for training warm pool usage", True, True))
+        names.append((f"Number of instances across all {kind} jobs", False, False))
+        if not spot:
+            names.append((PER_JOB, False, False))
+        for name in names:
+            nodes.setdefault(name, []).append(count)
+    return [Need(name, tuple(n), required, pool) for (name, required, pool), n in nodes.items()]
+
+
+def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[Answer]:
+    """Each quota suffices for every single job, and for all at once.
+
+    queued: an AWS Batch queue holds jobs back, so that they need not all fit at once.
+    """
+    known = _listed(calls, "list_service_quotas", {need.quota for need in needs})
+    missing = {need.quota for need in needs if need.by_instance} - known.keys()
+    if missing:  # an account without a value of its own has AWS's default
+        known = {**_listed(calls, "list_aws_default_service_quotas", missing), **known}
+    for need in needs:
+        quota = known.get(need.quota)
+        if quota is not None:
+            yield _judge(calls.region, need, quota, queued)
+    unknown = [need.quota for need in needs if need.by_instance and need.quota not in known]
+    if unknown:
+        raise Unanswered(f"AWS lists no quota '{unknown[0]}' in {calls.region}")
+
+
+def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, dict[str, Any]]:
+    """Quotas by name; stops at the page that completes them."""
+    found: dict[str, dict[str, Any]] = {}
+    token: dict[str, str] = {}
+    while True:
+        page = calls.ask(
+            "service-quotas", operation, (), ServiceCode="sagemaker", MaxResults=100, **token
+        )
+        for quota in page.get("Quotas", []):
+            if quota.get("QuotaName") in names and "Value" in quota:
+                found[quota["QuotaName"]] = quota
+        following = page.get("NextToken")
+        if found.keys() == names or not following or following == token.get("NextToken"):
+            return found
+        token = {"NextToken": following}
+
+
+def _judge(region: str, need: Need, quota: Mapping[str, Any], queued: bool) -> Answer:
+    value, largest, count = quota["Value"], max(need.nodes), len(need.nodes)
+    fits = f"the quota '{need.quota}' in {region} is {value:g}"
+    if value < largest:
+        severity = Severity.error if need.enforced else Severity.warning
+        works = _raise(region, quota, largest)
+        where = "cluster.keep_alive" if need.pool else f"cluster.nodes={largest}"
+        why = _WHY_POOL if need.pool else _WHY
+        return Problem(where, f"{fits}, below {largest}", works, severity, "quota", why)
+    if value < need.together and not queued:
+        what = f"{fits}; all {count} need {need.together}: those beyond it are refused"
+        works = f"{_raise(region, quota, need.together)}; or fewer jobs at a time, or aws.queue=..."
+        return Problem("the sweep", what, works, Severity.warning, "quota-sweep", _WHY)
+    return f"{fits}, enough for {largest if queued else need.together}"
+
+
+def _raise(region: str, quota: Mapping[str, Any], value: int) -> str:
+    if not quota.get("Adjustable", True):
+        return "another instance type or fewer machines: AWS does not raise this quota"
+    command = [
+        "aws", "service-quotas", "request-service-quota-increase", "--service-code", "sagemaker",
+        "--quota-code", str(quota.get("QuotaCode", "")), "--desired-value", str(value),
+        "--region", region,
+    ]  # fmt: skip
+    return shlex.join(command)

@@ -1,0 +1,233 @@
+"""What the jobs name in the account is there: bucket, channels, job names, secret, network, keys, queue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
+from lingotune.publishing.token import service_of
+from lingotune.schema import Problem, Severity
+
+_ABSENT = re.compile("not found|could not find", re.IGNORECASE)
+
+
+# --- S3 -----------------------------------------------------------------------------------------
+
+
+def check_bucket(calls: Calls, bucket: str, account: str | None) -> Iterator[Answer]:
+    """The bucket exists, in the job's region and the caller's account (None: not known)."""
+    where, why = f"aws.bucket={bucket}", "a job reads and writes S3 in its own region"
+    refused = None
+    try:
+        answer = calls.ask(
+            "s3", "head_bucket", ("404", "NoSuchBucket", "403", "301"), Bucket=bucket
+        )
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    except Refused as refusal:
+        refused, headers = refusal.code, refusal.headers
+    if refused in ("404", "NoSuchBucket"):
+        works = f"aws s3 mb s3://{bucket} --region {calls.region}"
+        yield Problem(where, "does not exist", works, check="bucket-missing", why=why)
+        return
+    region = headers.get("x-amz-bucket-region", calls.region)  # told even to strangers
+    if region != calls.region:
+        what = f"is in {region}, the job in {calls.region}"
+        works = f"aws.region={region}, or a bucket in {calls.region}"
+        yield Problem(where, what, works, check="bucket-region", why=why)
+    elif refused == "403":
+        raise Unanswered(f"{bucket} is another account's, or you lack s3:ListBucket on it (403)")
+    elif account and not _owns(calls, bucket, account):
+        what = f"belongs to another account than yours ({account})"
+        works = "a bucket policy that lets the role in, or a bucket of your own"
+        why = "the role needs the owner's leave"
+        yield Problem(where, what, works, Severity.warning, "bucket-other-account", why)
+    else:
+        yield f"{bucket} in {region}"
+
+
+def _owns(calls: Calls, bucket: str, account: str) -> bool:
+    try:
+        calls.ask("s3", "head_bucket", ("403",), Bucket=bucket, ExpectedBucketOwner=account)
+    except Refused:
+        return False
+    return True
+
+
+def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> Iterator[Answer]:
+    """Each channel holds objects, or the submit uploads some.
+
+    channels: S3 prefix (ending with a slash) -> channel name, and whether the submit uploads it.
+    """
+    why = "a job whose channel holds nothing fails at its start"
+    counted: dict[str, list[bool]] = {}
+    there = each(lambda uri: _holds_objects(calls, uri), list(channels))
+    for (uri, (channel, uploads)), full in zip(channels.items(), there):
+        if full or uploads:
+            counted.setdefault(channel, []).append(full)
+        else:
+            what = f"{uri} holds no object, and the submit uploads none there"
+            works = f"aws s3 cp --recursive FOLDER {uri}"
+            yield Problem(f"channel {channel}", what, works, check="channel-empty", why=why)
+    for channel, known in counted.items():
+        share = f", {sum(known)} of {len(known)}" if len(known) > 1 else ""
+        how = f"uploaded before{share}" if any(known) else "the submit uploads it"
+        yield f"{channel}: {how}"
+
+
+def _holds_objects(calls: Calls, uri: str) -> bool:
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    try:  # two: the console marks a folder with an empty object of its name
+        page = calls.ask(
+            "s3", "list_objects_v2", ("NoSuchBucket",), Bucket=bucket, Prefix=prefix, MaxKeys=2
+        )
+    except Refused as refusal:
+        raise Unanswered(f"the bucket {bucket} does not exist") from refusal
+    return page["KeyCount"] > 0 and any(found["Key"] != prefix for found in page["Contents"])
+
+
+# --- SageMaker, Secrets Manager -----------------------------------------------------------------
+
+
+def check_names(calls: Calls, names: Sequence[str]) -> Iterator[Answer]:
+    """No training job of these names exists; a name is taken for ever."""
+    free = 0
+    for name, status in zip(names, each(lambda name: _status(calls, name), names)):
+        if status is None:
+            free += 1
+            continue
+        what = f"the same job, code and data were submitted before: {status}"
+        works = "attempt=2 submits it once more (or the next higher number)"
+        why = "a name can be used once, even after the job's end"
+        yield Problem(name, what, works, check="name-taken", why=why)
+    if free:
+        yield names[0] if free == len(names) == 1 else f"{free} of {len(names)} are free"
+
+
+def _status(calls: Calls, name: str) -> str | None:
+    """Status of the training job, None if there is none."""
+    known = ("ResourceNotFound", "ValidationException")
+    try:
+        job = calls.ask("sagemaker", "describe_training_job", known, TrainingJobName=name)
+    except Refused as refusal:
+        if refusal.code == "ValidationException" and not _ABSENT.search(refusal.message):
+            raise Unanswered(f"not answered ({refusal})") from refusal
+        return None
+    return str(job["TrainingJobStatus"])
+
+
+def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
+    """The secret, or the parameter of an ARN, exists; what is in it is not asked."""
+    if service_of(secret) == "ssm":
+        yield from _parameter(calls, secret)
+        return
+    where, why = f"hub.token_secret={secret}", "the job could not publish the model"
+    known = ("ResourceNotFoundException",)
+    try:
+        found = calls.ask("secretsmanager", "describe_secret", known, SecretId=secret)
+    except Refused:
+        what = f"does not exist in {calls.region}"
+        works = (
+            f"aws secretsmanager create-secret --name {secret} --region {calls.region}"
+            " --secret-string file://TOKEN_FILE"
+        )
+        yield Problem(where, what, works, check="secret-missing", why=why)
+        return
+    if "DeletedDate" in found:
+        works = f"aws secretsmanager restore-secret --secret-id {secret} --region {calls.region}"
+        yield Problem(where, "is marked for deletion", works, check="secret-missing", why=why)
+    else:
+        yield str(found["Name"])
+
+
+def _parameter(calls: Calls, arn: str) -> Iterator[Answer]:
+    name = arn.partition(":parameter/")[2]
+    filters = [{"Key": "Name", "Values": [name, f"/{name}"]}]
+    found = calls.ask("ssm", "describe_parameters", (), ParameterFilters=filters)["Parameters"]
+    if found:
+        yield str(found[0]["Name"])
+        return
+    works = (
+        f"aws ssm put-parameter --type SecureString --name /{name} --region {calls.region}"
+        " --value file://TOKEN_FILE"
+    )
+    what, why = f"does not exist in {calls.region}", "the job could not publish the model"
+    yield Problem(f"hub.token_secret={arn}", what, works, check="secret-missing", why=why)
+
+
+# --- what only some accounts need ---------------------------------------------------------------
+
+
+def check_network(calls: Calls, subnets: list[str], groups: list[str]) -> Iterator[Answer]:
+    """Subnets and security groups exist, in one VPC."""
+    why = "the machines join this network at their start"
+    vpcs: set[str] = set()
+    for setting, plural, field, ids in (
+        ("subnets", "Subnets", "SubnetIds", subnets),
+        ("security_groups", "SecurityGroups", "GroupIds", groups),
+    ):
+        operation = f"describe_{setting}"
+        try:
+            found = calls.ask("ec2", operation, ("Invalid",), **{field: ids})[plural] if ids else []
+        except Refused as refusal:
+            works = f"aws ec2 {operation.replace('_', '-')} --region {calls.region}"
+            where = f"aws.{setting}=[{','.join(ids)}]"
+            yield Problem(where, refusal.message, works, check="network-missing", why=why)
+            return
+        vpcs |= {item["VpcId"] for item in found if "VpcId" in item}
+    if len(vpcs) > 1:
+        what = f"are in {len(vpcs)} VPCs: {', '.join(sorted(vpcs))}"
+        works = "subnets and security groups of one VPC"
+        yield Problem(
+            "aws.subnets, aws.security_groups", what, works, check="network-vpcs", why=why
+        )
+    else:
+        yield f"{len(subnets)} subnets, {len(groups)} security groups in {', '.join(vpcs)}"
+
+
+def check_key(calls: Calls, setting: str, key: str) -> Iterator[Answer]:
+    """The KMS key exists and encrypts. setting: the config's key that names it."""
+    where, why = f"{setting}={key}", "the job would fail when it writes"
+    try:
+        found = calls.ask("kms", "describe_key", ("NotFound", "InvalidArn"), KeyId=key)[
+            "KeyMetadata"
+        ]
+    except Refused:
+        works = f"aws kms list-aliases --region {calls.region}"
+        what = f"does not exist in {calls.region}"
+        yield Problem(where, what, works, check="key-missing", why=why)
+        return
+    state, usage = found.get("KeyState"), found.get("KeyUsage")
+    if state != "Enabled":
+        works = f"aws kms enable-key --key-id {found['KeyId']} --region {calls.region}"
+        yield Problem(where, f"is {state}", works, check="key-disabled", why=why)
+    elif usage not in ("ENCRYPT_DECRYPT", None):
+        works = "a symmetric encryption key"
+        yield Problem(where, f"is made for {usage}", works, check="key-usage", why=why)
+    else:
+        yield f"{setting} is enabled"
+
+
+def check_queue(calls: Calls, queue: str, share: str | None) -> Iterator[Answer]:
+    """The AWS Batch queue takes SageMaker training jobs now. share: the job's share identifier."""
+    where, why = f"aws.queue={queue}", "the queue is what starts the job"
+    found = calls.ask("batch", "describe_job_queues", jobQueues=[queue])["jobQueues"]
+    if not found:
+        works = f"aws batch describe-job-queues --region {calls.region}"
+        what = f"does not exist in {calls.region}"
+        yield Problem(where, what, works, check="queue-missing", why=why)
+        return
+    (first, *_) = found
+    kind = first.get("jobQueueType")
+    if kind != "SAGEMAKER_TRAINING":
+        works = "a queue made with --job-queue-type SAGEMAKER_TRAINING"
+        yield Problem(where, f"is a queue of type {kind}", works, check="queue-type", why=why)
+    elif first.get("state") != "ENABLED" or first.get("status", "VALID") != "VALID":
+        what = f"is {first.get('state')}, {first.get('status')}: it starts nothing"
+        works = f"aws batch update-job-queue --job-queue {queue} --state ENABLED"
+        yield Problem(where, what, works, check="queue-disabled", why=why)
+    elif share and not first.get("schedulingPolicyArn"):
+        what = f"has no effect: {queue} has no scheduling policy"
+        yield Problem(f"aws.queue_share={share}", what, "aws.queue_share=null", check="queue-share")
+    else:
+        yield queue

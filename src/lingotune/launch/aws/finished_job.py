@@ -1,0 +1,209 @@
+"""What AWS knows of time and money, asked without changing anything: prices, and finished jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lingotune.container import CONFIG_CHANNEL, JOB_FILE
+from lingotune.data.splits import count_rows
+from lingotune.estimate.run_time import TimeEstimate, estimate_time
+from lingotune.hardware import instances, resolve_precision
+from lingotune.jobfile import load_job
+from lingotune.launch.aws.account.answers import T, answered, connected, or_reason
+from lingotune.launch.aws.account.calls import Calls, Refused, Unanswered
+from lingotune.launch.cost.bill import Bill, after_run
+from lingotune.launch.cost.prices import find_price, load_prices, price_text, unknown_text
+from lingotune.messages import format_problems
+from lingotune.scaling import plan_batches
+from lingotune.schema import ConfigError, JobConfig, Problem, Source
+from lingotune.throughput import FILE, Throughput, append_record, parse_record, read_records
+
+_UNKNOWN_JOB = ("ValidationException", "ResourceNotFound")
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+
+# --- a finished job -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A training job as DescribeTrainingJob tells it.
+
+    created: UTC, ISO. bill: None as long as AWS has not said the seconds. config_uri: S3 prefix of
+    the channel with the job file; None = the job is not lingotune's. output_uri: S3 prefix of what
+    the job has left.
+    """
+
+    name: str
+    status: str
+    failure: str
+    created: str
+    instance_type: str
+    bill: Bill | None
+    metrics: dict[str, float]
+    config_uri: str | None
+    output_uri: str
+
+
+def account_for(
+    name: str, region: str | None, runs_dir: str, prices: str | None, today: date
+) -> list[str]:
+    """What a job on SageMaker took and cost; its record is added to throughput.jsonl, once.
+
+    Returns lines to print. ConfigError for an unknown job, no credentials or no region.
+    """
+    listed = load_prices(prices)
+    calls = connected(region)
+    job = answered(name, lambda: describe_job(calls, name))
+    path = Path(runs_dir, FILE)
+    records, warnings = read_records(path)
+    lines = _headline(job, calls.region)
+    if job.bill is None:
+        return [*lines, "billed seconds unknown: AWS has not told them yet"]
+    config, note = or_reason(lambda: fetch_job(calls, job), "job file")
+    lines += note
+    record, note = or_reason(lambda: fetch_record(calls, job), "throughput record")
+    lines += note
+    price = find_price(listed, job.instance_type, calls.region)
+    text = price_text(price, calls.region, today) if price else None
+    lines.append(text or unknown_text(job.instance_type, calls.region))
+    before = [r for r in records if r.date < job.created]
+    estimate = _estimate(config, record, before) if config else None
+    lines += after_run(job.bill, price, estimate, record, records)
+    lines += _keep(record, job.bill, records, path)
+    return [*lines, format_problems(warnings)] if warnings else lines
+
+
+def describe_job(calls: Calls, name: str) -> FinishedJob:
+    """ConfigError if there is no such job in the region."""
+    try:
+        said = calls.ask("sagemaker", "describe_training_job", _UNKNOWN_JOB, TrainingJobName=name)
+    except Refused as refusal:
+        what = f"is no training job in {calls.region}: {refusal.message}"
+        raise ConfigError([Problem(name, what, "--region, or the name as submitted")]) from refusal
+    machines = said.get("ResourceConfig", {})
+    channels = {c["ChannelName"]: c for c in said.get("InputDataConfig", [])}
+    source = channels.get(CONFIG_CHANNEL, {}).get("DataSource", {}).get("S3DataSource", {})
+    seconds, billed = said.get("TrainingTimeInSeconds"), said.get("BillableTimeInSeconds")
+    bill = None
+    if seconds is not None and billed is not None:
+        nodes, spot = machines.get("InstanceCount", 1), said.get("EnableManagedSpotTraining", False)
+        bill = Bill(seconds, billed, nodes, spot)
+    created: datetime = said["CreationTime"]
+    output = said.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
+    return FinishedJob(
+        name=name,
+        status=said["TrainingJobStatus"],
+        failure=said.get("FailureReason", ""),
+        created=created.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        instance_type=machines.get("InstanceType", "unknown"),
+        bill=bill,
+        metrics={m["MetricName"]: m["Value"] for m in said.get("FinalMetricDataList", [])},
+        config_uri=source.get("S3Uri"),
+        output_uri=f"{output}/{name}/output/",
+    )
+
+
+def fetch_job(calls: Calls, job: FinishedJob) -> JobConfig:
+    """The job file that the job was started with. Unanswered: it is not there or not readable."""
+    if job.config_uri is None:
+        raise Unanswered(f"the job has no channel {CONFIG_CHANNEL}: lingotune has not started it")
+    content = _read(calls, job.config_uri + JOB_FILE, lambda body: bytes(body.read()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, JOB_FILE)
+        path.write_bytes(content)
+        try:
+            return load_job(path)[0]
+        except ConfigError as error:
+            raise Unanswered(error.problems[0].what) from error
+
+
+def fetch_record(calls: Calls, job: FinishedJob) -> Throughput:
+    """The record in the job's output, packed or not. Unanswered: there is none."""
+    bucket, _, prefix = job.output_uri.removeprefix("s3://").partition("/")
+    listed = calls.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix).get("Contents", [])
+    keys = [entry["Key"] for entry in listed]
+    for ending, read in ((FILE, _last_record), ("output.tar.gz", _packed_record)):
+        for key in keys:
+            if key.endswith(f"/{ending}"):
+                return _read(calls, f"s3://{bucket}/{key}", read)
+    raise Unanswered(f"{job.output_uri} holds neither {FILE} nor output.tar.gz")
+
+
+def _packed_record(body: Any) -> Throughput:
+    with tarfile.open(fileobj=body, mode="r|gz") as archive:
+        for member in archive:
+            if Path(member.name).name == FILE:
+                file = archive.extractfile(member)
+                assert file is not None
+                return _last_record(file)
+    raise Unanswered(f"the job's output holds no {FILE}")
+
+
+def _last_record(body: Any) -> Throughput:
+    lines = body.read().decode().splitlines()
+    return parse_record(lines[-1] if lines else "")
+
+
+def _read(calls: Calls, uri: str, read: Callable[[Any], T]) -> T:
+    """What `read` makes of an object's bytes. Unanswered: not there, not allowed, not readable."""
+    from botocore.exceptions import BotoCoreError
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    body = calls.ask("s3", "get_object", Bucket=bucket, Key=key)["Body"]
+    try:
+        return read(body)
+    except (BotoCoreError, tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise Unanswered(f"{uri}: {error}") from error
+
+
+def _headline(job: FinishedJob, region: str) -> list[str]:
+    nodes = f"{job.bill.nodes} x " if job.bill else ""
+    spot = ", spot" if job.bill and job.bill.spot else ""
+    lines = [f"{job.name}: {job.status}, {nodes}{job.instance_type} in {region}{spot}"]
+    if job.failure:
+        lines.append(f"reason: {job.failure}")
+    if job.metrics:
+        values = (f"{name} {value:.4g}" for name, value in sorted(job.metrics.items()))
+        lines.append(f"metrics: {', '.join(values)}")
+    return lines
+
+
+def _estimate(
+    job: JobConfig, record: Throughput | None, before: Sequence[Throughput]
+) -> TimeEstimate | None:
+    """What the plan would have expected, had it been made when the job was created."""
+    machine = instances().get(job.cluster.instance_type or "")
+    precision = resolve_precision(job.training.precision, machine.capability if machine else None)
+    rows = record.rows if record else None
+    if rows is None and job.data.source is not Source.files:  # files may have changed since
+        rows = count_rows(job.data, job.seed)[0]
+    return estimate_time(job, plan_batches(job), rows, precision, before)
+
+
+def _keep(
+    record: Throughput | None, bill: Bill, records: Sequence[Throughput], path: Path
+) -> list[str]:
+    """Add the record, with what only AWS knows, unless the file has it."""
+    if record is None:
+        return []
+    if (record.job_sha256, record.date) in {(r.job_sha256, r.date) for r in records}:
+        return [f"{path} has the record already"]
+    share = None
+    if bill.spot and bill.training_seconds:
+        share = round(min(1.0, bill.billable_seconds / bill.training_seconds), 4)
+    seconds = float(bill.training_seconds)
+    append_record(path, dataclasses.replace(record, job_seconds=seconds, spot_billable_share=share))
+    return [f"added the record to {path}"]
+
+
+# --- asking -------------------------------------------------------------------------------------

@@ -1,0 +1,76 @@
+"""AWS's prices of training, asked without changing anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+from lingotune.launch.aws.account.answers import answered, connected
+from lingotune.launch.aws.account.calls import Calls
+from lingotune.launch.cost.prices import Price
+from lingotune.schema import ConfigError, Problem
+
+PRICING_REGION = "us-east-1"
+"""One of the three regions where the Price List API is; each knows all regions' prices."""
+
+
+_USAGE = re.compile(r"(?:[A-Z0-9]+-)?Train:(ml\.[a-z0-9-]+\.[a-z0-9]+)")
+"""usagetype of an hour of training on demand, e.g. EU-Train:ml.g5.xlarge. Training plans, HyperPod
+and serverless training have others."""
+
+
+def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> list[Price]:
+    """AWS's prices of training there, of these instance types or of all, by name.
+
+    ConfigError if AWS does not answer or lists none of them.
+    """
+    calls = connected(PRICING_REGION)
+    found: dict[str, float] = {}
+    for product in answered("the price list", lambda: list(_products(calls, region))):
+        priced = training_price(product)
+        if priced and (not instance_types or priced[0] in instance_types):
+            # Should there be several, the dearest: a budget is kept in any case.
+            found[priced[0]] = max(priced[1], found.get(priced[0], 0))
+    missing = [name for name in instance_types if name not in found]
+    if missing or not found:
+        what = f"AWS lists no price of training on {', '.join(missing) or 'any instance'} there"
+        works = "a region code like eu-west-1, and instance types that SageMaker trains on there"
+        raise ConfigError([Problem(f"--region {region}", what, works)])
+    day = today.isoformat()
+    return [Price(name, region, found[name], "AWS Pricing API", day) for name in sorted(found)]
+
+
+def _products(calls: Calls, region: str) -> Iterator[dict[str, Any]]:
+    filters = {"regionCode": region, "component": "Training"}
+    parameters: dict[str, Any] = {
+        "ServiceCode": "AmazonSageMaker",
+        "Filters": [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in filters.items()],
+    }
+    while True:
+        page = calls.ask("pricing", "get_products", **parameters)
+        yield from map(json.loads, page["PriceList"])
+        if not page.get("NextToken"):
+            return
+        parameters["NextToken"] = page["NextToken"]
+
+
+def training_price(product: dict[str, Any]) -> tuple[str, float] | None:
+    """Instance type and USD an hour of a product of the Price List; None if it is something else."""
+    attributes = product.get("product", {}).get("attributes", {})
+    usage = attributes.get("usagetype")
+    matched = _USAGE.fullmatch(usage or "")
+    name = attributes.get("instanceName") or attributes.get("instanceType", "")
+    instance_type = matched.group(1) if matched else name.removesuffix("-Training")
+    if attributes.get("component") != "Training" or (usage and not matched):
+        return None
+    amounts = [
+        float(dimension.get("pricePerUnit", {}).get("USD", 0))
+        for term in product.get("terms", {}).get("OnDemand", {}).values()
+        for dimension in term.get("priceDimensions", {}).values()
+        if dimension.get("unit", "").lower() in ("hrs", "hours")
+    ]
+    usd = max(amounts, default=0.0)
+    return (instance_type, usd) if instance_type.startswith("ml.") and usd > 0 else None

@@ -1,0 +1,131 @@
+"""Starting jobs on SageMaker. Only this module and account/ talk to AWS, and only this one writes.
+
+Uploads go to content-addressed keys and are sent once. Each SDK gets exactly the rendered dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.transfer import MOST_TAGS, upload
+from lingotune.launch.aws.start import enqueue, start_v2, start_v3
+from lingotune.launch.plan.planner import Plan, objects
+from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.sdk_v3 import to_model_trainer
+from lingotune.launch.render.training_job import TrainingJob, describe
+from lingotune.messages import say
+from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that SageMaker, or the queue before it, has accepted."""
+
+    name: str
+    region: str
+    output: str
+    queue: str | None = None
+
+    @property
+    def console(self) -> str:
+        """Address of the job in the AWS console."""
+        host = f"https://{self.region}.console.aws.amazon.com"
+        return f"{host}/sagemaker/home?region={self.region}#/jobs/{self.name}"
+
+    def next_commands(self) -> list[str]:
+        """What to type to watch, stop, fetch and account for the job."""
+        where = f"--training-job-name {self.name} --region {self.region}"
+        queued = (
+            [f"aws batch list-service-jobs --job-queue {self.queue} --region {self.region}"]
+            if self.queue
+            else []
+        )
+        return [
+            *queued,
+            f"aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {self.name}"
+            f" --follow --region {self.region}",
+            f"aws sagemaker describe-training-job {where}",
+            f"aws sagemaker stop-training-job {where}",
+            f"aws s3 cp {self.output}/{self.name}/output/model.tar.gz .",
+            f"python -m lingotune cost {self.name} --region {self.region}",
+        ]
+
+
+def submit(plan: Plan, bundle: Bundle) -> Submitted:
+    """Upload code, job and data, then start the job, or put it into the queue.
+
+    ConfigError names what AWS refused, and says that nothing was started.
+    """
+    aws = plan.config.aws
+    with _refusals_explained():
+        import boto3
+
+        session = boto3.Session(region_name=aws.region)
+        if session.region_name is None:
+            what = "is needed to submit: neither the config nor this machine names one"
+            raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
+        # The machine's own region, where the config names none.
+        aws = replace(aws, region=session.region_name)
+        job = describe(plan.job, aws, plan.digests, plan.config.attempt, plan.data.uri)
+        _upload(session.client("s3"), objects(plan, job, bundle), aws)
+        _start(job, session, aws)
+    return Submitted(job.name, job.region, job.output_uri, aws.queue)
+
+
+def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
+    if aws.queue is not None:
+        enqueue(to_request(job), session.client("batch"), aws)
+    elif aws.sdk is Sdk.v2:
+        start_v2(to_huggingface(job), session, session.client("sagemaker"))
+    elif aws.sdk is Sdk.v3:
+        start_v3(to_model_trainer(job), session)
+    else:
+        session.client("sagemaker").create_training_job(**to_request(job))
+
+
+def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> None:
+    tags = aws.tags
+    if len(tags) > MOST_TAGS:
+        print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
+        tags = {}
+    try:
+        done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags)
+    except ConfigError as error:
+        nothing = "nothing was started"
+        told = [
+            replace(p, works=f"{p.works}; {nothing}" if p.works else nothing)
+            for p in error.problems
+        ]
+        raise ConfigError(told) from error
+    print(f"uploaded {done}")
+
+
+@contextmanager
+def _refusals_explained() -> Iterator[None]:
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError as error:
+        what = f"the AWS libraries are not installed ({error})"
+        raise ConfigError(
+            [Problem("action=submit", what, "pip install 'lingotune[launch]'")]
+        ) from error
+    try:
+        yield
+    except ClientError as error:
+        said = error.response["Error"]
+        what = f"AWS refused {error.operation_name}: {said['Code']}: {said['Message']}"
+        works = (
+            "python launch.py ... (action=plan) shows role, bucket and names; nothing was started"
+        )
+        raise ConfigError([Problem("action=submit", what, works)]) from error
+    except BotoCoreError as error:
+        works = "aws configure, or AWS_PROFILE=...; nothing was started"
+        raise ConfigError(
+            [Problem("action=submit", f"no answer from AWS: {error}", works)]
+        ) from error

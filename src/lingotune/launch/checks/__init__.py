@@ -1,0 +1,1 @@
+"""What SageMaker would refuse."""

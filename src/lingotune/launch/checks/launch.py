@@ -1,0 +1,71 @@
+"""What keeps a job from being planned, before any data is read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from lingotune.jobfile import job_of
+from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
+from lingotune.launch.cost.cost import check_budget_settings
+from lingotune.messages import errors_only
+from lingotune.preflight import check_job
+from lingotune.schema import (
+    Action,
+    Backend,
+    LaunchConfig,
+    Output,
+    Problem,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def check_launch(config: LaunchConfig) -> list[Problem]:
+    """What keeps a config from being planned, or from being submitted where that was asked.
+
+    All at once: where the job itself is wrong, what SageMaker would refuse is told beside it. A sound
+    job's plan shows that as findings.
+    """
+    problems = check_job(job_of(config))
+    if config.attempt < 1:
+        problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
+    if config.output is Output.request and config.action is not Action.plan:
+        what = f"prints a request, and action={config.action.value} does something with it"
+        problems.append(Problem("output=request", what, "output=json, or action=plan"))
+    problems += errors_only(REHEARSAL.run(config))
+    if config.cluster.instance_type is None:
+        return problems + _needs_sagemaker(config)
+    if errors_only(problems) or config.action is Action.submit:
+        problems += [*SAGEMAKER.run(config), *check_budget_settings(config.budget)]
+    if config.action is Action.submit and config.cluster.backend is Backend.aws:
+        problems += _names(config)
+    return problems
+
+
+def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
+    what = "cluster=local runs on this machine; there is nothing to "
+    works = "cluster=p3_16xl, or python train.py"
+    wanted = {
+        f"action={config.action.value}": config.action is not Action.plan and config.action.value,
+        "output=request": config.output is Output.request and "request",
+        **{
+            f"budget.{name}": value is not None and "pay for"
+            for name, value in asdict(config.budget).items()
+        },
+    }
+    return [Problem(where, what + verb, works) for where, verb in wanted.items() if verb]
+
+
+def _names(config: LaunchConfig) -> list[Problem]:
+    examples = {
+        "aws.role": "arn:aws:iam::111122223333:role/SageMakerRole",
+        "aws.bucket": "my-bucket",
+    }
+    return [
+        Problem(key, "is needed to submit", f"{key}={examples[key]}", check="account-name-missing")
+        for key, value in account_names(config.aws).items()
+        if not value
+    ]

@@ -1,0 +1,211 @@
+"""From the command line to configs: Hydra composes the groups, then each job's values are set.
+
+Entries do not use `@hydra.main`: it writes what was typed to disk, lets `hydra.*` overrides write
+anywhere, and reports one problem at a time. The compose API and Hydra's own override grammar do the
+work here; problems are gathered and reported together.
+
+Hydra takes a fifth of a second for one config. The jobs of a sweep that choose the same groups
+share it: each sets its values on a copy, with the call that Hydra makes for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+import re
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lingotune.launch.compose.keys import config_groups, describe_type, field_types, mapping_of
+from lingotune.launch.compose.overrides import (
+    Groups,
+    chooses_group,
+    in_a_line,
+    line_of,
+    read_overrides,
+    wrong_type,
+)
+from lingotune.messages import errors_only
+from lingotune.schema import MISSING, ConfigError, LaunchConfig, Problem, Severity
+
+_RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
+"""Also ${${...}}: an inner reference could name the resolver."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One job of the command: the overrides that make it, and the typed result."""
+
+    overrides: tuple[str, ...]
+    config: LaunchConfig
+
+
+def compose_all(
+    overrides: list[str],
+    conf_dir: Path,
+    check: Callable[[LaunchConfig], list[Problem]],
+    *,
+    multirun: bool,
+    extra_dir: Path | None = None,
+) -> list[Composed]:
+    """Every job that the overrides describe: one, or with multirun the product of all sweeps.
+
+    `check` names what is wrong with a composed config. ConfigError lists every error found, over
+    all overrides and jobs: refused overrides are left out so that the rest can still be checked.
+    """
+    _register_schema()
+    groups = config_groups(conf_dir, extra_dir)
+    read, problems = read_overrides(overrides, groups, multirun=multirun)
+    composed = []
+    with initialize_config_dir(str(conf_dir.resolve()), version_base="1.3"):
+        chosen = _chosen_groups(extra_dir)
+        for job in itertools.product(*read):
+            config, wrong = _compose_one(job, groups, chosen)
+            problems += wrong
+            refused = [p.where for p in problems if p.severity is Severity.error]
+            found = check(config) if config else []
+            problems += [p for p in found if not _follows_from(p, refused)]
+            if config:
+                composed.append(Composed(tuple(map(line_of, job)), config))
+    if errors_only(problems):
+        raise ConfigError(problems, _NEXT)
+    return composed
+
+
+_NEXT = "the same command with --help lists groups and settings"
+
+
+def _follows_from(problem: Problem, refused: list[str]) -> bool:
+    """Whether the problem is about a key whose override was left out."""
+    key = problem.where.split("=")[0]
+    return any(key == r.split("=")[0].lstrip("+~") for r in refused)
+
+
+@functools.cache
+def _register_schema() -> None:
+    ConfigStore.instance().store(name="schema", node=LaunchConfig)
+
+
+_Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
+
+
+def _chosen_groups(extra_dir: Path | None) -> _Chosen:
+    """What Hydra makes of group choices, each asked once: a pickled config, or why there is none.
+
+    Loading the pickle copies a config ten times faster than copy.deepcopy.
+    """
+    search = [f"hydra.searchpath=[file://{extra_dir.resolve()}]"] if extra_dir else []
+
+    @functools.cache
+    def chosen(choices: tuple[str, ...]) -> bytes | Exception:
+        try:
+            return pickle.dumps(compose("config", overrides=[*search, *choices]))
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            return error
+
+    return chosen
+
+
+def _compose_one(
+    job: Sequence[Override], groups: Groups, chosen: _Chosen
+) -> tuple[LaunchConfig | None, list[Problem]]:
+    """The config of the overrides that fit, and a problem for each that does not."""
+    options = [o for o in job if chooses_group(o, groups)]
+    values = [o for o in job if not chooses_group(o, groups)]
+    # experiment=null is the default, and Hydra has no word for it
+    choices = tuple(line_of(o) for o in options if o.value() is not None)
+    base = chosen(choices)
+    if isinstance(base, Exception):
+        return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
+    config = pickle.loads(base)
+    problems = [p for o in values for p in _set_value(config, o)]
+    typed, more = _typed(config)
+    return typed, problems + more
+
+
+def _set_value(config: DictConfig, override: Override) -> list[Problem]:
+    """Apply the override as Hydra would; where it names a text of the user's own, as ++ would."""
+    key = override.key_or_group
+    added = mapping_of(key) is not None
+    try:
+        OmegaConf.update(config, key, override.value(), merge=True, force_add=added)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:  # data.labels.x is no index
+        return [wrong_type(override, error)]
+    return []
+
+
+# --- from a config to plain objects -------------------------------------------------------------
+
+
+def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
+    raw = OmegaConf.to_container(config, resolve=False)
+    problems = [p for key, value in _leaves(raw, "") for p in _unusable(key, value)]
+    if problems:
+        return None, problems
+    try:
+        typed = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        return None, [Problem(key, in_a_line(error), f"{key}=value, or ${{other.setting}}")]
+    assert isinstance(typed, LaunchConfig)
+    problems = list(_misfits(typed, LaunchConfig, ""))
+    return (None if problems else typed), problems
+
+
+def _unusable(key: str, value: Any) -> list[Problem]:
+    """A leaf without a value, or one that calls a resolver.
+
+    Resolvers run on this machine and could read its secrets into a job.
+    """
+    if value == MISSING:
+        return [Problem(key, "has no value, and there is no default", f"{key}=...")]
+    if isinstance(value, str) and _RESOLVER_CALL.search(value):
+        what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
+        return [Problem(key, what, f"{key}=value")]
+    return []
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, f"{prefix}[{index}]")
+    else:
+        yield prefix, node
+
+
+def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
+    """What references smuggled past the types of the schema, and texts that the job file would
+    read as references: OmegaConf checks neither."""
+    if typing.get_origin(kind) is typing.Union:
+        if value is None:
+            return
+        kind = typing.get_args(kind)[0]
+    if not isinstance(value, typing.get_origin(kind) or kind):
+        name, works = describe_type(kind, key)
+        yield Problem(key, f"the setting that it refers to is not {name}", works)
+    elif is_dataclass(value):
+        for name, inner in field_types(kind).items():
+            yield from _misfits(getattr(value, name), inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, row in enumerate(value):
+            yield from _misfits(row, typing.get_args(kind)[0], f"{key}[{index}]")
+    elif isinstance(value, dict):
+        for name, text in value.items():
+            yield from _misfits(text, str, f"{key}.{name}")
+    elif isinstance(value, str) and ("${" in value or value == MISSING):
+        yield Problem(key, f"{value!r} would be read as a reference", f"{key}=value")

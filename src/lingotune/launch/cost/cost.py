@@ -1,0 +1,139 @@
+"""Time and money of a job that has not run: what it may take, what it may cost at worst. Pure.
+
+An expected time comes from measured runs of the same set-up; without one it is unknown, and the
+worst case stands. Every figure comes with its arithmetic as a line of text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from lingotune.estimate.run_time import TimeEstimate
+from lingotune.launch.cost.prices import Price, rate_text
+from lingotune.schema import (
+    BudgetConfig,
+    ClusterConfig,
+    Problem,
+)
+from lingotune.throughput import Throughput
+
+HOUR = 3600
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """USD of one job; None = unknown. `worst_usd` is the most that SageMaker can bill."""
+
+    expected_usd: float | None
+    worst_usd: float | None
+    arithmetic: tuple[str, ...]
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+# --- money --------------------------------------------------------------------------------------
+
+
+def spot_share(cluster: ClusterConfig, records: Sequence[Throughput]) -> float | None:
+    """Median share of the time that spot runs on this instance type were billed; None = unknown."""
+    shares = [
+        r.spot_billable_share
+        for r in records
+        if r.setup.instance_type == cluster.instance_type and r.spot_billable_share is not None
+    ]
+    return median(shares) if shares else None
+
+
+def estimate_cost(
+    cluster: ClusterConfig,
+    estimate: TimeEstimate | None,
+    price: Price | None,
+    share: float | None = None,
+) -> CostEstimate | None:
+    """What a job costs: expected and at worst. None on this machine, which bills nothing.
+
+    `share`: of the time that spot runs were billed (`spot_share`). Retries add nothing: AWS counts
+    max_run over all attempts together.
+    """
+    if cluster.instance_type is None:
+        return None
+    if price is None:
+        return CostEstimate(None, None, ("cost unknown: the price is unknown",))
+    worst, worst_line = _amount("worst case", cluster.max_run, "cluster.max_run", cluster, price)
+    lines = [worst_line]
+    expected = None
+    if estimate is None:
+        lines.append("expected cost unknown: no run of this set-up was measured")
+    else:
+        seconds, note = _billed(estimate, cluster, share)
+        expected, line = _amount("expected", seconds, note, cluster, price)
+        lines.insert(0, line)
+    if cluster.spot and share is None:
+        lines.append("spot discount unknown: no measured run")
+    if cluster.training_plan:
+        lines.append("a training plan is paid in advance: this is the same time on demand")
+    return CostEstimate(expected, worst, tuple(lines))
+
+
+def _billed(
+    estimate: TimeEstimate, cluster: ClusterConfig, share: float | None
+) -> tuple[float, str]:
+    if cluster.spot and share is not None:
+        note = f"{estimate.seconds:.0f} s x {share:.2f}, the billed share of measured spot runs"
+        return estimate.seconds * share, note
+    return estimate.seconds, estimate.basis
+
+
+def _amount(
+    name: str, seconds: float, note: str, cluster: ClusterConfig, price: Price
+) -> tuple[float, str]:
+    warm = cluster.keep_alive or 0
+    usd = (seconds + warm) * cluster.nodes * price.usd_per_hour / HOUR
+    time = f"{seconds:.0f} s ({note})"
+    if warm:
+        time = f"({time} + {warm} s (cluster.keep_alive, warm pool))"
+    return usd, f"{name} {usd:.2f} USD = {time} x {rate_text(price, cluster.nodes)}"
+
+
+def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
+    """Limits and prices that are no amounts."""
+    given = {"budget.max_usd": budget.max_usd, "budget.usd_per_hour": budget.usd_per_hour}
+    return [
+        Problem(f"{key}={value:g}", "is out of range", f"{key}=10", check="budget-range",
+                why="an amount above 0 in USD")
+        for key, value in given.items()
+        if value is not None and not 0 < value < math.inf
+    ]  # fmt: skip
+
+
+def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Problem]:
+    """Whether the worst cases of a job, or of a sweep's jobs together, stay within the budget.
+
+    worst: USD of each job on SageMaker; None = its price is unknown.
+    """
+    if budget.max_usd is None or not worst:
+        return []
+    where = f"budget.max_usd={budget.max_usd:g}"
+    jobs = "the job" if len(worst) == 1 else f"the {len(worst)} jobs together"
+    unknown = sum(usd is None for usd in worst)
+    total = sum(usd for usd in worst if usd is not None)
+    problems = []
+    if unknown:
+        which = "the job" if len(worst) == 1 else f"{unknown} of {len(worst)} jobs"
+        what = f"cannot be checked: the price of {which} is unknown"
+        works = (
+            "budget.usd_per_hour=..., or python -m lingotune prices --region REGION > prices.json"
+            " and budget.prices=prices.json"
+        )
+        problems.append(Problem(where, what, works, check="budget-unknown-price"))
+    if total > budget.max_usd:
+        what = f"the worst case of {jobs} is {total:.2f} USD"
+        works = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
+        why = "SageMaker may bill every second up to cluster.max_run, on every node"
+        problems.append(Problem(where, what, works, check="budget-exceeded", why=why))
+    return problems

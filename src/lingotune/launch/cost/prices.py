@@ -1,0 +1,178 @@
+"""What an instance costs an hour: the shipped price list, the user's, and what a price says of itself.
+
+A price is never made up: an instance or a region that no list has is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lingotune.schema import ConfigError, Problem
+
+US_EAST_1 = "us-east-1"
+"""The region whose price stands in where none is set."""
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?")
+
+
+@dataclass(frozen=True)
+class Price:
+    """On-demand price of SageMaker training: USD for an hour of one instance.
+
+    date: the day, month or year that the price is of, ISO; empty for the user's own figure.
+    """
+
+    instance_type: str
+    region: str
+    usd_per_hour: float
+    source: str
+    date: str
+
+
+def load_prices(path: str | None = None) -> tuple[Price, ...]:
+    """The user's prices, if there is a file (`budget.prices`), before the shipped ones.
+
+    ConfigError lists everything that is wrong with the file.
+    """
+    shipped = (resources.files("lingotune.launch") / "facts" / "prices.json").read_text(
+        encoding="utf-8"
+    )
+    own = _parse(path, _read(path)) if path is not None else []
+    return (*own, *(Price(**row) for row in json.loads(shipped)["prices"]))
+
+
+def find_price(
+    prices: Sequence[Price],
+    instance_type: str,
+    region: str | None,
+    usd_per_hour: float | None = None,
+) -> Price | None:
+    """The first price of the instance there; `usd_per_hour` (of the budget) overrides all lists.
+
+    Without a region the price of us-east-1. None = unknown.
+    """
+    where = region or US_EAST_1
+    if usd_per_hour is not None:
+        return Price(instance_type, where, usd_per_hour, "budget.usd_per_hour", "")
+    found = (p for p in prices if (p.instance_type, p.region) == (instance_type, where))
+    return next(found, None)
+
+
+def price_text(price: Price, region: str | None, today: date) -> str:
+    """`28.152 USD/h (us-east-1, list price of 2021-11-29, source ...)`, with what speaks against it."""
+    amount = f"{price.usd_per_hour:g} USD/h"
+    if not price.date:
+        return f"{amount} ({price.source})"
+    notes = [price.region] if region else [price.region, "aws.region is not set"]
+    notes += [f"list price of {price.date}", f"source {price.source}"]
+    if _is_old(price.date, today):
+        notes.append("older than a year: python -m lingotune prices asks AWS")
+    return f"{amount} ({', '.join(notes)})"
+
+
+def rate_text(price: Price, nodes: int) -> str:
+    """`7.09 USD/h x 2 nodes`."""
+    return f"{price.usd_per_hour:g} USD/h x {nodes} node{'' if nodes == 1 else 's'}"
+
+
+def unknown_text(instance_type: str, region: str | None) -> str:
+    """That there is no price, and how to come by one."""
+    where = region or f"{US_EAST_1} (aws.region is not set)"
+    return (
+        f"price unknown: no list has {instance_type} in {where};"
+        f" {refresh_command(region, instance_type)}, then budget.prices=prices.json,"
+        " or budget.usd_per_hour=..."
+    )
+
+
+def refresh_command(region: str | None, instance_type: str) -> str:
+    """The command that asks AWS for the price."""
+    return (
+        f"python -m lingotune prices --region {region or US_EAST_1}"
+        f" --instance {instance_type} > prices.json"
+    )
+
+
+def format_prices(prices: Sequence[Price], note: str) -> str:
+    """The prices as a file that `load_prices` reads, a row a line."""
+    rows = ",\n".join(f"    {json.dumps(asdict(price))}" for price in prices)
+    return f'{{\n  "note": {json.dumps(note)},\n  "prices": [\n{rows}\n  ]\n}}\n'
+
+
+def _is_old(day: str, today: date) -> bool:
+    """Whether even the last day that the (partial) date may mean is more than a year ago."""
+    year_ago = f"{today.year - 1:04}-{today.month:02}-{today.day:02}"
+    return day < year_ago[: len(day)]
+
+
+def _read(path: str) -> Any:
+    where = f"budget.prices={path}"
+    works = "python -m lingotune prices --region us-east-1 > prices.json"
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
+        what = f"is not JSON: {error}"
+    raise ConfigError([Problem(where, what, works, check="prices-file")])
+
+
+def _parse(path: str, content: Any) -> list[Price]:
+    rows = content.get("prices") if isinstance(content, dict) else None
+    if not isinstance(rows, list):
+        what, works = "holds no list `prices`", '{"prices": [{"instance_type": "ml...", ...}]}'
+        raise ConfigError([Problem(f"budget.prices={path}", what, works, check="prices-file")])
+    problems: list[Problem] = []
+    seen: dict[tuple[str, str], int] = {}
+    good = []
+    for number, row in enumerate(rows, 1):
+        wrong = _faults(row)
+        if not wrong:
+            price = Price(**row)
+            first = seen.setdefault((price.instance_type, price.region), number)
+            good.append(price)
+            wrong = [f"repeats row {first}"] if first != number else []
+        works = "the form of: python -m lingotune prices --region us-east-1"
+        problems += [Problem(f"{path}: row {number}", w, works, check="prices-file") for w in wrong]
+    if problems:
+        raise ConfigError(problems)
+    return good
+
+
+def _faults(row: Any) -> list[str]:
+    """Everything wrong with one row of a price file."""
+    if not isinstance(row, dict):
+        return [f"is {row!r}, not an object"]
+    names = [field.name for field in fields(Price)]
+    faults = [f"lacks {name}" for name in names if name not in row]
+    faults += [f"has an unknown key {key!r}" for key in row if key not in names]
+    for name in names:
+        if name in row and not _is_sound(name, row[name]):
+            faults.append(f"{name}={row[name]!r} is {_MEANING[name]}")
+    return faults
+
+
+_MEANING = {
+    "instance_type": "not a SageMaker instance type (ml....)",
+    "region": "not a region",
+    "usd_per_hour": "not a price above 0",
+    "source": "not a text",
+    "date": "not a date (2026, 2026-11 or 2026-11-23)",
+}
+
+
+def _is_sound(name: str, value: Any) -> bool:
+    if name == "usd_per_hour":
+        return type(value) in (int, float) and 0 < value < math.inf
+    if not isinstance(value, str) or not value:
+        return False
+    if name == "date":
+        return bool(_DATE.fullmatch(value))
+    return name != "instance_type" or value.startswith("ml.")

@@ -1,0 +1,127 @@
+"""Time and money of the jobs of a command: the price list and the measured runs, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
+from lingotune.hardware import instances, resolve_precision
+from lingotune.launch.cost.cost import (
+    CostEstimate,
+    check_budget,
+    check_budget_settings,
+    estimate_cost,
+    spot_share,
+)
+from lingotune.launch.cost.prices import Price, find_price, load_prices, price_text, unknown_text
+from lingotune.scaling import BatchPlan
+from lingotune.schema import BudgetConfig, LaunchConfig, Problem
+from lingotune.throughput import FILE, Throughput, cpu_has_bf16, cpu_machine, read_records
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What one job is expected to take and cost, as figures and as lines of text."""
+
+    time: TimeEstimate | None
+    cost: CostEstimate | None
+    lines: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Total:
+    """Sums over the jobs of a sweep; None where one of them is unknown."""
+
+    expected_usd: float | None
+    worst_usd: float | None
+    lines: tuple[str, ...]
+
+
+class Quoter:
+    """Quotes jobs; ConfigError if the user's price file cannot be read."""
+
+    def __init__(self, today: date) -> None:
+        self._today = today
+        self._prices = cache(load_prices)
+        self._runs = cache(_read_runs)
+
+    def quote(
+        self, config: LaunchConfig, batch: BatchPlan, rows: Mapping[str, int] | None
+    ) -> Quote:
+        """Time and money of one job that the preflight has accepted."""
+        cluster, budget = config.cluster, config.budget
+        records, problems = self._runs(config.runs_dir)
+        instance = instances().get(cluster.instance_type or "")
+        capability = instance.capability if instance else None
+        machine = None if instance or cluster.gpus_per_node else cpu_machine()
+        precision = resolve_precision(
+            config.training.precision,
+            capability,
+            cpu_has_bf16=machine is not None and cpu_has_bf16(),
+        )
+        time = estimate_time(config, batch, rows, precision, records, machine)
+        if instance is None:
+            return Quote(time, None, time.arithmetic if time else (), problems)
+        prices = self._prices(budget.prices)
+        price = find_price(prices, instance.instance_type, config.aws.region, budget.usd_per_hour)
+        cost = estimate_cost(cluster, time, price, spot_share(cluster, records))
+        stopped = exceeds_max_run(time, cluster)
+        return Quote(
+            time,
+            cost,
+            (*self._time_lines(time), *self._price_lines(config, price), *cost_lines(cost)),
+            (*problems, *check_budget_settings(budget), *([stopped] if stopped else [])),
+        )
+
+    def _time_lines(self, time: TimeEstimate | None) -> tuple[str, ...]:
+        if time:
+            return time.arithmetic
+        return ("expected time unknown: no finished run of this set-up is on record",)
+
+    def _price_lines(self, config: LaunchConfig, price: Price | None) -> tuple[str, ...]:
+        region, instance = config.aws.region, config.cluster.instance_type
+        if price:
+            return (price_text(price, region, self._today),)
+        return (unknown_text(instance or "", region),)
+
+
+def cost_lines(cost: CostEstimate | None) -> tuple[str, ...]:
+    """The arithmetic of a cost, where there is one."""
+    return cost.arithmetic if cost else ()
+
+
+def sum_up(costs: Sequence[CostEstimate]) -> Total:
+    """What all jobs cost together."""
+    if not costs:
+        return Total(None, None, ())
+    expected = _sum([cost.expected_usd for cost in costs])
+    worst = _sum([cost.worst_usd for cost in costs])
+    lines = (
+        f"expected cost of all {len(costs)} jobs: {_usd(expected)}",
+        f"worst case of all {len(costs)} jobs: {_usd(worst)}",
+    )
+    return Total(expected, worst, lines)
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:.2f} USD"
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def over_budget(budget: BudgetConfig, costs: Sequence[CostEstimate]) -> list[Problem]:
+    """Whether the worst case of all jobs together stays within the budget."""
+    return check_budget(budget, [cost.worst_usd for cost in costs])
+
+
+def _read_runs(runs_dir: str) -> tuple[Sequence[Throughput], tuple[Problem, ...]]:
+    records, problems = read_records(Path(runs_dir) / FILE)
+    return records, tuple(problems)

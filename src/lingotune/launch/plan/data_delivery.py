@@ -1,0 +1,127 @@
+"""How a job's data reaches its machines, as the plan sees it: prepared here, prepared elsewhere, or
+prepared there. Prepares nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.manifest import (
+    FILE,
+    folder_files,
+    folder_of,
+    identify,
+    load_manifest,
+    misfits,
+)
+from lingotune.data.splits import count_rows
+from lingotune.data.tokenizer import tokenizer_identity
+from lingotune.schema import ConfigError, LaunchConfig, Problem, Severity, Source
+
+_URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What is known of a job's data before it runs.
+
+    rows: of each split; None where they are counted when the data is read. digest: of the prepared
+    data that the machines are given; None = they prepare it themselves. folder: where it lies, or
+    will. uri: where it lies in S3 already. manifest: None where it is not at hand.
+    """
+
+    rows: dict[str, int] | None
+    problems: tuple[Problem, ...] = ()
+    digest: str | None = None
+    folder: Path | None = None
+    uri: str | None = None
+    manifest: Mapping[str, Any] | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether nothing is left to prepare here."""
+        return self.folder is None or self.manifest is not None
+
+    def files(self) -> Iterator[Path]:
+        """What is to be uploaded of the folder, as paths in it, the manifest last."""
+        assert self.manifest is not None
+        yield from (Path(file["file"]) for file in folder_files(self.manifest))
+        yield Path(FILE)
+
+
+def deliver(config: LaunchConfig) -> Delivery:
+    """What is known of a job's data; files that have not been prepared are read and checked.
+
+    ConfigError if they are not sound, or `data.prepared` is no data of this job.
+    """
+    data = config.data
+    if data.prepared is not None:
+        found = _URI.match(data.prepared)
+        if found:
+            rows = None if data.source is Source.files else count_rows(data, config.seed)[0]
+            return Delivery(rows, digest=found[2], uri=data.prepared.rstrip("/") + "/")
+        return _in_folder(config, Path(data.prepared))
+    if data.source is not Source.files:
+        rows, warnings = count_rows(data, config.seed)
+        return Delivery(rows, _warnings(warnings))
+    known = tokenizer_identity(config.model)
+    identity = identify(data, config.seed, known or "not here")
+    folder = folder_of(config.prepared_dir, data, identity)
+    if (folder / FILE).is_file():
+        return from_folder(folder, load_manifest(folder))
+    rows, warnings = count_rows(data, config.seed)
+    problems = (*_warnings(warnings), *([] if known else [_unknown_tokenizer(config)]))
+    return Delivery(rows, problems, identity.digest, folder)
+
+
+def made_before(config: LaunchConfig) -> Mapping[str, Any] | None:
+    """The manifest of the sample as it was last prepared here, by a run on this machine; None = never."""
+    if config.data.source is not Source.sample:
+        return None
+    known = tokenizer_identity(config.model)
+    if known is None:
+        return None
+    folder = folder_of(config.prepared_dir, config.data, identify(config.data, config.seed, known))
+    return load_manifest(folder) if (folder / FILE).is_file() else None
+
+
+def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
+    where = f"data.prepared={folder}"
+    if str(folder).startswith("s3:"):
+        what = "is no prefix of prepared data: its last part is a digest of 64 digits"
+        raise ConfigError([Problem(where, what, "s3://bucket/lingotune/data/<digest>")])
+    try:
+        manifest = load_manifest(folder)
+    except ConfigError as error:
+        raise ConfigError([Problem(where, p.what, p.works) for p in error.problems]) from error
+    problems = misfits(manifest, config.data, config.seed)
+    if problems:
+        raise ConfigError(problems)
+    return from_folder(folder, manifest)
+
+
+def from_folder(folder: Path, manifest: Mapping[str, Any]) -> Delivery:
+    """What is known of data that lies prepared in a folder."""
+    rows = {split: found["rows"] for split, found in manifest["splits"].items()}
+    warnings = _warnings(manifest["warnings"])
+    return Delivery(rows, warnings, manifest["digest"], folder, manifest=manifest)
+
+
+def _warnings(texts: Any) -> tuple[Problem, ...]:
+    return tuple(Problem("data", text, severity=Severity.warning) for text in texts)
+
+
+def _unknown_tokenizer(config: LaunchConfig) -> Problem:
+    """The prepared data follows from the tokenizer, and the job's name from the data."""
+    name = config.model.name_or_path
+    return Problem(
+        f"model.name_or_path={name}",
+        "its tokenizer is not on this machine yet: the digest of the data and the job's name will differ",
+        "python -m lingotune prepare with the same settings fetches it",
+        Severity.warning,
+        check="tokenizer-not-here",
+        why="the files are prepared here with it, before anything is uploaded",
+    )

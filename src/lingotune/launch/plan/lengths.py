@@ -1,0 +1,127 @@
+"""How long the texts of a job are, before it runs: from prepared data, or from published figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from lingotune.batching import (
+    Efficiency,
+    batching_lines,
+    efficiency,
+    plan_epoch,
+    shape_of,
+)
+from lingotune.scaling import BatchPlan
+from lingotune.schema import (
+    BatchingConfig,
+    BatchMode,
+    DataConfig,
+    JobConfig,
+    Source,
+    TrainingConfig,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ROWS = 100_000
+"""Texts that an estimate is made with: as many more say nothing more."""
+
+
+@dataclass(frozen=True)
+class BatchingEstimate:
+    """What the job's batches cost, and what random ones would. `basis`: where the lengths are from.
+    word_pieces: of the vocabulary that occur in the data; None = not known."""
+
+    planned: Efficiency
+    random: Efficiency
+    basis: str
+    word_pieces: int | None
+    arithmetic: tuple[str, ...]
+
+
+def estimate_batching(
+    job: JobConfig, batch: BatchPlan, manifest: Mapping[str, Any] | None
+) -> BatchingEstimate | None:
+    """Padding and waiting of an epoch like the job's; None where nothing is known of its texts' lengths.
+
+    manifest: of its prepared data.
+    """
+    found = _of_manifest(manifest) if manifest else _published(job.data)
+    if found is None:
+        return None
+    lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
+    stock, has_gpu = BatchingConfig(BatchMode.random), job.cluster.gpus_per_node > 0
+    shape, usual = (
+        shape_of(batch, batching, training, has_gpu=has_gpu)
+        for batching, training in ((job.batching, job.training), (stock, TrainingConfig()))
+    )
+    planned, random = (
+        efficiency(plan_epoch(lengths, batching, one, 0, 0), lengths)
+        for batching, one in ((job.batching, shape), (stock, usual))
+    )
+    mode, tokens = batching_lines(job.batching, shape, planned)
+    if job.batching.mode is not BatchMode.random:
+        ratio = random.critical / planned.critical
+        tokens += f"; {random.critical:.1f} with random batches: {ratio:.2f} times as many"
+    return BatchingEstimate(planned, random, basis, pieces, (mode, tokens, f"lengths of {basis}"))
+
+
+def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str, None] | None:
+    """The training texts' lengths, thinned evenly where they are many."""
+    counts = np.zeros(1, np.int64)
+    for of_language in manifest["lengths"]["train"].values():
+        more = np.array(of_language, np.int64)
+        counts = np.pad(counts, (0, max(0, len(more) - len(counts))))
+        counts[: len(more)] += more
+    total = int(counts.sum())
+    if not total:
+        return None
+    at = (np.arange(min(total, ROWS)) + 0.5) * (total / min(total, ROWS))
+    lengths: Array = np.searchsorted(np.cumsum(counts), at).astype(np.int64)
+    return lengths, f"the {total} prepared texts", None
+
+
+def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
+    """So many lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there are
+    none. languages: those of the corpus to take, alike; empty = all."""
+    of_language = _known()[name]
+    chosen = [of_language[code] for code in languages or of_language]
+    return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])
+
+
+def _published(data: DataConfig) -> tuple[Array, str, int | None] | None:
+    known = _known()
+    name = next((name for name in known if name in (data.train or "")), None)
+    if data.source is not Source.hub or name is None or not set(data.languages) <= set(known[name]):
+        return None
+    basis = f"{name}: its published percentiles in multilingual BERT's tokens"
+    return published(name, ROWS, data.languages), basis, _known("word_pieces").get(name)
+
+
+def _known(what: str = "data") -> dict[str, Any]:
+    path = resources.files("lingotune.launch") / "facts" / "lengths.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[what]
+    return known
+
+
+def _spread(percentiles: Mapping[str, int], rows: int) -> Array:
+    """Lengths with these percentiles: their logarithms on straight lines between those of a normal
+    distribution, on from the last ones as before."""
+    middle, high, top = (math.log(percentiles[name]) for name in ("median", "p95", "p99"))
+    slope = (top - middle) / NormalDist().inv_cdf(0.99)
+    normal = NormalDist().inv_cdf
+    known = [(-4.0, middle - 4 * slope), (0.0, middle), (normal(0.95), high), (normal(0.99), top)]
+    known.append((4.0, top + (4 - normal(0.99)) * slope))
+    at = [normal((n + 0.5) / 1000) for n in range(1000)]
+    quantiles = np.interp(np.linspace(0, 1, rows), (np.arange(1000) + 0.5) / 1000, at)
+    logarithms = np.interp(quantiles, [z for z, _ in known], [y for _, y in known])
+    lengths: Array = np.maximum(np.exp(logarithms).round(), 3).astype(np.int64)
+    return lengths

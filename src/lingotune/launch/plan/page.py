@@ -1,0 +1,397 @@
+"""How plans look: a compact page to read, in colour on a terminal, and everything as JSON."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lingotune
+from lingotune.hardware import instances, resolve_image, resolve_precision
+from lingotune.jobfile import plain
+from lingotune.launch.checks.sagemaker import account_names
+from lingotune.launch.plan.data_delivery import Delivery
+from lingotune.launch.plan.planner import Plan, Sweep
+from lingotune.messages import errors_only, format_problems, without_secrets
+from lingotune.schema import EvalStrategy, Lane, Problem, Severity
+from lingotune.speed import paper_lines
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: lines, or a table with its header, or findings."""
+
+    title: str
+    lines: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    findings: Sequence[Problem] = ()
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def page_of(sweep: Sweep) -> list[Section]:
+    """The page of one job, or of a sweep's."""
+    return _plan_page(sweep) if len(sweep.plans) == 1 else _sweep_page(sweep)
+
+
+def _plan_page(sweep: Sweep) -> list[Section]:
+    """One job: settings, arithmetic, machines, time and money, findings, next commands."""
+    plan, problems = sweep.plans[0], sweep.problems
+    return [
+        Section("job", rows=_job_rows(plan)),
+        Section("arithmetic", _arithmetic(plan)),
+        Section("machines", _machines(plan)),
+        *([Section("time and money", plan.money)] if plan.money else []),
+        *([Section("findings", findings=problems)] if problems else []),
+        *([Section("command", [" ".join(plan.command)])] if plan.command else []),
+        Section("next", _next(plan, mended=not errors_only(problems))),
+    ]
+
+
+def _sweep_page(sweep: Sweep) -> list[Section]:
+    """Many jobs: what they share, one row each, what is wrong with any of them, the sum."""
+    plans, first = sweep.plans, sweep.plans[0]
+    header = [
+        "job",
+        "peak lr",
+        "global batch",
+        "steps",
+        "expected",
+        "USD",
+        "worst USD",
+        "overrides",
+    ]
+    rows = [
+        [
+            plan.name,
+            f"{plan.batch.learning_rate:.4g}",
+            str(plan.batch.global_batch),
+            str(plan.steps.total_steps) if plan.steps else "unknown",
+            duration(plan.time.seconds) if plan.time else "unknown",
+            _usd(plan.cost.expected_usd if plan.cost else None),
+            _usd(plan.cost.worst_usd if plan.cost else None),
+            " ".join(o for o in plan.overrides if o in sweep.differing),
+        ]
+        for plan in plans
+    ]
+    local = first.training_job is None
+    columns = [n for n in range(len(header)) if not (local and header[n].endswith("USD"))]
+    return [
+        Section(
+            f"{len(plans)} jobs",
+            header=[header[n] for n in columns],
+            rows=[[row[n] for n in columns] for row in rows],
+        ),
+        Section("arithmetic of the first", _arithmetic(first)),
+        Section("machines", _machines_of(plans)),
+        *([Section("time and money", sweep.total.lines)] if sweep.total.lines else []),
+        *([Section("findings", findings=sweep.problems)] if sweep.problems else []),
+        Section("next", _next_of_sweep(sweep)),
+    ]
+
+
+def _usd(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """'3 h 05 min', '12 min', '40 s'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _job_rows(plan: Plan) -> list[list[str]]:
+    job, training, select = plan.job, plan.job.training, plan.job.evaluation.select.value
+    scored = {
+        EvalStrategy.none: "scored at the end",
+        EvalStrategy.epoch: f"scored every epoch, best by {select}",
+        EvalStrategy.steps: f"scored every {training.eval_steps} steps, best by {select}",
+    }[training.eval_strategy]
+    rows = [
+        ["name", plan.name],
+        ["model", f"{job.model.name} ({job.model.name_or_path or 'made from scratch'})"],
+        ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
+        ["training", f"{job.epochs} epochs, {training.schedule.value} schedule, {scored}"],
+        ["hub", job.hub.visibility.value],
+        ["typed", shlex.join(plan.overrides) or "nothing"],
+        ["sha256", plan.digests.job],
+    ]
+    if training.max_steps is not None:
+        rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
+    if plan.training_job is not None:
+        rows.insert(3, ["prepared", _delivery(plan.data)])
+    return rows
+
+
+def _delivery(data: Delivery) -> str:
+    """Where the machines have the data from."""
+    if data.uri is not None:
+        return data.uri
+    if data.folder is None:
+        return "by the machines, when the job has started"
+    return f"{data.folder}{'' if data.is_made else ', which a rehearsal or the submit makes'}"
+
+
+def _rows(plan: Plan) -> str:
+    if plan.rows is None:
+        return "rows are counted when it is read"
+    return ", ".join(f"{count} {split}" for split, count in plan.rows.items()) + " rows"
+
+
+def _arithmetic(plan: Plan) -> list[str]:
+    unknown = ("steps unknown: the number of training rows is known once the data is read",)
+    steps = plan.steps.arithmetic if plan.steps else unknown
+    return [*plan.batch.arithmetic, *steps, *_batches(plan)]
+
+
+def _batches(plan: Plan) -> tuple[str, ...]:
+    found = plan.batching
+    if found:
+        lines = paper_lines(plan.job, plan.batch, found.planned, found.word_pieces)
+        return (*found.arithmetic, *lines)
+    mode = plan.job.batching.mode.value
+    return (f"batches: {mode}; padding and waiting are known once the data is prepared",)
+
+
+def _machines(plan: Plan) -> list[str]:
+    cluster, precision = plan.job.cluster, plan.job.training.precision
+    instance = instances().get(cluster.instance_type or "")
+    if instance is None:
+        where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
+        return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
+    resolved = resolve_precision(precision, instance.capability)
+    return [
+        f"{cluster.nodes} x {instance.instance_type}: {instance.gpus} x {instance.gpu}"
+        f" {instance.gpu_gib:g} GiB each, {cluster.distribution.value}",
+        f"image: {_image(plan)}",
+        f"precision: {resolved.value} ({precision.value})",
+        f"memory of a GPU: {_memory(plan)}",
+        *_capacity(plan),
+    ]
+
+
+def _machines_of(plans: Sequence[Plan]) -> list[str]:
+    """The machines of a sweep's jobs: all lines where they are the same, else two of each kind."""
+    kinds = list(dict.fromkeys(tuple(_machines(plan)) for plan in plans))
+    if len(kinds) == 1:
+        return list(kinds[0])
+    return list(dict.fromkeys(line for kind in kinds for line in kind[:2]))
+
+
+def _image(plan: Plan) -> str:
+    typed = plan.job.cluster.image
+    if typed.uri:
+        return f"{typed.uri} (your own)"
+    how = "newest that fits" if typed.lane is Lane.auto else "pinned"
+    return f"{resolve_image(plan.job.cluster)} ({how})"
+
+
+def _memory(plan: Plan) -> str:
+    if plan.memory is None:
+        return "unknown: the model's size is not known"
+    return f"about {plan.memory.gib:.1f} GiB = {plan.memory.arithmetic}"
+
+
+def _capacity(plan: Plan) -> list[str]:
+    cluster, job = plan.job.cluster, plan.training_job
+    assert job is not None
+    lines = [f"stops at the latest after {duration(cluster.max_run)} (cluster.max_run)"]
+    if job.max_wait is not None:
+        lines.append(f"spot capacity, waits and runs for {duration(job.max_wait)} at most")
+    if job.keep_alive is not None:
+        lines.append(
+            f"stays warm for {duration(job.keep_alive)} after the end (cluster.keep_alive)"
+        )
+    return lines
+
+
+# --- next commands ------------------------------------------------------------------------------
+
+
+def _next(plan: Plan, *, mended: bool) -> list[str]:
+    dropped = ("action=", "output=", "rehearsal.", "cluster.backend=")
+    typed = [o for o in plan.overrides if not o.startswith(dropped)]
+    if plan.command:
+        elsewhere = [o for o in typed if not o.startswith("cluster")]
+        return [
+            _command("train.py", typed),
+            _command("launch.py", [*typed, "job_file=job.yaml"]),
+            _command("launch.py", [*elsewhere, "cluster=p3_16xl"]),
+        ]
+    if not mended:
+        return ["mend the findings above, then plan again"]
+    needs = [f"{key}=..." for key, value in account_names(plan.config.aws).items() if not value]
+    lines = [
+        _command("launch.py", [*typed, "output=request"]) + "  # the request itself",
+        _command("launch.py", [*typed, "action=rehearse", "rehearsal.model=tiny"])
+        + "  # runs it here, in about a minute",
+        _command("launch.py", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
+        _command("launch.py", [*typed, *needs, "action=submit"]),
+    ]
+    if plan.job.model.name_or_path is None:
+        lines.append(
+            "model=tiny is for debugging; the article's model: model=distilbert_multilingual"
+        )
+    return lines
+
+
+def _next_of_sweep(sweep: Sweep) -> list[str]:
+    if errors_only(sweep.problems):
+        return ["mend the findings above, then plan again"]
+    if sweep.plans[0].training_job is None:
+        return ["the same command with train.py runs them here, one after the other"]
+    return ["the same command with action=rehearse runs them here, action=check asks AWS,"
+            " action=submit starts them all"]  # fmt: skip
+
+
+def _command(script: str, overrides: Sequence[str]) -> str:
+    return shlex.join(["python", script, *overrides])
+
+
+# --- as text ------------------------------------------------------------------------------------
+
+
+def show(sections: Sequence[Section]) -> None:
+    """Print the page: with colour and frames on a terminal, as plain text elsewhere."""
+    if sys.stdout.isatty():
+        try:
+            _show_rich(sections)
+            return
+        except ImportError:
+            pass  # rich is for the eye only
+    print(plain_text(sections), end="\n\n")
+
+
+def plain_text(sections: Sequence[Section]) -> str:
+    """The page without colour, two spaces in."""
+    return "\n\n".join(f"{s.title}:\n{_plain_body(s)}" for s in sections)
+
+
+def _plain_body(section: Section) -> str:
+    if section.findings:
+        return format_problems(section.findings)
+    if section.rows:
+        rows = [list(section.header), *section.rows] if section.header else list(section.rows)
+        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+        return "\n".join(f"  {line}" for line in lines)
+    return "\n".join(f"  {line}" for line in section.lines)
+
+
+def _show_rich(sections: Sequence[Section]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for section in sections:
+        console.print(Text(section.title, style="bold cyan"))
+        if section.findings:
+            console.print(_rich_findings(section.findings))
+        elif section.rows:
+            header = [escape(name) for name in section.header]
+            shown = Table(*header, box=None, show_header=bool(header))
+            for row in section.rows:
+                shown.add_row(*(Text(cell, overflow="fold") for cell in row))
+            console.print(shown)
+        elif section.title in ("next", "command"):  # to be copied: no line break of ours
+            for line in section.lines:
+                console.print(Text(f"  {line}"), soft_wrap=True)
+        else:
+            console.print(Padding(Text("\n".join(section.lines)), (0, 0, 0, 2)))
+        console.print()
+
+
+def _rich_findings(findings: Sequence[Problem]) -> Any:
+    """A table; an override is folded where it has to be, but never cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, show_lines=True)
+    for problem in map(without_secrets, findings):
+        style = "bold red" if problem.severity is Severity.error else "yellow"
+        told = Text(f"{problem.where}\n", style="bold", overflow="fold")
+        told.append(problem.what, style="not bold")
+        if problem.why:
+            told.append(f"\nwhy: {problem.why}", style="not bold dim")
+        if problem.works:
+            told.append("\nworks: ", style="not bold").append(problem.works, style="not bold green")
+        table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), told)
+    return table
+
+
+# --- as JSON ------------------------------------------------------------------------------------
+
+
+def as_json(sweep: Sweep) -> str:
+    """Everything that a program may want of the plans, as one object."""
+    return to_json({
+        "lingotune": lingotune.__version__,
+        "exit_code": sweep.exit_code,
+        "findings": [finding(p) for p in sweep.problems],
+        "expected_usd": sweep.total.expected_usd,
+        "worst_usd": sweep.total.worst_usd,
+        "jobs": [_job_json(plan) for plan in sweep.plans],
+    })  # fmt: skip
+
+
+def requests_json(sweep: Sweep) -> str:
+    """The CreateTrainingJob request of one job, or the list of a sweep's."""
+    requests = [plan.request for plan in sweep.plans]
+    return to_json(requests[0] if len(requests) == 1 else requests)
+
+
+def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
+    """What there is to say where no plan could be made."""
+    return to_json({
+        "lingotune": lingotune.__version__,
+        "exit_code": exit_code,
+        "findings": [finding(p) for p in problems],
+        "jobs": [],
+    })  # fmt: skip
+
+
+def to_json(value: Any) -> str:
+    """Indented, with letters as they are."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def finding(problem: Problem) -> dict[str, str]:
+    """A finding as plain texts."""
+    return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
+
+
+def _job_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "sha256": plan.digests.job,
+        "overrides": list(plan.overrides),
+        "settings": plain(plan.job),
+        "rows": plan.rows,
+        "prepared": {
+            "sha256": plan.data.digest,
+            "folder": str(plan.data.folder) if plan.data.folder else None,
+            "uri": plan.data.uri,
+            "is_made": plan.data.is_made,
+        },
+        "batch": asdict(plan.batch),
+        "steps": asdict(plan.steps) if plan.steps else None,
+        "batching": asdict(plan.batching) if plan.batching else None,
+        "memory": asdict(plan.memory) if plan.memory else None,
+        "time": asdict(plan.time) if plan.time else None,
+        "cost": asdict(plan.cost) if plan.cost else None,
+        "findings": [finding(p) for p in plan.problems],
+        "command": list(plan.command) if plan.command else None,
+        "request": plan.request,
+        "huggingface": plan.huggingface,
+        "model_trainer": plan.model_trainer,
+    }

@@ -1,0 +1,1 @@
+"""A job in each library's words. Pure."""

@@ -1,0 +1,66 @@
+"""The code that travels: one archive, the same bytes for the same code, named by its digest.
+
+The archive holds train.py, the worker's part of the package and a requirements.txt, laid out as the
+training toolkit expects a source directory. One bundle serves every job of a sweep: the job itself
+travels as a file of its own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIREMENTS = "requirements.txt"
+"""What the toolkit installs before the job starts."""
+LAPTOP_ONLY = ("cli", "launch", "__main__")
+"""Parts of the package that no worker needs; everything else travels."""
+
+
+def stays(name: str) -> bool:
+    """Tell whether a path in the package, such as `launch/cost/prices`, is no part of the bundle."""
+    return name.partition("/")[0] in LAPTOP_ONLY
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Archive bytes (tar.gz), the digest of what is in it, and the files by their names in it."""
+
+    content: bytes
+    digest: str
+    files: Mapping[str, bytes]
+
+
+def build_bundle(root: Path, requirements: Sequence[str] = ()) -> Bundle:
+    """Pack the worker's code of the checkout at `root`; `requirements` of its jobs beside its own."""
+    files = {name: path.read_bytes() for name, path in sorted(_worker_files(root).items())}
+    files[REQUIREMENTS] += "".join(f"{line}\n" for line in sorted(set(requirements))).encode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)  # owner 0, time 0: the same bytes on every machine
+            member.size = len(content)
+            member.mode = 0o644
+            tar.addfile(member, io.BytesIO(content))
+    # The digest is of the tar: compressed bytes differ between zlib versions.
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
+    return Bundle(gzip.compress(archive.getvalue(), mtime=0), digest, files)
+
+
+def _worker_files(root: Path) -> dict[str, Path]:
+    package = root / "src" / "lingotune"
+    files = {
+        "train.py": root / "train.py",
+        REQUIREMENTS: root / "requirements-worker.txt",
+    }
+    for path in package.rglob("*"):
+        relative = path.relative_to(package)
+        if path.suffix in (".py", ".json", ".j2") and not stays(
+            relative.with_suffix("").as_posix()
+        ):
+            files[f"lingotune/{relative.as_posix()}"] = path
+    return files

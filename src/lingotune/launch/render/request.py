@@ -1,0 +1,100 @@
+"""The CreateTrainingJob request itself, for boto3, the AWS CLI or Terraform. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lingotune.launch.render.shared_fields import (
+    VOLUME_GB,
+    all_channels,
+    given,
+    hyperparameters,
+    named,
+    placement,
+    tensorboard,
+)
+from lingotune.launch.render.training_job import TrainingJob
+
+# --- CreateTrainingJob --------------------------------------------------------------------------
+
+
+def to_request(job: TrainingJob) -> dict[str, Any]:
+    """Exactly what the v2 SDK sends for `to_huggingface`."""
+    return {
+        "TrainingJobName": job.name,
+        "RoleArn": job.role,
+        "AlgorithmSpecification": _algorithm(job),
+        "HyperParameters": hyperparameters(job),
+        "InputDataConfig": [_channel(name, uri) for name, uri in all_channels(job)],
+        "OutputDataConfig": given(
+            S3OutputPath=job.output_uri,
+            KmsKeyId=job.output_key,
+            CompressionType=None if job.compress_output else "NONE",
+        ),
+        "ResourceConfig": _resources(job),
+        "StoppingCondition": given(
+            MaxRuntimeInSeconds=job.max_run, MaxWaitTimeInSeconds=job.max_wait
+        ),
+        "Environment": dict(job.environment),
+        "Tags": named(job.tags, "Key", "Value"),
+        "ProfilerConfig": (
+            {"DisableProfiler": False, "S3OutputPath": job.output_uri}
+            if job.profiler
+            else {"DisableProfiler": True}
+        ),
+        **given(
+            CheckpointConfig=_checkpoints(job),
+            TensorBoardOutputConfig=tensorboard(job, "S3OutputPath", "LocalPath"),
+            VpcConfig=given(Subnets=list(job.subnets), SecurityGroupIds=list(job.security_groups)),
+            EnableManagedSpotTraining=job.max_wait is not None,
+            EnableInterContainerTrafficEncryption=job.encrypt_traffic,
+            EnableNetworkIsolation=job.network_isolation,
+            RetryStrategy=given(MaximumRetryAttempts=job.retries),
+            RemoteDebugConfig=given(EnableRemoteDebug=job.remote_debug),
+        ),
+    }
+
+
+def _algorithm(job: TrainingJob) -> dict[str, Any]:
+    return {
+        "TrainingImage": job.image,
+        "TrainingInputMode": job.input_mode,
+        "MetricDefinitions": named(job.metrics, "Name", "Regex"),
+        "EnableSageMakerMetricsTimeSeries": True,
+    }
+
+
+def _channel(name: str, uri: str) -> dict[str, Any]:
+    source = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": uri,
+        "S3DataDistributionType": "FullyReplicated",
+    }
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def _resources(job: TrainingJob) -> dict[str, Any]:
+    return given(
+        InstanceType=job.instance_type,
+        InstanceCount=job.instance_count,
+        VolumeSizeInGB=job.volume_gb or VOLUME_GB,
+        VolumeKmsKeyId=job.volume_key,
+        KeepAlivePeriodInSeconds=job.keep_alive,
+        TrainingPlanArn=job.training_plan,
+        InstancePlacementConfig=placement(job),
+    )
+
+
+def _checkpoints(job: TrainingJob) -> dict[str, Any] | None:
+    if job.checkpoint_uri is None:
+        return None
+    return {"S3Uri": job.checkpoint_uri, "LocalPath": job.checkpoint_path}
+
+
+# --- SageMaker Python SDK v2 --------------------------------------------------------------------
+
+
+# --- SageMaker Python SDK v3 --------------------------------------------------------------------
+
+
+# --- this machine -------------------------------------------------------------------------------

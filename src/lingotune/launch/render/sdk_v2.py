@@ -1,0 +1,74 @@
+"""A training job as the SageMaker Python SDK v2 takes it: `HuggingFace(**estimator).fit(**fit)`. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lingotune.launch.render.shared_fields import PROGRAM, given, named, placement, tensorboard
+from lingotune.launch.render.training_job import TrainingJob
+from lingotune.schema import Distribution
+
+_DISTRIBUTIONS: dict[Distribution, dict[str, Any] | None] = {
+    Distribution.none: None,
+    Distribution.torch_distributed: {"torch_distributed": {"enabled": True}},
+    Distribution.smdistributed: {"smdistributed": {"dataparallel": {"enabled": True}}},
+}
+
+
+def to_huggingface(job: TrainingJob) -> dict[str, Any]:
+    """`{"estimator": {...}, "fit": {...}}`; `tensorboard_output_config` as the arguments of its class."""
+    estimator = {
+        "entry_point": PROGRAM,
+        "source_dir": job.code_uri,
+        "role": job.role,
+        "instance_type": job.instance_type,
+        "instance_count": job.instance_count,
+        **_v2_image(job),
+        "hyperparameters": {},
+        "environment": dict(job.environment),
+        "input_mode": job.input_mode,
+        "output_path": job.output_uri,
+        "max_run": job.max_run,
+        "metric_definitions": named(job.metrics, "Name", "Regex"),
+        "tags": named(job.tags, "Key", "Value"),
+        # Debugger and profiler run processing jobs of their own, and are on unless refused.
+        "debugger_hook_config": False,
+        "disable_profiler": not job.profiler,
+        **given(
+            distribution=_DISTRIBUTIONS[job.distribution],
+            output_kms_key=job.output_key,
+            disable_output_compression=not job.compress_output,
+            checkpoint_s3_uri=job.checkpoint_uri,
+            checkpoint_local_path=job.checkpoint_uri and job.checkpoint_path,
+            tensorboard_output_config=tensorboard(
+                job, "s3_output_path", "container_local_output_path"
+            ),
+            use_spot_instances=job.max_wait is not None,
+            max_wait=job.max_wait,
+            keep_alive_period_in_seconds=job.keep_alive,
+            max_retry_attempts=job.retries,
+            volume_size=job.volume_gb,
+            volume_kms_key=job.volume_key,
+            subnets=list(job.subnets),
+            security_group_ids=list(job.security_groups),
+            encrypt_inter_container_traffic=job.encrypt_traffic,
+            enable_network_isolation=job.network_isolation,
+            training_plan=job.training_plan,
+            instance_placement_config=placement(job),
+            enable_remote_debug=job.remote_debug,
+        ),
+    }
+    return {
+        "estimator": estimator,
+        "fit": {"inputs": dict(job.channels), "job_name": job.name, "wait": False},
+    }
+
+
+def _v2_image(job: TrainingJob) -> dict[str, str]:
+    if job.versions is None:
+        return {"image_uri": job.image, "py_version": "py3"}
+    return {
+        "transformers_version": job.versions.transformers,
+        "pytorch_version": job.versions.pytorch,
+        "py_version": job.versions.python,
+    }

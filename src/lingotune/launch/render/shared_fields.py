@@ -1,0 +1,67 @@
+"""What the requests of all libraries have in common. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lingotune.launch.render.training_job import Pairs, TrainingJob
+from lingotune.schema import Distribution
+
+PROGRAM = "train.py"
+CODE_CHANNEL = "code"
+CODE_IN_CONTAINER = "/opt/ml/input/data/code/sourcedir.tar.gz"
+"""Where the code lies when an isolated container cannot fetch it: SageMaker brings it as a channel."""
+VOLUME_GB = 30
+"""SageMaker's storage volume where the job names no size."""
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The values that say something."""
+    return {key: value for key, value in values.items() if value not in (None, False, (), [], {})}
+
+
+def hyperparameters(job: TrainingJob) -> dict[str, str]:
+    """What the container's launcher reads, each value in JSON. None of them is a setting of the job:
+    hyperparameters are joined into a shell command, cut at 2 500 characters, and logged."""
+    values: dict[str, Any] = {
+        "sagemaker_submit_directory": CODE_IN_CONTAINER if job.network_isolation else job.code_uri,
+        "sagemaker_program": PROGRAM,
+        "sagemaker_container_log_level": 20,
+        "sagemaker_job_name": job.name,
+        "sagemaker_region": job.region,
+    }
+    if job.distribution is not Distribution.none:
+        values["sagemaker_instance_type"] = job.instance_type
+    if job.distribution is Distribution.torch_distributed:
+        values["sagemaker_torch_distributed_enabled"] = True
+    if job.distribution is Distribution.smdistributed:
+        values["sagemaker_distributed_dataparallel_enabled"] = True
+        values["sagemaker_distributed_dataparallel_custom_mpi_options"] = ""
+    return {name: json.dumps(value) for name, value in values.items()}
+
+
+def all_channels(job: TrainingJob) -> Pairs:
+    """Pair names and S3 prefixes of the input channels, the code among them where it has one."""
+    code = ((CODE_CHANNEL, job.code_uri),) if job.network_isolation else ()
+    return (*job.channels, *code)
+
+
+def placement(job: TrainingJob) -> dict[str, Any] | None:
+    """Place the job on its UltraServer; None without one."""
+    if job.ultra_server is None:
+        return None
+    place = {"UltraServerId": job.ultra_server, "InstanceCount": job.instance_count}
+    return {"PlacementSpecifications": [place]}
+
+
+def tensorboard(job: TrainingJob, uri: str, path: str) -> dict[str, Any] | None:
+    """Name where TensorBoard's events go, under the keys `uri` and `path`; None where they go nowhere."""
+    if job.tensorboard_uri is None:
+        return None
+    return {uri: job.tensorboard_uri, path: job.tensorboard_path}
+
+
+def named(pairs: Pairs, first: str, second: str) -> list[dict[str, str]]:
+    """Write pairs as the list of objects that AWS takes."""
+    return [{first: name, second: value} for name, value in pairs]

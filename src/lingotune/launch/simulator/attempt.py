@@ -1,0 +1,159 @@
+"""One start of a job: all its hosts at once, their lines in one log, waited for step by step."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from lingotune.launch.simulator.container import Container, failure_reason
+from lingotune.launch.simulator.host import Host, wait_for_all
+from lingotune.launch.simulator.rehearsal.observed import Observed, observe
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+
+SILENCE = 600
+"""Seconds without a line after which a job counts as hanging."""
+_LOG_LINES = 15
+
+
+class Attempt:
+    """Hosts that run together. As a context manager it leaves no process behind."""
+
+    def __init__(
+        self,
+        containers: Sequence[Container],
+        python: Path,
+        ranks: int,
+        variables: Mapping[str, str],
+        *,
+        on_line: Callable[[int, str], None] = lambda number, line: None,
+        address: str | None = None,
+    ) -> None:
+        """`on_line` gets each line with the number of its host, from 0; the rest is as of a Host."""
+        self.containers = containers
+        self.lines: list[str] = []
+        self._on_line = on_line
+        self._last = time.monotonic()
+        self._held = ExitStack()
+        self.hosts = [
+            Host(
+                container, python, ranks=ranks, variables=variables, address=address,
+                on_line=partial(self._add, number),
+            )
+            for number, container in enumerate(containers)
+        ]  # fmt: skip
+
+    def __enter__(self) -> Attempt:
+        with ExitStack() as held:
+            for host in self.hosts:
+                held.enter_context(host).start()
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line that the pattern is found in; StageFailed if the job ends before or hangs."""
+        seen = 0
+
+        def found() -> re.Match[str] | None:
+            nonlocal seen
+            while seen < len(self.lines):
+                seen += 1
+                if match := re.search(pattern, self.lines[seen - 1]):
+                    return match
+            return None
+
+        self._wait(lambda: found() is not None)
+        return next(m for m in (re.search(pattern, line) for line in self.lines) if m)
+
+    def wait_for_file(self, pattern: str) -> None:
+        """Until every host has a file of this pattern among its checkpoints."""
+        self._wait(lambda: all(any(c.checkpoints.rglob(pattern)) for c in self.containers))
+
+    def wait_for_end(self) -> None:
+        """Until all hosts have ended well; StageFailed if one did not."""
+        codes = self._codes_at_the_end()
+        if any(codes):
+            raise self._failed(f"the job ended with exit code {next(filter(None, codes))}")
+
+    def interrupt(self) -> None:
+        """Stop every rank where it is, then end the machines as a spot interruption does."""
+        for process in (process for host in self.observe() for process in host.ranks):
+            os.kill(process.pid, signal.SIGSTOP)
+        for host in self.hosts:
+            host.interrupt(grace=0.2)
+
+    def end(self, grace: float) -> None:
+        """End all hosts as a stopped job's: SIGTERM, and SIGKILL `grace` seconds later."""
+        for host in self.hosts:
+            host.interrupt(grace)
+
+    @property
+    def over(self) -> bool:
+        """Whether a host has ended; those left end soon."""
+        return any(host.poll() is not None for host in self.hosts)
+
+    def failure_reason(self) -> str | None:
+        """Waits for the end. What DescribeTrainingJob would say; None if all hosts ended well."""
+        codes = self._codes_at_the_end()
+        if not any(codes):
+            return None
+        return self._told() or failure_reason(None, next(filter(None, codes)))
+
+    def observe(self) -> list[Observed]:
+        """What the processes of each host were given."""
+        return [observe(container) for container in self.containers]
+
+    def _add(self, number: int, line: str) -> None:
+        self._last = time.monotonic()
+        self.lines.append(line)
+        self._on_line(number, line)
+
+    def _wait(self, arrived: Callable[[], bool]) -> None:
+        while not arrived():
+            if self.over:
+                codes = self._codes_at_the_end()
+                if arrived():
+                    return
+                raise self._failed(f"the job ended with exit code {max(codes)}")
+            self._require_a_sign_of_life()
+            time.sleep(0.01)
+
+    def _codes_at_the_end(self) -> list[int]:
+        while not self.over:
+            self._require_a_sign_of_life()
+            time.sleep(0.05)
+        try:
+            return wait_for_all(self.hosts, SILENCE)
+        except TimeoutError:
+            raise self._failed(f"a host goes on {SILENCE} s after another ended") from None
+
+    def _require_a_sign_of_life(self) -> None:
+        if time.monotonic() - self._last > SILENCE:
+            raise self._failed(f"the job hangs: no line for {SILENCE} s")
+
+    def _failed(self, what: str) -> StageFailed:
+        reason = self._told()
+        if reason:
+            what += f"\nFailureReason: {reason}"
+        return StageFailed(what, tuple(self.lines[-_LOG_LINES:]))
+
+    def _told(self) -> str | None:
+        """The FailureReason by the failure file that was written first."""
+        told = [(c.folder / "output/failure", host) for c, host in zip(self.containers, self.hosts)]
+        files = sorted((path.stat().st_mtime, path, host) for path, host in told if path.exists())
+        if not files:
+            return None
+        _, path, host = files[0]
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return failure_reason(text, host.poll() or 1)

@@ -1,0 +1,95 @@
+"""`cluster.backend=loopback`: submit to a SageMaker on this machine, watch the job, fetch its results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from lingotune.launch.aws.submit import submit
+from lingotune.launch.plan.planner import Plan
+from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.training_job import describe
+from lingotune.launch.simulator.loopback.driver import Driver, Machines
+from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
+from lingotune.launch.simulator.loopback.jobs import Jobs
+from lingotune.launch.simulator.loopback.results import fetch_results
+from lingotune.launch.simulator.loopback.service import serve
+from lingotune.launch.simulator.loopback.watch import watch
+from lingotune.launch.simulator.scope import (
+    complete,
+    environment_of,
+    folder_of,
+    limits_of,
+    variables_of_job,
+)
+from lingotune.runfolder import new_folder
+from lingotune.schema import Problem
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that has ended: DescribeTrainingJob's last answer, and the folder with its results."""
+
+    description: dict[str, Any]
+    folder: Path
+
+    @property
+    def problem(self) -> Problem | None:
+        """What went wrong, as SageMaker says it."""
+        status = self.description["TrainingJobStatus"]
+        if status == "Completed":
+            return None
+        what = self.description.get("FailureReason") or self.description["SecondaryStatus"]
+        name, works = self.description["TrainingJobName"], f"its log: {self.folder}/log.txt"
+        return Problem(name, f"{status}: {what}", works, check="job-not-completed")
+
+
+def submit_here(
+    plans: Sequence[Plan], bundle: Bundle, tell: Callable[[str], None]
+) -> list[Finished]:
+    """Submit each plan's job to an account on this machine and see it to its end, one by one.
+
+    For the time that this takes, the account is the only AWS that the process knows.
+    """
+    jobs = Jobs()
+    with serve(jobs) as address, only_aws(address):
+        tell(f"a SageMaker on this machine: AWS_ENDPOINT_URL={address}; nothing is billed")
+        return [_submit(plan, bundle, jobs, address, tell) for plan in plans]
+
+
+def _submit(
+    plan: Plan, bundle: Bundle, jobs: Jobs, address: str, tell: Callable[[str], None]
+) -> Finished:
+    aws = complete(plan.config.aws)
+    plan = replace(plan, config=replace(plan.config, aws=aws))
+    session = boto3.Session(region_name=aws.region)
+    make_bucket(session, aws)
+    request = to_request(describe(plan.job, aws, plan.digests, plan.config.attempt))
+    limits = limits_of(plan.config.rehearsal, request)
+    environment = environment_of(plan, tell)
+    tell(f"{plan.name}: {limits}\n{environment.description}")
+    with folder_of(plan) as folder:
+        machines = Machines(
+            session.client("s3"), session.client("logs"), address, environment.python,
+            limits.ranks, {**environment.variables, **variables_of_job(plan.job, limits)},
+            folder.parent,
+        )  # fmt: skip
+        with Driver(jobs, machines):
+            name = submit(plan, bundle).name
+            tell(f"submitted {name}")
+            watched = watch(session, name, tell)
+        results = new_folder(name, plan.config.runs_dir)
+        fetch_results(machines.s3, watched.description, results)
+    (results / "log.txt").write_text("\n".join([*watched.lines, ""]), encoding="utf-8")
+    told = json.dumps(watched.description, indent=2, default=str)  # times as text
+    (results / "training-job.json").write_text(f"{told}\n", encoding="utf-8")
+    tell(f"results: {results}")
+    if watched.interrupted:
+        raise KeyboardInterrupt
+    return Finished(json.loads(told), results)

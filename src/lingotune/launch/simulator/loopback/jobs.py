@@ -1,0 +1,167 @@
+"""Training jobs as SageMaker tells of them: what it takes, how they move on, how they end.
+
+Nothing is run here: the driver says what happens, the service is asked what has happened.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from lingotune.launch.render.service_model import mistakes
+
+STATUS = {
+    "Stopping": "Stopping",
+    "Stopped": "Stopped",
+    "MaxRuntimeExceeded": "Stopped",
+    "Completed": "Completed",
+    "Failed": "Failed",
+}
+"""Secondary status -> status; every other one is InProgress."""
+ENDS = ("Stopped", "MaxRuntimeExceeded", "Completed", "Failed")
+"""Secondary statuses that no other follows."""
+
+
+class Refusal(Exception):
+    """An error of the service: its code, and its message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Job:
+    """One training job. Times are seconds since 1970."""
+
+    request: Mapping[str, Any]
+    arn: str
+    created: float = field(default_factory=time.time)
+    secondary: str = ""
+    transitions: list[dict[str, Any]] = field(default_factory=list)
+    stop_asked: bool = False
+    started: float | None = None
+    ended: float | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """TrainingJobName."""
+        name: str = self.request["TrainingJobName"]
+        return name
+
+    @property
+    def status(self) -> str:
+        """TrainingJobStatus: a job that is to be stopped is so until it has ended."""
+        if self.stop_asked and not self.over:
+            return "Stopping"
+        return STATUS.get(self.secondary, "InProgress")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.secondary in ENDS
+
+    def enter(self, secondary: str, message: str) -> None:
+        """Begin a secondary status; instances are billed from Downloading to the end."""
+        now = time.time()
+        if self.transitions:
+            self.transitions[-1]["EndTime"] = now
+        if secondary == "Downloading":
+            self.started = now
+        entry = {"Status": secondary, "StartTime": now, "StatusMessage": message}
+        if secondary in ENDS:
+            self.ended = entry["EndTime"] = now
+        self.transitions.append(entry)
+        self.secondary = secondary
+
+    def end(self, secondary: str, message: str, **results: Any) -> None:
+        """The last status, with fields that DescribeTrainingJob has from then on."""
+        self.results |= results
+        self.enter(secondary, message)
+
+    def describe(self) -> dict[str, Any]:
+        """The answer of DescribeTrainingJob: what was asked for, and what came of it."""
+        asked = {key: value for key, value in self.request.items() if key != "Tags"}
+        times: dict[str, Any] = {"CreationTime": self.created}
+        times["LastModifiedTime"] = self.transitions[-1]["StartTime"]
+        if self.started is not None:
+            times["TrainingStartTime"] = self.started
+            if self.ended is not None:
+                billed = math.ceil(self.ended - self.started)
+                times |= {"TrainingEndTime": self.ended, "TrainingTimeInSeconds": billed}
+                times["BillableTimeInSeconds"] = billed
+        return {
+            **asked,
+            "TrainingJobArn": self.arn,
+            "TrainingJobStatus": self.status,
+            "SecondaryStatus": "Stopping" if self.status == "Stopping" else self.secondary,
+            "SecondaryStatusTransitions": [dict(entry) for entry in self.transitions],
+            **times,
+            **self.results,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The job's entry in the answer of ListTrainingJobs."""
+        told = self.describe()
+        names = (
+            "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus",
+            "CreationTime", "LastModifiedTime", "TrainingEndTime",
+        )  # fmt: skip
+        return {name: told[name] for name in names if name in told}
+
+
+class Jobs:
+    """All jobs of an account and region, in the order in which they were accepted."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = Lock()
+
+    def create(self, request: Mapping[str, Any], region: str) -> Job:
+        """Accept a request; Refusal if it does not fit SageMaker's model, or the name is taken."""
+        found = mistakes(dict(request))
+        if found:
+            told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
+            count = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
+            raise Refusal("ValidationException", f"{count}: {told}")
+        name = request["TrainingJobName"]
+        account = request["RoleArn"].split(":")[4]
+        arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name.lower()}"
+        with self._lock:
+            if name in self._jobs:
+                message = (
+                    "Training job names must be unique within an AWS account and region, and a "
+                    f"training job with this name already exists ({arn})"
+                )
+                raise Refusal("ResourceInUse", message)
+            job = Job(request, arn)
+            job.enter("Starting", "Waiting for a machine")
+            self._jobs[name] = job
+        return job
+
+    def get(self, name: str) -> Job:
+        """Refusal for an unknown name."""
+        try:
+            return self._jobs[name]
+        except KeyError:
+            raise Refusal("ValidationException", "Requested resource not found.") from None
+
+    def stop(self, name: str) -> None:
+        """Ask for a job to be stopped; Refusal where it has ended."""
+        job = self.get(name)
+        if job.over:
+            message = f"The request was rejected because the training job is in status {job.status}"
+            raise Refusal("ValidationException", f"{message}.")
+        job.stop_asked = True
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._jobs.values()))
+
+    def waiting(self) -> Job | None:
+        """The first that nobody has taken up."""
+        return next((job for job in self if len(job.transitions) == 1), None)

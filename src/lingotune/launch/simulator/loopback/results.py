@@ -1,0 +1,80 @@
+"""What SageMaker takes out of a job's containers, where in S3 it puts it, and the way back."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lingotune.launch.simulator.container import Container, pack
+from lingotune.launch.simulator.loopback.storage import download, upload
+
+
+def put_results(
+    s3: Any, containers: Sequence[Container], folder: Path, *, with_model: bool
+) -> dict[str, Any]:
+    """Upload what the hosts of one job left; the fields of DescribeTrainingJob that name the model.
+
+    `folder` is a place to gather and pack in. Files of the same name are taken from the last host.
+    """
+    request = containers[0].request
+    asked = request["OutputDataConfig"]
+    output = f"{asked['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output"
+    put = _put_files if asked.get("CompressionType") == "NONE" else _put_archive
+    put(s3, _gathered([c.output for c in containers], folder / "data"), output, "output")
+    for config in ("CheckpointConfig", "TensorBoardOutputConfig"):
+        _copy(s3, request.get(config), containers, folder / config)
+    if not with_model:
+        return {}
+    model = _gathered([c.model for c in containers], folder / "model")
+    return {"ModelArtifacts": {"S3ModelArtifacts": put(s3, model, output, "model")}}
+
+
+def fetch_results(s3: Any, description: Mapping[str, Any], folder: Path) -> None:
+    """A job's output into `folder`, its model into `model` there, as train.py's run folders have it."""
+    output = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/"
+    output += f"{description['TrainingJobName']}/output/"
+    with tempfile.TemporaryDirectory() as temporary:
+        download(s3, output, Path(temporary))
+        for name, target in (("data", folder), ("model", folder / "model")):
+            if Path(temporary, name).is_dir():
+                shutil.copytree(Path(temporary, name), target, dirs_exist_ok=True)
+        for name, target in (("output", folder), ("model", folder / "model")):
+            if Path(temporary, f"{name}.tar.gz").exists():
+                with tarfile.open(Path(temporary, f"{name}.tar.gz")) as tar:
+                    tar.extractall(target, filter="data")
+
+
+def _put_archive(s3: Any, gathered: Path, output: str, name: str) -> str:
+    packed = gathered.parent / "packed" / name
+    packed.mkdir(parents=True)
+    pack(gathered, packed / f"{name}.tar.gz")
+    upload(s3, packed, output)
+    return f"{output}/{name}.tar.gz"
+
+
+def _put_files(s3: Any, gathered: Path, output: str, name: str) -> str:
+    uri = f"{output}/{gathered.name}"
+    upload(s3, gathered, uri)
+    return uri
+
+
+def _copy(
+    s3: Any, asked: Mapping[str, str] | None, containers: Sequence[Container], folder: Path
+) -> None:
+    """What the job kept where CheckpointConfig or TensorBoardOutputConfig says."""
+    if asked is None:
+        return
+    uri = asked.get("S3Uri") or asked["S3OutputPath"]
+    upload(s3, _gathered([c.inside(asked["LocalPath"]) for c in containers], folder), uri)
+
+
+def _gathered(sources: Sequence[Path], folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for source in sources:
+        if source.is_dir():
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+    return folder

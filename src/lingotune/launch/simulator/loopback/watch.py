@@ -1,0 +1,96 @@
+"""A training job followed to its end, as its owner would from another machine."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from lingotune.launch.simulator.loopback.logs import GROUP
+
+_PAUSE = 0.5
+"""Seconds between two questions."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """All lines of the log, DescribeTrainingJob's last answer, and whether Ctrl-C ended the job."""
+
+    lines: tuple[str, ...]
+    description: dict[str, Any]
+    interrupted: bool
+
+
+def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
+    """Tell statuses and log lines as they come. Ctrl-C stops the job; a second raises KeyboardInterrupt."""
+    sagemaker, stopping = session.client("sagemaker"), False
+    followed = _Followed(session.client("logs"), name, tell)
+    with _first_interrupt() as pressed:
+        while True:
+            described: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
+            del described["ResponseMetadata"]
+            followed.advance(described)
+            if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
+                return Watched(tuple(followed.lines), described, stopping)
+            if pressed.is_set() and not stopping:
+                stopping = True
+                tell("stopping the job; Ctrl-C once more leaves at once")
+                sagemaker.stop_training_job(TrainingJobName=name)
+            time.sleep(_PAUSE)
+
+
+@contextmanager
+def _first_interrupt() -> Iterator[Event]:
+    """Set by the first Ctrl-C, which interrupts nothing: no line would be told twice, or never."""
+    pressed = Event()
+
+    def press(*_: Any) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Followed:
+    """What was told of a job so far."""
+
+    def __init__(self, logs: Any, name: str, tell: Callable[[str], None]) -> None:
+        self._logs, self._name, self._tell = logs, name, tell
+        self._statuses = 0
+        self._tokens: dict[str, str] = {}
+        self.lines: list[str] = []
+
+    def advance(self, described: dict[str, Any]) -> None:
+        """Tell what is new. Lines first: a job's last ones are there before its last status."""
+        prefix = f"{self._name}/"
+        streams = self._logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)
+        for stream in streams["logStreams"]:
+            self._new_lines(stream["logStreamName"])
+        transitions = described["SecondaryStatusTransitions"]
+        for entry in transitions[self._statuses :]:
+            started = entry["StartTime"].astimezone()
+            self._tell(f"{started:%H:%M:%S} {entry['Status']}: {entry['StatusMessage']}")
+        self._statuses = len(transitions)
+
+    def _new_lines(self, stream: str) -> None:
+        host = stream.removeprefix(f"{self._name}/").rpartition("-")[0]
+        asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
+        while True:
+            token = self._tokens.get(stream)
+            page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
+            for event in page["events"]:
+                line = f"{host} | {event['message']}".rstrip()
+                self.lines.append(line)
+                self._tell(line)
+            self._tokens[stream] = page["nextForwardToken"]
+            if page["nextForwardToken"] == token or not page["events"]:
+                return

@@ -1,0 +1,73 @@
+"""What a job leaves behind: scores that are numbers, a model that is packed, unpacked and asked."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lingotune.launch.simulator.container import Container, pack
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+
+TEXT = "Great product, works perfectly"
+_PROGRAM = """\
+import sys
+from lingotune.classifier import trained_model
+from lingotune.predict import predict_lines
+print(*predict_lines(trained_model(sys.argv[1]), [sys.argv[2]]))
+"""
+_LOG_LINES = 15
+
+
+def check_scores(container: Container) -> str:
+    """The files of the model in one line; StageFailed if a score is missing or no number."""
+    path = container.model / "metrics.json"
+    if not path.is_file():
+        raise StageFailed(f"the job ended without {path.name} beside the model")
+    test = json.loads(path.read_text(encoding="utf-8"))["test"]
+    scores = {"loss": test["loss"], **{k: test["overall"][k] for k in ("accuracy", "macro_f1")}}
+    bad = [f"{name} is {value!r}" for name, value in scores.items() if not _is_number(value)]
+    if bad:
+        raise StageFailed(f"metrics.json: {', '.join(bad)}: not a number")
+    files = sorted(path.name for path in container.model.iterdir())
+    return f"{len(files)} files: {', '.join(files)}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def through_archive(container: Container, folder: Path) -> tuple[Path, int]:
+    """The model packed as SageMaker does, and unpacked again; its folder, the archive's bytes."""
+    archive, unpacked = folder / "model.tar.gz", folder / "model"
+    pack(container.model, archive)
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked, filter="data")
+    return unpacked, archive.stat().st_size
+
+
+def predict(python: Path, code: Path, model: Path, variables: Mapping[str, str]) -> str:
+    """A label for `TEXT` from a saved model, with the job's own code and libraries."""
+    done = subprocess.run(
+        [str(python), "-c", _PROGRAM, str(model), TEXT],
+        cwd=code,
+        env={
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(model),
+            "HF_HUB_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "OMP_NUM_THREADS": "1",
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        lines = tuple(done.stderr.splitlines()[-_LOG_LINES:])
+        raise StageFailed("the packed model cannot be loaded and asked", lines)
+    return done.stdout.strip()

@@ -1,0 +1,98 @@
+"""What of a job is run on this machine: how much, where, with which libraries, under which names."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lingotune.hardware import resolve_image
+from lingotune.launch.plan.planner import Plan
+from lingotune.launch.simulator.container import distribution_of, host_names
+from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
+from lingotune.limits import Limits, write_limits
+from lingotune.schema import (
+    AwsConfig,
+    ConfigError,
+    Distribution,
+    JobConfig,
+    Problem,
+    RehearsalConfig,
+    RehearsalLane,
+    RehearsalModel,
+    Source,
+)
+
+_MOST_NODES = 2
+"""With two hosts all is different that differs with more."""
+_NAMES = {
+    "role": "arn:aws:iam::111122223333:role/rehearsal",
+    "bucket": "rehearsal",
+    "region": "us-east-1",
+}
+"""Stand for what the settings of the account do not give: the toolkit wants real names."""
+
+
+def complete(aws: AwsConfig) -> AwsConfig:
+    """The account's settings, with every name that a job needs."""
+    return replace(
+        aws,
+        role=aws.role or _NAMES["role"],
+        bucket=aws.bucket or _NAMES["bucket"],
+        region=aws.region or _NAMES["region"],
+    )
+
+
+def hosts_of(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the hosts that are run for a CreateTrainingJob request."""
+    return host_names(request)[:_MOST_NODES]
+
+
+def limits_of(settings: RehearsalConfig, request: Mapping[str, Any]) -> Limits:
+    """How much of a job is run; the toolkit starts one process where nothing is distributed."""
+    alone = distribution_of(request) is Distribution.none
+    ranks = 1 if alone else settings.ranks
+    tiny = settings.model is RehearsalModel.tiny
+    return Limits(len(hosts_of(request)), ranks, settings.steps, settings.rows, tiny)
+
+
+def variables_of_job(job: JobConfig, limits: Limits) -> dict[str, str]:
+    """The limits, and the way to the hub for a job whose model or data come from there."""
+    own_model = job.model.name_or_path is not None and not limits.tiny
+    online = {"HF_HUB_OFFLINE": "0"} if job.data.source is Source.hub or own_model else {}
+    return {**online, **write_limits(limits)}
+
+
+def environment_of(plan: Plan, tell: Callable[[str], None]) -> Environment:
+    """The Python that the containers get: this machine's libraries, or those of the job's image."""
+    image = None
+    if plan.config.rehearsal.lane is RehearsalLane.image:
+        image = resolve_image(plan.job.cluster)
+        assert image is not None, "preflight requires it"
+    return prepare_environment(image, cache_folder(os.environ), tell)
+
+
+@contextmanager
+def folder_of(plan: Plan) -> Iterator[Path]:
+    """A folder for the job's containers: a temporary one, or the job's own in `rehearsal.keep`."""
+    keep = plan.config.rehearsal.keep
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:
+            folder = Path(temporary, plan.name)
+            folder.mkdir()
+            yield folder
+        return
+    folder = Path(keep, plan.name)
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        what = f"holds this job's folder already: {plan.name}"
+        raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from None
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror}"
+        raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from error
+    yield folder
