@@ -11,7 +11,7 @@ import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lingotune.batching import Epoch, Shape
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.launch.plan.lengths import published
 from lingotune.throughput import cpu_has_bf16
 

@@ -19,7 +19,7 @@ import torch
 from corpus import at_quantiles, corpus, half_precision, real_dimensions
 from transformers import DistilBertForSequenceClassification
 
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.training.batches import to_tensors
 from lingotune.training.encoder import read_first_token
 

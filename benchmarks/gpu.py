@@ -34,7 +34,7 @@ from transformers import (
 from transformers.utils import logging
 
 from lingotune.batching import COMPILED_WIDTHS, Shape, plan_epoch
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.memory import size_of
 from lingotune.schema import BatchingConfig, BatchMode
 from lingotune.speed import find_gpu, operations, utilisation

@@ -15,7 +15,7 @@ import numpy as np
 from corpus import grouped
 
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
-from lingotune.data.store import Store
+from lingotune.data.loader.store import Store
 from lingotune.launch.plan.lengths import published
 from lingotune.schema import BatchingConfig, BatchMode
 

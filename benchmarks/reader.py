@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from lingotune.batching import Shape
-from lingotune.data.prepare import prepare
-from lingotune.data.store import Store
+from lingotune.data.loader.store import Store
+from lingotune.data.prepared.prepare import prepare
 from lingotune.schema import (
     BatchingConfig,
     ColumnsConfig,

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.utils import logging
 
 from lingotune.batching import Shape, plan_epoch
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.schema import BatchingConfig, BatchMode
 from lingotune.throughput import cpu_has_bf16
 from lingotune.training.batches import Ahead, Batches, Part, to_tensors

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from lingotune.batching import Shape
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.training.arguments import training_arguments

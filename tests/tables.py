@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lingotune.data.choose import INPUTS, Array, Keys, hash_text
-from lingotune.data.clean import Cleaner, Row
-from lingotune.data.findings import Located
-from lingotune.data.parts import SPLITS
-from lingotune.data.survey import survey
+from lingotune.config.schema import SPLITS
+from lingotune.data.rows.cleaner import Cleaner, Row
+from lingotune.data.rows.findings import Located
+from lingotune.data.splits.carve import INPUTS, Keys, hash_text
+from lingotune.data.splits.survey import survey
 from lingotune.schema import ConfigError, DataConfig, LabelConfig
+from lingotune.system.arrays import Array
 
 
 def star_labels(*names: str) -> list[LabelConfig]:

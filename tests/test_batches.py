@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, TrainerState
 
 from lingotune.batching import Shape
-from lingotune.data.sampling import Sampling, plan_sampling
-from lingotune.data.store import Split
+from lingotune.data.loader.sampling import Sampling, plan_sampling
+from lingotune.data.loader.store import Split
 from lingotune.schema import BatchingConfig
 from lingotune.training import batches
 from lingotune.training.batches import (

@@ -8,17 +8,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.choose import (
+from lingotune.data.splits.carve import (
     INPUTS,
     REMOVED,
     Keys,
     choose_splits,
     hash_group,
     hash_text,
-    mixed,
     repeated_in,
 )
-from lingotune.data.splits import duplicate_warnings
+from lingotune.data.splits.rules import duplicate_warnings
+from lingotune.system.arrays import mixed
 
 SHARES = {"validation": 0.1, "test": 0.2}
 

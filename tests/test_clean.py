@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 from tables import collect, star_labels
 
-from lingotune.data.characters import to_nfc
-from lingotune.data.clean import Cleaner, Row
-from lingotune.data.columns import PATTERN_LANGUAGE
-from lingotune.data.findings import Located, Rejected
-from lingotune.data.ids import IdHashes
-from lingotune.data.rejected import RejectedFile
-from lingotune.data.sources import find_files, read_files
+from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.data.rows.cleaner import Cleaner, Row
+from lingotune.data.rows.findings import Located, Rejected
+from lingotune.data.rows.ids import IdHashes
+from lingotune.data.rows.rejected import RejectedFile
+from lingotune.data.rows.unicode import to_nfc
+from lingotune.data.sources.files import find_files, read_files
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,

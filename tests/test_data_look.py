@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from test_prepare import TINY, write
 
-from lingotune.data import look, pictures
-from lingotune.data.examples import choose_examples
-from lingotune.data.manifest import load_manifest
-from lingotune.data.page import CHARACTERS, PAGE, cut, lines_of, visible, write_report
-from lingotune.data.prepare import prepare
+from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.prepared.prepare import prepare
 from lingotune.messages import printable
+from lingotune.report import data_charts as pictures
+from lingotune.report import data_statistics as look
+from lingotune.report.data_examples import choose_examples
+from lingotune.report.data_page import CHARACTERS, PAGE, cut, lines_of, visible, write_report
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import Rows, collect, star_labels
 
-from lingotune.data.columns import PATTERN_LANGUAGE
-from lingotune.data.labels import format_labels
+from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.data.rows.labels import format_labels
 from lingotune.messages import format_error
 from lingotune.schema import (
     ColumnsConfig,

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
-from lingotune.data.findings import Findings, summarise
-from lingotune.data.hub import read_hub
-from lingotune.data.sources import find_files, read_file, read_files
+from lingotune.data.rows.findings import Findings, summarise
+from lingotune.data.sources.files import find_files, read_file, read_files
+from lingotune.data.sources.hub_reader import read_hub
 from lingotune.schema import ConfigError, Problem
 
 ROWS = [

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import Rows, keys_of, load_splits, places, star_labels
 
-from lingotune.data.choose import choose_splits
-from lingotune.data.parts import SPLITS
-from lingotune.data.splits import count_rows
+from lingotune.config.schema import SPLITS
+from lingotune.data.splits.carve import choose_splits
+from lingotune.data.splits.counts import count_rows
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,

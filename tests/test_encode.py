@@ -19,9 +19,9 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from lingotune.data.encode import MOST_PIECES, Encoder, vocabulary_of
-from lingotune.data.sample import sample_rows
-from lingotune.data.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.data.prepared.encode import MOST_PIECES, Encoder, vocabulary_of
+from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.data.sources.sample import sample_rows
 from lingotune.schema import SampleConfig
 
 TEXTS = [record["review_body"] for record in sample_rows(SampleConfig(train_rows=40), "train", [])]
@@ -137,7 +137,7 @@ def test_unknown_tokens_are_counted() -> None:
 
 
 def test_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lingotune.data.encode.MOST_PIECES", 50)
+    monkeypatch.setattr("lingotune.data.prepared.encode.MOST_PIECES", 50)
     encoder = Encoder(vocabulary_of(MADE["wordpiece"], 64))
     for start in range(0, len(TEXTS), 10):
         part = TEXTS[start : start + 10]

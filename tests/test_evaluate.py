@@ -15,7 +15,7 @@ from conftest import ROOT, run
 from pyarrow import parquet
 
 from lingotune.cli.main import main
-from lingotune.data.ids import rows_digest
+from lingotune.data.rows.ids import rows_digest
 from lingotune.jobfile import dump_job, load_job
 from lingotune.messages import exit_code_of
 

@@ -14,7 +14,7 @@ from conftest import ROOT, compose, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.data.sample import LANGUAGES
+from lingotune.data.sources.sample import LANGUAGES
 from lingotune.jobfile import dump_job, job_of
 from lingotune.launch.render.service_model import mistakes
 from lingotune.loglines import (

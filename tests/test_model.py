@@ -9,8 +9,8 @@ import torch
 from conftest import run
 from transformers import BertConfig, BertForSequenceClassification
 
-from lingotune.data.sample import sample_rows
-from lingotune.data.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.data.sources.sample import sample_rows
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, SampleConfig
 from lingotune.training.model import load_model
 

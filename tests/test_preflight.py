@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import CONF, ROOT, compose
 
-from lingotune.data.shards import READERS
+from lingotune.data.prepared.shards import READERS
 from lingotune.hardware import Image, images, lane_pins, version
 from lingotune.jobfile import job_digest, job_of
 from lingotune.launch.checks.prepared_data import PREPARED, ForImage

@@ -21,16 +21,17 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tables import load_splits, star_labels
 
-from lingotune.data import prepare as preparing
-from lingotune.data import shards
-from lingotune.data import writer as module
-from lingotune.data.clean import Row
-from lingotune.data.manifest import load_manifest, misfits
-from lingotune.data.page import PAGE, write_report
-from lingotune.data.prepare import prepare
-from lingotune.data.spool import Spool
-from lingotune.data.store import Store
-from lingotune.data.tokenizer import load_tokenizer, tokenizer_of
+from lingotune.data.loader.store import Store
+from lingotune.data.loader.tokenizer import tokenizer_of
+from lingotune.data.prepared import prepare as preparing
+from lingotune.data.prepared import shard_writer as module
+from lingotune.data.prepared import shards
+from lingotune.data.prepared.manifest import load_manifest, misfits
+from lingotune.data.prepared.prepare import prepare
+from lingotune.data.prepared.spool import Spool
+from lingotune.data.prepared.tokenizer import load_tokenizer
+from lingotune.data.rows.cleaner import Row
+from lingotune.report.data_page import PAGE, write_report
 from lingotune.schema import (
     ColumnsConfig,
     ConfigError,
@@ -250,7 +251,7 @@ def test_rows_come_back_from_disk_as_often_as_they_are_asked_for(
     found: list[Row], block: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patched, Spool(Path(tempfile.gettempdir())) as spool:
-        patched.setattr("lingotune.data.spool._BLOCK", block)
+        patched.setattr("lingotune.data.prepared.spool._BLOCK", block)
         for row in found:
             spool.add(row)
         assert list(spool) == found and list(spool) == found
@@ -491,7 +492,7 @@ def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 16), min_size=1, max_size=30), st.integers(1, 8))
 def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
-    from lingotune.data.store import Split
+    from lingotune.data.loader.store import Split
 
     sizes = np.array(lengths)
     zeros = np.zeros(len(lengths), np.int64)

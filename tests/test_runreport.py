@@ -18,10 +18,10 @@ from pyarrow import parquet
 
 from lingotune.jobfile import dump_job, job_digest, job_of
 from lingotune.predictions import FILE, write_predictions
+from lingotune.report import run_page as runpage
+from lingotune.report.run_examples import chosen
+from lingotune.report.run_page import write_run_report
 from lingotune.runfolder import write_data_folder
-from lingotune.runreport import page as runpage
-from lingotune.runreport.examples import chosen
-from lingotune.runreport.page import write_run_report
 from lingotune.schema import ConfigError, LabelConfig
 from lingotune.scores import Classes, Predictions, scores_by_language
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lingotune.data.phrases import LEXICONS
-from lingotune.data.sample import LANGUAGES, SPLITS, sample_rows, sample_size
+from lingotune.data.sources.sample import LANGUAGES, SPLITS, sample_rows, sample_size
+from lingotune.data.sources.sample_lexicon import LEXICONS
 from lingotune.messages import format_error
 from lingotune.schema import ConfigError, SampleConfig
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lingotune.data.sampling import Sampling, class_weights, plan_sampling
+from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=200)
 ALPHA = st.floats(0, 1)

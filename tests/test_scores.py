@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from lingotune.data.labels import class_stars
+from lingotune.data.rows.labels import class_stars
 from lingotune.predictions import write_predictions
-from lingotune.report import score_table
+from lingotune.report.tables import score_table
 from lingotune.schema import LabelConfig
 from lingotune.scores import (
     BINS,

@@ -23,9 +23,9 @@ from conftest import ROOT
 from loopback import moto_server, point_boto_at, ready_account
 from test_permissions import KEYS, client, s3  # noqa: F401  a fixture
 
-from lingotune.data.manifest import load_manifest
-from lingotune.data.prepare import prepare
-from lingotune.data.store import Store
+from lingotune.data.loader.store import Store
+from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.prepared.prepare import prepare
 from lingotune.data.transfer import download, upload
 from lingotune.schema import ConfigError, DataConfig, LabelConfig, ModelConfig, SampleConfig, Source
 

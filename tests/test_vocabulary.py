@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from lingotune.batching import Shape
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.schema import BatchingConfig, ConfigError, TrainingConfig
 from lingotune.training.batches import Batches, Updates, to_tensors
 from lingotune.training.trainer import ClassifierTrainer

@@ -10,15 +10,12 @@ texts; the loss of each counts by its share of the batch, so that the gradient i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lingotune.data.choose import mixed
 from lingotune.scaling import BatchPlan
 from lingotune.schema import BatchingConfig, BatchMode, TrainingConfig
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from lingotune.system.arrays import Array, mixed
 
 WINDOW_ROWS = 16384
 """Rows of a window where `batching.window` says nothing."""

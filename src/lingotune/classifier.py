@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lingotune.container import JOB_FILE
-from lingotune.data.tokenizer import has_tokenizer
+from lingotune.data.prepared.tokenizer import has_tokenizer
 from lingotune.jobfile import load_job
 from lingotune.runfolder import MODEL
 from lingotune.schema import ConfigError, JobConfig, Problem

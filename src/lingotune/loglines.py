@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lingotune.data.columns import NO_LANGUAGE
+from lingotune.config.schema import NO_LANGUAGE
 
 MOST_DEFINITIONS = 40
 """Metric definitions that a training job may have (botocore: MetricDefinitionList)."""

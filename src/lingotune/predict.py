@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 from lingotune.classifier import Classifier, Trained
-from lingotune.data.clean import Texts
-from lingotune.data.findings import Faults, Record, Unfit
-from lingotune.data.sources import find_files, read_files, reader_for
-from lingotune.data.text import read_lines
+from lingotune.data.rows.cleaner import Texts
+from lingotune.data.rows.findings import Faults, Record, Unfit
+from lingotune.data.sources.files import find_files, read_files, reader_for
+from lingotune.data.sources.json_reader import read_lines
 from lingotune.messages import printable
 from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, Problem
 from lingotune.scores import probabilities_of

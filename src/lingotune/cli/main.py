@@ -22,11 +22,11 @@ CONF = Path(__file__).resolve().parents[3] / "conf"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to the subcommand."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["prepare"]:
+    typed = list(sys.argv[1:] if argv is None else argv)
+    if typed[:1] == ["prepare"]:
         from lingotune.cli.prepare import main as prepare
 
-        return prepare(words[1:])
+        return prepare(typed[1:])
     parser = Parser("python -m lingotune")
     commands = parser.add_subparsers(dest="command", required=True)
     predict = commands.add_parser("predict", help="label texts with the model of a run")
@@ -125,7 +125,8 @@ def _standard_input() -> TextIO:
 def _evaluate(options: argparse.Namespace) -> int:
     from lingotune.cli.evaluate import data_typed, typed_length
     from lingotune.evaluation.evaluate import evaluate
-    from lingotune.report import draw_confusion, score_table
+    from lingotune.report.charts import draw_confusion
+    from lingotune.report.tables import score_table
 
     data = data_typed(options.run, options.overrides, CONF)
     folder, results = evaluate(
@@ -153,7 +154,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from lingotune.runreport.page import write_run_report
+    from lingotune.report.run_page import write_run_report
 
     print(write_run_report(Path(options.run), Path(options.data) if options.data else None))
     return 0

@@ -51,9 +51,9 @@ def _refuse_others(overrides: Sequence[str]) -> None:
 
 
 def _prepare(config: LaunchConfig) -> None:
-    from lingotune.data.manifest import load_manifest
-    from lingotune.data.page import PAGE, lines_of, write_report
-    from lingotune.data.prepare import prepare
+    from lingotune.data.prepared.manifest import load_manifest
+    from lingotune.data.prepared.prepare import prepare
+    from lingotune.report.data_page import PAGE, lines_of, write_report
 
     begun = time.monotonic()
     job = job_of(config)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.container import JOB_FILE
-from lingotune.data.supply import open_store
+from lingotune.data.loader.open_store import open_store
 from lingotune.jobfile import dump_job, job_of
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.options import composed_jobs
@@ -112,7 +112,7 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> No
 
 
 def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:
-    from lingotune.report import sweep_table
+    from lingotune.report.tables import sweep_table
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")

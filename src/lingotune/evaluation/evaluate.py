@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from lingotune.classifier import Classifier, Trained, trained_model
-from lingotune.data.clean import Row
-from lingotune.data.ids import rows_digest
-from lingotune.data.labels import class_stars, format_labels
-from lingotune.data.parts import SPLITS, check_settings
-from lingotune.data.rejected import RejectedFile
-from lingotune.data.scan import Counts, scan
-from lingotune.data.splits import readers_of
-from lingotune.data.spool import Spool
-from lingotune.data.survey import survey
+from lingotune.config.schema import SPLITS
+from lingotune.data.prepared.spool import Spool
+from lingotune.data.rows.cleaner import Row
+from lingotune.data.rows.ids import rows_digest
+from lingotune.data.rows.labels import class_stars, format_labels
+from lingotune.data.rows.rejected import RejectedFile
+from lingotune.data.sources.patterns import check_settings
+from lingotune.data.splits.readers import readers_of
+from lingotune.data.splits.scan import Counts, scan
+from lingotune.data.splits.survey import survey
 from lingotune.jobfile import plain
 from lingotune.predictions import FILE, write_predictions
 from lingotune.runfolder import METRICS, new_folder

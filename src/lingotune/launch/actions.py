@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
-from lingotune.data.manifest import misfits
-from lingotune.data.tokenizer import fetch_tokenizer
+from lingotune.data.prepared.manifest import misfits
+from lingotune.data.prepared.tokenizer import fetch_tokenizer
 from lingotune.data.transfer import fetch, fetch_manifest
 from lingotune.launch.aws.start import missing_library
 from lingotune.launch.checks.prepared_data import PREPARED, ForImage

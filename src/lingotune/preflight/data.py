@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lingotune.data.parts import setting_problems
+from lingotune.data.sources.patterns import setting_problems
 from lingotune.preflight.settings import JOB
 from lingotune.preflight.table import Found
 from lingotune.schema import (

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.labels import class_stars
+from lingotune.data.rows.labels import class_stars
 from lingotune.jobfile import job_digest
 from lingotune.messages import printable
 from lingotune.publishing.contents import CARD, PICTURES

@@ -13,12 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
 from lingotune.batching import Efficiency, Shape, efficiency, plan_epoch
-from lingotune.data.sampling import Sampling
-from lingotune.data.store import Split
+from lingotune.data.loader.sampling import Sampling
+from lingotune.data.loader.store import Split
 from lingotune.schema import BatchingConfig
+from lingotune.system.arrays import Array
 from lingotune.training.encoder import OFFSETS, REAL
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Batches(Dataset[dict[str, Any]]):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.throughput import samples_trained

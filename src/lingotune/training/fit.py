@@ -17,10 +17,10 @@ import torch
 import transformers
 
 from lingotune.batching import batching_lines, shape_of
-from lingotune.data.labels import class_stars
-from lingotune.data.sampling import Sampling, class_weights, plan_sampling
-from lingotune.data.store import Split, Store
-from lingotune.data.tokenizer import tokenizer_of
+from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
+from lingotune.data.loader.store import Split, Store
+from lingotune.data.loader.tokenizer import tokenizer_of
+from lingotune.data.rows.labels import class_stars
 from lingotune.environment import environment_of
 from lingotune.hardware import resolve_precision
 from lingotune.predictions import FILE, write_predictions

@@ -8,7 +8,7 @@ from typing import Any
 from torch.nn import ModuleList
 from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
-from lingotune.data.tokenizer import not_loaded
+from lingotune.data.prepared.tokenizer import not_loaded
 from lingotune.memory import ModelSize
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.jobfile import job_digest
 from lingotune.scaling import StepPlan, processes_per_node
 from lingotune.schema import ConfigError, EvalStrategy, JobConfig, TrainingConfig

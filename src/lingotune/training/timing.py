@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.throughput import cpu_machine
 from lingotune.training.encoder import REAL
 

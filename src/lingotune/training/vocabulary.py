@@ -15,11 +15,10 @@ import torch
 from torch.nn import Embedding
 from torch.nn.functional import embedding
 
-from lingotune.data.store import Split
+from lingotune.data.loader.store import Split
 from lingotune.scaling import trains_used_rows
 from lingotune.schema import ConfigError, Problem, TrainingConfig
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from lingotune.system.arrays import Array
 
 WORTH = 0.9
 """Of the rows: where more are used, all are trained."""

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
+from lingotune.config.schema import SPLITS
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
-from lingotune.data.parts import SPLITS
-from lingotune.data.store import Split, Store
-from lingotune.data.supply import open_store
+from lingotune.data.loader.open_store import open_store
+from lingotune.data.loader.store import Split, Store
 from lingotune.jobfile import job_digest, load_job
 from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
@@ -298,7 +298,8 @@ def _write(
     job: JobConfig, results: dict[str, Any], splits: Mapping[str, Split], folders: Folders
 ) -> None:
     from lingotune.publishing.assemble import assemble
-    from lingotune.report import draw_classes, draw_confusion, draw_curves, score_table
+    from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
+    from lingotune.report.tables import score_table
 
     try:
         draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
@@ -316,7 +317,7 @@ def _write(
 def _report(run: Path) -> None:
     """The page of the run; whatever goes wrong with it costs the run nothing."""
     try:
-        from lingotune.runreport.page import write_run_report
+        from lingotune.report.run_page import write_run_report
 
         print(f"report: {write_run_report(run)}")
     except Exception as error:

@@ -4,8 +4,8 @@ The transfers are s3transfer's, which boto3 brings: large objects go up in parts
 interrupted is aborted. An object is known by its size and by the SHA-256 that is kept as its metadata.
 """
 
-from lingotune.data.transfer.fetching import download, fetch, fetch_manifest
+from lingotune.data.transfer.download import download, fetch, fetch_manifest
 from lingotune.data.transfer.objects import Transferred
-from lingotune.data.transfer.sending import MOST_TAGS, upload
+from lingotune.data.transfer.upload import MOST_TAGS, upload
 
 __all__ = ["MOST_TAGS", "Transferred", "download", "fetch", "fetch_manifest", "upload"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.container import CONFIG_CHANNEL, JOB_FILE
-from lingotune.data.splits import count_rows
+from lingotune.data.splits.counts import count_rows
 from lingotune.estimate.run_time import TimeEstimate, estimate_time
 from lingotune.hardware import instances, resolve_precision
 from lingotune.jobfile import load_job

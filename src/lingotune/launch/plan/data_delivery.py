@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.manifest import (
+from lingotune.data.prepared.manifest import (
     FILE,
     folder_files,
     folder_of,
@@ -17,8 +17,8 @@ from lingotune.data.manifest import (
     load_manifest,
     misfits,
 )
-from lingotune.data.splits import count_rows
-from lingotune.data.tokenizer import tokenizer_identity
+from lingotune.data.prepared.tokenizer import tokenizer_identity
+from lingotune.data.splits.counts import count_rows
 from lingotune.schema import ConfigError, LaunchConfig, Problem, Severity, Source
 
 _URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")

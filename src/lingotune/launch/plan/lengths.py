@@ -28,8 +28,7 @@ from lingotune.schema import (
     Source,
     TrainingConfig,
 )
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from lingotune.system.arrays import Array
 
 ROWS = 100_000
 """Texts that an estimate is made with: as many more say nothing more."""

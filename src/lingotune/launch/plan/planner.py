@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
-from lingotune.data.manifest import load_manifest
+from lingotune.data.prepared.manifest import load_manifest
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.launch.checks.prepared_data import PREPARED, ForImage
@@ -272,7 +272,7 @@ def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:
 
 
 def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
-    from lingotune.data.prepare import prepare  # transformers from here on
+    from lingotune.data.prepared.prepare import prepare  # transformers from here on
 
     job = plan.job
     folder, _ = prepare(job.data, job.model, job.seed, Path(plan.config.prepared_dir), tell)

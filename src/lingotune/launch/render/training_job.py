@@ -12,7 +12,7 @@ from lingotune.container import (
     DIGEST_VARIABLE,
     TENSORBOARD,
 )
-from lingotune.data.splits import known_languages
+from lingotune.data.sources.languages import known_languages
 from lingotune.hardware import image_uri, resolve_image
 from lingotune.loglines import metric_definitions
 from lingotune.schema import AwsConfig, Distribution, JobConfig, Lane

@@ -1,0 +1,1 @@
+"""What a job is, and what can be wrong with it."""

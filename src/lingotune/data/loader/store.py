@@ -1,0 +1,308 @@
+"""Prepared data as a trainer reads it: flat token ids in one file that all processes share, and padded
+batches made of them at once.
+
+A file of the store is made from the Parquet shards by whoever comes first, and mapped into memory by
+everybody: eight ranks of a machine hold it once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+from pyarrow import parquet
+
+from lingotune.data.prepared.manifest import TOKENIZER, load_manifest
+from lingotune.data.rows.ids import rows_digest
+from lingotune.schema import ConfigError, Problem
+from lingotune.system.arrays import Array
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split, in the order of its shards or as selected; all arrays but `tokens` have an
+    entry a row.
+
+    tokens: places in `ids` of all rows' tokens, one after the other, mapped from a file. ids: the ids
+    that occur (int64, ascending): their places fit into uint16 where a vocabulary does not, else they
+    are uint32. starts, lengths: int64, where a row's tokens begin, and how many it has.
+    label: int64. language: int16 places in `languages`. place: int64, the row's number in the shards.
+    """
+
+    tokens: Array
+    ids: Array
+    starts: Array
+    lengths: Array
+    label: Array
+    language: Array
+    place: Array
+    languages: tuple[str, ...]
+    padding_id: int
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest row; 0 where there is none."""
+        return int(self.lengths.max(initial=0))
+
+    @property
+    def codes(self) -> list[str]:
+        """The language code of each row."""
+        return [self.languages[place] for place in self.language.tolist()]
+
+    def select(self, rows: Sequence[int] | Array) -> Split:
+        """The split of these rows, in this order; the tokens stay where they are."""
+        at = np.asarray(rows, np.int64)
+        return replace(
+            self,
+            starts=self.starts[at],
+            lengths=self.lengths[at],
+            label=self.label[at],
+            language=self.language[at],
+            place=self.place[at],
+        )
+
+    def longest_first(self) -> Split:
+        """The same rows by length: neighbours need little padding, and the first batch most memory."""
+        return self.select(np.argsort(-self.lengths, kind="stable"))
+
+    def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
+        """input_ids and attention_mask (int64, rows x longest, padded at the end), labels (int64).
+
+        The width is rounded up to a multiple, but not beyond the split's longest row: a model may have
+        no positions for more.
+        """
+        return self.batches(rows, [len(rows)], multiple)[0]
+
+    def batches(
+        self, rows: Sequence[int] | Array, sizes: Sequence[int] | Array, multiple: int = 1
+    ) -> list[dict[str, Array]]:
+        """As `batch`, one for each of `sizes` (from 1), of so many of the rows, one after the other.
+
+        Made at once, without a loop over rows: numpy's calls weigh most where batches are small, see
+        benchmarks/reader.py. The arrays are parts of larger ones.
+        """
+        at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
+        starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
+        ends = np.cumsum(counts)
+        longest = np.maximum.reduceat(lengths, ends - counts)
+        widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
+        width = np.repeat(widths, counts)
+        first = np.cumsum(width) - width
+        cell = np.arange(int(width.sum()))
+        real = cell < np.repeat(first + lengths, width)
+        # What lies behind a short row is taken too, and made padding: quicker than leaving it out.
+        place = self.tokens.take(cell + np.repeat(starts - first, width), mode="clip")
+        ids = self.ids.take(place, mode="clip")
+        if not real.all():
+            ids[~real] = self.padding_id
+        mask = real.astype(np.int64)
+        cells = np.append(0, np.cumsum(counts * widths)).tolist()
+        return [
+            {
+                "input_ids": ids[begin:end].reshape(count, -1),
+                "attention_mask": mask[begin:end].reshape(count, -1),
+                "labels": labels[last - count : last],
+            }
+            for begin, end, count, last in zip(cells, cells[1:], counts.tolist(), ends.tolist())
+        ]
+
+    def digest(self) -> str:
+        """SHA-256 of all that a model sees of these rows; 64 hexadecimal digits."""
+        digest = hashlib.sha256("\n".join(self.languages).encode())
+        for values in (self.lengths, self.label, self.language):
+            digest.update(np.ascontiguousarray(values).astype(np.int64).tobytes())
+        for first in range(0, len(self), _DIGESTED):
+            rows = slice(first, first + _DIGESTED)
+            at = _places(self.starts[rows], self.lengths[rows])
+            digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
+        return digest.hexdigest()
+
+
+_DIGESTED = 50_000
+"""Rows whose tokens are held at once for the digest."""
+
+
+def _places(starts: Array, lengths: Array) -> Array:
+    """Where the tokens of these rows lie: each row's start, and how far a token is into its row."""
+    ends = np.cumsum(lengths)
+    places: Array = np.repeat(starts - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
+    return places
+
+
+def _ids(table: Path) -> Array:
+    return np.fromfile(table, np.uint32).astype(np.int64)
+
+
+def _place_type(ids: Array) -> type[Any]:
+    return np.uint16 if len(ids) <= 1 << 16 else np.uint32
+
+
+def _is_of(path: Path, count: int, ids: Array) -> bool:
+    """Whether a flat file holds so many places in these ids."""
+    size = count * np.dtype(_place_type(ids)).itemsize
+    return path.is_file() and path.stat().st_size == size
+
+
+class Store:
+    """The splits of a folder of prepared data.
+
+    `cache` is where the flat files are made: a folder of this machine that may be written to; the
+    data's own by default, or a temporary one where that is read-only.
+    """
+
+    def __init__(self, folder: str | Path, cache: Path | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest = load_manifest(self.folder)
+        self._cache = cache
+
+    def split(self, name: str) -> Split:
+        """ConfigError where a shard is missing, or holds other rows than the manifest says."""
+        found = self.manifest["splits"][name]
+        lengths, label, language = self._rows(found["shards"])
+        ends = np.cumsum(lengths)
+        languages, place = np.unique(np.array(language, object).astype(str), return_inverse=True)
+        return Split(
+            *self._tokens(name, found, int(lengths.sum())),
+            ends - lengths,
+            lengths,
+            label,
+            place.astype(np.int16),
+            np.arange(len(label)),
+            tuple(languages.tolist()),
+            int(self.manifest["tokenizer"]["padding_id"]),
+        )
+
+    def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
+        """Of rows of a split: their ids; their ratings, float64, NaN where the source has none."""
+        ids: list[str] = []
+        stars: list[Array] = [np.zeros(0)]
+        for shard in self.manifest["splits"][name]["shards"]:
+            with self._told(shard["file"]):
+                known = parquet.read_schema(self.folder / shard["file"]).names
+            table = self._read(shard, [column for column in ("id", "stars") if column in known])
+            ids += table["id"].to_pylist()
+            if "stars" in known:
+                stars.append(table["stars"].cast("float64").to_numpy())
+            else:
+                stars.append(np.full(table.num_rows, np.nan))
+        return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
+
+    def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
+        """The first texts of a split, and their token ids as prepared."""
+        for shard in self.manifest["splits"][name]["shards"]:
+            with (
+                self._told(shard["file"]),
+                parquet.ParquetFile(self.folder / shard["file"]) as file,
+            ):
+                batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
+                return batch["text"].to_pylist(), batch["input_ids"].to_pylist()
+        return [], []
+
+    def digest(self, name: str) -> str:
+        """Of a split's rows, see `rows_digest`."""
+        tables = (
+            self._read(shard, ["id", "language", "label", "text"])
+            for shard in self.manifest["splits"][name]["shards"]
+        )
+        columns = ((column.to_pylist() for column in table.columns) for table in tables)
+        return rows_digest(chain.from_iterable(zip(*of) for of in columns))
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer as the `tokenizers` library reads it."""
+        return self.folder / TOKENIZER / "tokenizer.json"
+
+    def _rows(self, shards: Sequence[Mapping[str, Any]]) -> tuple[Array, Array, list[str]]:
+        lengths, label = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        language: list[str] = []
+        for shard in shards:
+            table = self._read(shard, ["length", "label", "language"])
+            if table.num_rows != shard["rows"]:
+                what = f"holds {table.num_rows} rows; the manifest says {shard['rows']}"
+                raise self._damaged(shard["file"], what)
+            lengths.append(table["length"].to_numpy().astype(np.int64))
+            label.append(table["label"].to_numpy().astype(np.int64))
+            language += table["language"].to_pylist()
+        return np.concatenate(lengths), np.concatenate(label), language
+
+    def _tokens(self, name: str, split: Mapping[str, Any], count: int) -> tuple[Array, Array]:
+        """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
+        made them."""
+        if not count:
+            return np.zeros(0, np.uint16), np.zeros(1, np.int64)
+        folder = self._writable()
+        path = folder / f"{name}-{self.manifest['digest'][:12]}.tokens"
+        table = path.with_suffix(".ids")
+        with (folder / f".{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not table.exists() or not _is_of(path, count, _ids(table)):
+                ids = self._used_ids(split)
+                place = np.zeros(int(ids[-1]) + 1, _place_type(ids))
+                place[ids] = np.arange(len(ids))
+                self._write(table, [ids.astype(np.uint32)])
+                self._write(path, (place[chunk] for chunk in self._token_chunks(split)))
+        ids = _ids(table)
+        return np.memmap(path, _place_type(ids), "r"), ids
+
+    def _used_ids(self, split: Mapping[str, Any]) -> Array:
+        """The ids of a split's tokens, int64, ascending."""
+        used = np.zeros(0, bool)
+        for chunk in self._token_chunks(split):
+            top = int(chunk.max()) + 1
+            if top > len(used):
+                used = np.append(used, np.zeros(top - len(used), bool))
+            used[chunk] = True
+        return np.flatnonzero(used)
+
+    def _token_chunks(self, split: Mapping[str, Any]) -> Iterator[Array]:
+        for shard in split["shards"]:
+            ids = self._read(shard, ["input_ids"])["input_ids"]
+            for chunk in ids.chunks:
+                values = chunk.flatten().to_numpy()
+                if len(values):
+                    yield values
+
+    def _write(self, path: Path, parts: Iterable[Array]) -> None:
+        unfinished = path.with_name(f"{path.name}.tmp")
+        with unfinished.open("wb") as file:
+            for part in parts:
+                file.write(part.tobytes())
+        unfinished.replace(path)
+
+    def _writable(self) -> Path:
+        if self._cache is None:
+            self._cache = self.folder / "flat"
+            try:
+                self._cache.mkdir(exist_ok=True)
+            except OSError:  # an input channel
+                self._cache = Path(tempfile.gettempdir(), f"lingotune-{self.manifest['digest']}")
+        self._cache.mkdir(parents=True, exist_ok=True)
+        return self._cache
+
+    def _read(self, shard: Mapping[str, Any], columns: list[str]) -> Any:
+        with self._told(shard["file"]):
+            return parquet.read_table(self.folder / shard["file"], columns=columns)
+
+    @contextmanager
+    def _told(self, file: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pyarrow.ArrowException) as error:
+            raise self._damaged(file, f"cannot be read: {error}") from error
+
+    def _damaged(self, file: str, what: str) -> ConfigError:
+        works = "python -m lingotune prepare ... makes it anew once the folder is removed"
+        return ConfigError([Problem(str(self.folder / file), what, works)])

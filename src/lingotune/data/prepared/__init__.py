@@ -1,0 +1,1 @@
+"""Rows as tokenised shards with a manifest."""

@@ -1,0 +1,241 @@
+"""Texts to token ids, as the tokenizer gives them, but each word only once.
+
+A fast tokenizer spends its time on words that it has met a thousand times. Where its ids of a text
+are those of the text's pieces in a row, the pieces are looked up; pieces that are new are given to
+the tokenizer itself. Whether that is so is tried, not assumed: on probes at the start, and on a few
+rows of every call. A tokenizer that does not pass gets the texts whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+
+from lingotune.system.arrays import Array
+
+MOST_PIECES = 1_000_000
+"""Pieces kept; then the memory (about 150 MB) is given back and filled anew."""
+_PATTERNS = (
+    # A tokenizer of BERT's kind puts spaces around Chinese characters and punctuation: some of them.
+    "[\u4e00-\u9fff,.!?、。！，？]|[^ \u4e00-\u9fff,.!?、。！，？]+",
+    "[\u4e00-\u9fff]|[^ \u4e00-\u9fff]+",
+    # One of SentencePiece's kind takes all white space for one, and that at the end for a token.
+    r"\S+(?:\s+$)?",
+)
+"""What may be a piece, the finest first."""
+_CONTROLS = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+"""Python takes some of them for white space, tokenizers do not."""
+_CONTROL = re.compile(_CONTROLS)
+_PROBES = (
+    "Das Gerät funktioniert nach 3 Tagen nicht mehr, leider!  Doppelt  leer.",
+    "C'est très-bien ; l'écran n'est pas cassé… ça marche (enfin) à 100 %",
+    "ありがとうございます。とても良い商品でした！ﾊﾝｶｸ　全角スペース ABC１２３",
+    "这个产品非常好，质量不错。物流也快！！ 价格 便宜",
+    "¡No lo compréis! Tiene mala calidad¿verdad?\ttab\nline end\r\n",
+    "[MASK] <mask> </s> [SEP]tail ## ##ing e\u0301 \u0301x \u200b\u00ad\u00a0nbsp \ufeffbom",
+    "👍🏽👨‍👩‍👧 ok 😀😀 http://example.com/a?b=c&d=é #tag @user 3.14159 1,000",
+    " leading and trailing ",
+    "\r mixed \n\t white\u2003 space\n",
+    "",
+)
+_CHECKED_EVERY = 500
+"""Of so many rows one is compared with what the tokenizer makes of it whole."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Tokens of texts, one after the other.
+
+    ids: int32, those of all texts, special tokens included. lengths: int32, tokens of each text after
+    the cut. uncut: int32, before it. unknown: int32, unknown tokens among a text's ids.
+    """
+
+    ids: Array
+    lengths: Array
+    uncut: Array
+    unknown: Array
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What of a tokenizer makes ids of a text; it can be sent to another process.
+
+    backend: the library `tokenizers`' own, as JSON. unknown: the id of what is in no vocabulary, if
+    there is one. added: names of special and added tokens. max_length: tokens that are kept of a text.
+    """
+
+    backend: str
+    unknown: int | None
+    added: tuple[str, ...]
+    max_length: int
+
+
+def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
+    """That of a fast tokenizer of transformers."""
+    added = tuple(tokenizer.get_added_vocab())
+    return Vocabulary(
+        tokenizer.backend_tokenizer.to_str(), tokenizer.unk_token_id, added, max_length
+    )
+
+
+class Encoder:
+    """Makes ids of texts, and remembers those of their pieces."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        from tokenizers import Tokenizer
+
+        self._backend, self._unknown = Tokenizer.from_str(vocabulary.backend), vocabulary.unknown
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        self._added, self.max_length = vocabulary.added, vocabulary.max_length
+        self._is_odd = re.compile("|".join([_CONTROLS, *map(re.escape, self._added)])).search
+        self._known = _Pieces()
+        self._first, self._last = self._special_tokens()
+        self._split = self._choose_split()
+
+    @property
+    def splits(self) -> bool:
+        """Whether texts are put together from pieces."""
+        return self._split is not None
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The tokens of the texts."""
+        if self._split is None:
+            return self._cut(*self._whole(texts))
+        ids, counts = self._pieced(texts, self._split)
+        checked = range(len(texts) // 2 % _CHECKED_EVERY, len(texts), _CHECKED_EVERY)
+        if not _same(self._whole([texts[i] for i in checked]), _of_rows(ids, counts, checked)):
+            self._split = None
+            ids, counts = self._whole(texts)
+        return self._cut(ids, counts)
+
+    def _cut(self, ids: Array, counts: Array) -> Encoded:
+        """Special tokens around each row; a text that is too long loses its end."""
+        first, last = len(self._first), len(self._last)
+        kept = np.minimum(counts, max(0, self.max_length - first - last))
+        lengths = kept + (first + last)
+        ends = np.cumsum(lengths)
+        out = np.empty(int(ends[-1]) if len(ends) else 0, np.int32)
+        for place, token in enumerate(self._first):
+            out[ends - lengths + place] = token
+        for place, token in enumerate(self._last):
+            out[ends - last + place] = token
+        inside = np.arange(int(kept.sum())) - np.repeat(np.cumsum(kept) - kept, kept)
+        source = np.repeat(np.cumsum(counts) - counts, kept) + inside
+        out[np.repeat(ends - lengths + first, kept) + inside] = ids[source]
+        uncut = counts + (first + last)
+        return Encoded(out, lengths, uncut, self._count_unknown(out, lengths))
+
+    def _count_unknown(self, ids: Array, lengths: Array) -> Array:
+        if self._unknown is None:
+            return np.zeros(len(lengths), np.int32)
+        ends = np.cumsum(lengths)
+        counts = np.concatenate([[0], np.cumsum(ids == self._unknown)])
+        unknown: Array = (counts[ends] - counts[ends - lengths]).astype(np.int32)
+        return unknown
+
+    def _whole(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """Ids of all texts, one after the other, and how many each has; no special tokens."""
+        return _flat([encoding.ids for encoding in self._batch(texts, add_special_tokens=False)])
+
+    def _batch(self, texts: Sequence[str], *, add_special_tokens: bool) -> Any:
+        # Without offsets where this version of the library can do without.
+        encode = getattr(self._backend, "encode_batch_fast", self._backend.encode_batch)
+        return encode(list(texts), add_special_tokens=add_special_tokens)
+
+    def _pieced(
+        self, texts: Sequence[str], split: Callable[[str], list[str]]
+    ) -> tuple[Array, Array]:
+        """As `_whole`, put together from the pieces' ids."""
+        pieces = list(map(split, texts))
+        for row in self._odd(texts, pieces):
+            pieces[row] = [texts[row]]
+        if len(self._known) > MOST_PIECES:
+            self._known = _Pieces()
+        counts = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        place = self._known.__getitem__  # a new piece gets the next place
+        places = np.fromiter(map(place, chain.from_iterable(pieces)), np.int64, int(counts.sum()))
+        new = self._known.without_ids()
+        if new:
+            self._known.add_ids(*self._whole(new))
+        return self._known.gather(places, counts)
+
+    def _odd(self, texts: Sequence[str], pieces: Sequence[list[str]]) -> list[int]:
+        """Rows whose text is one piece: the name of a special token stands for it, in some
+        tokenizers with the spaces around; control characters are white space to Python alone."""
+        odd = [row for row, found in enumerate(pieces) if not found]
+        together = "\n".join(texts)
+        if _CONTROL.search(together) or any(name in together for name in self._added):
+            odd += [row for row, text in enumerate(texts) if self._is_odd(text)]
+        return odd
+
+    def _special_tokens(self) -> tuple[list[int], list[int]]:
+        """What the tokenizer puts before and behind a text."""
+        with_them, bare = (
+            self._batch(["a"], add_special_tokens=add)[0].ids for add in (True, False)
+        )
+        for start in range(len(with_them) - len(bare) + 1):
+            if with_them[start : start + len(bare)] == bare:
+                return with_them[:start], with_them[start + len(bare) :]
+        raise AssertionError(f"{with_them} does not hold {bare}")
+
+    def _choose_split(self) -> Callable[[str], list[str]] | None:
+        """The finest way to take texts apart that makes no difference on the probes."""
+        whole = self._whole(_PROBES)
+        for split in (re.compile(pattern).findall for pattern in _PATTERNS):
+            self._known = _Pieces()
+            if _same(self._pieced(_PROBES, split), whole):
+                return split
+        return None
+
+
+class _Pieces(dict[str, int]):
+    """Piece -> its place, and the ids of the piece at each place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ids = np.zeros(0, np.int32)
+        self._ends = np.zeros(0, np.int64)
+
+    def __missing__(self, piece: str) -> int:
+        self[piece] = place = len(self)
+        return place
+
+    def without_ids(self) -> list[str]:
+        """The pieces that came since ids were added, in the order of their places."""
+        new = len(self) - len(self._ends)
+        return list(islice(reversed(self), new))[::-1]
+
+    def add_ids(self, ids: Array, counts: Array) -> None:
+        """The ids of those pieces, one after the other, and how many each has."""
+        self._ends = np.concatenate([self._ends, len(self._ids) + np.cumsum(counts)])
+        self._ids = np.concatenate([self._ids, ids])
+
+    def gather(self, places: Array, counts: Array) -> tuple[Array, Array]:
+        """Ids of rows of so many pieces each, and how many ids each row has."""
+        ends = self._ends[places]
+        sizes = ends - np.concatenate([[0], self._ends])[places]
+        total = np.cumsum(sizes)
+        source = np.arange(int(total[-1]) if len(total) else 0) + np.repeat(ends - total, sizes)
+        of_rows = np.concatenate([[0], total])[np.cumsum(counts)]
+        return self._ids[source], np.diff(of_rows, prepend=0).astype(np.int32)
+
+
+def _flat(rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    counts = np.fromiter(map(len, rows), np.int32, len(rows))
+    return np.fromiter(chain.from_iterable(rows), np.int32, int(counts.sum())), counts
+
+
+def _of_rows(ids: Array, counts: Array, rows: Sequence[int]) -> tuple[Array, Array]:
+    ends = np.cumsum(counts)
+    parts = [ids[ends[row] - counts[row] : ends[row]] for row in rows]
+    return np.concatenate([ids[:0], *parts]), counts[list(rows)]
+
+
+def _same(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other))

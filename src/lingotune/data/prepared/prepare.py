@@ -1,0 +1,217 @@
+"""From a source to prepared data: read and checked, split, tokenised, written, described.
+
+The source is read once, to its end: everything that is wrong is found, and the rows wait on disk. Then
+their splits are chosen, and they are tokenised and written, shard by shard. Memory is bounded by the
+texts of a few shards, the tokenizer's pieces, and 22 bytes a row (30 with groups).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lingotune import __version__
+from lingotune.checksum import sha256_of
+from lingotune.config.schema import SPLITS
+from lingotune.data.prepared.manifest import (
+    FILE,
+    FORMAT,
+    TOKENIZER,
+    Identity,
+    describe_splits,
+    folder_of,
+    identify,
+)
+from lingotune.data.prepared.shard_writer import ShardWriter
+from lingotune.data.prepared.shards import READERS, Shard
+from lingotune.data.prepared.spool import Spool
+from lingotune.data.prepared.tokenizer import fetch_tokenizer, tokenizer_identity
+from lingotune.data.prepared.tokenizer_loading import Loaded, loading
+from lingotune.data.rows.rejected import RejectedFile
+from lingotune.data.splits.carve import removed_of
+from lingotune.data.splits.survey import Survey, survey
+from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem, Source
+
+REJECTED = "rejected.jsonl"
+_TAUGHT = 20_000
+"""At most about so many texts, from all over train, teach a vocabulary that has to be made."""
+
+
+def prepare(
+    data: DataConfig,
+    model: ModelConfig,
+    seed: int,
+    root: Path,
+    tell: Callable[[str], None],
+    *,
+    trains: bool = False,
+) -> tuple[Path, bool]:
+    """The folder of the prepared data in `root`, and whether it had to be made.
+
+    trains: this process is going to train on it, and will need the training libraries anyway.
+
+    A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
+    overwritten. ConfigError lists what is wrong with the source, before anything is written.
+    """
+    _need("transformers", "tokenizers", "pyarrow")
+    fetch_tokenizer(model)
+    identity = identify(data, seed, tokenizer_identity(model) or "")
+    folder = folder_of(root, data, identity)
+    if (folder / FILE).is_file():
+        return folder, False
+    with _working_folder(folder) as work:
+        if work is None:  # another process has made it meanwhile
+            return folder, False
+        _Preparation(data, model, seed, identity, work, tell).run(aside=not trains)
+        work.replace(folder)
+    return folder, True
+
+
+def _need(*libraries: str) -> None:
+    lacking = [name for name in libraries if find_spec(name) is None]
+    if lacking:
+        what = f"is prepared with {', '.join(lacking)}, not installed here"
+        raise ConfigError([Problem("data", what, "pip install 'lingotune[train]'")])
+
+
+@contextmanager
+def _working_folder(folder: Path) -> Iterator[Path | None]:
+    """Where the data is made, held by one process; None if it is there once that is free."""
+    work = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_name(f".{folder.name}.lock").open("w")
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror or error}"
+        raise ConfigError([Problem(f"prepared_dir={folder.parent}", what)]) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / FILE).is_file():
+            yield None
+            return
+        try:
+            work.mkdir(exist_ok=True)
+            yield work
+        except OSError as error:
+            what = f"cannot be written: {error.strerror or error}"
+            works = "the same command once there is room: finished files are kept"
+            raise ConfigError([Problem(str(work), what, works)]) from error
+    Path(lock.name).unlink(missing_ok=True)
+
+
+class _Preparation:
+    """One folder in the making."""
+
+    def __init__(
+        self,
+        data: DataConfig,
+        model: ModelConfig,
+        seed: int,
+        identity: Identity,
+        work: Path,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._data, self._model, self._seed = data, model, seed
+        self._identity, self._work, self._tell = identity, work, tell
+        self._seconds: dict[str, float] = {}
+
+    def run(self, *, aside: bool) -> None:
+        """All of it, the manifest last; `aside`: with the tokenizer in a process of its own."""
+        files = self._work / TOKENIZER
+        with (
+            Spool(self._work) as rows,
+            loading(self._model, self._data.max_length, files, aside=aside) as tokenizer,
+        ):
+            with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
+                found = survey(self._data, self._seed, rejected, rows.add)
+            self._check_unchanged()
+            for warning in found.warnings:
+                self._tell(f"warning: {warning}")
+            with self._timed("tokenizer"):
+                texts = (row.text for row, split in found.rows(rows) if split == 0)
+                every = -(-found.counts[SPLITS[0]] // _TAUGHT)
+                loaded = tokenizer.finish(islice(texts, 0, None, every))
+            with self._timed("tokenising"):
+                total = sum(found.counts.values())
+                vocabulary = lambda: loaded.result().vocabulary  # noqa: E731
+                with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
+                    for row, split in found.rows(rows):
+                        writer.add(split, row)
+                    shards = writer.finish()
+        self._write_manifest(found, loaded.result(), shards)
+
+    def _check_unchanged(self) -> None:
+        """What was read is what the folder will be named after."""
+        if self._data.source is not Source.files:
+            return
+        tokenizer = self._identity.parts["tokenizer"]
+        if identify(self._data, self._seed, tokenizer).digest != self._identity.digest:
+            what = "the files were changed while they were read"
+            raise ConfigError([Problem("data", what, "the same command once more")])
+
+    def _write_manifest(
+        self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]
+    ) -> None:
+        parts = self._identity.parts
+        manifest = {
+            "format": FORMAT,
+            "digest": self._identity.digest,
+            "lingotune": __version__,
+            "writer": {name: _version(name) for name in _WRITERS},
+            "readers": READERS,
+            "source": parts["source"],
+            "data": parts["data"],
+            "seed": parts["seed"],
+            "tokenizer": {
+                "name": self._model.name_or_path or self._model.name,
+                "sha256": parts["tokenizer"],
+                "vocabulary": tokenizer.size,
+                "unknown_id": tokenizer.vocabulary.unknown,
+                "padding_id": tokenizer.padding_id,
+                "special": tokenizer.special,
+                "files": [
+                    _described(path, self._work)
+                    for path in sorted((self._work / TOKENIZER).iterdir())
+                ],
+            },
+            "max_length": self._data.max_length,
+            **describe_splits(shards, [label.name for label in self._data.labels]),
+            "inputs": {name: asdict(counts) for name, counts in found.scanned.counts.items()},
+            "duplicates": removed_of(found.scanned.keys, found.chosen),
+            "warnings": list(found.warnings),
+            "seconds": self._seconds,
+        }
+        for note in self._work.glob("*.json"):
+            note.unlink()
+        path = self._work / FILE
+        path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self._seconds[name] = round(time.monotonic() - begun, 3)
+
+
+_WRITERS = ("pyarrow", "tokenizers", "transformers", "datasets", "numpy")
+
+
+def _described(path: Path, root: Path) -> dict[str, Any]:
+    file = path.relative_to(root).as_posix()
+    return {"file": file, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,142 @@
+"""Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
+
+Columns: text, label (int8), language, id, stars (int8, where the source has them), input_ids (a list of
+int32, special tokens included), length (int32, of input_ids).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from lingotune.checksum import sha256_of
+from lingotune.data.prepared.encode import Encoded
+
+ROW_GROUP = 5_000
+"""Rows that a reader has to hold at least."""
+
+
+READERS = {"pyarrow": "6.0.0"}
+"""Library -> oldest version that is known to read the files: Parquet 2.4, snappy, lists of int32."""
+
+
+@dataclass
+class Columns:
+    """Rows that wait to become a shard; all lists have the same length."""
+
+    text: list[str] = field(default_factory=list)
+    label: list[int] = field(default_factory=list)
+    language: list[str] = field(default_factory=list)
+    id: list[str] = field(default_factory=list)
+    stars: list[int | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of prepared rows: its name, its size, its SHA-256, and what there is to count in it.
+
+    counts: language -> class id -> [rows, tokens, rows that were cut, unknown tokens]. lengths:
+    language -> rows by their tokens before the cut; the last entry stands for all longer ones.
+    """
+
+    file: str
+    rows: int
+    tokens: int
+    bytes: int
+    sha256: str
+    counts: Mapping[str, Mapping[int, Sequence[int]]]
+    lengths: Mapping[str, Sequence[int]]
+
+
+def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, longest: int) -> Shard:
+    """Write `<name>.parquet` into a folder at once, and `<name>.json` with its figures behind it.
+
+    `longest` is the last length that is counted by itself.
+    """
+    path = folder / f"{name}.parquet"
+    unfinished = path.with_suffix(".tmp")
+    parquet.write_table(
+        _table(columns, encoded), unfinished, row_group_size=ROW_GROUP, version="2.4",
+        compression="snappy", use_dictionary=["language"], write_statistics=False,
+    )  # fmt: skip
+    shard = Shard(
+        path.name, len(columns), int(encoded.lengths.sum()),
+        unfinished.stat().st_size, sha256_of(unfinished),
+        _counts(columns, encoded), _lengths(columns, encoded, longest),
+    )  # fmt: skip
+    unfinished.replace(path)
+    note = folder / f"{name}.json.tmp"
+    note.write_text(json.dumps(asdict(shard)), encoding="utf-8")
+    note.replace(folder / f"{name}.json")
+    return shard
+
+
+def finished_shard(folder: Path, name: str) -> Shard | None:
+    """What `write_shard` has written there; None unless all of it."""
+    try:
+        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        if (folder / f"{name}.parquet").stat().st_size != found["bytes"]:
+            return None
+    except (OSError, ValueError):
+        return None
+    counts = {
+        language: {int(label): n for label, n in classes.items()}
+        for language, classes in found.pop("counts").items()
+    }
+    return Shard(counts=counts, **found)
+
+
+def _table(columns: Columns, encoded: Encoded) -> pa.Table:
+    offsets = np.zeros(len(columns) + 1, np.int32)
+    np.cumsum(encoded.lengths, out=offsets[1:])
+    arrays = {
+        "text": pa.array(columns.text, pa.string()),
+        "label": pa.array(columns.label, pa.int8()),
+        "language": pa.array(columns.language, pa.string()),
+        "id": pa.array(columns.id, pa.string()),
+        **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
+        "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),
+        "length": pa.array(encoded.lengths),
+    }
+    return pa.table(arrays)
+
+
+def _has_stars(columns: Columns) -> bool:
+    return any(star is not None for star in columns.stars)
+
+
+def _counts(columns: Columns, encoded: Encoded) -> dict[str, dict[int, list[int]]]:
+    label = np.array(columns.label)
+    cut = encoded.uncut > encoded.lengths
+    counts: dict[str, dict[int, list[int]]] = {}
+    for language, at in _by_language(columns).items():
+        for class_id in np.unique(label[at]).tolist():
+            rows = at[label[at] == class_id]
+            figures = (encoded.lengths[rows], cut[rows], encoded.unknown[rows])
+            sums = [int(figure.sum()) for figure in figures]
+            counts.setdefault(language, {})[class_id] = [len(rows), *sums]
+    return counts
+
+
+def _lengths(columns: Columns, encoded: Encoded, longest: int) -> dict[str, list[int]]:
+    capped = np.minimum(encoded.uncut, longest)
+    return {
+        language: np.bincount(capped[at], minlength=longest + 1).tolist()
+        for language, at in _by_language(columns).items()
+    }
+
+
+def _by_language(columns: Columns) -> dict[str, Any]:
+    """Language -> places of its rows."""
+    codes, place = np.unique(np.array(columns.language, object).astype(str), return_inverse=True)
+    return {str(code): np.flatnonzero(place == n) for n, code in enumerate(codes)}

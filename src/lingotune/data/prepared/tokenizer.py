@@ -1,0 +1,170 @@
+"""The tokenizer of a model: which one it is, and how it is loaded or made.
+
+transformers is imported when a tokenizer is loaded; which one it is can be told without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lingotune.schema import ConfigError, ModelConfig, Problem
+
+if TYPE_CHECKING:
+    pass
+
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+
+
+def load_tokenizer(model: ModelConfig) -> Any:
+    """The tokenizer of a pretrained model; ConfigError if it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    with_revision = {"revision": model.revision} if model.revision else {}
+    try:
+        return AutoTokenizer.from_pretrained(str(model.name_or_path), **with_revision)
+    except (OSError, ValueError) as error:
+        raise not_loaded(model, error) from error
+
+
+def wordpiece_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:
+    """A tokenizer of the kind of multilingual cased BERT's with a vocabulary of one's own."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
+    # As in the multilingual cased BERT: accents and case stay, each Chinese character stands alone.
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B {sep}",
+        special_tokens=[(t, tokenizer.token_to_id(t)) for t in (cls, sep)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **SPECIAL_TOKENS,
+    )
+
+
+def special_tokens(tokenizer: Any) -> dict[str, str]:
+    """What makes the tokenizer of its file again: pad_token and the like."""
+    return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if token}
+
+
+def train_vocabulary(texts: Iterable[str], size: int) -> dict[str, int]:
+    """Word piece -> id, at most `size` of them: the same texts give the same ids, in every process.
+
+    The library's trainer numbers the pieces inside of words in the order of a hash table that is
+    seeded anew in each process, and breaks ties between merges by these numbers: ranks that train
+    for themselves would disagree. All single characters are therefore given to it, sorted, as if
+    they were special tokens.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers.trainers import WordPieceTrainer
+
+    normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = Counter(
+        word
+        for text in texts
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for piece in _characters(word):
+            pieces[piece] += count
+    # Half of the vocabulary is left for longer pieces; words with rarer characters teach nothing.
+    common = sorted(pieces, key=lambda piece: (-pieces[piece], piece))[: size // 2]
+    kept = set(common)
+    known = (w for w in words.elements() if all(piece in kept for piece in _characters(w)))
+    trained = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = [*SPECIAL_TOKENS.values(), *sorted(common)]
+    trained.train_from_iterator(
+        known, WordPieceTrainer(vocab_size=size, special_tokens=special, show_progress=False)
+    )
+    vocabulary: dict[str, int] = trained.get_vocab()
+    return vocabulary
+
+
+def _characters(word: str) -> list[str]:
+    return [word[0], *(f"##{character}" for character in word[1:])]
+
+
+def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
+    """That a model's files cannot be used, and why."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    kind = "folder" if Path(str(model.name_or_path)).exists() else "folder or reachable hub model"
+    works = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"
+    return ConfigError(
+        [Problem(f"model.name_or_path={model.name_or_path}", f"no usable {kind}: {reason}", works)]
+    )
+
+
+# --- which one it is ----------------------------------------------------------------------------
+
+_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
+    "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "bpe.codes",
+    "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+"""What the tokenizers of all kinds of models are saved as, each as some of these."""
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model's folder holds a tokenizer, of whatever kind."""
+    return any((folder / name).is_file() for name in _FILES)
+
+
+def tokenizer_identity(model: ModelConfig) -> str | None:
+    """What a tokenizer's ids follow from, beside the texts: a digest of its files, or of the
+    settings it is made from. None for a model of the hub that is not on this machine yet."""
+    if model.name_or_path is None:
+        scratch = {"vocabulary of": asdict(model.scratch)["vocab_size"]}
+        return hashlib.sha256(json.dumps(scratch).encode()).hexdigest()
+    folder = Path(model.name_or_path)
+    if not folder.is_dir():
+        cached = _cached(model)
+        if cached is None:
+            return None
+        folder = cached
+    digest = hashlib.sha256()
+    for name in _FILES:
+        if (folder / name).is_file():
+            digest.update(f"{name}\0{(folder / name).stat().st_size}\0".encode())
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def fetch_tokenizer(model: ModelConfig) -> None:
+    """Bring a hub model's tokenizer onto this machine, if it is not there; ConfigError if it cannot be."""
+    if tokenizer_identity(model) is None:
+        load_tokenizer(model)
+
+
+def _cached(model: ModelConfig) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    with suppress(ValueError):  # no name that a model could have
+        for name in _FILES:
+            found = try_to_load_from_cache(str(model.name_or_path), name, revision=model.revision)
+            if isinstance(found, str):
+                return Path(found).parent
+    return None

@@ -1,0 +1,280 @@
+"""From raw records to rows that a model can learn from, one at a time, and what is wrong with others."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+from unicodedata import is_normalized
+
+from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.data.rows.columns import SeenColumns
+from lingotune.data.rows.findings import (
+    Findings,
+    Located,
+    OnReject,
+    Record,
+    Rejected,
+    Unfit,
+    shortened,
+    show,
+    written,
+)
+from lingotune.data.rows.ids import IdHashes
+from lingotune.data.rows.labels import Labels
+from lingotune.data.rows.languages import Languages
+from lingotune.data.rows.unicode import check_encodable, in_column, to_nfc
+from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, OnError, Problem
+
+
+class Row(NamedTuple):
+    """A labelled text.
+
+    label: class id, place in `data.labels`. language: code, `und` where the source has none.
+    id: from the id column, or file and line. stars: the rating after the offset; None where the
+    source rates otherwise. group: what its rows have in common that stay in one split; None where
+    no column says, or the row has no value there.
+    """
+
+    text: str
+    label: int
+    language: str
+    id: str
+    stars: int | None
+    group: str | None = None
+
+
+_new_row = tuple.__new__
+
+
+class Texts:
+    """Texts as a model is trained on them: with their titles, without what no tokenizer takes, in one
+    Unicode form. Whatever labels texts later prepares them here too."""
+
+    def __init__(self, columns: ColumnsConfig, *, normalize: bool) -> None:
+        self._text_column, self._title_column = columns.text, columns.title
+        self._normalize = normalize
+
+    def of(self, record: Record) -> str:
+        """The text of a record; Unfit if it has none that can be used."""
+        column = self._text_column
+        text = record.get(column)
+        if not isinstance(text, str):
+            if text is None:
+                raise Unfit("empty-text", f"has no text in {column!r}")
+            raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
+        if self._title_column is not None and not _is_blank(text):
+            text = self._titled(record.get(self._title_column), text)
+        return self.prepared(text, column)
+
+    def prepared(self, text: str, column: str | None = None) -> str:
+        """A text that stands alone, or in a column; Unfit if it cannot be used."""
+        if _is_blank(text):
+            raise Unfit("empty-text", "has no text" + in_column(column))
+        if "\0" in text:
+            raise Unfit("nul-character", "has a NUL character" + in_column(column))
+        if text.isascii():
+            return text
+        check_encodable(text, column)
+        return text if not self._normalize or is_normalized("NFC", text) else to_nfc(text)
+
+    def _titled(self, title: Any, text: str) -> str:
+        if title is not None and not isinstance(title, str):
+            what = f"has no text, but {show(title)}, in {self._title_column!r}"
+            raise Unfit("title-not-text", what)
+        return f"{title}\n{text}" if title and not title.isspace() else text
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+class Cleaner:
+    """Maps, filters and checks the records of one split; memory does not grow with them.
+
+    data.on_error=skip: rows that are wrong go to `on_reject` and are counted; what is wrong with whole
+    files, with the settings, or with more than `data.max_rejected` of the rows, is a problem.
+    data.on_error=stop: every wrong row is one. Always read = kept + rejected + filtered (by language).
+    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row.
+    """
+
+    def __init__(self, data: DataConfig, split: str, *, on_reject: OnReject | None = None) -> None:
+        self.read = 0
+        self.kept = 0
+        self.filtered = 0
+        self.rejected: Counter[str] = Counter()
+        columns = data.columns
+        self._text = Texts(columns, normalize=data.normalize).of
+        self._stars_column, self._label_column = columns.stars, columns.label or ""
+        self._id_column, self._group_column = columns.id, columns.group
+        self._split = split
+        self._skip = data.on_error is OnError.skip
+        self._max_rejected = data.max_rejected
+        self._on_reject = on_reject
+        self._labels = Labels(data)
+        self._languages = Languages(data)
+        self._ids = IdHashes()
+        self._seen = SeenColumns(columns)
+        self._at = ""
+        self._found = Findings()
+        self._repeated = Findings()
+        self._raised: list[Problem] = []
+
+    @property
+    def on_fault(self) -> OnReject | None:
+        """What the readers have to be given, so that rows which they cannot read are skipped too."""
+        return self._reject_unread if self._skip else None
+
+    def rows(self, records: Iterable[Located]) -> Iterator[Row]:
+        """The good rows in their order; `problems` has to be asked for, once they are read."""
+        seen, languages = self._seen, self._languages
+        try:
+            for location, record in records:
+                self.read += 1
+                names = tuple(record)
+                if names != seen.names:
+                    seen.change(self._at, location, names)
+                self._at = location
+                try:
+                    language = languages.read(record)
+                    row = self._row(location, record, language.code) if language.wanted else None
+                except Unfit as fault:
+                    self._reject(location, record, fault)
+                    continue
+                if row is not None:
+                    self.kept += 1
+                    yield row
+                else:
+                    self.filtered += 1
+        except ConfigError as error:
+            self._raised += error.problems
+
+    # --- one record -----------------------------------------------------------------------------
+
+    def _row(self, location: str, record: Record, language: str) -> Row:
+        stars_column, column = self._stars_column, self._label_column
+        if stars_column is not None and column not in record:
+            column = stars_column
+        value = record.get(column)
+        labelled = self._labels.read(value, column, location)
+        text = self._text(record)
+        if labelled is None:
+            raise _unlabelled(value, column)
+        group = None if self._group_column is None else self._group(record, self._group_column)
+        name = self._id(location, record)
+        stars = labelled[1] if column is stars_column else None
+        # Twice as fast as Row(...).
+        return _new_row(Row, (text, labelled[0], language, name, stars, group))
+
+    def _group(self, record: Record, column: str) -> str | None:
+        value = record.get(column)
+        if value is None or value != value:  # pandas writes NaN for nothing
+            return None
+        name = str(value).strip()
+        if not name.isascii():
+            check_encodable(name, column)
+        return name or None
+
+    def _id(self, location: str, record: Record) -> str:
+        column = self._id_column
+        value = record.get(column) if column is not None else None
+        if value is None or value == "":
+            # The file's folder differs between laptop and worker; ids must not.
+            place = location[location.rfind("/") + 1 :]
+            return place if place.isascii() else shortened(place)
+        name = str(value)
+        if not name.isascii():
+            check_encodable(name, column)
+        if not self._ids.add(name):
+            what = f"has the id {show(value)} of an earlier row"
+            if self._skip:
+                raise Unfit("duplicate-id", what, "ids that differ, or data.columns.id=null")
+            self._repeated.note("duplicate-id", location, what)
+        return name
+
+    # --- what is wrong --------------------------------------------------------------------------
+
+    def _reject(self, location: str, record: Record, fault: Unfit) -> None:
+        self.rejected[fault.reason] += 1
+        if not fault.noted:
+            self._found.note(fault.reason, location, fault.what, fault.works)
+        if not self._skip:
+            return
+        self._seen.note_lack(location, record)
+        if self._on_reject is not None:
+            given = {name: value for name, value in record.items() if name != PATTERN_LANGUAGE}
+            raw = shortened(written(given))
+            what = shortened(fault.what)
+            self._on_reject(Rejected(location, fault.reason, what, raw, fault.works))
+
+    def _reject_unread(self, rejected: Rejected) -> None:
+        self.read += 1
+        self.rejected[rejected.reason] += 1
+        self._found.note(rejected.reason, rejected.location, rejected.message, rejected.works)
+        if self._on_reject is not None:
+            self._on_reject(rejected)
+
+    def problems(self) -> list[Problem]:
+        """Everything wrong, once all is read; what follows from a missing column is left out."""
+        missing = self._missing()
+        absent = {problem.where.split("=")[0].split(".")[-1] for problem in missing}
+        labelled = not absent & {"stars", "label", "columns"}
+        shifted = self._labels.shift_problems() if labelled else []
+        problems = self._raised + missing
+        if not self._skip or (self._passed_limit() and not missing and not shifted):
+            problems += self._limit_problems()
+            problems += self._found.without([r for name in absent for r in _FOLLOWS.get(name, ())])
+            problems += self._labels.problems() if labelled else []
+        else:
+            problems += shifted
+        if self._seen.names is not None and "language" not in absent:
+            problems += self._languages.problems(self._seen.all())
+        if not problems and not self.kept:
+            problems.append(Problem(f"data.{self._split}", f"no rows were read for {self._split}"))
+        return problems
+
+    def _missing(self) -> list[Problem]:
+        if self._seen.names is None:
+            return []
+        missing = self._seen.missing()
+        return missing or (self._seen.missing_in_files() if self._skip else [])
+
+    def _share(self) -> float:
+        return sum(self.rejected.values()) / max(1, self.read)
+
+    def _passed_limit(self) -> bool:
+        return self._skip and self._share() > self._max_rejected
+
+    def _limit_problems(self) -> Iterator[Problem]:
+        if not self._passed_limit():
+            return
+        share, mend = self._share(), "mend these rows"
+        enough = math.ceil(share * 100) / 100
+        works = f"data.max_rejected={enough:g}, or {mend}" if share < 0.5 else mend
+        what = f"{self._count_rejected()} of the {self.read} read for {self._split}: {share:.2%}"
+        yield Problem(f"data.max_rejected={self._max_rejected:g}", what, works)
+
+    def _count_rejected(self) -> str:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejected.most_common())
+        total = sum(self.rejected.values())
+        return f"{total} {'row is' if total == 1 else 'rows are'} rejected ({reasons})"
+
+    def warnings(self) -> list[str]:
+        """What is odd, but no problem."""
+        warnings = [*self._labels.warnings(), *self._languages.warnings()]
+        if self._skip and self.rejected:
+            warnings.append(f"{self._count_rejected()} of the {self.read} read")
+        repeated = [problem.where for problem in self._repeated.problems()]
+        return warnings + [f"the same id as an earlier row: {where}" for where in repeated]
+
+
+_FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("title-not-text",)}
+"""Setting whose column is missing -> reasons of rows that follow from it."""
+
+
+def _unlabelled(value: Any, column: str | None) -> Unfit:
+    if value is None or value == "":
+        return Unfit("no-label", f"has no value in {column!r}", noted=True)
+    what = f"value {show(value)} in {column!r} is not in data.labels"
+    return Unfit("unknown-label", what, noted=True)

@@ -1,0 +1,141 @@
+"""Columns of the source: which there are, and what to type where one that is named is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.data.rows.findings import Record, closest, split_location
+from lingotune.schema import ColumnsConfig, Problem
+
+_MOST_COLUMNS = 1000
+"""Columns that are remembered beside the named ones; JSON lines can have others in every row."""
+_OTHER_NAMES = {
+    "text": (
+        "text",
+        "review_body",
+        "review_text",
+        "review",
+        "body",
+        "content",
+        "comment",
+        "sentence",
+    ),
+    "title": ("title", "review_title", "summary", "headline"),
+    "stars": ("stars", "rating", "star_rating", "score", "overall"),
+    "label": ("label", "sentiment", "class", "category", "polarity"),
+    "language": ("language", "lang", "locale"),
+    "id": ("id", "review_id", "uid"),
+    "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
+}
+
+
+class SeenColumns:
+    """The columns met so far; told only where they change, for most rows of a file have the same."""
+
+    def __init__(self, columns: ColumnsConfig) -> None:
+        self.names: tuple[str, ...] | None = None
+        """The columns of the last row, None before the first."""
+        self._columns = columns
+        self._named = {name for name in vars(columns).values() if name is not None}
+        self._all: dict[str, None] = {}
+        self._first = ""
+        self._prefix = ""
+        self._shapes: set[tuple[str, ...]] = set()
+        self._by_file: dict[str, set[str]] = defaultdict(set)
+        self._lacking: dict[str, tuple[str, ...]] = {}
+
+    def change(self, before: str, location: str, names: tuple[str, ...]) -> None:
+        """The row at `location` has other columns than the row at `before`."""
+        previous, self.names = self.names, names
+        prefix = location.rstrip("0123456789")
+        if prefix != self._prefix or len(self._shapes) > _MOST_COLUMNS:
+            self._prefix, self._shapes = prefix, set()
+        elif names in self._shapes:
+            return
+        self._shapes.add(names)
+        file = split_location(location)[0]
+        self._first = self._first or file
+        self._by_file[file] |= self._named.intersection(names)
+        if previous is not None:
+            self._by_file[split_location(before)[0]] |= self._named.intersection(previous)
+        new = names if len(self._all) < _MOST_COLUMNS else self._named.intersection(names)
+        self._all.update(dict.fromkeys(new))
+
+    def note_lack(self, location: str, record: Record) -> None:
+        """Note the file of a row that cannot be used, if a column that every row needs is not in it."""
+        columns = self._columns
+        classed = columns.stars in record or columns.label in record
+        needed = [columns.text] if columns.language is None else [columns.text, columns.language]
+        if not classed or not all(column in record for column in needed):
+            self._lacking.setdefault(split_location(location)[0], tuple(record))
+
+    def all(self) -> list[str]:
+        """Every column, in the order of their first rows."""
+        return list(self._all)
+
+    def missing(self) -> list[Problem]:
+        """Named columns that no row has."""
+        return list(_missing_columns(self._columns, self.all(), self._first))
+
+    def missing_in_files(self) -> list[Problem]:
+        """Columns that every row needs, and no row of some file has."""
+        needed = replace(self._columns, title=None, id=None, group=None)
+        return [
+            problem
+            for file, names in self._lacking.items()
+            for found in [list(dict.fromkeys([*names, *sorted(self._by_file[file])]))]
+            for problem in _missing_columns(needed, found, file)
+        ]
+
+
+def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Iterator[Problem]:
+    found = [column for column in found if column != PATTERN_LANGUAGE]
+    for name in ("text", "title", "language", "id", "group"):
+        column = getattr(columns, name)
+        if column is not None and column not in found:
+            yield _missing(name, column, found, file)
+    named = {n: c for n in ("stars", "label") if (c := getattr(columns, n)) is not None}
+    there = [column for column in named.values() if column in found]
+    if not named:
+        near = candidate("label", "label", found) or candidate("stars", "stars", found)
+        works = f"data.columns.label={near or 'COLUMN'}, or data.columns.stars=COLUMN"
+        yield Problem("data.columns", f"no column of {file} is named as the class", works)
+    elif len(there) > 1:
+        what = f"{there[0]!r} and {there[1]!r} are both in {file}; one of them has to decide"
+        yield Problem(
+            "data.columns.stars", what, "data.columns.label=null, or data.columns.stars=null"
+        )
+    elif not there and len(named) == 1:
+        name, column = next(iter(named.items()))
+        yield _missing(name, column, found, file)
+    elif not there:
+        what = f"neither {columns.stars!r} nor {columns.label!r} is in {file}; {_has(found)}"
+        options = [f"data.columns.{n}={near}" for n in named if (near := candidate(n, n, found))]
+        works = ", or ".join(options or ["data.columns.label=COLUMN"])
+        yield Problem("data.columns.label", what, works)
+
+
+def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
+    key = f"data.columns.{name}"
+    near = candidate(name, column, found)
+    options = [f"{key}={near}"] if near else []
+    if name in ("title", "language", "id", "group"):
+        options.append(f"{key}=null")
+    what = f"column {column!r} is not in {file}; {_has(found)}"
+    return Problem(f"{key}={column}", what, ", or ".join(options) or f"{key}=COLUMN")
+
+
+def _has(found: list[str]) -> str:
+    return f"it has: {', '.join(found)}" if found else "it has no columns"
+
+
+def candidate(name: str, column: str, found: Sequence[str]) -> str:
+    """A column that is likely meant: its usual other names first, then a near spelling."""
+    lower = {column.lower(): column for column in reversed(found)}
+    for other in (column.lower(), *_OTHER_NAMES[name]):
+        if other in lower:
+            return lower[other]
+    return closest(column, found)

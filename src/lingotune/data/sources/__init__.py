@@ -1,0 +1,1 @@
+"""Files, the hub and the sample: where records come from."""

@@ -1,0 +1,124 @@
+"""Readers of Parquet and Arrow files; pyarrow is imported when one is read.
+
+`name` is what messages call the file. Rows that hold values which cannot be read go to `faults`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.rows.findings import AGAIN, Faults, Located, Record, config_error
+
+_BATCH = 8192
+"""Rows that are held at a time."""
+
+
+def read_parquet(path: Path, name: str, faults: Faults) -> Iterator[Located]:
+    """Rows of a Parquet file, a batch at a time."""
+    with _arrow_errors(name, "Parquet"):
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(path) as file:
+            batches = file.iter_batches(_BATCH)
+            yield from _batches(file.schema_arrow, batches, name, faults)
+
+
+def read_arrow(path: Path, name: str, faults: Faults) -> Iterator[Located]:
+    """The stream format that `datasets` writes, or the file format (Feather)."""
+    with _arrow_errors(name, "Arrow"):
+        import pyarrow
+
+        with pyarrow.memory_map(str(path)) as source:
+            if source.read(6) == b"ARROW1":
+                file = pyarrow.ipc.open_file(source)
+                batches = (file.get_batch(n) for n in range(file.num_record_batches))
+                yield from _batches(file.schema, batches, name, faults)
+            else:
+                source.seek(0)
+                stream = pyarrow.ipc.open_stream(source)
+                yield from _batches(stream.schema, stream, name, faults)
+
+
+def _batches(schema: Any, batches: Iterable[Any], name: str, faults: Faults) -> Iterator[Located]:
+    twice = [column for column, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise config_error(name, f"names a column twice: {', '.join(map(repr, twice))}")
+    classes = _class_names(schema)
+    number = 0
+    for batch in batches:
+        # Feather knows batches of a whole table.
+        for start in range(0, batch.num_rows, _BATCH):
+            for record in _records(batch.slice(start, _BATCH)):
+                number += 1
+                location = f"{name} row {number}"
+                if isinstance(record, ValueError):
+                    _note_unreadable(faults, location, record)
+                    continue
+                for column, names in classes.items():
+                    value = record[column]
+                    if isinstance(value, int) and 0 <= value < len(names):
+                        record[column] = names[value]
+                yield location, record
+
+
+def _records(batch: Any) -> Iterable[Record | ValueError]:
+    """The rows of a batch; in place of one that has no Python values, the reason."""
+    try:
+        records: list[Record] = batch.to_pylist()
+        return records
+    except (ValueError, OverflowError):
+        return map(_record, (batch.slice(n, 1) for n in range(batch.num_rows)))
+
+
+def _record(row: Any) -> Record | ValueError:
+    try:
+        record: Record = row.to_pylist()[0]
+        return record
+    except ValueError as error:
+        return error
+    except OverflowError as error:
+        return ValueError(str(error))
+
+
+def _note_unreadable(faults: Faults, location: str, error: ValueError) -> None:
+    if isinstance(error, UnicodeDecodeError):
+        raw = error.object.decode("utf-8", "backslashreplace")
+        what = f"is not UTF-8: byte 0x{error.object[error.start]:02x}"
+        faults.note("not-utf8", location, what, raw=raw)
+    else:
+        what = f"has a value that cannot be read: {error}"
+        faults.note("unreadable-value", location, what)
+
+
+def _class_names(schema: Any) -> dict[str, list[str]]:
+    """Columns that `datasets` stores as numbers of named classes (ClassLabel).
+
+    Without their names the numbers would be taken for stars.
+    """
+    try:
+        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        return {
+            column: feature["names"]
+            for column, feature in features.items()
+            if feature.get("_type") == "ClassLabel" and column in schema.names
+        }
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+@contextmanager
+def _arrow_errors(name: str, kind: str) -> Iterator[None]:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise config_error(name, f"{kind} files need pyarrow", "pip install pyarrow") from error
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise config_error(name, f"is not a whole {kind} file: {reason}", AGAIN) from error

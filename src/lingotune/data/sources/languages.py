@@ -1,0 +1,19 @@
+"""The languages of a source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lingotune.schema import DataConfig, Source
+
+if TYPE_CHECKING:
+    pass
+
+
+def known_languages(data: DataConfig) -> list[str]:
+    """The languages that are known before the data is read; files may hold others."""
+    if data.source is Source.sample and not data.languages:
+        from lingotune.data.sources.sample import LANGUAGES
+
+        return list(LANGUAGES)
+    return data.languages

@@ -1,0 +1,238 @@
+"""The embedded sample: generated product reviews in six languages. Standard library only.
+
+The columns are those of amazon_reviews_multi, the corpus of the article, which may no longer be
+distributed; every word is from `phrases.py`. A review is written for its stars: opinions on aspects
+and verdicts, negations that turn a word over, contrasts in which one side decides, sentences beside
+the point, careless spelling. Some writers give a star more or less than they write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from lingotune.data.sources.sample_lexicon import LEXICONS, Lexicon, Topic
+from lingotune.schema import ConfigError, Problem, SampleConfig
+
+LANGUAGES: tuple[str, ...] = tuple(LEXICONS)
+"""Codes of the languages that can be generated."""
+SPLITS = ("train", "validation", "test")
+"""Names of the splits."""
+
+T = TypeVar("T")
+
+# The shares are such that a small model learns the sample in a few epochs, and not perfectly.
+_NOISE = 0.04
+"""Reviews written for a star more or less than given."""
+_CONTEXT = 0.22
+"""Sentences beside the point."""
+_CONTRAST = 0.12
+"""Sentences that weigh two clauses."""
+_JOIN = 0.20
+"""Sentences of two clauses that agree."""
+_VERDICT = 0.25
+"""Clauses on the whole product, not on an aspect."""
+_NEGATION = 0.12
+"""Clauses on an aspect that negate a word of the other side."""
+_CARELESS = 0.25
+"""Reviews with slips of the keyboard."""
+_SENTENCES = 1.8
+"""Scale of the number of sentences: its median is 1.4 times this."""
+_LONGEST = 40
+"""Sentences of a review at most."""
+
+_GRADES = {
+    1: (-2, -2, -2, -1, -1, -1),
+    2: (-2, -1, -1, -1, -1, -1, -1, 0),
+    3: (-1, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+    4: (0, 1, 1, 1, 1, 1, 1, 2),
+    5: (1, 1, 1, 2, 2, 2),
+}
+"""Grades of the clauses of a review of that many stars, equally likely."""
+_FRAMES = {
+    (False, 0): "so_so",
+    (False, 1): "mild",
+    (False, 2): "extreme",
+    (True, 1): "not",
+    (True, 2): "not_at_all",
+}
+"""Statements by negation and strength."""
+
+
+def sample_size(config: SampleConfig, split: str, languages: Sequence[str] = ()) -> int:
+    """Rows of `sample_rows`, by arithmetic."""
+    return _rows_per_language(config, split) * len(_chosen(languages))
+
+
+def sample_rows(
+    config: SampleConfig, split: str, languages: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield the reviews of a split, languages mixed; none named = all.
+
+    The rows of a language depend on seed, split and language only, and a smaller size is the
+    beginning of a larger one. Raises ConfigError for a language that cannot be generated.
+    """
+    chosen = _chosen(languages)
+    size = _rows_per_language(config, split)
+    return _mixed(config.seed, split, chosen, size)
+
+
+def _rows_per_language(config: SampleConfig, split: str) -> int:
+    sizes = (config.train_rows, config.validation_rows, config.test_rows)
+    return dict(zip(SPLITS, sizes))[split]
+
+
+def _chosen(languages: Sequence[str]) -> list[str]:
+    """The languages named, in the order of LANGUAGES."""
+    unknown = [code for code in languages if code not in LANGUAGES]
+    if unknown:
+        what = f"the sample has no reviews in {', '.join(map(repr, unknown))}"
+        works = f"'data.languages=[{','.join(LANGUAGES)}]', or some of these"
+        raise ConfigError([Problem("data.languages", what, works)])
+    return [code for code in LANGUAGES if code in languages or not languages]
+
+
+def _mixed(seed: int, split: str, languages: list[str], size: int) -> Iterator[dict[str, Any]]:
+    sources = {code: _rows(seed, split, code) for code in languages}
+    order = [code for code in languages for _ in range(size)]
+    for code in _shuffled(Random(f"{seed}/{split}/order"), order):
+        yield next(sources[code])
+
+
+def _rows(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
+    """Endless reviews of a language. Numbers of the splits never meet, whatever their sizes."""
+    rng = Random(f"{seed}/{split}/{language}")
+    lexicon = LEXICONS[language]
+    number = SPLITS.index(split)
+    while True:
+        for stars in _shuffled(rng, [1, 2, 3, 4, 5]):  # every class early, even in a tiny sample
+            topic = _pick(rng, lexicon.topics)
+            yield {
+                "review_id": f"{language}_{number:07d}",
+                "product_id": f"product_{language}_{_below(rng, 10**7):07d}",
+                "reviewer_id": f"reviewer_{language}_{_below(rng, 10**7):07d}",
+                "stars": stars,
+                "review_body": _Writer(rng, lexicon, topic, _written_for(rng, stars)).body(),
+                "review_title": _pick(rng, lexicon.titles[stars]),
+                "language": language,
+                "product_category": topic.category,
+            }
+            number += len(SPLITS)
+
+
+# Of Random, only random() is promised to repeat its numbers in every version of Python.
+
+
+def _below(rng: Random, end: int) -> int:
+    return int(rng.random() * end)
+
+
+def _pick(rng: Random, items: Sequence[T]) -> T:
+    return items[int(rng.random() * len(items))]
+
+
+def _shuffled(rng: Random, items: Sequence[T]) -> list[T]:
+    keys = [rng.random() for _ in items]
+    return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+def _written_for(rng: Random, stars: int) -> int:
+    """The stars that the text is about: sometimes one off the stars given."""
+    if rng.random() >= _NOISE:
+        return stars
+    return min(5, max(1, stars + _pick(rng, (-1, 1))))
+
+
+class _Writer:
+    """Somebody who writes one review about one product."""
+
+    def __init__(self, rng: Random, lexicon: Lexicon, topic: Topic, stars: int) -> None:
+        self.rng = rng
+        self.lexicon = lexicon
+        self.topic = topic
+        self.grades = _GRADES[stars]
+        self.slots = {name: _pick(rng, words) for name, words in lexicon.fillers.items()}
+        self.slots["n"] = _pick(rng, topic.products)
+        self.said: set[str] = set()
+
+    def body(self) -> str:
+        """Text of the review; its length has a long tail, as lengths of real reviews have."""
+        # A Pareto law of index 2. Division and root are exact on every machine, powers are not.
+        count = int(_SENTENCES / math.sqrt(1 - self.rng.random()))
+        left = range(min(max(count, 1), _LONGEST) - 1, -1, -1)
+        text = (" " if self.lexicon.spaced else "").join(self.sentence(last=not n) for n in left)
+        return _careless(self.rng, self.lexicon, text) if self.rng.random() < _CARELESS else text
+
+    def sentence(self, last: bool) -> str:
+        """One sentence; the last one is always to the point."""
+        kind = _CONTEXT + self.rng.random() * (1 - _CONTEXT) if last else self.rng.random()
+        if kind < _CONTEXT:
+            grade, text = 0, self.fresh(self.lexicon.context).format(**self.slots)
+        else:
+            grade = _pick(self.rng, self.grades)
+            text = self.judgement(grade, kind - _CONTEXT)
+        excited = self.rng.random() < (0.4 if abs(grade) == 2 else 0.1)
+        text = text[0].upper() + text[1:] if self.lexicon.spaced else text
+        return self.lexicon.stops[excited].format(text)
+
+    def judgement(self, grade: int, kind: float) -> str:
+        """One clause of that grade, or two that agree, or two that do not."""
+        main = self.clause(grade)
+        if kind < _CONTRAST:
+            weak = self.opinion(-1 if grade > 0 else 1 if grade < 0 else _pick(self.rng, (-1, 1)))
+            return _pick(self.rng, self.lexicon.contrasts).format(weak=weak, main=main)
+        if kind < _CONTRAST + _JOIN:
+            return _pick(self.rng, self.lexicon.joins).format(one=main, two=self.clause(grade))
+        return main
+
+    def clause(self, grade: int) -> str:
+        """A verdict on the product, or an opinion."""
+        if self.rng.random() < _VERDICT:
+            return self.fresh(self.lexicon.verdicts[grade]).format(**self.slots)
+        return self.opinion(grade)
+
+    def opinion(self, grade: int) -> str:
+        """What one aspect is like, e.g. -1: 'the sound is poor' or 'the sound is not good'."""
+        negated = grade != 0 and self.rng.random() < _NEGATION
+        word = (-1 if grade > 0 else 1) if negated else grade
+        frame = _FRAMES[negated, abs(grade)]
+        if frame == "extreme" and self.rng.random() < 0.5:
+            frame, word = "very", grade // 2
+        aspect, star, _ = self.fresh(self.topic.aspects).partition("*")
+        forms = _pick(self.rng, self.lexicon.adjectives[word]).split("/")
+        second = bool(star) or (negated and not self.lexicon.spaced)
+        statement = _pick(self.rng, self.lexicon.statements[frame])
+        return statement.format(a=aspect, x=forms[-1] if second else forms[0])
+
+    def fresh(self, items: Sequence[str]) -> str:
+        """An item not used in this review yet, unless luck or the supply runs out."""
+        for _ in range(6):
+            item = _pick(self.rng, items)
+            if item not in self.said:
+                break
+        self.said.add(item)
+        return item
+
+
+def _careless(rng: Random, lexicon: Lexicon, text: str) -> str:
+    """The text as somebody in a hurry types it."""
+    for usual, other in lexicon.spellings:
+        if rng.random() < 0.4:
+            text = text.replace(usual, other)
+    for _ in range(1 + len(text) // 60):
+        text = _slip(rng, text)
+    if lexicon.spaced:
+        case = rng.random()
+        text = text.lower() if case < 0.25 else text.upper() if case < 0.3 else text
+    return text.rstrip(lexicon.stops[0][2:]) if rng.random() < 0.3 else text
+
+
+def _slip(rng: Random, text: str) -> str:
+    """Swap, drop or double one letter; spaces and punctuation stay."""
+    at = _below(rng, len(text) - 1)
+    pair = text[at : at + 2]
+    if not pair.isalpha():
+        return text
+    return text[:at] + _pick(rng, (pair[::-1], pair[1], pair[0] + pair)) + text[at + 2 :]

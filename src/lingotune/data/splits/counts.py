@@ -1,0 +1,51 @@
+"""How many rows each split has, for the plan."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lingotune.config.schema import SPLITS
+from lingotune.data.sources.patterns import (
+    check_settings,
+    given_patterns,
+)
+from lingotune.data.splits.rules import share_of
+from lingotune.schema import DataConfig, Source
+
+if TYPE_CHECKING:
+    pass
+
+
+def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:
+    """Rows of each split, for the plan, and warnings.
+
+    Files are read and checked; the sample and the hub are counted without reading them. None where
+    a hub dataset's counts (`data.rows`) are not in the config. ConfigError as `survey`.
+    """
+    check_settings(data)
+    if data.source is Source.sample:
+        from lingotune.data.sources.sample import sample_size
+
+        return {s: sample_size(data.sample, s, data.languages) for s in SPLITS}, ()
+    if data.source is Source.hub:
+        return declared_counts(data), ()
+    from lingotune.data.splits.survey import survey  # numpy from here on
+
+    found = survey(data, seed, lambda rejected: None)
+    return found.counts, found.warnings
+
+
+def declared_counts(data: DataConfig) -> dict[str, int] | None:
+    """The counts in the config, carved as `carve` would to within a few rows."""
+    known = {split: getattr(data.rows, split) for split in given_patterns(data)}
+    if None in known.values():
+        return None
+    languages = max(1, len(data.languages))
+    counts = {split: rows * languages for split, rows in known.items()}
+    source = counts["train"]
+    for split in SPLITS[1:]:
+        if split not in counts:
+            counts[split] = math.floor(source * share_of(data, split) + 0.5)
+            counts["train"] -= counts[split]
+    return {split: counts[split] for split in SPLITS}

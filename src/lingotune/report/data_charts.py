@@ -1,0 +1,263 @@
+"""Pictures of prepared data: which classes it holds, and how long its texts are."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from math import log2
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lingotune.messages import printable
+from lingotune.report.data_statistics import (
+    Figures,
+    Split,
+    brief,
+    length_text,
+    rows_text,
+    share_text,
+)
+
+
+class Pen(NamedTuple):
+    """How a figure is written: the colour, and whether a name can be."""
+
+    ink: str
+    writes: Callable[[str], bool]
+
+    def name(self, name: str, instead: str) -> str:
+        """The name, or what stands for it where no font has its characters."""
+        return brief(printable(name)) if self.writes(printable(name)) else instead
+
+
+Plot = Callable[[Pen], Any]
+"""Makes a matplotlib figure."""
+
+# Distinguishable with any colour vision; the order goes from negative to positive.
+COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+_HATCHES = ("", "///", "...", "xxx")
+_KEPT, _CUT = COLOURS[2], COLOURS[0]
+_BINS = 48
+_PAGE_INK = "#010203"
+"""Stands for the page's own text colour, light or dark."""
+_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Hiragino Sans", "PingFang SC",
+    "Yu Gothic", "Microsoft YaHei", "WenQuanYi Zen Hei", "Noto Sans KR", "Malgun Gothic",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai", "Arial",
+)  # fmt: skip
+"""Asked, where they are installed, for what matplotlib's own font lacks."""
+
+
+# --- what is drawn ------------------------------------------------------------------------------
+
+
+def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
+    """Shares of the classes in every language, its rows at the right; one panel a split."""
+    languages = max(len(splits[0].languages), 1)
+    beside = 2 * len(splits) + 1
+    height = 1.0 + 0.3 * languages + 0.22 * -(-len(labels) // beside)
+    figure, axes = new_figure(len(splits), height)
+    for axis, split in zip(axes, splits):
+        bars = [_draw_class(axis, split.languages, n) for n in range(len(labels))]
+        for place, language in enumerate(split.languages):
+            _beside(axis, place, f"{language.total:,}" if language.total else "no rows", pen)
+        names = [pen.name(of.name, f"language {n}") for n, of in enumerate(split.languages)]
+        axis.set_yticks(range(len(names)), names, fontsize=9)
+        axis.set_ylim(languages - 0.4, -0.6)
+        axis.set_xlim(0, 1)
+        axis.set_xticks([])
+        frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
+    names = [pen.name(label, f"class {n} (see data.html)") for n, label in enumerate(labels)]
+    # matplotlib leaves names out that begin with an underscore.
+    names = [f" {name}" if name.startswith("_") else name for name in names]
+    figure.legend(
+        bars, names, fontsize=9, labelcolor=pen.ink, frameon=False, loc="outside lower center",
+        ncols=min(len(labels), beside),
+    )  # fmt: skip
+    return figure
+
+
+def _draw_class(axis: Any, languages: Sequence[Figures], label: int) -> Any:
+    totals = [max(language.total, 1) for language in languages]
+    starts = [sum(of.rows[:label]) / total for of, total in zip(languages, totals)]
+    shares = [of.rows[label] / total for of, total in zip(languages, totals)]
+    colour = COLOURS[label % len(COLOURS)]
+    hatch = _HATCHES[label // len(COLOURS) % len(_HATCHES)]
+    bars = axis.barh(
+        range(len(languages)), shares, 0.78, starts, color=colour, hatch=hatch, edgecolor="white",
+        linewidth=0.6,
+    )  # fmt: skip
+    for place, (start, share) in enumerate(zip(starts, shares)):
+        if share >= 0.1 and not hatch:
+            axis.text(
+                start + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=8,
+                color=_readable_on(colour),
+            )  # fmt: skip
+    return bars
+
+
+def _beside(axis: Any, place: int, text: str, pen: Pen) -> None:
+    axis.text(
+        1.02, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8,
+        color=pen.ink,
+    )  # fmt: skip
+
+
+def length_histogram(splits: Sequence[Split], max_length: int, pen: Pen) -> Any:
+    """Rows by their tokens before the cut, with the line of the cut; one panel a split.
+
+    The axis is logarithmic, and areas stand for rows: the part beyond the line is the share cut.
+    """
+    figure, axes = new_figure(len(splits), 3.0)
+    for axis, split in zip(axes, splits):
+        title = f"{split.name}: {rows_text(split.whole.total)}"
+        if split.whole.total:
+            title += f", 95% within {length_text(split.whole, 0.95)} tokens"
+            _draw_lengths(axis, split.whole, max_length, pen)
+            axis.set_xlabel(
+                "tokens of a text before the cut; areas stand for rows", fontsize=8, color=pen.ink
+            )
+        else:
+            axis.set_xticks([])
+        axis.set_yticks([])
+        frame(axis, title, pen)
+    return figure
+
+
+def _draw_lengths(axis: Any, figures: Figures, max_length: int, pen: Pen) -> None:
+    lengths = figures.lengths
+    edges = _edges(lengths, max_length)
+    ends = [*(edge - 0.5 for edge in edges), (edges[-1] - 0.5) * 2**0.5]
+    rows = [sum(lengths[a:b]) for a, b in zip(edges, [*edges[1:], len(lengths)])]
+    widths = [b / a for a, b in pairwise(ends)]
+    heights = [n / log2(width) for n, width in zip(rows, widths)]
+    colours = [_KEPT if edge <= max_length else _CUT for edge in edges]
+    axis.bar(ends[:-1], heights, [b - a for a, b in pairwise(ends)], align="edge",
+             color=colours, edgecolor=colours, linewidth=0.4)  # fmt: skip
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(ends[0] / 1.1, ends[-1] * 1.05)
+    axis.set_ylim(0, 1.32 * max(heights))
+    axis.axvline(max_length + 0.5, color=pen.ink, linewidth=1, linestyle="--")
+    _write_share(axis, figures, max_length, pen)
+    last = len(lengths) - 1
+    ticks = [2**n for n in range(1, 16) if ends[0] <= 2**n <= last / 1.4]
+    names = [str(tick) for tick in ticks]
+    axis.set_xticks([*ticks, last * 2**0.25], [*names, f"≥{last}"], fontsize=8)
+    axis.minorticks_off()
+
+
+def _write_share(axis: Any, figures: Figures, max_length: int, pen: Pen) -> None:
+    cut = share_text(figures.cut, figures.total)
+    axis.annotate(
+        f"max_length {max_length}\n{'nothing' if cut == '-' else cut} beyond",
+        (max_length + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -3),
+        textcoords="offset points", va="top", fontsize=8, color=pen.ink,
+    )  # fmt: skip
+
+
+def _edges(lengths: Sequence[int], max_length: int) -> list[int]:
+    """First lengths of the bins, about as wide as each other on a logarithmic axis.
+
+    The cut is between two bins; the last one holds whatever is longer than is counted.
+    """
+    last = len(lengths) - 1
+    first = max(1, min(next((n for n, rows in enumerate(lengths) if rows), 1), max_length // 2))
+    ratio = (last / first) ** (1 / _BINS)
+    edges = {round(first * ratio**n) for n in range(_BINS)}
+    return sorted({first, *(edge for edge in edges if edge < last), max_length + 1, last})
+
+
+# --- how it is drawn ----------------------------------------------------------------------------
+
+
+def write_png(plot: Plot, title: str, path: Path) -> None:
+    """The figure on white, with a title."""
+    with _style():
+        figure = plot(Pen("black", _is_drawable))
+        figure.suptitle(title, fontsize=11)
+        figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def svg(plot: Plot, name: str) -> str:
+    """The figure as an element of a page, in the page's colours.
+
+    Texts stay texts, in the reader's fonts; `name` is for those who hear the page, and sets the
+    element's ids apart from those of others.
+    """
+    drawn = io.StringIO()
+    with _style(**{"svg.hashsalt": name}):
+        plot(Pen(_PAGE_INK, lambda name: True)).savefig(drawn, format="svg", transparent=True)
+    element = drawn.getvalue()[drawn.getvalue().index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'<g id="[^"]*"', "<g", element)  # the same ones in every figure
+    head, body = element.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box is not None
+    described = re.sub(r"[^\w ,.:-]", "", name)
+    return f'<svg {box[0]} role="img" aria-label="{described}">{body}'.replace(
+        _PAGE_INK, "currentColor"
+    )
+
+
+def _is_drawable(name: str) -> bool:
+    """Whether matplotlib draws a name as its readers write it: every character, in their order."""
+    from matplotlib import ft2font
+
+    shapes = hasattr(ft2font, "__libraqm_version__")  # since matplotlib 3.11
+    if not shapes and any(unicodedata.bidirectional(c) in ("R", "AL") for c in name):
+        return False
+    known = [font.get_char_index for font in _fonts()]
+    return all(any(has(ord(c)) for has in known) for c in name if unicodedata.category(c) != "Cf")
+
+
+def _fonts() -> list[Any]:
+    """Those that `_style` has chosen, in their order."""
+    from matplotlib import font_manager, rcParams
+
+    found = (font_manager.findfont(family) for family in rcParams["font.family"])
+    return [font_manager.get_font(path) for path in dict.fromkeys(found)]
+
+
+@contextmanager
+def _style(**settings: Any) -> Iterator[None]:
+    """matplotlib's settings for a figure of ours; nothing of them stays."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = ["DejaVu Sans", *(font for font in _FONTS if font in installed)]
+    # A dollar in a name begins no formula. Fonts of the page are those of its reader.
+    fixed = {"font.family": families, "text.parse_math": False, "svg.fonttype": "none"}
+    with matplotlib.rc_context({**fixed, **settings}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def new_figure(panels: int, height: float) -> tuple[Any, list[Any]]:
+    """A figure of its own, and its panels: pyplot would keep it, and choose a window for it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * panels, height), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(h_pad=0.08, w_pad=0.1)
+    return figure, list(figure.subplots(1, panels, squeeze=False).flat)
+
+
+def frame(axis: Any, title: str, pen: Pen) -> None:
+    """A panel's title, and no lines but the axis."""
+    axis.set_title(title, fontsize=10, color=pen.ink)
+    axis.spines[["left", "right", "top"]].set_visible(False)
+    axis.spines["bottom"].set_visible(bool(axis.get_xticks().size))
+    axis.spines["bottom"].set_color(pen.ink)
+    axis.tick_params(length=0, color=pen.ink, labelcolor=pen.ink)
+
+
+def _readable_on(colour: str) -> str:
+    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "black"

@@ -1,0 +1,92 @@
+"""Some rows of every class and language of prepared data, drawn by lot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pyarrow import ArrowException, parquet
+
+from lingotune.schema import ConfigError, Problem
+from lingotune.system.arrays import mixed
+
+
+class Example(NamedTuple):
+    """A row as its shard has it."""
+
+    id: str
+    text: str
+
+
+Key = tuple[str, int]
+"""Language and class id."""
+_Place = tuple[int, int, int]
+"""File, row group of it, row of that."""
+
+
+def choose_examples(
+    files: Sequence[Path], languages: Collection[str], count: int, seed: int
+) -> dict[Key, list[Example]]:
+    """At most `count` rows of every class and language that is there.
+
+    Seed and place decide: the same files give the same rows. Of all rows language and class are read,
+    one row group at a time; texts only of the groups that hold a row drawn. ConfigError if a file
+    cannot be read.
+    """
+    best: dict[Key, list[tuple[int, _Place]]] = {}
+    for key, lot, place in _lots(files, count, seed):
+        if key[0] in languages:
+            best[key] = sorted([*best.get(key, []), (lot, place)])[:count]
+    drawn = {key: [place for _, place in best[key]] for key in sorted(best)}
+    found = _read(files, {place for places in drawn.values() for place in places})
+    return {key: [found[place] for place in places] for key, places in drawn.items()}
+
+
+def _lots(files: Sequence[Path], count: int, seed: int) -> Iterator[tuple[Key, int, _Place]]:
+    """The `count` lowest lots of every class and language in every row group."""
+    passed = 0
+    for number, file in enumerate(files):
+        for group, table in _groups(file, ["language", "label"]):
+            lots = mixed(np.arange(passed, passed + len(table), dtype=np.uint64), seed)
+            passed += len(table)
+            codes = table["language"].combine_chunks().dictionary_encode()
+            names = codes.dictionary.to_pylist()
+            language, label = codes.indices.to_numpy(), table["label"].to_numpy()
+            kind = language.astype(np.int64) * 1000 + label
+            order = np.lexsort((lots, kind))
+            _, first, rows = np.unique(kind[order], return_index=True, return_counts=True)
+            for begin, end in zip(first, first + np.minimum(rows, count)):
+                for row in order[begin:end].tolist():
+                    key = (names[language[row]], int(label[row]))
+                    yield key, int(lots[row]), (number, group, row)
+
+
+def _read(files: Sequence[Path], places: Collection[_Place]) -> dict[_Place, Example]:
+    """What stands at these places."""
+    found = {}
+    for number, of_file in groupby(sorted(places), lambda place: place[0]):
+        rows: dict[int, list[int]] = {}
+        for _, group, row in of_file:
+            rows.setdefault(group, []).append(row)
+        for group, table in _groups(files[number], ["id", "text"], rows):
+            for row in rows[group]:
+                cells = (table[name][row].as_py() for name in Example._fields)
+                found[number, group, row] = Example(*cells)
+    return found
+
+
+def _groups(
+    file: Path, columns: list[str], wanted: Collection[int] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Row groups of a file, all or those wanted, by their number."""
+    try:
+        with parquet.ParquetFile(file) as shard:
+            for group in range(shard.num_row_groups):
+                if wanted is None or group in wanted:
+                    yield group, shard.read_row_group(group, columns=columns)
+    except (OSError, ArrowException) as error:
+        works = "python -m lingotune prepare ... makes it anew once the folder is removed"
+        raise ConfigError([Problem(str(file), f"cannot be read: {error}", works)]) from error

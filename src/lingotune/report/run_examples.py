@@ -1,0 +1,106 @@
+"""Rows of the test split that the model is surest of and wrong about, and those that it cannot decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyarrow import ArrowException, parquet
+
+from lingotune.data.prepared.manifest import load_manifest
+from lingotune.schema import ConfigError, Problem
+from lingotune.scores import IntArray, Predictions
+
+SHOWN = 12
+"""Examples of each kind."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that was scored: what is true, what was said and how surely, by class as well. text: None
+    where the data is not at hand."""
+
+    id: str
+    language: str
+    true: str
+    predicted: str
+    probability: float
+    true_probability: float
+    text: str | None
+
+
+def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str], IntArray]:
+    """What predictions.py wrote, the rows' ids, and the classes as they were predicted before the
+    probabilities were rounded; ConfigError if it cannot be read."""
+    try:
+        table = parquet.read_table(path).to_pydict()
+        places = {name: place for place, name in enumerate(labels)}
+        predictions = Predictions(
+            np.array([places[name] for name in table["label"]], np.int64),
+            np.array([table[f"probability_{name}"] for name in labels], np.float64).T,
+            np.array(table["language"], object),
+            np.array([np.nan if s is None else s for s in table["stars"]], np.float64),
+        )
+        said = np.array([places[name] for name in table["predicted"]], np.int64)
+    except (OSError, ArrowException, KeyError) as error:
+        works = "python -m lingotune evaluate RUN scores the model anew"
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}", works)]) from error
+    return predictions, list(table["id"]), said
+
+
+def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:
+    """Places of the worst (wrong, by the probability of what was said) and of the most uncertain (the two
+    likeliest classes closest to each other)."""
+    said = predictions.probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions.predicted != predictions.true)
+    worst = wrong[np.argsort(-said[wrong], kind="stable")][:SHOWN]
+    ordered = np.sort(predictions.probabilities, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    return worst.tolist(), np.argsort(margin, kind="stable")[:SHOWN].tolist()
+
+
+def examples_at(
+    places: Sequence[int],
+    predictions: Predictions,
+    ids: Sequence[str],
+    labels: Sequence[str],
+    texts: Mapping[int, str],
+) -> list[Example]:
+    """The rows at these places."""
+    found = []
+    for place in places:
+        shares, true = predictions.probabilities[place], int(predictions.true[place])
+        said = int(predictions.predicted[place])
+        found.append(
+            Example(
+                ids[place], str(predictions.languages[place]), labels[true], labels[said],
+                float(shares[said]), float(shares[true]), texts.get(place),
+            )
+        )  # fmt: skip
+    return found
+
+
+def texts_at(
+    data: Path, places: Sequence[int], ids: Sequence[str], languages: Sequence[str]
+) -> dict[int, str]:
+    """Texts of rows of the test split, by their places among the predictions.
+
+    The predictions are in the order of the split, of which a rehearsal takes only some rows: these are
+    found by language and id. ConfigError if the data cannot be read.
+    """
+    rows: list[tuple[str, str, str]] = []
+    for shard in load_manifest(data)["splits"]["test"]["shards"]:
+        try:
+            table = parquet.read_table(data / shard["file"], columns=["language", "id", "text"])
+        except (OSError, ArrowException) as error:
+            what = f"cannot be read: {error}"
+            raise ConfigError([Problem(str(data / shard["file"]), what)]) from error
+        rows += zip(*(table[name].to_pylist() for name in ("language", "id", "text")))
+    if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
+        return {place: rows[place][2] for place in places}
+    by_id = {row[:2]: row[2] for row in rows}
+    keys: dict[int, Any] = {place: (languages[place], ids[place]) for place in places}
+    return {place: by_id[key] for place, key in keys.items() if key in by_id}

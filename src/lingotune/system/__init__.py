@@ -1,0 +1,1 @@
+"""This machine: hashes, processes, arrays."""
