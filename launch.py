@@ -10,7 +10,7 @@ from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.bundle import build_bundle
 from lingotune.messages import USER_ERROR, exit_code_of
 from lingotune.schema import ConfigError
-from lingotune.trackers import REQUIREMENTS
+from lingotune.training.trackers import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parent
 PURPOSE = (

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lingotune.messages import exit_code_of
-from lingotune.training import worker
+from lingotune.training import run as worker
 
 
 def main() -> int:

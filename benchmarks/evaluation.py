@@ -20,8 +20,8 @@ from corpus import at_quantiles, corpus, half_precision, real_dimensions
 from transformers import DistilBertForSequenceClassification
 
 from lingotune.data.loader.store import Split
-from lingotune.training.batches import to_tensors
-from lingotune.training.encoder import read_first_token
+from lingotune.modeling.lean_encoder import read_first_token
+from lingotune.training.dataloader import to_tensors
 
 WAYS = {
     "as they come, 16": (16, False, False),

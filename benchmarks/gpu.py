@@ -36,13 +36,13 @@ from transformers.utils import logging
 from lingotune.batching import COMPILED_WIDTHS, Shape, plan_epoch
 from lingotune.data.loader.store import Split
 from lingotune.memory import size_of
+from lingotune.modeling.compact_embedding import compact, used_ids
+from lingotune.modeling.lean_encoder import Packing, read_first_token
 from lingotune.schema import BatchingConfig, BatchMode
 from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.training.arguments import compile_each_shape
-from lingotune.training.batches import Batches, to_tensors
-from lingotune.training.encoder import Packing, read_first_token
+from lingotune.training.dataloader import Batches, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
-from lingotune.training.vocabulary import compact, used_ids
 
 HAS_GPU = torch.cuda.is_available()
 

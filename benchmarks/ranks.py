@@ -27,10 +27,10 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
+from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.schema import BatchingConfig, BatchMode
-from lingotune.training.batches import to_tensors
-from lingotune.training.exchange import RowExchange
-from lingotune.training.vocabulary import compact, used_ids
+from lingotune.training.dataloader import to_tensors
+from lingotune.training.sparse_gradients import RowExchange
 
 WORLD, SIZE, ROWS = 2, 16, 75_000
 WAYS = ("random", "group_by_length", "iid_balanced", "window")

@@ -33,7 +33,7 @@ from lingotune.schema import (
     ModelConfig,
     Source,
 )
-from lingotune.training.batches import Batches, Loader, Updates, to_tensors
+from lingotune.training.dataloader import Batches, Loader, Updates, to_tensors
 
 STARS = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
 

@@ -32,7 +32,7 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
         os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     from lingotune.messages import exit_code_of
-    from lingotune.training.worker import main
+    from lingotune.training.run import main
 
     code = exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir]))
     sys.stdout.flush()

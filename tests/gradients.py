@@ -28,11 +28,11 @@ from transformers import (
 
 from lingotune.batching import Shape
 from lingotune.data.loader.store import Split
+from lingotune.modeling.lean_encoder import JAGGED, Packing, read_first_token
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.training.arguments import training_arguments
-from lingotune.training.batches import Batches, Updates, to_tensors
-from lingotune.training.encoder import JAGGED, Packing, read_first_token
+from lingotune.training.dataloader import Batches, Updates, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 
 ROWS = 16

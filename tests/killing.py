@@ -25,7 +25,7 @@ def attempt(job_file: str, run_dir: str, moment: Callable[[int], None] | None) -
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         from lingotune.messages import exit_code_of
-        from lingotune.training.worker import main
+        from lingotune.training.run import main
 
         os._exit(exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir])))
     if moment is not None:

@@ -15,9 +15,10 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from lingotune.batching import Shape
 from lingotune.data.loader.sampling import Sampling, plan_sampling
 from lingotune.data.loader.store import Split
+from lingotune.modeling.lean_encoder import OFFSETS, REAL
 from lingotune.schema import BatchingConfig
-from lingotune.training import batches
-from lingotune.training.batches import (
+from lingotune.training import dataloader as batches
+from lingotune.training.dataloader import (
     SHARE,
     Batches,
     Epochs,
@@ -26,7 +27,6 @@ from lingotune.training.batches import (
     draws_line,
     to_tensors,
 )
-from lingotune.training.encoder import OFFSETS, REAL
 from lingotune.training.trainer import ClassifierTrainer
 
 LENGTHS = np.arange(60) % 7 + 2

@@ -17,10 +17,10 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.hub.model_card import base_model, card, hub_model, markdown, write_card
 from lingotune.jobfile import job_digest, job_of
-from lingotune.publishing.card import base_model, card, hub_model, markdown, write_card
 from lingotune.schema import JobConfig, LabelConfig, ModelConfig
-from lingotune.scores import Classes, Predictions, scores_by_language
 
 JOB = job_of(compose())
 NAMES = ("negative", "neutral", "positive")

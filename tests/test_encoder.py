@@ -23,10 +23,7 @@ from transformers import (
 )
 
 from lingotune.jobfile import job_of
-from lingotune.schema import ConfigError, TrainingConfig
-from lingotune.throughput import read_records
-from lingotune.training import worker
-from lingotune.training.encoder import (
+from lingotune.modeling.lean_encoder import (
     OFFSETS,
     REAL,
     LeanDistilBertLayer,
@@ -35,6 +32,9 @@ from lingotune.training.encoder import (
     choose_encoder,
     read_first_token,
 )
+from lingotune.schema import ConfigError, TrainingConfig
+from lingotune.throughput import read_records
+from lingotune.training import run as worker
 
 LENGTHS = torch.tensor([17, 3, 9, 1, 12, 5])
 WAYS = {"padded": False, "padding-free": True}

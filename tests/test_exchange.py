@@ -16,8 +16,8 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from lingotune.training.exchange import RowExchange, union
-from lingotune.training.vocabulary import compact
+from lingotune.modeling.compact_embedding import compact
+from lingotune.training.sparse_gradients import RowExchange, union
 
 WORLD, VOCABULARY = 3, 200
 USED = np.arange(0, VOCABULARY, 3)

@@ -19,9 +19,9 @@ from conftest import ROOT
 from hubserver import Hub, Repo, hub_server
 from moto.server import ThreadedMotoServer
 
+from lingotune.hub.allowlist import contents_of, with_secrets
+from lingotune.hub.publish import PUBLISHED, not_published
 from lingotune.jobfile import load_job
-from lingotune.publishing.contents import contents_of, with_secrets
-from lingotune.publishing.publish import PUBLISHED, not_published
 
 TOKEN = "hf_" + "canary" * 6
 TRAIN = str(ROOT / "train.py")

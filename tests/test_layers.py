@@ -11,11 +11,11 @@ from conftest import compose
 from gradients import ROWS, models, rows
 
 from lingotune.jobfile import job_of
+from lingotune.modeling.layer_learning_rates import by_layers, depths_of
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import ConfigError, Precision
 from lingotune.training.arguments import training_arguments
-from lingotune.training.batches import Batches, to_tensors
-from lingotune.training.layers import by_layers, depths_of
+from lingotune.training.dataloader import Batches, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 
 

@@ -7,12 +7,13 @@ from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lingotune.contract.rehearsal_limits import VARIABLE, Limits, read_limits, write_limits
 from lingotune.jobfile import job_of
-from lingotune.limits import VARIABLE, Limits, limited, read_limits, spread, write_limits
 from lingotune.messages import errors_only
 from lingotune.preflight import check_job
 from lingotune.scaling import plan_batches, world_size
 from lingotune.schema import EvalStrategy, Visibility
+from lingotune.training.rehearsal import limited, spread
 
 LIMITS = Limits(nodes=1, ranks=2, steps=6, rows=40, tiny=True)
 

@@ -11,8 +11,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
 from lingotune.data.sources.sample import sample_rows
+from lingotune.modeling.load import load_model
 from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, SampleConfig
-from lingotune.training.model import load_model
 
 LABELS = ["negative", "neutral", "positive"]
 TEXTS = [row["review_body"] for row in sample_rows(SampleConfig(train_rows=60), "train")]

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, compose, run
 
+from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.hardware import images
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.cost.quote import Quoter
@@ -28,7 +29,6 @@ from lingotune.launch.simulator.attempt import Attempt
 from lingotune.launch.simulator.container import host_names, lay_out
 from lingotune.launch.simulator.environments import cache_folder, prepare_environment
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
-from lingotune.limits import Limits, write_limits
 
 TINY = ["action=rehearse", "rehearsal.model=tiny"]
 STAGES = [

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.jobfile import dump_job, job_digest, job_of
-from lingotune.predictions import FILE, write_predictions
 from lingotune.report import run_page as runpage
 from lingotune.report.run_examples import chosen
 from lingotune.report.run_page import write_run_report
-from lingotune.runfolder import write_data_folder
+from lingotune.runs.folder import write_data_folder
 from lingotune.schema import ConfigError, LabelConfig
-from lingotune.scores import Classes, Predictions, scores_by_language
 
 NAMES = ("negative", "neutral", "positive")
 CODES = ("de", "en", "ja")

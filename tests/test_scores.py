@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from lingotune.data.rows.labels import class_stars
-from lingotune.predictions import write_predictions
-from lingotune.report.tables import score_table
-from lingotune.schema import LabelConfig
-from lingotune.scores import (
+from lingotune.evaluation.metrics import (
     BINS,
     Classes,
     Predictions,
@@ -22,6 +19,9 @@ from lingotune.scores import (
     scores,
     scores_by_language,
 )
+from lingotune.evaluation.predictions import write_predictions
+from lingotune.report.tables import score_table
+from lingotune.schema import LabelConfig
 
 CLASSES = Classes(("negative", "neutral", "positive"), (1.5, 3.0, 4.5))
 

@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from test_resume import metrics, outcome
 
 from lingotune.jobfile import dump_job, job_of
+from lingotune.modeling.load import layer_classes
 from lingotune.scaling import plan_batches, plan_steps, trains_used_rows
 from lingotune.schema import ConfigError, Precision, TrainingConfig
 from lingotune.throughput import setup_of
 from lingotune.training.arguments import training_arguments
 from lingotune.training.checkpoints import MANIFEST
 from lingotune.training.fit import _trainer_class
-from lingotune.training.model import layer_classes
-from lingotune.training.sharding import ShardedTrainer
+from lingotune.training.fsdp import ShardedTrainer
 
 SHARD = "training.shard=true"
 SMALL = ["model.scratch.dim=32", "model.scratch.layers=2", "model.scratch.hidden_dim=64",
@@ -190,7 +190,7 @@ def test_a_model_without_layers_is_refused() -> None:
 
 def test_libraries_that_are_too_old_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _trainer_class(TrainingConfig(shard=True)) is ShardedTrainer
-    monkeypatch.setitem(sys.modules, "lingotune.training.sharding", None)
+    monkeypatch.setitem(sys.modules, "lingotune.training.fsdp", None)
     assert _trainer_class(TrainingConfig()) is not ShardedTrainer, "other jobs need nothing of it"
     with pytest.raises(ConfigError, match="the libraries here are too old for it"):
         _trainer_class(TrainingConfig(shard=True))

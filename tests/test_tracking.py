@@ -25,10 +25,10 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from lingotune.jobfile import dump_job, job_of, load_job
 from lingotune.launch.render.bundle import build_bundle
-from lingotune.runfolder import folders_in
+from lingotune.runs.folder import folders_in
 from lingotune.scaling import plan_batches, plan_steps
 from lingotune.schema import Tracker
-from lingotune.trackers import REQUIREMENTS, missing_trackers, settings_of
+from lingotune.training.trackers import REQUIREMENTS, missing_trackers, settings_of
 
 TRAIN = str(ROOT / "train.py")
 QUICK = (

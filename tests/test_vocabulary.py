@@ -22,10 +22,15 @@ from transformers import (
 
 from lingotune.batching import Shape
 from lingotune.data.loader.store import Split
+from lingotune.modeling.compact_embedding import (
+    CompactEmbedding,
+    choose_embeddings,
+    compact,
+    used_ids,
+)
 from lingotune.schema import BatchingConfig, ConfigError, TrainingConfig
-from lingotune.training.batches import Batches, Updates, to_tensors
+from lingotune.training.dataloader import Batches, Updates, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
-from lingotune.training.vocabulary import CompactEmbedding, choose_embeddings, compact, used_ids
 
 VOCABULARY, ROWS, PADDING = 3000, 240, 1
 IDS = np.array([0, 2, 3, *range(100, 2900, 70)])

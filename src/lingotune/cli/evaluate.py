@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.classifier import trained_model
+from lingotune.evaluation.classifier import trained_model
 from lingotune.jobfile import job_of
 from lingotune.launch.compose.compose import compose_all
 from lingotune.schema import ConfigError, DataConfig, Problem

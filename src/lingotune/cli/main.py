@@ -15,7 +15,7 @@ from lingotune.messages import Parser
 from lingotune.schema import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from lingotune.predict import Given
+    from lingotune.evaluation.predict import Given
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
@@ -85,8 +85,8 @@ def _positive(typed: str) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from lingotune.classifier import trained_model
-    from lingotune.predict import predict_lines, read_texts
+    from lingotune.evaluation.classifier import trained_model
+    from lingotune.evaluation.predict import predict_lines, read_texts
 
     trained = trained_model(options.run)
     if options.texts and options.file:
@@ -106,7 +106,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> Iterator[Given]:
-    from lingotune.predict import in_files, in_lines
+    from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
         return in_files(options.file)

@@ -11,14 +11,14 @@ from typing import Any
 
 from lingotune.container import JOB_FILE
 from lingotune.data.loader.open_store import open_store
+from lingotune.hub.publish import command_of, not_published
 from lingotune.jobfile import dump_job, job_of
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.local_command import render_local
 from lingotune.messages import format_problems
 from lingotune.preflight import check_job
-from lingotune.publishing.publish import command_of, not_published
-from lingotune.runfolder import new_run_folder
+from lingotune.runs.folder import new_run_folder
 from lingotune.scaling import world_size
 from lingotune.schema import (
     Action,
@@ -34,7 +34,7 @@ from lingotune.schema import (
     RehearsalConfig,
     Severity,
 )
-from lingotune.trackers import missing_trackers
+from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
@@ -83,7 +83,7 @@ def _train(one: Composed, root: Path) -> Path:
         print(format_problems(warnings))
     data = one.config.data.prepared
     if world_size(job.cluster) == 1:
-        from lingotune.training import worker
+        from lingotune.training import run as worker
 
         return worker.run(
             job, runs_dir=one.config.runs_dir, data=data, prepared_dir=one.config.prepared_dir

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lingotune.classifier import Classifier, Trained, trained_model
 from lingotune.config.schema import SPLITS
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
@@ -25,9 +24,11 @@ from lingotune.data.sources.patterns import check_settings
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.scan import Counts, scan
 from lingotune.data.splits.survey import survey
+from lingotune.evaluation.classifier import Classifier, Trained, trained_model
+from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.jobfile import plain
-from lingotune.predictions import FILE, write_predictions
-from lingotune.runfolder import METRICS, new_folder
+from lingotune.runs.folder import METRICS, new_folder
 from lingotune.schema import (
     ConfigError,
     DataConfig,
@@ -36,7 +37,6 @@ from lingotune.schema import (
     Problem,
     Source,
 )
-from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
 
 EVALUATIONS = "evaluations"
 """Folder in a run's: what its model was scored on later."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.classifier import trained_model
 from lingotune.container import JOB_FILE
+from lingotune.evaluation.classifier import trained_model
+from lingotune.hub.publish import command_of, prepare, publish
 from lingotune.jobfile import dump_job, load_job
 from lingotune.messages import say
-from lingotune.publishing.publish import command_of, prepare, publish
-from lingotune.runfolder import METRICS, Folders, finished
+from lingotune.runs.folder import METRICS, Folders, finished
 from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem
 
 

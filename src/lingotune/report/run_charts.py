@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lingotune.evaluation.metrics import BINS, Predictions
 from lingotune.report.data_charts import COLOURS, Pen, frame, new_figure, svg
-from lingotune.scores import BINS, Predictions
 
 _BLUE, _RED, _GREEN = COLOURS[2], COLOURS[0], COLOURS[3]
 Line = tuple[str, str, str]

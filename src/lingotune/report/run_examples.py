@@ -11,8 +11,8 @@ import numpy as np
 from pyarrow import ArrowException, parquet
 
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.evaluation.metrics import IntArray, Predictions
 from lingotune.schema import ConfigError, Problem
-from lingotune.scores import IntArray, Predictions
 
 SHOWN = 12
 """Examples of each kind."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.scores import FEWEST
+from lingotune.evaluation.metrics import FEWEST
 
 
 def score_table(evaluation: Mapping[str, Any]) -> str:

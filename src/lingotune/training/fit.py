@@ -21,11 +21,15 @@ from lingotune.data.loader.sampling import Sampling, class_weights, plan_samplin
 from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.rows.labels import class_stars
-from lingotune.environment import environment_of
+from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.hardware import resolve_precision
-from lingotune.predictions import FILE, write_predictions
-from lingotune.publishing.meanwhile import PushWhileTraining
-from lingotune.runfolder import Folders, write_history
+from lingotune.hub.background_push import PushWhileTraining
+from lingotune.modeling.compact_embedding import choose_embeddings
+from lingotune.modeling.lean_encoder import Packing, choose_encoder
+from lingotune.modeling.load import layer_classes, load_model
+from lingotune.runs.environment import environment_of
+from lingotune.runs.folder import Folders, write_history
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import (
     Balance,
@@ -35,21 +39,18 @@ from lingotune.schema import (
     Problem,
     TrainingConfig,
 )
-from lingotune.scores import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.throughput import cpu_has_bf16, samples_trained
-from lingotune.training import failure, ranks
+from lingotune.training import distributed as ranks
+from lingotune.training import failure
 from lingotune.training.arguments import training_arguments
-from lingotune.training.batches import Batches, Epochs, Updates, draws_line, to_tensors
-from lingotune.training.encoder import Packing, choose_encoder
-from lingotune.training.exchange import RowExchange
-from lingotune.training.figures import measured, training_figures
-from lingotune.training.model import layer_classes, load_model
-from lingotune.training.ranks import Rank
+from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
+from lingotune.training.distributed import Rank
+from lingotune.training.measurements import measured, training_figures
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
+from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
 from lingotune.training.tracking import Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
-from lingotune.training.vocabulary import choose_embeddings
 
 
 def fit(
@@ -238,7 +239,7 @@ def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
     if not training.shard:
         return ClassifierTrainer
     try:  # older libraries run every other job
-        from lingotune.training.sharding import ShardedTrainer
+        from lingotune.training.fsdp import ShardedTrainer
     except ImportError as error:
         what = f"the libraries here are too old for it: {error}"
         raise ConfigError([Problem("training.shard=true", what, "training.shard=false")]) from error

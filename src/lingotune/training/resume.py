@@ -13,9 +13,9 @@ from lingotune.data.loader.store import Split
 from lingotune.jobfile import job_digest
 from lingotune.scaling import StepPlan, processes_per_node
 from lingotune.schema import ConfigError, EvalStrategy, JobConfig, TrainingConfig
-from lingotune.training import ranks
+from lingotune.training import distributed as ranks
 from lingotune.training.checkpoints import Checkpoint, Owner, commit, rotate, set_aside, whole
-from lingotune.training.ranks import Rank
+from lingotune.training.distributed import Rank
 
 
 def owner_of(job: JobConfig, splits: Mapping[str, Split]) -> Owner:

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback
 
 from lingotune.data.loader.store import Split
+from lingotune.modeling.lean_encoder import REAL
 from lingotune.throughput import cpu_machine
-from lingotune.training.encoder import REAL
 
 
 class Phases:

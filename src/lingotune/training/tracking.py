@@ -17,10 +17,10 @@ from transformers.integrations import TensorBoardCallback, get_reporting_integra
 
 from lingotune.jobfile import dump_job
 from lingotune.messages import say
-from lingotune.runfolder import Folders
+from lingotune.runs.folder import Folders
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.schema import ConfigError, JobConfig, Problem
-from lingotune.trackers import settings_of
+from lingotune.training.trackers import settings_of
 
 METRICS = (
     "eval/macro_f1", "eval/accuracy", "eval/loss", "test/macro_f1", "test/accuracy",

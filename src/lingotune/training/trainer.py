@@ -19,12 +19,12 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 
 from lingotune.loglines import format_train_line, format_validation_line
+from lingotune.modeling.layer_learning_rates import by_layers
+from lingotune.modeling.lean_encoder import Packing
 from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
-from lingotune.training.batches import SHARE, Loader, Updates
 from lingotune.training.checkpoints import Checkpoint, begin
-from lingotune.training.encoder import Packing
-from lingotune.training.layers import by_layers
+from lingotune.training.dataloader import SHARE, Loader, Updates
 from lingotune.training.timing import Phases
 
 

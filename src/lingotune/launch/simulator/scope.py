@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.hardware import resolve_image
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.simulator.container import distribution_of, host_names
 from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
-from lingotune.limits import Limits, write_limits
 from lingotune.schema import (
     AwsConfig,
     ConfigError,

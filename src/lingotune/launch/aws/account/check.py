@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from lingotune.hub.token import READING, service_of
 from lingotune.launch.aws.account.calls import (
     WORKERS,
     Answer,
@@ -31,7 +32,6 @@ from lingotune.launch.aws.account.resources import (
     check_secret,
 )
 from lingotune.launch.aws.account.roles import check_caller, check_role, check_role_access
-from lingotune.publishing.token import READING, service_of
 from lingotune.schema import AwsConfig, ConfigError, Problem
 
 _UNUSABLE = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lingotune.hub.token import service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
-from lingotune.publishing.token import service_of
 from lingotune.schema import Problem, Severity
 
 _ABSENT = re.compile("not found|could not find", re.IGNORECASE)

@@ -28,7 +28,7 @@ from lingotune.launch.simulator.scope import (
     limits_of,
     variables_of_job,
 )
-from lingotune.runfolder import new_folder
+from lingotune.runs.folder import new_folder
 from lingotune.schema import Problem
 
 

@@ -15,11 +15,11 @@ import numpy as np
 from lingotune.container import JOB_FILE
 from lingotune.data.prepared.tokenizer import has_tokenizer
 from lingotune.jobfile import load_job
-from lingotune.runfolder import MODEL
+from lingotune.runs.folder import MODEL
 from lingotune.schema import ConfigError, JobConfig, Problem
 
 if TYPE_CHECKING:
-    from lingotune.scores import FloatArray
+    from lingotune.evaluation.metrics import FloatArray
 
 _UNNAMED = re.compile("LABEL_[0-9]+")
 """What transformers calls the classes of a model that nobody gave names."""
@@ -98,7 +98,7 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils import logging
 
-        from lingotune.training.encoder import read_first_token
+        from lingotune.modeling.lean_encoder import read_first_token
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.container import JOB_FILE
+from lingotune.hub.allowlist import CURVES, PICTURES, without_paths
+from lingotune.hub.model_card import write_card
 from lingotune.jobfile import dump_job, job_digest
-from lingotune.publishing.card import write_card
-from lingotune.publishing.contents import CURVES, PICTURES, without_paths
 from lingotune.schema import JobConfig
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from lingotune.scores import Classes, Predictions
+from lingotune.evaluation.metrics import Classes, Predictions
 
 FILE = "predictions.parquet"
 

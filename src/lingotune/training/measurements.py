@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from lingotune.data.loader.store import Split
+from lingotune.modeling.load import size_of_model
 from lingotune.scaling import BatchPlan, StepPlan
 from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.throughput import samples_trained
-from lingotune.training.model import size_of_model
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import ClassifierTrainer
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lingotune.checksum import sha256_of
 from lingotune.container import JOB_FILE
-from lingotune.publishing.contents import is_published, with_secrets
+from lingotune.hub.allowlist import is_published, with_secrets
 
 _BLOCK = 1 << 20
 _NEW_TOKEN = (

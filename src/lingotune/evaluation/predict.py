@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from lingotune.classifier import Classifier, Trained
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, Record, Unfit
 from lingotune.data.sources.files import find_files, read_files, reader_for
 from lingotune.data.sources.json_reader import read_lines
+from lingotune.evaluation.classifier import Classifier, Trained
+from lingotune.evaluation.metrics import probabilities_of
 from lingotune.messages import printable
 from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, Problem
-from lingotune.scores import probabilities_of
 
 _BLOCK = 256
 """Texts that are labelled before the first of them is told."""

@@ -6,7 +6,7 @@ import netrc
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
-from lingotune.runfolder import Folders
+from lingotune.runs.folder import Folders
 from lingotune.schema import Problem, Tracker
 
 PROJECT = "lingotune"

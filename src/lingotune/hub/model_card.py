@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.data.rows.labels import class_stars
+from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.jobfile import job_digest
 from lingotune.messages import printable
-from lingotune.publishing.contents import CARD, PICTURES
 from lingotune.schema import JobConfig, ModelConfig, SelectMetric, Source
 
 _TEMPLATE = "card.md.j2"

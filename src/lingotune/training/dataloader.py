@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 from lingotune.batching import Efficiency, Shape, efficiency, plan_epoch
 from lingotune.data.loader.sampling import Sampling
 from lingotune.data.loader.store import Split
+from lingotune.modeling.lean_encoder import OFFSETS, REAL
 from lingotune.schema import BatchingConfig
 from lingotune.system.arrays import Array
-from lingotune.training.encoder import OFFSETS, REAL
 
 
 class Batches(Dataset[dict[str, Any]]):

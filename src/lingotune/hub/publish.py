@@ -14,14 +14,14 @@ from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lingotune.hub.allowlist import contents_of
+from lingotune.hub.model_card import hub_model, write_card
+from lingotune.hub.repository import HubError, Target, commit_files, open_repository
+from lingotune.hub.token import find_token
 from lingotune.jobfile import dump_job, job_digest
 from lingotune.messages import say
 from lingotune.processes import helpers
-from lingotune.publishing.card import hub_model, write_card
-from lingotune.publishing.contents import contents_of
-from lingotune.publishing.repository import HubError, Target, commit_files, open_repository
-from lingotune.publishing.token import find_token
-from lingotune.runfolder import METRICS, MODEL, finished, folders_in
+from lingotune.runs.folder import METRICS, MODEL, finished, folders_in
 from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem, PublishError, Visibility
 
 PUBLISHED = "published.json"

@@ -15,12 +15,12 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from lingotune.hub.allowlist import contents_of
+from lingotune.hub.model_folder import assemble
+from lingotune.hub.repository import HubError, Target, commit_files
 from lingotune.messages import say
 from lingotune.processes import helpers
-from lingotune.publishing.assemble import assemble
-from lingotune.publishing.contents import contents_of
-from lingotune.publishing.repository import HubError, Target, commit_files
-from lingotune.runfolder import METRICS, Folders
+from lingotune.runs.folder import METRICS, Folders
 from lingotune.schema import JobConfig
 
 PATIENCE = 30

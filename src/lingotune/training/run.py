@@ -23,17 +23,17 @@ from typing import Any
 from lingotune import __version__
 from lingotune.config.schema import SPLITS
 from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
+from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.hub.model_card import base_model
+from lingotune.hub.publish import prepare, publish
+from lingotune.hub.repository import Target
 from lingotune.jobfile import job_digest, load_job
-from lingotune.limits import Limits, limited, read_limits, spread
 from lingotune.loglines import format_test_line
 from lingotune.messages import Parser, errors_only, say
 from lingotune.preflight import check_job
-from lingotune.publishing.card import base_model
-from lingotune.publishing.publish import prepare, publish
-from lingotune.publishing.repository import Target
-from lingotune.runfolder import (
+from lingotune.runs.folder import (
     MODEL,
     Folders,
     container_folders,
@@ -56,9 +56,11 @@ from lingotune.throughput import (
     format_record,
     setup_of,
 )
-from lingotune.trackers import missing_trackers
-from lingotune.training import failure, ranks
-from lingotune.training.ranks import Rank
+from lingotune.training import distributed as ranks
+from lingotune.training import failure
+from lingotune.training.distributed import Rank
+from lingotune.training.rehearsal import limited, spread
+from lingotune.training.trackers import missing_trackers
 
 PREPARED = "prepared"
 """Folder of prepared data where none is named."""
@@ -248,7 +250,7 @@ def _train(
 def _pushing(
     target: Target, job: JobConfig, folders: Folders, results: Mapping[str, Any]
 ) -> AbstractContextManager[Any]:
-    from lingotune.publishing.meanwhile import pushing
+    from lingotune.hub.background_push import pushing
 
     return pushing(target, job, folders, dict(results))
 
@@ -297,7 +299,7 @@ def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps
 def _write(
     job: JobConfig, results: dict[str, Any], splits: Mapping[str, Split], folders: Folders
 ) -> None:
-    from lingotune.publishing.assemble import assemble
+    from lingotune.hub.model_folder import assemble
     from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
     from lingotune.report.tables import score_table
 

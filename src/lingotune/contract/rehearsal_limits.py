@@ -1,0 +1,48 @@
+"""A job cut down for its rehearsal: the same code on fewer ranks, steps and rows. Pure.
+
+The job file, the request and its environment stay those that would be sent. The limits come in a
+variable that only a rehearsal sets, and that `cluster.environment` may not hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+VARIABLE = "LINGOTUNE_REHEARSAL"
+"""Environment variable that holds the limits as JSON."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """nodes; ranks: CPU processes of each. steps: updates. rows: of a split. tiny: a small model
+    from scratch in place of the job's."""
+
+    nodes: int
+    ranks: int
+    steps: int
+    rows: int
+    tiny: bool
+
+    def __str__(self) -> str:
+        model = "a tiny model" if self.tiny else "the job's model"
+        nodes = "" if self.nodes == 1 else f"{self.nodes} nodes x "
+        ranks = f"{nodes}{self.ranks} CPU rank{'' if self.ranks == 1 else 's'}"
+        return f"{ranks}, {self.steps} steps, {self.rows} rows a split, {model}"
+
+    @property
+    def save_every(self) -> int:
+        """Updates between two checkpoints: the first comes early, and work is left after it."""
+        return max(1, self.steps // 3)
+
+
+def write_limits(limits: Limits) -> dict[str, str]:
+    """The variable, for a worker's environment."""
+    return {VARIABLE: json.dumps(asdict(limits))}
+
+
+def read_limits(environment: Mapping[str, str]) -> Limits | None:
+    """What `write_limits` wrote; None for a job that is meant."""
+    text = environment.get(VARIABLE)
+    return Limits(**json.loads(text)) if text else None
