@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lingotune.config.console import exit_code_of
+from lingotune.config.problems import USER_ERROR, ConfigError
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.bundle import build_bundle
-from lingotune.messages import USER_ERROR, exit_code_of
-from lingotune.schema import ConfigError
 from lingotune.training.trackers import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parent

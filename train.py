@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from lingotune.messages import exit_code_of
+from lingotune.config.console import exit_code_of
 from lingotune.training import run as worker
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from lingotune.batching import Epoch, Shape
 from lingotune.data.loader.store import Split
+from lingotune.estimate.bucketing import Epoch, Shape
 from lingotune.launch.plan.lengths import published
-from lingotune.throughput import cpu_has_bf16
+from lingotune.system.machine import cpu_has_bf16
 
 VOCABULARY = 119_547
 """Of multilingual BERT."""

@@ -33,13 +33,14 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lingotune.batching import COMPILED_WIDTHS, Shape, plan_epoch
+from lingotune.catalog.gpus import find_gpu
+from lingotune.catalog.models import size_of
+from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Split
-from lingotune.memory import size_of
+from lingotune.estimate.bucketing import COMPILED_WIDTHS, Shape, plan_epoch
+from lingotune.estimate.step_time import operations, utilisation
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.modeling.lean_encoder import Packing, read_first_token
-from lingotune.schema import BatchingConfig, BatchMode
-from lingotune.speed import find_gpu, operations, utilisation
 from lingotune.training.arguments import compile_each_shape
 from lingotune.training.dataloader import Batches, to_tensors
 from lingotune.training.trainer import ClassifierTrainer

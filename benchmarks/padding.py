@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from corpus import grouped
 
-from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
+from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Store
+from lingotune.estimate.bucketing import Epoch, Shape, efficiency, plan_epoch
 from lingotune.launch.plan.lengths import published
-from lingotune.schema import BatchingConfig, BatchMode
 
 SHAPES = [Shape(1, 1, 16), Shape(1, 1, 64), Shape(8, 1, 16), Shape(8, 1, 128), Shape(16, 1, 32)]
 EPOCHS = 3

@@ -38,8 +38,8 @@ rows.save_to_disk(sys.argv[3] + "/saved")
 OURS = """
 import sys
 from pathlib import Path
-from lingotune.data.prepare import prepare
-from lingotune.schema import ColumnsConfig, DataConfig, LabelConfig, ModelConfig, Source
+from lingotune.data.prepared.prepare import prepare
+from lingotune.config.schema import ColumnsConfig, DataConfig, LabelConfig, ModelConfig, Source
 stars = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
 labels = [LabelConfig(name, values) for name, values in stars.items()]
 columns = ColumnsConfig(stars="stars", language="language")

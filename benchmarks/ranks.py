@@ -26,9 +26,9 @@ from corpus import PADDING, at_quantiles, corpus, grouped, half_precision, real_
 from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-from lingotune.batching import Epoch, Shape, efficiency, plan_epoch
+from lingotune.config.schema import BatchingConfig, BatchMode
+from lingotune.estimate.bucketing import Epoch, Shape, efficiency, plan_epoch
 from lingotune.modeling.compact_embedding import compact, used_ids
-from lingotune.schema import BatchingConfig, BatchMode
 from lingotune.training.dataloader import to_tensors
 from lingotune.training.sparse_gradients import RowExchange
 

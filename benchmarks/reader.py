@@ -22,10 +22,7 @@ from reviews import write_reviews, write_tokenizer
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
-from lingotune.batching import Shape
-from lingotune.data.loader.store import Store
-from lingotune.data.prepared.prepare import prepare
-from lingotune.schema import (
+from lingotune.config.schema import (
     BatchingConfig,
     ColumnsConfig,
     DataConfig,
@@ -33,6 +30,9 @@ from lingotune.schema import (
     ModelConfig,
     Source,
 )
+from lingotune.data.loader.store import Store
+from lingotune.data.prepared.prepare import prepare
+from lingotune.estimate.bucketing import Shape
 from lingotune.training.dataloader import Batches, Loader, Updates, to_tensors
 
 STARS = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}

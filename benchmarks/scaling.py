@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lingotune.batching import Shape, efficiency, plan_epoch
+from lingotune.catalog.gpus import find_gpu
+from lingotune.catalog.models import model_size
+from lingotune.config.schema import BatchingConfig, BatchMode, ModelConfig, Precision
+from lingotune.estimate.bucketing import Shape, efficiency, plan_epoch
+from lingotune.estimate.step_time import PaperStep, paper_step
 from lingotune.launch.plan.lengths import published
-from lingotune.memory import model_size
-from lingotune.schema import BatchingConfig, BatchMode, ModelConfig, Precision
-from lingotune.speed import PaperStep, find_gpu, paper_step
 
 ROWS = 75_000
 PIECES = 42_000

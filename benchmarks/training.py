@@ -34,12 +34,12 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lingotune.batching import Shape, plan_epoch
+from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Split
+from lingotune.estimate.bucketing import Shape, plan_epoch
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.modeling.lean_encoder import read_first_token
-from lingotune.schema import BatchingConfig, BatchMode
-from lingotune.throughput import cpu_has_bf16
+from lingotune.system.machine import cpu_has_bf16
 from lingotune.training.dataloader import Ahead, Batches, Part, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.compose import compose_all
-from lingotune.schema import LaunchConfig
 
 # Shared machines stall: no example has a deadline. CI repeats the same examples every time.
 settings.register_profile("lingotune", deadline=None, derandomize="CI" in os.environ)

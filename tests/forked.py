@@ -31,7 +31,7 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    from lingotune.messages import exit_code_of
+    from lingotune.config.console import exit_code_of
     from lingotune.training.run import main
 
     code = exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir]))
@@ -40,7 +40,8 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
 
 
 if __name__ == "__main__":
-    import lingotune.report
+    import lingotune.report.charts
+    import lingotune.report.tables
     import lingotune.training.fit  # noqa: F401  imported once, for all runs
 
     count, *pairs = sys.argv[1:]

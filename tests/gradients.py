@@ -26,11 +26,11 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from lingotune.batching import Shape
+from lingotune.config.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.data.loader.store import Split
+from lingotune.estimate.batch import BatchPlan, StepPlan
+from lingotune.estimate.bucketing import Shape
 from lingotune.modeling.lean_encoder import JAGGED, Packing, read_first_token
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.training.arguments import training_arguments
 from lingotune.training.dataloader import Batches, Updates, to_tensors
 from lingotune.training.trainer import ClassifierTrainer

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 def attempt(job_file: str, run_dir: str, moment: Callable[[int], None] | None) -> int:
@@ -24,7 +25,7 @@ def attempt(job_file: str, run_dir: str, moment: Callable[[int], None] | None) -
         with Path(f"{run_dir}.log").open("ab") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        from lingotune.messages import exit_code_of
+        from lingotune.config.console import exit_code_of
         from lingotune.training.run import main
 
         os._exit(exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir])))
@@ -65,7 +66,8 @@ def has_ended(child: int) -> bool:
 
 def kill_and_resume(job_file: str, run_dir: str, kills: int, seed: int) -> dict[str, object]:
     """At most so many kills, each at a random moment of a run's length; the last one may finish."""
-    import lingotune.report
+    import lingotune.report.charts
+    import lingotune.report.tables
     import lingotune.training.fit  # noqa: F401  imported once, for all attempts
 
     codes: list[int] = []
@@ -82,3 +84,40 @@ def kill_and_resume(job_file: str, run_dir: str, kills: int, seed: int) -> dict[
 
 if __name__ == "__main__":
     print(json.dumps(kill_and_resume(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What an interruption must not change: weights, optimizer, scores, curves."""
+    import torch
+    from safetensors.torch import load_file
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    last = max(
+        (folder / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])
+    )
+    moments = {
+        (path.name, number): state
+        for path in last.glob("optimizer*.pt")
+        for number, state in torch.load(path, weights_only=True)["state"].items()
+    }
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    scores = {k: v for k, v in metrics(folder).items() if k in ("validation", "test", "labels")}
+    return {
+        "weights": {
+            k: v.tolist() for k, v in load_file(folder / "model/model.safetensors").items()
+        },
+        "moments": {i: {k: v.tolist() for k, v in state.items()} for i, state in moments.items()},
+        "scores": scores,
+        "best": metrics(folder)["training"]["best_step"],
+        "curves": {
+            tag: [(event.step, event.value) for event in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]
+            if tag.endswith(("/loss", "/grad_norm", "/learning_rate")) or "f1" in tag
+        },
+    }

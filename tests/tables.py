@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lingotune.config.schema import SPLITS
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import (
+    SPLITS,
+    DataConfig,
+    LabelConfig,
+    ModelConfig,
+)
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Located
 from lingotune.data.splits.carve import INPUTS, Keys, hash_text
 from lingotune.data.splits.survey import survey
-from lingotune.schema import ConfigError, DataConfig, LabelConfig
 from lingotune.system.arrays import Array
 
 
@@ -101,3 +109,12 @@ def places(chosen: Array, split: str) -> list[int]:
     """The rows of a split."""
     found: list[int] = np.flatnonzero(chosen == SPLITS.index(split)).tolist()
     return found
+
+
+TINY = ModelConfig("tiny", None)
+
+
+def write(path: Path, records: list[Any]) -> Path:
+    lines = [r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

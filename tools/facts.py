@@ -1,4 +1,4 @@
-"""Make the data files under src/lingotune/facts/ anew from what the installed libraries know.
+"""Make the data files under src/lingotune/*/facts/ anew from what the installed libraries know.
 
     make facts
 
@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-FACTS = Path(__file__).resolve().parent.parent / "src" / "lingotune" / "facts"
+PACKAGE = Path(__file__).resolve().parent.parent / "src" / "lingotune"
 OLDEST_TRANSFORMERS = (4, 12)  # the article's
 
 CAPABILITY = {
@@ -176,21 +176,21 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def files() -> dict[str, str]:
-    """File name -> content of each data file, as the installed libraries have it."""
+    """Path in the package -> content of each data file, as the installed libraries have it."""
     os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
     import botocore
     import sagemaker
 
     sdk = f"SageMaker SDK {sagemaker.__version__}"
     return {
-        "instances.json": _lines(
+        "catalog/facts/instances.json": _lines(
             f"{sdk} and EC2 DescribeInstanceTypes; p3: AWS instance pages", "instances", instances()
         ),
-        "images.json": _lines(
+        "catalog/facts/images.json": _lines(
             f"{sdk}: image_uri_config/huggingface.json, fw_utils.py", "images", images(),
             "registries", registries(),
         ),
-        "request.json": _lines(
+        "launch/facts/request.json": _lines(
             f"botocore {botocore.__version__}: service model of CreateTrainingJob",
             *(part for pair in request_shapes().items() for part in pair),
         ),
@@ -215,7 +215,7 @@ def _lines(source: str, *named: Any) -> str:
 def main() -> None:
     """Write the data files."""
     for name, content in files().items():
-        (FACTS / name).write_text(content, encoding="utf-8")
+        (PACKAGE / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import sys
 
 from lingotune.cli.main import main
-from lingotune.messages import exit_code_of
+from lingotune.config.console import exit_code_of
 
 if __name__ == "__main__":
     sys.exit(exit_code_of(main))

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import DataConfig
 from lingotune.evaluation.classifier import trained_model
-from lingotune.jobfile import job_of
 from lingotune.launch.compose.compose import compose_all
-from lingotune.schema import ConfigError, DataConfig, Problem
 
 
 def data_typed(run: str, typed: Sequence[str], conf_dir: Path) -> DataConfig | None:

@@ -11,13 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from lingotune.messages import Parser
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.console import Parser
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.launch.compose.config_dirs import shipped_dir
 
 if TYPE_CHECKING:
     from lingotune.evaluation.predict import Given
-
-CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,8 +97,8 @@ def _predict(options: argparse.Namespace) -> int:
     texts = read_texts(_given(options), trained, options.column)
     first = next(texts, None)
     if first is None:
-        works = f'predict {options.run} "A text"'
-        raise ConfigError([Problem("predict", "no text was given", works)])
+        fix = f'predict {options.run} "A text"'
+        raise ConfigError([Problem("predict", "no text was given", fix)])
     for line in predict_lines(trained, chain([first], texts), as_json=options.json):
         print(line, flush=True)
     return 0
@@ -128,7 +127,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from lingotune.report.charts import draw_confusion
     from lingotune.report.tables import score_table
 
-    data = data_typed(options.run, options.overrides, CONF)
+    data = data_typed(options.run, options.overrides, shipped_dir())
     folder, results = evaluate(
         options.run,
         data,
@@ -165,7 +164,7 @@ def _publish(options: argparse.Namespace) -> int:
     from lingotune.hub.publish_run import finished_run, publish_run
 
     run = finished_run(options.run)
-    hub = hub_typed(run.job, options.overrides, CONF)
+    hub = hub_typed(run.job, options.overrides, shipped_dir())
     print(f"published: {publish_run(run, hub, [options.run, *options.overrides])}")
     return 0
 

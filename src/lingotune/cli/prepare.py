@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lingotune.jobfile import job_of
+from lingotune.config.console import say
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import LaunchConfig
+from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.options import composed_jobs
-from lingotune.messages import say
 from lingotune.preflight import check_job
-from lingotune.schema import ConfigError, LaunchConfig, Problem
 
 PROGRAM = "-m lingotune prepare"
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
@@ -21,8 +23,7 @@ _OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
 
 def main(argv: Sequence[str]) -> int:
     """Entry of `python -m lingotune prepare`."""
-    conf = Path(__file__).resolve().parents[3] / "conf"
-    composed = composed_jobs(list(argv), PROGRAM, PURPOSE, conf, check_data)
+    composed = composed_jobs(list(argv), PROGRAM, PURPOSE, shipped_dir(), check_data)
     for one in composed:
         _refuse_others(one.overrides)
     for one in composed:

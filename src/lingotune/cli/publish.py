@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.jobfile import job_of
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError, Problem, errors_only
+from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.launch.compose.compose import compose_all
-from lingotune.messages import errors_only
 from lingotune.preflight import check_job
-from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem
 
 
 def hub_typed(job: JobConfig, typed: Sequence[str], conf_dir: Path) -> HubConfig:
@@ -19,8 +19,8 @@ def hub_typed(job: JobConfig, typed: Sequence[str], conf_dir: Path) -> HubConfig
     others = [word for key, word in keys.items() if key.split(".")[0] != "hub"]
     if others:
         what = "has no effect here: overrides name the repository"
-        works = "hub=private, hub=public, hub.repo=NAME, hub.license=..."
-        raise ConfigError([Problem(word, what, works) for word in others])
+        fix = "hub=private, hub=public, hub.repo=NAME, hub.license=..."
+        raise ConfigError([Problem(word, what, fix) for word in others])
     if not typed:
         return job.hub
     found: HubConfig = job_of(

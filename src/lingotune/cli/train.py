@@ -9,31 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import JOB_FILE
-from lingotune.data.loader.open_store import open_store
-from lingotune.hub.publish import command_of, not_published
-from lingotune.jobfile import dump_job, job_of
-from lingotune.launch.compose.compose import Composed
-from lingotune.launch.compose.options import composed_jobs
-from lingotune.launch.render.local_command import render_local
-from lingotune.messages import format_problems
-from lingotune.preflight import check_job
-from lingotune.runs.folder import new_run_folder
-from lingotune.scaling import world_size
-from lingotune.schema import (
+from lingotune.config.jobfile import dump_job, job_of
+from lingotune.config.problems import ConfigError, Problem, PublishError, Severity, format_problems
+from lingotune.config.schema import (
     Action,
     AwsConfig,
     Backend,
     BudgetConfig,
-    ConfigError,
     JobConfig,
     LaunchConfig,
     Output,
-    Problem,
-    PublishError,
     RehearsalConfig,
-    Severity,
 )
+from lingotune.contract.container import JOB_FILE
+from lingotune.data.loader.open_store import open_store
+from lingotune.estimate.batch import world_size
+from lingotune.hub.publish import command_of, not_published
+from lingotune.launch.compose.compose import Composed
+from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.render.local_command import render_local
+from lingotune.preflight import check_job
+from lingotune.runs.folder import new_run_folder
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."

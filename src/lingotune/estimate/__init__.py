@@ -1,1 +1,1 @@
-"""Numbers that follow from a job: pure arithmetic."""
+"""Numbers that follow from a job. Pure."""

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from lingotune.scaling import BatchPlan, StepPlan, plan_steps
-from lingotune.schema import (
+from lingotune.config.problems import Problem
+from lingotune.config.schema import (
     ClusterConfig,
     EvalStrategy,
     JobConfig,
     Precision,
-    Problem,
     TrainingConfig,
 )
-from lingotune.throughput import Setup, Throughput, samples_trained, setup_of
+from lingotune.estimate.batch import BatchPlan, StepPlan, plan_steps
+from lingotune.estimate.throughput import Setup, Throughput, samples_trained, setup_of
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lingotune.container import JOB_FILE
+from lingotune.config.jobfile import load_job
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import JobConfig
+from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.tokenizer import has_tokenizer
-from lingotune.jobfile import load_job
 from lingotune.runs.folder import MODEL
-from lingotune.schema import ConfigError, JobConfig, Problem
 
 if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
@@ -50,8 +51,8 @@ def _check_tokenizer(folder: Path) -> None:
     """transformers 5 makes an empty tokenizer where there is none: every text would read alike."""
     if not has_tokenizer(folder):
         what = "holds no tokenizer: its texts would be unknown words to the model"
-        works = "the tokenizer's files as they were saved with the model, tokenizer.json among them"
-        raise ConfigError([Problem(str(folder), what, works)])
+        fix = "the tokenizer's files as they were saved with the model, tokenizer.json among them"
+        raise ConfigError([Problem(str(folder), what, fix)])
 
 
 def _labels(folder: Path) -> tuple[str, ...]:
@@ -63,10 +64,8 @@ def _labels(folder: Path) -> tuple[str, ...]:
         raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
     if len(set(labels)) < max(2, len(labels)) or any(map(_UNNAMED.fullmatch, labels)):
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
-        works = "the model of a run of train.py, or id2label with the classes' names in config.json"
-        raise ConfigError(
-            [Problem(str(path), f"is no classifier's that can be read: {said}", works)]
-        )
+        fix = "the model of a run of train.py, or id2label with the classes' names in config.json"
+        raise ConfigError([Problem(str(path), f"is no classifier's that can be read: {said}", fix)])
     return labels
 
 
@@ -149,8 +148,8 @@ def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem
         sizes = (" x ".join(map(str, shape)) for shape in (found, said))
         what = "does not fit the weights: {} is {} there, {} by this file".format(name, *sizes)
         what += f", which names {len(trained.labels)} classes ({', '.join(trained.labels)})"
-        works = "the config.json that was saved with these weights"
-        yield Problem(str(trained.folder / "config.json"), what, works)
+        fix = "the config.json that was saved with these weights"
+        yield Problem(str(trained.folder / "config.json"), what, fix)
 
 
 def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[Problem]:
@@ -158,5 +157,5 @@ def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[
     pieces, rows = len(tokenizer), getattr(model.config, "vocab_size", None)
     if rows and not rows / 2 <= pieces <= rows:
         what = f"holds no tokenizer of this model: it has {pieces} pieces, the model {rows}"
-        works = "the tokenizer's files as they were saved with the model"
-        yield Problem(str(trained.folder), what, works)
+        fix = "the tokenizer's files as they were saved with the model"
+        yield Problem(str(trained.folder), what, fix)

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lingotune.config.schema import SPLITS
+from lingotune.config.jobfile import plain
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.ids import rows_digest
@@ -27,16 +29,7 @@ from lingotune.data.splits.survey import survey
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.predictions import FILE, write_predictions
-from lingotune.jobfile import plain
 from lingotune.runs.folder import METRICS, new_folder
-from lingotune.schema import (
-    ConfigError,
-    DataConfig,
-    EvaluationConfig,
-    LabelConfig,
-    Problem,
-    Source,
-)
 
 EVALUATIONS = "evaluations"
 """Folder in a run's: what its model was scored on later."""
@@ -113,8 +106,8 @@ def _all_or_test(data: DataConfig) -> DataConfig:
 def _data_of_run(trained: Trained, run: str) -> DataConfig:
     if trained.job is None:
         what = "which data it was trained on is not known: there is no job.yaml with its model"
-        works = "data=files data.path=reviews.jsonl, or data=sample"
-        raise ConfigError([Problem(run, what, works)])
+        fix = "data=files data.path=reviews.jsonl, or data=sample"
+        raise ConfigError([Problem(run, what, fix)])
     return trained.job.data
 
 
@@ -158,8 +151,8 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
         return
     if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
         what = "its source has changed since the training, and gives another test split"
-        works = "data=files data.path=... scores all its rows; or the source as it was"
-        raise ConfigError([Problem(str(trained.folder), what, works)])
+        fix = "data=files data.path=... scores all its rows; or the source as it was"
+        raise ConfigError([Problem(str(trained.folder), what, fix)])
 
 
 # --- what it makes of it ------------------------------------------------------------------------

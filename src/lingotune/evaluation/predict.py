@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from lingotune.config.problems import ConfigError, Problem, printable
+from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, Record, Unfit
 from lingotune.data.sources.files import find_files, read_files, reader_for
 from lingotune.data.sources.json_reader import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.metrics import probabilities_of
-from lingotune.messages import printable
-from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, Problem
 
 _BLOCK = 256
 """Texts that are labelled before the first of them is told."""
@@ -93,6 +93,6 @@ def _check_readable(name: str) -> None:
 
 def _unusable(place: str, one: str | Record, column: str, fault: Unfit) -> Problem:
     if isinstance(one, str) or column in one:
-        return Problem(place, fault.what, fault.works or _USABLE)
+        return Problem(place, fault.what, fault.fix or _USABLE)
     what = f"{fault.what}; its columns: {', '.join(map(str, one))}"
     return Problem(place, what, "--column NAME")

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lingotune.container import JOB_FILE
-from lingotune.redact import looks_secret, secrets_of
+from lingotune.config.secrets import looks_secret, secrets_of
+from lingotune.contract.container import JOB_FILE
 
 CARD = "README.md"
 CURVES = "runs"

@@ -15,13 +15,13 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from lingotune.config.console import say
+from lingotune.config.schema import JobConfig
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_folder import assemble
 from lingotune.hub.repository import HubError, Target, commit_files
-from lingotune.messages import say
-from lingotune.processes import helpers
 from lingotune.runs.folder import METRICS, Folders
-from lingotune.schema import JobConfig
+from lingotune.system.helper_processes import helpers
 
 PATIENCE = 30
 """Seconds that a push which is under way has at the end of the training."""

@@ -5,19 +5,18 @@ It follows from the job and its results alone, so that every push of a run has t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lingotune.catalog import load
+from lingotune.config.jobfile import job_digest
+from lingotune.config.problems import printable
+from lingotune.config.schema import JobConfig, ModelConfig, SelectMetric, Source
 from lingotune.data.rows.labels import class_stars
 from lingotune.hub.allowlist import CARD, PICTURES
-from lingotune.jobfile import job_digest
-from lingotune.messages import printable
-from lingotune.schema import JobConfig, ModelConfig, SelectMetric, Source
 
 _TEMPLATE = "card.md.j2"
 _MARKUP = re.compile(r"[^\w\s.,:;%/'()+-]|_")
@@ -189,7 +188,7 @@ def _dataset(job: JobConfig) -> str | None:
 
 
 def _widgets(codes: list[str]) -> list[dict[str, str]]:
-    known = _known_languages()
+    known = load("languages")["languages"]
     return [
         {"text": known[code]["text"], "example_title": known[code]["name"]}
         for code in codes
@@ -206,14 +205,8 @@ def _languages(results: Mapping[str, Any]) -> list[str]:
 
 
 def _named(codes: list[str]) -> list[str]:
-    known = _known_languages()
+    known = load("languages")["languages"]
     return [known[code]["name"] if code in known else code for code in codes]
-
-
-def _known_languages() -> dict[str, dict[str, str]]:
-    text = files("lingotune").joinpath("facts/languages.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, str]] = json.loads(text)["languages"]
-    return found
 
 
 def _origin(job: JobConfig, results: Mapping[str, Any]) -> Markdown:

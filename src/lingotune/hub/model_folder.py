@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import JOB_FILE
+from lingotune.config.jobfile import dump_job, job_digest
+from lingotune.config.schema import JobConfig
+from lingotune.contract.container import JOB_FILE
 from lingotune.hub.allowlist import CURVES, PICTURES, without_paths
 from lingotune.hub.model_card import write_card
-from lingotune.jobfile import dump_job, job_digest
-from lingotune.schema import JobConfig
 
 
 def assemble(

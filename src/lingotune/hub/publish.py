@@ -14,15 +14,16 @@ from concurrent.futures import TimeoutError as TooLate
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lingotune.config.console import say
+from lingotune.config.jobfile import dump_job, job_digest
+from lingotune.config.problems import ConfigError, Problem, PublishError
+from lingotune.config.schema import HubConfig, JobConfig, Visibility
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_card import hub_model, write_card
 from lingotune.hub.repository import HubError, Target, commit_files, open_repository
 from lingotune.hub.token import find_token
-from lingotune.jobfile import dump_job, job_digest
-from lingotune.messages import say
-from lingotune.processes import helpers
 from lingotune.runs.folder import METRICS, MODEL, finished, folders_in
-from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem, PublishError, Visibility
+from lingotune.system.helper_processes import helpers
 
 PUBLISHED = "published.json"
 """In a run's folder, once its model is on the hub: `repo`, `link`, `commit`."""
@@ -46,7 +47,7 @@ def prepare(job: JobConfig, hub: HubConfig, results: Mapping[str, Any]) -> Targe
         return within(OPENING, open_repository, *asked)
     except HubError as error:
         where = f"hub.repo={hub.repo}" if hub.repo else f"hub={hub.visibility.value}"
-        raise ConfigError([Problem(where, error.reason, error.works)]) from None
+        raise ConfigError([Problem(where, error.reason, error.fix)]) from None
 
 
 def repo_name(job: JobConfig, hub: HubConfig) -> str:
@@ -73,8 +74,8 @@ def publish(
     except (HubError, OSError, ValueError) as error:
         lines = [f"the push to {target.repo} failed: {error}"]
         lines.append(f"nothing is lost: the model is in {model}")
-        if isinstance(error, HubError) and error.works:
-            lines.append(f"works: {error.works}")
+        if isinstance(error, HubError) and error.fix:
+            lines.append(f"fix: {error.fix}")
         lines.append(f"next: {command_of(*words)}")
         raise PublishError("\n".join(lines)) from None
     return target.link

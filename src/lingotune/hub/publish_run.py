@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import JOB_FILE
+from lingotune.config.console import say
+from lingotune.config.jobfile import dump_job, load_job
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import HubConfig, JobConfig
+from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.classifier import trained_model
 from lingotune.hub.publish import command_of, prepare, publish
-from lingotune.jobfile import dump_job, load_job
-from lingotune.messages import say
 from lingotune.runs.folder import METRICS, Folders, finished
-from lingotune.schema import ConfigError, HubConfig, JobConfig, Problem
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def publish_run(run: FinishedRun, hub: HubConfig, words: Sequence[str]) -> str:
     """
     target = prepare(run.job, hub, run.results)
     if target is None:
-        works = command_of(words[0], "hub=private")
-        raise ConfigError([Problem("hub=none", "the job was not to be published", works)])
+        fix = command_of(words[0], "hub=private")
+        raise ConfigError([Problem("hub=none", "the job was not to be published", fix)])
     say(f"hub: signed in as {target.user}, will publish to {target.link}")
     return publish(target, run.job, hub, run.model, words)
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.checksum import sha256_of
-from lingotune.container import JOB_FILE
+from lingotune.contract.container import JOB_FILE
 from lingotune.hub.allowlist import is_published, with_secrets
+from lingotune.system.hashing import sha256_of
 
 _BLOCK = 1 << 20
 _NEW_TOKEN = (
@@ -26,11 +26,11 @@ _NEW_TOKEN = (
 
 
 class HubError(Exception):
-    """The hub was not reached, or refused. works: what helps."""
+    """The hub was not reached, or refused. fix: what helps."""
 
-    def __init__(self, reason: str, works: str = "") -> None:
-        super().__init__(reason, works)
-        self.reason, self.works = reason, works
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason, fix)
+        self.reason, self.fix = reason, fix
 
     def __str__(self) -> str:
         return self.reason
@@ -97,8 +97,8 @@ def open_repository(
             found = api.model_info(repo, files_metadata=True)
         if found.private is not None and bool(found.private) != private:
             is_now = "private" if found.private else "public"
-            works = f"hub={is_now}, or another hub.repo"
-            raise HubError(f"{repo} is there already, and is {is_now}", works)
+            fix = f"hub={is_now}, or another hub.repo"
+            raise HubError(f"{repo} is there already, and is {is_now}", fix)
         target = Target(repo, user, private, _licence(api, base_model), job_file, token)
         files = _files(found)
         _check_ours(api, target, files)
@@ -174,16 +174,16 @@ def _files(info: Any) -> dict[str, _File]:
 
 
 def _check_ours(api: Any, target: Target, files: Mapping[str, _File]) -> None:
-    works = "another hub.repo, or an empty repository"
+    fix = "another hub.repo, or an empty repository"
     if JOB_FILE in files:
         blob = files[JOB_FILE].blob or _blob_of(_fetched(api, target.repo))
         if blob != _blob(target.job_file):
-            raise HubError(f"{target.repo} holds the model of another job", works)
+            raise HubError(f"{target.repo} holds the model of another job", fix)
         return
     others = sorted(name for name in files if name != ".gitattributes")
     if others:
         named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        raise HubError(f"{target.repo} holds other content: {named}", works)
+        raise HubError(f"{target.repo} holds other content: {named}", fix)
 
 
 def _fetched(api: Any, repo: str) -> Path:
@@ -229,8 +229,8 @@ def _told(token: str, repo: str) -> Iterator[None]:
     except HubError:
         raise
     except Exception as error:
-        reason, works = _reason(error, repo)
-        raise HubError(reason.replace(token, "***"), works) from None
+        reason, fix = _reason(error, repo)
+        raise HubError(reason.replace(token, "***"), fix) from None
 
 
 def _reason(error: Exception, repo: str) -> tuple[str, str]:
@@ -244,8 +244,8 @@ def _reason(error: Exception, repo: str) -> tuple[str, str]:
     if status in (409, 412):
         return f"somebody else is writing to {repo}: {said}", "the same once more"
     if status is None:
-        works = f"the hub in reach ({_endpoint()}), or hub=none"
-        return f"the hub was not reached: {said}", works
+        fix = f"the hub in reach ({_endpoint()}), or hub=none"
+        return f"the hub was not reached: {said}", fix
     return f"the hub answers {status}: {said}", "later, the same once more"
 
 

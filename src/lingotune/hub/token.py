@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from lingotune.schema import ConfigError, HubConfig, Problem
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import HubConfig
 
 _SSM = "ssm"
 READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
@@ -23,9 +24,9 @@ def find_token(hub: HubConfig) -> str:
 
     token = get_token()
     if not token:
-        works = "export HF_TOKEN=..., or hub.token_secret=NAME of an AWS secret, or hub=none"
+        fix = "export HF_TOKEN=..., or hub.token_secret=NAME of an AWS secret, or hub=none"
         what = "no token: HF_TOKEN is not set and the hub's token file does not exist"
-        raise ConfigError([Problem(f"hub={hub.visibility.value}", what, works)])
+        raise ConfigError([Problem(f"hub={hub.visibility.value}", what, fix)])
     return str(token)
 
 
@@ -51,9 +52,9 @@ def _aws_secret(reference: str) -> str:
             return str(found["Parameter"]["Value"]).strip()
         return _only_value(str(client.get_secret_value(SecretId=reference)["SecretString"]))
     except (BotoCoreError, ClientError, KeyError) as error:
-        works = f"a secret that the job's role may read ({READING[service]})"
+        fix = f"a secret that the job's role may read ({READING[service]})"
         what = f"cannot be read: {error}"
-        raise ConfigError([Problem(f"hub.token_secret={reference}", what, works)]) from error
+        raise ConfigError([Problem(f"hub.token_secret={reference}", what, fix)]) from error
 
 
 def _only_value(secret: str) -> str:

@@ -11,7 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL
+from lingotune.config.console import say
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
+from lingotune.config.schema import Action, Backend, LaunchConfig, Output, Source
+from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.tokenizer import fetch_tokenizer
 from lingotune.data.transfer import fetch, fetch_manifest
@@ -22,8 +25,6 @@ from lingotune.launch.cost.quote import Quoter
 from lingotune.launch.plan import page
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.launch.render.bundle import Bundle
-from lingotune.messages import USER_ERROR, errors_only, format_problems, say
-from lingotune.schema import Action, Backend, ConfigError, LaunchConfig, Output, Problem, Source
 
 if TYPE_CHECKING:
     from lingotune.launch.aws.account.check import Wanted
@@ -136,8 +137,8 @@ def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
         from lingotune.launch.simulator.loopback.backend import submit_here
     except ImportError as error:
         what = f"needs moto's server, which is not installed here ({error})"
-        works = "pip install 'lingotune[launch,loopback]'"
-        raise ConfigError([Problem("cluster.backend=loopback", what, works)]) from error
+        fix = "pip install 'lingotune[launch,loopback]'"
+        raise ConfigError([Problem("cluster.backend=loopback", what, fix)]) from error
     finished = submit_here(with_data(sweep.plans, say), bundle, say)
     problems = [job.problem for job in finished if job.problem]
     if problems:

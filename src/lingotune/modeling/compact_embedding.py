@@ -15,9 +15,10 @@ import torch
 from torch.nn import Embedding
 from torch.nn.functional import embedding
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import TrainingConfig
 from lingotune.data.loader.store import Split
-from lingotune.scaling import trains_used_rows
-from lingotune.schema import ConfigError, Problem, TrainingConfig
+from lingotune.estimate.batch import trains_used_rows
 from lingotune.system.arrays import Array
 
 WORTH = 0.9
@@ -116,8 +117,8 @@ def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingCon
         return f"word embeddings: {len(used)} of {rows} rows, those that occur; {_trained(model)}"
     if wanted:
         what = "this model's embeddings are not of a kind that can be: shared, scaled or of its own kind"
-        works = "training.compact_vocabulary=null"
-        raise ConfigError([Problem("training.compact_vocabulary=true", what, works)])
+        fix = "training.compact_vocabulary=null"
+        raise ConfigError([Problem("training.compact_vocabulary=true", what, fix)])
     return f"word embeddings: all {rows} rows ({len(used)} occur), {_trained(model)}"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 
 _LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 _EMBEDDINGS = re.compile(r"\bembed|_embed|\bw[tp]e\b")

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from lingotune.schema import ConfigError, Problem, TrainingConfig
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import TrainingConfig
 
 JAGGED = (2, 5)
 """Version of torch that has attention over jagged tensors, as far as it is used here."""
@@ -226,7 +227,7 @@ def choose_encoder(
         "training.first_token_only=true": (training.first_token_only, "training.first_token_only=null"),
         "batching.padding_free=true": (packing is not None, "batching.padding_free=false"),
     }  # fmt: skip
-    problems = [Problem(key, kind, works) for key, (wanted, works) in asked.items() if wanted]
+    problems = [Problem(key, kind, fix) for key, (wanted, fix) in asked.items() if wanted]
     if problems:
         raise ConfigError(problems)
     return False, "last layer: for all tokens"

@@ -8,9 +8,10 @@ from typing import Any
 from torch.nn import ModuleList
 from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
 
+from lingotune.catalog.models import ModelSize
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ArchitectureConfig, ModelConfig
 from lingotune.data.prepared.tokenizer import not_loaded
-from lingotune.memory import ModelSize
-from lingotune.schema import ArchitectureConfig, ConfigError, ModelConfig, Problem
 
 
 def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int) -> Any:

@@ -8,18 +8,21 @@ request that would be sent).
 
 from __future__ import annotations
 
-from lingotune.messages import errors_only
-from lingotune.preflight import data as data
-from lingotune.preflight import machines as machines
-from lingotune.preflight import speed as speed
-from lingotune.preflight.settings import JOB
-from lingotune.scaling import plan_batches
-from lingotune.schema import ConfigError, JobConfig, Problem
+from lingotune.config.problems import ConfigError, Problem, errors_only
+from lingotune.config.schema import JobConfig
+from lingotune.estimate.batch import plan_batches
+from lingotune.preflight.cluster import CLUSTER
+from lingotune.preflight.data import DATA
+from lingotune.preflight.job import JOB
+from lingotune.preflight.performance import PERFORMANCE
+
+TABLES = (JOB, CLUSTER, DATA, PERFORMANCE)
+"""In the order in which problems are told."""
 
 
 def check_job(job: JobConfig) -> list[Problem]:
     """Everything wrong with the job, errors and warnings."""
-    problems = JOB.run(job)
+    problems = [problem for table in TABLES for problem in table.run(job)]
     if not errors_only(problems):  # the arithmetic needs sane numbers
         try:
             plan_batches(job)

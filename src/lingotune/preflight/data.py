@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lingotune.data.sources.patterns import setting_problems
-from lingotune.preflight.settings import JOB
-from lingotune.preflight.table import Found
-from lingotune.schema import (
+from lingotune.config.schema import (
     DataConfig,
     EvalStrategy,
     JobConfig,
@@ -17,18 +14,22 @@ from lingotune.schema import (
     SampleConfig,
     Source,
 )
+from lingotune.data.sources.patterns import setting_problems
+from lingotune.preflight.registry import Found, Table
 
 _LABELS = "'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'"
 
+DATA: Table[JobConfig] = Table()
 
-@JOB.check("labels-too-few", "a classifier chooses between classes")
+
+@DATA.check("labels-too-few", "a classifier chooses between classes")
 def _labels_too_few(job: JobConfig) -> Iterator[Found]:
     count = len(job.data.labels)
     if count < 2:
         yield "data.labels", f"names {count} class(es); a classifier needs two", _LABELS
 
 
-@JOB.check("labels-not-distinct", "a class is known by its name")
+@DATA.check("labels-not-distinct", "a class is known by its name")
 def _labels_not_distinct(job: JobConfig) -> Iterator[Found]:
     for name, count in Counter(label.name for label in job.data.labels).items():
         if count > 1:
@@ -37,7 +38,7 @@ def _labels_not_distinct(job: JobConfig) -> Iterator[Found]:
             yield "data.labels", "has a class without a name", _LABELS
 
 
-@JOB.check("label-values-overlap", "a raw value means one class")
+@DATA.check("label-values-overlap", "a raw value means one class")
 def _label_values(job: JobConfig) -> Iterator[Found]:
     raw = Counter(value for label in job.data.labels for value in {*label.values, label.name})
     for value, count in raw.items():
@@ -45,15 +46,15 @@ def _label_values(job: JobConfig) -> Iterator[Found]:
             yield "data.labels", f"maps the raw value {value!r} to {count} classes", _LABELS
 
 
-@JOB.check("languages-repeated", "a language is kept or not")
+@DATA.check("languages-repeated", "a language is kept or not")
 def _languages(job: JobConfig) -> Iterator[Found]:
     for language, count in Counter(job.data.languages).items():
         if count > 1:
-            works = f"'data.languages=[{','.join(dict.fromkeys(job.data.languages))}]'"
-            yield "data.languages", f"names {language!r} {count} times", works
+            fix = f"'data.languages=[{','.join(dict.fromkeys(job.data.languages))}]'"
+            yield "data.languages", f"names {language!r} {count} times", fix
 
 
-@JOB.check("shares-too-large", "what is held out is not trained on")
+@DATA.check("shares-too-large", "what is held out is not trained on")
 def _shares(job: JobConfig) -> Iterator[Found]:
     held_out = job.data.validation_share + job.data.test_share
     if held_out > 0.9:
@@ -61,7 +62,7 @@ def _shares(job: JobConfig) -> Iterator[Found]:
         yield "data.validation_share", what, "data.validation_share=0.1 data.test_share=0.1"
 
 
-@JOB.check("split-missing", "the best checkpoint is chosen on validation, the result told on test")
+@DATA.check("split-missing", "the best checkpoint is chosen on validation, the result told on test")
 def _splits(job: JobConfig) -> Iterator[Found]:
     data = job.data
     if data.source is Source.sample:
@@ -72,11 +73,11 @@ def _splits(job: JobConfig) -> Iterator[Found]:
         # A folder may hold the split; then the share has no part in it.
         if needed and share == 0 and getattr(data, split) is None and data.path is None:
             what = f"no {split} split is given, and its share of the training rows is 0"
-            works = f"data.{split}_share=0.1, or data.{split}=FILE"
-            yield f"data.{split}_share={share:g}", what, works
+            fix = f"data.{split}_share=0.1, or data.{split}=FILE"
+            yield f"data.{split}_share={share:g}", what, fix
 
 
-@JOB.check("files-for-sample", "data=sample generates its reviews")
+@DATA.check("files-for-sample", "data=sample generates its reviews")
 def _files_for_sample(job: JobConfig) -> Iterator[Found]:
     if job.data.source is not Source.sample:
         return
@@ -86,26 +87,26 @@ def _files_for_sample(job: JobConfig) -> Iterator[Found]:
             yield f"data.{name}", what, f"data=files data.{name}=..."
 
 
-@JOB.check("sample-for-files", "only data=sample generates reviews")
+@DATA.check("sample-for-files", "only data=sample generates reviews")
 def _sample_for_files(job: JobConfig) -> Iterator[Found]:
     if job.data.source is not Source.sample and job.data.sample != SampleConfig():
         what = f"has no effect: data.source={job.data.source.value} does not generate reviews"
         yield "data.sample", what, "data=sample data.sample..."
 
 
-@JOB.check("data-files", "each split comes from one place")
+@DATA.check("data-files", "each split comes from one place")
 def _files(job: JobConfig) -> Iterator[Found]:
-    yield from ((p.where, p.what, p.works) for p in setting_problems(job.data))
+    yield from ((p.where, p.what, p.fix) for p in setting_problems(job.data))
 
 
-@JOB.check("rows-unused", "files and samples are counted")
+@DATA.check("rows-unused", "files and samples are counted")
 def _rows(job: JobConfig) -> Iterator[Found]:
     if job.data.source is not Source.hub and job.data.rows != RowCounts():
         what = "has no effect: files and samples are counted"
         yield "data.rows", what, "data=amazon_reviews_multi data.rows..."
 
 
-@JOB.check("rejected-limit-unused", "a row is stopped at, or skipped")
+@DATA.check("rejected-limit-unused", "a row is stopped at, or skipped")
 def _max_rejected(job: JobConfig) -> Iterator[Found]:
     data = job.data
     if data.on_error is OnError.stop and data.max_rejected != DataConfig().max_rejected:
@@ -116,7 +117,7 @@ def _max_rejected(job: JobConfig) -> Iterator[Found]:
         yield where, what, "data.on_error=skip"
 
 
-@JOB.check("one-language", "languages are drawn more or less often than others")
+@DATA.check("one-language", "languages are drawn more or less often than others")
 def _alpha(job: JobConfig) -> Iterator[Found]:
     if job.data.language_alpha is not None and len(job.data.languages) == 1:
         where = f"data.language_alpha={job.data.language_alpha:g}"

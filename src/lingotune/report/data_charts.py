@@ -13,7 +13,7 @@ from math import log2
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lingotune.messages import printable
+from lingotune.config.problems import printable
 from lingotune.report.data_statistics import (
     Figures,
     Split,

@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.data.prepared.manifest import load_manifest
-from lingotune.messages import printable
 from lingotune.report import data_charts as pictures
 from lingotune.report import data_statistics as look
 from lingotune.report.data_examples import choose_examples
-from lingotune.schema import ConfigError, Problem
 
 PAGE = "report/data.html"
 """In a folder of prepared data; `write_report` puts it there, last."""

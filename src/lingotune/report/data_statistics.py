@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lingotune.config.problems import printable
 from lingotune.config.schema import ALL, SPLITS
-from lingotune.messages import printable
 
 Table = list[list[str]]
 """Rows of cells, the header first; all rows have the same length."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from pyarrow import ArrowException, parquet
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.evaluation.metrics import IntArray, Predictions
-from lingotune.schema import ConfigError, Problem
 
 SHOWN = 12
 """Examples of each kind."""
@@ -46,8 +46,8 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
         )
         said = np.array([places[name] for name in table["predicted"]], np.int64)
     except (OSError, ArrowException, KeyError) as error:
-        works = "python -m lingotune evaluate RUN scores the model anew"
-        raise ConfigError([Problem(str(path), f"cannot be read: {error}", works)]) from error
+        fix = "python -m lingotune evaluate RUN scores the model anew"
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}", fix)]) from error
     return predictions, list(table["id"]), said
 
 

@@ -8,21 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import JOB_FILE
+from lingotune.config.jobfile import job_digest, load_job
+from lingotune.config.problems import ConfigError, Problem, printable
+from lingotune.config.schema import JobConfig, Precision
+from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.run_time import TimeEstimate, estimate_time
+from lingotune.estimate.throughput import FILE as THROUGHPUT
+from lingotune.estimate.throughput import Throughput, read_records
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.jobfile import job_digest, load_job
-from lingotune.messages import printable
 from lingotune.report import data_page as data_page
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.run_examples import Example, chosen, examples_at, read_predictions, texts_at
 from lingotune.runs.folder import METRICS, read_data_folder, read_history
-from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
-from lingotune.schema import ConfigError, JobConfig, Precision, Problem
-from lingotune.throughput import FILE as THROUGHPUT
-from lingotune.throughput import Throughput, read_records
 
 PAGE = "report.html"
 """In a run's folder."""

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lingotune import __version__
-from lingotune.throughput import cpu_machine
+from lingotune.system.machine import cpu_machine
 
 LIBRARIES = (
     "torch", "transformers", "accelerate", "tokenizers", "datasets", "numpy", "pyarrow",

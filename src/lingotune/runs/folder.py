@@ -11,9 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import JOB_FILE
-from lingotune.jobfile import digest_in, dump_job, job_digest
-from lingotune.schema import ConfigError, JobConfig, Problem
+from lingotune.config.jobfile import digest_in, dump_job, job_digest
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import JobConfig
+from lingotune.contract.container import JOB_FILE
 
 METRICS = "metrics.json"
 """A run's scores; the last file that it writes before what only looks at them."""
@@ -79,8 +80,8 @@ def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
         if there and there != content:
             found = digest_in(there)[:12]
             what = f"is the folder of job {found}; this is job {digest_in(content)[:12]}"
-            works = f"--job {path}, or another --run-dir"
-            raise ConfigError([Problem(str(folders.run), what, works)])
+            fix = f"--job {path}, or another --run-dir"
+            raise ConfigError([Problem(str(folders.run), what, fix)])
         if not there:
             file.write(content)
             file.flush()

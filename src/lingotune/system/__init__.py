@@ -1,1 +1,1 @@
-"""This machine: hashes, processes, arrays."""
+"""This machine."""

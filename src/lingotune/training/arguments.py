@@ -11,17 +11,11 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from lingotune.hardware import BF16_CAPABILITY
-from lingotune.jobfile import job_digest
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import (
-    ConfigError,
-    EvalStrategy,
-    JobConfig,
-    Precision,
-    Problem,
-    SelectMetric,
-)
+from lingotune.catalog.hardware import BF16_CAPABILITY
+from lingotune.config.jobfile import job_digest
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import EvalStrategy, JobConfig, Precision, SelectMetric
+from lingotune.estimate.batch import BatchPlan, StepPlan
 
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Today's name -> its name in older transformers."""

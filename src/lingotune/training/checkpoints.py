@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.checksum import sha256_of
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.system.hashing import sha256_of
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished"
@@ -164,12 +164,12 @@ def _seal(content: dict[str, Any]) -> str:
 def _check_owner(root: Path, manifest: dict[str, Any], owner: Owner) -> None:
     if manifest["job"] != owner.job:
         what = f"holds checkpoints of job {manifest['job'][:12]}; this is job {owner.job[:12]}"
-        works = "the run's own job.yaml, or another --run-dir"
-        raise ConfigError([Problem(str(root), what, works)])
+        fix = "the run's own job.yaml, or another --run-dir"
+        raise ConfigError([Problem(str(root), what, fix)])
     if manifest["data"] != owner.data:
         what = "the reviews are not those that these checkpoints were trained on"
-        works = "the data as it was, or another --run-dir to start over"
-        raise ConfigError([Problem(str(root), what, works)])
+        fix = "the data as it was, or another --run-dir to start over"
+        raise ConfigError([Problem(str(root), what, fix)])
 
 
 def _to_disk(path: Path) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 
-from lingotune.batching import Efficiency, Shape, efficiency, plan_epoch
+from lingotune.config.schema import BatchingConfig
 from lingotune.data.loader.sampling import Sampling
 from lingotune.data.loader.store import Split
+from lingotune.estimate.bucketing import Efficiency, Shape, efficiency, plan_epoch
 from lingotune.modeling.lean_encoder import OFFSETS, REAL
-from lingotune.schema import BatchingConfig
 from lingotune.system.arrays import Array
 
 

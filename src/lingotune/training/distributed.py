@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from lingotune.scaling import processes_per_node, world_size
-from lingotune.schema import ConfigError, Distribution, JobConfig, Problem
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import Distribution, JobConfig
+from lingotune.estimate.batch import processes_per_node, world_size
 
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others: one rank reads and tokenises while the rest wait."""
@@ -59,10 +60,10 @@ def check_world(job: JobConfig, rank: Rank) -> None:
         f" {rank.world_size} are running (WORLD_SIZE)"
     )
     if job.cluster.instance_type is None:
-        works = f"torchrun --standalone --nproc_per_node={planned} train.py --job ..."
+        fix = f"torchrun --standalone --nproc_per_node={planned} train.py --job ..."
     else:
-        works = f"{job.cluster.nodes} x {job.cluster.instance_type}, or a job for this machine"
-    raise ConfigError([Problem(f"rank {rank.rank}", what, works)])
+        fix = f"{job.cluster.nodes} x {job.cluster.instance_type}, or a job for this machine"
+    raise ConfigError([Problem(f"rank {rank.rank}", what, fix)])
 
 
 def choose_devices(job: JobConfig) -> None:
@@ -109,8 +110,8 @@ def agree(rank: Rank, what: str, value: str) -> None:
     for other, theirs in enumerate(values):
         if theirs != values[0]:
             text = f"{what} differs between ranks: {values[0]} on rank 0, {theirs} on rank {other}"
-            works = "give every rank the same file"
-            raise ConfigError([Problem(f"rank {rank.rank}", text, works)])
+            fix = "give every rank the same file"
+            raise ConfigError([Problem(f"rank {rank.rank}", text, fix)])
 
 
 def gather(rank: Rank, value: Any) -> list[Any]:

@@ -17,8 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lingotune.messages import without_secrets
-from lingotune.schema import ConfigError, PublishError
+from lingotune.config.problems import ConfigError, PublishError, without_secrets
 
 LONGEST = 900
 """Characters: SageMaker puts words of its own before and behind, and cuts at 1024."""
@@ -51,7 +50,7 @@ def told(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
 def paragraph(error: BaseException, rank: int) -> str:
     """`rank 3, training, step 12 of 145: RuntimeError: ... (file:line). What helps.`"""
     if isinstance(error, ConfigError):
-        found = [f"{p.where}: {p.what}" + (f"; works: {p.works}" if p.works else "")
+        found = [f"{p.where}: {p.what}" + (f"; fix: {p.fix}" if p.fix else "")
                  for p in map(without_secrets, error.problems)]  # fmt: skip
         return _cut(f"rank {rank}, {_stage}: {' | '.join(found)}")
     said = " ".join(str(error).split())

@@ -16,30 +16,25 @@ import numpy as np
 import torch
 import transformers
 
-from lingotune.batching import batching_lines, shape_of
+from lingotune.catalog.hardware import resolve_precision
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.rows.labels import class_stars
+from lingotune.estimate.batch import BatchPlan, StepPlan
+from lingotune.estimate.bucketing import batching_lines, shape_of
+from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.predictions import FILE, write_predictions
-from lingotune.hardware import resolve_precision
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import Folders, write_history
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import (
-    Balance,
-    ConfigError,
-    JobConfig,
-    Precision,
-    Problem,
-    TrainingConfig,
-)
-from lingotune.throughput import cpu_has_bf16, samples_trained
+from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed as ranks
 from lingotune.training import failure
 from lingotune.training.arguments import training_arguments

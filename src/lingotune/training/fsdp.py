@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.training.trainer import ClassifierTrainer
 
 if "fsdp_version" not in FullyShardedDataParallelPlugin.__dataclass_fields__:
@@ -47,8 +47,8 @@ class ShardedTrainer(ClassifierTrainer):
         """
         if self.args.fp16:
             what = "what overflows in one process's piece must keep all from the update: not proven here"
-            works = "training.precision=fp32, or a GPU that computes in bf16"
-            raise ConfigError([Problem("training.shard=true with fp16", what, works)])
+            fix = "training.precision=fp32, or a GPU that computes in bf16"
+            raise ConfigError([Problem("training.shard=true with fp16", what, fix)])
         super().create_accelerator_and_postprocess()
         state = self.accelerator.state
         if not self.is_fsdp_enabled:

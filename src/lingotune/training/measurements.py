@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from lingotune.catalog.gpus import find_gpu
 from lingotune.data.loader.store import Split
+from lingotune.estimate.batch import BatchPlan, StepPlan
+from lingotune.estimate.step_time import operations, utilisation
+from lingotune.estimate.throughput import samples_trained
 from lingotune.modeling.load import size_of_model
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.speed import find_gpu, operations, utilisation
-from lingotune.throughput import samples_trained
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import ClassifierTrainer
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
+from lingotune.config.schema import EvalStrategy, HubConfig, JobConfig, ModelConfig, ScalingConfig
 from lingotune.contract.rehearsal_limits import Limits
-from lingotune.scaling import plan_batches, world_size
-from lingotune.schema import EvalStrategy, HubConfig, JobConfig, ModelConfig, ScalingConfig
+from lingotune.estimate.batch import plan_batches, world_size
 
 
 def limited(job: JobConfig, limits: Limits) -> JobConfig:

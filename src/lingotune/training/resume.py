@@ -9,10 +9,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from lingotune.config.jobfile import job_digest
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import EvalStrategy, JobConfig, TrainingConfig
 from lingotune.data.loader.store import Split
-from lingotune.jobfile import job_digest
-from lingotune.scaling import StepPlan, processes_per_node
-from lingotune.schema import ConfigError, EvalStrategy, JobConfig, TrainingConfig
+from lingotune.estimate.batch import StepPlan, processes_per_node
 from lingotune.training import distributed as ranks
 from lingotune.training.checkpoints import Checkpoint, Owner, commit, rotate, set_aside, whole
 from lingotune.training.distributed import Rank

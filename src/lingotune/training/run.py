@@ -21,17 +21,28 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.schema import SPLITS
-from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
+from lingotune.config.console import Parser, say
+from lingotune.config.jobfile import job_digest, load_job
+from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
+from lingotune.config.schema import SPLITS, JobConfig, Precision
+from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
+from lingotune.contract.log_lines import format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
+from lingotune.estimate.throughput import (
+    FILE,
+    LOG_WORD,
+    SCHEMA,
+    Throughput,
+    append_record,
+    format_record,
+    setup_of,
+)
 from lingotune.hub.model_card import base_model
 from lingotune.hub.publish import prepare, publish
 from lingotune.hub.repository import Target
-from lingotune.jobfile import job_digest, load_job
-from lingotune.loglines import format_test_line
-from lingotune.messages import Parser, errors_only, say
 from lingotune.preflight import check_job
 from lingotune.runs.folder import (
     MODEL,
@@ -44,17 +55,6 @@ from lingotune.runs.folder import (
     read_history,
     write_data_folder,
     write_metrics,
-)
-from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
-from lingotune.schema import ConfigError, JobConfig, Precision, Problem, PublishError
-from lingotune.throughput import (
-    FILE,
-    LOG_WORD,
-    SCHEMA,
-    Throughput,
-    append_record,
-    format_record,
-    setup_of,
 )
 from lingotune.training import distributed as ranks
 from lingotune.training import failure
@@ -99,8 +99,8 @@ def _main(options: argparse.Namespace) -> None:
     planned = os.environ.get(DIGEST_VARIABLE)
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"
-        works = "the job file that belongs to this job, unchanged"
-        raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, works)])
+        fix = "the job file that belongs to this job, unchanged"
+        raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, fix)])
     run(
         job,
         run_dir=options.run_dir,

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from lingotune.data.loader.store import Split
 from lingotune.modeling.lean_encoder import REAL
-from lingotune.throughput import cpu_machine
+from lingotune.system.machine import cpu_machine
 
 
 class Phases:

@@ -6,8 +6,9 @@ import netrc
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
+from lingotune.config.problems import Problem
+from lingotune.config.schema import Tracker
 from lingotune.runs.folder import Folders
-from lingotune.schema import Problem, Tracker
 
 PROJECT = "lingotune"
 """What a run belongs to, where the tracker's own variables say nothing else."""
@@ -26,8 +27,8 @@ def missing_trackers(trackers: Sequence[Tracker]) -> Iterator[Problem]:
         if find_spec(tracker.value) is None:
             where = f"training.report_to=[{tracker.value}]"
             what = f"{tracker.value} is not installed"
-            works = f"pip install {tracker.value}, or training.report_to=[]"
-            yield Problem(where, what, works)
+            fix = f"pip install {tracker.value}, or training.report_to=[]"
+            yield Problem(where, what, fix)
 
 
 def settings_of(environment: Mapping[str, str], folders: Folders) -> dict[str, str]:

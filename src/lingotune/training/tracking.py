@@ -15,11 +15,12 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 from transformers.integrations import TensorBoardCallback, get_reporting_integration_callbacks
 
-from lingotune.jobfile import dump_job
-from lingotune.messages import say
+from lingotune.config.console import say
+from lingotune.config.jobfile import dump_job
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import JobConfig
+from lingotune.estimate.batch import BatchPlan, StepPlan
 from lingotune.runs.folder import Folders
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import ConfigError, JobConfig, Problem
 from lingotune.training.trackers import settings_of
 
 METRICS = (
@@ -75,8 +76,8 @@ def _callback(name: str) -> TrainerCallback:
         callback: TrainerCallback = kind()
     except (ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        where, works = f"training.report_to=[{name}]", "training.report_to=[], or newer libraries"
-        raise ConfigError([Problem(where, f"cannot be used here: {reason}", works)]) from error
+        where, fix = f"training.report_to=[{name}]", "training.report_to=[], or newer libraries"
+        raise ConfigError([Problem(where, f"cannot be used here: {reason}", fix)]) from error
     return callback
 
 

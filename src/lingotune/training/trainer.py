@@ -18,10 +18,10 @@ from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 
-from lingotune.loglines import format_train_line, format_validation_line
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.contract.log_lines import format_train_line, format_validation_line
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
-from lingotune.schema import ConfigError, Problem
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import SHARE, Loader, Updates

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import JobConfig
 from lingotune.data.loader.store import Store
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.prepare import prepare
 from lingotune.data.transfer import fetch
-from lingotune.schema import ConfigError, JobConfig
 
 
 def open_store(

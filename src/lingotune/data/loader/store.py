@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.manifest import TOKENIZER, load_manifest
 from lingotune.data.rows.ids import rows_digest
-from lingotune.schema import ConfigError, Problem
 from lingotune.system.arrays import Array
 
 
@@ -304,5 +304,5 @@ class Store:
             raise self._damaged(file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
-        works = "python -m lingotune prepare ... makes it anew once the folder is removed"
-        return ConfigError([Problem(str(self.folder / file), what, works)])
+        fix = "python -m lingotune prepare ... makes it anew once the folder is removed"
+        return ConfigError([Problem(str(self.folder / file), what, fix)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.tokenizer import load_tokenizer
-from lingotune.schema import ConfigError, ModelConfig, Problem
 
 if TYPE_CHECKING:
     from lingotune.data.loader.store import Store
@@ -39,6 +40,6 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
         what = f"its tokenizer makes other ids of {differ} of {len(texts)} prepared texts"
         what += f" (they were prepared with {told['name']}, {told['vocabulary']} pieces;"
         what += f" this one has {len(tokenizer)})"
-        works = f"model.name_or_path={told['name']}, or prepare the data for this model"
-        raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, works)])
+        fix = f"model.name_or_path={told['name']}, or prepare the data for this model"
+        raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, fix)])
     return tokenizer

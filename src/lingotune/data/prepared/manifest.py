@@ -10,11 +10,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lingotune.checksum import sha256_of
+from lingotune.config.jobfile import plain
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import DataConfig, Source
 from lingotune.data.sources.patterns import expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
-from lingotune.jobfile import plain
-from lingotune.schema import ConfigError, DataConfig, Problem, Source
+from lingotune.system.hashing import sha256_of
 
 if TYPE_CHECKING:
     from lingotune.data.prepared.shards import Shard
@@ -72,10 +73,8 @@ def misfits(manifest: Mapping[str, Any], data: DataConfig, seed: int) -> list[Pr
         if wanted.get(key) != found.get(key):
             name = key if key == "seed" else f"data.{key}"
             what = f"the prepared data {manifest['digest'][:12]} was made with {found.get(key)}"
-            works = (
-                "the same settings, or data prepared with these: python -m lingotune prepare ..."
-            )
-            problems.append(Problem(f"{name}={wanted.get(key)}", what, works))
+            fix = "the same settings, or data prepared with these: python -m lingotune prepare ..."
+            problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
     return problems
 
 

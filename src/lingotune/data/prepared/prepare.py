@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.checksum import sha256_of
-from lingotune.config.schema import SPLITS
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import SPLITS, DataConfig, ModelConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     FORMAT,
@@ -39,7 +39,7 @@ from lingotune.data.prepared.tokenizer_loading import Loaded, loading
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.splits.carve import removed_of
 from lingotune.data.splits.survey import Survey, survey
-from lingotune.schema import ConfigError, DataConfig, ModelConfig, Problem, Source
+from lingotune.system.hashing import sha256_of
 
 REJECTED = "rejected.jsonl"
 _TAUGHT = 20_000
@@ -103,8 +103,8 @@ def _working_folder(folder: Path) -> Iterator[Path | None]:
             yield work
         except OSError as error:
             what = f"cannot be written: {error.strerror or error}"
-            works = "the same command once there is room: finished files are kept"
-            raise ConfigError([Problem(str(work), what, works)]) from error
+            fix = "the same command once there is room: finished files are kept"
+            raise ConfigError([Problem(str(work), what, fix)]) from error
     Path(lock.name).unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from lingotune.config.schema import SPLITS
 from lingotune.data.prepared.encode import Encoded, Encoder, Vocabulary
 from lingotune.data.prepared.shards import Columns, Shard, finished_shard, write_shard
 from lingotune.data.rows.cleaner import Row
-from lingotune.processes import helpers
+from lingotune.system.helper_processes import helpers
 
 ROWS = 25_000
 """Rows of a shard: some MB, and a few seconds to make anew where a run was cut short."""

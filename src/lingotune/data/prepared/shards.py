@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from lingotune.checksum import sha256_of
 from lingotune.data.prepared.encode import Encoded
+from lingotune.system.hashing import sha256_of
 
 ROW_GROUP = 5_000
 """Rows that a reader has to hold at least."""

@@ -12,12 +12,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lingotune.schema import ConfigError, ModelConfig, Problem
-
-if TYPE_CHECKING:
-    pass
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ModelConfig
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -112,9 +110,9 @@ def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
     """That a model's files cannot be used, and why."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "folder" if Path(str(model.name_or_path)).exists() else "folder or reachable hub model"
-    works = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"
+    fix = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"
     return ConfigError(
-        [Problem(f"model.name_or_path={model.name_or_path}", f"no usable {kind}: {reason}", works)]
+        [Problem(f"model.name_or_path={model.name_or_path}", f"no usable {kind}: {reason}", fix)]
     )
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.encode import Vocabulary, vocabulary_of
 from lingotune.data.prepared.tokenizer import (
     load_tokenizer,
@@ -21,8 +22,7 @@ from lingotune.data.prepared.tokenizer import (
     train_vocabulary,
     wordpiece_tokenizer,
 )
-from lingotune.processes import helpers
-from lingotune.schema import ModelConfig
+from lingotune.system.helper_processes import helpers
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
-from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
 from lingotune.data.rows.columns import SeenColumns
 from lingotune.data.rows.findings import (
     Findings,
@@ -25,7 +26,6 @@ from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.labels import Labels
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.unicode import check_encodable, in_column, to_nfc
-from lingotune.schema import ColumnsConfig, ConfigError, DataConfig, OnError, Problem
 
 
 class Row(NamedTuple):
@@ -198,7 +198,7 @@ class Cleaner:
     def _reject(self, location: str, record: Record, fault: Unfit) -> None:
         self.rejected[fault.reason] += 1
         if not fault.noted:
-            self._found.note(fault.reason, location, fault.what, fault.works)
+            self._found.note(fault.reason, location, fault.what, fault.fix)
         if not self._skip:
             return
         self._seen.note_lack(location, record)
@@ -206,12 +206,12 @@ class Cleaner:
             given = {name: value for name, value in record.items() if name != PATTERN_LANGUAGE}
             raw = shortened(written(given))
             what = shortened(fault.what)
-            self._on_reject(Rejected(location, fault.reason, what, raw, fault.works))
+            self._on_reject(Rejected(location, fault.reason, what, raw, fault.fix))
 
     def _reject_unread(self, rejected: Rejected) -> None:
         self.read += 1
         self.rejected[rejected.reason] += 1
-        self._found.note(rejected.reason, rejected.location, rejected.message, rejected.works)
+        self._found.note(rejected.reason, rejected.location, rejected.message, rejected.fix)
         if self._on_reject is not None:
             self._on_reject(rejected)
 
@@ -251,9 +251,9 @@ class Cleaner:
             return
         share, mend = self._share(), "mend these rows"
         enough = math.ceil(share * 100) / 100
-        works = f"data.max_rejected={enough:g}, or {mend}" if share < 0.5 else mend
+        fix = f"data.max_rejected={enough:g}, or {mend}" if share < 0.5 else mend
         what = f"{self._count_rejected()} of the {self.read} read for {self._split}: {share:.2%}"
-        yield Problem(f"data.max_rejected={self._max_rejected:g}", what, works)
+        yield Problem(f"data.max_rejected={self._max_rejected:g}", what, fix)
 
     def _count_rejected(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejected.most_common())

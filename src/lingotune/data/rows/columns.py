@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lingotune.config.schema import PATTERN_LANGUAGE
+from lingotune.config.problems import Problem
+from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig
 from lingotune.data.rows.findings import Record, closest, split_location
-from lingotune.schema import ColumnsConfig, Problem
 
 _MOST_COLUMNS = 1000
 """Columns that are remembered beside the named ones; JSON lines can have others in every row."""
@@ -101,8 +101,8 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
     there = [column for column in named.values() if column in found]
     if not named:
         near = candidate("label", "label", found) or candidate("stars", "stars", found)
-        works = f"data.columns.label={near or 'COLUMN'}, or data.columns.stars=COLUMN"
-        yield Problem("data.columns", f"no column of {file} is named as the class", works)
+        fix = f"data.columns.label={near or 'COLUMN'}, or data.columns.stars=COLUMN"
+        yield Problem("data.columns", f"no column of {file} is named as the class", fix)
     elif len(there) > 1:
         what = f"{there[0]!r} and {there[1]!r} are both in {file}; one of them has to decide"
         yield Problem(
@@ -114,8 +114,8 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
     elif not there:
         what = f"neither {columns.stars!r} nor {columns.label!r} is in {file}; {_has(found)}"
         options = [f"data.columns.{n}={near}" for n in named if (near := candidate(n, n, found))]
-        works = ", or ".join(options or ["data.columns.label=COLUMN"])
-        yield Problem("data.columns.label", what, works)
+        fix = ", or ".join(options or ["data.columns.label=COLUMN"])
+        yield Problem("data.columns.label", what, fix)
 
 
 def _missing(name: str, column: str, found: list[str], file: str) -> Problem:

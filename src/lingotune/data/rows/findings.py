@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 
 Record = dict[str, Any]
 Located = tuple[str, Record]
@@ -40,14 +40,14 @@ class Rejected:
     """A row that is left out.
 
     reason: a short id that stays, such as `empty-text`. message: the same in words. raw: the line,
-    or the record as JSON, at most 2000 characters; fit for UTF-8. works: what mends it, if known.
+    or the record as JSON, at most 2000 characters; fit for UTF-8. fix: what mends it, if known.
     """
 
     location: str
     reason: str
     message: str
     raw: str
-    works: str = ""
+    fix: str = ""
 
     @property
     def file(self) -> str:
@@ -64,8 +64,8 @@ class Rejected:
 class Unfit(Exception):
     """A record that cannot become a row. noted: somebody else tells of it, with others of its kind."""
 
-    def __init__(self, reason: str, what: str, works: str = "", noted: bool = False) -> None:
-        self.reason, self.what, self.works, self.noted = reason, what, works, noted
+    def __init__(self, reason: str, what: str, fix: str = "", noted: bool = False) -> None:
+        self.reason, self.what, self.fix, self.noted = reason, what, fix, noted
         super().__init__(what)
 
 
@@ -80,13 +80,13 @@ class Faults:
         self.count = 0
         self._found = Findings()
 
-    def note(self, reason: str, location: str, what: str, works: str = "", raw: str = "") -> None:
+    def note(self, reason: str, location: str, what: str, fix: str = "", raw: str = "") -> None:
         """One more row."""
         self.count += 1
         if self.listener is None:
-            self._found.note(reason, location, what, works)
+            self._found.note(reason, location, what, fix)
         else:
-            self.listener(Rejected(location, reason, what, shortened(raw), works))
+            self.listener(Rejected(location, reason, what, shortened(raw), fix))
 
     def problems(self) -> list[Problem]:
         """What was gathered."""
@@ -140,10 +140,10 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
-    def note(self, kind: Hashable, location: str, what: str, works: str = "") -> None:
+    def note(self, kind: Hashable, location: str, what: str, fix: str = "") -> None:
         """One more row of a kind; the kind's first row gives the wording."""
         self._counts[kind] += 1
-        _, _, locations = self._kinds.setdefault(kind, (what, works, []))
+        _, _, locations = self._kinds.setdefault(kind, (what, fix, []))
         if len(locations) < _KEPT:
             locations.append(location)
 
@@ -157,8 +157,8 @@ class Findings:
     def problems(self) -> list[Problem]:
         """One problem a kind, in the order of their first rows."""
         return [
-            Problem(summarise(locations, self._counts[kind]), what, works or self._removal(kind))
-            for kind, (what, works, locations) in self._kinds.items()
+            Problem(summarise(locations, self._counts[kind]), what, fix or self._removal(kind))
+            for kind, (what, fix, locations) in self._kinds.items()
         ]
 
     def _removal(self, kind: Hashable) -> str:
@@ -179,9 +179,9 @@ def closest(word: str, known: Sequence[str]) -> str:
     return next(iter(get_close_matches(word, known, n=1)), "")
 
 
-def config_error(where: str, what: str, works: str = "") -> ConfigError:
+def config_error(where: str, what: str, fix: str = "") -> ConfigError:
     """The error of one problem."""
-    return ConfigError([Problem(where, what, works)])
+    return ConfigError([Problem(where, what, fix)])
 
 
 def all_or_problems(jobs: Sequence[Callable[[], _T]]) -> list[_T]:

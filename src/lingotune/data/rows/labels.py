@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lingotune.config.problems import Problem
+from lingotune.config.schema import DataConfig, LabelConfig
 from lingotune.data.rows.findings import closest, show, summarise
-from lingotune.schema import DataConfig, LabelConfig, Problem
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+)?")
 _SHOWN_VALUES = 5

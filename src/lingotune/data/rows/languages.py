@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lingotune.config.schema import NO_LANGUAGE, PATTERN_LANGUAGE
+from lingotune.config.problems import Problem
+from lingotune.config.schema import NO_LANGUAGE, PATTERN_LANGUAGE, DataConfig
 from lingotune.data.rows.columns import candidate
 from lingotune.data.rows.findings import Record, Unfit, show
 from lingotune.data.rows.unicode import check_encodable
-from lingotune.schema import DataConfig, Problem
 
 _MOST_CODES = 1000
 """Codes that are told apart beside the wanted ones; a text column has no end."""
@@ -84,8 +84,8 @@ class Languages:
         if self._wanted and self._column is None and PATTERN_LANGUAGE not in columns:
             near = candidate("language", "language", columns) or "COLUMN"
             what = "needs to know each row's language, and no column is named"
-            works = f"data.columns.language={near}, or data.languages=[]"
-            yield Problem("data.languages", what, works)
+            fix = f"data.columns.language={near}, or data.languages=[]"
+            yield Problem("data.languages", what, fix)
             return
         unknown = [code for code in self._wanted if code not in self._by_code]
         if unknown:

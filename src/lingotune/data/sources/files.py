@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.rows.findings import AGAIN, Faults, Located, OnReject, closest, config_error
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
 from lingotune.data.sources.csv_reader import read_csv, read_tsv
 from lingotune.data.sources.json_reader import read_json, read_jsonl
-from lingotune.schema import ConfigError, Problem
 
 _Reader = Callable[[Path, str, Faults], Iterator[Located]]
 _READERS: dict[str, _Reader] = {
@@ -75,8 +75,8 @@ def _expand(path: Path) -> list[Path]:
     if not found:
         names = ", ".join(f.name for f in visible(path)[:10]) or "nothing"
         deeper = next((f for f in sorted(path.rglob("*")) if is_data_file(f.name)), None)
-        works = f"'{path}/**/*{deeper.suffix}'" if deeper else _KNOWN_TYPES
-        raise config_error(str(path), f"the folder holds no data files; it has: {names}", works)
+        fix = f"'{path}/**/*{deeper.suffix}'" if deeper else _KNOWN_TYPES
+        raise config_error(str(path), f"the folder holds no data files; it has: {names}", fix)
     return found
 
 

@@ -10,9 +10,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.rows.findings import HUB_PREFIX, Located, OnReject, config_error
 from lingotune.data.sources.files import read_named, reader_for
-from lingotune.schema import ConfigError, Problem
 
 _HUB_PATTERN = re.compile(
     r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)"
@@ -41,8 +41,8 @@ def _found(pattern: str, key: str) -> tuple[str, str, list[str]]:
     """Repository, commit and files that a pattern names."""
     match = _HUB_PATTERN.fullmatch(pattern)
     if match is None:
-        works = f"{key}=hf://datasets/OWNER/NAME/train.jsonl"
-        raise config_error(f"{key}={pattern}", "does not name files of a hub dataset", works)
+        fix = f"{key}=hf://datasets/OWNER/NAME/train.jsonl"
+        raise config_error(f"{key}={pattern}", "does not name files of a hub dataset", fix)
     repo, path = match["repo"], match["path"]
     revision = (match["revision"] or "main").replace("%2F", "/")
     listing = _listing(repo, revision)

@@ -46,8 +46,8 @@ def read_lines(path: Path, name: str, faults: Faults) -> Iterator[Line]:
                 at, utf16 = error.start, number == 1 and raw[:2] in _UTF16_MARKS
                 fault = f"is not UTF-8: byte 0x{raw[at]:02x} at offset {offset + at}"
                 if utf16 or faults.listener is None:
-                    works = _conversion(name, "utf-16" if utf16 else "latin1")
-                    raise config_error(f"{name}:{number}", fault, works) from error
+                    fix = _conversion(name, "utf-16" if utf16 else "latin1")
+                    raise config_error(f"{name}:{number}", fault, fix) from error
                 line = raw.decode("utf-8", "surrogateescape")
             if number == 1:
                 line = line.removeprefix("\ufeff")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from lingotune.schema import DataConfig, Source
-
-if TYPE_CHECKING:
-    pass
+from lingotune.config.schema import DataConfig, Source
 
 
 def known_languages(data: DataConfig) -> list[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lingotune.config.schema import ALL, PATTERN_LANGUAGE, SPLITS
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ALL, PATTERN_LANGUAGE, SPLITS, DataConfig, Source
 from lingotune.data.rows.findings import HUB_PREFIX, all_or_problems
 from lingotune.data.sources.files import find_files, is_data_file, visible
-from lingotune.schema import ConfigError, DataConfig, Problem, Source
 
 _ALIASES = {"dev": "validation", "valid": "validation", "val": "validation"}
 _SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(?=[._-]|$)")
@@ -70,9 +70,9 @@ def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
         what = f"and {', '.join(f'data.{s}' for s in given)} are both set; one of them decides"
         yield Problem(f"data.path={data.path}", what, "data.path=null")
     elif data.path is None and data.train is None:
-        works = "data.path=reviews.jsonl, or data.train=train.jsonl"
-        works = works if data.source is Source.files else f"data.train={example}"
-        yield Problem("data.train" if given else "data.path", "no file is named", works)
+        fix = "data.path=reviews.jsonl, or data.train=train.jsonl"
+        fix = fix if data.source is Source.files else f"data.train={example}"
+        yield Problem("data.train" if given else "data.path", "no file is named", fix)
     for name, pattern in patterns.items():
         on_hub = pattern.startswith(HUB_PREFIX)
         if on_hub and data.source is Source.files:

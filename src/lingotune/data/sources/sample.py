@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, TypeVar
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import SampleConfig
 from lingotune.data.sources.sample_lexicon import LEXICONS, Lexicon, Topic
-from lingotune.schema import ConfigError, Problem, SampleConfig
 
 LANGUAGES: tuple[str, ...] = tuple(LEXICONS)
 """Codes of the languages that can be generated."""
@@ -89,8 +90,8 @@ def _chosen(languages: Sequence[str]) -> list[str]:
     unknown = [code for code in languages if code not in LANGUAGES]
     if unknown:
         what = f"the sample has no reviews in {', '.join(map(repr, unknown))}"
-        works = f"'data.languages=[{','.join(LANGUAGES)}]', or some of these"
-        raise ConfigError([Problem("data.languages", what, works)])
+        fix = f"'data.languages=[{','.join(LANGUAGES)}]', or some of these"
+        raise ConfigError([Problem("data.languages", what, fix)])
     return [code for code in LANGUAGES if code in languages or not languages]
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-from lingotune.config.schema import SPLITS
+from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.data.sources.patterns import (
     check_settings,
     given_patterns,
 )
 from lingotune.data.splits.rules import share_of
-from lingotune.schema import DataConfig, Source
-
-if TYPE_CHECKING:
-    pass
 
 
 def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from lingotune.config.schema import PATTERN_LANGUAGE, SPLITS
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import PATTERN_LANGUAGE, SPLITS, DataConfig, Source
 from lingotune.data.rows.findings import Located, OnReject
 from lingotune.data.sources.files import read_files
 from lingotune.data.sources.hub_reader import read_hub
@@ -18,10 +18,6 @@ from lingotune.data.sources.patterns import (
     given_patterns,
     local_parts,
 )
-from lingotune.schema import ConfigError, DataConfig, Problem, Source
-
-if TYPE_CHECKING:
-    pass
 
 Readers = Mapping[str, Callable[[OnReject | None], Iterator[Located]]]
 """Input (a split, or `all`) -> what begins to read it, any number of times; given who is told of rows

@@ -6,13 +6,13 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from lingotune.config.schema import SPLITS
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.data.rows.labels import format_labels
 from lingotune.data.sources.patterns import (
     given_patterns,
     local_parts,
 )
-from lingotune.schema import ConfigError, DataConfig, Problem, Source
 
 if TYPE_CHECKING:
     from lingotune.data.splits.carve import Keys
@@ -79,8 +79,8 @@ def check_counts(
         what = f"no row of {split} has the class {' or '.join(absent)}"
         if split == "train":
             there = [label for n, label in enumerate(data.labels) if of.get(n)]
-            works = f"rows that have it, or {format_labels(there)}"
-            problems.append(Problem("data.labels", what, works))
+            fix = f"rows that have it, or {format_labels(there)}"
+            problems.append(Problem("data.labels", what, fix))
         else:
             warnings.append((split, what))
     if problems:
@@ -101,8 +101,8 @@ def _too_small(data: DataConfig, split: str, total: int) -> Problem:
     else:
         what = f"empty split {split}: a share of {share:g} of {total} rows is less than one row"
         enough = min(0.4, math.ceil(100 / total) / 100)
-    works = f"data.{split}_share={max(enough, 0.01):g}, or more rows"
-    return Problem(f"data.{split}_share={share:g}", what, works)
+    fix = f"data.{split}_share={max(enough, 0.01):g}, or more rows"
+    return Problem(f"data.{split}_share={share:g}", what, fix)
 
 
 def _left_out(data: DataConfig, split: str) -> Problem:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import DataConfig
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import OnReject
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
-from lingotune.schema import ConfigError, DataConfig
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lingotune.config.schema import SPLITS
+from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import OnReject
 from lingotune.data.splits.carve import INPUTS, REMOVED, choose_splits
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.rules import check_counts, duplicate_warnings, is_unique, shares_of
 from lingotune.data.splits.scan import Scanned, scan
-from lingotune.schema import DataConfig, Source
 from lingotune.system.arrays import Array
 
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lingotune.checksum import sha256_of
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.manifest import FILE, FORMAT, folder_files, load_manifest
 from lingotune.data.transfer.errors import explained
 from lingotune.data.transfer.objects import (
@@ -24,7 +24,7 @@ from lingotune.data.transfer.objects import (
     split_uri,
 )
 from lingotune.data.transfer.progress import Tell, progress
-from lingotune.schema import ConfigError, Problem
+from lingotune.system.hashing import sha256_of
 
 _ANEW = "prepare and upload it anew"
 _INCOMING = ".incoming"
@@ -80,10 +80,10 @@ def _manifest(s3: Any, prefix: str) -> bytes:
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             what = f"holds no prepared data: there is no {FILE}"
-            works = (
+            fix = (
                 "the prefix that an earlier submit has filled: s3://bucket/lingotune/data/<digest>"
             )
-            raise ConfigError([Problem(prefix, what, works)]) from error
+            raise ConfigError([Problem(prefix, what, fix)]) from error
 
 
 def _files(content: bytes, where: str) -> Sequence[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 
 _WRITES = (
     "s3:PutObject (with aws.tags s3:PutObjectTagging too,"
@@ -61,8 +61,8 @@ def explained(where: str) -> Iterator[None]:
         raise ConfigError([Problem(where, what, _KEYS)]) from error
     except RetriesExceededError as error:
         what = f"broke off again and again: {error.last_exception}"
-        works = "the same command once more: what was moved is kept"
-        raise ConfigError([Problem(where, what, works)]) from error
+        fix = "the same command once more: what was moved is kept"
+        raise ConfigError([Problem(where, what, fix)]) from error
     except OSError as error:
         what = f"{error.filename or 'a file here'}: {error.strerror or error}"
         raise ConfigError([Problem(where, what)]) from error

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from lingotune.checksum import sha256_of
 from lingotune.data.transfer.errors import explained, mending
 from lingotune.data.transfer.objects import (
     AT_ONCE,
@@ -24,6 +23,7 @@ from lingotune.data.transfer.objects import (
     split_uri,
 )
 from lingotune.data.transfer.progress import Tell, progress
+from lingotune.system.hashing import sha256_of
 
 MOST_TAGS = 10
 """Tags that S3 takes for an object."""

@@ -11,19 +11,25 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune.container import CONFIG_CHANNEL, JOB_FILE
+from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.config.jobfile import load_job
+from lingotune.config.problems import ConfigError, Problem, format_problems
+from lingotune.config.schema import JobConfig, Source
+from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.splits.counts import count_rows
+from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.run_time import TimeEstimate, estimate_time
-from lingotune.hardware import instances, resolve_precision
-from lingotune.jobfile import load_job
+from lingotune.estimate.throughput import (
+    FILE,
+    Throughput,
+    append_record,
+    parse_record,
+    read_records,
+)
 from lingotune.launch.aws.account.answers import T, answered, connected, or_reason
 from lingotune.launch.aws.account.calls import Calls, Refused, Unanswered
 from lingotune.launch.cost.bill import Bill, after_run
 from lingotune.launch.cost.prices import find_price, load_prices, price_text, unknown_text
-from lingotune.messages import format_problems
-from lingotune.scaling import plan_batches
-from lingotune.schema import ConfigError, JobConfig, Problem, Source
-from lingotune.throughput import FILE, Throughput, append_record, parse_record, read_records
 
 _UNKNOWN_JOB = ("ValidationException", "ResourceNotFound")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.answers import answered, connected
 from lingotune.launch.aws.account.calls import Calls
 from lingotune.launch.cost.prices import Price
-from lingotune.schema import ConfigError, Problem
 
 PRICING_REGION = "us-east-1"
 """One of the three regions where the Price List API is; each knows all regions' prices."""
@@ -37,8 +37,8 @@ def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> lis
     missing = [name for name in instance_types if name not in found]
     if missing or not found:
         what = f"AWS lists no price of training on {', '.join(missing) or 'any instance'} there"
-        works = "a region code like eu-west-1, and instance types that SageMaker trains on there"
-        raise ConfigError([Problem(f"--region {region}", what, works)])
+        fix = "a region code like eu-west-1, and instance types that SageMaker trains on there"
+        raise ConfigError([Problem(f"--region {region}", what, fix)])
     day = today.isoformat()
     return [Price(name, region, found[name], "AWS Pricing API", day) for name in sorted(found)]
 

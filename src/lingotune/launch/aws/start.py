@@ -11,7 +11,8 @@ import os
 from importlib import metadata
 from typing import Any
 
-from lingotune.schema import AwsConfig, Problem, Sdk
+from lingotune.config.problems import Problem
+from lingotune.config.schema import AwsConfig, Sdk
 
 _SDK_CONFIG = {
     "SchemaVersion": "1.0",
@@ -34,7 +35,7 @@ _LIBRARIES = {
 def missing_library(aws: AwsConfig) -> Problem | None:
     """The finding that what is to start the job is not installed here, before anything is sent."""
     sdk = Sdk.boto3 if aws.queue else aws.sdk
-    name, version, works = _LIBRARIES[sdk]
+    name, version, fix = _LIBRARIES[sdk]
     try:
         if metadata.version(name).startswith(version):
             return None
@@ -42,8 +43,8 @@ def missing_library(aws: AwsConfig) -> Problem | None:
     except metadata.PackageNotFoundError:
         what = f"needs {name}, which is not installed here"
     if sdk is not Sdk.boto3:
-        works += "; or aws.sdk=boto3, which sends the same request"
-    return Problem(f"aws.sdk={sdk.value}", what, works, check="sdk-not-installed")
+        fix += "; or aws.sdk=boto3, which sends the same request"
+    return Problem(f"aws.sdk={sdk.value}", what, fix, check="sdk-not-installed")
 
 
 def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:

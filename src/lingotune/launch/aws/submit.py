@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.console import say
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.data.transfer import MOST_TAGS, upload
 from lingotune.launch.aws.start import enqueue, start_v2, start_v3
 from lingotune.launch.plan.planner import Plan, objects
@@ -19,8 +22,6 @@ from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.training_job import TrainingJob, describe
-from lingotune.messages import say
-from lingotune.schema import AwsConfig, ConfigError, Problem, Sdk
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,7 @@ def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> No
         done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags)
     except ConfigError as error:
         nothing = "nothing was started"
-        told = [
-            replace(p, works=f"{p.works}; {nothing}" if p.works else nothing)
-            for p in error.problems
-        ]
+        told = [replace(p, fix=f"{p.fix}; {nothing}" if p.fix else nothing) for p in error.problems]
         raise ConfigError(told) from error
     print(f"uploaded {done}")
 
@@ -120,12 +118,10 @@ def _refusals_explained() -> Iterator[None]:
     except ClientError as error:
         said = error.response["Error"]
         what = f"AWS refused {error.operation_name}: {said['Code']}: {said['Message']}"
-        works = (
-            "python launch.py ... (action=plan) shows role, bucket and names; nothing was started"
-        )
-        raise ConfigError([Problem("action=submit", what, works)]) from error
+        fix = "python launch.py ... (action=plan) shows role, bucket and names; nothing was started"
+        raise ConfigError([Problem("action=submit", what, fix)]) from error
     except BotoCoreError as error:
-        works = "aws configure, or AWS_PROFILE=...; nothing was started"
+        fix = "aws configure, or AWS_PROFILE=...; nothing was started"
         raise ConfigError(
-            [Problem("action=submit", f"no answer from AWS: {error}", works)]
+            [Problem("action=submit", f"no answer from AWS: {error}", fix)]
         ) from error

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from lingotune.jobfile import job_of
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import Problem, errors_only
+from lingotune.config.schema import Action, Backend, LaunchConfig, Output
 from lingotune.launch.checks.rehearsal import REHEARSAL
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
 from lingotune.launch.cost.cost import check_budget_settings
-from lingotune.messages import errors_only
 from lingotune.preflight import check_job
-from lingotune.schema import (
-    Action,
-    Backend,
-    LaunchConfig,
-    Output,
-    Problem,
-)
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
@@ -47,7 +37,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
 
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
     what = "cluster=local runs on this machine; there is nothing to "
-    works = "cluster=p3_16xl, or python train.py"
+    fix = "cluster=p3_16xl, or python train.py"
     wanted = {
         f"action={config.action.value}": config.action is not Action.plan and config.action.value,
         "output=request": config.output is Output.request and "request",
@@ -56,7 +46,7 @@ def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
             for name, value in asdict(config.budget).items()
         },
     }
-    return [Problem(where, what + verb, works) for where, verb in wanted.items() if verb]
+    return [Problem(where, what + verb, fix) for where, verb in wanted.items() if verb]
 
 
 def _names(config: LaunchConfig) -> list[Problem]:

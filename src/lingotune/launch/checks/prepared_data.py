@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lingotune.hardware import lane_pins, resolve_image, version
-from lingotune.preflight.table import Found, Table
-from lingotune.schema import ClusterConfig
+from lingotune.catalog.hardware import resolve_image, version
+from lingotune.config.schema import ClusterConfig
+from lingotune.launch.checks.lanes import lane_pins
+from lingotune.preflight.registry import Found, Table
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,5 @@ def _too_new(data: ForImage) -> Iterator[Found]:
         has = pins.get(library)
         if image and has and version(has) < version(needed):
             what = f"needs {library} {needed}; the image of transformers {image.transformers} has {has}"
-            works = "cluster.image.lane=auto, or data prepared by this version of lingotune"
-            yield f"prepared data {data.manifest['digest'][:12]}", what, works
+            fix = "cluster.image.lane=auto, or data prepared by this version of lingotune"
+            yield f"prepared data {data.manifest['digest'][:12]}", what, fix

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from lingotune.preflight.table import Found, Table, typed
-from lingotune.schema import Action, Backend, LaunchConfig, RehearsalConfig, RehearsalLane, Severity
+from lingotune.config.problems import Severity
+from lingotune.config.schema import Action, Backend, LaunchConfig, RehearsalConfig, RehearsalLane
+from lingotune.preflight.registry import Found, Table, typed
 
 REHEARSAL: Table[LaunchConfig] = Table()
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from lingotune.config.secrets import looks_secret
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.service_model import mistakes
-from lingotune.preflight.table import Found, Table
-from lingotune.redact import looks_secret
+from lingotune.preflight.registry import Found, Table
 
 REQUEST: Table[dict[str, Any]] = Table()
 CODE: Table[Bundle] = Table()
@@ -88,7 +88,7 @@ def _size(bundle: Bundle) -> Iterator[Found]:
 @CODE.check("data-in-code", "reviews may be personal data; code is kept for every run")
 def _data(bundle: Bundle) -> Iterator[Found]:
     for name, content in bundle.files.items():
-        own = name.startswith("lingotune/facts/")
+        own = name.startswith("lingotune/catalog/facts/")
         if len(content) > FILE_BYTES or (_DATA_FILE.search(name) and not own):
             what = f"looks like data ({len(content)} bytes) and would travel with the code"
             yield name, what, "move it out of src/lingotune, name it in data.path=..."
@@ -98,16 +98,16 @@ def _data(bundle: Bundle) -> Iterator[Found]:
 def _secrets(bundle: Bundle) -> Iterator[Found]:
     for name, content in bundle.files.items():
         if looks_secret(content.decode(errors="replace")):
-            works = "read it from the environment, or from AWS Secrets Manager"
-            yield name, "holds something that looks like an access token", works
+            fix = "read it from the environment, or from AWS Secrets Manager"
+            yield name, "holds something that looks like an access token", fix
 
 
 @CODE.check("requirements-missing", "the listed images lack omegaconf, which reads the job file")
 def _requirements(bundle: Bundle) -> Iterator[Found]:
     needed = bundle.files.get("requirements.txt", b"").decode(errors="replace")
     if not re.search(r"^omegaconf\b", needed, re.MULTILINE):
-        works = "omegaconf>=2.3,<2.4 in requirements-worker.txt"
-        yield "requirements-worker.txt", "does not name omegaconf", works
+        fix = "omegaconf>=2.3,<2.4 in requirements-worker.txt"
+        yield "requirements-worker.txt", "does not name omegaconf", fix
     if re.search(r"^(torch|transformers)\b", needed, re.MULTILINE):
         what = "replaces torch or transformers, which the image brings to fit its GPUs"
         yield "requirements-worker.txt", what, "take that line out"

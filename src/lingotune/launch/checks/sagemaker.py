@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lingotune.container import DIGEST_VARIABLE
-from lingotune.hardware import (
+from lingotune.catalog.hardware import (
     SHARDING_ACCELERATE,
-    lane_pins,
     newest_image,
     python_version,
     registries,
@@ -20,22 +18,23 @@ from lingotune.hardware import (
     runs_worker,
     version,
 )
-from lingotune.memory import estimate_memory
-from lingotune.messages import nearest
-from lingotune.preflight.machines import instance_of, pin
-from lingotune.preflight.settings import texts
-from lingotune.preflight.table import Found, Table, typed
-from lingotune.redact import NO_TOKEN, looks_secret
-from lingotune.schema import (
+from lingotune.config.problems import Severity, nearest
+from lingotune.config.schema import (
     AwsConfig,
     InputMode,
     LaunchConfig,
     Output,
     Sdk,
-    Severity,
     Source,
     Visibility,
 )
+from lingotune.config.secrets import NO_TOKEN, looks_secret
+from lingotune.contract.container import DIGEST_VARIABLE
+from lingotune.estimate.memory import estimate_memory
+from lingotune.launch.checks.lanes import lane_pins
+from lingotune.preflight.cluster import instance_of, pin
+from lingotune.preflight.job import texts
+from lingotune.preflight.registry import Found, Table, typed
 
 SAGEMAKER: Table[LaunchConfig] = Table()
 
@@ -71,10 +70,8 @@ def _shard(config: LaunchConfig) -> Iterator[Found]:
         has = f"accelerate {accelerate}" if accelerate else f"transformers {image.transformers}"
         needed = ".".join(map(str, SHARDING_ACCELERATE))
         what = f"needs accelerate {needed}; the job's image has {has}"
-        works = (
-            "training.shard=false, or an image of transformers 4.56 and a GPU newer than the V100"
-        )
-        yield "training.shard=true", what, works
+        fix = "training.shard=false, or an image of transformers 4.56 and a GPU newer than the V100"
+        yield "training.shard=true", what, fix
 
 
 @SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")
@@ -94,8 +91,8 @@ def _worker_code(config: LaunchConfig) -> Iterator[Found]:
 def _image_uri(config: LaunchConfig) -> Iterator[Found]:
     if config.cluster.image.uri is not None:
         what = "is an image of your own: whether its versions fit GPU and code is not checked"
-        works = "one made from a Hugging Face training image of Python 3.10 or newer"
-        yield "cluster.image.uri", what, works
+        fix = "one made from a Hugging Face training image of Python 3.10 or newer"
+        yield "cluster.image.uri", what, fix
 
 
 @SAGEMAKER.check("hub-token-on-workers", "the token must reach the worker without being in the job")
@@ -103,8 +100,8 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
     hub = config.hub
     if hub.visibility is not Visibility.none and not hub.token_secret:
         what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
-        works = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
-        yield "hub.token_secret", what, works
+        fix = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
+        yield "hub.token_secret", what, fix
 
 
 @SAGEMAKER.check("model-on-this-machine", "the workers do not see this machine's disk")
@@ -112,8 +109,8 @@ def _local_model(config: LaunchConfig) -> Iterator[Found]:
     model = config.model.name_or_path
     if model is not None and (model.startswith(("/", ".", "~")) or "\\" in model):
         what = "is a folder of this machine; the job on SageMaker would not find it"
-        works = "a model on the hub: model.name_or_path=OWNER/NAME"
-        yield f"model.name_or_path={model}", what, works
+        fix = "a model on the hub: model.name_or_path=OWNER/NAME"
+        yield f"model.name_or_path={model}", what, fix
 
 
 @SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
@@ -133,11 +130,9 @@ def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Fou
         return
     room = max(0.0, 0.8 * instance.gpu_gib - estimate.fixed_gib)
     fits = int(config.per_device_bs * room / max(estimate.activations_gib, 1e-9))
-    works = (
-        f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}" if fits else "a larger GPU"
-    )
+    fix = f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}" if fits else "a larger GPU"
     what = f"needs about {estimate.gib:.1f} of the {instance.gpu}'s {instance.gpu_gib:g} GiB"
-    yield f"per_device_bs={config.per_device_bs}", f"{what}: {estimate.arithmetic}", works
+    yield f"per_device_bs={config.per_device_bs}", f"{what}: {estimate.arithmetic}", fix
 
 
 # --- capacity: spot, warm pools, storage --------------------------------------------------------
@@ -229,8 +224,8 @@ def _one_node(config: LaunchConfig) -> Iterator[Found]:
 def _isolated_nodes(config: LaunchConfig) -> Iterator[Found]:
     if config.aws.network_isolation and config.cluster.nodes > 1:
         what = "lets no container reach another one"
-        works = "cluster.nodes=1, or aws.network_isolation=false with aws.subnets"
-        yield "aws.network_isolation=true", what, works
+        fix = "cluster.nodes=1, or aws.network_isolation=false with aws.subnets"
+        yield "aws.network_isolation=true", what, fix
 
 
 # --- network ------------------------------------------------------------------------------------
@@ -253,8 +248,8 @@ def _vpc(config: LaunchConfig) -> Iterator[Found]:
 def _isolation(config: LaunchConfig) -> Iterator[Found]:
     if config.aws.network_isolation and config.cluster.image.uri is None:
         what = "keeps the worker from installing omegaconf, which the listed images lack"
-        works = "cluster.image.lane=pinned cluster.image.uri=... with requirements-worker.txt in it"
-        yield "aws.network_isolation=true", what, f"{works}, or aws.network_isolation=false"
+        fix = "cluster.image.lane=pinned cluster.image.uri=... with requirements-worker.txt in it"
+        yield "aws.network_isolation=true", what, f"{fix}, or aws.network_isolation=false"
 
 
 @SAGEMAKER.check("isolation-with-hub", "an isolated container reaches neither hub nor secrets")
@@ -266,13 +261,13 @@ def _isolation_hub(config: LaunchConfig) -> Iterator[Found]:
         "data=files": config.data.source is Source.hub,
         "model=tiny": config.model.name_or_path is not None,
     }
-    for works, used in uses.items():
+    for fix, used in uses.items():
         if used:
-            key = works.split("=")[0]
+            key = fix.split("=")[0]
             what = (
                 f"{key} needs the hub, and aws.network_isolation=true keeps the container from it"
             )
-            yield key, what, f"{works}, or aws.network_isolation=false"
+            yield key, what, f"{fix}, or aws.network_isolation=false"
 
 
 @SAGEMAKER.check("region-without-images", "each region has its own registry of images")
@@ -294,8 +289,8 @@ def _efa(config: LaunchConfig) -> Iterator[Found]:
         what = (
             f"must let all traffic of its own members in and out: {instance.instance_type} has EFA"
         )
-        works = "a rule whose source and target is the group itself"
-        yield "aws.security_groups", what, works
+        fix = "a rule whose source and target is the group itself"
+        yield "aws.security_groups", what, fix
 
 
 _BUCKET = re.compile(r"(?!xn--|.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -307,10 +302,10 @@ def _bucket(config: LaunchConfig) -> Iterator[Found]:
     if bucket is None or _BUCKET.fullmatch(bucket):
         return
     name, _, prefix = bucket.removeprefix("s3://").partition("/")
-    works = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:63]
-    works = works if _BUCKET.fullmatch(works) else "my-bucket"
+    fix = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:63]
+    fix = fix if _BUCKET.fullmatch(fix) else "my-bucket"
     prefix_too = f" aws.prefix={prefix.strip('/')}" if prefix.strip("/") else ""
-    yield f"aws.bucket={bucket}", "is no name of a bucket", f"aws.bucket={works}{prefix_too}"
+    yield f"aws.bucket={bucket}", "is no name of a bucket", f"aws.bucket={fix}{prefix_too}"
 
 
 @SAGEMAKER.check("names-missing", "what is still to be given cannot be sent", Severity.warning)
@@ -340,8 +335,8 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
     for name, value in config.cluster.environment.items():
         is_reference = value.startswith("arn:") or name.endswith(("_ID", "_ARN", "_NAME"))
         if _SECRET_NAME.search(name) and not is_reference:
-            works = "a name or ARN that the job's role may read, e.g. hub.token_secret=NAME"
-            yield f"cluster.environment.{name}", "looks like a secret", works
+            fix = "a name or ARN that the job's role may read, e.g. hub.token_secret=NAME"
+            yield f"cluster.environment.{name}", "looks like a secret", fix
 
 
 @SAGEMAKER.check(

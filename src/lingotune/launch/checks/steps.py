@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lingotune.preflight.table import Found, Table
-from lingotune.scaling import BatchPlan, StepPlan
-from lingotune.schema import EvalStrategy, JobConfig, Severity
+from lingotune.config.problems import Severity
+from lingotune.config.schema import EvalStrategy, JobConfig
+from lingotune.estimate.batch import BatchPlan, StepPlan
+from lingotune.preflight.registry import Found, Table
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ def _warmup(counted: Counted) -> Iterator[Found]:
     warmup, total = counted.job.training.warmup_steps, counted.steps.total_steps
     if warmup is not None and warmup >= total:
         what = f"is as long as the whole training of {total} steps"
-        works = f"training.warmup_steps={max(0, total // 10)}, or training.warmup_ratio=0.1"
-        yield f"training.warmup_steps={warmup}", what, f"{works} training.warmup_steps=null"
+        fix = f"training.warmup_steps={max(0, total // 10)}, or training.warmup_ratio=0.1"
+        yield f"training.warmup_steps={warmup}", what, f"{fix} training.warmup_steps=null"
 
 
 @STEPS.check("no-evaluation", "without an evaluation no checkpoint is chosen")
@@ -37,8 +38,8 @@ def _evaluation(counted: Counted) -> Iterator[Found]:
     by_steps = training.eval_strategy is EvalStrategy.steps
     if by_steps and training.eval_steps is not None and training.eval_steps > total:
         what = f"comes after the end: the training has {total} steps"
-        works = f"training.eval_steps={max(1, total // 5)}"
-        yield f"training.eval_steps={training.eval_steps}", what, works
+        fix = f"training.eval_steps={max(1, total // 5)}"
+        yield f"training.eval_steps={training.eval_steps}", what, fix
 
 
 @STEPS.check("no-checkpoint", "what is not saved is lost with the machine", Severity.warning)
@@ -62,5 +63,5 @@ def _logging(counted: Counted) -> Iterator[Found]:
     every, total = counted.job.training.logging_steps, counted.steps.total_steps
     if every > total:
         what = f"comes after the end: the training has {total} steps"
-        works = f"training.logging_steps={max(1, total // 10)}"
-        yield f"training.logging_steps={every}", what, works
+        fix = f"training.logging_steps={max(1, total // 10)}"
+        yield f"training.logging_steps={every}", what, fix

@@ -28,6 +28,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lingotune.config.problems import ConfigError, Problem, Severity, errors_only
+from lingotune.config.schema import MISSING, LaunchConfig
 from lingotune.launch.compose.keys import config_groups, describe_type, field_types, mapping_of
 from lingotune.launch.compose.overrides import (
     Groups,
@@ -37,8 +39,6 @@ from lingotune.launch.compose.overrides import (
     read_overrides,
     wrong_type,
 )
-from lingotune.messages import errors_only
-from lingotune.schema import MISSING, ConfigError, LaunchConfig, Problem, Severity
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
@@ -196,8 +196,8 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
             return
         kind = typing.get_args(kind)[0]
     if not isinstance(value, typing.get_origin(kind) or kind):
-        name, works = describe_type(kind, key)
-        yield Problem(key, f"the setting that it refers to is not {name}", works)
+        name, fix = describe_type(kind, key)
+        yield Problem(key, f"the setting that it refers to is not {name}", fix)
     elif is_dataclass(value):
         for name, inner in field_types(kind).items():
             yield from _misfits(getattr(value, name), inner, f"{key}.{name}" if key else name)

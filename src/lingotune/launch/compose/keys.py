@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lingotune.schema import LaunchConfig
+from lingotune.config.schema import LaunchConfig
 
 OTHER_NAMES = {
     # transformers
@@ -140,8 +140,8 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
     """A type in words ('a whole number'), and an override that fits it."""
     options = [k for k in typing.get_args(kind) if k is not type(None)]
     if typing.get_origin(kind) is typing.Union:
-        name, works = describe_type(options[0], key)
-        return name, f"{works}, or {key}=null"
+        name, fix = describe_type(options[0], key)
+        return name, f"{fix}, or {key}=null"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of its {len(kind)} choices", f"{key}=" + " | ".join(e.name for e in kind)
     if typing.get_origin(kind) is list and is_dataclass(options[0]):

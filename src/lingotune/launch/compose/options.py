@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lingotune import schema
-from lingotune.jobfile import dump_job, job_digest, job_of
+from lingotune.config import schema
+from lingotune.config.console import Parser
+from lingotune.config.jobfile import dump_job, job_digest, job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.keys import config_groups, describe_type, setting_types
-from lingotune.messages import Parser
-from lingotune.schema import ConfigError, LaunchConfig, Problem, Visibility
 
 
 def composed_jobs(
@@ -59,8 +60,8 @@ def _same_repository(composed: Sequence[Composed]) -> list[Problem]:
         if repo and len({job_digest(job) for job in jobs if job.hub.repo == repo}) > 1
     ]  # fmt: skip
     what = "several jobs of the sweep would publish to it; a repository holds one job's model"
-    works = "without hub.repo each job has its own"
-    return [Problem(f"hub.repo={repo}", what, works) for repo in shared]
+    fix = "without hub.repo each job has its own"
+    return [Problem(f"hub.repo={repo}", what, fix) for repo in shared]
 
 
 def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = None) -> str:
@@ -78,13 +79,13 @@ def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = N
         "groups (conf/):",
         *(f"  {group}={' | '.join(options)}" for group, options in groups.items()),
         "",
-        "settings (more on each in src/lingotune/schema.py):",
+        "settings (more on each in src/lingotune/config/schema.py):",
     ]
     meanings = setting_meanings()
     for key, kind in setting_types().items():
-        name, works = describe_type(kind, key)
-        if " | " in works:
-            name = works.split("=", 1)[1]
+        name, fix = describe_type(kind, key)
+        if " | " in fix:
+            name = fix.split("=", 1)[1]
         if not name.startswith("a mapping"):
             lines.append(f"  {key:30} {name:25} {meanings[key]}")
     return "\n".join(lines)

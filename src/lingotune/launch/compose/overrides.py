@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
+from lingotune.config.problems import ConfigError, Problem, nearest
 from lingotune.launch.compose.keys import (
     OTHER_NAMES,
     container_of,
@@ -23,8 +24,6 @@ from lingotune.launch.compose.keys import (
     mapping_of,
     setting_types,
 )
-from lingotune.messages import nearest
-from lingotune.schema import ConfigError, Problem
 
 Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
@@ -67,15 +66,15 @@ def wrong_type(override: Override, error: object = "") -> Problem:
     key, _, value = text.partition("=")
     known = key if key in setting_types() else container_of(key) or key
     kind = setting_types()[known]
-    name, works = describe_type(kind, known)
+    name, fix = describe_type(kind, known)
     if known != key:
-        return Problem(text, f"does not fit {known}: {in_a_line(error)}", works)
+        return Problem(text, f"does not fit {known}: {in_a_line(error)}", fix)
     if is_dataclass(kind):
-        works = f"{key}.setting=value, each on its own"
-        return Problem(text, f"does not fit: {in_a_line(error)}", works)
+        fix = f"{key}.setting=value, each on its own"
+        return Problem(text, f"does not fit: {in_a_line(error)}", fix)
     if typing.get_origin(kind) is list and not value.startswith(("[", "{")):
-        works = f"'{key}=[{value}]'"
-    return Problem(text, f"{value!r} is not {name}", works)
+        fix = f"'{key}=[{value}]'"
+    return Problem(text, f"{value!r} is not {name}", fix)
 
 
 def in_a_line(error: object) -> str:
@@ -141,8 +140,8 @@ def _accepted(
     try:
         values = _values(override)
     except (HydraException, ConfigError) as error:
-        works = _options(key, groups) if choice else f"{key}=a,b,c"
-        return Problem(text, in_a_line(error), works)
+        fix = _options(key, groups) if choice else f"{key}=a,b,c"
+        return Problem(text, in_a_line(error), fix)
     found = (_unfit(value, text, groups) for value in values)
     problem = next((p for p in found if p), None)
     if several and not problem:
@@ -161,8 +160,8 @@ def _not_an_override(text: str) -> Problem:
         return Problem(
             text, "unknown option", "--help, --cfg job, --config-dir DIR, -m; or key=value"
         )
-    works = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
-    return Problem(text, "is not a setting of the form key=value", works)
+    fix = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
+    return Problem(text, "is not a setting of the form key=value", fix)
 
 
 def _refused_form(override: Override, text: str) -> Problem | None:
@@ -182,12 +181,12 @@ def _refused_form(override: Override, text: str) -> Problem | None:
 
 def _needs_multirun(text: str, key: str) -> Problem:
     kind, value = setting_types().get(key), text.partition("=")[2]
-    works = f"-m {text}"
+    fix = f"-m {text}"
     if typing.get_origin(kind) is list:
-        works += f"; or one list: '{key}=[{value}]'"
+        fix += f"; or one list: '{key}=[{value}]'"
     elif mapping_of(key) or describe_type(kind, key)[0] == "a text":
-        works += f"; or one text: '{key}=\"{value}\"'"
-    return Problem(text, "several values need a multirun", works)
+        fix += f"; or one text: '{key}=\"{value}\"'"
+    return Problem(text, "several values need a multirun", fix)
 
 
 def _unknown_option(override: Override, text: str, groups: Groups) -> Problem | None:
@@ -210,8 +209,8 @@ def _not_named_texts(override: Override, text: str) -> Problem | None:
     if mapping is None:
         return None
     if key != mapping:
-        works = f"{key}=text, or \"{key}='null'\""
-        return None if isinstance(value, str) else Problem(text, "is not a text", works)
+        fix = f"{key}=text, or \"{key}='null'\""
+        return None if isinstance(value, str) else Problem(text, "is not a text", fix)
     pairs = value.items() if isinstance(value, dict) else [(None, None)]
     if all(isinstance(part, str) for pair in pairs for part in pair):
         return None
@@ -223,8 +222,8 @@ def _unknown_key(text: str, key: str, groups: Groups) -> Problem | None:
     mapping = mapping_of(key)
     if mapping and key.count(".") > mapping.count(".") + 1:
         name = key[len(mapping) + 1 :]
-        works = f"'{mapping}={{{name}: value}}', if the name has dots"
-        return Problem(text, f"{mapping} holds texts by name, nothing deeper", works)
+        fix = f"'{mapping}={{{name}: value}}', if the name has dots"
+        return Problem(text, f"{mapping} holds texts by name, nothing deeper", fix)
     if key in settings or container_of(key):
         return None
     section, leaf = key.split(".")[0], key.rsplit(".", 1)[-1]
@@ -238,5 +237,5 @@ def _unknown_key(text: str, key: str, groups: Groups) -> Problem | None:
     known = [*settings, *groups, *(f"{k}.{leaf}" for k in settings if mapping_of(k))]
     hint = nearest(key, known) or nearest(leaf, [k.rsplit(".", 1)[-1] for k in known])
     inside = [k for k in settings if k.startswith(f"{section}.") and k.count(".") == 1]
-    works = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
-    return Problem(text, f"unknown setting {key!r}{hint}", works if inside else "")
+    fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
+    return Problem(text, f"unknown setting {key!r}{hint}", fix if inside else "")

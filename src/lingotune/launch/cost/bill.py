@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from lingotune.catalog.hardware import instances
 from lingotune.estimate.run_time import TimeEstimate
-from lingotune.hardware import instances
+from lingotune.estimate.throughput import Setup, Throughput
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import Price, rate_text
-from lingotune.throughput import Setup, Throughput
 
 
 @dataclass(frozen=True)

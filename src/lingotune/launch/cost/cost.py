@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from lingotune.config.problems import Problem
+from lingotune.config.schema import BudgetConfig, ClusterConfig
 from lingotune.estimate.run_time import TimeEstimate
+from lingotune.estimate.throughput import Throughput
 from lingotune.launch.cost.prices import Price, rate_text
-from lingotune.schema import (
-    BudgetConfig,
-    ClusterConfig,
-    Problem,
-)
-from lingotune.throughput import Throughput
 
 HOUR = 3600
 """Seconds."""
@@ -126,14 +123,14 @@ def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Pr
     if unknown:
         which = "the job" if len(worst) == 1 else f"{unknown} of {len(worst)} jobs"
         what = f"cannot be checked: the price of {which} is unknown"
-        works = (
+        fix = (
             "budget.usd_per_hour=..., or python -m lingotune prices --region REGION > prices.json"
             " and budget.prices=prices.json"
         )
-        problems.append(Problem(where, what, works, check="budget-unknown-price"))
+        problems.append(Problem(where, what, fix, check="budget-unknown-price"))
     if total > budget.max_usd:
         what = f"the worst case of {jobs} is {total:.2f} USD"
-        works = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
+        fix = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
         why = "SageMaker may bill every second up to cluster.max_run, on every node"
-        problems.append(Problem(where, what, works, check="budget-exceeded", why=why))
+        problems.append(Problem(where, what, fix, check="budget-exceeded", why=why))
     return problems

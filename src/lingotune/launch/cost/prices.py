@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.catalog import load
+from lingotune.config.problems import ConfigError, Problem
 
 US_EAST_1 = "us-east-1"
 """The region whose price stands in where none is set."""
@@ -41,11 +41,9 @@ def load_prices(path: str | None = None) -> tuple[Price, ...]:
 
     ConfigError lists everything that is wrong with the file.
     """
-    shipped = (resources.files("lingotune.launch") / "facts" / "prices.json").read_text(
-        encoding="utf-8"
-    )
+    shipped = load("prices", "lingotune.launch")["prices"]
     own = _parse(path, _read(path)) if path is not None else []
-    return (*own, *(Price(**row) for row in json.loads(shipped)["prices"]))
+    return (*own, *(Price(**row) for row in shipped))
 
 
 def find_price(
@@ -114,21 +112,21 @@ def _is_old(day: str, today: date) -> bool:
 
 def _read(path: str) -> Any:
     where = f"budget.prices={path}"
-    works = "python -m lingotune prices --region us-east-1 > prices.json"
+    fix = "python -m lingotune prices --region us-east-1 > prices.json"
     try:
         return json.loads(Path(path).read_bytes())
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     except (ValueError, RecursionError) as error:
         what = f"is not JSON: {error}"
-    raise ConfigError([Problem(where, what, works, check="prices-file")])
+    raise ConfigError([Problem(where, what, fix, check="prices-file")])
 
 
 def _parse(path: str, content: Any) -> list[Price]:
     rows = content.get("prices") if isinstance(content, dict) else None
     if not isinstance(rows, list):
-        what, works = "holds no list `prices`", '{"prices": [{"instance_type": "ml...", ...}]}'
-        raise ConfigError([Problem(f"budget.prices={path}", what, works, check="prices-file")])
+        what, fix = "holds no list `prices`", '{"prices": [{"instance_type": "ml...", ...}]}'
+        raise ConfigError([Problem(f"budget.prices={path}", what, fix, check="prices-file")])
     problems: list[Problem] = []
     seen: dict[tuple[str, str], int] = {}
     good = []
@@ -139,8 +137,8 @@ def _parse(path: str, content: Any) -> list[Price]:
             first = seen.setdefault((price.instance_type, price.region), number)
             good.append(price)
             wrong = [f"repeats row {first}"] if first != number else []
-        works = "the form of: python -m lingotune prices --region us-east-1"
-        problems += [Problem(f"{path}: row {number}", w, works, check="prices-file") for w in wrong]
+        fix = "the form of: python -m lingotune prices --region us-east-1"
+        problems += [Problem(f"{path}: row {number}", w, fix, check="prices-file") for w in wrong]
     if problems:
         raise ConfigError(problems)
     return good

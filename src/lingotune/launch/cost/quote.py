@@ -8,8 +8,12 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.config.problems import Problem
+from lingotune.config.schema import BudgetConfig, LaunchConfig
+from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
-from lingotune.hardware import instances, resolve_precision
+from lingotune.estimate.throughput import FILE, Throughput, read_records
 from lingotune.launch.cost.cost import (
     CostEstimate,
     check_budget,
@@ -18,9 +22,7 @@ from lingotune.launch.cost.cost import (
     spot_share,
 )
 from lingotune.launch.cost.prices import Price, find_price, load_prices, price_text, unknown_text
-from lingotune.scaling import BatchPlan
-from lingotune.schema import BudgetConfig, LaunchConfig, Problem
-from lingotune.throughput import FILE, Throughput, cpu_has_bf16, cpu_machine, read_records
+from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem, Severity
+from lingotune.config.schema import LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     folder_files,
@@ -19,7 +21,6 @@ from lingotune.data.prepared.manifest import (
 )
 from lingotune.data.prepared.tokenizer import tokenizer_identity
 from lingotune.data.splits.counts import count_rows
-from lingotune.schema import ConfigError, LaunchConfig, Problem, Severity, Source
 
 _URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")
 
@@ -96,7 +97,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     try:
         manifest = load_manifest(folder)
     except ConfigError as error:
-        raise ConfigError([Problem(where, p.what, p.works) for p in error.problems]) from error
+        raise ConfigError([Problem(where, p.what, p.fix) for p in error.problems]) from error
     problems = misfits(manifest, config.data, config.seed)
     if problems:
         raise ConfigError(problems)

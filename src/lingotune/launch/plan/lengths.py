@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from lingotune.batching import (
-    Efficiency,
-    batching_lines,
-    efficiency,
-    plan_epoch,
-    shape_of,
-)
-from lingotune.scaling import BatchPlan
-from lingotune.schema import (
+from lingotune.catalog import load
+from lingotune.config.schema import (
     BatchingConfig,
     BatchMode,
     DataConfig,
     JobConfig,
     Source,
     TrainingConfig,
+)
+from lingotune.estimate.batch import BatchPlan
+from lingotune.estimate.bucketing import (
+    Efficiency,
+    batching_lines,
+    efficiency,
+    plan_epoch,
+    shape_of,
 )
 from lingotune.system.arrays import Array
 
@@ -91,24 +90,22 @@ def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str, None] | None:
 def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
     """So many lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there are
     none. languages: those of the corpus to take, alike; empty = all."""
-    of_language = _known()[name]
+    of_language = load("lengths", "lingotune.launch")["data"][name]
     chosen = [of_language[code] for code in languages or of_language]
     return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])
 
 
 def _published(data: DataConfig) -> tuple[Array, str, int | None] | None:
-    known = _known()
+    known = load("lengths", "lingotune.launch")["data"]
     name = next((name for name in known if name in (data.train or "")), None)
     if data.source is not Source.hub or name is None or not set(data.languages) <= set(known[name]):
         return None
     basis = f"{name}: its published percentiles in multilingual BERT's tokens"
-    return published(name, ROWS, data.languages), basis, _known("word_pieces").get(name)
-
-
-def _known(what: str = "data") -> dict[str, Any]:
-    path = resources.files("lingotune.launch") / "facts" / "lengths.json"
-    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[what]
-    return known
+    return (
+        published(name, ROWS, data.languages),
+        basis,
+        load("lengths", "lingotune.launch")["word_pieces"].get(name),
+    )
 
 
 def _spread(percentiles: Mapping[str, int], rows: int) -> Array:

@@ -10,14 +10,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import lingotune
-from lingotune.hardware import instances, resolve_image, resolve_precision
-from lingotune.jobfile import plain
+from lingotune.catalog.hardware import instances, resolve_image, resolve_precision
+from lingotune.config.jobfile import plain
+from lingotune.config.problems import (
+    Problem,
+    Severity,
+    errors_only,
+    format_problems,
+    without_secrets,
+)
+from lingotune.config.schema import EvalStrategy, Lane
+from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
-from lingotune.messages import errors_only, format_problems, without_secrets
-from lingotune.schema import EvalStrategy, Lane, Problem, Severity
-from lingotune.speed import paper_lines
 
 
 @dataclass(frozen=True)
@@ -323,8 +329,8 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
         told.append(problem.what, style="not bold")
         if problem.why:
             told.append(f"\nwhy: {problem.why}", style="not bold dim")
-        if problem.works:
-            told.append("\nworks: ", style="not bold").append(problem.works, style="not bold green")
+        if problem.fix:
+            told.append("\nworks: ", style="not bold").append(problem.fix, style="not bold green")
         table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), told)
     return table
 

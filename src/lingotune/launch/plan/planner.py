@@ -10,10 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lingotune.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
+from lingotune.config.jobfile import digest_in, dump_job, job_of
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
+from lingotune.config.schema import JobConfig, LaunchConfig, Source
+from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
+from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
-from lingotune.jobfile import digest_in, dump_job, job_of
 from lingotune.launch.checks.prepared_data import PREPARED, ForImage
 from lingotune.launch.checks.rehearsal import REHEARSAL
 from lingotune.launch.checks.request import CODE, REQUEST
@@ -29,17 +33,7 @@ from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.training_job import Digests, TrainingJob, describe
-from lingotune.memory import MemoryEstimate, estimate_memory
-from lingotune.messages import USER_ERROR, errors_only
 from lingotune.preflight import check_job
-from lingotune.scaling import BatchPlan, StepPlan, plan_batches, plan_steps
-from lingotune.schema import (
-    ConfigError,
-    JobConfig,
-    LaunchConfig,
-    Problem,
-    Source,
-)
 
 if TYPE_CHECKING:
     from lingotune.launch.plan.lengths import BatchingEstimate

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lingotune.config.schema import JobConfig
+from lingotune.estimate.batch import processes_per_node, world_size
 from lingotune.launch.render.shared_fields import PROGRAM
-from lingotune.scaling import processes_per_node, world_size
-from lingotune.schema import JobConfig
 
 
 def render_local(job: JobConfig, job_file: str) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from lingotune.config.schema import Distribution
 from lingotune.launch.render.shared_fields import PROGRAM, given, named, placement, tensorboard
 from lingotune.launch.render.training_job import TrainingJob
-from lingotune.schema import Distribution
 
 _DISTRIBUTIONS: dict[Distribution, dict[str, Any] | None] = {
     Distribution.none: None,

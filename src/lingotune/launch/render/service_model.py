@@ -6,14 +6,14 @@ required fields) is botocore's, copied into facts/request.json by tools/facts.py
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 import regex  # the model's patterns use \p{L}, which the standard library cannot parse
+
+from lingotune.catalog import load
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class Mistake:
 
 @lru_cache(maxsize=1)
 def _model() -> tuple[str, dict[str, dict[str, Any]]]:
-    path = resources.files("lingotune.launch") / "facts" / "request.json"
-    loaded = json.loads(path.read_text(encoding="utf-8"))
+    loaded = load("request", "lingotune.launch")
     return loaded["root"], loaded["shapes"]
 
 

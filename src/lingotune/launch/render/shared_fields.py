@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lingotune.config.schema import Distribution
 from lingotune.launch.render.training_job import Pairs, TrainingJob
-from lingotune.schema import Distribution
 
 PROGRAM = "train.py"
 CODE_CHANNEL = "code"

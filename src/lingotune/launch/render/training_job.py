@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from lingotune.container import (
+from lingotune.catalog.hardware import image_uri, resolve_image
+from lingotune.config.schema import AwsConfig, Distribution, JobConfig, Lane
+from lingotune.contract.container import (
     CHECKPOINTS,
     CONFIG_CHANNEL,
     DATA_CHANNEL,
     DIGEST_VARIABLE,
     TENSORBOARD,
 )
+from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
-from lingotune.hardware import image_uri, resolve_image
-from lingotune.loglines import metric_definitions
-from lingotune.schema import AwsConfig, Distribution, JobConfig, Lane
 
 UNSET = "<aws.{}>"
 """Stands for a name that the account's settings do not give yet."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lingotune.schema import ConfigError, Distribution, Problem
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import Distribution
 
 OPT_ML = "/opt/ml"
 """Where the folders lie in a real container."""

@@ -19,14 +19,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from lingotune.hardware import Image, python_version, version
+from lingotune.catalog.hardware import Image, python_version, version
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.launch.checks.lanes import known_lanes
 from lingotune.launch.simulator.interpreters import Interpreter, choose_interpreter, dotted
-from lingotune.schema import ConfigError, Problem
 
 LIBRARIES = (
     "transformers", "datasets", "tokenizers", "accelerate", "huggingface_hub", "numpy", "pyarrow",
@@ -134,15 +132,6 @@ def torch_variables(image: Image | None) -> dict[str, str]:
 # --- what goes into an environment ----------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _pins() -> dict[str, Any]:
-    text = (resources.files("lingotune.launch") / "facts" / "lanes.json").read_text(
-        encoding="utf-8"
-    )
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
 def recipe_here() -> Recipe:
     """The toolkit over the libraries of this Python, none of which it may replace."""
     under = tuple(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))
@@ -150,16 +139,17 @@ def recipe_here() -> Recipe:
     missing = [name for name in _NEEDED_HERE if name not in visible]
     if missing:
         what = f"{', '.join(missing)}: not installed beside this Python ({sys.executable})"
-        works = "pip install '.[train]', or rehearsal.lane=image"
-        raise ConfigError([Problem("rehearsal.lane=here", what, works)])
+        fix = "pip install '.[train]', or rehearsal.lane=image"
+        raise ConfigError([Problem("rehearsal.lane=here", what, fix)])
     pins = {
-        n: None if _canonical(n) in visible else v for n, v in _pins()["beside_toolkit"].items()
+        n: None if _canonical(n) in visible else v
+        for n, v in known_lanes()["beside_toolkit"].items()
     }
     return Recipe(
         "here",
         Interpreter(Path(sys.executable), dotted(sys.version_info[:3])),
         requirements=_lines(pins),
-        alone=_lines(_pins()["toolkit"]),
+        alone=_lines(known_lanes()["toolkit"]),
         constraints=_lines({n: v for n, v in visible.items() if _VALID_VERSION.fullmatch(v)}),
         under=under,
         check=_IMPORTS,
@@ -171,7 +161,7 @@ def recipe_here() -> Recipe:
 def recipe_of(image: Image, environment: Mapping[str, str]) -> Recipe:
     """The libraries of an image and the toolkit, on the image's Python where the machine has one."""
     wanted = python_version(image.python)
-    newest = _pins()["lanes"][image.transformers]["newest_python"]
+    newest = known_lanes()["lanes"][image.transformers]["newest_python"]
     interpreter = choose_interpreter(wanted, tuple(newest), environment)
     as_there = version(interpreter.version)[:2] == wanted
     remark = "as in the image" if as_there else f"the image has Python {dotted(wanted)}"
@@ -179,7 +169,7 @@ def recipe_of(image: Image, environment: Mapping[str, str]) -> Recipe:
         f"transformers-{image.transformers}",
         interpreter,
         requirements=_lines(pins_of(image)),
-        alone=_lines(_pins()["toolkit"]),
+        alone=_lines(known_lanes()["toolkit"]),
         check=_IMPORTS,
         effort="some minutes, 1.5 GB (5 GB where pip finds no CPU build of torch)",
         remark=remark,
@@ -188,8 +178,12 @@ def recipe_of(image: Image, environment: Mapping[str, str]) -> Recipe:
 
 def pins_of(image: Image) -> dict[str, str]:
     """Package -> version: the libraries of a lane and what the toolkit needs beside them."""
-    lane = _pins()["lanes"][image.transformers]
-    return {**_pins()["beside_toolkit"], **_pins()["every_lane"], **lane["pins"]}
+    lane = known_lanes()["lanes"][image.transformers]
+    return {
+        **known_lanes()["beside_toolkit"],
+        **known_lanes()["every_lane"],
+        **lane["pins"],
+    }
 
 
 def _lines(pins: Mapping[str, str | None]) -> tuple[str, ...]:
@@ -286,10 +280,10 @@ def _run(command: Sequence[str | Path], lock: int, **variables: str) -> None:
     if done.returncode == 0:
         return
     lines = [line for line in done.stdout.splitlines() if line and not line.startswith("WARNING")]
-    works = next((works for sign, works in _REMEDIES if re.search(sign, done.stdout)), "")
+    fix = next((fix for sign, fix in _REMEDIES if re.search(sign, done.stdout)), "")
     step = " ".join(Path(str(part)).name for part in command[:4])
     what = "\n".join([f"{step} ... failed with status {done.returncode}:", *lines[-12:]])
-    raise ConfigError([Problem("rehearsal environment", what, works)])
+    raise ConfigError([Problem("rehearsal environment", what, fix)])
 
 
 def _versions(python: Path) -> dict[str, str]:

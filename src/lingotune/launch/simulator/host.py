@@ -20,11 +20,12 @@ from threading import Thread
 from types import TracebackType
 from typing import TextIO
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import Distribution
 from lingotune.launch.simulator.container import OPT_ML, Container, distribution_of
 from lingotune.launch.simulator.container_environment import variables_of
 from lingotune.launch.simulator.init_process import kill_all
 from lingotune.launch.simulator.object_server import serve
-from lingotune.schema import ConfigError, Distribution, Problem
 
 _HERE = Path(__file__).resolve().parent
 LOG = "log.txt"
@@ -235,8 +236,8 @@ def _meeting(container: Container) -> Iterator[None]:
     mpi = distribution_of(container.request) is Distribution.smdistributed
     if mpi and len(container.hosts) > 1:
         what = "with smdistributed mpirun reaches the other nodes by ssh, which is not rehearsed"
-        works = "cluster.nodes=1 or cluster.distribution=torch_distributed"
-        raise ConfigError([Problem("cluster.nodes", what, works)])
+        fix = "cluster.nodes=1 or cluster.distribution=torch_distributed"
+        raise ConfigError([Problem("cluster.nodes", what, fix)])
     first_of_many = len(container.hosts) > 1 and container.current_host == container.hosts[0]
     with _port() if mpi or first_of_many else nullcontext():
         yield

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lingotune.hardware import WORKER_PYTHON, version
-from lingotune.schema import ConfigError, Problem
+from lingotune.catalog.hardware import WORKER_PYTHON, version
+from lingotune.config.problems import ConfigError, Problem
 
 _VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
@@ -36,8 +36,8 @@ def choose_interpreter(
         if found:
             return found
     what = f"its libraries need Python {dotted(allowed[-1])} to {dotted(newest)}; none is here"
-    works = f"python{dotted(wanted)} on PATH, e.g. by pyenv install {dotted(wanted)}"
-    raise ConfigError([Problem("rehearsal.lane=image", what, works)])
+    fix = f"python{dotted(wanted)} on PATH, e.g. by pyenv install {dotted(wanted)}"
+    raise ConfigError([Problem("rehearsal.lane=image", what, fix)])
 
 
 def find_interpreter(wanted: tuple[int, int], environment: Mapping[str, str]) -> Interpreter | None:

@@ -10,22 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lingotune.contract.rehearsal_limits import Limits, write_limits
-from lingotune.hardware import resolve_image
-from lingotune.launch.plan.planner import Plan
-from lingotune.launch.simulator.container import distribution_of, host_names
-from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
-from lingotune.schema import (
+from lingotune.catalog.hardware import resolve_image
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import (
     AwsConfig,
-    ConfigError,
     Distribution,
     JobConfig,
-    Problem,
     RehearsalConfig,
     RehearsalLane,
     RehearsalModel,
     Source,
 )
+from lingotune.contract.rehearsal_limits import Limits, write_limits
+from lingotune.launch.plan.planner import Plan
+from lingotune.launch.simulator.container import distribution_of, host_names
+from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
 
 _MOST_NODES = 2
 """With two hosts all is different that differs with more."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.calls import Calls, Unanswered, connect
-from lingotune.schema import ConfigError, Problem
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ def answered(what: str, question: Callable[[], T]) -> T:
         return question()
     except (Unanswered, KeyError, ValueError) as reason:
         lack = "the answer lacks " if isinstance(reason, KeyError) else ""
-        works = "aws configure, aws sso login or AWS_PROFILE=...; rights that allow to ask"
-        raise ConfigError([Problem(what, f"no answer from AWS: {lack}{reason}", works)]) from reason
+        fix = "aws configure, aws sso login or AWS_PROFILE=...; rights that allow to ask"
+        raise ConfigError([Problem(what, f"no answer from AWS: {lack}{reason}", fix)]) from reason
 
 
 def or_reason(question: Callable[[], T], what: str) -> tuple[T | None, list[str]]:

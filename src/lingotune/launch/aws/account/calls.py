@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, TypeVar
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 
 Answer = str | Problem
 """What a check yields: a line about what is well, or a problem."""
@@ -108,8 +108,8 @@ def connect(region: str | None) -> Calls:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     except ImportError as error:
-        works = "pip install 'lingotune[launch]'"
-        raise Unanswered(f"the AWS libraries are not installed ({error}): {works}") from error
+        fix = "pip install 'lingotune[launch]'"
+        raise Unanswered(f"the AWS libraries are not installed ({error}): {fix}") from error
     try:
         session = boto3.Session(region_name=region)
         credentials = session.get_credentials()
@@ -131,9 +131,9 @@ def connect(region: str | None) -> Calls:
 
 def unusable(reason: str) -> Problem:
     """The finding that this machine's credentials are of no use."""
-    works = "aws sso login or aws configure; AWS_PROFILE=... chooses other credentials"
+    fix = "aws sso login or aws configure; AWS_PROFILE=... chooses other credentials"
     what, why = f"cannot be used: {_one_line(reason)}", "every call to AWS is signed with them"
-    return Problem("AWS credentials", what, works, check="credentials", why=why)
+    return Problem("AWS credentials", what, fix, check="credentials", why=why)
 
 
 def each(question: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

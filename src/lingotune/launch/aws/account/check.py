@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import AwsConfig
 from lingotune.hub.token import READING, service_of
 from lingotune.launch.aws.account.calls import (
     WORKERS,
@@ -32,7 +34,6 @@ from lingotune.launch.aws.account.resources import (
     check_secret,
 )
 from lingotune.launch.aws.account.roles import check_caller, check_role, check_role_access
-from lingotune.schema import AwsConfig, ConfigError, Problem
 
 _UNUSABLE = (
     "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lingotune.config.problems import Problem, Severity
 from lingotune.launch.aws.account.calls import Answer, Calls, Unanswered
-from lingotune.schema import Problem, Severity
 
 PER_JOB = "Maximum number of instances per training job"
 """The quota that each job is held against alone, whatever else runs."""
@@ -99,14 +99,14 @@ def _judge(region: str, need: Need, quota: Mapping[str, Any], queued: bool) -> A
     fits = f"the quota '{need.quota}' in {region} is {value:g}"
     if value < largest:
         severity = Severity.error if need.enforced else Severity.warning
-        works = _raise(region, quota, largest)
+        fix = _raise(region, quota, largest)
         where = "cluster.keep_alive" if need.pool else f"cluster.nodes={largest}"
         why = _WHY_POOL if need.pool else _WHY
-        return Problem(where, f"{fits}, below {largest}", works, severity, "quota", why)
+        return Problem(where, f"{fits}, below {largest}", fix, severity, "quota", why)
     if value < need.together and not queued:
         what = f"{fits}; all {count} need {need.together}: those beyond it are refused"
-        works = f"{_raise(region, quota, need.together)}; or fewer jobs at a time, or aws.queue=..."
-        return Problem("the sweep", what, works, Severity.warning, "quota-sweep", _WHY)
+        fix = f"{_raise(region, quota, need.together)}; or fewer jobs at a time, or aws.queue=..."
+        return Problem("the sweep", what, fix, Severity.warning, "quota-sweep", _WHY)
     return f"{fits}, enough for {largest if queued else need.together}"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lingotune.config.problems import Problem, Severity
 from lingotune.hub.token import service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
-from lingotune.schema import Problem, Severity
 
 _ABSENT = re.compile("not found|could not find", re.IGNORECASE)
 
@@ -27,21 +27,21 @@ def check_bucket(calls: Calls, bucket: str, account: str | None) -> Iterator[Ans
     except Refused as refusal:
         refused, headers = refusal.code, refusal.headers
     if refused in ("404", "NoSuchBucket"):
-        works = f"aws s3 mb s3://{bucket} --region {calls.region}"
-        yield Problem(where, "does not exist", works, check="bucket-missing", why=why)
+        fix = f"aws s3 mb s3://{bucket} --region {calls.region}"
+        yield Problem(where, "does not exist", fix, check="bucket-missing", why=why)
         return
     region = headers.get("x-amz-bucket-region", calls.region)  # told even to strangers
     if region != calls.region:
         what = f"is in {region}, the job in {calls.region}"
-        works = f"aws.region={region}, or a bucket in {calls.region}"
-        yield Problem(where, what, works, check="bucket-region", why=why)
+        fix = f"aws.region={region}, or a bucket in {calls.region}"
+        yield Problem(where, what, fix, check="bucket-region", why=why)
     elif refused == "403":
         raise Unanswered(f"{bucket} is another account's, or you lack s3:ListBucket on it (403)")
     elif account and not _owns(calls, bucket, account):
         what = f"belongs to another account than yours ({account})"
-        works = "a bucket policy that lets the role in, or a bucket of your own"
+        fix = "a bucket policy that lets the role in, or a bucket of your own"
         why = "the role needs the owner's leave"
-        yield Problem(where, what, works, Severity.warning, "bucket-other-account", why)
+        yield Problem(where, what, fix, Severity.warning, "bucket-other-account", why)
     else:
         yield f"{bucket} in {region}"
 
@@ -67,8 +67,8 @@ def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> It
             counted.setdefault(channel, []).append(full)
         else:
             what = f"{uri} holds no object, and the submit uploads none there"
-            works = f"aws s3 cp --recursive FOLDER {uri}"
-            yield Problem(f"channel {channel}", what, works, check="channel-empty", why=why)
+            fix = f"aws s3 cp --recursive FOLDER {uri}"
+            yield Problem(f"channel {channel}", what, fix, check="channel-empty", why=why)
     for channel, known in counted.items():
         share = f", {sum(known)} of {len(known)}" if len(known) > 1 else ""
         how = f"uploaded before{share}" if any(known) else "the submit uploads it"
@@ -97,9 +97,9 @@ def check_names(calls: Calls, names: Sequence[str]) -> Iterator[Answer]:
             free += 1
             continue
         what = f"the same job, code and data were submitted before: {status}"
-        works = "attempt=2 submits it once more (or the next higher number)"
+        fix = "attempt=2 submits it once more (or the next higher number)"
         why = "a name can be used once, even after the job's end"
-        yield Problem(name, what, works, check="name-taken", why=why)
+        yield Problem(name, what, fix, check="name-taken", why=why)
     if free:
         yield names[0] if free == len(names) == 1 else f"{free} of {len(names)} are free"
 
@@ -127,15 +127,15 @@ def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
         found = calls.ask("secretsmanager", "describe_secret", known, SecretId=secret)
     except Refused:
         what = f"does not exist in {calls.region}"
-        works = (
+        fix = (
             f"aws secretsmanager create-secret --name {secret} --region {calls.region}"
             " --secret-string file://TOKEN_FILE"
         )
-        yield Problem(where, what, works, check="secret-missing", why=why)
+        yield Problem(where, what, fix, check="secret-missing", why=why)
         return
     if "DeletedDate" in found:
-        works = f"aws secretsmanager restore-secret --secret-id {secret} --region {calls.region}"
-        yield Problem(where, "is marked for deletion", works, check="secret-missing", why=why)
+        fix = f"aws secretsmanager restore-secret --secret-id {secret} --region {calls.region}"
+        yield Problem(where, "is marked for deletion", fix, check="secret-missing", why=why)
     else:
         yield str(found["Name"])
 
@@ -147,12 +147,12 @@ def _parameter(calls: Calls, arn: str) -> Iterator[Answer]:
     if found:
         yield str(found[0]["Name"])
         return
-    works = (
+    fix = (
         f"aws ssm put-parameter --type SecureString --name /{name} --region {calls.region}"
         " --value file://TOKEN_FILE"
     )
     what, why = f"does not exist in {calls.region}", "the job could not publish the model"
-    yield Problem(f"hub.token_secret={arn}", what, works, check="secret-missing", why=why)
+    yield Problem(f"hub.token_secret={arn}", what, fix, check="secret-missing", why=why)
 
 
 # --- what only some accounts need ---------------------------------------------------------------
@@ -170,17 +170,15 @@ def check_network(calls: Calls, subnets: list[str], groups: list[str]) -> Iterat
         try:
             found = calls.ask("ec2", operation, ("Invalid",), **{field: ids})[plural] if ids else []
         except Refused as refusal:
-            works = f"aws ec2 {operation.replace('_', '-')} --region {calls.region}"
+            fix = f"aws ec2 {operation.replace('_', '-')} --region {calls.region}"
             where = f"aws.{setting}=[{','.join(ids)}]"
-            yield Problem(where, refusal.message, works, check="network-missing", why=why)
+            yield Problem(where, refusal.message, fix, check="network-missing", why=why)
             return
         vpcs |= {item["VpcId"] for item in found if "VpcId" in item}
     if len(vpcs) > 1:
         what = f"are in {len(vpcs)} VPCs: {', '.join(sorted(vpcs))}"
-        works = "subnets and security groups of one VPC"
-        yield Problem(
-            "aws.subnets, aws.security_groups", what, works, check="network-vpcs", why=why
-        )
+        fix = "subnets and security groups of one VPC"
+        yield Problem("aws.subnets, aws.security_groups", what, fix, check="network-vpcs", why=why)
     else:
         yield f"{len(subnets)} subnets, {len(groups)} security groups in {', '.join(vpcs)}"
 
@@ -193,17 +191,17 @@ def check_key(calls: Calls, setting: str, key: str) -> Iterator[Answer]:
             "KeyMetadata"
         ]
     except Refused:
-        works = f"aws kms list-aliases --region {calls.region}"
+        fix = f"aws kms list-aliases --region {calls.region}"
         what = f"does not exist in {calls.region}"
-        yield Problem(where, what, works, check="key-missing", why=why)
+        yield Problem(where, what, fix, check="key-missing", why=why)
         return
     state, usage = found.get("KeyState"), found.get("KeyUsage")
     if state != "Enabled":
-        works = f"aws kms enable-key --key-id {found['KeyId']} --region {calls.region}"
-        yield Problem(where, f"is {state}", works, check="key-disabled", why=why)
+        fix = f"aws kms enable-key --key-id {found['KeyId']} --region {calls.region}"
+        yield Problem(where, f"is {state}", fix, check="key-disabled", why=why)
     elif usage not in ("ENCRYPT_DECRYPT", None):
-        works = "a symmetric encryption key"
-        yield Problem(where, f"is made for {usage}", works, check="key-usage", why=why)
+        fix = "a symmetric encryption key"
+        yield Problem(where, f"is made for {usage}", fix, check="key-usage", why=why)
     else:
         yield f"{setting} is enabled"
 
@@ -213,19 +211,19 @@ def check_queue(calls: Calls, queue: str, share: str | None) -> Iterator[Answer]
     where, why = f"aws.queue={queue}", "the queue is what starts the job"
     found = calls.ask("batch", "describe_job_queues", jobQueues=[queue])["jobQueues"]
     if not found:
-        works = f"aws batch describe-job-queues --region {calls.region}"
+        fix = f"aws batch describe-job-queues --region {calls.region}"
         what = f"does not exist in {calls.region}"
-        yield Problem(where, what, works, check="queue-missing", why=why)
+        yield Problem(where, what, fix, check="queue-missing", why=why)
         return
     (first, *_) = found
     kind = first.get("jobQueueType")
     if kind != "SAGEMAKER_TRAINING":
-        works = "a queue made with --job-queue-type SAGEMAKER_TRAINING"
-        yield Problem(where, f"is a queue of type {kind}", works, check="queue-type", why=why)
+        fix = "a queue made with --job-queue-type SAGEMAKER_TRAINING"
+        yield Problem(where, f"is a queue of type {kind}", fix, check="queue-type", why=why)
     elif first.get("state") != "ENABLED" or first.get("status", "VALID") != "VALID":
         what = f"is {first.get('state')}, {first.get('status')}: it starts nothing"
-        works = f"aws batch update-job-queue --job-queue {queue} --state ENABLED"
-        yield Problem(where, what, works, check="queue-disabled", why=why)
+        fix = f"aws batch update-job-queue --job-queue {queue} --state ENABLED"
+        yield Problem(where, what, fix, check="queue-disabled", why=why)
     elif share and not first.get("schedulingPolicyArn"):
         what = f"has no effect: {queue} has no scheduling policy"
         yield Problem(f"aws.queue_share={share}", what, "aws.queue_share=null", check="queue-share")

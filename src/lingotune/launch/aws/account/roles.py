@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import unquote
 
+from lingotune.config.problems import Problem, Severity
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered
-from lingotune.schema import Problem, Severity
 
 SAGEMAKER = "sagemaker.amazonaws.com"
 _ROLE = re.compile(
@@ -80,16 +80,16 @@ def check_role(calls: Calls, arn: str, account: str | None) -> Iterator[Answer]:
     where, name = f"aws.role={arn}", parts["name"]
     if account and parts["account"] != account:
         what = f"is a role of account {parts['account']}; the credentials are of {account}"
-        works = f"aws.role=arn:{parts['partition']}:iam::{account}:role/..., or AWS_PROFILE=..."
+        fix = f"aws.role=arn:{parts['partition']}:iam::{account}:role/..., or AWS_PROFILE=..."
         why = "a role can be passed within its own account only"
-        yield Problem(where, what, works, check="role-other-account", why=why)
+        yield Problem(where, what, fix, check="role-other-account", why=why)
         return
     why = "SageMaker takes on the role to read the data and to write the model"
     try:
         role = calls.ask("iam", "get_role", ("NoSuchEntity",), RoleName=name)["Role"]
     except Refused:
-        works = "aws iam list-roles --query 'Roles[].Arn' shows those that there are"
-        yield Problem(where, "does not exist", works, check="role-missing", why=why)
+        fix = "aws iam list-roles --query 'Roles[].Arn' shows those that there are"
+        yield Problem(where, "does not exist", fix, check="role-missing", why=why)
         return
     if role["Arn"] != arn:
         what = f"does not exist; the role of that name is {role['Arn']}"
@@ -98,8 +98,8 @@ def check_role(calls: Calls, arn: str, account: str | None) -> Iterator[Answer]:
     if not trust.granted:
         what = f"does not trust {SAGEMAKER}: SageMaker cannot take it on"
         statement = f'Allow sts:AssumeRole to {{"Service": "{SAGEMAKER}"}}'
-        works = f"add to its trust policy (aws iam update-assume-role-policy): {statement}"
-        yield Problem(where, what, works, check="role-trust", why=why)
+        fix = f"add to its trust policy (aws iam update-assume-role-policy): {statement}"
+        yield Problem(where, what, fix, check="role-trust", why=why)
     elif role["Arn"] == arn:
         under = f", under conditions on {', '.join(trust.conditions)}" if trust.conditions else ""
         yield f"{arn} trusts {SAGEMAKER}{under}"
@@ -122,9 +122,9 @@ def check_caller(
     denied = _denied(calls, _principal(calls, caller), actions, resource)
     if denied:
         what = f"{caller} may not {' and '.join(denied)} on {resource}"
-        works = f"a policy that allows {', '.join(denied)} on {resource}, or AWS_PROFILE=..."
+        fix = f"a policy that allows {', '.join(denied)} on {resource}, or AWS_PROFILE=..."
         why = "the submit would be refused"
-        yield Problem(where, what, works, check="caller-permission", why=why)
+        yield Problem(where, what, fix, check="caller-permission", why=why)
     else:
         yield f"{caller} may {' and '.join(actions)}"
 
@@ -140,10 +140,10 @@ def check_role_access(
         denied = _denied(calls, role, actions, resource)
         if denied:
             what = f"its policies do not allow {' and '.join(denied)} on {resource}"
-            works = f"a policy of the role, or of the resource, that allows {', '.join(denied)}"
+            fix = f"a policy of the role, or of the resource, that allows {', '.join(denied)}"
             why = "the job would fail on machines that are billed"
             severity = Severity.warning
-            yield Problem(f"aws.role={role}", what, works, severity, "role-permission", why)
+            yield Problem(f"aws.role={role}", what, fix, severity, "role-permission", why)
         else:
             yield f"may {' and '.join(actions)} on {resource}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 
+from lingotune.config.problems import Problem
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
@@ -29,7 +30,6 @@ from lingotune.launch.simulator.scope import (
     variables_of_job,
 )
 from lingotune.runs.folder import new_folder
-from lingotune.schema import Problem
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Finished:
         if status == "Completed":
             return None
         what = self.description.get("FailureReason") or self.description["SecondaryStatus"]
-        name, works = self.description["TrainingJobName"], f"its log: {self.folder}/log.txt"
-        return Problem(name, f"{status}: {what}", works, check="job-not-completed")
+        name, fix = self.description["TrainingJobName"], f"its log: {self.folder}/log.txt"
+        return Problem(name, f"{status}: {what}", fix, check="job-not-completed")
 
 
 def submit_here(

@@ -10,6 +10,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
+from lingotune.config.problems import ConfigError
 from lingotune.launch.simulator.attempt import Attempt
 from lingotune.launch.simulator.container import REASON_LENGTH, Container, lay_out
 from lingotune.launch.simulator.loopback.jobs import Job, Jobs
@@ -17,7 +18,6 @@ from lingotune.launch.simulator.loopback.logs import LogStream, final_metrics, m
 from lingotune.launch.simulator.loopback.results import put_results
 from lingotune.launch.simulator.loopback.storage import download
 from lingotune.launch.simulator.scope import hosts_of
-from lingotune.schema import ConfigError
 
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for a job that is stopped. SageMaker waits 120; but the first

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lingotune.schema import AwsConfig
+from lingotune.config.schema import AwsConfig
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lingotune.config.schema import Distribution
 from lingotune.launch.simulator.container import Container
 from lingotune.launch.simulator.init_process import processes_in
-from lingotune.schema import Distribution
 
 _RANK = ("RANK", "OMPI_COMM_WORLD_RANK")
 _LOCAL_RANK = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK")

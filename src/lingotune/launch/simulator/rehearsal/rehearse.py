@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import RehearsalConfig
 from lingotune.launch.plan.planner import Plan, objects
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.request import to_request
@@ -32,11 +34,6 @@ from lingotune.launch.simulator.scope import (
     hosts_of,
     limits_of,
     variables_of_job,
-)
-from lingotune.schema import (
-    ConfigError,
-    Problem,
-    RehearsalConfig,
 )
 from lingotune.training.checkpoints import fault
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lingotune.schema import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Stage:
 class StageFailed(Exception):
     """A stage that ended the rehearsal: what is wrong, the last log lines, what helps."""
 
-    def __init__(self, what: str, log: tuple[str, ...] = (), works: str = "") -> None:
-        self.what, self.log, self.works = what, log, works
+    def __init__(self, what: str, log: tuple[str, ...] = (), fix: str = "") -> None:
+        self.what, self.log, self.fix = what, log, fix
         super().__init__(what)
 
 
@@ -76,4 +76,4 @@ class Checklist:
 def problem_of(stage: str, failed: StageFailed) -> Problem:
     """A failed stage as a problem, the last log lines with it."""
     lines = [failed.what, *(("last lines of the log:", *failed.log) if failed.log else ())]
-    return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.works, check=stage)
+    return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.fix, check=stage)

@@ -1,0 +1,184 @@
+"""Instances, GPU generations and training images: which of them go together.
+
+The facts lie in facts/*.json (each file names its sources, tests hold them against these); the
+rules are here. Pure: the same question, the same answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lingotune.catalog import load
+from lingotune.config.schema import ClusterConfig, Distribution, ImageConfig, Lane, Precision
+
+WORKER_PYTHON = (3, 10)
+"""Oldest Python that the worker code runs on."""
+WORKER_TRANSFORMERS = (4, 28)
+"""Oldest transformers that the worker code runs on."""
+
+BF16_CAPABILITY = (8, 0)
+"""Ampere. Older GPUs only emulate bf16, slowly, though libraries report it as supported."""
+LAST_CUDA_WITH_VOLTA = (12, 4)
+"""Newest CUDA of the images whose PyTorch still has kernels for sm_70."""
+FIRST_CUDA = {(8, 9): (11, 8), (9, 0): (11, 8), (10, 0): (12, 8), (12, 0): (12, 8)}
+"""Compute capability -> oldest CUDA that compiles for it, where an image may be too old."""
+LAST_SMDDP_PYTORCH_ON_P3 = (2, 0)
+"""The SageMaker data parallel library of later PyTorch images refuses p3 instances."""
+SHARDING_ACCELERATE = (1, 10)
+"""Oldest accelerate that models have been sharded with."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One SageMaker instance type.
+
+    `gpu_gib` is the memory of one GPU, `nvme_gb` the local disk (0: it has a storage volume),
+    `efa` the number of fast network adapters.
+    """
+
+    instance_type: str
+    gpus: int
+    gpu: str
+    gpu_gib: float
+    capability: tuple[int, int]
+    vcpus: int
+    ram_gib: int
+    nvme_gb: int
+    efa: int
+    smdistributed: bool
+
+
+@dataclass(frozen=True)
+class Image:
+    """One Hugging Face training image, by the version strings that the SDK knows it under.
+
+    `container` is the end of its tag, e.g. cu129-ubuntu22.04.
+    """
+
+    transformers: str
+    pytorch: str
+    python: str
+    cuda: str
+    container: str
+    smdistributed: bool
+    torch_distributed: bool
+
+    def __str__(self) -> str:
+        return f"transformers {self.transformers}, PyTorch {self.pytorch}, {self.python}, CUDA {self.cuda}"
+
+
+def version(text: str) -> tuple[int, ...]:
+    """'4.28.1' -> (4, 28, 1), to compare by; anything but dotted digits raises ValueError."""
+    return tuple(int(part) for part in text.split("."))
+
+
+def python_version(tag: str) -> tuple[int, int]:
+    """'py310' -> (3, 10)."""
+    return int(tag[2]), int(tag[3:])
+
+
+@lru_cache(maxsize=1)
+def instances() -> dict[str, Instance]:
+    """All known instance types, by their SageMaker name."""
+    rows = load("instances")["instances"]
+    assert isinstance(rows, dict)
+    return {
+        name: Instance(name, **{**row, "capability": tuple(row["capability"])})
+        for name, row in rows.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def images() -> tuple[Image, ...]:
+    """All known images, oldest first."""
+    rows = load("images")["images"]
+    assert isinstance(rows, list)
+    return tuple(Image(**row) for row in rows)
+
+
+@lru_cache(maxsize=1)
+def registries() -> dict[str, str]:
+    """Region -> host of the registry that holds the images there."""
+    hosts = load("images")["registries"]
+    assert isinstance(hosts, dict)
+    return hosts
+
+
+def image_uri(tag: str, region: str) -> str:
+    """Address of an image in ECR; an unknown region is put into the address of us-east-1."""
+    usual = registries()["us-east-1"].replace("us-east-1", region)
+    return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
+
+
+def runs_worker(image: Image) -> bool:
+    """Whether the worker code runs on the image's Python and transformers."""
+    return (
+        python_version(image.python) >= WORKER_PYTHON
+        and version(image.transformers)[:2] >= WORKER_TRANSFORMERS
+    )
+
+
+def misfit(image: Image, instance: Instance, distribution: Distribution) -> str | None:
+    """Why this image does not run with this distribution on this instance; None if it does."""
+    volta = instance.capability < (7, 5)
+    if volta and version(image.cuda) > LAST_CUDA_WITH_VOLTA:
+        return (
+            f"its PyTorch {image.pytorch} (CUDA {image.cuda}) has no kernels for the {instance.gpu}"
+        )
+    oldest = FIRST_CUDA.get(instance.capability)
+    if oldest and version(image.cuda) < oldest:
+        needed = ".".join(map(str, oldest))
+        return f"its CUDA {image.cuda} is too old for the {instance.gpu}, which needs {needed}"
+    if distribution is Distribution.torch_distributed and not image.torch_distributed:
+        return f"the SDK does not start torch_distributed on PyTorch {image.pytorch}"
+    if distribution is Distribution.smdistributed:
+        if not image.smdistributed:
+            return f"the SDK does not start smdistributed on PyTorch {image.pytorch}"
+        if volta and version(image.pytorch)[:2] > LAST_SMDDP_PYTORCH_ON_P3:
+            return f"its data parallel library (PyTorch {image.pytorch}) refuses p3 instances"
+    return None
+
+
+def newest_image(instance: Instance, distribution: Distribution) -> Image | None:
+    """The newest image that runs the worker code there; None where no image does."""
+    fitting = [i for i in images() if runs_worker(i) and misfit(i, instance, distribution) is None]
+    return fitting[-1] if fitting else None
+
+
+def pinned_image(image: ImageConfig) -> Image | None:
+    """The known image that the pinned versions name ('4.12' names 4.12.3), if there is one."""
+    for known in images():
+        if (
+            _names(image.transformers, known.transformers)
+            and _names(image.pytorch, known.pytorch)
+            and image.python == known.python
+        ):
+            return known
+    return None
+
+
+def _names(typed: str | None, full: str) -> bool:
+    return typed is not None and (typed == full or full.startswith(typed + "."))
+
+
+def resolve_image(cluster: ClusterConfig) -> Image | None:
+    """The image of a SageMaker cluster, auto or pinned; None where none is known or fits."""
+    if cluster.image.lane is Lane.pinned:
+        return pinned_image(cluster.image)
+    instance = instances().get(cluster.instance_type or "")
+    return newest_image(instance, cluster.distribution) if instance else None
+
+
+def resolve_precision(
+    precision: Precision, capability: tuple[int, int] | None, *, cpu_has_bf16: bool = False
+) -> Precision:
+    """`auto` -> the fastest safe format of a GPU of this compute capability; None = CPU.
+
+    torch's own check passes for bf16 on V100 and T4 too, where it is emulated, and slow.
+    """
+    if precision is not Precision.auto:
+        return precision
+    if capability is None:
+        return Precision.bf16 if cpu_has_bf16 else Precision.fp32
+    return Precision.bf16 if capability >= BF16_CAPABILITY else Precision.fp16

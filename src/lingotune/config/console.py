@@ -1,0 +1,61 @@
+"""What entries print, and the exit codes that errors become."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lingotune.config.problems import (
+    INTERRUPTED,
+    PIPE_CLOSED,
+    PUBLISH_FAILED,
+    USER_ERROR,
+    ConfigError,
+    Problem,
+    PublishError,
+    format_problems,
+)
+from lingotune.config.secrets import redacted
+
+
+def say(line: str) -> None:
+    """Print a line at once: who reads it may be waiting."""
+    print(line, flush=True)
+
+
+def format_error(error: ConfigError) -> str:
+    """All problems of an error, counted, and the next command."""
+    count = len(error.problems)
+    head = "1 problem" if count == 1 else f"{count} problems"
+    text = f"lingotune: {head}\n{format_problems(error.problems)}"
+    following = redacted(error.next_command, os.environ)
+    return f"{text}\nnext: {following}" if following else text
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of an entry; what it does not know is told as everything else that is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """ConfigError, for argparse repeats what was typed."""
+        raise ConfigError([Problem("command line", message)], f"{self.prog} --help")
+
+
+def exit_code_of(body: Callable[[], int]) -> int:
+    """Run an entry's body; its known errors are printed to stderr and become exit codes."""
+    try:
+        return body()
+    except ConfigError as error:
+        print(format_error(error), file=sys.stderr)
+        return USER_ERROR
+    except PublishError as error:
+        print(f"lingotune: {redacted(str(error), os.environ)}", file=sys.stderr)
+        return PUBLISH_FAILED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        print("lingotune: stopped", file=sys.stderr)
+        return INTERRUPTED

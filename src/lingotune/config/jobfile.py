@@ -1,0 +1,126 @@
+"""job.yaml: the one file that carries a job to every worker, and proves itself.
+
+The first line holds the SHA-256 of the rest. That digest is the job's identity: launch.py puts it
+into names, tags and environment, and every worker compares it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig, LaunchConfig
+
+_HEADER = "# lingotune job, sha256 of the lines below: "
+
+
+def job_of(config: LaunchConfig) -> JobConfig:
+    """The part of what was composed that travels to the workers."""
+    cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
+    data = DataConfig(**_shared(config.data, DataConfig))
+    return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster, "data": data})
+
+
+def _shared(config: Any, kind: Any) -> dict[str, Any]:
+    """The fields of a config that a kind above it has too."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(kind)}
+
+
+def plain(section: Any) -> dict[str, Any]:
+    """A job, or a section of it, as dicts, lists and plain values, in the order of the schema, enums
+    by name."""
+    return dataclasses.asdict(section, dict_factory=_with_enum_names)
+
+
+def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: _named(value) for key, value in items}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    return value.name if isinstance(value, Enum) else value
+
+
+def dump_job(job: JobConfig) -> bytes:
+    """The job file's bytes: UTF-8, every setting in the order of the schema, enums by name.
+
+    The body is what `OmegaConf.to_yaml(OmegaConf.structured(job))` writes, without checking the
+    types of a typed job again, and with the sections that a sweep's jobs share written once.
+    """
+    sections = (json.dumps({key: value}) for key, value in plain(job).items())
+    body = "".join(map(_as_yaml, sections)).encode()
+    return f"{_HEADER}{_sha256(body)}\n".encode() + body
+
+
+@functools.lru_cache(maxsize=1000)
+def _as_yaml(section: str) -> str:
+    """A section of the job as OmegaConf writes it; it comes as JSON, which can be remembered."""
+    text: str = yaml.dump(
+        json.loads(section),
+        Dumper=get_omega_conf_dumper(),
+        default_flow_style=False,
+        allow_unicode=True,
+        sort_keys=False,
+    )
+    return text
+
+
+def job_digest(job: JobConfig) -> str:
+    """The job's identity: 64 hexadecimal digits."""
+    return digest_in(dump_job(job))
+
+
+def digest_in(job_file: bytes) -> str:
+    """The digest that the first line of a job file's bytes holds."""
+    return job_file.split(b"\n", 1)[0].decode()[len(_HEADER) :]
+
+
+def load_job(path: str | Path) -> tuple[JobConfig, str]:
+    """Job and digest of a file that `dump_job` wrote; ConfigError if it is no such file."""
+    try:
+        content = Path(path).read_bytes()
+        text = content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, f"cannot be read: {error}") from error
+    first, _, body = text.partition("\n")
+    if not first.startswith(_HEADER):
+        raise _unreadable(path, f"is not a job file: its first line is not '{_HEADER}...'")
+    said, found = first[len(_HEADER) :].strip(), _sha256(body.encode())
+    if said != found:
+        raise _unreadable(
+            path, f"was changed after it was written: sha256 {said} then, {found} now"
+        )
+    return _parse(path, body), found
+
+
+def _parse(path: str | Path, body: str) -> JobConfig:
+    try:
+        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), OmegaConf.create(body))
+        job = OmegaConf.to_object(loaded)
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise _unreadable(path, f"does not fit this version's settings: {reason}") from error
+    assert isinstance(job, JobConfig)
+    return job
+
+
+def _unreadable(path: str | Path, what: str) -> ConfigError:
+    fix = "a file written by: python launch.py ... job_file=job.yaml"
+    return ConfigError([Problem(str(path), what, fix)])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,114 @@
+"""What the user can mend, and how it looks in the terminal. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import Enum
+from typing import Any
+
+from lingotune.config.secrets import NO_TOKEN, redacted
+
+
+class Severity(Enum):
+    """error stops the job; warning is printed and the job goes on."""
+
+    error = "error"
+    warning = "warning"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that the user can mend.
+
+    `where`: the key as typed, or file:line. `what`: what is wrong, with the value got.
+    `fix`: what works instead, if possible an override to paste. `why`: the fact behind it.
+    `check`: id of the check that found it, where it was one of the preflight's.
+    """
+
+    where: str
+    what: str
+    fix: str = ""
+    severity: Severity = Severity.error
+    check: str = ""
+    why: str = ""
+
+
+class ConfigError(Exception):
+    """Everything found wrong with what the user gave; entries print it and exit with code 2."""
+
+    def __init__(self, problems: list[Problem], next_command: str = "") -> None:
+        self.problems = list(dict.fromkeys(problems))
+        self.next_command = next_command
+        super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self.next_command)  # on its way from another process
+
+
+class PublishError(Exception):
+    """The model could not be published, but is safe; entries print it and exit with code 7."""
+
+
+USER_ERROR = 2
+"""Exit code for what the user can mend."""
+PUBLISH_FAILED = 7
+"""Exit code when the model is safe but could not be published."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+PIPE_CLOSED = 141
+"""Exit code when the reader of the output went away, as shells have it."""
+
+
+_SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
+"""Spaces, and joiners that the spelling of names needs."""
+
+
+def printable(text: str) -> str:
+    """A text in one line: characters that are not for the eye are written out."""
+    return "".join(
+        c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def without_secrets(problem: Problem) -> Problem:
+    """The problem as it may be shown: what was typed, or is suggested, may hold a token.
+
+    A suggestion that was made of one is left out: letters of it may stand in it in another form.
+    """
+    where, what, fix, why = (
+        redacted(text, os.environ)
+        for text in (problem.where, problem.what, problem.fix, problem.why)
+    )
+    if (where, what) != (problem.where, problem.what):
+        fix = NO_TOKEN
+    return replace(problem, where=where, what=what, fix=fix, why=why)
+
+
+def format_problems(problems: Sequence[Problem]) -> str:
+    """One block a problem: severity, where, the check's id; what is wrong, why, what works."""
+    blocks = []
+    for problem in map(without_secrets, problems):
+        mark = "warning: " if problem.severity is Severity.warning else ""
+        id = f"  [{problem.check}]" if problem.check else ""
+        lines = [f"  {mark}{problem.where}{id}", f"      {problem.what}"]
+        if problem.why:
+            lines.append(f"      why: {problem.why}")
+        if problem.fix:
+            lines.append(f"      fix: {problem.fix}")
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def errors_only(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems that stop a job."""
+    return [p for p in problems if p.severity is Severity.error]
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """' (did you mean X?)', or nothing where no known word comes close."""
+    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,152 @@
+"""From a job to its numbers: global batch, learning rate, steps. Pure; the one author of each.
+
+Every number comes with its arithmetic as a line of text, so that a plan shows how it came about.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import (
+    ClusterConfig,
+    JobConfig,
+    ScalingConfig,
+    ScalingRule,
+    TrainingConfig,
+)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What one update is made of. Batches count examples; the learning rate is AdamW's peak."""
+
+    world_size: int
+    per_device_batch: int
+    accumulation: int
+    global_batch: int
+    learning_rate: float
+    arithmetic: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How many updates the training takes, and over how many of them the rate warms up."""
+
+    train_rows: int
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+    arithmetic: tuple[str, ...]
+
+
+def trains_used_rows(training: TrainingConfig) -> bool:
+    """Whether of the word embeddings those rows are to be trained that occur: where it was asked for, and
+    by default where it is exact, as it is without weight decay. Shards are of all rows."""
+    if training.freeze_embeddings or training.compact_vocabulary is False or training.shard:
+        return False
+    return bool(training.compact_vocabulary) or not training.weight_decay
+
+
+def processes_per_node(cluster: ClusterConfig) -> int:
+    """One process per GPU, or the given number of CPU processes."""
+    return cluster.gpus_per_node or cluster.processes
+
+
+def world_size(cluster: ClusterConfig) -> int:
+    """Processes of the whole job."""
+    return cluster.nodes * processes_per_node(cluster)
+
+
+def plan_batches(job: JobConfig) -> BatchPlan:
+    """Global batch, accumulation and learning rate; ConfigError if the batch cannot be split."""
+    world = world_size(job.cluster)
+    accumulation = _accumulation(job.scaling, job.per_device_bs, job.cluster)
+    global_batch = job.per_device_bs * world * accumulation
+    rate, rate_text = _scaled_rate(job.lr, global_batch, job.scaling)
+    batch_text = (
+        f"global batch {global_batch} = {job.per_device_bs} per {_unit(job.cluster)}"
+        f" x {_processes_text(job.cluster)} x {accumulation} accumulation"
+    )
+    return BatchPlan(
+        world, job.per_device_bs, accumulation, global_batch, rate, (batch_text, rate_text)
+    )
+
+
+def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
+    """Updates of the whole training. The last batch of an epoch may be smaller."""
+    per_epoch = math.ceil(train_rows / batch.global_batch)
+    epoch_text = f"{per_epoch} an epoch = {train_rows} rows / {batch.global_batch}, rounded up"
+    if job.training.max_steps is None:
+        total = per_epoch * job.epochs
+        steps_text = f"steps {total} = {per_epoch} an epoch x {job.epochs} epochs"
+    else:
+        total = job.training.max_steps
+        steps_text = f"steps {total} (training.max_steps; {total / per_epoch:.2f} epochs)"
+    if job.training.warmup_steps is None:
+        warmup = round(job.training.warmup_ratio * total)
+        warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"
+    else:
+        warmup = job.training.warmup_steps
+        warmup_text = f"warm-up {warmup} steps (training.warmup_steps)"
+    return StepPlan(train_rows, per_epoch, total, warmup, (steps_text, epoch_text, warmup_text))
+
+
+def _accumulation(scaling: ScalingConfig, per_device: int, cluster: ClusterConfig) -> int:
+    if scaling.rule is not ScalingRule.fixed_global:
+        return scaling.accumulation or 1
+    wanted = scaling.global_batch
+    assert wanted is not None, "preflight requires it"
+    world = world_size(cluster)
+    if wanted % (per_device * world) == 0:
+        return wanted // (per_device * world)
+    raise ConfigError([_impossible_split(wanted, per_device, cluster)])
+
+
+def _impossible_split(wanted: int, per_device: int, cluster: ClusterConfig) -> Problem:
+    world = world_size(cluster)
+    one_pass = per_device * world
+    below, above = wanted // one_pass * one_pass, math.ceil(wanted / one_pass) * one_pass
+    globals_text = " or ".join(f"scaling.global_batch={n}" for n in (below, above) if n)
+    fix = [globals_text]
+    if wanted % world == 0:
+        share = wanted // world
+        divisors = [d for d in range(1, share + 1) if share % d == 0]
+        near = sorted(divisors, key=lambda d: (abs(d - per_device), -d))[:2]
+        fix.append(" or ".join(f"per_device_bs={d}" for d in sorted(near)))
+    return Problem(
+        f"scaling.global_batch={wanted}",
+        f"cannot be split evenly: one pass is {per_device} per {_unit(cluster)}"
+        f" x {_processes_text(cluster)} = {one_pass} examples",
+        ", or ".join(fix),
+        check="batch-split",
+        why="every process takes the same number of examples in every pass",
+    )
+
+
+def _scaled_rate(lr: float, global_batch: int, scaling: ScalingConfig) -> tuple[float, str]:
+    if scaling.rule in (ScalingRule.none, ScalingRule.fixed_global):
+        return lr, f"lr {lr:g} (as typed, scaling={scaling.rule.value})"
+    assert scaling.base_batch is not None, "preflight requires it"
+    ratio = global_batch / scaling.base_batch
+    if scaling.rule is ScalingRule.linear:
+        rate = lr * ratio
+        factor = f"{global_batch}/{scaling.base_batch} (linear)"
+    else:
+        rate = lr * math.sqrt(ratio)
+        factor = f"sqrt({global_batch}/{scaling.base_batch}) (sqrt)"
+    return rate, f"lr {lr:g} x {factor} = {rate:.4g}"
+
+
+def _unit(cluster: ClusterConfig) -> str:
+    return "GPU" if cluster.gpus_per_node else "process"
+
+
+def _processes_text(cluster: ClusterConfig) -> str:
+    count = processes_per_node(cluster)
+    if cluster.gpus_per_node:
+        text = "1 GPU" if count == 1 else f"{count} GPUs"
+    else:
+        text = "1 process" if count == 1 else f"{count} processes"
+    return text if cluster.nodes == 1 else f"{text} x {cluster.nodes} nodes"

@@ -1,0 +1,76 @@
+"""How much GPU memory a training step takes: an estimate with its arithmetic. Pure.
+
+Counted are weights, gradients and AdamW's two moments in fp32, the half-precision copy of the
+weights, DDP's buckets, and the activations of a full batch of longest texts after Korthikanti et
+al. 2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
+`s b h (34 + 5 a s / h)` bytes a layer in half precision, about twice that in fp32. Attention is
+taken as materialised, as in the older images.
+
+Of a sharded model each GPU holds its part of weights, gradients and moments, and, for as long as they are
+computed with, whole weights and gradients of the embeddings and of two layers (one is fetched ahead): 4
+bytes each in fp32; in half precision 2 and 2, and 4 of the gradient that is summed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.models import ModelSize, model_size
+from lingotune.config.schema import JobConfig, Precision
+from lingotune.estimate.batch import world_size
+
+GIB = 2**30
+CUDA_GIB = 1.5
+"""CUDA's context, cuBLAS's workspace and the allocator's waste."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """GiB on one GPU: what does not depend on the batch, what does, and how it came about."""
+
+    fixed_gib: float
+    activations_gib: float
+    arithmetic: str
+
+    @property
+    def gib(self) -> float:
+        """All together."""
+        return self.fixed_gib + self.activations_gib
+
+
+def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
+    """Memory of a training step on one GPU of the job's instance; None where a size is not known."""
+    instance = instances().get(job.cluster.instance_type or "")
+    size = model_size(job.model)
+    if instance is None or size is None:
+        return None
+    half = resolve_precision(job.training.precision, instance.capability) is not Precision.fp32
+    states, told = _states(size, job, half)
+    length, batch = job.data.max_length, job.per_device_bs
+    bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
+    activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
+    arithmetic = (
+        f"{told} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
+        f" + {CUDA_GIB:g} of CUDA; an estimate"
+    )
+    return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
+
+
+def _states(size: ModelSize, job: JobConfig, half: bool) -> tuple[float, str]:
+    """GiB of weights, gradients and AdamW on one GPU, and their arithmetic."""
+    gpus, millions = world_size(job.cluster), f"{size.parameters / 1e6:.3g} M"
+    if job.training.shard:
+        part = 16 * size.parameters / gpus / GIB
+        layer = (size.parameters - size.embeddings) / size.layers
+        gathered = 8 * (size.embeddings + 2 * layer) / GIB
+        told = (
+            f"{part:.1f} GiB of weights, gradients and AdamW ({millions} x 16 bytes / {gpus} GPUs)"
+            f" + {gathered:.1f} of those that are whole at a time"
+        )
+        return part + gathered, told
+    copies = 4 + 4 + 8 + (2 if half else 0) + (4 if gpus > 1 else 0)
+    states = copies * size.parameters / GIB
+    return states, (
+        f"{states:.1f} GiB of weights, gradients and AdamW ({millions} x {copies} bytes)"
+    )

@@ -1,0 +1,206 @@
+"""How long an update takes on paper: arithmetic of the model, peaks of the GPU. Pure.
+
+A bound, and no promise: what the host spends on launching kernels is left out, and weighs most where
+batches are small. A training step computes 6 floating-point operations for each parameter that a token
+meets (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and 12 x layers x hidden size for each pair of
+tokens of a text. A ring sends 2 (n - 1) / n of the gradient's bytes (Patarasuk and Yuan 2009); the word
+embeddings' part comes last out of the backward pass, when nothing is left to hide it behind.
+
+A sharded model's weights are gathered for the forward pass and once more for the backward pass, and its
+gradients scattered, (n - 1) / n of their bytes each time and in each part of an update (Zhao et al. 2023,
+arXiv:2304.11277): one and a half times as much in fp32. The forward pass begins with the embeddings'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lingotune.catalog import load
+from lingotune.catalog.gpus import Gpu, find_gpu
+from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.models import ModelSize, model_size
+from lingotune.config.schema import JobConfig, Precision, TrainingConfig
+from lingotune.estimate.batch import BatchPlan, trains_used_rows
+
+if TYPE_CHECKING:
+    from lingotune.estimate.bucketing import Efficiency
+
+OPTIMIZER_BYTES = 40
+"""Read and written for each parameter: weight, gradient and AdamW's moments, twice the gradient for the
+norm; with the copy in half precision."""
+FP32 = 4
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class PaperStep:
+    """Seconds of one update on paper, and of its parts; `sending` is what is not hidden behind the
+    backward pass. efficiency: share of the time that one GPU alone would need for its part."""
+
+    compute: float
+    optimizer: float
+    sending: float
+    texts: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the update."""
+        return self.compute + self.optimizer + self.sending
+
+    @property
+    def texts_per_second(self) -> float:
+        """Of all GPUs."""
+        return self.texts / self.seconds
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A model that is shared out: bytes of a weight as it is gathered, backward passes of an update."""
+
+    width: int
+    parts: int
+
+
+def operations(
+    size: ModelSize, tokens: float, squares: float, *, first_token_only: bool = False
+) -> float:
+    """Of training on a text: floating-point operations, padding left out.
+
+    tokens: its length. squares: the mean of the lengths' squares, where `tokens` is a mean too.
+    first_token_only: of the last layer's parameters a token meets those of keys and values alone.
+    """
+    met, layers = size.parameters - size.embeddings, size.layers
+    if first_token_only:
+        met, layers = met - met // layers + 2 * size.dim**2, layers - 1
+    return 6 * met * tokens + 12 * layers * size.dim * squares
+
+
+def utilisation(operations: float, texts_per_second: float, peak: float) -> float:
+    """Share of a peak (operations a second, of all GPUs) that texts are trained with, of so many
+    operations each."""
+    return operations * texts_per_second / peak
+
+
+def trained_parameters(size: ModelSize, rows: int) -> int:
+    """Parameters that are trained where `rows` of the word embeddings are."""
+    return size.parameters - (size.vocabulary - rows) * size.dim
+
+
+def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | None) -> int:
+    """Rows of the word embeddings that a job trains; word_pieces: that occur, None = not known."""
+    if training.freeze_embeddings:
+        return 0
+    if word_pieces is None or not trains_used_rows(training):
+        return size.vocabulary
+    return min(word_pieces, size.vocabulary)
+
+
+def paper_step(
+    size: ModelSize,
+    gpu: Gpu,
+    precision: Precision,
+    *,
+    per_gpu: int,
+    gpus: int,
+    nodes: int = 1,
+    efa: int = 0,
+    tokens: float,
+    squares: float,
+    straggler: float = 1.0,
+    trained_rows: int | None = None,
+    first_token_only: bool = False,
+    shards: Shards | None = None,
+) -> PaperStep | None:
+    """An update of `per_gpu` texts on each of `gpus` GPUs of a node; None where a figure is not known.
+
+    tokens, squares: as computed, padding included. straggler: of the batches. trained_rows: word
+    embeddings that are trained; None = all. efa: network adapters of a node. shards: None = whole models.
+    """
+    peak = gpu.peaks.get(precision.value)
+    network = load("gpus")["network_gbs"].get(str(efa))
+    if peak is None or gpu.memory is None or gpu.bus is None or (nodes > 1 and network is None):
+        return None
+    rows = size.vocabulary if trained_rows is None else trained_rows
+    trained = trained_parameters(size, rows)
+    share = load("gpus")["assumed_share"]
+    each = operations(size, tokens, squares, first_token_only=first_token_only)
+    compute = straggler * per_gpu * each / (peak * share)
+    ranks = gpus * nodes
+    bandwidth = gpu.bus if nodes == 1 else network * 1e9
+    bare, behind = _traffic(size, rows, shards)
+    second = (ranks - 1) / ranks / bandwidth
+    sending = bare * second
+    if nodes > 1:  # what computing does not hide; gradients alone: its backward pass, two thirds
+        sending += max(0.0, behind * second - compute * (1 if shards else 2 / 3))
+    held = trained / ranks if shards else trained
+    return PaperStep(compute, held * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
+
+
+def _traffic(size: ModelSize, rows: int, shards: Shards | None) -> tuple[float, float]:
+    """Bytes of an update that nothing hides, and those that are sent while it is computed, before the
+    share (n - 1) / n of them that n GPUs send."""
+    words, trained = rows * size.dim, trained_parameters(size, rows)
+    if shards is None:
+        return 2 * FP32 * words, 2 * FP32 * (trained - words)
+    table = size.vocabulary * size.dim
+    gathered, scattered = 2 * shards.width * size.parameters, FP32 * trained
+    bare = shards.width * table + FP32 * words
+    return shards.parts * bare, shards.parts * (gathered + scattered - bare)
+
+
+def paper_lines(
+    job: JobConfig, batch: BatchPlan, found: Efficiency, word_pieces: int | None
+) -> tuple[str, ...]:
+    """What a job's update sends and takes on paper, as lines for its plan; none where a figure is not
+    known. found: padding and waiting of its batches."""
+    size, instance = model_size(job.model), instances().get(job.cluster.instance_type or "")
+    if size is None or instance is None:
+        return ()
+    rows = trained_rows(job.training, size, word_pieces)
+    trained, lines = trained_parameters(size, rows), []
+    gpu, precision = (
+        find_gpu(instance.gpu),
+        resolve_precision(job.training.precision, instance.capability),
+    )
+    shards = None
+    if job.training.shard:
+        shards = Shards(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
+    if batch.world_size > 1:
+        width = 2 if job.training.compress_gradients else FP32
+        sent = (
+            f"{trained * width / 1e6:.0f} MB of gradients"
+            if shards is None
+            else _sharded(size, rows, shards)
+        )
+        lines.append(
+            f"each update sends {sent}:"
+            f" {trained / 1e6:.1f} of {size.parameters / 1e6:.1f} M parameters are trained"
+        )
+    step = gpu and paper_step(
+        size, gpu, precision, per_gpu=batch.per_device_batch * batch.accumulation,
+        gpus=job.cluster.gpus_per_node, nodes=job.cluster.nodes, efa=instance.efa, tokens=found.padded,
+        squares=found.squares, straggler=found.straggler, trained_rows=rows,
+        shards=shards, first_token_only=job.training.first_token_only is not False,
+    )  # fmt: skip
+    if step:
+        milliseconds = [
+            1000 * value for value in (step.seconds, step.compute, step.optimizer, step.sending)
+        ]
+        lines.append(
+            "on paper an update takes {:.1f} ms = {:.1f} computing + {:.1f} optimizer + {:.1f} sending:"
+            .format(*milliseconds) + f" at best {step.texts_per_second:.0f} texts/s, no promise"
+        )  # fmt: skip
+    return tuple(lines)
+
+
+def _sharded(size: ModelSize, rows: int, shards: Shards) -> str:
+    """What an update of a sharded model sends, beside what it would send of a whole one."""
+    weights = 2 * shards.parts * shards.width * size.parameters
+    gradients = shards.parts * FP32 * trained_parameters(size, rows)
+    usual = sum(_traffic(size, rows, None))
+    times = (weights + gradients) / usual
+    return (
+        f"{weights / 1e6:.0f} MB of weights and {gradients / 1e6:.0f} MB of gradients,"
+        f" {times:.1f} times as much as without shards"
+    )

@@ -1,0 +1,245 @@
+"""What finished runs measured: throughput.jsonl, one line of JSON a run, which every run appends to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lingotune.config.problems import Problem, Severity
+from lingotune.config.schema import JobConfig, ModelConfig, Precision, TrainingConfig
+from lingotune.estimate.batch import BatchPlan, StepPlan, processes_per_node, trains_used_rows
+
+FILE = "throughput.jsonl"
+"""Name of the file, in the folder of the run folders and in a container's output."""
+LOG_WORD = "throughput"
+"""What stands before the record in a container's log, so that it can be found there."""
+SCHEMA = 1
+"""Version of the lines; raised when a field changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What decides the speed of a run, beside its data.
+
+    model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine
+    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode,
+    window and rounding where they were set. embeddings: all rows are trained, those that are used, or
+    frozen. last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
+    distribution: what starts the processes, and whether they share one model out.
+    processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
+    """
+
+    model: str
+    instance_type: str | None
+    machine: str | None
+    nodes: int
+    gpus_per_node: int
+    processes_per_node: int
+    threads: int | None
+    distribution: str
+    per_device_bs: int
+    accumulation: int
+    precision: str
+    max_length: int
+    batching: str = "random"
+    embeddings: str = "all"
+    last_layer: str = "all tokens"
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One finished run. ValueError for figures that cannot be.
+
+    date: end of the run, UTC, ISO. rows: of each split. tokens_*: of a training text after
+    truncation; padding: share of the trained tokens that was padding. Samples are counted over all
+    processes. Seconds: `train` without evaluating and saving, `eval` all of it, the final scores
+    too, `other` the rest of the worker's run. job_seconds: of the whole SageMaker job, start-up
+    and upload included; spot_billable_share: the part of them that was billed. trained_parameters:
+    without embeddings that are not used; tokens_square: mean square of the lengths; utilisation: share
+    of the GPUs' peak that went into texts. phases: seconds of the first process by what it did: data,
+    forward_backward, optimizer, evaluation, saving; communication is the part of forward_backward
+    that only waited for gradients. None = not known.
+    """
+
+    schema: int
+    date: str
+    lingotune: str
+    job_sha256: str
+    setup: Setup
+    world_size: int
+    parameters: int
+    data: str
+    languages: tuple[str, ...]
+    rows: dict[str, int]
+    tokens_mean: float
+    tokens_p95: float
+    padding: float | None
+    train_samples: int
+    eval_samples: int
+    train_seconds: float
+    eval_seconds: float
+    other_seconds: float
+    samples_per_second: float
+    eval_samples_per_second: float | None
+    job_seconds: float | None = None
+    spot_billable_share: float | None = None
+    trained_parameters: int | None = None
+    tokens_square: float | None = None
+    tokens_per_second: float | None = None
+    padded_tokens_per_second: float | None = None
+    utilisation: float | None = None
+    phases: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema {self.schema}, this version reads {SCHEMA}")
+        if min(self.samples_per_second, self.train_seconds, self.train_samples) <= 0:
+            raise ValueError("a run without training")
+        if (self.eval_samples_per_second or 1) <= 0 or min(
+            self.eval_seconds, self.job_seconds or 0
+        ) < 0:
+            raise ValueError("negative figures")
+        if not 0 <= (self.spot_billable_share or 0) <= 1:
+            raise ValueError(f"spot_billable_share {self.spot_billable_share} is no share")
+
+    @property
+    def overhead_seconds(self) -> float:
+        """All that was neither training nor evaluating, of the whole job where that is known."""
+        if self.job_seconds is None:
+            return self.other_seconds
+        return max(0.0, self.job_seconds - self.train_seconds - self.eval_seconds)
+
+
+def setup_of(
+    job: JobConfig, batch: BatchPlan, precision: Precision, machine: str | None = None
+) -> Setup:
+    """The set-up of a job; `precision` is the resolved one, `machine` counts off SageMaker only."""
+    cluster = job.cluster
+    on_sagemaker = cluster.instance_type is not None
+    return Setup(
+        model=model_id(job.model),
+        instance_type=cluster.instance_type,
+        machine=None if on_sagemaker else machine,
+        nodes=cluster.nodes,
+        gpus_per_node=cluster.gpus_per_node,
+        processes_per_node=processes_per_node(cluster),
+        threads=cluster.threads,
+        distribution=(cluster.distribution.value if on_sagemaker else "local")
+        + (" sharded" if job.training.shard else ""),
+        per_device_bs=batch.per_device_batch,
+        accumulation=batch.accumulation,
+        precision=precision.value,
+        max_length=job.data.max_length,
+        batching=job.batching.mode.value
+        + (f" {job.batching.window}" if job.batching.window else "")
+        + (f" to {multiple}s" if (multiple := job.batching.pad_to_multiple_of) else "")
+        + (" without padding" if job.batching.padding_free else ""),
+        embeddings=_embeddings(job.training),
+        last_layer="all tokens" if job.training.first_token_only is False else "first token",
+        compiled=job.training.compile,
+    )
+
+
+def _embeddings(training: TrainingConfig) -> str:
+    if training.freeze_embeddings:
+        return "frozen"
+    return "used" if trains_used_rows(training) else "all"
+
+
+def model_id(model: ModelConfig) -> str:
+    """What the model's speed depends on: its hub id or folder, or the sizes of one from scratch."""
+    if model.name_or_path is not None:
+        return model.name_or_path
+    sizes = dataclasses.asdict(model.scratch)
+    return " ".join(["scratch", *(f"{name}={value:g}" for name, value in sizes.items())])
+
+
+def samples_trained(steps: StepPlan, global_batch: int, done: int | None = None) -> int:
+    """Training samples of the first `done` updates (None = all): an epoch's last batch is smaller."""
+    epochs, rest = divmod(steps.total_steps if done is None else done, steps.steps_per_epoch)
+    return epochs * steps.train_rows + rest * global_batch
+
+
+def format_record(record: Throughput) -> str:
+    """The record as one line of JSON, ASCII only."""
+    return json.dumps(dataclasses.asdict(record))
+
+
+def parse_record(line: str) -> Throughput:
+    """The record of a line; ValueError says what is wrong with it."""
+    record = _build(Throughput, json.loads(line))
+    assert isinstance(record, Throughput)
+    return record
+
+
+def append_record(path: Path, record: Throughput) -> None:
+    """Add a line to the file: one write at its end, so that parallel runs do not mix their lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = f"{format_record(record)}\n".encode()
+    with path.open("ab+", buffering=0) as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line  # a torn line stays alone
+        file.write(line)
+
+
+def read_records(path: Path) -> tuple[list[Throughput], list[Problem]]:
+    """The file's records in its order, and warnings about lines that are none; no file, no records."""
+    records, problems = [], []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        return [], [_warning(str(path), f"cannot be read: {error.strerror}")]
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                records.append(parse_record(line.decode()))
+            except (ValueError, RecursionError, OverflowError) as error:
+                problems.append(_warning(f"{path}:{number}", f"is no record of a run: {error}"))
+    return records, problems
+
+
+def _warning(where: str, what: str) -> Problem:
+    fix = "delete the line; the other records are used"
+    return Problem(where, what, fix, Severity.warning, check="throughput-record")
+
+
+def _build(kind: Any, values: Any) -> Any:
+    """A dataclass of JSON's values, each checked against its annotation; ValueError names the field."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{type(values).__name__} where an object is needed")
+    given = {}
+    hints = typing.get_type_hints(kind)
+    for one in dataclasses.fields(kind):
+        if one.name in values:
+            given[one.name] = _value(hints[one.name], values[one.name], one.name)
+        elif one.default is one.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{one.name} is missing")
+    return kind(**given)
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _value(inner[0], value, name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(inner[0], item, name) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _value(inner[1], item, name) for key, item in value.items()}
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    raise ValueError(f"{name} is {value!r}")

@@ -1,0 +1,285 @@
+"""Checks of the machines: instance, GPUs, distribution, image, number format, this machine. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lingotune.catalog.hardware import (
+    BF16_CAPABILITY,
+    Image,
+    Instance,
+    images,
+    instances,
+    misfit,
+    newest_image,
+    pinned_image,
+    resolve_precision,
+)
+from lingotune.config.problems import Severity, nearest
+from lingotune.config.schema import (
+    ClusterConfig,
+    Distribution,
+    ImageConfig,
+    InputMode,
+    JobConfig,
+    Lane,
+    Precision,
+)
+from lingotune.preflight.registry import Found, Table, typed
+
+
+def instance_of(cluster: ClusterConfig) -> Instance | None:
+    """The known instance type of a SageMaker cluster."""
+    return instances().get(cluster.instance_type or "")
+
+
+def pin(image: Image | None) -> str:
+    """The overrides that pin this image."""
+    if image is None:
+        return "another cluster"
+    return (
+        f"cluster.image.lane=pinned cluster.image.transformers={image.transformers}"
+        f" cluster.image.pytorch={image.pytorch} cluster.image.python={image.python}"
+    )
+
+
+# --- this machine -------------------------------------------------------------------------------
+
+CLUSTER: Table[JobConfig] = Table()
+
+
+@CLUSTER.check("nodes-on-this-machine", "cluster=local is one machine")
+def _local_nodes(job: JobConfig) -> Iterator[Found]:
+    if job.cluster.instance_type is None and job.cluster.nodes != 1:
+        fix = "cluster.processes=2, or a SageMaker cluster"
+        yield f"cluster.nodes={job.cluster.nodes}", "cluster=local is this one machine", fix
+
+
+@CLUSTER.check("processes-beside-gpus", "one process is started per GPU")
+def _local_processes(job: JobConfig) -> Iterator[Found]:
+    cluster = job.cluster
+    if cluster.instance_type is None and cluster.gpus_per_node and cluster.processes != 1:
+        what = "has no effect: with GPUs, one process is started per GPU"
+        yield f"cluster.processes={cluster.processes}", what, "cluster.gpus_per_node=0"
+
+
+@CLUSTER.check("image-on-this-machine", "images are SageMaker's")
+def _local_image(job: JobConfig) -> Iterator[Found]:
+    if job.cluster.instance_type is None and job.cluster.image != ImageConfig():
+        yield "cluster.image", "has no effect: cluster=local has no image", "cluster=p3_16xl"
+
+
+@CLUSTER.check("distribution-on-this-machine", "cluster=local starts its processes with torchrun")
+def _local_distribution(job: JobConfig) -> Iterator[Found]:
+    distribution = job.cluster.distribution
+    if job.cluster.instance_type is None and distribution is not Distribution.torch_distributed:
+        where = f"cluster.distribution={distribution.value}"
+        what = "cluster=local starts its processes with torchrun"
+        yield where, what, "cluster.distribution=torch_distributed"
+
+
+SAGEMAKER_ONLY = (
+    "max_run", "spot", "max_wait", "keep_alive", "retries", "volume_gb", "input_mode",
+    "checkpoints", "tensorboard", "compress_output", "environment", "training_plan",
+    "ultra_server", "remote_debug", "profiler",
+)  # fmt: skip
+
+
+@CLUSTER.check(
+    "sagemaker-setting-on-this-machine", "cluster=local starts no training job on SageMaker"
+)
+def _local_settings(job: JobConfig) -> Iterator[Found]:
+    if job.cluster.instance_type is not None:
+        return
+    usual = ClusterConfig()
+    for name in SAGEMAKER_ONLY:
+        value = getattr(job.cluster, name)
+        if value != getattr(usual, name):
+            text = value.value if isinstance(value, InputMode) else typed(value)
+            where = f"cluster.{name}" + ("" if isinstance(value, dict) else f"={text}")
+            yield where, "has no effect with cluster=local", "cluster=p3_16xl"
+
+
+# --- instances ----------------------------------------------------------------------------------
+
+
+@CLUSTER.check("unknown-instance", "what is not known cannot be checked")
+def _instance(job: JobConfig) -> Iterator[Found]:
+    wanted = job.cluster.instance_type
+    if wanted is not None and wanted not in instances():
+        what = f"unknown instance type{nearest(wanted, list(instances()))}"
+        yield f"cluster.instance_type={wanted}", what, " | ".join(instances())
+
+
+@CLUSTER.check("processes-on-sagemaker", "SageMaker's launcher starts one process per GPU")
+def _processes(job: JobConfig) -> Iterator[Found]:
+    if instance_of(job.cluster) and job.cluster.processes != 1:
+        what = "has no effect on SageMaker: one process per GPU is started"
+        yield f"cluster.processes={job.cluster.processes}", what, "cluster.processes=1"
+
+
+@CLUSTER.check("gpus-per-node", "batch and learning rate are derived from the processes that start")
+def _gpus(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    if instance and cluster.gpus_per_node != instance.gpus:
+        what = f"{cluster.instance_type} has {instance.gpus}; SageMaker starts one process on each"
+        where = f"cluster.gpus_per_node={cluster.gpus_per_node}"
+        yield where, what, f"cluster.gpus_per_node={instance.gpus}"
+
+
+@CLUSTER.check(
+    "no-distribution", "without a launcher one process runs, and the other GPUs are idle"
+)
+def _no_distribution(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    alone = instance is not None and instance.gpus == 1 and cluster.nodes == 1
+    if instance and cluster.distribution is Distribution.none and not alone:
+        what = f"starts one process, but there are {cluster.nodes * instance.gpus} GPUs"
+        fix = "cluster.distribution=torch_distributed"
+        yield "cluster.distribution=none", what, fix
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+@CLUSTER.check(
+    "smdistributed-instance", "the library is built for instances with eight linked GPUs"
+)
+def _smdistributed(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    wanted = cluster.distribution is Distribution.smdistributed
+    if wanted and instance and not instance.smdistributed:
+        what = f"SageMaker's data parallel library does not run on {instance.instance_type}"
+        fix = "cluster.distribution=torch_distributed"
+        yield "cluster.distribution=smdistributed", what, fix
+
+
+@CLUSTER.check("smdistributed-shard", "SageMaker's library sends gradients of whole models")
+def _smdistributed_shard(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and job.cluster.distribution is Distribution.smdistributed:
+        what = "does not work with cluster.distribution=smdistributed"
+        yield "training.shard=true", what, "cluster.distribution=torch_distributed"
+
+
+@CLUSTER.check(
+    "smdistributed-ends-on-p3", "its later versions refuse to start on p3", Severity.warning
+)
+def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    wanted = cluster.distribution is Distribution.smdistributed
+    if wanted and instance and instance.smdistributed and instance.gpu == "V100":
+        what = "SageMaker's data parallel library is at its end on p3: AWS lists p4d and p4de only"
+        fix = "cluster.distribution=torch_distributed"
+        yield "cluster.distribution=smdistributed", what, fix
+
+
+def _instance_with_choice(cluster: ClusterConfig) -> Instance | None:
+    """The instance, where its distribution leaves a choice of images."""
+    instance = instance_of(cluster)
+    if instance is None:
+        return None
+    wanted = cluster.distribution is Distribution.smdistributed
+    return None if wanted and not instance.smdistributed else instance
+
+
+@CLUSTER.check("image-versions-unpinned", "lane=auto takes the newest image that fits")
+def _unpinned(job: JobConfig) -> Iterator[Found]:
+    image = job.cluster.image
+    given = any((image.transformers, image.pytorch, image.python, image.uri))
+    if instance_of(job.cluster) and image.lane is Lane.auto and given:
+        what = "the image's versions have no effect while the lane is auto"
+        yield "cluster.image", what, "cluster.image.lane=pinned"
+
+
+@CLUSTER.check("no-image", "a job needs an image with kernels for its GPU")
+def _no_image(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, _instance_with_choice(job.cluster)
+    if instance is None or cluster.image.lane is not Lane.auto:
+        return
+    if newest_image(instance, cluster.distribution) is None:
+        where = f"cluster.distribution={cluster.distribution.value}"
+        what = f"no image runs it on {instance.instance_type}"
+        yield where, what, "cluster.distribution=torch_distributed"
+
+
+@CLUSTER.check("unknown-image", "SageMaker has the images that the SDK lists")
+def _unknown_image(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, _instance_with_choice(job.cluster)
+    image = cluster.image
+    if instance is None or image.lane is Lane.auto or image.uri or pinned_image(image):
+        return
+    got = ", ".join(str(v) for v in (image.transformers, image.pytorch, image.python))
+    known = "; ".join(f"{i.transformers}, {i.pytorch}, {i.python}" for i in images())
+    best = pin(newest_image(instance, cluster.distribution))
+    yield "cluster.image", f"no such image: {got}", f"{best}; known: {known}"
+
+
+@CLUSTER.check(
+    "image-misfit", "an image that lacks the GPU's kernels or the launcher fails when paid"
+)
+def _misfit(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, _instance_with_choice(job.cluster)
+    if instance is None or cluster.image.lane is Lane.auto or cluster.image.uri:
+        return
+    pinned = pinned_image(cluster.image)
+    reason = pinned and misfit(pinned, instance, cluster.distribution)
+    if reason:
+        best = pin(newest_image(instance, cluster.distribution))
+        yield "cluster.image", f"{pinned}: {reason}", best
+
+
+@CLUSTER.check("image-version-short", "the SDK compares the version as typed with its list")
+def _short_version(job: JobConfig) -> Iterator[Found]:
+    cluster = job.cluster
+    if cluster.image.lane is Lane.auto or cluster.image.uri:
+        return
+    pinned = pinned_image(cluster.image)
+    launched = cluster.distribution is Distribution.torch_distributed
+    if pinned and launched and cluster.image.pytorch != pinned.pytorch:
+        what = f"the SDK starts torch_distributed on {pinned.pytorch}, written in full"
+        where = f"cluster.image.pytorch={cluster.image.pytorch}"
+        yield where, what, f"cluster.image.pytorch={pinned.pytorch}"
+
+
+@CLUSTER.check("image-uri-and-versions", "an image of your own is named by its address alone")
+def _uri_and_versions(job: JobConfig) -> Iterator[Found]:
+    image = job.cluster.image
+    if image.uri and any((image.transformers, image.pytorch, image.python)):
+        what = "is set beside the versions of a listed image; one of them decides"
+        yield f"cluster.image.uri={image.uri}", what, "cluster.image.uri=null"
+
+
+# --- number format ------------------------------------------------------------------------------
+
+
+@CLUSTER.check("bf16-unsupported", "GPUs before Ampere emulate bf16, though libraries report it")
+def _bf16(job: JobConfig) -> Iterator[Found]:
+    instance = instance_of(job.cluster)
+    wanted = job.training.precision is Precision.bf16
+    if wanted and instance and instance.capability < BF16_CAPABILITY:
+        what = f"the {instance.gpu} has no bf16; it would be emulated, slowly"
+        yield "training.precision=bf16", what, "training.precision=fp16"
+
+
+@CLUSTER.check("fp16-on-cpu", "a CPU has no fp16 training")
+def _fp16(job: JobConfig) -> Iterator[Found]:
+    cluster = job.cluster
+    on_cpu = cluster.instance_type is None and not cluster.gpus_per_node
+    if job.training.precision is Precision.fp16 and on_cpu:
+        fix = "training.precision=fp32, or cluster.gpus_per_node=1"
+        yield "training.precision=fp16", "fp16 training needs a GPU", fix
+
+
+@CLUSTER.check(
+    "shard-fp16",
+    "what overflows in one process's piece must keep all from the update: not proven yet",
+)
+def _shard_fp16(job: JobConfig) -> Iterator[Found]:
+    instance = instance_of(job.cluster)
+    precision = resolve_precision(
+        job.training.precision, instance.capability if instance else BF16_CAPABILITY
+    )
+    if job.training.shard and precision is Precision.fp16:
+        what = "does not work with fp16" + (f", which the {instance.gpu} takes" if instance else "")
+        fix = "training.precision=fp32, or a GPU that computes in bf16: cluster=g5_12xl"
+        yield "training.shard=true", what, fix

@@ -1,0 +1,296 @@
+"""Checks of a job's own settings: name, numbers, model, scaling, training, publishing. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lingotune.config.schema import (
+    ArchitectureConfig,
+    EvalStrategy,
+    JobConfig,
+    ScalingRule,
+    SelectMetric,
+    TrainingConfig,
+    Visibility,
+)
+from lingotune.config.secrets import NO_TOKEN, looks_secret
+from lingotune.preflight.registry import Found, Table, typed
+
+JOB: Table[JobConfig] = Table()
+"""What every entry checks, the workers too."""
+
+NAME_LENGTH = 45
+"""Longest run name: SageMaker's job names have 63 characters, digest and attempt need the rest."""
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+
+# key: lowest and highest value allowed, and what is counted. What SageMaker's own model bounds above
+# (retries, warm pools) is left to it.
+_RANGES: dict[str, tuple[float, float, str]] = {
+    "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
+    "per_device_bs": (1, 65536, "examples per process, from 1"),
+    "epochs": (1, 10000, "passes over the data, from 1"),
+    "data.max_length": (8, 8192, "tokens, from 8 to 8192"),
+    "data.validation_share": (0, 0.9, "a share from 0 to 0.9"),
+    "data.test_share": (0, 0.9, "a share from 0 to 0.9"),
+    "data.max_rejected": (0, 1, "a share from 0 to 1"),
+    "data.language_alpha": (0, 1, "a power from 0 (all alike) to 1 (as they are)"),
+    "data.rows.train": (1, 10**12, "rows of each language, from 1"),
+    "data.rows.validation": (1, 10**12, "rows of each language, from 1"),
+    "data.rows.test": (1, 10**12, "rows of each language, from 1"),
+    "data.sample.train_rows": (10, 1_000_000, "rows of each language, from 10"),
+    "data.sample.validation_rows": (3, 1_000_000, "rows of each language, from 3"),
+    "data.sample.test_rows": (3, 1_000_000, "rows of each language, from 3"),
+    "data.sample.seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
+    "model.scratch.dim": (8, 4096, "hidden units, from 8 to 4096"),
+    "model.scratch.hidden_dim": (8, 16384, "hidden units, from 8 to 16384"),
+    "model.scratch.layers": (1, 48, "layers, from 1 to 48"),
+    "model.scratch.heads": (1, 64, "attention heads, from 1 to 64"),
+    "model.scratch.dropout": (0, 0.9, "a share from 0 to 0.9"),
+    "model.scratch.vocab_size": (100, 1_000_000, "word pieces, from 100"),
+    "cluster.nodes": (1, 1000, "instances, from 1"),
+    "cluster.gpus_per_node": (0, 16, "GPUs, from 0 to 16"),
+    "cluster.processes": (1, 256, "processes, from 1 to 256"),
+    "cluster.threads": (1, 1024, "CPU threads, from 1"),
+    "cluster.max_run": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
+    "cluster.max_wait": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
+    "cluster.keep_alive": (1, 10**9, "seconds, from 1"),
+    "cluster.retries": (1, 10**9, "attempts, from 1"),
+    "cluster.volume_gb": (1, 16384, "GB, from 1 to 16384"),
+    "scaling.base_batch": (1, 10_000_000, "examples, from 1"),
+    "scaling.global_batch": (1, 10_000_000, "examples, from 1"),
+    "scaling.accumulation": (1, 10_000, "backward passes, from 1"),
+    "batching.pad_to_multiple_of": (1, 512, "tokens, from 1 to 512"),
+    "batching.window": (1, 10**9, "global batches, from 1"),
+    "training.max_steps": (1, 10**9, "updates, from 1"),
+    "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
+    "training.warmup_steps": (0, 10**9, "updates, from 0"),
+    "training.weight_decay": (0, 10, "from 0 to 10"),
+    "training.label_smoothing": (0, 0.9, "a share from 0 to 0.9"),
+    "training.layer_decay": (0.1, 1, "a share from 0.1 to 1"),
+    "training.eval_steps": (1, 10**9, "updates, from 1"),
+    "training.save_steps": (1, 10**9, "updates, from 1"),
+    "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),
+    "training.logging_steps": (1, 10**9, "updates, from 1"),
+    "evaluation.per_device_bs": (1, 65536, "examples per process, from 1"),
+    "hub.timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
+    "evaluation.resamples": (0, 100_000, "samples, from 0 to 100000"),
+}
+_POSITIVE = {
+    "lr": (1.0, "above 0, at most 1"),
+    "training.max_grad_norm": (1e6, "above 0"),
+}
+
+
+def value_at(node: Any, key: str) -> Any:
+    """The setting of a dotted key."""
+    for part in key.split("."):
+        node = getattr(node, part)
+    return node
+
+
+# --- name, numbers, secrets ---------------------------------------------------------------------
+
+
+@JOB.check("name-characters", "SageMaker's job names hold letters, digits and inner hyphens")
+def _name_characters(job: JobConfig) -> Iterator[Found]:
+    if not _NAME.fullmatch(job.name):
+        fix = re.sub(r"[^a-zA-Z0-9]+", "-", job.name).strip("-") or "my-run"
+        what = "only letters, digits and inner hyphens are allowed"
+        yield f"name={job.name}", what, f"name={fix[:NAME_LENGTH].strip('-')}"
+
+
+@JOB.check("name-length", "a job name has 63 characters; digest and attempt need 18 of them")
+def _name_length(job: JobConfig) -> Iterator[Found]:
+    if len(job.name) > NAME_LENGTH:
+        what = f"has {len(job.name)} characters; at most {NAME_LENGTH} fit into a job name"
+        yield f"name={job.name}", what, f"name={job.name[:NAME_LENGTH].strip('-')}"
+
+
+@JOB.check("out-of-range", "no run can come of the value")
+def _ranges(job: JobConfig) -> Iterator[Found]:
+    for key, (low, high, meaning) in _RANGES.items():
+        value = value_at(job, key)
+        if value is not None and not low <= value <= high:  # NaN fails too
+            yield f"{key}={value:g}", "is out of range", meaning
+    for key, (high, meaning) in _POSITIVE.items():
+        value = value_at(job, key)
+        if not 0 < value <= high:
+            yield f"{key}={value:g}", "is out of range", meaning
+
+
+@JOB.check("secret-in-config", "a job file lies in S3 and in run folders, for all to read")
+def _secrets(job: JobConfig) -> Iterator[Found]:
+    # Of a LaunchConfig too: names, tags and paths of the account are searched like the job's.
+    for key, text in texts(job):
+        if looks_secret(text):
+            yield key, "looks like an access token; a job file must not hold one", NO_TOKEN
+
+
+def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and value of every text below a section."""
+    if isinstance(node, str):
+        yield prefix, node
+    elif isinstance(node, list):
+        for item in node:
+            yield from texts(item, prefix)
+    elif isinstance(node, dict):
+        for name, item in node.items():
+            yield from texts(str(name), prefix)
+            yield from texts(item, f"{prefix}.{name}" if prefix else str(name))
+    elif hasattr(node, "__dataclass_fields__"):
+        for name in node.__dataclass_fields__:
+            yield from texts(getattr(node, name), f"{prefix}.{name}" if prefix else name)
+
+
+# --- model --------------------------------------------------------------------------------------
+
+
+@JOB.check("revision-without-model", "a revision names the version of a model on the hub")
+def _revision(job: JobConfig) -> Iterator[Found]:
+    if job.model.name_or_path is None and job.model.revision is not None:
+        what = "has no effect: the model is made from scratch"
+        fix = "model=pretrained model.name_or_path=..., or model.revision=null"
+        yield f"model.revision={job.model.revision}", what, fix
+
+
+@JOB.check("heads-do-not-divide", "each attention head takes an equal part of the hidden size")
+def _heads(job: JobConfig) -> Iterator[Found]:
+    scratch = job.model.scratch
+    if job.model.name_or_path is None and scratch.heads > 0 and scratch.dim % scratch.heads:
+        near = max(1, round(scratch.dim / scratch.heads)) * scratch.heads
+        what = f"model.scratch.dim={scratch.dim} does not split over that many heads"
+        yield f"model.scratch.heads={scratch.heads}", what, f"model.scratch.dim={near}"
+
+
+@JOB.check("scratch-of-pretrained", "a pretrained model brings its own sizes")
+def _scratch(job: JobConfig) -> Iterator[Found]:
+    if job.model.name_or_path is not None and job.model.scratch != ArchitectureConfig():
+        what = f"has no effect: {job.model.name_or_path} brings its own architecture"
+        yield "model.scratch", what, "model=tiny model.scratch..."
+
+
+# --- scaling ------------------------------------------------------------------------------------
+
+
+@JOB.check("base-batch-missing", "linear and sqrt scale lr by global batch / base batch")
+def _base_batch_missing(job: JobConfig) -> Iterator[Found]:
+    scaling = job.scaling
+    if scaling.rule in (ScalingRule.linear, ScalingRule.sqrt) and scaling.base_batch is None:
+        what = f"scaling={scaling.rule.value} needs the global batch that lr was chosen for"
+        yield "scaling.base_batch", what, "scaling.base_batch=16"
+
+
+@JOB.check("base-batch-unused", "only linear and sqrt scale the learning rate")
+def _base_batch_unused(job: JobConfig) -> Iterator[Found]:
+    rule, base = job.scaling.rule, job.scaling.base_batch
+    if rule not in (ScalingRule.linear, ScalingRule.sqrt) and base is not None:
+        what = f"has no effect with scaling={rule.value}"
+        yield f"scaling.base_batch={base}", what, "scaling=linear, or scaling=sqrt"
+
+
+@JOB.check("global-batch-missing", "fixed_global derives the accumulation from the global batch")
+def _global_batch_missing(job: JobConfig) -> Iterator[Found]:
+    if job.scaling.rule is ScalingRule.fixed_global and job.scaling.global_batch is None:
+        what = "scaling=fixed_global needs the global batch"
+        yield "scaling.global_batch", what, "scaling.global_batch=128"
+
+
+@JOB.check("global-batch-unused", "elsewhere the global batch follows from the cluster")
+def _global_batch_unused(job: JobConfig) -> Iterator[Found]:
+    rule, batch = job.scaling.rule, job.scaling.global_batch
+    if rule is not ScalingRule.fixed_global and batch is not None:
+        what = f"has no effect with scaling={rule.value}"
+        yield f"scaling.global_batch={batch}", what, "scaling=fixed_global"
+
+
+@JOB.check("accumulation-derived", "fixed_global derives the accumulation from the global batch")
+def _accumulation(job: JobConfig) -> Iterator[Found]:
+    accumulation = job.scaling.accumulation
+    if job.scaling.rule is ScalingRule.fixed_global and accumulation is not None:
+        where = f"scaling.accumulation={accumulation}"
+        yield where, "is derived with scaling=fixed_global", "scaling.accumulation=null"
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@JOB.check("eval-steps-missing", "the steps between two evaluations have no default")
+def _eval_steps_missing(job: JobConfig) -> Iterator[Found]:
+    if job.training.eval_strategy is EvalStrategy.steps and job.training.eval_steps is None:
+        what = "training.eval_strategy=steps needs the updates between two evaluations"
+        yield "training.eval_steps", what, "training.eval_steps=500"
+
+
+@JOB.check("eval-steps-unused", "eval_steps belongs to eval_strategy=steps")
+def _eval_steps_unused(job: JobConfig) -> Iterator[Found]:
+    strategy, steps = job.training.eval_strategy, job.training.eval_steps
+    if strategy is not EvalStrategy.steps and steps is not None:
+        what = f"has no effect with training.eval_strategy={strategy.value}"
+        yield f"training.eval_steps={steps}", what, "training.eval_strategy=steps"
+
+
+@JOB.check("select-unused", "the best checkpoint is chosen among those that were scored")
+def _select(job: JobConfig) -> Iterator[Found]:
+    select = job.evaluation.select
+    never = job.training.eval_strategy is EvalStrategy.none
+    if never and select is not SelectMetric.macro_f1:
+        what = "has no effect with training.eval_strategy=none: the last weights are kept"
+        yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
+
+
+@JOB.check("warmup-twice", "the warm-up is so many steps, or a share of them")
+def _warmup(job: JobConfig) -> Iterator[Found]:
+    steps, ratio = job.training.warmup_steps, job.training.warmup_ratio
+    if steps is not None and ratio != TrainingConfig().warmup_ratio:
+        what = f"has no effect: training.warmup_steps={steps} decides"
+        fix = "training.warmup_steps=null"
+        yield f"training.warmup_ratio={ratio:g}", what, fix
+
+
+@JOB.check("tracker-twice", "a run is told to each tracker once")
+def _trackers(job: JobConfig) -> Iterator[Found]:
+    names = [tracker.value for tracker in job.training.report_to]
+    if len(set(names)) < len(names):
+        once = ",".join(dict.fromkeys(names))
+        typed_names = ",".join(names)
+        yield (
+            f"training.report_to=[{typed_names}]",
+            "names one twice",
+            f"training.report_to=[{once}]",
+        )
+
+
+# --- publishing ---------------------------------------------------------------------------------
+
+
+@JOB.check("hub-setting-unused", "nothing is published with hub=none")
+def _hub_unused(job: JobConfig) -> Iterator[Found]:
+    if job.hub.visibility is not Visibility.none:
+        return
+    for name in ("repo", "token_secret", "license"):
+        value = getattr(job.hub, name)
+        if value is not None:
+            yield f"hub.{name}={typed(value)}", "has no effect with hub=none", "hub=private"
+
+
+_REPO = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
+
+
+@JOB.check("hub-repo-form", "the hub's repositories are called name or owner/name")
+def _hub_repo(job: JobConfig) -> Iterator[Found]:
+    repo = job.hub.repo
+    if repo is not None and not _REPO.fullmatch(repo):
+        what = "is no name of a repository: letters, digits, '-', '_' and '.', at most one '/'"
+        fix = re.sub(r"[^A-Za-z0-9/_.-]+", "-", repo).strip("-/.") or "my-model"
+        yield f"hub.repo={repo}", what, f"hub.repo={'/'.join(fix.split('/')[-2:])}"
+
+
+@JOB.check("hub-license-form", "the hub names licences in lower case, such as cc-by-4.0")
+def _hub_license(job: JobConfig) -> Iterator[Found]:
+    licence = job.hub.license
+    if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
+        what = "is no licence as the hub names them"
+        fix = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "apache-2.0"
+        yield f"hub.license={licence}", what, f"hub.license={fix}"

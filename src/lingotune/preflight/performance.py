@@ -1,0 +1,137 @@
+"""Checks of what makes a job fast: batches, embeddings, what processes send each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lingotune.config.schema import BatchMode, JobConfig, Precision, ScalingRule
+from lingotune.estimate.batch import world_size
+from lingotune.preflight.registry import Found, Table
+
+PERFORMANCE: Table[JobConfig] = Table()
+
+
+@PERFORMANCE.check("window-unused", "only mode=window looks for neighbours in windows")
+def _window(job: JobConfig) -> Iterator[Found]:
+    mode, window = job.batching.mode, job.batching.window
+    if mode is not BatchMode.window and window is not None:
+        what = f"has no effect with batching.mode={mode.value}"
+        yield f"batching.window={window}", what, "batching.mode=window"
+
+
+@PERFORMANCE.check(
+    "compact-not-exact", "weight decay changes the embeddings of words that never occur, too"
+)
+def _compact_decay(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.weight_decay:
+        what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
+        fix = "training.weight_decay=0, or training.compact_vocabulary=false"
+        yield "training.compact_vocabulary=true", what, fix
+
+
+@PERFORMANCE.check("compression-unused", "gradients are sent in half precision between GPUs alone")
+def _compression(job: JobConfig) -> Iterator[Found]:
+    if not job.training.compress_gradients:
+        return
+    where = "training.compress_gradients=true"
+    if world_size(job.cluster) == 1 or not job.cluster.gpus_per_node:
+        what = (
+            "has no effect on one process"
+            if world_size(job.cluster) == 1
+            else "has no effect on CPUs"
+        )
+        yield where, what, "training.compress_gradients=false"
+    elif job.training.precision is Precision.fp32:
+        yield where, "has no effect with training.precision=fp32", "training.precision=auto"
+
+
+@PERFORMANCE.check("exchange-unused", "processes send each other the gradients of what is trained")
+def _exchange(job: JobConfig) -> Iterator[Found]:
+    if job.training.sparse_exchange:
+        where, fix = "training.sparse_exchange=true", "training.sparse_exchange=false"
+        if world_size(job.cluster) == 1:
+            yield where, "has no effect on one process", fix
+        elif job.training.freeze_embeddings:
+            yield where, "has no effect with training.freeze_embeddings=true", fix
+
+
+@PERFORMANCE.check("shard-alone", "a model is shared out between processes")
+def _shard_alone(job: JobConfig) -> Iterator[Found]:
+    if job.training.shard and world_size(job.cluster) == 1:
+        what = "has no effect on one process"
+        yield "training.shard=true", what, "training.shard=false"
+
+
+@PERFORMANCE.check("shard-compact", "embeddings are shared out as they are, with all their rows")
+def _shard_compact(job: JobConfig) -> Iterator[Found]:
+    yield from _beside_shards(job, "compact_vocabulary", "null")
+
+
+@PERFORMANCE.check(
+    "shard-exchange", "of a sharded model each process receives the sums of its own piece alone"
+)
+def _shard_exchange(job: JobConfig) -> Iterator[Found]:
+    yield from _beside_shards(job, "sparse_exchange")
+    yield from _beside_shards(job, "compress_gradients")
+
+
+@PERFORMANCE.check("compact-frozen", "what is not trained has nothing to compact")
+def _compact_frozen(job: JobConfig) -> Iterator[Found]:
+    if job.training.compact_vocabulary and job.training.freeze_embeddings:
+        what = "has no effect with training.freeze_embeddings=true"
+        yield "training.compact_vocabulary=true", what, "training.compact_vocabulary=null"
+
+
+@PERFORMANCE.check(
+    "padding-free-whole", "the last layer takes texts out of their row by their first tokens"
+)
+def _padding_free(job: JobConfig) -> Iterator[Found]:
+    if job.batching.padding_free and job.training.first_token_only is False:
+        what = "does not go with training.first_token_only=false"
+        yield "batching.padding_free=true", what, "training.first_token_only=null"
+
+
+@PERFORMANCE.check("padding-free-multiple", "what has no padding has no width to round up")
+def _padding_free_multiple(job: JobConfig) -> Iterator[Found]:
+    multiple = job.batching.pad_to_multiple_of
+    if job.batching.padding_free and multiple is not None:
+        what = "has no effect with batching.padding_free=true"
+        yield f"batching.pad_to_multiple_of={multiple}", what, "batching.pad_to_multiple_of=null"
+
+
+@PERFORMANCE.check(
+    "shard-compile", "weights that come and go between layers were not tried in CUDA graphs"
+)
+def _shard_compile(job: JobConfig) -> Iterator[Found]:
+    yield from _beside_shards(job, "compile")
+
+
+def _beside_shards(job: JobConfig, name: str, fix: str = "false") -> Iterator[Found]:
+    if job.training.shard and getattr(job.training, name):
+        what = "does not work with training.shard=true"
+        yield f"training.{name}=true", what, f"training.{name}={fix}"
+
+
+@PERFORMANCE.check(
+    "compiled-shapes", "each number of texts and tokens is compiled by itself, for a minute or so"
+)
+def _compiled(job: JobConfig) -> Iterator[Found]:
+    if not job.training.compile:
+        return
+    if job.batching.padding_free:
+        what = "would compile anew for nearly every batch with batching.padding_free=true"
+        yield "training.compile=true", what, "batching.padding_free=false"
+    elif job.batching.mode is not BatchMode.random and _parts(job) > 1:
+        what = (
+            f"would compile for each size that batching.mode={job.batching.mode.value} cuts updates"
+            f" into, for {_parts(job)} parts each"
+        )
+        yield "training.compile=true", what, "training.compile=false, or batching.mode=random"
+
+
+def _parts(job: JobConfig) -> int:
+    """Of an update."""
+    scaling, world = job.scaling, world_size(job.cluster)
+    if scaling.rule is ScalingRule.fixed_global and scaling.global_batch:
+        return max(world, scaling.global_batch // max(1, job.per_device_bs))
+    return world * (scaling.accumulation or 1)

@@ -1,0 +1,59 @@
+"""The form of a check: an id, why it matters, how grave it is, and a function that looks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from lingotune.config.problems import Problem, Severity
+
+Subject = TypeVar("Subject")
+Found = tuple[str, str, str]
+"""Where (the key as typed), what is wrong, and the override that mends it."""
+
+
+@dataclass(frozen=True)
+class Check(Generic[Subject]):
+    """One check; `find` yields nothing for a sound subject."""
+
+    id: str
+    why: str
+    severity: Severity
+    find: Callable[[Subject], Iterator[Found]]
+
+
+@dataclass
+class Table(Generic[Subject]):
+    """Checks that look at the same subject, in the order in which they are told."""
+
+    checks: dict[str, Check[Subject]] = field(default_factory=dict)
+
+    def check(
+        self, id: str, why: str, severity: Severity = Severity.error
+    ) -> Callable[[Callable[[Subject], Iterator[Found]]], Callable[[Subject], Iterator[Found]]]:
+        """Decorator: enter a function as the check of this id."""
+
+        def enter(
+            find: Callable[[Subject], Iterator[Found]],
+        ) -> Callable[[Subject], Iterator[Found]]:
+            assert id not in self.checks, id
+            self.checks[id] = Check(id, why, severity, find)
+            return find
+
+        return enter
+
+    def run(self, subject: Subject) -> list[Problem]:
+        """Everything that the checks find wrong with the subject."""
+        return [
+            Problem(where, what, fix, check.severity, check.id, check.why)
+            for check in self.checks.values()
+            for where, what, fix in check.find(subject)
+        ]
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,111 @@
+"""The job file: nothing is lost on the way, and a changed file is refused."""
+
+from __future__ import annotations
+
+import tempfile
+import typing
+from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CONF, compose
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import JobConfig
+from lingotune.launch.compose.keys import config_groups, field_types
+
+
+@pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
+def test_round_trip_of_every_cluster(cluster: str, tmp_path: Path) -> None:
+    job = job_of(compose(f"cluster={cluster}"))
+    path = tmp_path / "job.yaml"
+    path.write_bytes(dump_job(job))
+    loaded, digest = load_job(path)
+    assert loaded == job
+    assert digest == job_digest(job)
+
+
+TEXTS = st.one_of(
+    # ${ and ??? are OmegaConf's own syntax, which composing resolves or refuses
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$?"), max_size=8),
+    st.sampled_from(
+        ["", " a ", "a\nb\n", "1e-5", "1_000", "010", "0x1f", "null", "~", "on", "True"]
+    ),
+    st.sampled_from(
+        ["- x", "a: b", "#", "'", '"', "2020-01-01", "<<", "=", "\u2028", "日本", "😀 " * 40]
+    ),
+)
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type of the schema."""
+    arguments = [k for k in typing.get_args(kind) if k is not type(None)]
+    if typing.get_origin(kind) is typing.Union:
+        return st.none() | values(arguments[0])
+    if typing.get_origin(kind) is list:
+        return st.lists(values(arguments[0]), max_size=3)
+    if typing.get_origin(kind) is dict:
+        return st.dictionaries(TEXTS, TEXTS, max_size=3)
+    if is_dataclass(kind):
+        return st.builds(kind, **{name: values(k) for name, k in field_types(kind).items()})
+    if issubclass(kind, Enum):
+        return st.sampled_from(kind)
+    plain = {str: TEXTS, bool: st.booleans(), int: st.integers(), float: st.floats(allow_nan=False)}
+    return plain[kind]
+
+
+@settings(max_examples=20)
+@given(values(JobConfig))
+def test_the_body_is_what_omegaconf_writes_and_any_job_survives(job: JobConfig) -> None:
+    content = dump_job(job)
+    assert content.split(b"\n", 1)[1] == OmegaConf.to_yaml(OmegaConf.structured(job)).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "job.yaml"
+        path.write_bytes(content)
+        assert load_job(path)[0] == job
+
+
+def test_equal_jobs_have_equal_bytes_and_other_jobs_other_digests() -> None:
+    assert dump_job(job_of(compose())) == dump_job(job_of(compose()))
+    assert job_digest(job_of(compose())) != job_digest(job_of(compose("seed=1")))
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_job(path)
+    return caught.value.problems[0].what
+
+
+def test_a_changed_file_is_refused_with_both_digests(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    job = job_of(compose())
+    path.write_bytes(dump_job(job).replace(b"seed: 42", b"seed: 43"))
+    message = refused(path)
+    assert "was changed after it was written" in message
+    assert job_digest(job) in message and job_digest(job_of(compose("seed=43"))) in message
+
+
+def test_files_that_are_no_job_files(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    assert "cannot be read" in refused(path)
+    path.write_bytes(b"\xff\xfe")
+    assert "cannot be read" in refused(path)
+    path.write_text("lr: 1\n")
+    assert "is not a job file" in refused(path)
+
+
+def test_a_job_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
+    import hashlib
+
+    path = tmp_path / "job.yaml"
+    body = dump_job(job_of(compose())).split(b"\n", 1)[1] + b"future_setting: 1\n"
+    digest = hashlib.sha256(body).hexdigest()
+    path.write_bytes(f"# lingotune job, sha256 of the lines below: {digest}\n".encode() + body)
+    assert "does not fit this version's settings" in refused(path)
+    assert isinstance(JobConfig(name="x"), JobConfig)

@@ -1,0 +1,539 @@
+"""Prepared data: what is in it, when it is made anew, and that an interruption loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from tables import TINY, load_splits, star_labels, write
+
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import (
+    ColumnsConfig,
+    DataConfig,
+    LabelConfig,
+    ModelConfig,
+    OnError,
+    Source,
+)
+from lingotune.data.loader.store import Store
+from lingotune.data.loader.tokenizer import tokenizer_of
+from lingotune.data.prepared import prepare as preparing
+from lingotune.data.prepared import shard_writer as module
+from lingotune.data.prepared import shards
+from lingotune.data.prepared.manifest import load_manifest, misfits
+from lingotune.data.prepared.prepare import prepare
+from lingotune.data.prepared.spool import Spool
+from lingotune.data.prepared.tokenizer import load_tokenizer
+from lingotune.data.rows.cleaner import Row
+from lingotune.report.data_page import PAGE, write_report
+
+LABELS = star_labels("bad", "fair", "good")
+WORDS = [
+    "gut", "schlecht", "sehr", "nicht", "das", "ist", "ein", "Gerät", "とても", "良い", "商品",
+    "质量", "不错", "物流", "the", "of", "very", "good", "bad",
+]  # fmt: skip
+
+
+def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    choose = np.random.default_rng(7)
+    return [
+        {
+            "id": f"r{n}",
+            "text": f"{n} " + " ".join(choose.choice(WORDS, choose.integers(1, 30))),
+            "stars": n % 5 + 1,
+            "lang": ("de", "ja", "zh")[n % 3],
+        }
+        for n in range(start, start + count)
+    ]
+
+
+def config(path: Path, **settings: Any) -> DataConfig:
+    columns = ColumnsConfig(text="text", stars="stars", language="lang", id="id")
+    given = {"path": str(path), "labels": LABELS, "columns": columns, "max_length": 16, **settings}
+    return DataConfig("d", Source.files, **given)
+
+
+def made(data: DataConfig, root: Path, seed: int = 1) -> Path:
+    folder, new = prepare(data, TINY, seed, root, lambda line: None)
+    assert new
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "reviews.jsonl", rows(300))
+
+
+def table(folder: Path, split: str) -> dict[str, list[Any]]:
+    found = sorted(folder.glob(f"{split}-*.parquet"))
+    parts = [parquet.read_table(path).to_pydict() for path in found]
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def test_the_shards_hold_the_splits_and_their_tokens(source: Path, tmp_path: Path) -> None:
+    data = config(source)
+    folder = made(data, tmp_path / "prepared")
+    tokenizer = load_tokenizer(ModelConfig("x", str(folder / "tokenizer")))
+    for split, expected in load_splits(data, 1).items():
+        found = table(folder, split)
+        assert found["text"] == expected.text and found["label"] == expected.label
+        assert found["language"] == expected.language and found["id"] == expected.id
+        assert found["stars"] == expected.stars
+        ids = tokenizer(found["text"], truncation=True, max_length=16)["input_ids"]
+        assert found["input_ids"] == ids and found["length"] == [len(row) for row in ids]
+
+
+def test_the_manifest_counts_what_is_there(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    manifest = load_manifest(folder)
+    for split, told in manifest["splits"].items():
+        found = table(folder, split)
+        assert told["rows"] == len(found["text"]) and told["tokens"] == sum(found["length"])
+        cells = [c for of in manifest["statistics"][split].values() for c in of.values()]
+        assert sum(cell["rows"] for cell in cells) == told["rows"]
+        assert sum(cell["tokens"] for cell in cells) == told["tokens"]
+        longer = sum(sum(of[17:]) for of in manifest["lengths"][split].values())
+        assert sum(cell["cut"] for cell in cells) == longer > 0
+        for shard in told["shards"]:
+            assert (folder / shard["file"]).stat().st_size == shard["bytes"]
+    assert manifest["inputs"]["all"] == {"read": 300, "kept": 300, "rejected": {}, "filtered": 0}
+
+
+def test_pandas_and_datasets_read_the_shards(source: Path, tmp_path: Path) -> None:
+    import datasets
+    import pandas  # type: ignore[import-untyped]
+
+    folder = made(config(source), tmp_path / "prepared")
+    files = [str(path) for path in folder.glob("train-*.parquet")]
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"][0]["text"] == pandas.read_parquet(files[0])["text"][0]
+
+
+CHANGES: dict[str, Any] = {
+    "the labels": {
+        "labels": [LabelConfig("bad", ["1", "2", "3"]), LabelConfig("good", ["4", "5"])]
+    },
+    "the languages": {"languages": ["de", "ja"]},
+    "the length": {"max_length": 12},
+    "a share": {"test_share": 0.2},
+    "the form of characters": {"normalize": False},
+    "what becomes of bad rows": {"on_error": OnError.skip},
+}
+
+
+def test_the_same_is_made_once_and_another_beside_it(source: Path, tmp_path: Path) -> None:
+    root = tmp_path / "prepared"
+    folders = [made(config(source), root)]
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.copy(source, tmp_path / "elsewhere")
+    again, new = prepare(config(Path(moved)), TINY, 1, root, lambda line: None)
+    assert again == folders[0] and not new, "where a file lies is no content"
+    for change in CHANGES.values():
+        folders.append(made(config(source, **change), root))
+    folders.append(made(config(source), root, seed=2))
+    other = ModelConfig("tiny", None)
+    other.scratch.vocab_size = 200
+    folders.append(prepare(config(source), other, 1, root, lambda line: None)[0])
+    write(source, rows(301))
+    folders.append(made(config(source), root))
+    assert len(set(folders)) == len(CHANGES) + 4
+    assert sorted(path.name for path in root.iterdir()) == sorted(f.name for f in folders)
+
+
+def test_what_is_wrong_is_told_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    write(source, [*rows(50), '{"id": "x"', {"id": "y", "text": " ", "stars": 9, "lang": "de"}])
+    with pytest.raises(ConfigError) as raised:
+        prepare(config(source), TINY, 1, tmp_path / "prepared", lambda line: None)
+    assert len(raised.value.problems) >= 2
+    assert not list((tmp_path / "prepared").glob("*/*"))
+
+
+def test_rejected_rows_are_kept_with_their_reasons(source: Path, tmp_path: Path) -> None:
+    broken = ['{"id": "x"', {"id": "y", "text": " ", "stars": 1, "lang": "de"}]
+    write(source, [*rows(100), *broken, *rows(98, start=100)])
+    data = config(source, on_error=OnError.skip, max_rejected=0.02)
+    folder = made(data, tmp_path / "prepared")
+    lines = (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    rejected = [json.loads(line) for line in lines]
+    assert [entry["line"] for entry in rejected] == [101, 102]
+    counts = load_manifest(folder)["inputs"]["all"]
+    assert (counts["read"], counts["kept"], sum(counts["rejected"].values())) == (200, 198, 2)
+    with pytest.raises(ConfigError, match="max_rejected"):
+        prepare(
+            config(source, on_error=OnError.skip, max_rejected=0.005), TINY, 2,
+            tmp_path / "other", lambda line: None,
+        )  # fmt: skip
+
+
+def of_products(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Rows of which six are of a product, and each tenth of none."""
+    return [
+        {**row, "product": None if n % 10 == 0 else f"B{n // 6}"}
+        for n, row in enumerate(rows(count, start), start)
+    ]
+
+
+def grouped(path: Path, **settings: Any) -> DataConfig:
+    data = config(path, **settings)
+    return replace(data, columns=replace(data.columns, group="product"))
+
+
+def test_what_is_carved_shares_no_product(tmp_path: Path) -> None:
+    found = of_products(600)
+    found += [{**row, "id": f"again {row['id']}", "product": "B0"} for row in found[300:310]]
+    source = write(tmp_path / "reviews.jsonl", found)
+    product_of = {row["id"]: row["product"] for row in found}
+    folder = made(grouped(source), tmp_path / "prepared")
+    held = {split: table(folder, split) for split in ("train", "validation", "test")}
+    products = [{product_of[name] for name in of["id"]} - {None} for of in held.values()]
+    texts = [set(of["text"]) for of in held.values()]
+    for sets in (products, texts):
+        assert sum(map(len, sets)) == len(set.union(*sets))
+    manifest = load_manifest(folder)
+    removed = sum(manifest["duplicates"].values())
+    assert sum(len(of["id"]) for of in held.values()) + removed == 610
+    assert abs(len(held["test"]["id"]) - 61) <= 12 >= abs(len(held["validation"]["id"]) - 61)
+    assert not [warning for warning in manifest["warnings"] if "groups" in warning]
+    other = made(config(source), tmp_path / "prepared")
+    of_train, of_test = (
+        {product_of[name] for name in table(other, split)["id"]} for split in ("train", "test")
+    )
+    assert of_train & of_test - {None}, "without the column they are not kept together"
+
+
+def test_a_source_that_changes_while_it_is_read_is_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = preparing.survey
+
+    def changes_it(*given: Any) -> Any:
+        found = survey(*given)
+        write(source, rows(120))
+        return found
+
+    monkeypatch.setattr(preparing, "survey", changes_it)
+    with pytest.raises(ConfigError, match="were changed while they were read"):
+        prepare(config(source), TINY, 1, tmp_path / "prepared", lambda line: None)
+    monkeypatch.undo()
+    assert made(config(source), tmp_path / "prepared").is_dir()
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+spooled = st.builds(
+    Row, texts, st.integers(0, 4), texts, texts, st.none() | st.integers(1, 5), st.none() | texts
+)
+
+
+@given(st.lists(spooled, max_size=9), st.integers(1, 4))
+def test_rows_come_back_from_disk_as_often_as_they_are_asked_for(
+    found: list[Row], block: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched, Spool(Path(tempfile.gettempdir())) as spool:
+        patched.setattr("lingotune.data.prepared.spool._BLOCK", block)
+        for row in found:
+            spool.add(row)
+        assert list(spool) == found and list(spool) == found
+
+
+def test_a_tokenizer_is_the_same_wherever_it_is_loaded(source: Path, tmp_path: Path) -> None:
+    """Here, where this process has transformers already, and in a process of its own."""
+    import transformers  # noqa: F401
+
+    here = made(config(source), tmp_path / "here")
+    typed = [
+        "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
+        "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
+        "data.max_length=16", "seed=1",
+    ]  # fmt: skip
+    done = run("-m", "lingotune", "prepare", *typed, f"prepared_dir={tmp_path}/there")
+    assert done.returncode == 0 and done.stderr == ""
+    (there,) = (tmp_path / "there").glob("files-*")
+    for path in (here / "tokenizer").iterdir():
+        assert (there / "tokenizer" / path.name).read_bytes() == path.read_bytes()
+    ids = [sorted(zip(*(table(f, "test")[c] for c in ("id", "input_ids")))) for f in (here, there)]
+    assert ids[0] and ids[0] == ids[1]
+
+
+def test_products_in_two_given_splits_are_told(tmp_path: Path) -> None:
+    files = {
+        "train": str(write(tmp_path / "train.jsonl", of_products(63))),
+        "test": str(write(tmp_path / "test.jsonl", of_products(27, start=63))),
+    }
+    told: list[str] = []
+    data = replace(grouped(tmp_path, **files), path=None)
+    folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", told.append)
+    warning = "test: 1 of its 5 groups (data.columns.group) is also in train: its scores flatter the model"
+    assert [line for line in told if "groups" in line] == [f"warning: {warning}"]
+    assert warning in load_manifest(folder)["warnings"]
+    assert len(table(folder, "test")["id"]) == 27, "they stay where they were given"
+
+
+# --- interruptions -------------------------------------------------------------------------------
+
+
+def test_finished_shards_are_used_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS", 50)
+    monkeypatch.setattr(module, "_MOST_PROCESSES", 1)
+    whole = made(config(source), tmp_path / "whole")
+    written: list[str] = []
+    write_shard = shards.write_shard
+
+    def fails_at_the_third(folder: Path, name: str, *rest: Any) -> Any:
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        written.append(name)
+        return write_shard(folder, name, *rest)
+
+    monkeypatch.setattr(module, "write_shard", fails_at_the_third)
+    with pytest.raises(ConfigError, match="No space left"):
+        prepare(config(source), TINY, 1, tmp_path / "again", lambda line: None)
+    assert len(written) == 3 and not list((tmp_path / "again").glob("d-*"))
+    more: list[str] = []
+
+    def noted(folder: Path, name: str, *rest: Any) -> Any:
+        more.append(name)
+        return write_shard(folder, name, *rest)
+
+    monkeypatch.setattr(module, "write_shard", noted)
+    again = made(config(source), tmp_path / "again")
+    assert not set(more) & set(written) and more
+    assert contents(again) == contents(whole)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+    manifest = load_manifest(folder)
+    del manifest["seconds"]
+    return {**found, "manifest": manifest}
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
+    source = write(tmp_path / "reviews.jsonl", rows(60_000))
+    typed = [
+        "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
+        "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "lingotune", "prepare", *typed]
+    root, kills = tmp_path / "killed", 0
+    for seconds in (1.5, 3, 4, 5, 6, 7):
+        with subprocess.Popen([*command, f"prepared_dir={root}"], cwd=ROOT) as process:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        finished = list(root.glob("files-*"))
+        assert all((folder / "manifest.json").exists() for folder in finished)
+    assert kills and run(*command[1:], f"prepared_dir={root}").returncode == 0
+    assert run(*command[1:], f"prepared_dir={tmp_path}/whole").returncode == 0
+    (killed,), (whole,) = root.glob("files-*"), (tmp_path / "whole").glob("files-*")
+    assert contents(killed) == contents(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [1, 2], ids=["the tokenizer's", "one that tokenises"])
+def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_path: Path) -> None:
+    source = write(tmp_path / "reviews.jsonl", rows(60_000))
+    command = [
+        "-m", "lingotune", "prepare", "data=files", f"data.path={source}", "data.columns.text=text",
+        "data.columns.language=lang", "data.columns.label=null", f"prepared_dir={tmp_path}/p",
+    ]  # fmt: skip
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
+        helpers: list[int] = []
+        while len(helpers) < which:
+            assert process.poll() is None
+            helpers = [
+                pid
+                for pid in children(process.pid)
+                if b"spawn_main" in read(Path(f"/proc/{pid}/cmdline"))
+            ]
+        os.kill(helpers[-1], signal.SIGKILL)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 2 and "Traceback" not in told
+    assert "was ended from outside" in told and "finished shards are kept" in told
+    assert not list((tmp_path / "p").glob("files-*"))
+    assert run(*command).returncode == 0
+
+
+def children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return sorted(int(word) for thread in threads for word in read(thread).split())
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # what it tells of has ended
+        return b""
+
+
+def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "lingotune", "prepare", "data.sample.train_rows=50",
+        f"prepared_dir={tmp_path}/prepared",
+    ]  # fmt: skip
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120)[0] for process in started]
+    assert sorted("prepared already" in text for text in told) == [False, True]
+    assert len(list((tmp_path / "prepared").glob("sample-*"))) == 1
+
+
+# --- reading it ----------------------------------------------------------------------------------
+
+
+def test_ids_and_ratings_of_rows(source: Path, tmp_path: Path) -> None:
+    store = Store(made(config(source), tmp_path / "prepared"))
+    found, some = table(store.folder, "test"), store.split("test").longest_first().select([3, 0])
+    ids, stars = store.ids_and_stars("test", some)
+    assert ids == [found["id"][place] for place in some.place.tolist()]
+    assert stars.tolist() == [found["stars"][place] for place in some.place.tolist()]
+    unrated = config(source, labels=[*star_labels("a", "b", "c")])
+    columns = replace(unrated.columns, stars=None, label="lang", language=None)
+    labels = [LabelConfig("de"), LabelConfig("ja"), LabelConfig("zh")]
+    folder = made(replace(unrated, columns=columns, labels=labels), tmp_path / "prepared")
+    assert np.isnan(Store(folder).ids_and_stars("test", Store(folder).split("test"))[1]).all()
+
+
+def test_batches_are_padded_rows(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    found, split = table(folder, "train"), Store(folder).split("train")
+    assert split.tokens.dtype == np.uint16 and len(split) == len(found["text"])
+    assert split.lengths.tolist() == found["length"]
+    assert [split.languages[n] for n in split.language] == found["language"]
+    for at in ([0], [5, 3, 3, 200], list(range(64))):
+        batch = split.batch(at, multiple=8)
+        width = -(-max(found["length"][n] for n in at) // 8) * 8
+        for row, n in enumerate(at):
+            ids = found["input_ids"][n]
+            padding = width - len(ids)
+            assert batch["input_ids"][row].tolist() == ids + [split.padding_id] * padding
+            assert batch["attention_mask"][row].tolist() == [1] * len(ids) + [0] * padding
+        assert batch["labels"].tolist() == [found["label"][n] for n in at]
+
+
+def test_a_store_of_a_folder_that_cannot_be_written_to(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    split = Store(folder, tmp_path / "cache").split("test")
+    assert len(split) == len(table(folder, "test")["text"])
+    assert not (folder / "flat").exists() and list((tmp_path / "cache").glob("*.tokens"))
+
+
+def test_a_seed_changes_nothing_where_nothing_is_carved(tmp_path: Path) -> None:
+    files = {
+        split: str(write(tmp_path / f"{split}.jsonl", rows(30, start)))
+        for split, start in (("train", 0), ("validation", 30), ("test", 60))
+    }
+    data = replace(config(tmp_path), path=None, **files)
+    folder = made(data, tmp_path / "prepared", seed=1)
+    assert prepare(data, TINY, 2, tmp_path / "prepared", lambda line: None) == (folder, False)
+    assert misfits(load_manifest(folder), data, 2) == []
+    write_report(folder)
+    assert "None" not in (folder / PAGE).read_text()
+
+
+def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) -> None:
+    manifest = load_manifest(made(config(source), tmp_path / "prepared"))
+    assert misfits(manifest, config(tmp_path / "elsewhere.jsonl"), 1) == []
+    other = config(source, max_length=12, languages=["de"])
+    found = [problem.where for problem in misfits(manifest, other, 2)]
+    assert found == ["data.languages=['de']", "data.max_length=12", "seed=2"]
+
+
+def test_the_tokenizer_is_the_one_that_made_the_ids(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    store = Store(folder)
+    texts, ids = store.probe("validation", 20)
+    same = tokenizer_of(TINY, store)
+    assert same(texts, truncation=True, max_length=16)["input_ids"] == ids
+    assert (same.pad_token_id, same.model_max_length) == (store.split("test").padding_id, 16)
+    tokenizer_of(ModelConfig("x", str(folder / "tokenizer")), store)
+    small = ModelConfig("tiny", None)
+    small.scratch.vocab_size = 60
+    other = prepare(config(source), small, 1, tmp_path / "prepared", lambda line: None)[0]
+    with pytest.raises(ConfigError, match=r"makes other ids of .* prepared texts"):
+        tokenizer_of(ModelConfig("x", str(other / "tokenizer")), store)
+
+
+def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    (folder / "train-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Store(folder).split("train")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ConfigError, match="no folder of prepared data"):
+        Store(folder)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=30), st.integers(1, 8))
+def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
+    from lingotune.data.loader.store import Split
+
+    sizes = np.array(lengths)
+    zeros = np.zeros(len(lengths), np.int64)
+    tokens = np.arange(1, sizes.sum() + 1) ** 2
+    mapped = np.arange(sizes.sum(), dtype=np.uint16)
+    starts = np.cumsum(sizes) - sizes
+    places = np.arange(len(lengths))
+    language = zeros.astype(np.int16)
+    split = Split(mapped, tokens, starts, sizes, zeros, language, places, ("de",), 0)
+    every = range(len(lengths))
+    assert split.select(every).digest() == split.digest()
+    sorted_ = split.longest_first()
+    assert sorted_.lengths.tolist() == sorted(lengths, reverse=True)
+    assert np.array_equal(sorted_.select(np.argsort(sorted_.place)).lengths, sizes)
+    turned = split.select(every[::-1])
+    assert turned.lengths.tolist() == lengths[::-1]
+    assert (turned.digest() == split.digest()) == (len(lengths) == 1)
+    assert turned.select(every[::-1]).digest() == split.digest()
+    batch = split.batch(every, multiple)
+    assert batch["input_ids"][batch["attention_mask"] == 1].tolist() == tokens.tolist()
+    assert batch["attention_mask"].sum(1).tolist() == lengths
+    assert not batch["input_ids"][batch["attention_mask"] == 0].any()
+    assert batch["input_ids"].shape[1] == max(lengths)
+    sizes_of = [1] * (len(every) // 3) + [len(every) - len(every) // 3]
+    ends = np.cumsum(sizes_of)
+    for end, size, made in zip(
+        ends, sizes_of, split.batches(every, sizes_of, multiple), strict=True
+    ):
+        alone = split.batch(every[end - size : end], multiple)
+        rounded = -(-max(lengths[end - size : end]) // multiple) * multiple
+        assert made["input_ids"].shape == (size, min(rounded, max(lengths)))
+        assert alone.keys() == made.keys()
+        assert all(np.array_equal(alone[name], made[name]) for name in alone)
+
+
+# --- as a user types it --------------------------------------------------------------------------
+
+
+def test_a_setting_that_has_no_effect_is_refused(tmp_path: Path) -> None:
+    done = run("-m", "lingotune", "prepare", "lr=1e-4", "cluster=p3_16xl", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("has no effect on prepared data") == 2
+
+
+def test_the_second_command_says_so(tmp_path: Path) -> None:
+    typed = ["-m", "lingotune", "prepare", "data.sample.train_rows=30"]
+    first, second = (run(*typed, cwd=tmp_path) for _ in range(2))
+    assert "prepared 1680 rows" in first.stdout, first.stderr
+    (folder,) = (tmp_path / "prepared").glob("sample-*")
+    page = f"prepared/{folder.name}/report/data.html"
+    assert second.stdout.endswith(f"prepared already: prepared/{folder.name}; see {page}\n")
+    assert (tmp_path / page).is_file()

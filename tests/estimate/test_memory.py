@@ -1,0 +1,120 @@
+"""The memory estimate: its parameters are transformers' own count, and it grows as memory does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import ROOT, compose
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lingotune.catalog.models import model_size, size_of
+from lingotune.config.jobfile import job_of
+from lingotune.estimate.memory import GIB, estimate_memory
+
+KNOWN: dict[str, dict[str, int]] = json.loads(
+    (ROOT / "src" / "lingotune" / "catalog" / "facts" / "models.json").read_text()
+)["models"]
+
+
+def built(name: str, config: dict[str, int]) -> Any:
+    """transformers' model of these sizes, without memory for its weights."""
+    import torch
+    import transformers as tf
+
+    kind = next(k for k in ("distilbert", "xlm-roberta", "bert") if k in name)
+    sizes = {"vocab_size": config["vocab_size"], "max_position_embeddings": config["max_positions"]}
+    if kind == "distilbert":
+        made = tf.DistilBertConfig(
+            **sizes, dim=config["dim"], hidden_dim=config["hidden_dim"],
+            n_layers=config["layers"], n_heads=config["heads"], num_labels=3,
+        )  # fmt: skip
+        model = tf.DistilBertForSequenceClassification
+    else:
+        family = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}[kind]
+        made = getattr(tf, f"{family}Config")(
+            **sizes, hidden_size=config["dim"], intermediate_size=config["hidden_dim"],
+            num_hidden_layers=config["layers"], num_attention_heads=config["heads"],
+            type_vocab_size=config["types"], num_labels=3,
+        )  # fmt: skip
+        model = getattr(tf, f"{family}ForSequenceClassification")
+    with torch.device("meta"):
+        return model(made)
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if "/" not in name])
+def test_parameters_are_counted_as_transformers_does(name: str) -> None:
+    count = sum(p.numel() for p in built(name, KNOWN[name]).parameters())
+    assert size_of(KNOWN[name]).parameters == count
+
+
+def test_parameters_of_the_tiny_model_are_those_that_a_run_reports() -> None:
+    """The word pieces found may be fewer than asked for; 0.33 M is what the default run prints."""
+    size = model_size(compose("model=tiny").model)
+    assert size and size.parameters / 1e6 == pytest.approx(0.33, abs=0.005)
+
+
+def test_the_articles_batch_fits_a_v100_and_eight_times_as_much_does_not() -> None:
+    """16 reviews of 512 tokens in fp16 on 16 GiB is what the article trained."""
+    article = estimate_memory(job_of(compose("experiment=blog")))
+    assert article and article.gib < 16
+    larger = estimate_memory(job_of(compose("experiment=blog", "per_device_bs=128")))
+    assert larger and larger.gib > 16
+    assert "135 M x 22 bytes" in article.arithmetic and "an estimate" in article.arithmetic
+
+
+def test_bert_base_comes_near_the_table_of_its_makers() -> None:
+    """google-research/bert: on 12 GiB in fp32, 12 texts of 320 tokens fit and 32 of 320 do not."""
+    job = compose("cluster=g5_12xl", "model=pretrained", "training.precision=fp32",
+                  "model.name_or_path=bert-base-multilingual-cased", "data.max_length=320",
+                  "cluster.nodes=1")  # fmt: skip
+    job.per_device_bs = 12
+    fits = estimate_memory(job_of(job))
+    job.per_device_bs = 32
+    fails = estimate_memory(job_of(job))
+    assert fits and fails and fits.gib < 14 < fails.gib
+
+
+def test_of_a_sharded_model_each_gpu_holds_its_part() -> None:
+    """By hand: 278.0 M parameters, of them 192.0 M words and 0.4 M positions; 12 layers."""
+    typed = ["cluster=p4d_24xl", "model=xlmr_base", "training.shard=true"]
+    one = estimate_memory(job_of(compose(*typed)))
+    two = estimate_memory(job_of(compose(*typed, "cluster.nodes=2")))
+    size = model_size(job_of(compose(*typed)).model)
+    assert one and two and size
+    layers = 2 * (size.parameters - size.embeddings) / 12
+    gathered = 8 * (size.embeddings + layers)
+    assert one.fixed_gib == pytest.approx((16 * size.parameters / 8 + gathered) / GIB + 1.5)
+    assert two.fixed_gib == pytest.approx((size.parameters + gathered) / GIB + 1.5)
+    assert one.activations_gib == two.activations_gib
+    assert "278 M x 16 bytes / 8 GPUs) + 1.5 of those that are whole" in one.arithmetic
+
+
+@pytest.mark.parametrize(
+    "overrides", [["cluster=local"], ["cluster=p3_16xl", "model=pretrained",
+                                      "model.name_or_path=me/unknown"]]
+)  # fmt: skip
+def test_what_is_not_known_is_not_estimated(overrides: list[str]) -> None:
+    assert estimate_memory(job_of(compose(*overrides))) is None
+
+
+@given(st.integers(1, 512), st.integers(8, 512))
+def test_more_texts_or_longer_ones_never_take_less(batch: int, length: int) -> None:
+    job = job_of(compose_once())
+    job.per_device_bs, job.data.max_length = batch, length
+    one = estimate_memory(job)
+    job.per_device_bs, job.data.max_length = batch + 1, length + 1
+    more = estimate_memory(job)
+    assert one and more and one.gib < more.gib
+    assert one.fixed_gib == more.fixed_gib
+
+
+_COMPOSED: list[Any] = []
+
+
+def compose_once() -> Any:
+    if not _COMPOSED:
+        _COMPOSED.append(compose("cluster=p4d_24xl", "model=xlmr_base"))
+    return _COMPOSED[0]

@@ -1,0 +1,166 @@
+"""Scores against hand-worked figures and against their definitions, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from lingotune.config.schema import LabelConfig
+from lingotune.data.rows.labels import class_stars
+from lingotune.evaluation.metrics import (
+    BINS,
+    Classes,
+    Predictions,
+    probabilities_of,
+    scores,
+    scores_by_language,
+)
+from lingotune.evaluation.predictions import write_predictions
+from lingotune.report.tables import score_table
+
+CLASSES = Classes(("negative", "neutral", "positive"), (1.5, 3.0, 4.5))
+
+
+def said(
+    true: Any, predicted: Any, languages: Any = None, stars: Any = None, confidence: float = 0.9
+) -> Predictions:
+    """Predictions of classes, each with the same confidence."""
+    shares = np.full((len(true), 3), (1 - confidence) / 2)
+    shares[np.arange(len(true)), np.asarray(predicted, np.int64)] = confidence
+    codes = np.array(["de"] * len(true) if languages is None else languages, object)
+    rated = np.full(len(true), np.nan) if stars is None else np.asarray(stars, np.float64)
+    return Predictions(np.asarray(true, np.int64), shares, codes, rated)
+
+
+def test_hand_worked() -> None:
+    true, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
+    result = scores(said(true, predicted, stars=[1, 2, 1, 3, 3, float("nan")]), CLASSES)
+    assert result["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["classes"]["negative"] == {
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1": pytest.approx(0.8),
+        "rows": 3,
+    }
+    assert result["macro_f1"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+    assert result["majority"] == 0.5
+    assert result["calibration_error"] == pytest.approx(0.9 - 4 / 6)
+    assert result["mean_absolute_error"] == pytest.approx((0.5 + 0.5 + 2 + 0 + 1.5) / 5)
+    assert "intervals" not in result
+
+
+def test_an_absent_class_does_not_raise_the_score() -> None:
+    result = scores(said([0, 0, 2, 2] * 3, [0, 0, 2, 2] * 3), CLASSES, resamples=50)
+    assert result["accuracy"] == 1.0
+    assert result["macro_f1"] == pytest.approx(2 / 3)
+    assert result["absent"] == ["neutral"]
+    assert max(result["intervals"]["macro_f1"]) == pytest.approx(2 / 3)
+
+
+def test_languages_partition_the_rows() -> None:
+    found = said([0, 1, 2, 0], [0, 1, 1, 1], ["de", "fr", "de", "fr"])
+    result = scores_by_language(found, CLASSES)
+    assert {code: s["rows"] for code, s in result["languages"].items()} == {"de": 2, "fr": 2}
+    assert result["languages"]["de"]["confusion"] == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    lowest = min(s["macro_f1"] for s in result["languages"].values())
+    assert result["worst_language"] == {"code": "fr", "macro_f1": lowest}
+    assert "fr" in next(line for line in score_table(result).splitlines() if "lowest" in line)
+
+
+def test_no_rows_at_all() -> None:
+    result = scores_by_language(said([], []), CLASSES, resamples=10)
+    assert result["overall"]["macro_f1"] == 0 and result["worst_language"] is None
+    assert "0.000" in score_table(result)
+
+
+rows = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.lists(st.floats(-9, 9), min_size=3, max_size=3),
+        st.sampled_from(["de", "en"]), st.none() | st.integers(1, 5),
+    ),
+    min_size=1, max_size=60,
+)  # fmt: skip
+
+
+@given(rows)
+def test_scores_follow_the_definitions(found: list[Any]) -> None:
+    true = np.array([row[0] for row in found])
+    shares = probabilities_of([row[1] for row in found])
+    stars = np.array([np.nan if row[3] is None else row[3] for row in found])
+    codes = np.array([row[2] for row in found], object)
+    result = scores_by_language(Predictions(true, shares, codes, stars), CLASSES)
+    for name, score in [("all", result["overall"]), *result["languages"].items()]:
+        at = [n for n in range(len(found)) if name in ("all", codes[n])]
+        predicted = shares[at].argmax(axis=1)
+        assert score["rows"] == len(at)
+        assert score["accuracy"] == pytest.approx(np.mean(true[at] == predicted))
+        f1 = []
+        for index in range(3):
+            hits = ((true[at] == index) & (predicted == index)).sum()
+            total = (true[at] == index).sum() + (predicted == index).sum()
+            f1.append(2 * hits / total if total else 0.0)
+        assert score["macro_f1"] == pytest.approx(np.mean(f1))
+        off = [abs(CLASSES.stars[c] - stars[n]) for n, c in zip(at, predicted) if found[n][3]]  # type: ignore[index]
+        assert score["mean_absolute_error"] == (pytest.approx(np.mean(off)) if off else None)
+        bins: dict[int, list[float]] = {}
+        for n, c in zip(at, predicted):
+            confidence = shares[n].max()
+            gap = confidence - (true[n] == c)
+            bins.setdefault(min(int(confidence * BINS), BINS - 1), []).append(gap)
+        expected = sum(abs(sum(gaps)) for gaps in bins.values()) / len(at)
+        assert score["calibration_error"] == pytest.approx(expected)
+
+
+def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
+    choose = np.random.default_rng(3)
+    true = choose.integers(0, 3, 300)
+    predicted = np.where(choose.random(300) < 0.7, true, choose.integers(0, 3, 300))
+    stars = choose.integers(1, 6, 300)
+    found = said(true, predicted, stars=stars)
+    told = scores(found, CLASSES, resamples=4000, seed=1)["intervals"]
+    drawn = [scores(found.select(choose.integers(0, 300, 300)), CLASSES) for _ in range(1500)]
+    for key, between in told.items():
+        expected = np.quantile([one[key] for one in drawn], [0.025, 0.975])
+        assert between == pytest.approx(expected, abs=0.012), key
+    assert told == scores(found, CLASSES, resamples=4000, seed=1)["intervals"]
+    assert told != scores(found, CLASSES, resamples=4000, seed=2)["intervals"]
+
+
+def test_a_few_rows_have_no_interval() -> None:
+    """Three rows that are right drawn anew are three rows that are right: 1.000 to 1.000."""
+    few = scores(said([0, 1, 2] * 3, [0, 1, 2] * 3, stars=[1] * 9), CLASSES, resamples=50)
+    assert few["accuracy"] == 1.0 and "intervals" not in few
+    rated = [1.0] * 9 + [float("nan")] * 3
+    enough = scores(said([0, 1, 2] * 4, [0, 1, 2] * 4, stars=rated), CLASSES, resamples=50)
+    assert set(enough["intervals"]) == {"accuracy", "macro_f1"}
+
+
+def test_what_is_no_number_says_nothing() -> None:
+    shares = probabilities_of([[np.nan, 0, 0], [np.inf, np.inf, 0], [1000.0, 0, 0]])
+    assert shares.tolist() == [[1 / 3] * 3, [1 / 3] * 3, [1, 0, 0]]
+
+
+def test_the_stars_of_classes() -> None:
+    two = [LabelConfig("bad", ["1", "2"]), LabelConfig("good", ["4", "5.0"])]
+    assert class_stars(two) == (1.5, 4.5)
+    assert class_stars([*two, LabelConfig("fair", [])]) is None
+    assert class_stars([*two, LabelConfig("fair", ["so", "3"])]) is None
+
+
+def test_predictions_are_kept_row_by_row(tmp_path: Any) -> None:
+    found = said([0, 2], [1, 2], ["de", "ja"], [2, float("nan")], confidence=0.8)
+    write_predictions(found, ["a", "b"], CLASSES, tmp_path / "predictions.parquet")
+    rows = parquet.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]
+    assert rows[0] == {
+        "id": "a", "language": "de", "stars": 2, "label": "negative", "predicted": "neutral",
+        "probability_negative": pytest.approx(0.1), "probability_neutral": pytest.approx(0.8),
+        "probability_positive": pytest.approx(0.1),
+    }  # fmt: skip
+    assert rows[1]["stars"] is None and rows[1]["predicted"] == "positive"

@@ -1,0 +1,545 @@
+"""Command lines: what they compose to, and every way in which they are refused."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from pathlib import Path
+
+import hydra
+import pytest
+from conftest import CONF, compose
+from hydra.errors import HydraException
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lingotune.config.console import format_error
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
+from lingotune.launch.compose import compose as composing
+from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.keys import OTHER_NAMES, config_groups, mapping_of, setting_types
+from lingotune.launch.compose.options import help_page, setting_meanings
+from lingotune.preflight import check_job
+
+
+def check(config: LaunchConfig) -> list[Problem]:
+    return check_job(job_of(config))
+
+
+def refusal(*overrides: str, multirun: bool = False) -> str:
+    with pytest.raises(ConfigError) as caught:
+        compose_all(list(overrides), CONF, check, multirun=multirun)
+    return format_error(caught.value)
+
+
+def test_the_article_composes_to_its_own_settings() -> None:
+    job = compose("experiment=blog")
+    assert (job.lr, job.per_device_bs, job.epochs) == (3e-5, 16, 3)
+    assert job.model.name_or_path == "distilbert-base-multilingual-cased"
+    assert job.cluster.instance_type == "ml.p3.16xlarge"
+    assert job.scaling.rule is ScalingRule.linear
+    assert job.training.precision is Precision.fp16
+
+
+def test_the_command_line_wins_over_groups_and_experiment() -> None:
+    job = compose("experiment=blog", "lr=1e-4", "cluster=p4d_24xl", "cluster.nodes=2")
+    assert (job.lr, job.cluster.name, job.cluster.nodes) == (1e-4, "p4d_24xl", 2)
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(g, o) for g, options in config_groups(CONF).items() for o in options]
+)
+def test_every_shipped_option_composes(group: str, option: str) -> None:
+    needed = ["model.name_or_path=somewhere"] if option == "pretrained" else []
+    compose(f"{group}={option}", *needed)
+
+
+def test_no_experiment_is_the_default() -> None:
+    assert compose("experiment=null") == compose()
+
+
+def test_every_other_name_points_to_a_setting_or_group() -> None:
+    known = set(setting_types()) | set(config_groups(CONF))
+    for pointed in OTHER_NAMES.values():
+        for part in pointed.split():
+            assert part.split("=")[0] in known
+
+
+def test_other_names_are_not_also_names_here() -> None:
+    own = {key.rsplit(".", 1)[-1] for key in setting_types()}
+    assert set(OTHER_NAMES) & own == {"instance_type"}  # better chosen with its GPUs: cluster=...
+
+
+@pytest.mark.parametrize(
+    ("typed", "here"),
+    [
+        ("use_spot_instances=true", "cluster.spot"),
+        ("max_run=3600", "cluster.max_run"),
+        ("max_wait=7200", "cluster.max_wait"),
+        ("keep_alive_period_in_seconds=600", "cluster.keep_alive"),
+        ("volume_size=100", "cluster.volume_gb"),
+        ("max_retry_attempts=2", "cluster.retries"),
+        ("subnets=[subnet-1]", "aws.subnets"),
+        ("security_group_ids=[sg-1]", "aws.security_groups"),
+        ("output_kms_key=k", "aws.kms_key"),
+        ("enable_network_isolation=true", "aws.network_isolation"),
+        ("encrypt_inter_container_traffic=true", "aws.encrypt_traffic"),
+        ("checkpoint_s3_uri=s3://b/c", "cluster.checkpoints"),
+        ("image_uri=u", "cluster.image.lane=pinned cluster.image.uri"),
+        ("environment={A: 1}", "cluster.environment"),
+        ("environment.A=1", "cluster.environment.A"),
+        ("tags={a: b}", "aws.tags"),
+        ("warmup_steps=10", "training.warmup_steps"),
+        ("save_steps=10", "training.save_steps"),
+        ("disable_profiler=true", "cluster.profiler=false"),
+        ("enable_remote_debug=true", "cluster.remote_debug"),
+        ("input_mode=FastFile", "cluster.input_mode"),
+        ("max_usd=5", "budget.max_usd"),
+        ("role=r", "aws.role"),
+        ("training.save_total_limit=1", "training.keep_checkpoints"),
+    ],
+)
+def test_what_other_tools_call_a_setting_is_answered_with_its_name_here(
+    typed: str, here: str
+) -> None:
+    text = refusal(typed)
+    assert f": here it is {here}\n" in text or f"; did you mean {here}?\n" in text
+
+
+def test_every_setting_has_a_meaning_in_the_help() -> None:
+    meanings = setting_meanings()
+    assert set(meanings) == set(setting_types())
+    assert all(len(text) > 5 for text in meanings.values())
+    page = help_page("launch.py", "purpose", CONF)
+    assert "per_device_bs" in page and "Examples of one process" in page
+    assert "  cluster.environment " in page and "  aws.tags " in page
+
+
+def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
+    overrides = ["lr=1e-4,3e-4", "seed=range(1,3)", "epochs=1"]
+    jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
+    assert [(j.config.lr, j.config.seed) for j in jobs] == [
+        (1e-4, 1),
+        (1e-4, 2),
+        (3e-4, 1),
+        (3e-4, 2),
+    ]
+    assert jobs[0].overrides == ("lr=0.0001", "seed=1", "epochs=1")
+
+
+# --- texts under names of the user's own --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment"),
+    [
+        (["cluster.environment.A=b"], {"A": "b"}),
+        (["cluster.environment.A=1", "cluster.environment.B=true"], {"A": "1", "B": "true"}),
+        (["cluster.environment.V=1.10"], {"V": "1.10"}),
+        (
+            ["cluster.environment={V: 1e-5, W: True, 1: 007}"],
+            {"V": "1e-5", "W": "True", "1": "007"},
+        ),
+        (["cluster.environment={a.b: c}"], {"a.b": "c"}),
+        (["cluster.environment={A: x, B: y}", "cluster.environment.A=z"], {"A": "z", "B": "y"}),
+        (["cluster.environment.A="], {"A": ""}),
+        (["cluster.environment.A='1, null'"], {"A": "1, null"}),
+        (["cluster.environment.LR=${lr}"], {"LR": "0.001"}),
+        (["cluster.environment={}"], {}),
+    ],
+)
+def test_named_texts_are_kept_as_typed(typed: list[str], environment: dict[str, str]) -> None:
+    assert compose(*typed).cluster.environment == environment
+
+
+def test_named_texts_can_be_swept_and_one_jobs_are_not_the_next_ones() -> None:
+    overrides = [
+        "aws.tags.version=1.10,1.20",
+        "aws.tags={stage: dev}",
+        "cluster.environment.A=range(2)",
+    ]
+    jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
+    assert [(j.config.aws.tags, j.config.cluster.environment) for j in jobs] == [
+        ({"version": v, "stage": "dev"}, {"A": a}) for v in ("1.10", "1.20") for a in "01"
+    ]
+    assert jobs[0].overrides[0] == "aws.tags.version=1.10"
+
+
+# --- composing a job on a copy of its groups is what Hydra does -------------------------------------
+
+CHOICES = [f"{g}={o}" for g, options in config_groups(CONF).items() for o in options]
+TYPED = {
+    "lr": ["3e-5", "1", "${training.weight_decay}", "abc"],
+    "name": ["x-${data.name}-${cluster.nodes}", "'a b, ${model.name}'", "007", "null", "''"],
+    "epochs": ["2", "1.5", "${seed}"],
+    "seed": ["7", "'7'", "1_000"],
+    "data.languages": ["[de,fr]", "[]", "${aws.subnets}", "de"],
+    "aws.subnets": ["[subnet-1]", "[1,true]"],
+    "data.labels": ["[{name: a, values: [1, '2']},{name: b}]", "[{nam: a}]"],
+    "data.labels.0.name": ["first", "${name}"],
+    "data.labels.5.name": ["x"],
+    "data.columns": ["{title: t, stars: null}", "{titel: t}"],
+    "data.rows": ["{train: 5}", "{train: ${epochs}}"],
+    "data": ["{name: mine, sample: {seed: 3}}"],
+    "model.name_or_path": ["here", "null"],
+    "cluster": ["{nodes: 2, image: {lane: pinned}}", "{nods: 2}"],
+    "cluster.nodes": ["3", "${data.rows.train}"],
+    "cluster.distribution": ["none", "smdistributed", "NONE"],
+    "cluster.environment": ["{A: x, B: y}", "{}"],
+    "cluster.environment.A": ["z", "${lr}"],
+    "training.precision": ["bf16", "fp8"],
+    "training.max_steps": ["null", "5"],
+    "training": ["{schedule: cosine, select: loss}"],
+    "hub.repo": ["${name}", "null", "a/b"],
+    "cluster.spot": ["true", "yes", "1"],
+}  # fmt: skip
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[tuple[str, list[str]]]:
+    """Group choices and settings in any order, each with the values that it is swept over."""
+    chosen = draw(
+        st.lists(st.sampled_from(CHOICES), max_size=3, unique_by=lambda c: c.split("=")[0])
+    )
+    typed = [(c.split("=")[0], [c.split("=")[1]]) for c in chosen]
+    for key in draw(st.lists(st.sampled_from(list(TYPED)), max_size=4)):
+        typed.append((key, [draw(st.sampled_from(TYPED[key]))]))
+    typed = draw(st.permutations(typed))
+    if typed:
+        swept, values = draw(st.sampled_from(typed))
+        more = TYPED.get(swept) or [c.split("=")[1] for c in CHOICES if c.startswith(f"{swept}=")]
+        values.append(draw(st.sampled_from(more)))
+    return typed
+
+
+def by_hydra(overrides: list[str]) -> LaunchConfig | None:
+    """The job as Hydra alone composes it; None if it refuses."""
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            job = OmegaConf.to_object(hydra.compose("config", overrides=overrides))
+    except (HydraException, OmegaConfBaseException):
+        return None
+    assert isinstance(job, LaunchConfig)
+    return job
+
+
+@settings(max_examples=8)
+@given(command_lines())
+def test_every_job_is_what_hydra_alone_composes(typed: list[tuple[str, list[str]]]) -> None:
+    compose()  # registers the schema
+    names = [("++" if mapping_of(key) else "") + key for key, _ in typed]
+    expected = [
+        by_hydra([f"{name}={value}" for name, value in zip(names, values)])
+        for values in itertools.product(*(values for _, values in typed))
+    ]
+    overrides = [f"{key}={','.join(values)}" for key, values in typed]
+    try:
+        jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
+    except ConfigError:
+        assert None in expected
+    else:
+        assert [repr(job.config) for job in jobs] == [repr(job) for job in expected]
+
+
+def test_a_sweep_over_values_asks_hydra_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(name: str, overrides: list[str]) -> object:
+        asked.append(overrides)
+        return hydra.compose(name, overrides=overrides)
+
+    monkeypatch.setattr(composing, "compose", counted)
+    overrides = ["lr=" + ",".join(f"{i}e-5" for i in range(1, 51)), "cluster=p3_16xl,local"]
+    jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
+    assert len(jobs) == 100
+    assert asked == [["cluster=p3_16xl"], ["cluster=local"]]
+
+
+def test_the_jobs_of_a_sweep_share_nothing() -> None:
+    jobs = compose_all(["seed=1,2"], CONF, lambda config: [], multirun=True)
+    jobs[0].config.data.labels[0].values.append("changed")
+    assert "changed" not in jobs[1].config.data.labels[0].values
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_group_files_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    mine = tmp_path / "experiment" / "mine.yaml"
+    mine.write_text("# @package _global_\nlr: 0.005\n")
+    jobs = compose_all(
+        ["experiment=mine"], CONF, lambda config: [], multirun=False, extra_dir=tmp_path
+    )
+    assert jobs[0].config.lr == 0.005
+
+
+def test_a_typed_group_file_is_checked_against_the_schema(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "bad.yaml").write_text("# @package _global_\nlearnrate: 1\n")
+    with pytest.raises(ConfigError, match="learnrate"):
+        compose_all(["experiment=bad"], CONF, lambda config: [], multirun=False, extra_dir=tmp_path)
+
+
+REFUSALS = {
+    "unknown key": (
+        ["lrr=1"],
+        """\
+lingotune: 1 problem
+  lrr=1
+      unknown setting 'lrr'; did you mean lr?
+next: the same command with --help lists groups and settings""",
+    ),
+    "another tool's name": (
+        ["learning_rate=1"],
+        """\
+lingotune: 1 problem
+  learning_rate=1
+      unknown setting 'learning_rate': here it is lr
+next: the same command with --help lists groups and settings""",
+    ),
+    "right name, wrong place": (
+        ["training.lr=1"],
+        """\
+lingotune: 1 problem
+  training.lr=1
+      unknown setting 'training.lr'; did you mean lr?
+next: the same command with --help lists groups and settings""",
+    ),
+    "unknown option": (
+        ["scaling=linera"],
+        """\
+lingotune: 1 problem
+  scaling=linera
+      scaling has no option 'linera'; did you mean linear?
+      fix: scaling=fixed_global | linear | none | sqrt
+next: the same command with --help lists groups and settings""",
+    ),
+    "wrong types and a bad range, together": (
+        ["lr=abc", "epochs=1.5", "training.precision=fp8", "data.languages=de", "seed=-1"],
+        """\
+lingotune: 5 problems
+  lr=abc
+      'abc' is not a number
+      fix: lr=0.1
+  epochs=1.5
+      '1.5' is not a whole number
+      fix: epochs=3
+  training.precision=fp8
+      'fp8' is not one of its 4 choices
+      fix: training.precision=auto | fp32 | fp16 | bf16
+  data.languages=de
+      'de' is not a list that fits
+      fix: 'data.languages=[de]'
+  seed=-1  [out-of-range]
+      is out of range
+      why: no run can come of the value
+      fix: a whole number from 0 to 4294967295
+next: the same command with --help lists groups and settings""",
+    ),
+    "not an override": (
+        ["lr", "--lr", "5"],
+        """\
+lingotune: 3 problems
+  lr
+      is not a setting of the form key=value
+      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+  --lr
+      unknown option
+      fix: --help, --cfg job, --config-dir DIR, -m; or key=value
+  5
+      is not a setting of the form key=value
+      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+next: the same command with --help lists groups and settings""",
+    ),
+    "hydra's own, additions, removals": (
+        ["hydra.run.dir=/tmp/x", "+a=1", "~hub"],
+        """\
+lingotune: 3 problems
+  hydra.run.dir=/tmp/x
+      hydra's own settings cannot be changed here
+      fix: run without it
+  +a=1
+      nothing can be added: every setting exists
+      fix: a=1
+  ~hub
+      settings cannot be removed
+      fix: hub=null, if it may be empty
+next: the same command with --help lists groups and settings""",
+    ),
+    "a sweep without -m": (
+        ["lr=1e-4,1e-3"],
+        """\
+lingotune: 1 problem
+  lr=1e-4,1e-3
+      several values need a multirun
+      fix: -m lr=1e-4,1e-3
+next: the same command with --help lists groups and settings""",
+    ),
+    "values that may be one list, or one text": (
+        ["data.languages=de,fr", "aws.tags.team=a,b", "data.path=a,b.csv"],
+        """\
+lingotune: 3 problems
+  data.languages=de,fr
+      several values need a multirun
+      fix: -m data.languages=de,fr; or one list: 'data.languages=[de,fr]'
+  aws.tags.team=a,b
+      several values need a multirun
+      fix: -m aws.tags.team=a,b; or one text: 'aws.tags.team="a,b"'
+  data.path=a,b.csv
+      several values need a multirun
+      fix: -m data.path=a,b.csv; or one text: 'data.path="a,b.csv"'
+next: the same command with --help lists groups and settings""",
+    ),
+    "a list of rows": (
+        ["data.labels=[{nam: bad}]"],
+        """\
+lingotune: 1 problem
+  data.labels=[{nam: bad}]
+      '[{nam: bad}]' is not a list of rows of {name: ..., values: ...}
+      fix: 'data.labels=[{name: ..., values: ...}]'
+next: the same command with --help lists groups and settings""",
+    ),
+    "a required value": (
+        ["model=pretrained"],
+        """\
+lingotune: 1 problem
+  model.name_or_path
+      has no value, and there is no default
+      fix: model.name_or_path=...
+next: the same command with --help lists groups and settings""",
+    ),
+    "named texts": (
+        [
+            "cluster.environment.A.b=c",
+            "aws.tags=5",
+            "aws.tags={a: [1]}",
+            "cluster.environment.A=null",
+        ],
+        """\
+lingotune: 4 problems
+  cluster.environment.A.b=c
+      cluster.environment holds texts by name, nothing deeper
+      fix: 'cluster.environment={A.b: value}', if the name has dots
+  aws.tags=5
+      '5' is not a set of named texts
+      fix: 'aws.tags={NAME: value}', or aws.tags.NAME=value
+  aws.tags={a: [1]}
+      '{a: [1]}' is not a set of named texts
+      fix: 'aws.tags={NAME: value}', or aws.tags.NAME=value
+  cluster.environment.A=null
+      is not a text
+      fix: cluster.environment.A=text, or "cluster.environment.A='null'"
+next: the same command with --help lists groups and settings""",
+    ),
+    "named texts are neither added nor removed": (
+        ["+aws.tags.a=b", "++aws.tags.a=b", "~aws.tags"],
+        """\
+lingotune: 3 problems
+  +aws.tags.a=b
+      nothing can be added: every setting exists
+      fix: aws.tags.a=b
+  ++aws.tags.a=b
+      nothing can be added: every setting exists
+      fix: aws.tags.a=b
+  ~aws.tags
+      settings cannot be removed
+      fix: aws.tags=null, if it may be empty
+next: the same command with --help lists groups and settings""",
+    ),
+    "parts of sections and rows": (
+        ["cluster={nods: 2}", "data.labels.0.nam=x", "data.labels.x.name=a"],
+        """\
+lingotune: 3 problems
+  cluster={nods: 2}
+      does not fit: Key 'nods' not in 'LaunchClusterConfig'
+      fix: cluster.setting=value, each on its own
+  data.labels.0.nam=x
+      does not fit data.labels: Key 'nam' not in 'LabelConfig'
+      fix: 'data.labels=[{name: ..., values: ...}]'
+  data.labels.x.name=a
+      does not fit data.labels: Index 'x' (str) is not an int
+      fix: 'data.labels=[{name: ..., values: ...}]'
+next: the same command with --help lists groups and settings""",
+    ),
+    "a reference to something else": (
+        ["budget=${aws}", "data.labels.0.values=${model}", "name=\\\\${lr}"],
+        """\
+lingotune: 3 problems
+  name
+      '${lr}' would be read as a reference
+      fix: name=value
+  data.labels[0].values
+      the setting that it refers to is not a list that fits
+      fix: 'data.labels[0].values=[a,b]'
+  budget
+      the setting that it refers to is not a mapping that fits
+      fix: 'budget={name: value}'
+next: the same command with --help lists groups and settings""",
+    ),
+    "a resolver named by a reference": (
+        ["data.name=oc.env", "name='${${data.name}:HOME}'"],
+        """\
+lingotune: 1 problem
+  name
+      '${${data.name}:HOME}' calls a resolver; only ${other.setting} is allowed
+      fix: name=value
+next: the same command with --help lists groups and settings""",
+    ),
+    "a resolver": (
+        ["name=${oc.env:HOME}"],
+        """\
+lingotune: 1 problem
+  name
+      '${oc.env:HOME}' calls a resolver; only ${other.setting} is allowed
+      fix: name=value
+next: the same command with --help lists groups and settings""",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals_to_the_letter(case: str) -> None:
+    overrides, expected = REFUSALS[case]
+    assert refusal(*overrides) == expected
+
+
+def test_one_bad_value_of_a_sweep_is_reported_once_and_nothing_runs() -> None:
+    text = refusal("lr=1e-4,-1", "seed=1,2", multirun=True)
+    assert text.count("lr=-1") == 1 and text.startswith("lingotune: 1 problem\n")
+
+
+def test_a_value_that_fails_in_some_jobs_is_reported_beside_the_others() -> None:
+    text = refusal("lr=1e-4,abc", "cluster=local,p3_16xl", "seed=-1", multirun=True)
+    assert text.startswith("lingotune: 2 problems\n")
+    assert text.count("'abc' is not a number") == 1 and "  seed=-1 " in text
+
+
+INSIDE = [
+    *("data.labels.x", "data.labels.0", "data.labels.9.name", "data.labels.0.name.x", "data.languages.0"),
+    *("data.labels.0.values.x.y", "cluster.environment.A", "cluster.environment.A.b", "aws.tags.1"),
+]  # fmt: skip
+KEYS = st.sampled_from(
+    [*setting_types(), "nope", "lr.x", "hydra.x", "data", "model", "+lr", "~lr", *INSIDE]
+)
+VALUES = st.one_of(
+    st.text(alphabet=string.printable, max_size=12),
+    st.sampled_from(
+        ["null", "nan", "inf", "1e400", "-1", "[]", "{}", "???", "${lr}", "${nope}", "''"]
+    ),
+    st.sampled_from(["{_target_: os.system}", "${oc.env:HOME}", "[1,[2]]", "a,b", "range(3)", "0"]),
+)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(KEYS, VALUES), max_size=3))
+def test_whatever_is_typed_composes_or_is_refused_in_words(typed: list[tuple[str, str]]) -> None:
+    overrides = [f"{key}={value}" for key, value in typed]
+    try:
+        compose_all(overrides, CONF, check, multirun=True)
+    except ConfigError as error:
+        assert error.problems and all(p.where and p.what for p in error.problems)

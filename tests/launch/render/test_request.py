@@ -1,0 +1,154 @@
+"""A job in three dialects: golden for every cluster, and held against what the SDK v2 really sends.
+
+What the SDK v3 sends is compared by tests/v3, in an environment of its own: `make test-v3`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import CONF, compose
+from described import described, digests
+
+from lingotune.config.jobfile import job_of
+from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.render.local_command import render_local
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.sdk_v3 import to_model_trainer
+from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.render.training_job import job_name
+
+CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c != "local"]
+PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/spring"
+SHAPES = {
+    **{cluster: [f"cluster={cluster}"] for cluster in CLUSTERS},
+    "p3_16xl-per_device_bs-16": ["cluster=p3_16xl", "per_device_bs=16"],
+    "p4d_24xl-2-nodes": ["cluster=p4d_24xl", "cluster.nodes=2"],
+    "p3_2xl-4-nodes": ["cluster=p3_2xl", "cluster.nodes=4"],
+    "p3_2xl-no-distribution": ["cluster=p3_2xl", "cluster.distribution=none"],
+    "p4d_24xl-smdistributed": ["cluster=p4d_24xl", "cluster.distribution=smdistributed"],
+    "files": ["cluster=p3_16xl", "data=files", "data.path=reviews.jsonl"],
+    "fastfile": ["cluster=p3_16xl", "data=files", "data.path=reviews.jsonl",
+                 "cluster.input_mode=FastFile"],
+    "blog": ["experiment=blog"],
+    "spot": ["cluster=g5_12xl", "cluster.spot=true", "cluster.max_wait=20000", "cluster.retries=3",
+             "cluster.tensorboard=true", "cluster.compress_output=false"],
+    "locked-down": ["cluster=p3_16xl", "cluster.nodes=2", "cluster.volume_gb=100",
+                    "aws.kms_key=output-key", "aws.volume_kms_key=volume-key",
+                    "aws.subnets=[subnet-1,subnet-2]", "aws.security_groups=[sg-1]",
+                    "aws.encrypt_traffic=true", "aws.tags={team: nlp}",
+                    "cluster.environment={NCCL_DEBUG: INFO}"],
+    "isolated": ["cluster=g5_12xl", "aws.network_isolation=true", "cluster.image.lane=pinned",
+                 "cluster.image.uri=111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"],
+    "reserved": ["cluster=p5_48xl", f"cluster.training_plan='{PLAN_ARN}'", "cluster.keep_alive=600",
+                 "cluster.ultra_server=us-1", "cluster.remote_debug=true", "cluster.profiler=true",
+                 "cluster.checkpoints=false"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_golden(shape: str, golden: Callable[[str, str], None]) -> None:
+    job = described(*SHAPES[shape])
+    forms = {
+        "request": to_request(job),
+        "huggingface": to_huggingface(job),
+        "model_trainer": to_model_trainer(job),
+    }
+    golden(f"job-{shape}.json", json.dumps(forms, indent=2) + "\n")
+
+
+def test_golden_local(golden: Callable[[str, str], None]) -> None:
+    commands = [
+        render_local(job_of(compose(*overrides)), "job.yaml")
+        for overrides in ([], ["cluster.processes=2"], ["cluster.gpus_per_node=4"])
+    ]
+    golden("local.json", json.dumps(commands, indent=2) + "\n")
+
+
+def test_every_cluster_has_a_golden_shape() -> None:
+    assert set(CLUSTERS) <= set(SHAPES)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_service_accepts_every_field(shape: str) -> None:
+    assert mistakes(to_request(described(*SHAPES[shape]))) == []
+
+
+# --- against the SDK v2 -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sent_by_v2() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Starts a rendered job with the real SDK v2; the request is taken as it would leave."""
+    os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
+    import boto3
+    import sagemaker.utils
+
+    patch = pytest.MonkeyPatch()
+    # The SDK validates its configuration, which is a constant of ours, 23 times a job: 3 seconds.
+    patch.setattr(sagemaker.utils, "validate_sagemaker_config", lambda config: None)
+
+    from lingotune.launch.aws.start import start_v2
+
+    session = boto3.Session("access", "secret", region_name="us-east-1")
+    client, bodies = session.client("sagemaker"), []
+
+    def take(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, str]]:
+        bodies.append(json.loads(params["body"]))
+        answer = type("Answer", (), {"status_code": 200, "headers": {}})()
+        return answer, {"TrainingJobArn": "arn:aws:sagemaker:us-east-1:111122223333:training-job/x"}
+
+    client.meta.events.register("before-call.sagemaker.CreateTrainingJob", take)
+
+    def start(rendered: dict[str, Any]) -> dict[str, Any]:
+        start_v2(rendered, session, client)
+        return bodies.pop()
+
+    yield start
+    patch.undo()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_v2_sends_our_request_to_the_letter(shape: str, sent_by_v2: Any) -> None:
+    """No field differs: what output=request prints is what action=submit sends."""
+    job = described(*SHAPES[shape])
+    assert sent_by_v2(to_huggingface(job)) == to_request(job)
+
+
+# --- names --------------------------------------------------------------------------------------
+
+
+def test_job_names_follow_from_job_code_data_and_attempt() -> None:
+    job = job_of(compose("cluster=p3_16xl"))
+    name = job_name(job, digests(job))
+    assert name == job_name(job, digests(job))
+    other = {
+        job_name(job, digests(job, code="b" * 64)),
+        job_name(job, digests(job, data="b" * 64)),
+        job_name(job, digests(job), attempt=2),
+        job_name(job, digests(job, job="c" * 64)),
+    }
+    assert len(other) == 4 and name not in other
+    assert job_name(job, digests(job), attempt=2) == f"{name}-2"
+
+
+def test_a_prefix_makes_no_double_slash() -> None:
+    assert described("cluster=p3_16xl", "aws.prefix=''").code_uri.startswith(
+        "s3://example-bucket/code/"
+    )
+    (_, config), *_ = described("cluster=p3_16xl", "aws.prefix=/a/b/").channels
+    assert config.startswith("s3://example-bucket/a/b/jobs/") and config.endswith("/")
+
+
+def test_no_setting_travels_as_a_hyperparameter() -> None:
+    """The toolkit joins hyperparameters into a shell command and logs them."""
+    for overrides in SHAPES.values():
+        job = described(*overrides)
+        assert to_huggingface(job)["estimator"]["hyperparameters"] == {}
+        names = to_request(job)["HyperParameters"]
+        assert all(name.startswith("sagemaker_") for name in names)

@@ -1,0 +1,608 @@
+"""Every check of the preflight: what trips it, and what it offers instead, which does not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from conftest import CONF, ROOT, compose
+
+from lingotune.catalog.hardware import Image, images, version
+from lingotune.config.jobfile import job_digest, job_of
+from lingotune.config.problems import Problem, Severity, errors_only
+from lingotune.data.prepared.shards import READERS
+from lingotune.estimate.batch import plan_batches, plan_steps
+from lingotune.launch.checks.lanes import lane_pins
+from lingotune.launch.checks.prepared_data import PREPARED, ForImage
+from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.request import CODE, REQUEST, SETTINGS
+from lingotune.launch.checks.sagemaker import SAGEMAKER
+from lingotune.launch.checks.steps import STEPS, Counted
+from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.render.bundle import Bundle, build_bundle
+from lingotune.launch.render.request import to_request
+from lingotune.launch.render.training_job import Digests, describe
+from lingotune.preflight import TABLES, check_job
+
+CLOUD = "cluster=p3_16xl"
+DISTIL = "model=distilbert_multilingual"
+PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
+FILES = ["data=files", "data.path=reviews.jsonl"]
+LOOPBACK = "cluster.backend=loopback"
+SHARDED = ["cluster=p4d_24xl", "training.shard=true"]
+OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
+ISOLATED = [
+    "aws.network_isolation=true",
+    "cluster.image.lane=pinned",
+    f"cluster.image.uri={OWN_IMAGE}",
+]
+PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
+A = "{name: a, values: [1]}"
+LABELS = "data.labels=[{name: a, values: [1]}, {name: b, values: [2]}]"
+
+
+def pinned(transformers: str, pytorch: str, python: str) -> list[str]:
+    return [
+        "cluster.image.lane=pinned",
+        f"cluster.image.transformers='{transformers}'",
+        f"cluster.image.pytorch='{pytorch}'",
+        f"cluster.image.python={python}",
+    ]
+
+
+# check, overrides that trip it, where it is told, a part of what is told, a part of what works,
+# and the overrides after which the check is silent
+Trip = tuple[str, list[str], str, str, str, list[str]]
+TRIPS: list[Trip] = [
+    ("name-characters", ["name=under_score"], "name=under_score", "letters, digits",
+     "name=under-score", ["name=under-score"]),
+    ("name-length", [f"name={'x' * 50}"], f"name={'x' * 50}", "at most 45", f"name={'x' * 45}",
+     [f"name={'x' * 45}"]),
+    ("out-of-range", ["lr=0"], "lr=0", "out of range", "above 0", ["lr=1e-6"]),
+    ("out-of-range", ["lr=nan"], "lr=nan", "out of range", "above 0", ["lr=1"]),
+    ("out-of-range", ["lr=inf"], "lr=inf", "out of range", "above 0", ["lr=0.1"]),
+    ("out-of-range", ["per_device_bs=0"], "per_device_bs=0", "out of range", "from 1",
+     ["per_device_bs=1"]),
+    ("out-of-range", ["epochs=0"], "epochs=0", "out of range", "from 1", ["epochs=1"]),
+    ("out-of-range", ["data.max_length=2"], "data.max_length=2", "out of range", "8 to 8192",
+     ["data.max_length=8"]),
+    ("out-of-range", ["data.test_share=1"], "data.test_share=1", "out of range", "0 to 0.9",
+     ["data.test_share=0.2"]),
+    ("out-of-range", ["cluster.nodes=0"], "cluster.nodes=0", "out of range", "from 1",
+     ["cluster.nodes=1"]),
+    ("out-of-range", [CLOUD, "cluster.max_run=9999999"], "cluster.max_run=1e+07", "out of",
+     "28 days", [CLOUD, "cluster.max_run=2419200"]),
+    ("out-of-range", [CLOUD, "cluster.keep_alive=0"], "cluster.keep_alive=0", "out of", "from 1",
+     [CLOUD, "cluster.keep_alive=1"]),
+    ("out-of-range", [CLOUD, "cluster.retries=0"], "cluster.retries=0", "out of", "from 1",
+     [CLOUD, "cluster.retries=1"]),
+    ("secret-in-config", ["hub=private", "hub.repo=hf_abcdefghijklmnopqrstuvwx"], "hub.repo",
+     "looks like an access token", "HF_TOKEN", ["hub=private", "hub.repo=hf-model"]),
+    ("secret-in-config", [CLOUD, "cluster.environment.A=AKIAABCDEFGHIJKLMNOP"],
+     "cluster.environment.A", "looks like an access token", "HF_TOKEN",
+     [CLOUD, "cluster.environment.A=b"]),
+    ("out-of-range", ["batching.window=0"], "batching.window=0", "out of range", "from 1",
+     ["batching.window=1"]),
+    ("window-unused", ["batching.mode=random", "batching.window=4"], "batching.window=4",
+     "no effect with batching.mode=random", "batching.mode=window", ["batching.window=4"]),
+    ("compact-not-exact", ["training.compact_vocabulary=true", "training.weight_decay=0.01"],
+     "training.compact_vocabulary=true", "weight_decay=0.01", "training.weight_decay=0",
+     ["training.compact_vocabulary=true"]),
+    ("compression-unused", ["training.compress_gradients=true"], "training.compress_gradients=true",
+     "no effect on one process", "training.compress_gradients=false", [CLOUD]),
+    ("compression-unused", ["training.compress_gradients=true", "cluster.processes=2"],
+     "training.compress_gradients=true", "no effect on CPUs", "training.compress_gradients=false", []),
+    ("compression-unused", [CLOUD, "training.compress_gradients=true", "training.precision=fp32"],
+     "training.compress_gradients=true", "no effect with training.precision=fp32",
+     "training.precision=auto", [CLOUD, "training.compress_gradients=true"]),
+    ("exchange-unused", ["training.sparse_exchange=true"], "training.sparse_exchange=true",
+     "no effect on one process", "training.sparse_exchange=false",
+     [CLOUD, "training.sparse_exchange=true"]),
+    ("exchange-unused",
+     [CLOUD, "training.sparse_exchange=true", "training.freeze_embeddings=true"],
+     "training.sparse_exchange=true", "no effect with training.freeze", "training.sparse_exchange=false",
+     [CLOUD, "training.freeze_embeddings=true"]),
+    ("shard-alone", ["training.shard=true"], "training.shard=true", "no effect on one process",
+     "training.shard=false", ["training.shard=true", "cluster.processes=2"]),
+    ("shard-compact",
+     ["training.shard=true", "cluster.processes=2", "training.compact_vocabulary=true"],
+     "training.compact_vocabulary=true", "does not work with training.shard=true",
+     "training.compact_vocabulary=null", ["training.shard=true", "cluster.processes=2"]),
+    ("shard-exchange", [*SHARDED, "training.sparse_exchange=true"], "training.sparse_exchange=true",
+     "does not work with training.shard=true", "training.sparse_exchange=false", SHARDED),
+    ("shard-exchange", [*SHARDED, "training.compress_gradients=true"],
+     "training.compress_gradients=true", "does not work with training.shard=true",
+     "training.compress_gradients=false", ["cluster=p4d_24xl", "training.compress_gradients=true"]),
+    ("smdistributed-shard", [*SHARDED, "cluster.distribution=smdistributed"], "training.shard=true",
+     "does not work with cluster.distribution=smdistributed", "torch_distributed", SHARDED),
+    ("shard-fp16", ["cluster=g4dn_12xl", "training.shard=true"], "training.shard=true",
+     "fp16, which the T4 takes", "training.precision=fp32",
+     ["cluster=g4dn_12xl", "training.shard=true", "training.precision=fp32"]),
+    ("shard-fp16",
+     ["cluster.gpus_per_node=2", "training.shard=true", "training.precision=fp16"],
+     "training.shard=true", "does not work with fp16", "training.precision=fp32",
+     ["cluster.gpus_per_node=2", "training.shard=true"]),
+    ("shard-needs-image", [CLOUD, "training.shard=true", "training.precision=fp32"],
+     "training.shard=true", "needs accelerate 1.10; the job's image has accelerate 1.4.0",
+     "transformers 4.56", SHARDED),
+    ("compact-frozen", ["training.compact_vocabulary=true", "training.freeze_embeddings=true"],
+     "training.compact_vocabulary=true", "no effect", "training.compact_vocabulary=null",
+     ["training.freeze_embeddings=true"]),
+    ("padding-free-whole", ["batching.padding_free=true", "training.first_token_only=false"],
+     "batching.padding_free=true", "does not go with training.first_token_only=false",
+     "training.first_token_only=null", ["batching.padding_free=true"]),
+    ("padding-free-multiple", ["batching.padding_free=true", "batching.pad_to_multiple_of=8"],
+     "batching.pad_to_multiple_of=8", "no effect with batching.padding_free=true",
+     "batching.pad_to_multiple_of=null", ["batching.padding_free=true"]),
+    ("shard-compile", ["training.shard=true", "training.compile=true", "cluster.processes=2",
+     "batching.mode=random"], "training.compile=true", "does not work with training.shard=true",
+     "training.compile=false", ["training.shard=true", "cluster.processes=2"]),
+    ("compiled-shapes", ["training.compile=true", "batching.padding_free=true"],
+     "training.compile=true", "compile anew for nearly every batch", "batching.padding_free=false",
+     ["training.compile=true"]),
+    ("compiled-shapes", ["training.compile=true", "cluster.processes=2"], "training.compile=true",
+     "batching.mode=window cuts updates into, for 2 parts each", "batching.mode=random",
+     ["training.compile=true", "cluster.processes=2", "batching.mode=random"]),
+    ("compiled-shapes", ["training.compile=true", "scaling=fixed_global", "scaling.global_batch=64",
+     "batching.mode=global"], "training.compile=true", "for 2 parts each", "batching.mode=random",
+     ["training.compile=true", "scaling=fixed_global", "scaling.global_batch=32"]),
+    ("revision-without-model", ["model.revision=main"], "model.revision=main", "no effect", "null",
+     [DISTIL, "model.revision=main"]),
+    ("heads-do-not-divide", ["model.scratch.heads=3"], "model.scratch.heads=3", "does not split",
+     "dim=63", ["model.scratch.heads=3", "model.scratch.dim=63"]),
+    ("scratch-of-pretrained", [DISTIL, "model.scratch.dim=32"], "model.scratch",
+     "brings its own architecture", "model=tiny", ["model=tiny", "model.scratch.dim=32"]),
+    ("labels-too-few", [f"data.labels=[{A}]"], "data.labels", "a classifier needs two",
+     "data.labels=", [LABELS]),
+    ("labels-not-distinct", [f"data.labels=[{A}, {{name: a, values: [2]}}]"], "data.labels",
+     "'a' 2 times", "data.labels=", [LABELS]),
+    ("labels-not-distinct", [f"data.labels=[{A}, {{name: ' ', values: [2]}}]"], "data.labels",
+     "without a name", "data.labels=", [LABELS]),
+    ("label-values-overlap", [f"data.labels=[{A}, {{name: b, values: [1]}}]"], "data.labels",
+     "maps the raw value '1' to 2 classes", "data.labels=", [LABELS]),
+    ("languages-repeated", ["data.languages=[de,de,fr]"], "data.languages", "'de' 2 times",
+     "'data.languages=[de,fr]'", ["data.languages=[de,fr]"]),
+    ("out-of-range", ["data.language_alpha=2"], "data.language_alpha=2", "out of range", "0 (all alike)",
+     ["data.language_alpha=0.5"]),
+    ("out-of-range", ["data.on_error=skip", "data.max_rejected=5"], "data.max_rejected=5", "out of range",
+     "0 to 1", ["data.on_error=skip", "data.max_rejected=0.5"]),
+    ("rejected-limit-unused", ["data.max_rejected=0.2"], "data.max_rejected=0.2", "has no effect",
+     "data.on_error=skip", ["data.on_error=skip", "data.max_rejected=0.2"]),
+    ("one-language", ["data.language_alpha=0.5", "data.languages=[de]"], "data.language_alpha=0.5",
+     "one language", "null", ["data.language_alpha=0.5", "data.languages=[de,en]"]),
+    ("shares-too-large", ["data.test_share=0.6", "data.validation_share=0.5"],
+     "data.validation_share", "add up to 1.1", "0.1", ["data.test_share=0.6"]),
+    ("split-missing", ["data=files", "data.train=a.csv", "data.validation_share=0"],
+     "data.validation_share=0", "no validation split", "data.validation=FILE",
+     ["data=files", "data.train=a.csv", "data.validation=b.csv", "data.validation_share=0"]),
+    ("split-missing", ["data=files", "data.train=a.csv", "data.test_share=0"],
+     "data.test_share=0", "no test split", "data.test_share=0.1",
+     ["data=files", "data.train=a.csv", "data.test_share=0.1"]),
+    ("files-for-sample", ["data.path=x.csv"], "data.path", "no effect", "data=files data.path=",
+     ["data=files", "data.path=x.csv"]),
+    ("sample-for-files", [*FILES, "data.sample.seed=1"], "data.sample", "no effect", "data=sample",
+     ["data.sample.seed=1"]),
+    ("data-files", ["data=files"], "data.path", "no file is named", "data.path=reviews.jsonl",
+     FILES),
+    ("data-files", ["data=files", "data.path=a", "data.train=b"], "data.path=a", "both set",
+     "data.path=null", ["data=files", "data.path=null", "data.train=b"]),
+    ("data-files", ["data=files", "data.test=b"], "data.train", "no file is named", "train=",
+     ["data=files", "data.test=b", "data.train=a"]),
+    ("data-files", ["data.languages=[de,xx]"], "data.languages", "the sample has no 'xx'",
+     "'data.languages=[de]'", ["data.languages=[de]"]),
+    ("rows-unused", ["data.rows.train=5"], "data.rows", "no effect", "amazon_reviews_multi",
+     ["data=amazon_reviews_multi", "data.rows.train=5"]),
+    ("nodes-on-this-machine", ["cluster.nodes=2"], "cluster.nodes=2", "one machine",
+     "processes=2", ["cluster.processes=2"]),
+    ("processes-beside-gpus", ["cluster.gpus_per_node=1", "cluster.processes=2"],
+     "cluster.processes=2", "no effect", "gpus_per_node=0", ["cluster.processes=2"]),
+    ("image-on-this-machine", ["cluster.image.lane=pinned"], "cluster.image", "has no image",
+     "cluster=", [CLOUD]),
+    ("distribution-on-this-machine", ["cluster.distribution=smdistributed"],
+     "cluster.distribution=smdistributed", "torchrun", "torch_distributed",
+     ["cluster.distribution=torch_distributed"]),
+    ("sagemaker-setting-on-this-machine", ["cluster.spot=true"], "cluster.spot=true", "no effect",
+     CLOUD, [CLOUD, "cluster.spot=true"]),
+    ("unknown-instance", [CLOUD, "cluster.instance_type=ml.p3.16large"],
+     "cluster.instance_type=ml.p3.16large", "did you mean ml.p3.16xlarge?", "ml.p3.16xlarge",
+     [CLOUD, "cluster.instance_type=ml.p3.16xlarge"]),
+    ("processes-on-sagemaker", [CLOUD, "cluster.processes=4"], "cluster.processes=4", "no effect",
+     "=1", [CLOUD, "cluster.processes=1"]),
+    ("gpus-per-node", [CLOUD, "cluster.gpus_per_node=4"], "cluster.gpus_per_node=4", "has 8",
+     "cluster.gpus_per_node=8", [CLOUD, "cluster.gpus_per_node=8"]),
+    ("no-distribution", ["cluster=p3_2xl", "cluster.nodes=2", "cluster.distribution=none"],
+     "cluster.distribution=none", "one process, but there are 2 GPUs", "torch_distributed",
+     ["cluster=p3_2xl", "cluster.distribution=none"]),
+    ("smdistributed-instance", ["cluster=g5_12xl", "cluster.distribution=smdistributed"],
+     "cluster.distribution=smdistributed", "does not run on ml.g5.12xlarge", "torch_distributed",
+     ["cluster=p4d_24xl", "cluster.distribution=smdistributed"]),
+    ("smdistributed-ends-on-p3", [CLOUD, "cluster.distribution=smdistributed"],
+     "cluster.distribution=smdistributed", "at its end on p3", "torch_distributed",
+     [CLOUD, "cluster.distribution=torch_distributed"]),
+    ("image-versions-unpinned", [CLOUD, "cluster.image.pytorch=2.0.0"], "cluster.image",
+     "no effect while the lane is auto", "lane=pinned", [CLOUD, *pinned("4.28.1", "2.0.0", "py310")]),
+    ("unknown-image", [CLOUD, *pinned("9.9", "2.0.0", "py310")], "cluster.image",
+     "no such image: 9.9, 2.0.0, py310", "4.28.1, 2.0.0, py310",
+     [CLOUD, *pinned("4.28.1", "2.0.0", "py310")]),
+    ("image-misfit", [CLOUD, *pinned("4.56.2", "2.8.0", "py312")], "cluster.image",
+     "no kernels for the V100", "4.49.0", [CLOUD, *pinned("4.49.0", "2.5.1", "py311")]),
+    ("image-misfit",
+     [CLOUD, "cluster.distribution=smdistributed", *pinned("4.36.0", "2.1.0", "py310")],
+     "cluster.image", "refuses p3", "4.28.1",
+     [CLOUD, "cluster.distribution=smdistributed", *pinned("4.28.1", "2.0.0", "py310")]),
+    ("image-misfit", ["cluster=p5_48xl", *pinned("4.26.0", "1.13.1", "py39")], "cluster.image",
+     "CUDA 11.7 is too old for the H100", "4.56.2",
+     ["cluster=p5_48xl", *pinned("4.56.2", "2.8.0", "py312")]),
+    ("image-version-short", ["cluster=g5_12xl", *pinned("4.56.2", "2.8", "py312")],
+     "cluster.image.pytorch=2.8", "written in full", "cluster.image.pytorch=2.8.0",
+     ["cluster=g5_12xl", *pinned("4.56.2", "2.8.0", "py312")]),
+    ("image-uri-and-versions",
+     [CLOUD, *pinned("4.28.1", "2.0.0", "py310"), f"cluster.image.uri={OWN_IMAGE}"],
+     f"cluster.image.uri={OWN_IMAGE}", "one of them decides", "cluster.image.uri=null",
+     [CLOUD, *pinned("4.28.1", "2.0.0", "py310")]),
+    ("bf16-unsupported", [CLOUD, "training.precision=bf16"], "training.precision=bf16",
+     "V100 has no bf16", "fp16", [CLOUD, "training.precision=fp16"]),
+    ("fp16-on-cpu", ["training.precision=fp16"], "training.precision=fp16", "needs a GPU", "fp32",
+     ["training.precision=fp32"]),
+    ("base-batch-missing", ["scaling=linear", "scaling.base_batch=null"], "scaling.base_batch",
+     "needs the global batch", "scaling.base_batch=16", ["scaling=linear", "scaling.base_batch=16"]),
+    ("base-batch-unused", ["scaling.base_batch=16"], "scaling.base_batch=16", "no effect",
+     "scaling=linear", ["scaling=linear", "scaling.base_batch=16"]),
+    ("global-batch-missing", ["scaling=fixed_global", "scaling.global_batch=null"],
+     "scaling.global_batch", "needs the global batch", "128",
+     ["scaling=fixed_global", "scaling.global_batch=128"]),
+    ("global-batch-unused", ["scaling.global_batch=64"], "scaling.global_batch=64", "no effect",
+     "fixed_global", ["scaling=fixed_global", "scaling.global_batch=64"]),
+    ("accumulation-derived", ["scaling=fixed_global", "scaling.accumulation=2"],
+     "scaling.accumulation=2", "is derived", "null", ["scaling=linear", "scaling.accumulation=2"]),
+    ("batch-split", ["scaling=fixed_global", "scaling.global_batch=100"],
+     "scaling.global_batch=100", "cannot be split evenly",
+     "scaling.global_batch=96 or scaling.global_batch=128",
+     ["scaling=fixed_global", "scaling.global_batch=96"]),
+    ("eval-steps-missing", ["training.eval_strategy=steps"], "training.eval_steps",
+     "needs the updates", "training.eval_steps=500",
+     ["training.eval_strategy=steps", "training.eval_steps=500"]),
+    ("eval-steps-unused", ["training.eval_steps=5"], "training.eval_steps=5", "no effect",
+     "eval_strategy=steps", ["training.eval_strategy=steps", "training.eval_steps=5"]),
+    ("select-unused", ["training.eval_strategy=none", "evaluation.select=loss"],
+     "evaluation.select=loss", "no effect", "epoch", ["evaluation.select=loss"]),
+    ("warmup-twice", ["training.warmup_steps=5", "training.warmup_ratio=0.2"],
+     "training.warmup_ratio=0.2", "has no effect", "training.warmup_steps=null",
+     ["training.warmup_ratio=0.2"]),
+    ("hub-setting-unused", ["hub.repo=x"], "hub.repo=x", "no effect", "hub=private",
+     ["hub=private", "hub.repo=x"]),
+    ("hub-setting-unused", ["hub.token_secret=x"], "hub.token_secret=x", "no effect",
+     "hub=private", ["hub=private", "hub.token_secret=x"]),
+    ("hub-repo-form", ["hub=private", "hub.repo='my model/a/b'"], "hub.repo=my model/a/b",
+     "no name of a repository", "hub.repo=a/b", ["hub=private", "hub.repo=a/b"]),
+    # --- on SageMaker
+    ("needs-newer-torch",
+     [CLOUD, "training.sparse_exchange=true", "cluster.image.lane=pinned",
+      "cluster.image.transformers=4.28.1", "cluster.image.pytorch=2.0.0", "cluster.image.python=py310"],
+     "training.sparse_exchange=true", "PyTorch 2.0.0", "a newer image",
+     [CLOUD, "training.sparse_exchange=true"]),
+    ("image-too-old", ["experiment=blog"], "cluster.image", "has Python 3.8", "4.28.1",
+     ["experiment=blog", *pinned("4.28.1", "2.0.0", "py310")]),
+    ("image-uri-unchecked", [CLOUD, "cluster.image.lane=pinned", f"cluster.image.uri={OWN_IMAGE}"],
+     "cluster.image.uri", "is not checked", "Python 3.10", [CLOUD]),
+    ("hub-setting-unused", ["hub.license=mit"], "hub.license=mit", "no effect", "hub=private",
+     ["hub=private", "hub.license=mit"]),
+    ("tracker-twice", ["training.report_to=[mlflow,wandb,mlflow]"],
+     "training.report_to=[mlflow,wandb,mlflow]", "names one twice", "training.report_to=[mlflow,wandb]",
+     ["training.report_to=[mlflow,wandb]"]),
+    ("hub-license-form", ["hub=private", "hub.license='Apache 2.0'"], "hub.license=Apache 2.0",
+     "is no licence", "hub.license=apache-2.0", ["hub=private", "hub.license=apache-2.0"]),
+    ("hub-token-on-workers", [CLOUD, "hub=private"], "hub.token_secret", "finds no token",
+     "hub.token_secret=NAME", [CLOUD, *PUBLISH]),
+    ("model-on-this-machine", [CLOUD, "model=pretrained", "model.name_or_path=./mine"],
+     "model.name_or_path=./mine", "a folder of this machine", "OWNER/NAME",
+     [CLOUD, "model=pretrained", "model.name_or_path=me/mine"]),
+    ("memory-exceeded", [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=128"],
+     "per_device_bs=128", "of the V100's 16 GiB", "per_device_bs=52",
+     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=52"]),
+    ("memory-tight", [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=70"],
+     "per_device_bs=70", "of the V100's 16 GiB", "per_device_bs=52",
+     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=52"]),
+    ("spot-without-checkpoints", [CLOUD, "cluster.spot=true", "cluster.checkpoints=false"],
+     "cluster.checkpoints=false", "no checkpoint", "cluster.checkpoints=true",
+     [CLOUD, "cluster.spot=true"]),
+    ("max-wait-too-short", [CLOUD, "cluster.spot=true", "cluster.max_wait=600"],
+     "cluster.max_wait=600", "shorter than cluster.max_run=14400", "cluster.max_wait=28800",
+     [CLOUD, "cluster.spot=true", "cluster.max_wait=28800"]),
+    ("max-wait-without-spot", [CLOUD, "cluster.max_wait=28800"], "cluster.max_wait=28800",
+     "no effect without spot", "cluster.spot=true",
+     [CLOUD, "cluster.max_wait=28800", "cluster.spot=true"]),
+    ("warm-pool-with-spot", [CLOUD, "cluster.spot=true", "cluster.keep_alive=600"],
+     "cluster.keep_alive=600", "does not go with spot", "cluster.keep_alive=null",
+     [CLOUD, "cluster.keep_alive=600"]),
+    ("training-plan-with-spot",
+     [CLOUD, "cluster.spot=true",
+      PLAN],
+     "cluster.training_plan", "reserved capacity", "cluster.spot=false",
+     [CLOUD, PLAN]),
+    ("volume-on-nvme", ["cluster=p4d_24xl", "cluster.volume_gb=100"], "cluster.volume_gb=100",
+     "has 8000 GB of its own", "cluster.volume_gb=null", [CLOUD, "cluster.volume_gb=100"]),
+    ("volume-key-on-nvme", ["cluster=p4d_24xl", "aws.volume_kms_key=abc"], "aws.volume_kms_key",
+     "no volume", "aws.volume_kms_key=null", [CLOUD, "aws.volume_kms_key=abc"]),
+    ("ultra-server-capacity", [CLOUD, "cluster.ultra_server=us-1"], "cluster.ultra_server",
+     "not known", "null", [CLOUD]),
+    ("input-mode-unused", [CLOUD, "cluster.input_mode=FastFile"], "cluster.input_mode=FastFile",
+     "has no data channel", "data=files", [CLOUD, "cluster.input_mode=FastFile", *FILES]),
+    ("encryption-on-one-node", [CLOUD, "aws.encrypt_traffic=true"], "aws.encrypt_traffic=true",
+     "no effect on one node", "false", [CLOUD, "aws.encrypt_traffic=true", "cluster.nodes=2"]),
+    ("isolation-of-several-nodes", [CLOUD, "cluster.nodes=2", *ISOLATED],
+     "aws.network_isolation=true", "reach another one", "cluster.nodes=1", [CLOUD, *ISOLATED]),
+    ("vpc-incomplete", [CLOUD, "aws.subnets=[subnet-1]"], "aws.security_groups",
+     "is needed with aws.subnets", "aws.security_groups=[sg-",
+     [CLOUD, "aws.subnets=[subnet-1]", "aws.security_groups=[sg-1]"]),
+    ("vpc-incomplete", [CLOUD, "aws.security_groups=[sg-1]"], "aws.subnets",
+     "is needed with aws.security_groups", "aws.subnets=[subnet-", [CLOUD]),
+    ("isolation-needs-own-image", [CLOUD, "aws.network_isolation=true"],
+     "aws.network_isolation=true", "from installing omegaconf", "cluster.image.uri=",
+     [CLOUD, *ISOLATED]),
+    ("isolation-with-hub", [CLOUD, *ISOLATED, DISTIL], "model", "needs the hub", "model=tiny",
+     [CLOUD, *ISOLATED]),
+    ("isolation-with-hub", [CLOUD, *ISOLATED, *PUBLISH], "hub", "needs the hub", "hub=none",
+     [CLOUD, *ISOLATED]),
+    ("isolation-with-hub", [CLOUD, *ISOLATED, "data=amazon_reviews_multi"], "data",
+     "needs the hub", "data=files", [CLOUD, *ISOLATED, *FILES]),
+    ("region-without-images", [CLOUD, "aws.region=us-eats-1"], "aws.region=us-eats-1",
+     "did you mean us-east-1?", "us-east-1", [CLOUD, "aws.region=us-east-1"]),
+    ("environment-reserved", [CLOUD, "cluster.environment.SM_MODEL_DIR=x"],
+     "cluster.environment.SM_MODEL_DIR", "set by the launcher", "another name",
+     [CLOUD, "cluster.environment.MODEL_DIR=x"]),
+    ("environment-reserved", [CLOUD, "cluster.environment.LINGOTUNE_JOB_SHA256=x"],
+     "cluster.environment.LINGOTUNE_JOB_SHA256", "set by the launcher", "another name",
+     [CLOUD, "cluster.environment.JOB_SHA256=x"]),
+    ("environment-secret", [CLOUD, "cluster.environment.WANDB_API_KEY=abc"],
+     "cluster.environment.WANDB_API_KEY", "looks like a secret", "a name or ARN",
+     [CLOUD, "cluster.environment.WANDB_API_KEY_ID=abc"]),
+    ("secret-in-account-settings", [CLOUD, "aws.tags.a=hf_abcdefghijklmnopqrstuvwx"],
+     "aws.tags.a", "looks like an access token", "HF_TOKEN", [CLOUD, "aws.tags.a=b"]),
+    ("tags-reserved", [CLOUD, "aws.tags={lingotune\\:x: y}"],
+     "aws.tags.lingotune:x", "reserved prefix", "another name", [CLOUD, "aws.tags.x=y"]),
+    ("queue-setting-unused", [CLOUD, "aws.queue_priority=5"], "aws.queue_priority=5",
+     "without a queue", "aws.queue=NAME", [CLOUD, "aws.queue_priority=5", "aws.queue=q"]),
+    ("queue-priority", [CLOUD, "aws.queue_priority=10000", "aws.queue=q"],
+     "aws.queue_priority=10000", "out of range", "0 to 9999",
+     [CLOUD, "aws.queue_priority=9999", "aws.queue=q"]),
+    ("secret-in-account-settings", [CLOUD, "job_file=hf_abcdefghijklmnopqrstuvwx"], "job_file",
+     "looks like an access token", "HF_TOKEN", [CLOUD, "job_file=job.yaml"]),
+    ("efa-security-group",
+     ["cluster=p4d_24xl", "cluster.nodes=2", "aws.subnets=[s-1]", "aws.security_groups=[sg-1]"],
+     "aws.security_groups", "must let all traffic of its own members", "the group itself",
+     ["cluster=p4d_24xl", "aws.subnets=[s-1]", "aws.security_groups=[sg-1]"]),
+    ("bucket-name", [CLOUD, "aws.bucket=s3://My_Bucket/runs/"], "aws.bucket=s3://My_Bucket/runs/",
+     "no name of a bucket", "aws.bucket=my-bucket aws.prefix=runs",
+     [CLOUD, "aws.bucket=my-bucket", "aws.prefix=runs"]),
+    ("bucket-name", [CLOUD, "aws.bucket=ab"], "aws.bucket=ab", "no name of a bucket",
+     "aws.bucket=my-bucket", [CLOUD, "aws.bucket=abc"]),
+    ("names-missing", [CLOUD, "output=request", "aws.bucket=abc"], "aws.role, aws.region",
+     "the request holds <...>", "aws.role=... aws.region=...",
+     [CLOUD, "output=request", "aws.bucket=abc", "aws.role=r", "aws.region=us-east-1"]),
+    ("queue-starts-with-boto3", [CLOUD, "aws.queue=q", "aws.sdk=v3"], "aws.sdk=v3",
+     "no effect with aws.queue", "aws.sdk=boto3", [CLOUD, "aws.queue=q", "aws.sdk=boto3"]),
+    ("profiler-without-v3", [CLOUD, "aws.sdk=v3", "cluster.profiler=true"],
+     "cluster.profiler=true", "cannot be asked for", "aws.sdk=v2", [CLOUD, "cluster.profiler=true"]),
+    # --- the rehearsal
+    ("rehearsal-out-of-range", [CLOUD, "action=rehearse", "rehearsal.ranks=0"],
+     "rehearsal.ranks=0", "out of range", "from 1 to 64", [CLOUD, "action=rehearse"]),
+    ("rehearsal-out-of-range", [CLOUD, "action=rehearse", "rehearsal.steps=1"],
+     "rehearsal.steps=1", "out of range", "from 2", [CLOUD, "action=rehearse"]),
+    ("rehearsal-unused", [CLOUD, "rehearsal.model=tiny"], "rehearsal.model=tiny",
+     "no effect with action=plan", "action=rehearse",
+     [CLOUD, "action=rehearse", "rehearsal.model=tiny"]),
+    ("rehearsal-shard-alone", [*SHARDED, "cluster.nodes=1", "action=rehearse", "rehearsal.ranks=1"],
+     "rehearsal.ranks=1", "nothing to shard", "rehearsal.ranks=2", [*SHARDED, "action=rehearse"]),
+    ("rehearsal-lane-unknown", [CLOUD, "action=rehearse", "rehearsal.lane=image",
+                                "cluster.image.lane=pinned", f"cluster.image.uri={OWN_IMAGE}"],
+     "rehearsal.lane=image", "not known here", "rehearsal.lane=here",
+     [CLOUD, "action=rehearse", "rehearsal.lane=image"]),
+    ("loopback-unused", [CLOUD, LOOPBACK], LOOPBACK, "no effect with action=plan",
+     "action=submit", [CLOUD, LOOPBACK, "action=submit"]),
+    ("loopback-asked", [CLOUD, LOOPBACK, "action=check"], LOOPBACK, "asks your AWS account",
+     "action=submit", [CLOUD, LOOPBACK, "action=submit"]),
+    ("loopback-queue", [CLOUD, LOOPBACK, "action=submit", "aws.queue=q"], "aws.queue=q",
+     "has no queue", "aws.queue=null", [CLOUD, LOOPBACK, "action=submit"]),
+]  # fmt: skip
+
+
+def found(overrides: list[str]) -> list[Problem]:
+    return list(found_once(*overrides))
+
+
+@cache
+def found_once(*overrides: str) -> tuple[Problem, ...]:
+    config = compose(*overrides)
+    problems = [*check_job(job_of(config)), *REHEARSAL.run(config)]
+    if config.cluster.instance_type is not None and not errors_only(problems):
+        problems += SAGEMAKER.run(config)
+    return tuple(problems)
+
+
+@pytest.mark.parametrize("trip", TRIPS, ids=lambda t: f"{t[0]} {' '.join(t[1])}"[:70])
+def test_a_check_trips_and_is_mended(trip: Trip) -> None:
+    check, overrides, where, what, fix, mended = trip
+    problems = [p for p in found(overrides) if p.check == check]
+    told = [p for p in problems if p.where == where and what in p.what]
+    assert len(told) == 1, found(overrides)
+    assert fix in told[0].fix and told[0].why
+    assert [p for p in found(mended) if p.check == check] == []
+
+
+def test_no_image_is_told_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With today's images every instance has one; the check is for the day when one has not."""
+    assert "no-image" not in {p.check for p in found([CLOUD])}
+    monkeypatch.setattr("lingotune.catalog.hardware.images", tuple)
+    (problem,) = [p for p in found([CLOUD, "seed=7"]) if p.check == "no-image"]
+    assert problem.where == "cluster.distribution=torch_distributed"
+    assert "no image runs it on ml.p3.16xlarge" in problem.what
+
+
+@pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
+def test_sound_jobs_are_not_bothered(cluster: str) -> None:
+    assert found([f"cluster={cluster}"]) == []
+
+
+def test_what_is_offered_mends_the_articles_submit() -> None:
+    overrides = ["experiment=blog"]
+    errors = errors_only(found(overrides))
+    assert [p.check for p in errors] == ["image-too-old", "hub-token-on-workers"]
+    mended = found([*overrides, *errors[0].fix.split(), "hub.token_secret=hf"])
+    assert [p.check for p in mended] == ["smdistributed-ends-on-p3"]
+
+
+# --- once the rows are counted ------------------------------------------------------------------
+
+STEP_TRIPS = [
+    ("warmup-longer-than-training", ["training.warmup_steps=500"], 100, "as long as the whole",
+     "training.warmup_steps=", ["training.warmup_steps=1"]),
+    ("no-evaluation", ["training.eval_strategy=steps", "training.eval_steps=500"], 100,
+     "comes after the end", "training.eval_steps=4", ["training.eval_strategy=steps",
+                                                      "training.eval_steps=4"]),
+    ("no-checkpoint", ["training.eval_strategy=none", "training.save_steps=500"], 100,
+     "comes after the end", "training.save_steps=4", ["training.eval_strategy=none",
+                                                      "training.save_steps=4"]),
+    ("batch-larger-than-data", ["per_device_bs=200"], 100, "larger than the training split",
+     "a smaller", ["per_device_bs=100"]),
+    ("no-log-line", ["training.logging_steps=50"], 100, "comes after the end",
+     "training.logging_steps=2", ["training.logging_steps=2"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trip", STEP_TRIPS, ids=lambda t: t[0])
+def test_a_check_of_steps_trips_and_is_mended(trip: Any) -> None:
+    check, overrides, rows, what, fix, mended = trip
+
+    def told(typed: list[str]) -> list[Problem]:
+        job = job_of(compose(*typed))
+        batch = plan_batches(job)
+        counted = Counted(job, batch, plan_steps(job, batch, rows))
+        return [p for p in STEPS.run(counted) if p.check == check]
+
+    (problem,) = told(overrides)
+    assert what in problem.what and fix in problem.fix
+    assert told(mended) == []
+
+
+# --- the request ----------------------------------------------------------------------------------
+
+
+def request_of(*overrides: str) -> dict[str, Any]:
+    config = compose(*overrides)
+    job = job_of(config)
+    return to_request(describe(job, config.aws, Digests(job_digest(job), "c0de" * 16)))
+
+
+FIELD_TRIPS = [
+    (["aws.role=SageMakerRole"], "aws.role", "does not match"),
+    (["aws.tags={a: 'x,y'}"], "aws.tags", "does not match"),
+    ([f"aws.tags.a={'x' * 257}"], "aws.tags", "at most 256"),
+    (["aws.tags={" + ",".join(f"k{n}: v" for n in range(48)) + "}"], "aws.tags", "51 entries"),
+    ([f"cluster.environment.A={'x' * 513}"], "cluster.environment", "at most 512"),
+    (["cluster.environment={1A: x}"], "cluster.environment", "does not match"),
+    (["aws.subnets=[subnet 1]", "aws.security_groups=[sg-1]"], "aws.subnets", "does not match"),
+    (["aws.security_groups=[a,b,c,d,e,f]", "aws.subnets=[s]"], "aws.security_groups", "at most 5"),
+    (["cluster.training_plan=plan"], "cluster.training_plan", "does not match"),
+    (["cluster.retries=31"], "cluster.retries", "31: at most 30"),
+    (["cluster.keep_alive=21601"], "cluster.keep_alive", "21601: at most 21600"),
+    (["aws.kms_key=" + "k" * 2049], "aws.kms_key", "at most 2048"),
+    (["cluster.image.lane=pinned", f"cluster.image.uri={'x' * 300}"], "cluster.image.uri",
+     "at most 255"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trip", FIELD_TRIPS, ids=lambda t: f"{t[1]} {t[2]}")
+def test_a_field_that_sagemaker_refuses_is_told_by_its_setting(
+    trip: tuple[list[str], str, str],
+) -> None:
+    overrides, where, what = trip
+    problems = REQUEST.run(request_of(CLOUD, *overrides))
+    assert problems and {p.check for p in problems} == {"request-field"}
+    assert any(p.where == where and what in p.what for p in problems), problems
+    assert REQUEST.run(request_of(CLOUD)) == [], "names still to be given are no mistakes"
+
+
+def test_every_setting_named_beside_a_field_exists() -> None:
+    from lingotune.launch.compose.keys import setting_types
+
+    assert set(SETTINGS.values()) <= set(setting_types())
+
+
+# --- the code -------------------------------------------------------------------------------------
+
+
+def with_file(name: str, content: bytes) -> Bundle:
+    bundle = build_bundle(ROOT)
+    return replace(bundle, files={**bundle.files, name: content})
+
+
+CODE_TRIPS = {
+    "data-in-code": with_file("lingotune/data/reviews.jsonl", b"{}"),
+    "secret-in-code": with_file("lingotune/mine.py", b'TOKEN = "hf_abcdefghijklmnopqrstuvwx"'),
+    "requirements-missing": with_file("requirements.txt", b"safetensors\n"),
+    "code-too-large": replace(build_bundle(ROOT), content=b"x" * 10_000_001),
+}
+
+
+@pytest.mark.parametrize("check", CODE_TRIPS)
+def test_a_check_of_the_code_trips(check: str) -> None:
+    (problem,) = CODE.run(CODE_TRIPS[check])
+    assert problem.check == check and problem.severity is Severity.error and problem.fix
+
+
+def test_a_large_file_and_a_replaced_torch_are_told() -> None:
+    (large,) = CODE.run(with_file("lingotune/big.py", b"#" * 1_000_001))
+    assert large.check == "data-in-code" and large.where == "lingotune/big.py"
+    (torch,) = CODE.run(with_file("requirements.txt", b"omegaconf>=2.3\ntorch==2.0\n"))
+    assert "replaces torch" in torch.what
+
+
+def test_our_own_code_passes() -> None:
+    assert CODE.run(build_bundle(ROOT)) == []
+
+
+# --- prepared data --------------------------------------------------------------------------------
+
+
+def test_data_that_the_image_cannot_read_is_refused() -> None:
+    cluster = compose(CLOUD).cluster
+    manifest = {"digest": "ab" * 32, "readers": {"pyarrow": "99.0.0", "unknown": "1.0"}}
+    (problem,) = PREPARED.run(ForImage(manifest, cluster))
+    assert problem.check == "prepared-too-new"
+    assert "needs pyarrow 99.0.0; the image of transformers" in problem.what
+    assert PREPARED.run(ForImage({**manifest, "readers": READERS}, cluster)) == []
+
+
+@pytest.mark.parametrize("image", [i for i in images() if lane_pins(i)], ids=str)
+def test_every_image_reads_what_is_written(image: Image) -> None:
+    pins = lane_pins(image)
+    assert all(version(pins[name]) >= version(oldest) for name, oldest in READERS.items())
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+
+def test_every_check_has_a_test_that_trips_it() -> None:
+    tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE, PREPARED]
+    checks = [check for table in tables for check in table.checks]
+    assert len(checks) == len(set(checks)) >= 40
+    tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
+    assert set(checks) - tripped == {"no-image", "request-field", "prepared-too-new"}, (
+        "these have tests of their own"
+    )
+
+
+def test_what_is_offered_is_a_setting_that_exists() -> None:
+    """Every `key=value` in `fix` names a setting or a group."""
+    from lingotune.launch.compose.keys import setting_types
+
+    known = {*setting_types(), *config_groups(CONF)}
+    for _, overrides, *_ in TRIPS:
+        for problem in found(overrides):
+            for key in re.findall(r"(?<![\w.])([a-z_]+(?:\.[a-z_]+)*)=", problem.fix):
+                parents = {key.rsplit(".", n)[0] for n in range(3)}
+                assert parents & known, (key, problem)

@@ -1,0 +1,398 @@
+"""The page of a run: complete, alone, and safe against whatever stands in the data."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import compose, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from lingotune.config.jobfile import dump_job, job_digest, job_of
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import LabelConfig
+from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.report import run_page as runpage
+from lingotune.report.run_examples import chosen
+from lingotune.report.run_page import write_run_report
+from lingotune.runs.folder import write_data_folder
+
+NAMES = ("negative", "neutral", "positive")
+CODES = ("de", "en", "ja")
+HOSTILE = "</p><script>alert(1)</script> $x^2$ **b** {{ 7777*7777 }} \u202etxt\x07 &amp; <img src=http://x>"
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and texts of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.tables: dict[str, list[list[str]]] = defaultdict(list)
+        self.texts: list[str] = []
+        self._table = ""
+        self._stack: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag == "table":
+            self._table = dict(attrs).get("id") or "confusion"
+        if tag == "tr" and self._table:
+            self.tables[self._table].append([])
+        if tag in ("td", "th") and self._table:
+            self.tables[self._table][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self._table = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self._table and self.tables[self._table] and self.tables[self._table][-1]:
+            self.tables[self._table][-1][-1] += data.strip()
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def predictions_of(rows: int, names: tuple[str, ...], codes: tuple[str, ...]) -> Predictions:
+    random = np.random.default_rng(3)
+    true = random.integers(len(names), size=rows)
+    languages = np.array([codes[n % len(codes)] for n in range(rows)], object)
+    shares = random.dirichlet(np.ones(len(names)), rows)
+    return Predictions(true, shares, languages, np.full(rows, np.nan))
+
+
+def finished(
+    folder: Path,
+    *,
+    rows: int = 60,
+    names: tuple[str, ...] = NAMES,
+    codes: tuple[str, ...] = CODES,
+    text: str = "a text",
+    steps: int = 12,
+) -> tuple[Path, Path]:
+    """The folder of a run, and of its data, as a training leaves them."""
+    run, data = folder / "runs" / "mine", folder / "prepared"
+    run.mkdir(parents=True)
+    (data / "test").mkdir(parents=True)
+    labels = [LabelConfig(name) for name in names]
+    job = job_of(compose())
+    job.data.labels = labels
+    (run / "job.yaml").write_bytes(dump_job(job))
+    predictions, classes = predictions_of(rows, names, codes), Classes(names)
+    ids = [f"id{n}" for n in range(rows)]
+    write_predictions(predictions, ids, classes, run / FILE)
+    scored = {"loss": 0.5, **scores_by_language(predictions, classes, 20)}
+    counts = {code: dict.fromkeys(names, 5) for code in codes}
+    results = {
+        "name": job.name, "job_sha256": job_digest(job), "labels": list(names), "seconds": 75.0,
+        "data": {"sha256": "0" * 64, "rows": dict.fromkeys(("train", "validation", "test"), counts)},
+        "training": {
+            "steps": steps, "epochs": 2.0, "global_batch": 32, "world_size": 1,
+            "learning_rate": 1e-3, "warmup_steps": 1, "best_step": steps, "precision": "fp32",
+            "samples_per_second": 400.0,
+        },
+        "measured": {
+            "machine": "cpu", "parameters": 1000, "tokens_mean": 9.5, "tokens_p95": 20.0,
+            "padding": 0.25, "train_seconds": 60.0, "eval_seconds": 5.0, "utilisation": 0.312,
+            "tokens_per_second": 3800.0, "padded_tokens_per_second": 5066.7, "trained_parameters": 700,
+            "phases": {"data": 1.0, "forward_backward": 50.0, "communication": 4.0, "optimizer": 6.0,
+                       "evaluation": 5.0, "saving": 2.0},
+        },
+        "validation": scored, "test": scored,
+        "environment": {
+            "python": "3.11.7", "system": "Linux", "device": "cpu", "cuda": None,
+            "libraries": {"torch": "2.13.0"},
+        },
+    }  # fmt: skip
+    (run / "metrics.json").write_text(json.dumps(results))
+    log: list[dict[str, float]] = []
+    for step in range(1, steps + 1):
+        figures = {
+            "loss": 1 / step,
+            "learning_rate": 0.1,
+            "samples_per_second": 400,
+            "padding": 0.5,
+        }
+        log.append({"step": step, **figures})
+    log.append({"step": steps, "eval_loss": 1.0, "eval_macro_f1": 0.5, "eval_accuracy": 0.5})
+    (run / "history.jsonl").write_text("".join(f"{json.dumps(entry)}\n" for entry in log))
+    table = pa.table({
+        "id": ids, "language": predictions.languages.tolist(),
+        "text": [f"{text} number {n}" for n in range(rows)],
+    })  # fmt: skip
+    parquet.write_table(table, data / "test" / "0.parquet")
+    shards = [{"file": "test/0.parquet"}]
+    manifest = {"format": 2, "digest": "0" * 64, "splits": {"test": {"shards": shards}}}
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    return run, data
+
+
+def read(run: Path, data: Path | None) -> Reader:
+    html = write_run_report(run, data).read_text(encoding="utf-8")
+    assert len(html) < 1_500_000
+    return Reader(html)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Reader]:
+    run, data = finished(tmp_path_factory.mktemp("whole"))
+    return run, data, read(run, data)
+
+
+def check_alone(page: Reader) -> None:
+    """No script, nothing from elsewhere, no handler."""
+    assert not {"script", "iframe", "object", "embed", "link", "img", "form", "base"} & set(
+        page.tags
+    )
+    for _, name, value in page.attributes:
+        assert not name.startswith("on") and name not in ("src", "srcset", "action")
+        assert name not in ("href", "xlink:href") or (value or "").startswith("#")
+        assert name != "style" or "url(" not in (value or "").replace("url(#", "")
+
+
+def test_it_stands_alone(whole: Any) -> None:
+    check_alone(whole[2])
+    assert "alert" not in whole[2].text and len(whole[2].tables) >= 6
+
+
+def test_plan_and_actual(whole: Any) -> None:
+    plan = {row[0]: row[1:] for row in whole[2].tables["plan"]}
+    assert plan["updates"] == ["10", "12"]  # 45 rows, batches of 32, 5 epochs
+    assert plan["learning rate"] == ["0.001", "0.001"]
+    assert plan["training samples a second"] == ["unknown", "400"]
+    assert plan["training"] == ["unknown", "1 min 00 s"] and plan["all"][1] == "1 min 15 s"
+    assert (
+        plan["start-up, reading, saving"][1] == "10.0 s" and plan["share of padding"][1] == "25.0%"
+    )
+    assert plan["tokens a second"][1] == "3,800 (with padding 5,067)"
+    assert plan["use of the GPUs' peak"][1] == "31.2%"
+    assert plan["first process: forward and backward pass"] == ["", "50.0 s"]
+    assert plan["first process: of that waiting for gradients"] == ["", "4.0 s"]
+    assert len([name for name in plan if name.startswith("first process: ")]) == 6
+    # A long cell would push the last column out of a narrow window.
+    assert max(len(cell) for row in plan.values() for cell in row) < 30
+
+
+def test_the_scores_are_those_of_the_run(whole: Any) -> None:
+    run, _, page = whole
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    rows = {row[0]: row for row in page.tables["languages-test"]}
+    low, high = test["overall"]["intervals"]["macro_f1"]
+    assert rows["all"][3] == f"{test['overall']['macro_f1']:.3f} ({low:.3f}-{high:.3f})"
+    assert [code for code, row in rows.items() if row[-1] == "lowest"] == [
+        test["worst_language"]["code"]
+    ]
+    assert [row[0] for row in page.tables["classes-test"][1:]] == list(NAMES)
+    assert page.tags.count("caption") == 2 * (1 + len(CODES))
+
+
+def test_the_pictures_are_named(whole: Any) -> None:
+    names = {
+        value for tag, name, value in whole[2].attributes if (tag, name) == ("svg", "aria-label")
+    }
+    assert names == {
+        "Loss", "Validation", "Learning rate", "Training samples a second", "Share of padding",
+        "Confidence against accuracy",
+    }  # fmt: skip
+
+
+def test_the_examples_are_the_worst_and_the_closest(whole: Any) -> None:
+    predictions = predictions_of(60, NAMES, CODES)
+    worst, uncertain = chosen(predictions)
+    said = predictions.probabilities.max(axis=1)
+    wrong = predictions.predicted != predictions.true
+    assert said[worst[0]] == said[wrong].max() and all(wrong[worst])
+    ordered = np.sort(predictions.probabilities, axis=1)
+    assert uncertain[0] == int(np.argmin(ordered[:, -1] - ordered[:, -2]))
+    for place in (worst[0], worst[-1], uncertain[0]):
+        assert f"a text number {place}" in whole[2].text
+
+
+def test_rows_of_a_rehearsal_are_found_by_their_ids(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    path = data / "test/0.parquet"
+    more = pa.table({"id": ["other"], "language": ["de"], "text": ["not scored"]})
+    parquet.write_table(pa.concat_tables([more, parquet.read_table(path)]), path)
+    page = read(run, data)
+    assert f"a text number {chosen(predictions_of(60, NAMES, CODES))[0][0]}" in page.text
+    assert "not scored" not in page.text
+
+
+def test_without_the_data_there_are_ids(whole: Any, tmp_path: Path) -> None:
+    run, _ = finished(tmp_path)
+    page = read(run, None)
+    assert "a text number" not in page.text and "id1" in page.text
+    assert "report RUN --data FOLDER" in page.text
+
+
+def test_what_is_hostile_stays_text(tmp_path: Path) -> None:
+    names = (HOSTILE, "neutral", "positive")
+    run, data = finished(tmp_path, names=names, codes=("de", "<b>x</b>"), text=HOSTILE)
+    page = read(run, data)
+    check_alone(page)
+    assert "<b>x</b>" in page.text and "60481729" not in page.text
+    assert "\u202e" not in page.text and "\x07" not in page.text and "\\u202e" in page.text
+    assert "$x^2$" in page.text and "&amp;" in page.text
+
+
+@settings(max_examples=15)
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
+def test_any_text_stays_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    run, data = finished(tmp_path_factory.mktemp("any"), text=text, rows=6, steps=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runpage, "_pictures", lambda *_: {"course": [], "reliability": []})
+        page = read(run, data)
+    check_alone(page)
+    assert not [tag for tag in page.tags if tag not in KNOWN], text
+
+
+KNOWN = {
+    "html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "small", "p", "code", "div",
+    "table", "thead", "tbody", "tr", "th", "td", "caption", "span", "details", "summary", "b", "dl", "dt",
+    "dd", "pre",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"rows": 1, "steps": 1},
+        {"codes": ("de",), "rows": 3},
+        {"codes": tuple(f"l{n}" for n in range(40)), "rows": 80},
+        {"names": tuple(f"class {n} " * 8 for n in range(12)), "rows": 40},
+        {"names": ("no", "yes")},
+        {"codes": ("עברית", "😀", "x" * 200), "rows": 9},
+    ],
+    ids=["one row", "one language", "40 languages", "12 classes", "2 classes", "odd names"],
+)
+def test_runs_of_every_shape(shape: dict[str, Any], tmp_path: Path) -> None:
+    page = read(*finished(tmp_path, **shape))
+    check_alone(page)
+    assert len(page.tables["languages-test"]) == 2 + min(
+        len(shape.get("codes", CODES)), shape.get("rows", 60)
+    )
+
+
+def test_a_run_without_its_log_or_predictions(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    (run / "history.jsonl").unlink()
+    (run / FILE).unlink()
+    page = read(run, data)
+    assert "svg" not in page.tags and page.tables["languages-test"]
+
+
+def test_without_matplotlib_there_are_no_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = finished(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    page = read(run, data)
+    assert "svg" not in page.tags and page.tables["languages-test"]
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+def problem_of(run: Path, data: Path | None = None) -> Any:
+    with pytest.raises(ConfigError) as caught:
+        write_run_report(run, data)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def test_no_run_folder(tmp_path: Path) -> None:
+    assert "is no run folder" in problem_of(tmp_path).what
+
+
+def test_a_run_that_has_not_ended(tmp_path: Path) -> None:
+    run, _ = finished(tmp_path)
+    (run / "metrics.json").unlink()
+    problem = problem_of(run)
+    assert "has not come to its end" in problem.what and "--run-dir" in problem.fix
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"job_sha256": "x"}'])
+def test_damaged_scores(content: str, tmp_path: Path) -> None:
+    run, _ = finished(tmp_path)
+    (run / "metrics.json").write_text(content)
+    assert problem_of(run).where == str(run / "metrics.json")
+
+
+def test_damaged_predictions_and_data(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    (data / "test/0.parquet").write_bytes(b"x")
+    assert problem_of(run, data).where == str(data / "test/0.parquet")
+    assert "is no folder of prepared data" in problem_of(run, tmp_path).what
+    (run / FILE).write_bytes(b"x")
+    assert problem_of(run).where == str(run / FILE)
+
+
+def test_data_of_another_run(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    manifest = json.loads((data / "manifest.json").read_text())
+    (data / "manifest.json").write_text(json.dumps({**manifest, "digest": "1" * 64}))
+    problem = problem_of(run, data)
+    assert problem.where == f"--data {data}"
+    assert problem.what == "is other data (111111111111) than the run was trained on (000000000000)"
+
+
+def test_predictions_of_another_run(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    other, _ = finished(tmp_path / "other", rows=61)
+    (run / FILE).write_bytes((other / FILE).read_bytes())
+    problem = problem_of(run, data)
+    assert problem.where == str(run / FILE) and "is of another run: 61 rows" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("key", "inner"),
+    [
+        ("measured", None),
+        ("test", None),
+        ("test", "overall"),
+        ("measured", "train_seconds"),
+        ("data", "sha256"),
+    ],
+)
+def test_scores_with_a_part_missing(key: str, inner: str | None, tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    results = json.loads((run / "metrics.json").read_text())
+    del (results[key] if inner else results)[inner or key]
+    (run / "metrics.json").write_text(json.dumps(results))
+    problem = problem_of(run, data)
+    assert problem.where == str(run / "metrics.json") and "python train.py --job" in problem.fix
+
+
+def test_the_texts_are_found_again(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    write_data_folder(data, run)
+    assert "a text number" in read(run, None).text
+    data.rename(tmp_path / "elsewhere")
+    page = read(run, None)
+    assert "a text number" not in page.text and "report RUN --data FOLDER" in page.text
+    (run / "prepared.json").write_text("{")
+    assert "a text number" not in read(run, None).text
+
+
+def test_the_command(tmp_path: Path) -> None:
+    folder, data = finished(tmp_path)
+    done = run("-m", "lingotune", "report", str(folder), "--data", str(data), cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == f"{folder}/report.html\n", done.stderr
+    done = run("-m", "lingotune", "report", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -1,0 +1,77 @@
+"""An S3 that looks at keys and permissions: SeaweedFS on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+BUCKET = "example-bucket"
+
+
+KEYS = {
+    "owner": ("OWNERKEY", "ownersecret", ["Admin", "Read", "Write", "List", "Tagging"]),
+    "reader": ("READERKEY", "readersecret", ["Read", "List"]),
+    "stranger": ("STRANGERKEY", "strangersecret", []),
+}
+
+
+def free_port() -> int:
+    """Its gRPC companion, 10000 above, has to exist too."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = int(server.getsockname()[1])
+        if port < 55000:
+            return port
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 with three identities and the owner's bucket."""
+    folder = tmp_path_factory.mktemp("s3")
+    identities = [
+        {"name": n, "credentials": [{"accessKey": k, "secretKey": s}], "actions": actions}
+        for n, (k, s, actions) in KEYS.items()
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    command = [str(Path(sys.executable).parent / "weed"), "server", "-s3", f"-dir={folder}"]
+    command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder}/s3.json"]
+    command += [f"-{name}.port={port}" for name, port in ports.items()]
+    address = f"http://127.0.0.1:{ports['s3']}"
+    log = (folder / "log").open("w")
+    with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as server:
+        try:
+            _wait_for_bucket(client(address, *KEYS["owner"][:2]))
+            yield address
+        finally:
+            server.kill()
+
+
+def client(address: str, key: str, secret: str) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=address, region_name="us-east-1", aws_access_key_id=key,
+        aws_secret_access_key=secret, config=Config(retries={"total_max_attempts": 1}),
+    )  # fmt: skip
+
+
+def _wait_for_bucket(owner: Any) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            owner.create_bucket(Bucket=BUCKET)
+            owner.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
+            return
+        except (ClientError, BotoCoreError):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)

@@ -1,0 +1,293 @@
+"""Runs that are killed and go on: the same result to the last bit, or a clear word why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, compose, run
+from killing import metrics, outcome
+
+from lingotune.config.jobfile import dump_job, job_of
+from lingotune.config.problems import ConfigError
+from lingotune.training.checkpoints import MANIFEST, Owner, commit, fault, rotate, set_aside, whole
+
+SMALL = [
+    "model.scratch.dim=32",
+    "model.scratch.layers=1",
+    "model.scratch.hidden_dim=64",
+    "model.scratch.vocab_size=400",
+    "data.sample.train_rows=40",
+    "data.sample.validation_rows=10",
+    "data.sample.test_rows=10",
+    "data.max_length=32",
+    "per_device_bs=8",
+    "scaling.accumulation=2",
+    "training.logging_steps=1",
+    "training.save_steps=2",
+    "training.keep_checkpoints=2",
+    "epochs=2",
+    "data.balance=resample",
+    "training.layer_decay=0.8",
+    "training.label_smoothing=0.1",
+    "data.language_alpha=0.5",
+]
+"""30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""
+OWNER = Owner("a" * 64, "b" * 64)
+
+
+def job_file(folder: Path, *overrides: str) -> Path:
+    path = folder / "job.yaml"
+    path.write_bytes(dump_job(job_of(compose(*SMALL, *overrides))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    done = run("train.py", "--job", str(job_file(folder)), "--run-dir", str(folder / "run"))
+    assert done.returncode == 0, done.stderr
+    assert metrics(folder / "run")["resumed_from_step"] is None
+    return folder / "run"
+
+
+def killed_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    command = [sys.executable, str(ROOT / "tests/killing.py")]
+    arguments = [str(job_file(folder)), str(folder / "run"), str(kills), str(seed)]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def check_killed_often(folder: Path, uninterrupted: Path, kills: int, seed: int) -> int:
+    result = killed_often(folder, kills, seed)
+    log = (folder / "run.log").read_text(encoding="utf-8")
+    assert set(result["codes"]) <= {0, -9} and result["codes"][-1] == 0, log
+    assert outcome(folder / "run") == outcome(uninterrupted), log
+    return int(result["kills"])
+
+
+def test_killed_at_random_moments_the_result_is_the_same(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    kills = check_killed_often(tmp_path, uninterrupted, kills=4, seed=1)
+    assert kills >= 1
+    log = (tmp_path / "run.log").read_text(encoding="utf-8")
+    assert "resuming at step" in log and " of 30" in log
+    assert metrics(tmp_path / "run")["resumed_from_step"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_many_kills_lose_nothing(uninterrupted: Path, tmp_path: Path, seed: int) -> None:
+    check_killed_often(tmp_path, uninterrupted, kills=12, seed=seed)
+
+
+def interrupted_run(uninterrupted: Path, folder: Path) -> Path:
+    """The run as it stood before its last two steps, in another place than it was trained in."""
+    moved = folder / "moved"
+    shutil.copytree(uninterrupted, moved)
+    (moved / "metrics.json").unlink()
+    (moved / "model/metrics.json").unlink()
+    (moved / "checkpoints/checkpoint-30" / MANIFEST).unlink()
+    return moved
+
+
+def test_a_moved_run_goes_on_from_its_newest_whole_checkpoint(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    moved = interrupted_run(uninterrupted, tmp_path)
+    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    assert done.returncode == 0, done.stderr
+    assert "checkpoint-30 was not finished; it is not used" in done.stdout
+    assert "resuming at step 28 of 30" in done.stdout
+    assert metrics(moved)["resumed_from_step"] == 28
+    assert outcome(moved) == outcome(uninterrupted)
+
+
+@pytest.mark.slow
+def test_killed_after_the_last_step_only_the_end_is_done_again(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(uninterrupted, moved)
+    (moved / "metrics.json").unlink()
+    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    assert done.returncode == 0, done.stderr
+    assert "resuming at step 30 of 30" in done.stdout and "step 31" not in done.stdout
+    assert outcome(moved) == outcome(uninterrupted)
+
+
+def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*")}
+    done = run(
+        "train.py", "--job", str(uninterrupted / "job.yaml"), "--run-dir", str(uninterrupted)
+    )
+    assert done.returncode == 0 and "this job is finished" in done.stdout
+    assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*")} == before
+
+
+def test_a_run_of_another_job_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    other = job_file(tmp_path, "seed=7")
+    done = run("train.py", "--job", str(other), "--run-dir", str(uninterrupted))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "is the folder of job" in done.stderr and "another --run-dir" in done.stderr
+
+
+def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_path: Path) -> None:
+    moved = interrupted_run(uninterrupted, tmp_path)
+    for weights in moved.glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    assert done.returncode == 0, done.stderr
+    assert "is whole: training starts over, at step 0" in done.stdout
+    assert "has a damaged model.safetensors" in done.stdout
+    assert outcome(moved) == outcome(uninterrupted)
+    assert list(moved.glob("checkpoints/damaged-checkpoint-*"))
+
+
+def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path) -> None:
+    moved = interrupted_run(uninterrupted, tmp_path)
+    command = [sys.executable, str(ROOT / "train.py")]
+    command += ["--job", str(moved / "job.yaml"), "--run-dir", str(moved)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout
+        while "model tiny" not in first.stdout.readline():
+            pass
+        os.kill(first.pid, signal.SIGSTOP)
+        second = run(*command[1:])
+        first.kill()
+    assert second.returncode == 2
+    assert "another process is training in this folder" in second.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", [[], ["training.shard=true"]], ids=["whole", "sharded"])
+def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -> None:
+    """Two gloo ranks: rank 1 is killed once a checkpoint is there; torchrun ends the job."""
+    two = ["cluster.processes=2", "per_device_bs=4"]
+    path = job_file(tmp_path, *two, *typed)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(ROOT / "train.py"), "--job", str(path), "--run-dir"]
+    straight = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True)
+    assert straight.returncode == 0, straight.stderr
+    with subprocess.Popen([*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL) as job:
+        wait_for(tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST)
+        os.kill(random.choice(ranks_of(job.pid)), signal.SIGKILL)
+        assert job.wait(60) != 0
+    again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("resuming at step") == 1
+    assert outcome(tmp_path / "b") == outcome(tmp_path / "a")
+
+
+def wait_for(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not come")
+
+
+def ranks_of(agent: int) -> list[int]:
+    children = Path(f"/proc/{agent}/task/{agent}/children").read_text(encoding="utf-8")
+    return [int(pid) for pid in children.split()]
+
+
+# --- the format, without a training -------------------------------------------------------------
+
+
+def checkpoint(root: Path, step: int, best: str | None = None, owner: Owner = OWNER) -> Path:
+    folder = root / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
+        (folder / name).write_bytes(f"{name} {step}".encode() * 9)
+    commit(folder, owner, best)
+    return folder
+
+
+def mutate(folder: Path, choose: random.Random) -> str:
+    """Damage one file in one of the ways that kills, disks and copies do."""
+    path = choose.choice(sorted(folder.iterdir()))
+    content = bytearray(path.read_bytes())
+    kind = choose.choice(["flip", "cut", "longer", "zeros", "gone", "empty"])
+    if kind == "flip":
+        content[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
+    elif kind == "cut":
+        del content[choose.randrange(len(content)) :]
+    elif kind == "longer":
+        content += b"\0"
+    elif kind == "zeros":
+        start = choose.randrange(len(content))
+        content[start:] = b"\0" * (len(content) - start)
+    if kind == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if kind == "empty" else bytes(content))
+    return f"{kind} {path.name}"
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_every_damage_is_seen(seed: int, tmp_path: Path) -> None:
+    checkpoint(tmp_path, 10)
+    newest = checkpoint(tmp_path, 20)
+    before = {p.name: p.read_bytes() for p in newest.iterdir()}
+    what = mutate(newest, random.Random(seed))
+    same = {p.name: p.read_bytes() for p in newest.iterdir()} == before
+    good, bad = whole(tmp_path, OWNER)
+    assert (20 in good) == same, what
+    assert 10 in good and (same or bad[20]), what
+
+
+def test_what_is_not_finished_is_deleted_and_what_is_damaged_is_kept(tmp_path: Path) -> None:
+    (checkpoint(tmp_path, 10) / MANIFEST).unlink()
+    (checkpoint(tmp_path, 20) / "optimizer.pt").write_bytes(b"")
+    good, bad = whole(tmp_path, OWNER)
+    assert good == {} and bad == {10: "was not finished", 20: "has a damaged optimizer.pt"}
+    set_aside(tmp_path, bad)
+    assert [p.name for p in tmp_path.iterdir()] == ["damaged-checkpoint-20"]
+
+
+def test_the_best_must_be_whole_too(tmp_path: Path) -> None:
+    best = checkpoint(tmp_path, 10, "checkpoint-10")
+    checkpoint(tmp_path, 20, "checkpoint-10")
+    good, _ = whole(tmp_path, OWNER)
+    assert good[20].best == best
+    (best / "model.safetensors").unlink()
+    good, bad = whole(tmp_path, OWNER)
+    assert good == {}
+    assert bad[20] == "checkpoint-10, the best until then, lacks model.safetensors"
+
+
+def test_the_newest_and_the_best_are_kept_and_nothing_of_others(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-backup").mkdir()
+    for step in (10, 20, 30, 40):
+        checkpoint(tmp_path, step, "checkpoint-10")
+    os.utime(tmp_path / "checkpoint-40", (0, 0))  # times say nothing
+    rotate(tmp_path, 2)
+    left = {"checkpoint-10", "checkpoint-30", "checkpoint-40", "checkpoint-backup"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+    rotate(tmp_path, 1)
+    assert {p.name for p in tmp_path.iterdir()} == left - {"checkpoint-30"}
+
+
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [(Owner("c" * 64, OWNER.data), "of job cccccccccccc"), (Owner(OWNER.job, "c"), "the reviews")],
+)
+def test_checkpoints_of_others_are_refused(owner: Owner, said: str, tmp_path: Path) -> None:
+    checkpoint(tmp_path, 10, owner=owner)
+    with pytest.raises(ConfigError, match=said):
+        whole(tmp_path, OWNER)
+    assert fault(tmp_path / "checkpoint-10") is None
