@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from conftest import CONF, ROOT, compose
+from conftest import CONF, compose
 
 from lingotune.catalog.hardware import Image, images, version
 from lingotune.config.jobfile import job_digest, job_of
@@ -536,7 +536,7 @@ def test_every_setting_named_beside_a_field_exists() -> None:
 
 
 def with_file(name: str, content: bytes) -> Bundle:
-    bundle = build_bundle(ROOT)
+    bundle = build_bundle()
     return replace(bundle, files={**bundle.files, name: content})
 
 
@@ -544,7 +544,7 @@ CODE_TRIPS = {
     "data-in-code": with_file("lingotune/data/reviews.jsonl", b"{}"),
     "secret-in-code": with_file("lingotune/mine.py", b'TOKEN = "hf_abcdefghijklmnopqrstuvwx"'),
     "requirements-missing": with_file("requirements.txt", b"safetensors\n"),
-    "code-too-large": replace(build_bundle(ROOT), content=b"x" * 10_000_001),
+    "code-too-large": replace(build_bundle(), content=b"x" * 10_000_001),
 }
 
 
@@ -562,7 +562,7 @@ def test_a_large_file_and_a_replaced_torch_are_told() -> None:
 
 
 def test_our_own_code_passes() -> None:
-    assert CODE.run(build_bundle(ROOT)) == []
+    assert CODE.run(build_bundle()) == []
 
 
 # --- prepared data --------------------------------------------------------------------------------

@@ -3,46 +3,39 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.jobfile import dump_job, job_of
-from lingotune.config.problems import ConfigError, Problem, PublishError, Severity, format_problems
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import Problem, Severity, format_problems
 from lingotune.config.schema import (
     Action,
     AwsConfig,
     Backend,
     BudgetConfig,
-    JobConfig,
     LaunchConfig,
     Output,
     RehearsalConfig,
 )
-from lingotune.contract.container import JOB_FILE
-from lingotune.data.loader.open_store import open_store
-from lingotune.estimate.batch import world_size
-from lingotune.hub.publish import command_of, not_published
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.options import composed_jobs
-from lingotune.launch.render.local_command import render_local
+from lingotune.launch.local import train_here
 from lingotune.preflight import check_job
-from lingotune.runs.folder import new_run_folder
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
 
-def main(argv: Sequence[str], root: Path) -> int:
+def main(argv: Sequence[str]) -> int:
     """Entry of `python train.py key=value ...`."""
-    composed = composed_jobs(list(argv), "train.py", PURPOSE, root / "conf", check_train)
+    composed = composed_jobs(list(argv), "train.py", PURPOSE, shipped_dir(), check_train)
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
-        folder = _train(one, root)
+        folder = _train(one)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         results.append((" ".join(one.overrides), metrics, folder))
     _print_end(results, composed[0].config.runs_dir)
@@ -72,39 +65,17 @@ def check_train(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
-def _train(one: Composed, root: Path) -> Path:
+def _train(one: Composed) -> Path:
     job = job_of(one.config)
     warnings = [p for p in check_job(job) if p.severity is Severity.warning]
     if warnings:
         print(format_problems(warnings))
-    data = one.config.data.prepared
-    if world_size(job.cluster) == 1:
-        from lingotune.training import run as worker
-
-        return worker.run(
-            job, runs_dir=one.config.runs_dir, data=data, prepared_dir=one.config.prepared_dir
-        )
-    # Data problems are told here once, not by every rank.
-    store = open_store(job, data, Path(one.config.prepared_dir), print)
-    folder = new_run_folder(job, one.config.runs_dir)
-    _start_processes(job, folder, store.folder, root)
-    return folder
-
-
-def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> None:
-    job_file = folder / JOB_FILE
-    job_file.write_bytes(dump_job(job))
-    _, *arguments = render_local(job, str(job_file))
-    arguments[arguments.index("train.py")] = str(root / "train.py")
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments]
-    command += ["--run-dir", str(folder), "--data", str(data)]
-    code = subprocess.call(command)
-    if code and not_published(job, folder):
-        what = "the model is trained, but could not be published; the message is above"
-        raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
-    if code:
-        what = f"a process ended with exit code {code}; its message is above"
-        raise ConfigError([Problem(f"run {folder}", what)])
+    return train_here(
+        job,
+        runs_dir=one.config.runs_dir,
+        prepared_dir=one.config.prepared_dir,
+        data=one.config.data.prepared,
+    )
 
 
 def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:

@@ -175,7 +175,7 @@ def copy_with(mistake: str, folder: Path) -> Path:
     module, right, wrong, _, _ = MISTAKES[mistake]
     for name in ("conf", "src"):
         shutil.copytree(ROOT / name, folder / name)
-    for name in ("launch.py", "train.py", "requirements-worker.txt"):
+    for name in ("launch.py", "train.py"):
         shutil.copy(ROOT / name, folder / name)
     path = folder / "src/lingotune" / module
     code = path.read_text(encoding="utf-8")
@@ -211,7 +211,7 @@ def test_a_mistake_that_cost_a_day_is_found_here(mistake: str, tmp_path: Path) -
 @pytest.mark.parametrize("victim", [0, 3])
 def test_a_killed_rank_ends_both_nodes_soon_and_clearly(victim: int, tmp_path: Path) -> None:
     config = compose("cluster=p4d_24xl", "cluster.nodes=2", "aws.bucket=b", "aws.region=us-east-1")
-    bundle = build_bundle(ROOT)
+    bundle = build_bundle()
     planner = Planner(bundle, Quoter(date.today()))
     (plan,) = planner.sweep([Composed((), config)]).plans
     job = describe(plan.job, config.aws, plan.digests)

@@ -16,8 +16,12 @@ _HOLDS = "it should hold group folders such as experiment/"
 def shipped_dir() -> Path:
     """Find the shipped `conf/`: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("lingotune")))
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+    return package.parents[1] / "conf" if in_checkout() else package / "conf"
+
+
+def in_checkout() -> bool:
+    """Tell whether lingotune runs from a checkout, with train.py and launch.py at its top."""
+    return not Path(str(resources.files("lingotune")), "conf").is_dir()
 
 
 def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path | None:

@@ -24,11 +24,12 @@ from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.checks.steps import STEPS, Counted
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.compose.config_dirs import in_checkout
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import Quoter, Total, over_budget, sum_up
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
-from lingotune.launch.render.bundle import Bundle
-from lingotune.launch.render.local_command import render_local
+from lingotune.launch.render.bundle import PROGRAM, Bundle
+from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
@@ -159,7 +160,8 @@ class Planner:
             if data.manifest is not None:
                 problems += PREPARED.run(ForImage(data.manifest, job.cluster))
             problems += [*self._code_problems, *quote.problems]
-        local = render_local(job, config.job_file or JOB_FILE)
+        program = (PROGRAM,) if in_checkout() else MODULE
+        local = render_local(job, config.job_file or JOB_FILE, program)
         return Plan(
             config,
             job,
