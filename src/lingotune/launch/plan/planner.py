@@ -75,6 +75,16 @@ class Plan:
         """Name of the SageMaker job; on this machine the run's."""
         return self.training_job.name if self.training_job else self.job.name
 
+    @property
+    def estimator(self) -> dict[str, Any] | None:
+        """Arguments of the SageMaker SDK v2, as `huggingface`; None on this machine."""
+        return self.huggingface
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """Everything wrong with the job, errors and warnings: `problems`."""
+        return self.problems
+
     @cached_property
     def request(self) -> dict[str, Any] | None:
         """The CreateTrainingJob request."""
