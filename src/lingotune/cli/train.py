@@ -1,9 +1,12 @@
-"""Training on this machine: compose, check, then walk the worker's path, once for each job."""
+"""Entry of `lingotune train`: compose, check, then walk the worker's path, once for each job."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +17,60 @@ from lingotune.config.schema import (
     AwsConfig,
     Backend,
     BudgetConfig,
+    JobConfig,
     LaunchConfig,
     Output,
     RehearsalConfig,
 )
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
-from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.compose.help import Command
+from lingotune.launch.compose.options import composed_jobs, program
 from lingotune.launch.local import train_here
 from lingotune.preflight import check_job
+from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
+WITH_A_JOB_FILE = {
+    "--run-dir DIR": "with --job FILE alone: the run folder, a new one or that of a killed run that"
+    " goes on; default: a new one in runs/",
+    "--data DIR": "with --job FILE alone: the folder of prepared data",
+    "--prepared-dir DIR": "with --job FILE alone: where data is prepared that has not been yet",
+}
+
 
 def main(argv: Sequence[str]) -> int:
-    """Entry of `python train.py key=value ...`."""
-    composed = composed_jobs(list(argv), "train.py", PURPOSE, shipped_dir(), check_train)
+    """Train every job that was typed, one after the other; with a job file alone, that one."""
+    if is_worker(argv, os.environ):
+        from lingotune.training.run import main as run
+
+        return run(argv)
+    composed = composed_jobs(list(argv), command(), shipped_dir(), check_train)
+    if composed[0].config_dir:
+        print(f"group files of your own: {composed[0].config_dir}", flush=True)
+    typed = shlex.join([*shlex.split(program("train")), *argv])
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
-        folder = _train(one)
+        folder = _train(one, typed)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         results.append((" ".join(one.overrides), metrics, folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
 
+def command() -> Command:
+    """The command, for its help; settings of the launch alone have no effect on it."""
+    sections = [field.name for field in fields(JobConfig)]
+    sections += ["experiment", "runs_dir", "prepared_dir"]
+    return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE)
+
+
 def check_train(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with a job for this machine, launch settings among it."""
+    """Check a job for this machine, launch settings included."""
     problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
@@ -65,7 +92,7 @@ def check_train(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
-def _train(one: Composed) -> Path:
+def _train(one: Composed, typed: str) -> Path:
     job = job_of(one.config)
     warnings = [p for p in check_job(job) if p.severity is Severity.warning]
     if warnings:
@@ -75,6 +102,7 @@ def _train(one: Composed) -> Path:
         runs_dir=one.config.runs_dir,
         prepared_dir=one.config.prepared_dir,
         data=one.config.data.prepared,
+        typed=typed,
     )
 
 

@@ -15,7 +15,7 @@ from lingotune.data.loader.open_store import open_store
 from lingotune.estimate.batch import world_size
 from lingotune.hub.publish import command_of, not_published
 from lingotune.launch.render.local_command import MODULE, render_local
-from lingotune.runs.folder import new_run_folder
+from lingotune.runs.folder import new_run_folder, write_command
 
 
 def train_here(
@@ -24,22 +24,25 @@ def train_here(
     runs_dir: str,
     prepared_dir: str,
     data: str | None = None,
+    typed: str = "",
     tell: Callable[[str], None] = print,
     quiet: bool = False,
 ) -> Path:
     """Train a job; returns its run folder, a new one in `runs_dir`.
 
-    data: folder of prepared data; None = prepared in `prepared_dir`, if it is not there. tell: takes
-    lines about several processes' data. quiet: several processes print nothing. ConfigError for what
-    the user can mend, PublishError where the model is trained but could not be published.
+    data: folder of prepared data; None = prepared in `prepared_dir`, if it is not there. typed: the
+    command line, which the run folder keeps. tell: takes lines about several processes' data. quiet:
+    several processes print nothing. ConfigError for what the user can mend, PublishError where the
+    model is trained but could not be published.
     """
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker  # torch from here on
 
-        return worker.run(job, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir)
+        return worker.run(job, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir, typed=typed)
     # Data problems are told here once, not by every rank.
     store = open_store(job, data, Path(prepared_dir), tell)
     folder = new_run_folder(job, runs_dir)
+    write_command(typed, folder)
     _start_processes(job, folder, store.folder, subprocess.DEVNULL if quiet else None)
     return folder
 

@@ -53,6 +53,7 @@ from lingotune.runs.folder import (
     new_run_folder,
     opened,
     read_history,
+    write_command,
     write_data_folder,
     write_metrics,
 )
@@ -67,13 +68,19 @@ PREPARED = "prepared"
 
 
 def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether train.py was started with a job file rather than with overrides."""
-    return "--job" in argv or _channel(CONFIG_CHANNEL, environment) is not None
+    """Tell a job file that is trained as it is from overrides, which may stand on top of one."""
+    if _channel(CONFIG_CHANNEL, environment) is not None:
+        return True
+    others = _parser().parse_known_args(argv)[1] if "--job" in argv else []
+    return "--job" in argv and not any("=" in word or word in _COMPOSING for word in others)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Entry of `train.py --job FILE` and of the container."""
-    parser = Parser("python train.py", allow_abbrev=False)
+_COMPOSING = ("-m", "--multirun", "--cfg", "--config-dir", "-h", "--help")
+"""Options that a job file alone has no use for."""
+
+
+def _parser() -> Parser:
+    parser = Parser("python train.py", allow_abbrev=False, add_help=False)
     parser.add_argument("--job", metavar="FILE", help="a job file written by launch.py")
     parser.add_argument(
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
@@ -84,7 +91,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--prepared-dir", metavar="DIR", help="where data is prepared that has not been yet"
     )
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry of `train.py --job FILE` and of the container."""
+    options = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # The images set PYTHONUNBUFFERED, which writes a line in pieces, mixed with other ranks'.
         if isinstance(stream, io.TextIOWrapper):
@@ -118,12 +130,14 @@ def run(
     data: str | None = None,
     prepared_dir: str | None = None,
     limits: Limits | None = None,
+    typed: str = "",
 ) -> Path:
     """Train, evaluate and save a job; returns the run folder, a new one in `runs_dir` by default.
 
     `data`: a folder of prepared data; without it the data is prepared in `prepared_dir`, if it is not
     there. ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
-    with the data is told before the run folder is made. `limits`: a rehearsal's.
+    with the data is told before the run folder is made. `limits`: a rehearsal's. `typed`: the command
+    line, which the run folder keeps.
     """
     started = time.monotonic()
     rank = ranks.read_rank(os.environ)
@@ -156,6 +170,8 @@ def run(
         splits = {name: _some(store.split(name), limits) for name in SPLITS}
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         # Each node has its own disk; rank 0 alone writes the run.
+        if rank.first:
+            write_command(typed, folders.run)
         with opened(folders, job) if rank.local_rank == 0 else nullcontext():
             target = _train(job, store, splits, rank, folders, started)
     except KeyboardInterrupt:

@@ -82,7 +82,7 @@ def compose_all(
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     composed = []
     with initialize_config_dir(str(conf_dir.resolve()), version_base="1.3"):
-        chosen = _chosen_groups(extra_dir, base and (base, conf_dir))
+        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen)
             problems += wrong

@@ -11,7 +11,7 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,15 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Command:
-    """What a page says of its command. `sections`: first words of the settings that it takes."""
+    """What a page says of its command.
+
+    `sections`: first words of the settings that it takes; empty = all. `options`: those beside `OPTIONS`.
+    """
 
     program: str
     purpose: str
     sections: Sequence[str] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def takes(self, key: str) -> bool:
         """Tell whether a setting or group, by its dotted key, has an effect on the command."""
@@ -70,7 +74,7 @@ def _overview(command: Command, conf_dir: Path, extra_dir: Path | None) -> Itera
     yield from _wrapped(command.purpose)
     usage = f"usage: {command.program} [options] [group=option ...] [key=value ...]"
     yield from ["", *_wrapped(usage, "       "), "", "options:"]
-    yield from _columns(OPTIONS)
+    yield from _columns({**OPTIONS, **command.options})
     where = f"{conf_dir}" + (f" and {extra_dir}" if extra_dir else "")
     yield from ["", *_wrapped(f"groups, each a choice of files below {where}:")]
     groups = _groups(conf_dir, extra_dir)
@@ -86,7 +90,10 @@ def _overview(command: Command, conf_dir: Path, extra_dir: Path | None) -> Itera
         if not is_dataclass(setting_types()[key]):
             yield from _entry(key)
     sections = [key for key in own if is_dataclass(setting_types()[key])]
-    yield from ["", *_wrapped(f"sections; {command.program} --help {sections[0]} shows all of one:")]
+    yield from [
+        "",
+        *_wrapped(f"sections; {command.program} --help {sections[0]} shows all of one:"),
+    ]
     yield from _columns({f"{name}.": _of_section(name) for name in sections})
 
 
@@ -240,8 +247,8 @@ def setting_meanings() -> dict[str, str]:
 
 
 def first_sentence(text: str) -> str:
-    """The text up to its first full stop or semicolon."""
-    return re.split(r"(?<!e\.g)\. |; ", text)[0].rstrip(".")
+    """The text up to its first full stop."""
+    return re.split(r"(?<!e\.g)\. ", text)[0].rstrip(".")
 
 
 @functools.cache
@@ -270,10 +277,10 @@ def _classes() -> Mapping[str, ast.ClassDef]:
 
 def _documented(section: ast.ClassDef) -> dict[str, str]:
     texts = {}
-    for field, text in zip(section.body, section.body[1:]):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            assert isinstance(field.target, ast.Name) and isinstance(text.value, ast.Constant)
-            texts[field.target.id] = " ".join(str(text.value.value).split())
+    for item, text in zip(section.body, section.body[1:]):
+        if isinstance(item, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(item.target, ast.Name) and isinstance(text.value, ast.Constant)
+            texts[item.target.id] = " ".join(str(text.value.value).split())
     return texts
 
 

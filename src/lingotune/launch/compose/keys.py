@@ -101,9 +101,7 @@ def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, li
         for path in visible_files(root):
             option = path.relative_to(root).with_suffix("")
             for group in list(option.parents)[:-1] if path.suffix == ".yaml" else []:
-                groups.setdefault(group.as_posix(), set()).add(
-                    option.relative_to(group).as_posix()
-                )
+                groups.setdefault(group.as_posix(), set()).add(option.relative_to(group).as_posix())
     return {name: sorted(options) for name, options in sorted(groups.items())}
 
 

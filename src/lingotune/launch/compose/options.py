@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
-from lingotune.launch.compose.config_dirs import user_dir
+from lingotune.launch.compose.config_dirs import in_checkout, user_dir
 from lingotune.launch.compose.help import Command, help_page
 
 
@@ -48,6 +49,19 @@ def composed_jobs(
     typed = {"--config-dir": options.config_dir, "--job": options.job}
     words = tuple(word for name, value in typed.items() if value for word in (name, value))
     return [replace(one, options=words, config_dir=extra) for one in composed]
+
+
+def program(command: str) -> str:
+    """Tell how a command is called, the way this process was started: 'python train.py', 'lingotune train'.
+
+    From elsewhere (a notebook, a test) a checkout's own scripts are named, where there are some.
+    """
+    started = Path(sys.argv[0]).name
+    if started == "lingotune":
+        return f"lingotune {command}"
+    if started != "__main__.py" and command in ("train", "launch") and in_checkout():
+        return f"python {command}.py"
+    return f"python -m lingotune {command}"
 
 
 def options_parser(command: Command) -> Parser:

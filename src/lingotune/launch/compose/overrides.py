@@ -133,7 +133,9 @@ def _accepted(
 ) -> list[Override] | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
-    problem = _refused_form(override, text, new_groups) or (None if choice else _unknown_key(text, key, groups))
+    problem = _refused_form(override, text, new_groups) or (
+        None if choice else _unknown_key(text, key, groups)
+    )
     several = override.is_sweep_override() and not multirun
     if problem or (several and not choice):
         return problem or _needs_multirun(text, key)
@@ -164,9 +166,7 @@ def _not_an_override(text: str) -> Problem:
     return Problem(text, "is not a setting of the form key=value", fix)
 
 
-def _refused_form(
-    override: Override, text: str, new_groups: Collection[str]
-) -> Problem | None:
+def _refused_form(override: Override, text: str, new_groups: Collection[str]) -> Problem | None:
     key = override.key_or_group
     if key.split(".")[0].split("/")[0] == "hydra":
         return Problem(text, "hydra's own settings cannot be changed here", "run without it")

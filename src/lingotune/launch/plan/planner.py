@@ -64,6 +64,10 @@ class Plan:
     problems: tuple[Problem, ...]
     training_job: TrainingJob | None
     command: tuple[str, ...] | None
+    options: tuple[str, ...] = ()
+    """Options to type beside the overrides, e.g. --config-dir."""
+    config_dir: Path | None = None
+    """The user's own folder of group files."""
 
     @property
     def rows(self) -> dict[str, int] | None:
@@ -189,6 +193,8 @@ class Planner:
             tuple(dict.fromkeys(problems)),
             training_job,
             command=None if training_job else tuple(local),
+            options=one.options,
+            config_dir=one.config_dir,
         )
 
     def _batching(
