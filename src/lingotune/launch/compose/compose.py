@@ -46,10 +46,11 @@ _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of the command: the overrides that make it, and the typed result."""
+    """One job of the command: the overrides that make it, the typed result, and what its check found."""
 
     overrides: tuple[str, ...]
     config: LaunchConfig
+    findings: tuple[Problem, ...] = ()
 
 
 def compose_all(
@@ -78,7 +79,7 @@ def compose_all(
             found = check(config) if config else []
             problems += [p for p in found if not _follows_from(p, refused)]
             if config:
-                composed.append(Composed(tuple(map(line_of, job)), config))
+                composed.append(Composed(tuple(map(line_of, job)), config, tuple(found)))
     if errors_only(problems):
         raise ConfigError(problems, _NEXT)
     return composed
