@@ -103,14 +103,14 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
         print(plan.cost.worst_usd, [finding.what for finding in plan.findings])
     """
     from lingotune.launch.checks.launch import check_launch
-    from lingotune.launch.cost.quote import Quoter
+    from lingotune.launch.cost.quote import CostEstimator
     from lingotune.launch.plan.planner import Planner
     from lingotune.launch.render.bundle import build_bundle
     from lingotune.training.trackers import REQUIREMENTS
 
     composed = _composed(settings, config_dir, check_launch)
     needed = [REQUIREMENTS[name] for name in composed.config.training.report_to]
-    sweep = Planner(build_bundle(needed), Quoter(date.today())).sweep([composed])
+    sweep = Planner(build_bundle(needed), CostEstimator(date.today())).sweep([composed])
     return replace(sweep.plans[0], problems=sweep.problems)
 
 
