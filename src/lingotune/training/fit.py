@@ -114,7 +114,7 @@ def fit(
         if start:
             print(f"resuming at step {start.step} of {steps.total_steps}", flush=True)
     started = time.monotonic()
-    trainer.go_on(start, steps.total_steps)
+    trainer.train_or_resume(start, steps.total_steps)
     seconds = time.monotonic() - started
     failure.enter("evaluating")
     results: dict[str, Any] = {
