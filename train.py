@@ -5,24 +5,20 @@ python train.py -m lr=1e-4,3e-4,1e-3               a sweep
 torchrun --nproc_per_node=2 train.py --job job.yaml
 """
 
-from __future__ import annotations
-
 import os
 import sys
-from pathlib import Path
 
 from lingotune.config.console import exit_code_of
-from lingotune.training import run as worker
+from lingotune.training.run import is_worker
 
 
 def main() -> int:
     """The worker's path needs no Hydra; the laptop's composes with it and then walks the same path."""
-    argv = sys.argv[1:]
-    if worker.is_worker(argv, os.environ):
-        return worker.main(argv)
-    from lingotune.cli.train import main as train_here
-
-    return train_here(argv, Path(__file__).resolve().parent)
+    if is_worker(sys.argv[1:], os.environ):
+        from lingotune.training.run import main as run
+    else:
+        from lingotune.cli.train import main as run
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

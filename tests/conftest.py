@@ -15,6 +15,9 @@ from hypothesis import settings
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.compose import compose_all
 
+# The developer's own group files are none of the tests'.
+os.environ["LINGOTUNE_CONFIG"] = ""
+
 # Shared machines stall: no example has a deadline. CI repeats the same examples every time.
 settings.register_profile("lingotune", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("lingotune")

@@ -1,9 +1,8 @@
-"""python -m lingotune: the same commands as the console script `lingotune`."""
+"""Runs the command `lingotune` as `python -m lingotune`."""
 
 import sys
 
-from lingotune.cli.main import main
-from lingotune.config.console import exit_code_of
+from lingotune.cli.main import entry
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main))
+    sys.exit(entry())

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from conftest import CONF, ROOT, compose
+from conftest import CONF, compose
 
 from lingotune.catalog.hardware import Image, images, version
 from lingotune.config.jobfile import job_digest, job_of
@@ -16,11 +16,11 @@ from lingotune.config.problems import Problem, Severity, errors_only
 from lingotune.data.prepared.shards import READERS
 from lingotune.estimate.batch import plan_batches, plan_steps
 from lingotune.launch.checks.lanes import lane_pins
-from lingotune.launch.checks.prepared_data import PREPARED, ForImage
-from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
+from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.request import CODE, REQUEST, SETTINGS
 from lingotune.launch.checks.sagemaker import SAGEMAKER
-from lingotune.launch.checks.steps import STEPS, Counted
+from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.request import to_request
@@ -417,7 +417,7 @@ def found(overrides: list[str]) -> list[Problem]:
 @cache
 def found_once(*overrides: str) -> tuple[Problem, ...]:
     config = compose(*overrides)
-    problems = [*check_job(job_of(config)), *REHEARSAL.run(config)]
+    problems = [*check_job(job_of(config)), *REHEARSAL.run(config), *UNUSED.run(config)]
     if config.cluster.instance_type is not None and not errors_only(problems):
         problems += SAGEMAKER.run(config)
     return tuple(problems)
@@ -480,7 +480,7 @@ def test_a_check_of_steps_trips_and_is_mended(trip: Any) -> None:
     def told(typed: list[str]) -> list[Problem]:
         job = job_of(compose(*typed))
         batch = plan_batches(job)
-        counted = Counted(job, batch, plan_steps(job, batch, rows))
+        counted = JobWithSteps(job, batch, plan_steps(job, batch, rows))
         return [p for p in STEPS.run(counted) if p.check == check]
 
     (problem,) = told(overrides)
@@ -536,7 +536,7 @@ def test_every_setting_named_beside_a_field_exists() -> None:
 
 
 def with_file(name: str, content: bytes) -> Bundle:
-    bundle = build_bundle(ROOT)
+    bundle = build_bundle()
     return replace(bundle, files={**bundle.files, name: content})
 
 
@@ -544,7 +544,7 @@ CODE_TRIPS = {
     "data-in-code": with_file("lingotune/data/reviews.jsonl", b"{}"),
     "secret-in-code": with_file("lingotune/mine.py", b'TOKEN = "hf_abcdefghijklmnopqrstuvwx"'),
     "requirements-missing": with_file("requirements.txt", b"safetensors\n"),
-    "code-too-large": replace(build_bundle(ROOT), content=b"x" * 10_000_001),
+    "code-too-large": replace(build_bundle(), content=b"x" * 10_000_001),
 }
 
 
@@ -562,7 +562,7 @@ def test_a_large_file_and_a_replaced_torch_are_told() -> None:
 
 
 def test_our_own_code_passes() -> None:
-    assert CODE.run(build_bundle(ROOT)) == []
+    assert CODE.run(build_bundle()) == []
 
 
 # --- prepared data --------------------------------------------------------------------------------
@@ -571,10 +571,10 @@ def test_our_own_code_passes() -> None:
 def test_data_that_the_image_cannot_read_is_refused() -> None:
     cluster = compose(CLOUD).cluster
     manifest = {"digest": "ab" * 32, "readers": {"pyarrow": "99.0.0", "unknown": "1.0"}}
-    (problem,) = PREPARED.run(ForImage(manifest, cluster))
+    (problem,) = PREPARED.run(DataForImage(manifest, cluster))
     assert problem.check == "prepared-too-new"
     assert "needs pyarrow 99.0.0; the image of transformers" in problem.what
-    assert PREPARED.run(ForImage({**manifest, "readers": READERS}, cluster)) == []
+    assert PREPARED.run(DataForImage({**manifest, "readers": READERS}, cluster)) == []
 
 
 @pytest.mark.parametrize("image", [i for i in images() if lane_pins(i)], ids=str)
@@ -587,7 +587,7 @@ def test_every_image_reads_what_is_written(image: Image) -> None:
 
 
 def test_every_check_has_a_test_that_trips_it() -> None:
-    tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE, PREPARED]
+    tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, UNUSED, STEPS, REQUEST, CODE, PREPARED]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)

@@ -234,7 +234,7 @@ def test_wrong_names(typed: str, tmp_path: Path) -> None:
 
 
 def test_a_worker_installs_what_its_jobs_need() -> None:
-    plain, more = build_bundle(ROOT), build_bundle(ROOT, [REQUIREMENTS[Tracker.mlflow]] * 2)
+    plain, more = build_bundle(), build_bundle([REQUIREMENTS[Tracker.mlflow]] * 2)
     assert b"mlflow" not in plain.files["requirements.txt"] and plain.digest != more.digest
     assert (
         more.files["requirements.txt"] == plain.files["requirements.txt"] + b"mlflow-skinny>=2.8\n"

@@ -2,24 +2,84 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig
-from lingotune.evaluation.classifier import trained_model
 from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 
 
-def data_typed(run: str, typed: Sequence[str], conf_dir: Path) -> DataConfig | None:
-    """Compose the data that overrides name; None without any.
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("evaluate", "Score the model of a run.")
+    made.add_argument("run", help="a run folder, or a folder with a saved model")
+    made.add_argument(
+        "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
+    )
+    made.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
+    made.add_argument("--output", help="folder for the results; default: RUN/evaluations")
+    made.add_argument("--config-dir", metavar="DIR", help="group files of your own")
+    return made
+
+
+def _positive(typed: str) -> int:
+    if not typed.isdecimal() or int(typed) < 1:
+        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 1")
+    return int(typed)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Score the model, write the results and print the scores."""
+    options = parsed(parser(), argv, "overrides")
+    extra = user_dir(options.config_dir, os.environ)
+    from lingotune.evaluation.evaluate import evaluate
+    from lingotune.report.charts import draw_confusion
+    from lingotune.report.tables import score_table
+
+    data = data_typed(options.run, options.overrides, shipped_dir(), extra)
+    folder, results = evaluate(
+        options.run,
+        data,
+        max_length=typed_length(data, options.overrides),
+        output=options.output,
+        batch=options.batch,
+    )
+    try:
+        draw_confusion(results, results["labels"], folder / "confusion_matrix.png")
+    except ImportError as error:
+        print(f"warning: no picture: {error}")
+    for warning in results["warnings"]:
+        print(f"warning: {warning}")
+    for name, count in results["inputs"].items():
+        rejected = sum(count["rejected"].values())
+        print(
+            f"{name}: {count['read']} rows read = {count['kept']} kept + {rejected} rejected"
+            f" + {count['filtered']} of other languages"
+        )
+    print(score_table(results))
+    print(f"see {folder}")
+    return 0
+
+
+def data_typed(
+    run: str, typed: Sequence[str], conf_dir: Path, extra_dir: Path | None = None
+) -> DataConfig | None:
+    """Compose the data that overrides name; None without any override.
 
     The classes are those of the run, if none are typed. ConfigError for other overrides.
     """
     if not typed:
         return None
+    from lingotune.evaluation.classifier import trained_model
+
     trained = trained_model(run)
     others = [
         key
@@ -29,7 +89,9 @@ def data_typed(run: str, typed: Sequence[str], conf_dir: Path) -> DataConfig | N
     if others:
         what = "has no effect here: overrides name the data that the model is scored on"
         raise ConfigError([Problem(key, what, "data=files data.path=...") for key in others])
-    config = compose_all(list(typed), conf_dir, lambda config: [], multirun=False)[0].config
+    config = compose_all(
+        list(typed), conf_dir, lambda config: [], multirun=False, extra_dir=extra_dir
+    )[0].config
     data: DataConfig = job_of(config).data
     typed_labels = any(key.startswith("data.labels=") for key in typed)
     if typed_labels or trained.job is None:
@@ -38,6 +100,6 @@ def data_typed(run: str, typed: Sequence[str], conf_dir: Path) -> DataConfig | N
 
 
 def typed_length(data: DataConfig | None, typed: Sequence[str]) -> int | None:
-    """Tokens to read of each text, where they were typed."""
+    """Return the tokens to read of each text, where they were typed."""
     given = any(override.startswith("data.max_length=") for override in typed)
     return data.max_length if data and given else None

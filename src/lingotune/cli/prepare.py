@@ -1,4 +1,4 @@
-"""python -m lingotune prepare KEY=VALUE ...: prepare a source for a model, once, and show what is in it."""
+"""Entry of `lingotune prepare`: prepare a source for a model, once, and show what is in it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir
-from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.compose.help import Command
+from lingotune.launch.compose.options import composed_jobs, program
 from lingotune.preflight import check_job
 
-PROGRAM = "-m lingotune prepare"
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
 _SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
 """First words of the settings that prepared data follows from."""
@@ -22,8 +22,8 @@ _OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry of `python -m lingotune prepare`."""
-    composed = composed_jobs(list(argv), PROGRAM, PURPOSE, shipped_dir(), check_data)
+    """Prepare the data of every job that was typed."""
+    composed = composed_jobs(list(argv), command(), shipped_dir(), check_data)
     for one in composed:
         _refuse_others(one.overrides)
     for one in composed:
@@ -31,8 +31,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def command() -> Command:
+    """The command, for its help."""
+    return Command(program("prepare"), PURPOSE, _SECTIONS)
+
+
 def check_data(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with the settings that count here."""
+    """Check the settings that count here."""
     return [
         problem
         for problem in check_job(job_of(config))

@@ -1,16 +1,17 @@
-"""Training on this machine: compose, check, then walk the worker's path, once for each job."""
+"""Entry of `lingotune train`: compose, check, then walk the worker's path, once for each job."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
+import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.jobfile import dump_job, job_of
-from lingotune.config.problems import ConfigError, Problem, PublishError, Severity, format_problems
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import Problem, Severity, format_problems
 from lingotune.config.schema import (
     Action,
     AwsConfig,
@@ -21,36 +22,55 @@ from lingotune.config.schema import (
     Output,
     RehearsalConfig,
 )
-from lingotune.contract.container import JOB_FILE
-from lingotune.data.loader.open_store import open_store
-from lingotune.estimate.batch import world_size
-from lingotune.hub.publish import command_of, not_published
 from lingotune.launch.compose.compose import Composed
-from lingotune.launch.compose.options import composed_jobs
-from lingotune.launch.render.local_command import render_local
+from lingotune.launch.compose.config_dirs import shipped_dir
+from lingotune.launch.compose.help import Command
+from lingotune.launch.compose.options import composed_jobs, program
+from lingotune.launch.local import train_here
 from lingotune.preflight import check_job
-from lingotune.runs.folder import new_run_folder
+from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
+WITH_A_JOB_FILE = {
+    "--run-dir DIR": "with --job FILE alone: the run folder, a new one or that of a killed run that"
+    " goes on; default: a new one in runs/",
+    "--data DIR": "with --job FILE alone: the folder of prepared data",
+    "--prepared-dir DIR": "with --job FILE alone: where data is prepared that has not been yet",
+}
 
-def main(argv: Sequence[str], root: Path) -> int:
-    """Entry of `python train.py key=value ...`."""
-    composed = composed_jobs(list(argv), "train.py", PURPOSE, root / "conf", check_train)
+
+def main(argv: Sequence[str]) -> int:
+    """Train every job that was typed, one after the other; with a job file alone, that one."""
+    if is_worker(argv, os.environ):
+        from lingotune.training.run import main as run
+
+        return run(argv)
+    composed = composed_jobs(list(argv), command(), shipped_dir(), check_train)
+    if composed[0].config_dir:
+        print(f"group files of your own: {composed[0].config_dir}", flush=True)
+    typed = shlex.join([*shlex.split(program("train")), *argv])
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
-        folder = _train(one, root)
+        folder = _train(one, typed)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         results.append((" ".join(one.overrides), metrics, folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
 
+def command() -> Command:
+    """The command, for its help; settings of the launch alone have no effect on it."""
+    sections = [field.name for field in fields(JobConfig)]
+    sections += ["experiment", "runs_dir", "prepared_dir"]
+    return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE)
+
+
 def check_train(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with a job for this machine, launch settings among it."""
+    """Check a job for this machine, launch settings included."""
     problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
@@ -72,39 +92,18 @@ def check_train(config: LaunchConfig) -> list[Problem]:
     return problems
 
 
-def _train(one: Composed, root: Path) -> Path:
+def _train(one: Composed, typed: str) -> Path:
     job = job_of(one.config)
     warnings = [p for p in check_job(job) if p.severity is Severity.warning]
     if warnings:
         print(format_problems(warnings))
-    data = one.config.data.prepared
-    if world_size(job.cluster) == 1:
-        from lingotune.training import run as worker
-
-        return worker.run(
-            job, runs_dir=one.config.runs_dir, data=data, prepared_dir=one.config.prepared_dir
-        )
-    # Data problems are told here once, not by every rank.
-    store = open_store(job, data, Path(one.config.prepared_dir), print)
-    folder = new_run_folder(job, one.config.runs_dir)
-    _start_processes(job, folder, store.folder, root)
-    return folder
-
-
-def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> None:
-    job_file = folder / JOB_FILE
-    job_file.write_bytes(dump_job(job))
-    _, *arguments = render_local(job, str(job_file))
-    arguments[arguments.index("train.py")] = str(root / "train.py")
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments]
-    command += ["--run-dir", str(folder), "--data", str(data)]
-    code = subprocess.call(command)
-    if code and not_published(job, folder):
-        what = "the model is trained, but could not be published; the message is above"
-        raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
-    if code:
-        what = f"a process ended with exit code {code}; its message is above"
-        raise ConfigError([Problem(f"run {folder}", what)])
+    return train_here(
+        job,
+        runs_dir=one.config.runs_dir,
+        prepared_dir=one.config.prepared_dir,
+        data=one.config.data.prepared,
+        typed=typed,
+    )
 
 
 def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:

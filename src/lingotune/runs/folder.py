@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from lingotune.config.jobfile import digest_in, dump_job, job_digest
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
+from lingotune.config.secrets import redacted
 from lingotune.contract.container import JOB_FILE
 
 METRICS = "metrics.json"
@@ -22,6 +24,8 @@ METRICS = "metrics.json"
 
 MODEL = "model"
 """Folder of the trained model, in a run folder."""
+COMMAND = "command.txt"
+"""The command line that made a run, as it was typed."""
 _DATA = "prepared.json"
 HISTORY = "history.jsonl"
 """What was logged on the way, a line each: `step` and figures of training, or `eval_...`."""
@@ -132,6 +136,15 @@ def read_data_folder(run: Path) -> Path | None:
         return Path(json.loads((run / _DATA).read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def write_command(typed: str, run: Path) -> None:
+    """Keep in a run the command line that made it, without secrets; nothing where none was typed.
+
+    It is no part of the job: the same job typed in another way is the same.
+    """
+    if typed:
+        (run / COMMAND).write_text(f"{redacted(typed, os.environ)}\n", encoding="utf-8")
 
 
 def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:

@@ -21,8 +21,8 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.help import Command, help_page, setting_meanings
 from lingotune.launch.compose.keys import OTHER_NAMES, config_groups, mapping_of, setting_types
-from lingotune.launch.compose.options import help_page, setting_meanings
 from lingotune.preflight import check_job
 
 
@@ -114,9 +114,11 @@ def test_every_setting_has_a_meaning_in_the_help() -> None:
     meanings = setting_meanings()
     assert set(meanings) == set(setting_types())
     assert all(len(text) > 5 for text in meanings.values())
-    page = help_page("launch.py", "purpose", CONF)
+    command = Command("python launch.py", "purpose")
+    page = help_page(command, CONF)
     assert "per_device_bs" in page and "Examples of one process" in page
-    assert "  cluster.environment " in page and "  aws.tags " in page
+    assert "  cluster.environment " in help_page(command, CONF, topic="cluster")
+    assert "  aws.tags " in help_page(command, CONF, topic="aws")
 
 
 def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:

@@ -18,31 +18,26 @@ from lingotune.launch.render.bundle import LAPTOP_ONLY, build_bundle
 
 
 def copy_of_the_code(target: Path) -> Path:
-    for name in ("src", "train.py", "requirements-worker.txt"):
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-            shutil.copytree(source, target / name, ignore=ignored)
-        else:
-            shutil.copy(source, target / name)
-    return target
+    """The package in another place, as pip would put it."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(ROOT / "src" / "lingotune", target / "lingotune", ignore=ignored))
 
 
 def test_same_code_same_bundle_whenever_and_wherever(tmp_path: Path) -> None:
-    ours, theirs = build_bundle(ROOT), build_bundle(copy_of_the_code(tmp_path))
+    ours, theirs = build_bundle(), build_bundle(package=copy_of_the_code(tmp_path))
     assert (ours.content, ours.digest) == (theirs.content, theirs.digest)
 
 
 def test_an_edit_gives_another_digest(tmp_path: Path) -> None:
-    root = copy_of_the_code(tmp_path)
-    before = build_bundle(root).digest
-    worker = root / "src" / "lingotune" / "evaluation" / "metrics.py"
+    package = copy_of_the_code(tmp_path)
+    before = build_bundle(package=package).digest
+    worker = package / "evaluation" / "metrics.py"
     worker.write_text(worker.read_text() + "\n")
-    assert build_bundle(root).digest != before
+    assert build_bundle(package=package).digest != before
 
 
 def test_laptop_modules_stay_at_home_and_exist() -> None:
-    names = build_bundle(ROOT).files
+    names = build_bundle().files
     for part in LAPTOP_ONLY:
         assert list((ROOT / "src" / "lingotune").glob(f"{part}*"))
         assert not [name for name in names if re.match(rf"lingotune/{part}\b", name)]
@@ -53,7 +48,7 @@ def test_laptop_modules_stay_at_home_and_exist() -> None:
 def test_the_unpacked_bundle_trains_without_the_checkout(tmp_path: Path) -> None:
     """The worker's half of the package alone, as in the container: no hydra, no SDK in reach."""
     code = tmp_path / "code"
-    with tarfile.open(fileobj=io.BytesIO(build_bundle(ROOT).content)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(build_bundle().content)) as tar:
         tar.extractall(code, filter="data")
     channel, output = tmp_path / "config", tmp_path / "output"
     channel.mkdir()

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from lingotune.catalog.hardware import Image, images, python_version, runs_worker
 from lingotune.config.problems import ConfigError
+from lingotune.launch.render.bundle import build_bundle
 from lingotune.launch.simulator.environments import (
     LIBRARIES,
     Recipe,
@@ -49,7 +50,7 @@ def test_every_lane_has_the_images_libraries_and_what_the_bundle_wants(image: Im
     pins = pins_of(image)
     assert pins["transformers"] == image.transformers
     assert set(LIBRARIES) <= {name for name, pin in pins.items() if pin}
-    for line in (ROOT / "requirements-worker.txt").read_text().splitlines():
+    for line in build_bundle().files["requirements.txt"].decode().splitlines():
         if not line.startswith("#"):
             wanted = Requirement(line)
             assert wanted.specifier.contains(pins[wanted.name]), line

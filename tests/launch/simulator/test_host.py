@@ -399,7 +399,7 @@ def test_jobs_meet_one_after_the_other(
 def test_the_real_bundle_trains_in_a_container(tmp_path: Path, python: Path, lines: Lines) -> None:
     overrides = (*PLAIN, "training.max_steps=2", "data.sample.train_rows=20")
     job = dump_job(job_of(compose(*overrides)))
-    (container,) = containers(tmp_path, overrides, build_bundle(ROOT).content, job)
+    (container,) = containers(tmp_path, overrides, build_bundle().content, job)
     with Host(container, python, ranks=1, on_line=lines.append) as host:
         host.start()
         assert host.wait(120) == 0, "\n".join(lines[-40:])

@@ -24,12 +24,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.config.problems import ConfigError, Problem, Severity, errors_only
-from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
+from lingotune.launch.compose.from_job import PRIMARY
+from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.keys import config_groups, describe_type, field_types, mapping_of
 from lingotune.launch.compose.overrides import (
     Groups,
@@ -46,10 +48,17 @@ _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of the command: the overrides that make it, and the typed result."""
+    """One job of the command: the overrides that make it, the typed result, and what its check found.
+
+    `options`: what has to be typed with the overrides to have the same job again, e.g. --config-dir.
+    `config_dir`: the user's own folder of group files, typed or found.
+    """
 
     overrides: tuple[str, ...]
     config: LaunchConfig
+    findings: tuple[Problem, ...] = ()
+    options: tuple[str, ...] = ()
+    config_dir: Path | None = None
 
 
 def compose_all(
@@ -59,18 +68,22 @@ def compose_all(
     *,
     multirun: bool,
     extra_dir: Path | None = None,
+    base: JobConfig | None = None,
 ) -> list[Composed]:
     """Every job that the overrides describe: one, or with multirun the product of all sweeps.
+
+    `extra_dir`: the user's own folder of group files. `base`: a job whose settings the overrides change.
 
     `check` names what is wrong with a composed config. ConfigError lists every error found, over
     all overrides and jobs: refused overrides are left out so that the rest can still be checked.
     """
     _register_schema()
     groups = config_groups(conf_dir, extra_dir)
-    read, problems = read_overrides(overrides, groups, multirun=multirun)
+    new_groups = groups.keys() - config_groups(conf_dir).keys()
+    read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     composed = []
     with initialize_config_dir(str(conf_dir.resolve()), version_base="1.3"):
-        chosen = _chosen_groups(extra_dir)
+        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen)
             problems += wrong
@@ -78,7 +91,7 @@ def compose_all(
             found = check(config) if config else []
             problems += [p for p in found if not _follows_from(p, refused)]
             if config:
-                composed.append(Composed(tuple(map(line_of, job)), config))
+                composed.append(Composed(tuple(map(line_of, job)), config, tuple(found)))
     if errors_only(problems):
         raise ConfigError(problems, _NEXT)
     return composed
@@ -101,21 +114,43 @@ def _register_schema() -> None:
 _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
-def _chosen_groups(extra_dir: Path | None) -> _Chosen:
+def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
     """What Hydra makes of group choices, each asked once: a pickled config, or why there is none.
 
     Loading the pickle copies a config ten times faster than copy.deepcopy.
     """
-    search = [f"hydra.searchpath=[file://{extra_dir.resolve()}]"] if extra_dir else []
+    search = [f"hydra.searchpath=[{_quoted(f'file://{extra_dir.resolve()}')}]"] if extra_dir else []
 
     @functools.cache
     def chosen(choices: tuple[str, ...]) -> bytes | Exception:
+        overrides = [*search, *choices]
         try:
-            return pickle.dumps(compose("config", overrides=[*search, *choices]))
+            return pickle.dumps(
+                _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
+            )
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             return error
 
     return chosen
+
+
+def _quoted(text: str) -> str:
+    """A text as Hydra's grammar reads it back, whatever is in it."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfig:
+    """Compose onto a job: once to learn which groups are chosen, files that choose others included,
+    and once with those sections at their defaults."""
+    register_job(job, conf_dir)
+    asked = compose(PRIMARY, overrides=overrides, return_hydra_config=True)
+    chosen = {group for group, option in asked.hydra.runtime.choices.items() if option is not None}
+    if not chosen & field_types(JobConfig).keys():
+        with open_dict(asked):
+            del asked["hydra"]
+        return asked
+    register_job(job, conf_dir, chosen)
+    return compose(PRIMARY, overrides=overrides)
 
 
 def _compose_one(

@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+
+from lingotune.config.problems import ConfigError, Problem
+
+VARIABLE = "LINGOTUNE_CONFIG"
+"""Environment variable that names the user's own folder; empty = none, not even the default one."""
+_HOLDS = "it should hold group folders such as experiment/"
 
 
 def shipped_dir() -> Path:
     """Find the shipped `conf/`: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("lingotune")))
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+    return package.parents[1] / "conf" if in_checkout() else package / "conf"
+
+
+def in_checkout() -> bool:
+    """Tell whether lingotune runs from a checkout, with train.py and launch.py at its top."""
+    return not Path(str(resources.files("lingotune")), "conf").is_dir()
+
+
+def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Find the user's own folder of group files; None where there is none.
+
+    The first of: --config-dir as typed, LINGOTUNE_CONFIG, and lingotune/ in the folder that the system
+    keeps configuration in (XDG_CONFIG_HOME, or ~/.config), which counts only where it exists.
+    ConfigError if either of the first two names no folder.
+    """
+    if typed is not None:
+        return _folder(f"--config-dir {typed}", Path(typed))
+    named = environment.get(VARIABLE)
+    if named is not None:
+        return _folder(f"{VARIABLE}={named}", Path(named).expanduser()) if named else None
+    found = _configuration_home(environment)
+    return found / "lingotune" if found and (found / "lingotune").is_dir() else None
+
+
+def _folder(where: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}")])
+    return folder
+
+
+def _configuration_home(environment: Mapping[str, str]) -> Path | None:
+    """XDG's rule: a relative path in the variable does not count."""
+    named = Path(environment.get("XDG_CONFIG_HOME", ""))
+    if named.is_absolute():
+        return named
+    home = environment.get("HOME")
+    return Path(home, ".config") if home else None

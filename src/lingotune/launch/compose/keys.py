@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -93,12 +94,22 @@ OTHER_NAMES = {
 
 
 def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, list[str]]:
-    """Group name -> its options, from the folders of YAML files."""
+    """Map each group to its options, as Hydra finds them: every folder is a group, every YAML file
+    below it an option, by its path from there (`nlp/deep`)."""
     groups: dict[str, set[str]] = {}
     for root in [conf_dir] + ([extra_dir] if extra_dir else []):
-        for path in sorted(root.glob("*/*.yaml")):
-            groups.setdefault(path.parent.name, set()).add(path.stem)
+        for path in visible_files(root):
+            option = path.relative_to(root).with_suffix("")
+            for group in list(option.parents)[:-1] if path.suffix == ".yaml" else []:
+                groups.setdefault(group.as_posix(), set()).add(option.relative_to(group).as_posix())
     return {name: sorted(options) for name, options in sorted(groups.items())}
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder, sorted, without those of hidden folders such as .git."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
 @functools.cache

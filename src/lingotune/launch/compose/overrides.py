@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -30,10 +30,10 @@ Groups = Mapping[str, Sequence[str]]
 
 
 def read_overrides(
-    texts: Sequence[str], groups: Groups, *, multirun: bool
+    texts: Sequence[str], groups: Groups, *, multirun: bool, new_groups: Collection[str] = ()
 ) -> tuple[list[list[Override]], list[Problem]]:
     """Of each text the overrides that its sweep expands to (one without a sweep); what is refused
-    is left out and becomes a problem."""
+    is left out and becomes a problem. `new_groups`: those of the user's own, chosen by +group=option."""
     read: list[list[Override]] = []
     problems: list[Problem] = []
     for text in texts:
@@ -42,7 +42,7 @@ def read_overrides(
         except HydraException:
             problems.append(_not_an_override(text))
             continue
-        values = _accepted(override, text, groups, multirun)
+        values = _accepted(override, text, groups, multirun, new_groups)
         if isinstance(values, Problem):
             problems.append(values)
         else:
@@ -129,11 +129,13 @@ def _values(override: Override) -> list[Override]:
 
 
 def _accepted(
-    override: Override, text: str, groups: Groups, multirun: bool
+    override: Override, text: str, groups: Groups, multirun: bool, new_groups: Collection[str]
 ) -> list[Override] | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
-    problem = _refused_form(override, text) or (None if choice else _unknown_key(text, key, groups))
+    problem = _refused_form(override, text, new_groups) or (
+        None if choice else _unknown_key(text, key, groups)
+    )
     several = override.is_sweep_override() and not multirun
     if problem or (several and not choice):
         return problem or _needs_multirun(text, key)
@@ -164,13 +166,14 @@ def _not_an_override(text: str) -> Problem:
     return Problem(text, "is not a setting of the form key=value", fix)
 
 
-def _refused_form(override: Override, text: str) -> Problem | None:
+def _refused_form(override: Override, text: str, new_groups: Collection[str]) -> Problem | None:
     key = override.key_or_group
     if key.split(".")[0].split("/")[0] == "hydra":
         return Problem(text, "hydra's own settings cannot be changed here", "run without it")
     if override.is_delete():
         return Problem(text, "settings cannot be removed", f"{key}=null, if it may be empty")
-    if override.is_add() or override.is_force_add():
+    added = override.is_add() and key in new_groups
+    if (override.is_add() or override.is_force_add()) and not added:
         return Problem(text, "nothing can be added: every setting exists", text.lstrip("+"))
     if override.package is not None:
         return Problem(

@@ -22,6 +22,7 @@ from lingotune.config.problems import (
 from lingotune.config.schema import EvalStrategy, Lane
 from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
+from lingotune.launch.compose.options import program
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
 
@@ -37,7 +38,7 @@ class Section:
     findings: Sequence[Problem] = ()
 
 
-# --- what is told -------------------------------------------------------------------------------
+# --- sections -------------------------------------------------------------------------------------
 
 
 def page_of(sweep: Sweep) -> list[Section]:
@@ -126,13 +127,15 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
         ["training", f"{job.epochs} epochs, {training.schedule.value} schedule, {scored}"],
         ["hub", job.hub.visibility.value],
-        ["typed", shlex.join(plan.overrides) or "nothing"],
+        ["typed", shlex.join([*plan.options, *plan.overrides]) or "nothing"],
         ["sha256", plan.digests.job],
     ]
     if training.max_steps is not None:
         rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
     if plan.training_job is not None:
         rows.insert(3, ["prepared", _delivery(plan.data)])
+    if plan.config_dir:
+        rows.insert(-1, ["group files", f"{plan.config_dir} beside the shipped ones"])
     return rows
 
 
@@ -223,23 +226,24 @@ def _capacity(plan: Plan) -> list[str]:
 
 def _next(plan: Plan, *, mended: bool) -> list[str]:
     dropped = ("action=", "output=", "rehearsal.", "cluster.backend=")
-    typed = [o for o in plan.overrides if not o.startswith(dropped)]
+    overrides = [o for o in plan.overrides if not o.startswith(dropped)]
+    typed = [*plan.options, *overrides]
     if plan.command:
         elsewhere = [o for o in typed if not o.startswith("cluster")]
         return [
-            _command("train.py", typed),
-            _command("launch.py", [*typed, "job_file=job.yaml"]),
-            _command("launch.py", [*elsewhere, "cluster=p3_16xl"]),
+            _command("train", typed),
+            _command("launch", [*typed, "job_file=job.yaml"]),
+            _command("launch", [*elsewhere, "cluster=p3_16xl"]),
         ]
     if not mended:
         return ["mend the findings above, then plan again"]
     needs = [f"{key}=..." for key, value in account_names(plan.config.aws).items() if not value]
     lines = [
-        _command("launch.py", [*typed, "output=request"]) + "  # the request itself",
-        _command("launch.py", [*typed, "action=rehearse", "rehearsal.model=tiny"])
+        _command("launch", [*typed, "output=request"]) + "  # the request itself",
+        _command("launch", [*typed, "action=rehearse", "rehearsal.model=tiny"])
         + "  # runs it here, in about a minute",
-        _command("launch.py", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
-        _command("launch.py", [*typed, *needs, "action=submit"]),
+        _command("launch", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
+        _command("launch", [*typed, *needs, "action=submit"]),
     ]
     if plan.job.model.name_or_path is None:
         lines.append(
@@ -252,13 +256,13 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
     if errors_only(sweep.problems):
         return ["mend the findings above, then plan again"]
     if sweep.plans[0].training_job is None:
-        return ["the same command with train.py runs them here, one after the other"]
+        return [f"the same words after {program('train')} run them here, one after the other"]
     return ["the same command with action=rehearse runs them here, action=check asks AWS,"
             " action=submit starts them all"]  # fmt: skip
 
 
-def _command(script: str, overrides: Sequence[str]) -> str:
-    return shlex.join(["python", script, *overrides])
+def _command(command: str, words: Sequence[str]) -> str:
+    return f"{program(command)} {shlex.join(words)}".rstrip()
 
 
 # --- as text ------------------------------------------------------------------------------------
@@ -325,29 +329,30 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
     table = Table(show_header=False, show_lines=True)
     for problem in map(without_secrets, findings):
         style = "bold red" if problem.severity is Severity.error else "yellow"
-        told = Text(f"{problem.where}\n", style="bold", overflow="fold")
-        told.append(problem.what, style="not bold")
+        text = Text(f"{problem.where}\n", style="bold", overflow="fold")
+        text.append(problem.what, style="not bold")
         if problem.why:
-            told.append(f"\nwhy: {problem.why}", style="not bold dim")
+            text.append(f"\nwhy: {problem.why}", style="not bold dim")
         if problem.fix:
-            told.append("\nworks: ", style="not bold").append(problem.fix, style="not bold green")
-        table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), told)
+            text.append("\nfix: ", style="not bold").append(problem.fix, style="not bold green")
+        table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), text)
     return table
 
 
 # --- as JSON ------------------------------------------------------------------------------------
 
 
-def as_json(sweep: Sweep) -> str:
-    """Everything that a program may want of the plans, as one object."""
-    return to_json({
+def as_dict(sweep: Sweep) -> dict[str, Any]:
+    """Collect everything that a program may want of the plans, as plain values."""
+    return {
         "lingotune": lingotune.__version__,
         "exit_code": sweep.exit_code,
         "findings": [finding(p) for p in sweep.problems],
+        "config_dir": str(found) if (found := sweep.plans[0].config_dir) else None,
         "expected_usd": sweep.total.expected_usd,
         "worst_usd": sweep.total.worst_usd,
-        "jobs": [_job_json(plan) for plan in sweep.plans],
-    })  # fmt: skip
+        "jobs": [_job_dict(plan) for plan in sweep.plans],
+    }
 
 
 def requests_json(sweep: Sweep) -> str:
@@ -376,7 +381,7 @@ def finding(problem: Problem) -> dict[str, str]:
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
-def _job_json(plan: Plan) -> dict[str, Any]:
+def _job_dict(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "sha256": plan.digests.job,

@@ -1,8 +1,8 @@
 """The code that travels: one archive, the same bytes for the same code, named by its digest.
 
-The archive holds train.py, the worker's part of the package and a requirements.txt, laid out as the
-training toolkit expects a source directory. One bundle serves every job of a sweep: the job itself
-travels as a file of its own.
+The archive holds train.py, the worker's part of the installed package and a requirements.txt, laid
+out as the training toolkit expects a source directory. One bundle serves every job of a sweep: the
+job itself travels as a file of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import io
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
+PROGRAM = "train.py"
+"""The file that the toolkit starts; the same code as `python -m lingotune.training`."""
 REQUIREMENTS = "requirements.txt"
 """What the toolkit installs before the job starts."""
-LAPTOP_ONLY = ("cli", "launch", "__main__")
+LAPTOP_ONLY = ("api", "cli", "launch", "__main__")
 """Parts of the package that no worker needs; everything else travels."""
 
 
@@ -35,9 +38,13 @@ class Bundle:
     files: Mapping[str, bytes]
 
 
-def build_bundle(root: Path, requirements: Sequence[str] = ()) -> Bundle:
-    """Pack the worker's code of the checkout at `root`; `requirements` of its jobs beside its own."""
-    files = {name: path.read_bytes() for name, path in sorted(_worker_files(root).items())}
+def build_bundle(requirements: Sequence[str] = (), package: Path | None = None) -> Bundle:
+    """Pack the worker's code; `requirements` of its jobs beside its own.
+
+    package: folder of lingotune; default: the one that runs here, from a wheel or a checkout.
+    """
+    package = package or Path(str(resources.files("lingotune")))
+    files = {name: path.read_bytes() for name, path in sorted(_worker_files(package).items())}
     files[REQUIREMENTS] += "".join(f"{line}\n" for line in sorted(set(requirements))).encode()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -51,11 +58,10 @@ def build_bundle(root: Path, requirements: Sequence[str] = ()) -> Bundle:
     return Bundle(gzip.compress(archive.getvalue(), mtime=0), digest, files)
 
 
-def _worker_files(root: Path) -> dict[str, Path]:
-    package = root / "src" / "lingotune"
+def _worker_files(package: Path) -> dict[str, Path]:
     files = {
-        "train.py": root / "train.py",
-        REQUIREMENTS: root / "requirements-worker.txt",
+        PROGRAM: package / "training" / "__main__.py",
+        REQUIREMENTS: package / "launch" / "render" / "requirements-worker.txt",
     }
     for path in package.rglob("*"):
         relative = path.relative_to(package)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import processes_per_node, world_size
-from lingotune.launch.render.shared_fields import PROGRAM
+from lingotune.launch.render.bundle import PROGRAM
+
+MODULE = ("-m", "lingotune.training")
+"""What Python runs for a job file wherever lingotune is installed."""
 
 
-def render_local(job: JobConfig, job_file: str) -> list[str]:
-    """The command that trains on this machine, one process or several."""
+def render_local(job: JobConfig, job_file: str, program: Sequence[str] = (PROGRAM,)) -> list[str]:
+    """Write the command that trains on this machine, in one process or several.
+
+    program: words that name the code to Python: train.py of a checkout, or `MODULE`.
+    """
+    words = [*program, "--job", job_file]
     if world_size(job.cluster) == 1:
-        return ["python", PROGRAM, "--job", job_file]
+        return ["python", *words]
     count = processes_per_node(job.cluster)
-    return ["torchrun", "--standalone", f"--nproc_per_node={count}", PROGRAM, "--job", job_file]
+    return ["torchrun", "--standalone", f"--nproc_per_node={count}", *words]

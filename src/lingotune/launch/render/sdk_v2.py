@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lingotune.config.schema import Distribution
-from lingotune.launch.render.shared_fields import PROGRAM, given, named, placement, tensorboard
+from lingotune.launch.render.bundle import PROGRAM
+from lingotune.launch.render.shared_fields import given, named, placement, tensorboard
 from lingotune.launch.render.training_job import TrainingJob
 
 _DISTRIBUTIONS: dict[Distribution, dict[str, Any] | None] = {

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from lingotune.config.schema import Distribution
+from lingotune.launch.render.bundle import PROGRAM
 from lingotune.launch.render.training_job import Pairs, TrainingJob
 
-PROGRAM = "train.py"
 CODE_CHANNEL = "code"
 CODE_IN_CONTAINER = "/opt/ml/input/data/code/sourcedir.tar.gz"
 """Where the code lies when an isolated container cannot fetch it: SageMaker brings it as a channel."""

@@ -1,0 +1,29 @@
+"""Entry of `lingotune cost`: tell what a job on SageMaker took and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+
+
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("cost", "Tell what a job on SageMaker took and cost.")
+    made.add_argument("job", help="name of the training job")
+    made.add_argument("--region", help="AWS region; default: this machine's AWS configuration")
+    made.add_argument("--runs-dir", default="runs", help="folder of throughput.jsonl")
+    made.add_argument("--prices", help="a price list of your own, as for budget.prices")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the account of the job."""
+    options = parsed(parser(), argv)
+    from lingotune.launch.aws.finished_job import account_for
+
+    lines = account_for(options.job, options.region, options.runs_dir, options.prices, date.today())
+    print("\n  ".join(lines))
+    return 0

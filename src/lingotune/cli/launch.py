@@ -1,0 +1,45 @@
+"""Entry of `lingotune launch`: plan, check, rehearse or submit jobs on SageMaker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lingotune.config.problems import USER_ERROR, ConfigError
+from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.compose.config_dirs import shipped_dir
+from lingotune.launch.compose.help import Command
+from lingotune.launch.compose.options import composed_jobs, program
+from lingotune.launch.render.bundle import build_bundle
+from lingotune.training.trackers import REQUIREMENTS
+
+PURPOSE = (
+    "Plan (the default), check or submit SageMaker training jobs: one config, checked before it is"
+    " billed."
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Launch the jobs of a command; with `output=json` findings are JSON on standard output too."""
+    try:
+        return _launch(list(argv))
+    except ConfigError as error:
+        if "output=json" not in argv:
+            raise
+        from lingotune.launch.plan.page import problems_json
+
+        print(problems_json(error.problems, USER_ERROR))
+        return USER_ERROR
+
+
+def command() -> Command:
+    """The command, for its help."""
+    return Command(program("launch"), PURPOSE)
+
+
+def _launch(argv: list[str]) -> int:
+    """Compose and check every job of the command, then hand them to what was asked for."""
+    from lingotune.launch.actions import launch
+
+    composed = composed_jobs(argv, command(), shipped_dir(), check_launch)
+    needed = [REQUIREMENTS[name] for one in composed for name in one.config.training.report_to]
+    return launch(composed, build_bundle(needed))

@@ -1,0 +1,68 @@
+"""Entry of `lingotune predict`: label texts with the model of a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
+from itertools import chain
+from typing import TYPE_CHECKING, TextIO
+
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+from lingotune.config.problems import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from lingotune.evaluation.predict import Given
+
+
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("predict", "Label texts with the model of a run.")
+    made.add_argument("run", help="a run folder, or a folder with a saved model")
+    made.add_argument("texts", nargs="*", help="texts; without any, one a line from standard input")
+    made.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
+    made.add_argument("--column", help="that column; default: the one that was trained on")
+    made.add_argument("--json", action="store_true", help="one JSON object a text")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Label the texts, a line each as soon as it is known."""
+    options = parsed(parser(), argv, "texts")
+    from lingotune.evaluation.classifier import trained_model
+    from lingotune.evaluation.predict import predict_lines, read_texts
+
+    trained = trained_model(options.run)
+    if options.texts and options.file:
+        what = "texts and --file are both given; one of them decides"
+        raise ConfigError([Problem("predict", what, f"predict {options.run} --file FILE")])
+    if options.column and not options.file:
+        what = "has no effect without --file"
+        raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
+    texts = read_texts(_given(options), trained, options.column)
+    first = next(texts, None)
+    if first is None:
+        fix = f'predict {options.run} "A text"'
+        raise ConfigError([Problem("predict", "no text was given", fix)])
+    for line in predict_lines(trained, chain([first], texts), as_json=options.json):
+        print(line, flush=True)
+    return 0
+
+
+def _given(options: argparse.Namespace) -> Iterator[Given]:
+    from lingotune.evaluation.predict import in_files, in_lines
+
+    if options.file:
+        return in_files(options.file)
+    if options.texts:
+        return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
+    return in_lines(_standard_input(), "standard input")
+
+
+def _standard_input() -> TextIO:
+    """UTF-8 whatever the locale says; bytes that are none are found, with their line, later."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    return sys.stdin

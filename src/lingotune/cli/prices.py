@@ -1,0 +1,29 @@
+"""Entry of `lingotune prices`: ask AWS for a price list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+
+
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("prices", "Ask AWS for prices: a file for budget.prices.")
+    made.add_argument("--region", required=True, help="AWS region, e.g. eu-west-1")
+    made.add_argument("--instance", nargs="+", default=[], help="instance types; default: all")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the price list."""
+    options = parsed(parser(), argv)
+    from lingotune.launch.aws.pricing import fetch_prices
+    from lingotune.launch.cost.prices import format_prices
+
+    found = fetch_prices(options.region, options.instance, date.today())
+    note = "On-demand list prices of SageMaker training, USD per instance and hour."
+    print(format_prices(found, note), end="")
+    return 0

@@ -1,0 +1,28 @@
+"""Entry of `lingotune report`: make the page of a run anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+
+
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("report", "Make the page of a run, report.html, anew.")
+    made.add_argument("run", help="a run folder")
+    made.add_argument(
+        "--data", help="the prepared data, for the texts of examples; default: where it was"
+    )
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the page and print where it lies."""
+    options = parsed(parser(), argv)
+    from lingotune.report.run_page import write_run_report
+
+    print(write_run_report(Path(options.run), Path(options.data) if options.data else None))
+    return 0

@@ -1,0 +1,71 @@
+"""A job that ran as the base of a new one: overrides go on top of its settings, groups included.
+
+Hydra composes as ever, but onto the job's values instead of the schema's defaults, and the shipped
+choices of groups that are part of a job are left out of the defaults list. A section whose group is
+chosen begins at the schema's defaults again: what p3_16xl does not say is not left over from p4d_24xl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from lingotune.config.schema import (
+    JobConfig,
+    LaunchClusterConfig,
+    LaunchConfig,
+    LaunchDataConfig,
+)
+from lingotune.launch.compose.keys import field_types
+
+PRIMARY = "from_job"
+"""Name of the config that Hydra composes then, in place of conf/config.yaml."""
+_BASE = "job_settings"
+
+
+def register(job: JobConfig, conf_dir: Path, chosen: Collection[str] = ()) -> None:
+    """Make `PRIMARY` known to Hydra, with the job as its base; the sections of `chosen` begin anew."""
+    base = launch_config(job)
+    for name in chosen:
+        if name in field_types(JobConfig):
+            setattr(base, name, field_types(LaunchConfig)[name]())
+    store = ConfigStore.instance()
+    store.store(name=_BASE, node=base)
+    store.store(name=PRIMARY, node={"defaults": _defaults(conf_dir)})
+
+
+def launch_config(job: JobConfig) -> LaunchConfig:
+    """Widen a job to what is composed: the inverse of `job_of`, with defaults for the laptop's part.
+
+    A name that was made of those of model and data stays so, and follows them.
+    """
+    own = _fields(job)
+    own["cluster"] = LaunchClusterConfig(**_fields(job.cluster))
+    own["data"] = LaunchDataConfig(**_fields(job.data))
+    if job.name == f"{job.model.name}-{job.data.name}":
+        own["name"] = "${model.name}-${data.name}"
+    return LaunchConfig(**own)
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    return {field.name: getattr(section, field.name) for field in fields(section)}
+
+
+def _defaults(conf_dir: Path) -> list[Any]:
+    """The defaults list of conf/config.yaml, without the choices that the job has made."""
+    shipped: Any = OmegaConf.to_container(OmegaConf.load(conf_dir / "config.yaml"))
+    return [_undecided(entry) for entry in shipped["defaults"]]
+
+
+def _undecided(entry: Any) -> Any:
+    if entry == "schema":
+        return _BASE
+    if not isinstance(entry, dict):
+        return entry
+    return {group: None if group in field_types(JobConfig) else option
+            for group, option in entry.items()}  # fmt: skip

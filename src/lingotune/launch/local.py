@@ -1,0 +1,62 @@
+"""Training on this machine: in this process, or in several that torchrun starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lingotune.config.jobfile import dump_job
+from lingotune.config.problems import ConfigError, Problem, PublishError
+from lingotune.config.schema import JobConfig
+from lingotune.contract.container import JOB_FILE
+from lingotune.data.loader.open_store import open_store
+from lingotune.estimate.batch import world_size
+from lingotune.hub.publish import command_of, not_published
+from lingotune.launch.render.local_command import MODULE, render_local
+from lingotune.runs.folder import new_run_folder, write_command
+
+
+def train_here(
+    job: JobConfig,
+    *,
+    runs_dir: str,
+    prepared_dir: str,
+    data: str | None = None,
+    typed: str = "",
+    tell: Callable[[str], None] = print,
+    quiet: bool = False,
+) -> Path:
+    """Train a job; returns its run folder, a new one in `runs_dir`.
+
+    data: folder of prepared data; None = prepared in `prepared_dir`, if it is not there. typed: the
+    command line, which the run folder keeps. tell: takes lines about several processes' data. quiet:
+    several processes print nothing. ConfigError for what the user can mend, PublishError where the
+    model is trained but could not be published.
+    """
+    if world_size(job.cluster) == 1:
+        from lingotune.training import run as worker  # torch from here on
+
+        return worker.run(job, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir, typed=typed)
+    # Data problems are told here once, not by every rank.
+    store = open_store(job, data, Path(prepared_dir), tell)
+    folder = new_run_folder(job, runs_dir)
+    write_command(typed, folder)
+    _start_processes(job, folder, store.folder, subprocess.DEVNULL if quiet else None)
+    return folder
+
+
+def _start_processes(job: JobConfig, folder: Path, data: Path, output: int | None) -> None:
+    job_file = folder / JOB_FILE
+    job_file.write_bytes(dump_job(job))
+    _, *arguments = render_local(job, str(job_file), MODULE)
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments]
+    command += ["--run-dir", str(folder), "--data", str(data)]
+    code = subprocess.call(command, stdout=output)
+    if code and not_published(job, folder):
+        what = "the model is trained, but could not be published; the message is above"
+        raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
+    if code:
+        what = f"a process ended with exit code {code}; its message is above"
+        raise ConfigError([Problem(f"run {folder}", what)])
