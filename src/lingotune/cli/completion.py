@@ -99,7 +99,9 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
-    return [word for action in parser._actions for word in action.option_strings if word[:2] == "--"]
+    return [
+        word for action in parser._actions for word in action.option_strings if word[:2] == "--"
+    ]
 
 
 INSTALL = {
@@ -142,7 +144,9 @@ def _bash(words: Words) -> str:
 
 def _zsh(words: Words) -> str:
     described = [
-        shlex.quote(f"{name}:{told}") for commands in GROUPS.values() for name, told in commands.items()
+        shlex.quote(f"{name}:{told}")
+        for commands in GROUPS.values()
+        for name, told in commands.items()
     ]
     text = _ZSH.replace("@COMMANDS@", "\n    ".join(described))
     return "#compdef lingotune\n" + text.replace("@CASES@", _all_cases(words))
@@ -296,7 +300,7 @@ fi
 _FISH = r"""
 function __lingotune_command
   set -l typed (commandline -opc)
-  switch (string join ' ' (basename -- $typed[1]) (basename -- $typed[2] 2>/dev/null) $typed[3])
+  switch (string join -- ' ' (basename -- $typed[1]) (basename -- $typed[2] 2>/dev/null) $typed[3])
     case 'python* train.py*'
       echo train
     case 'python* launch.py*'
@@ -339,10 +343,24 @@ function __lingotune_words
     end
   end | sort -u
 end
-complete -c lingotune -n 'not __fish_use_subcommand' -a '(__lingotune_words)'
+function __lingotune_files
+  # Where files are meant: after options that take one, as values without choices, as RUN
+  set -l word (commandline -ct)
+  contains -- (commandline -opc)[-1] --job --file --prices --config-dir --run-dir --data \
+    --prepared-dir --output --runs-dir; and return 0
+  if string match -q -- '*=*' $word
+    test -z "$(__lingotune_values (string replace -r '=.*' '=' -- $word))"
+    return
+  end
+  contains -- (__lingotune_command) predict evaluate report publish validate
+end
+complete -c lingotune -n 'not __fish_use_subcommand; and not __lingotune_files' -f \
+  -a '(__lingotune_words)'
+complete -c lingotune -n 'not __fish_use_subcommand; and __lingotune_files' -a '(__lingotune_words)'
 complete -c lingotune -n __fish_use_subcommand -l version -d 'the version'
 complete -c lingotune -n __fish_use_subcommand -l help -d 'the commands'
 for __lingotune_python in python python3
-  complete -c $__lingotune_python -n 'test -n "(__lingotune_command)"' -a '(__lingotune_words)'
+  complete -c $__lingotune_python -n 'test -n "$(__lingotune_command)"; and not __lingotune_files' -f \
+    -a '(__lingotune_words)'
 end
 """
