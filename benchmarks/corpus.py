@@ -11,7 +11,7 @@ import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import Epoch, Shape
+from lingotune.estimate.bucketing import BatchShape, Epoch
 from lingotune.launch.plan.lengths import published
 from lingotune.system.machine import cpu_has_bf16
 
@@ -50,7 +50,7 @@ def real_dimensions() -> Any:
     return DistilBertConfig(vocab_size=VOCABULARY, num_labels=3)
 
 
-def grouped(lengths: Any, shape: Shape, epoch: int) -> Epoch:
+def grouped(lengths: Any, shape: BatchShape, epoch: int) -> Epoch:
     """transformers' group_by_length, its batches dealt out to the processes in turn as accelerate does."""
     generator = torch.Generator().manual_seed(epoch)
     sampler: Any = LengthGroupedSampler(shape.size, lengths=lengths.tolist(), generator=generator)

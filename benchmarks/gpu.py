@@ -37,7 +37,7 @@ from lingotune.catalog.gpus import find_gpu
 from lingotune.catalog.models import size_of
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import COMPILED_WIDTHS, Shape, plan_epoch
+from lingotune.estimate.bucketing import COMPILED_WIDTHS, BatchShape, plan_epoch
 from lingotune.estimate.step_time import operations, utilisation
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.modeling.lean_encoder import Packing, read_first_token
@@ -74,7 +74,7 @@ WAYS = {
 
 def chosen(way: GpuWay, lengths: Any, count: int) -> tuple[list[Any], list[Any]]:
     """Steps to warm up with, one of each width, and those that are counted: of one epoch, in its order."""
-    shape = Shape(1, 1, way.size, way.multiple, way.packed)
+    shape = BatchShape(1, 1, way.size, way.multiple, way.packed)
     if way.batches == "group_by_length":
         order = grouped(lengths, shape, 0).order
     else:

@@ -16,10 +16,16 @@ from corpus import grouped
 
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Store
-from lingotune.estimate.bucketing import Epoch, Shape, efficiency, plan_epoch
+from lingotune.estimate.bucketing import BatchShape, Epoch, efficiency, plan_epoch
 from lingotune.launch.plan.lengths import published
 
-SHAPES = [Shape(1, 1, 16), Shape(1, 1, 64), Shape(8, 1, 16), Shape(8, 1, 128), Shape(16, 1, 32)]
+SHAPES = [
+    BatchShape(1, 1, 16),
+    BatchShape(1, 1, 64),
+    BatchShape(8, 1, 16),
+    BatchShape(8, 1, 128),
+    BatchShape(16, 1, 32),
+]
 EPOCHS = 3
 
 

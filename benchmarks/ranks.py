@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from lingotune.config.schema import BatchingConfig, BatchMode
-from lingotune.estimate.bucketing import Epoch, Shape, efficiency, plan_epoch
+from lingotune.estimate.bucketing import BatchShape, Epoch, efficiency, plan_epoch
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.training.dataloader import to_tensors
 from lingotune.training.sparse_gradients import RowExchange
@@ -38,7 +38,7 @@ WAYS = ("random", "group_by_length", "iid_balanced", "window")
 
 def planned(way: str, lengths: Any) -> Epoch:
     """An epoch, its last and smaller update left out."""
-    shape = Shape(WORLD, 1, SIZE)
+    shape = BatchShape(WORLD, 1, SIZE)
     if way == "group_by_length":
         return grouped(lengths, shape, 0)
     return plan_epoch(lengths, BatchingConfig(BatchMode[way]), shape, 0, 0)

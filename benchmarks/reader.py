@@ -32,7 +32,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.loader.store import Store
 from lingotune.data.prepared.prepare import prepare
-from lingotune.estimate.bucketing import Shape
+from lingotune.estimate.bucketing import BatchShape
 from lingotune.training.dataloader import Batches, Loader, Updates, to_tensors
 
 STARS = {"negative": ["1", "2"], "neutral": ["3"], "positive": ["4", "5"]}
@@ -81,7 +81,7 @@ def main() -> None:
             ),
             "lingotune": Loader(
                 Batches(split, 1),
-                Updates(split, BatchingConfig(), Shape(1, 1, options.batch), 0, 0),
+                Updates(split, BatchingConfig(), BatchShape(1, 1, options.batch), 0, 0),
                 to_tensors,
             ),
         }

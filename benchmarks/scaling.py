@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from lingotune.catalog.gpus import find_gpu
 from lingotune.catalog.models import model_size
 from lingotune.config.schema import BatchingConfig, BatchMode, ModelConfig, Precision
-from lingotune.estimate.bucketing import Shape, efficiency, plan_epoch
+from lingotune.estimate.bucketing import BatchShape, efficiency, plan_epoch
 from lingotune.estimate.step_time import PaperStep, paper_step
 from lingotune.launch.plan.lengths import published
 
@@ -52,7 +52,7 @@ WAYS = {
 def step_of(machines: Machines, per_gpu: int, way: str) -> PaperStep:
     """An update with these machines, texts a GPU, batches and trained embeddings."""
     mode, rows, first_token_only = WAYS[way]
-    shape = Shape(machines.gpus * machines.nodes, 1, per_gpu)
+    shape = BatchShape(machines.gpus * machines.nodes, 1, per_gpu)
     lengths = published("amazon_reviews_multi", ROWS).clip(max=512)
     found = efficiency(plan_epoch(lengths, BatchingConfig(mode), shape, 0, 0), lengths)
     size, gpu = (

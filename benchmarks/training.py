@@ -36,11 +36,11 @@ from transformers.utils import logging
 
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import Shape, plan_epoch
+from lingotune.estimate.bucketing import BatchShape, plan_epoch
 from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.modeling.lean_encoder import read_first_token
 from lingotune.system.machine import cpu_has_bf16
-from lingotune.training.dataloader import Ahead, Batches, Part, to_tensors
+from lingotune.training.dataloader import Batches, MicroBatch, PrefetchedBatches, to_tensors
 from lingotune.training.trainer import ClassifierTrainer
 
 ROWS = 75_000
@@ -72,10 +72,10 @@ WAYS = {
 def steps_of(way: Way, lengths: Any) -> list[Any]:
     """Rows of each step of an epoch, the last and smaller one left out."""
     if way.batches == "group_by_length":
-        order = grouped(lengths, Shape(1, 1, way.size), 0).order
+        order = grouped(lengths, BatchShape(1, 1, way.size), 0).order
     else:
         mode = BatchingConfig(BatchMode[way.batches])
-        order = plan_epoch(lengths, mode, Shape(1, 1, way.size), 0, 0).order
+        order = plan_epoch(lengths, mode, BatchShape(1, 1, way.size), 0, 0).order
     whole = len(order) // way.size
     return list(order[: whole * way.size].reshape(whole, way.size))
 
@@ -124,9 +124,9 @@ class Given:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[MicroBatch]:
         for rows in self._steps:
-            yield Part(rows, 1.0, Ahead(self._split, rows, [len(rows)]))
+            yield MicroBatch(rows, 1.0, PrefetchedBatches(self._split, rows, [len(rows)]))
 
 
 def stock_loader(way: Way, split: Split, steps: list[Any]) -> DataLoader[Any]:

@@ -29,7 +29,7 @@ from transformers import (
 from lingotune.config.schema import BatchingConfig, BatchMode, JobConfig, Precision
 from lingotune.data.loader.store import Split
 from lingotune.estimate.batch import BatchPlan, StepPlan
-from lingotune.estimate.bucketing import Shape
+from lingotune.estimate.bucketing import BatchShape
 from lingotune.modeling.lean_encoder import JAGGED, Packing, read_first_token
 from lingotune.training.arguments import training_arguments
 from lingotune.training.dataloader import Batches, Updates, to_tensors
@@ -97,7 +97,7 @@ def update(
             kind,
             folder,
             mode,
-            Shape(world, accumulation, size, 1, encoder == "padding_free"),
+            BatchShape(world, accumulation, size, 1, encoder == "padding_free"),
             process,
             encoder,
             guarded=guarded,
@@ -108,7 +108,14 @@ def update(
 
 
 def _change(
-    kind: str, folder: Path, mode: str, shape: Shape, process: int, encoder: str, *, guarded: bool
+    kind: str,
+    folder: Path,
+    mode: str,
+    shape: BatchShape,
+    process: int,
+    encoder: str,
+    *,
+    guarded: bool,
 ) -> torch.Tensor:
     job = JobConfig()
     job.name, job.training.max_grad_norm = "gradients", 1e6

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.estimate.bucketing import (
-    Shape,
+    BatchShape,
     batching_lines,
     efficiency,
     plan_epoch,
@@ -21,7 +21,7 @@ from lingotune.estimate.bucketing import (
 
 MODES = [mode.value for mode in BatchMode]
 shapes = st.builds(
-    Shape, st.integers(1, 9), st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 8])
+    BatchShape, st.integers(1, 9), st.integers(1, 4), st.integers(1, 9), st.sampled_from([1, 8])
 )
 packed_shapes = shapes.map(lambda shape: replace(shape, multiple=1, packed=True))
 many_lengths = st.lists(st.integers(1, 60), min_size=1, max_size=150).map(np.array)
@@ -53,7 +53,7 @@ def cost(lengths: Any) -> Any:
     st.integers(0, 5),
 )
 def test_each_text_is_in_one_part_of_one_update(
-    lengths: Any, batching: BatchingConfig, shape: Shape, seed: int, epoch: int
+    lengths: Any, batching: BatchingConfig, shape: BatchShape, seed: int, epoch: int
 ) -> None:
     planned = plan_epoch(lengths, batching, shape, seed, epoch)
     assert planned.updates == -(-len(lengths) // shape.batch)
@@ -78,7 +78,7 @@ def test_each_text_is_in_one_part_of_one_update(
 @settings(max_examples=200)
 @given(many_lengths, shapes, st.integers(0, 99), st.integers(0, 5))
 def test_balanced_updates_are_those_of_random_and_never_costlier(
-    lengths: Any, shape: Shape, seed: int, epoch: int
+    lengths: Any, shape: BatchShape, seed: int, epoch: int
 ) -> None:
     random = plan_epoch(lengths, BatchingConfig(BatchMode.random), shape, seed, epoch)
     balanced = plan_epoch(lengths, BatchingConfig(BatchMode.iid_balanced), shape, seed, epoch)
@@ -105,7 +105,7 @@ def test_balanced_updates_are_those_of_random_and_never_costlier(
 @settings(max_examples=200)
 @given(many_lengths, packed_shapes, st.integers(0, 99))
 def test_without_padding_parts_differ_by_a_text_at_most(
-    lengths: Any, shape: Shape, seed: int
+    lengths: Any, shape: BatchShape, seed: int
 ) -> None:
     """Graham's bound: the costliest part is at most a text above the mean of all."""
     random = plan_epoch(lengths, BatchingConfig(BatchMode.random), shape, seed, 0)
@@ -126,7 +126,7 @@ def test_without_padding_parts_differ_by_a_text_at_most(
 def test_the_costliest_part_costs_as_little_as_can_be(lengths: list[int], parts: int) -> None:
     """Held against every way of cutting the sorted texts."""
     sizes = np.array(lengths)
-    shape = Shape(parts, 1, -(-6 // parts))
+    shape = BatchShape(parts, 1, -(-6 // parts))
     planned = plan_epoch(sizes, BatchingConfig(BatchMode.iid_balanced), shape, 0, 0)
     found = [sizes[planned.part(0, process, 0)] for process in range(parts)]
     most = max(len(part) * cost(part.max()) for part in found if len(part))
@@ -143,7 +143,7 @@ def test_the_costliest_part_costs_as_little_as_can_be(lengths: list[int], parts:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_epochs_and_seeds_differ(mode: str) -> None:
-    lengths, shape = reviews(500), Shape(2, 1, 8)
+    lengths, shape = reviews(500), BatchShape(2, 1, 8)
 
     def order(seed: int, epoch: int) -> str:
         return str(
@@ -156,7 +156,7 @@ def test_epochs_and_seeds_differ(mode: str) -> None:
 def test_a_plan_is_the_same_with_any_numpy() -> None:
     """The numbers themselves: a run goes on elsewhere, and other libraries must plan the same."""
     lengths = np.array([5, 9, 2, 7, 7, 3, 8, 1, 6, 4])
-    planned = plan_epoch(lengths, BatchingConfig(window=1), Shape(2, 1, 2), 42, 1)
+    planned = plan_epoch(lengths, BatchingConfig(window=1), BatchShape(2, 1, 2), 42, 1)
     assert planned.order.tolist() == [6, 3, 0, 2, 1, 8, 9, 5, 4, 7]
     assert planned.cuts.tolist() == [0, 2, 4, 5, 8, 9, 10]
 
@@ -178,7 +178,7 @@ def test_what_padding_and_waiting_cost(
 ) -> None:
     """On 60 000 lengths spread like those of reviews; the exact figures are benchmarks/padding.py's."""
     lengths = reviews(60_000)
-    shape = Shape(world, 1, size)
+    shape = BatchShape(world, 1, size)
     planned = plan_epoch(lengths, BatchingConfig(BatchMode[mode]), shape, 0, 0)
     found = efficiency(planned, lengths)
     assert share[0] <= found.share <= share[1]
@@ -188,7 +188,7 @@ def test_what_padding_and_waiting_cost(
 
 
 def test_without_padding_an_iid_batch_costs_what_its_texts_do() -> None:
-    lengths, shape = reviews(60_000), Shape(8, 1, 16, packed=True)
+    lengths, shape = reviews(60_000), BatchShape(8, 1, 16, packed=True)
     batching = BatchingConfig(BatchMode.iid_balanced, padding_free=True)
     found = efficiency(plan_epoch(lengths, batching, shape, 0, 0), lengths)
     assert found.share == 1 and found.straggler < 1.01
@@ -200,7 +200,7 @@ def test_without_padding_an_iid_batch_costs_what_its_texts_do() -> None:
 
 def test_efficiency_is_counted_as_it_says() -> None:
     lengths = np.array([4, 1, 2, 2, 8, 8])
-    planned = plan_epoch(lengths, BatchingConfig(BatchMode.random), Shape(2, 1, 2), 0, 0)
+    planned = plan_epoch(lengths, BatchingConfig(BatchMode.random), BatchShape(2, 1, 2), 0, 0)
     found = efficiency(planned, lengths)
     padded = critical = 0
     for update in range(planned.updates):
@@ -211,7 +211,7 @@ def test_efficiency_is_counted_as_it_says() -> None:
 
 
 def test_the_update_that_takes_most_memory_comes_first() -> None:
-    lengths, shape = reviews(1000), Shape(4, 1, 8)
+    lengths, shape = reviews(1000), BatchShape(4, 1, 8)
     plain = plan_epoch(lengths, BatchingConfig(), shape, 3, 2)
     first = plan_epoch(lengths, BatchingConfig(longest_first=True), shape, 3, 2)
 
@@ -228,20 +228,20 @@ def test_the_update_that_takes_most_memory_comes_first() -> None:
 
 
 def test_wider_windows_need_less_padding_and_say_so() -> None:
-    lengths, shape = reviews(20_000), Shape(1, 1, 16)
+    lengths, shape = reviews(20_000), BatchShape(1, 1, 16)
     shares = []
     for window in (1, 4, 16, 64, 256):
         batching = BatchingConfig(window=window)
         shares.append(efficiency(plan_epoch(lengths, batching, shape, 0, 0), lengths).share)
     assert shares == sorted(shares)
-    assert [window_batches(BatchingConfig(), Shape(1, 1, n)) for n in (16, 128, 1024)] == [
+    assert [window_batches(BatchingConfig(), BatchShape(1, 1, n)) for n in (16, 128, 1024)] == [
         1024, 128, 64
     ]  # fmt: skip
     planned = plan_epoch(lengths, BatchingConfig(window=4), shape, 0, 0)
     told = batching_lines(BatchingConfig(window=4), shape, efficiency(planned, lengths))
     assert told[0] == "batches: window of 4 global batches (64 rows)"
     assert "are text" in told[1] and "waiting" not in told[1]
-    shape = Shape(8, 1, 16)
+    shape = BatchShape(8, 1, 16)
     planned = plan_epoch(lengths, BatchingConfig(BatchMode.random), shape, 0, 0)
     told = batching_lines(BatchingConfig(BatchMode.random), shape, efficiency(planned, lengths))
     assert told == (

@@ -16,7 +16,7 @@ from lingotune.config.schema import ModelConfig, Precision, TrainingConfig
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.bucketing import Efficiency
 from lingotune.estimate.step_time import (
-    Shards,
+    ShardingPlan,
     operations,
     paper_lines,
     paper_step,
@@ -68,15 +68,15 @@ def test_between_nodes_the_network_decides() -> None:
 def test_shards_are_gathered_twice_and_scattered_once_in_each_part() -> None:
     """By hand: of 135.33 M parameters, 91.81 M are words; whole models send 2 x 4 bytes of each."""
     words, second = 119_547 * 768, 7 / 8 / 120e9
-    found = step(shards=Shards(4, 1))
+    found = step(shards=ShardingPlan(4, 1))
     assert found.sending == pytest.approx(words * 8 * second), "one gathering, one scattering"
     assert found.optimizer == pytest.approx(135_326_979 * 40 / 800e9 / 8)
     assert found.compute == step().compute
-    assert step(shards=Shards(2, 1)).sending == pytest.approx(words * 6 * second)
-    assert step(shards=Shards(2, 3)).sending == pytest.approx(words * 18 * second)
-    frozen = step(shards=Shards(4, 1), trained_rows=0)
+    assert step(shards=ShardingPlan(2, 1)).sending == pytest.approx(words * 6 * second)
+    assert step(shards=ShardingPlan(2, 3)).sending == pytest.approx(words * 18 * second)
+    frozen = step(shards=ShardingPlan(4, 1), trained_rows=0)
     assert frozen.sending == pytest.approx(words * 4 * second), "what is frozen is gathered too"
-    two, bare = step(shards=Shards(4, 1), nodes=2, efa=1), words * 8
+    two, bare = step(shards=ShardingPlan(4, 1), nodes=2, efa=1), words * 8
     over = 15 / 16 / 10e9
     rest = (135_326_979 * 12 - bare) * over - two.compute
     assert two.sending == pytest.approx(bare * over + rest)

@@ -6,8 +6,10 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,24 +34,28 @@ QUICK = (
 NAME = "tiny-sample"
 
 
-def python(
-    hub: Hub | str, *arguments: str, cwd: Path, token: str | None = TOKEN, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """A command of the project in a process of its own: the client reads its endpoint at import."""
+def environment_of(
+    hub: Hub | str, home: Path, token: str | None = TOKEN, **environment: str
+) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "AWS_"))}
     clean |= {
         "HF_ENDPOINT": hub if isinstance(hub, str) else hub.endpoint,
-        "HF_HOME": str(cwd / "hf"),
+        "HF_HOME": str(home / "hf"),
         "HF_HUB_DISABLE_XET": "1",  # the hub on loopback speaks LFS
         "PYTHONPATH": str(ROOT / "src"),
         **environment,
     }
-    if token:
-        clean["HF_TOKEN"] = token
+    return clean | ({"HF_TOKEN": token} if token else {})
+
+
+def python(
+    hub: Hub | str, *arguments: str, cwd: Path, token: str | None = TOKEN, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command of the project in a process of its own: the client reads its endpoint at import."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=clean,
+        env=environment_of(hub, cwd, token, **environment),
         capture_output=True,
         text=True,
         timeout=250,
@@ -415,6 +421,69 @@ def test_a_training_does_not_wait_for_a_push(tmp_path: Path, hub: Hub) -> None:
     assert done.returncode == 0, done.stderr
     assert "it is still under way, and is given up for the last one" in done.stdout
     (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    assert held(only(hub)) == published_of(run)
+
+
+def trained_beside_a_kill(
+    tmp_path: Path, hub: Hub, reached: Callable[[], bool]
+) -> tuple[Path, str]:
+    """Train; kill the push process once `reached` holds. Returns the run, and what was printed.
+
+    From the first checkpoint to the kill the training runs for a tenth of the time only, so that
+    checkpoints are still to come after it, however slow the machine is.
+    """
+    command = [sys.executable, TRAIN, *QUICK, "epochs=8", "hub=private"]
+    log, end = tmp_path / "out", time.monotonic() + 150
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environment_of(hub, tmp_path), stdout=out
+        ) as job,
+    ):
+        try:
+            # The repository was opened by a process as well, which ended before the training began.
+            while not ("step 8/" in log.read_text() and helpers_of(job.pid)):
+                assert job.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.01)
+            while not reached():
+                assert job.poll() is None and time.monotonic() < end, log.read_text()
+                for what, seconds in ((signal.SIGSTOP, 0.3), (signal.SIGCONT, 0.03)):
+                    job.send_signal(what)
+                    time.sleep(seconds)
+            (helper,) = helpers_of(job.pid)
+            os.kill(helper, signal.SIGKILL)
+            assert job.wait(150) == 0
+        finally:
+            job.kill()
+    (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
+    return run, log.read_text()
+
+
+def helpers_of(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(word) for thread in threads for word in thread.read_text().split()]
+    return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def test_a_push_that_is_killed_costs_the_training_nothing(tmp_path: Path, hub: Hub) -> None:
+    hub.fail("PUT /lfs/", "hang", times=1)
+    run, said = trained_beside_a_kill(tmp_path, hub, lambda: any("PUT" in r for r in hub.requests))
+    killed = "failed, the training goes on: its process was ended from outside"
+    assert said.count(killed) == 1 and said.count("warning: hub") == 1
+    assert said.index(killed) < said.index("published: "), "the next checkpoint has a new process"
+    first, *between, last = only(hub).messages[1:]
+    assert (first, last) == ("Begin", "Add the trained model")
+    assert between and all(message.startswith("Step ") for message in between)
+    assert held(only(hub)) == published_of(run)
+
+
+@pytest.mark.slow
+def test_a_push_process_that_is_killed_between_pushes_is_replaced(tmp_path: Path, hub: Hub) -> None:
+    run, said = trained_beside_a_kill(tmp_path, hub, lambda: len(only(hub).messages) == 3)
+    assert "warning: hub" not in said or "its process was ended from outside" in said
+    begin, step, *others = only(hub).messages[1:]
+    assert begin == "Begin" and step == "Step 8 of 64" and others[-1] == "Add the trained model"
+    assert len(others) > 1, "a later checkpoint was pushed as well"
     assert held(only(hub)) == published_of(run)
 
 

@@ -189,7 +189,7 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
 
     from lingotune.launch.checks.launch import check_launch
     from lingotune.launch.compose.compose import compose_all
-    from lingotune.launch.cost.quote import Quoter
+    from lingotune.launch.cost.quote import CostEstimator
     from lingotune.launch.plan import planner as plan
     from lingotune.launch.render.bundle import build_bundle
 
@@ -203,7 +203,7 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         plan, "deliver", lambda config: [reads.append(config.seed), deliver(config)][1]
     )
-    sweep = plan.Planner(build_bundle(), Quoter(date(2026, 11, 23))).sweep(composed)
+    sweep = plan.Planner(build_bundle(), CostEstimator(date(2026, 11, 23))).sweep(composed)
     assert len(sweep.plans) == 4 and reads == [1, 2], "once for each seed: it carves the splits"
 
 

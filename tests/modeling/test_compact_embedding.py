@@ -23,7 +23,7 @@ from transformers import (
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import BatchingConfig, TrainingConfig
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import Shape
+from lingotune.estimate.bucketing import BatchShape
 from lingotune.modeling.compact_embedding import (
     CompactEmbedding,
     choose_embeddings,
@@ -82,7 +82,7 @@ def train(
     )  # fmt: skip
     trainer = ClassifierTrainer(
         tokenizer=None, model=model, args=args, train_dataset=Batches(rows, 1),
-        data_collator=to_tensors, updates=Updates(rows, BatchingConfig(), Shape(1, 1, 8), 0, 0),
+        data_collator=to_tensors, updates=Updates(rows, BatchingConfig(), BatchShape(1, 1, 8), 0, 0),
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=resume)
     return [one["loss"] for one in trainer.state.log_history if "loss" in one], trainer

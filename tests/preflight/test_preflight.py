@@ -16,11 +16,11 @@ from lingotune.config.problems import Problem, Severity, errors_only
 from lingotune.data.prepared.shards import READERS
 from lingotune.estimate.batch import plan_batches, plan_steps
 from lingotune.launch.checks.lanes import lane_pins
-from lingotune.launch.checks.prepared_data import PREPARED, ForImage
-from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
+from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.request import CODE, REQUEST, SETTINGS
 from lingotune.launch.checks.sagemaker import SAGEMAKER
-from lingotune.launch.checks.steps import STEPS, Counted
+from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.request import to_request
@@ -417,7 +417,7 @@ def found(overrides: list[str]) -> list[Problem]:
 @cache
 def found_once(*overrides: str) -> tuple[Problem, ...]:
     config = compose(*overrides)
-    problems = [*check_job(job_of(config)), *REHEARSAL.run(config)]
+    problems = [*check_job(job_of(config)), *REHEARSAL.run(config), *UNUSED.run(config)]
     if config.cluster.instance_type is not None and not errors_only(problems):
         problems += SAGEMAKER.run(config)
     return tuple(problems)
@@ -480,7 +480,7 @@ def test_a_check_of_steps_trips_and_is_mended(trip: Any) -> None:
     def told(typed: list[str]) -> list[Problem]:
         job = job_of(compose(*typed))
         batch = plan_batches(job)
-        counted = Counted(job, batch, plan_steps(job, batch, rows))
+        counted = JobWithSteps(job, batch, plan_steps(job, batch, rows))
         return [p for p in STEPS.run(counted) if p.check == check]
 
     (problem,) = told(overrides)
@@ -571,10 +571,10 @@ def test_our_own_code_passes() -> None:
 def test_data_that_the_image_cannot_read_is_refused() -> None:
     cluster = compose(CLOUD).cluster
     manifest = {"digest": "ab" * 32, "readers": {"pyarrow": "99.0.0", "unknown": "1.0"}}
-    (problem,) = PREPARED.run(ForImage(manifest, cluster))
+    (problem,) = PREPARED.run(DataForImage(manifest, cluster))
     assert problem.check == "prepared-too-new"
     assert "needs pyarrow 99.0.0; the image of transformers" in problem.what
-    assert PREPARED.run(ForImage({**manifest, "readers": READERS}, cluster)) == []
+    assert PREPARED.run(DataForImage({**manifest, "readers": READERS}, cluster)) == []
 
 
 @pytest.mark.parametrize("image", [i for i in images() if lane_pins(i)], ids=str)
@@ -587,7 +587,7 @@ def test_every_image_reads_what_is_written(image: Image) -> None:
 
 
 def test_every_check_has_a_test_that_trips_it() -> None:
-    tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, STEPS, REQUEST, CODE, PREPARED]
+    tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, UNUSED, STEPS, REQUEST, CODE, PREPARED]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)

@@ -15,7 +15,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from lingotune.config.schema import BatchingConfig
 from lingotune.data.loader.sampling import Sampling, plan_sampling
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import Shape
+from lingotune.estimate.bucketing import BatchShape
 from lingotune.modeling.lean_encoder import OFFSETS, REAL
 from lingotune.training import dataloader as batches
 from lingotune.training.dataloader import (
@@ -68,7 +68,7 @@ def test_a_loader_gets_padded_batches(multiple: int) -> None:
 
 
 def updates(process: int = 0, world: int = 1, *, drawn: bool = False) -> Updates:
-    shape = Shape(world, accumulation=2, size=2)
+    shape = BatchShape(world, accumulation=2, size=2)
     return Updates(split(), BatchingConfig(), shape, 5, process, sampling() if drawn else None)
 
 

@@ -63,7 +63,7 @@ def test_a_long_message_fits_into_a_failure_reason() -> None:
 WORKER = """
 import sys, time
 from lingotune.training import failure
-with failure.told(int(sys.argv[1]), {"SM_OUTPUT_DIR": sys.argv[2]}):
+with failure.reporting(int(sys.argv[1]), {"SM_OUTPUT_DIR": sys.argv[2]}):
     failure.enter("evaluating")
     print("ready", flush=True)
     if sys.argv[3] == "wait":

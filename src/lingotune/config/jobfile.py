@@ -21,13 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig, LaunchConfig
+from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
 
-def job_of(config: LaunchConfig) -> JobConfig:
-    """The part of what was composed that travels to the workers."""
+def job_of(config: JobConfig) -> JobConfig:
+    """Copy the part of what was composed that travels to the workers; of a job, all of it."""
     cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
     data = DataConfig(**_shared(config.data, DataConfig))
     return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster, "data": data})

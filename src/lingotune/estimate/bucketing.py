@@ -27,7 +27,7 @@ _ATTENTION = 1 / 4608
 
 
 @dataclass(frozen=True)
-class Shape:
+class BatchShape:
     """Parts of an update: `world` processes with `accumulation` of them each, of `size` texts on average.
 
     multiple: what widths are rounded up to, but not beyond the longest text. packed: a part has no
@@ -53,9 +53,9 @@ class Shape:
 
 def shape_of(
     batch: BatchPlan, batching: BatchingConfig, training: TrainingConfig, *, has_gpu: bool
-) -> Shape:
+) -> BatchShape:
     """Of a planned job's updates."""
-    return Shape(
+    return BatchShape(
         batch.world_size,
         batch.accumulation,
         batch.per_device_batch,
@@ -90,7 +90,7 @@ class Epoch:
 
     order: Array
     cuts: Array
-    shape: Shape
+    shape: BatchShape
 
     @property
     def updates(self) -> int:
@@ -108,13 +108,13 @@ class Epoch:
         return int(ends[update + 1] - ends[update])
 
 
-def window_batches(batching: BatchingConfig, shape: Shape) -> int:
+def window_batches(batching: BatchingConfig, shape: BatchShape) -> int:
     """Global batches of a window: as many as given, or as hold some thousand rows."""
     return batching.window or max(WINDOW_BATCHES, -(-WINDOW_ROWS // shape.batch))
 
 
 def plan_epoch(
-    lengths: Array, batching: BatchingConfig, shape: Shape, seed: int, epoch: int
+    lengths: Array, batching: BatchingConfig, shape: BatchShape, seed: int, epoch: int
 ) -> Epoch:
     """The updates of an epoch over rows of these lengths (tokens, int64).
 
@@ -154,7 +154,7 @@ def _neighbours(
     return np.concatenate([batches.ravel(), rest])
 
 
-def _even_cuts(rows: int, updates: int, shape: Shape) -> Array:
+def _even_cuts(rows: int, updates: int, shape: BatchShape) -> Array:
     """Parts of the same number of rows; in the last update of numbers that differ by one at most."""
     cuts = np.minimum(np.arange(updates * shape.parts + 1) * shape.size, rows)
     first = (updates - 1) * shape.batch
@@ -162,7 +162,7 @@ def _even_cuts(rows: int, updates: int, shape: Shape) -> Array:
     return cuts
 
 
-def _balanced(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Array, Array]:
+def _balanced(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
     """Each update's rows sorted by length and cut so that its costliest part costs as little as can be.
 
     Longest first, so that what is cut off short is not padded. For all updates at once: the least
@@ -175,7 +175,7 @@ def _balanced(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple
     return grid.ravel()[grid.ravel() >= 0], cuts
 
 
-def _dealt(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Array, Array]:
+def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
     """Each update's rows, the longest first, each to the part that costs least so far.
 
     Without padding a part may mix lengths: the greedy rule comes within a text of equal costs (Graham
@@ -194,7 +194,9 @@ def _dealt(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Ar
     return grid.ravel()[grid.ravel() >= 0], np.append(0, np.cumsum(sizes))
 
 
-def _by_length(order: Array, lengths: Array, updates: int, shape: Shape) -> tuple[Array, Array]:
+def _by_length(
+    order: Array, lengths: Array, updates: int, shape: BatchShape
+) -> tuple[Array, Array]:
     """The rows of each update, the longest first, and their lengths; (updates, batch), -1 and 0 where
     the last update has none."""
     padded = np.full(updates * shape.batch, -1, np.int64)
@@ -298,7 +300,9 @@ def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
     )
 
 
-def batching_lines(batching: BatchingConfig, shape: Shape, found: Efficiency) -> tuple[str, str]:
+def batching_lines(
+    batching: BatchingConfig, shape: BatchShape, found: Efficiency
+) -> tuple[str, str]:
     """`batches: window of 128 global batches (16384 rows)`, and the tokens of a text their cost."""
     mode = batching.mode.value
     if batching.mode is BatchMode.window:

@@ -55,7 +55,7 @@ class PaperStep:
 
 
 @dataclass(frozen=True)
-class Shards:
+class ShardingPlan:
     """A model that is shared out: bytes of a weight as it is gathered, backward passes of an update."""
 
     width: int
@@ -110,7 +110,7 @@ def paper_step(
     straggler: float = 1.0,
     trained_rows: int | None = None,
     first_token_only: bool = False,
-    shards: Shards | None = None,
+    shards: ShardingPlan | None = None,
 ) -> PaperStep | None:
     """An update of `per_gpu` texts on each of `gpus` GPUs of a node; None where a figure is not known.
 
@@ -137,7 +137,7 @@ def paper_step(
     return PaperStep(compute, held * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
 
 
-def _traffic(size: ModelSize, rows: int, shards: Shards | None) -> tuple[float, float]:
+def _traffic(size: ModelSize, rows: int, shards: ShardingPlan | None) -> tuple[float, float]:
     """Bytes of an update that nothing hides, and those that are sent while it is computed, before the
     share (n - 1) / n of them that n GPUs send."""
     words, trained = rows * size.dim, trained_parameters(size, rows)
@@ -165,7 +165,7 @@ def paper_lines(
     )
     shards = None
     if job.training.shard:
-        shards = Shards(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
+        shards = ShardingPlan(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
     if batch.world_size > 1:
         width = 2 if job.training.compress_gradients else FP32
         sent = (
@@ -194,7 +194,7 @@ def paper_lines(
     return tuple(lines)
 
 
-def _sharded(size: ModelSize, rows: int, shards: Shards) -> str:
+def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:
     """What an update of a sharded model sends, beside what it would send of a whole one."""
     weights = 2 * shards.parts * shards.width * size.parameters
     gradients = shards.parts * FP32 * trained_parameters(size, rows)

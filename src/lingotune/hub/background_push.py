@@ -1,4 +1,4 @@
-"""The best model so far, pushed while the training goes on: in another process, and at no risk."""
+"""Pushing the best model so far while training goes on, from another process, without risk to the run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures import TimeoutError as TooLate
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from lingotune.config.console import say
 from lingotune.config.schema import JobConfig
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_folder import assemble
-from lingotune.hub.repository import HubError, Target, commit_files
+from lingotune.hub.repository import Target, commit_files
 from lingotune.runs.folder import METRICS, Folders
 from lingotune.system.helper_processes import helpers
 
 PATIENCE = 30
-"""Seconds that a push which is under way has at the end of the training."""
+"""Seconds granted at the end of training to a push that is still under way."""
 
 _STAGE = ".publishing-"
 
@@ -33,24 +33,50 @@ _STAGE = ".publishing-"
 def pushing(
     target: Target, job: JobConfig, folders: Folders, known: Mapping[str, Any]
 ) -> Iterator[PushWhileTraining]:
-    """The callback that pushes; what is still under way at the end of the block has `PATIENCE`.
+    """Yield the callback that pushes; at the end of the block, wait `PATIENCE` for the push under way.
 
-    known: of the results, before there are any: name, job_sha256, labels, data.
+    known: the results that are known before training: name, job_sha256, labels, base_model, data.
     """
     place = folders.model.parent
-    for left in place.glob(f"{_STAGE}*"):  # of an attempt that was killed
+    for left in place.glob(f"{_STAGE}*"):  # by an attempt that was killed
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_STAGE, dir=place) as work, helpers(1) as pool:
-        callback = PushWhileTraining(target, job, folders, known, Path(work), pool)
+    stage = tempfile.TemporaryDirectory(prefix=_STAGE, dir=place, ignore_cleanup_errors=True)
+    with stage as work, _PushProcess() as process:
+        callback = PushWhileTraining(target, job, folders, known, Path(work), process)
         yield callback
         callback.wait(PATIENCE)
 
 
-class PushWhileTraining(TrainerCallback):
-    """Rank 0's: after each checkpoint that is whole the best model so far goes to the hub.
+class _PushProcess:
+    """One helper process, started on demand, and anew after it was ended from outside."""
 
-    One push at a time: what comes meanwhile is left to the next. One that fails is told, and costs the
-    training nothing. Add it behind what makes checkpoints count.
+    def __init__(self) -> None:
+        self._life = ExitStack()
+        self._pool: Executor | None = None
+
+    def __enter__(self) -> _PushProcess:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._life.close()
+
+    def submit(self, function: Callable[..., str], *arguments: Any) -> Future[str]:
+        """Start the call in the process. OSError or RuntimeError if no process can be started."""
+        if self._pool is not None:
+            try:
+                return self._pool.submit(function, *arguments)
+            except BrokenExecutor:  # killed since the last call: a broken pool stays broken
+                self._life.close()
+        self._pool = self._life.enter_context(helpers(1))
+        return self._pool.submit(function, *arguments)
+
+
+class PushWhileTraining(TrainerCallback):
+    """Rank 0's callback: after each complete checkpoint, push the best model so far to the hub.
+
+    One push runs at a time; a checkpoint that is saved meanwhile is left to the next push. A push that
+    fails, whatever the reason, is reported by a warning and never interrupts the training. Add the
+    callback after the one that commits checkpoints.
     """
 
     def __init__(
@@ -60,30 +86,30 @@ class PushWhileTraining(TrainerCallback):
         folders: Folders,
         known: Mapping[str, Any],
         work: Path,
-        pool: Executor,
+        process: _PushProcess,
     ) -> None:
         self._target, self._job, self._folders = target, job, folders
-        self._known, self._work, self._pool = known, work, pool
+        self._known, self._work, self._process = known, work, process
         self._tokenizer: Any = None
         self._scores: dict[str, float] = {}
         self._step = 0
         self._push: Future[str] | None = None
 
     def with_tokenizer(self, tokenizer: Any) -> PushWhileTraining:
-        """The same, which knows what to push beside the model."""
+        """Set the tokenizer to push with the model; returns self."""
         self._tokenizer = tokenizer
         return self
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """The validation split has been scored."""
+        """Keep the validation scores for the model card."""
         names = {f"eval_{name}": name for name in ("loss", "macro_f1", "accuracy")}
         found = metrics or {}
         self._scores = {name: float(found[key]) for key, name in names.items() if key in found}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint counts; push, if nothing is being pushed."""
+        """Push the checkpoint that was committed, unless a push is under way."""
         if self._push and not self._push.done():
             return
         self.wait(0)
@@ -91,32 +117,32 @@ class PushWhileTraining(TrainerCallback):
         best = Path(state.best_model_checkpoint or last)
         try:
             files = self._staged(best if best.is_dir() else last, state)
-        except OSError as error:
+            message = f"Step {state.global_step} of {state.max_steps}"
+            self._push = self._process.submit(commit_files, self._target, files, message)
+        except Exception as error:  # of a full disk, of a library, of a machine without processes
             say(f"warning: hub: nothing was pushed at step {state.global_step}: {error}")
             return
-        message = f"Step {state.global_step} of {state.max_steps}"
         self._step = state.global_step
-        self._push = self._pool.submit(commit_files, self._target, files, message)
 
     def wait(self, seconds: float) -> None:
-        """Until the push that is under way has ended, and tell it if it has failed."""
+        """Wait for the push under way, if any, and warn if it has failed."""
         push, self._push = self._push, None
         if push is None:
             return
         try:
             push.result(timeout=seconds)
         except TooLate:
-            self._told("it is still under way, and is given up for the last one")
+            self._warn("it is still under way, and is given up for the last one")
         except BrokenExecutor:
-            self._told("its process was ended from outside")
-        except (HubError, OSError) as error:
-            self._told(str(error))
+            self._warn("its process was ended from outside")
+        except Exception as error:  # HubError, or whatever the client raises
+            self._warn(str(error))
 
-    def _told(self, what: str) -> None:
-        say(f"warning: hub: the push at step {self._step} failed, the training goes on: {what}")
+    def _warn(self, reason: str) -> None:
+        say(f"warning: hub: the push at step {self._step} failed, the training goes on: {reason}")
 
     def _staged(self, checkpoint: Path, state: Any) -> dict[str, Path]:
-        """A folder with the model and all that belongs to it, which no rotation takes away."""
+        """Copy what is pushed to where no checkpoint rotation deletes it; returns name -> path."""
         folder = self._work / "model"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -138,7 +164,7 @@ class PushWhileTraining(TrainerCallback):
 
 
 def _link(source: Path, place: Path) -> None:
-    """The file itself under another name, where both lie on one disk: weights are large."""
+    """Hard-link where both lie on one disk, copy elsewhere: weights are large."""
     try:
         os.link(source, place)
     except OSError:

@@ -1,11 +1,10 @@
-"""What launch.py does with the jobs of its command: plan all, show them, ask AWS, start them."""
+"""Actions of launch.py on the jobs of a command: plan them all, show them, ask AWS, start them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from lingotune.config.console import say
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
-from lingotune.config.schema import Action, Backend, LaunchConfig, Output, Source
+from lingotune.config.schema import Action, AwsConfig, Backend, LaunchConfig, Output, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.tokenizer import fetch_tokenizer
 from lingotune.data.transfer import fetch, fetch_manifest
 from lingotune.launch.aws.start import missing_library
-from lingotune.launch.checks.prepared_data import PREPARED, ForImage
+from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
-from lingotune.launch.cost.quote import Quoter
+from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan import page
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.launch.render.bundle import Bundle
 
 if TYPE_CHECKING:
-    from lingotune.launch.aws.account.check import Wanted
+    from lingotune.launch.aws.account.check import JobRequirements
 
 
 def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
@@ -38,7 +37,8 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     settings = composed[0].config
     if settings.action is not Action.plan:
         composed = [_with_fetched(one) for one in composed]
-    sweep = Planner(bundle, Quoter(date.today())).sweep(composed)
+    planner = Planner(bundle, CostEstimator(date.today()), _account(settings))
+    sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
         print(page.requests_json(sweep))
@@ -48,14 +48,34 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
             answer, code = _act(sweep, bundle, settings)
-        print(page.to_json({**json.loads(page.as_json(sweep)), **answer, "exit_code": code}))
+        print(page.to_json({**page.as_dict(sweep), **answer, "exit_code": code}))
         return code
     page.show(page.page_of(sweep))
     return _act(sweep, bundle, settings)[1]
 
 
+def _runs_here(config: LaunchConfig) -> bool:
+    return config.action is Action.rehearse or config.cluster.backend is Backend.loopback
+
+
+def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
+    """Choose how the names of the account are completed before the jobs are described.
+
+    A plan asks nobody, and shows placeholders; what runs here gets names that stand for real ones.
+    """
+    if config.action is Action.plan:
+        return lambda aws: aws
+    if _runs_here(config):
+        from lingotune.launch.simulator.scope import complete
+
+        return complete
+    from lingotune.launch.aws.submit import with_machine_region
+
+    return with_machine_region
+
+
 def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, Any], int]:
-    """What was asked beyond the plan: its results as plain values, and the exit code."""
+    """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
     if settings.action is Action.plan:
         return {}, sweep.exit_code
     if settings.action is Action.submit:
@@ -69,7 +89,7 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         return _submit_here(sweep, bundle)
     from lingotune.launch.aws.account.check import check_account, format_account
 
-    checked = check_account([_wanted(plan) for plan in sweep.plans], settings.aws)
+    checked = check_account([_requirements(plan) for plan in sweep.plans], settings.aws)
     print("\n".join(format_account(checked)), end="\n\n")
     answer: dict[str, Any] = {
         "account": {
@@ -88,8 +108,8 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
 
 
 def _with_fetched(one: Composed) -> Composed:
-    """What is needed from elsewhere, before the plan: a job that runs here needs its data here, and
-    the digest of data that is prepared here follows from the tokenizer."""
+    """Fetch what the plan needs from elsewhere: a job that runs here needs its data here, and the
+    digest of data that is prepared here follows from the tokenizer."""
     config = one.config
     given = config.data.prepared
     if given is None:
@@ -98,11 +118,10 @@ def _with_fetched(one: Composed) -> Composed:
         return one
     if not given.startswith("s3://"):
         return one
-    here = config.action is Action.rehearse or config.cluster.backend is Backend.loopback
-    if not here:
+    if not _runs_here(config):
         manifest = fetch_manifest(given)
         wrong = [*misfits(manifest, config.data, config.seed)]
-        wrong += PREPARED.run(ForImage(manifest, config.cluster))
+        wrong += PREPARED.run(DataForImage(manifest, config.cluster))
         if wrong:
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
         return one
@@ -115,7 +134,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     if sweep.exit_code:
         next_step = "nothing was run; mend, then rehearse again"
         raise ConfigError(errors_only(sweep.problems), next_step)
-    from lingotune.launch.simulator.rehearsal.rehearse import as_json, rehearse
+    from lingotune.launch.simulator.rehearsal.rehearse import as_dict, rehearse
 
     done = []
     for plan in with_data(sweep.plans, say):
@@ -128,7 +147,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     failed = any(rehearsal.problems for rehearsal in done)
     if not failed:
         print("next: the same command with action=submit")
-    return {"rehearsals": [as_json(one) for one in done]}, USER_ERROR if failed else 0
+    return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
 
 
 def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
@@ -157,14 +176,14 @@ def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:
     print(f"wrote {settings.job_file}", file=sys.stderr)
 
 
-def _wanted(plan: Plan) -> Wanted:
-    """What the account is asked about the job."""
-    from lingotune.launch.aws.account.check import Wanted
+def _requirements(plan: Plan) -> JobRequirements:
+    """List what the account is asked about the job."""
+    from lingotune.launch.aws.account.check import JobRequirements
 
     job, cluster = plan.training_job, plan.job.cluster
     assert job is not None
     uploads = {CONFIG_CHANNEL: True, DATA_CHANNEL: plan.data.uri is None}
-    return Wanted(
+    return JobRequirements(
         name=job.name,
         instance_type=job.instance_type,
         nodes=job.instance_count,

@@ -26,12 +26,14 @@ def train_here(
     data: str | None = None,
     typed: str = "",
     tell: Callable[[str], None] = print,
+    quiet: bool = False,
 ) -> Path:
     """Train a job; returns its run folder, a new one in `runs_dir`.
 
     data: folder of prepared data; None = prepared in `prepared_dir`, if it is not there. typed: the
-    command line, which the run folder keeps. ConfigError
-    for what the user can mend, PublishError where the model is trained but could not be published.
+    command line, which the run folder keeps. tell: takes lines about several processes' data. quiet:
+    several processes print nothing. ConfigError for what the user can mend, PublishError where the
+    model is trained but could not be published.
     """
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker  # torch from here on
@@ -41,17 +43,17 @@ def train_here(
     store = open_store(job, data, Path(prepared_dir), tell)
     folder = new_run_folder(job, runs_dir)
     write_command(typed, folder)
-    _start_processes(job, folder, store.folder)
+    _start_processes(job, folder, store.folder, subprocess.DEVNULL if quiet else None)
     return folder
 
 
-def _start_processes(job: JobConfig, folder: Path, data: Path) -> None:
+def _start_processes(job: JobConfig, folder: Path, data: Path, output: int | None) -> None:
     job_file = folder / JOB_FILE
     job_file.write_bytes(dump_job(job))
     _, *arguments = render_local(job, str(job_file), MODULE)
     command = [sys.executable, "-m", "torch.distributed.run", *arguments]
     command += ["--run-dir", str(folder), "--data", str(data)]
-    code = subprocess.call(command)
+    code = subprocess.call(command, stdout=output)
     if code and not_published(job, folder):
         what = "the model is trained, but could not be published; the message is above"
         raise PublishError(f"{what}\nnext: {command_of(str(folder))}")

@@ -1,4 +1,4 @@
-"""Processes that help with something, and end with it."""
+"""Helper processes that never outlive the process they help."""
 
 from __future__ import annotations
 
@@ -6,48 +6,44 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from threading import Thread
 
-from lingotune.config.problems import ConfigError, Problem
-
 
 @contextmanager
 def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Executor]:
-    """At most `count` processes, started when there is work for them; each calls `begin` first.
+    """Yield an executor with at most `count` processes, each started on demand and calling `begin` first.
 
-    They end with the block, at once, whatever they do, and with this process, even if it is killed.
-    ConfigError if one of them was killed.
+    The processes end with the block, at once, whatever they are doing, and with this process, even if
+    it is killed. If one of them is killed, its futures and every later `submit` raise
+    concurrent.futures.BrokenExecutor: the caller knows what that means, and starts over with new ones.
     """
-    # Not forked: the tokenizer's threads would not be there in the child.
+    # Spawned, not forked: threads (of a tokenizer, of torch) do not survive a fork.
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, context, _begin, (theirs, begin))
     try:
         yield pool
-    except BrokenExecutor as error:
-        what = "a process that helps to prepare it was ended from outside, as happens where memory is short"
-        fix = "the same command once more: finished shards are kept"
-        raise ConfigError([Problem("data", what, fix)]) from error
     finally:
-        # First: one that was killed while it took its work would let the others wait for ever.
+        # Close the pipe first: a helper that was killed while it took its work would leave the others
+        # waiting for ever, and shutdown with them.
         ours.close()
         theirs.close()
         pool.shutdown(cancel_futures=True)
 
 
 def _begin(parent: Connection, begin: Callable[[], None] | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's matter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     Thread(target=_end_with, args=(parent,), daemon=True).start()
     if begin is not None:
         begin()
 
 
 def _end_with(parent: Connection) -> None:
-    """Children of a killed parent would wait for work for ever."""
+    """Exit when the parent does: left alone, a helper would wait for work for ever."""
     try:
-        parent.recv()  # nothing is ever sent
+        parent.recv()  # nothing is ever sent: this returns when the other end is closed
     except (EOFError, OSError):
         os._exit(1)

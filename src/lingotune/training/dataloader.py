@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from lingotune.config.schema import BatchingConfig
 from lingotune.data.loader.sampling import Sampling
 from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import Efficiency, Shape, efficiency, plan_epoch
+from lingotune.estimate.bucketing import BatchShape, Efficiency, efficiency, plan_epoch
 from lingotune.modeling.lean_encoder import OFFSETS, REAL
 from lingotune.system.arrays import Array
 
@@ -37,9 +37,9 @@ class Batches(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.__getitems__([index])
 
-    def __getitems__(self, rows: Sequence[int] | Array | Part) -> dict[str, Any]:
+    def __getitems__(self, rows: Sequence[int] | Array | MicroBatch) -> dict[str, Any]:
         """A padded batch; torch asks for it by the numbers of all its rows, or as the sampler has it."""
-        if isinstance(rows, Part):
+        if isinstance(rows, MicroBatch):
             batch = rows.batch(self._multiple)
         else:
             batch = self.split.batch(rows, self._multiple)
@@ -47,17 +47,17 @@ class Batches(Dataset[dict[str, Any]]):
             lengths = batch["attention_mask"].sum(axis=1)
             batch[REAL] = np.flatnonzero(batch["attention_mask"])
             batch[OFFSETS] = np.append(0, np.cumsum(lengths))
-        if isinstance(rows, Part):
+        if isinstance(rows, MicroBatch):
             batch[SHARE] = rows.share
         return batch
 
 
 SHARE = "share"
-"""Key of a training batch: see `Part.share`; not for the model."""
+"""Key of a training batch: see `MicroBatch.share`; not for the model."""
 
 
 @dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """What a process takes of an update at once.
 
     rows: their numbers. share: how much its mean loss counts, so that the mean over all parts of all
@@ -67,7 +67,7 @@ class Part:
 
     rows: Array
     share: float
-    ahead: Ahead
+    ahead: PrefetchedBatches
     number: int = 0
 
     def batch(self, multiple: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Part:
         return self.ahead.batch(self.number, multiple)
 
 
-class Ahead:
+class PrefetchedBatches:
     """Batches of rows of a split, `sizes` of them each, made together once the first is asked for, and
     given away one by one."""
 
@@ -104,7 +104,7 @@ class Updates:
         self,
         split: Split,
         batching: BatchingConfig,
-        shape: Shape,
+        shape: BatchShape,
         seed: int,
         process: int,
         sampling: Sampling | None = None,
@@ -133,7 +133,7 @@ class Updates:
     def __len__(self) -> int:
         return self.epoch.updates * self._shape.accumulation
 
-    def __iter__(self) -> Iterator[Part]:
+    def __iter__(self) -> Iterator[MicroBatch]:
         rows, sizes, shares = self._parts()
         ends = np.cumsum(sizes)
         tokens = np.cumsum(sizes * np.maximum.reduceat(self._split.lengths[rows], ends - sizes))
@@ -143,9 +143,9 @@ class Updates:
         for first, last in pairwise(bounds):
             begin, counts = int(ends[first] - sizes[first]), sizes[first:last].tolist()
             of_stretch = rows[begin : int(ends[last - 1])]
-            ahead, at = Ahead(self._split, of_stretch, counts), 0
+            ahead, at = PrefetchedBatches(self._split, of_stretch, counts), 0
             for number, (count, share) in enumerate(zip(counts, shares[first:last].tolist())):
-                yield Part(of_stretch[at : at + count], share, ahead, number)
+                yield MicroBatch(of_stretch[at : at + count], share, ahead, number)
                 at += count
 
     def _parts(self) -> tuple[Array, Array, Array]:

@@ -31,8 +31,8 @@ def enter(stage: str) -> None:
 
 
 @contextmanager
-def told(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
-    """Whatever ends the block by an exception is told in the container's failure file."""
+def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
+    """Write the exception that ends the block, if any, to the container's failure file."""
     output = environment.get("SM_OUTPUT_DIR")
     if output:
         _tell_termination(rank, Path(output))

@@ -1,4 +1,4 @@
-"""Training and evaluation proper: tokens in, weights and scores out, with the Trainer in between."""
+"""The training itself, in five steps: build, resume, train, score, save."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from lingotune.catalog.hardware import resolve_precision
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
-from lingotune.data.loader.store import Split, Store
+from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.rows.labels import class_stars
-from lingotune.estimate.batch import BatchPlan, StepPlan
-from lingotune.estimate.bucketing import batching_lines, shape_of
+from lingotune.estimate.batch import StepPlan
+from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.predictions import FILE, write_predictions
@@ -33,11 +34,12 @@ from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
 from lingotune.runs.environment import environment_of
-from lingotune.runs.folder import Folders, write_history
+from lingotune.runs.folder import write_history
 from lingotune.system.machine import cpu_has_bf16
-from lingotune.training import distributed as ranks
-from lingotune.training import failure
+from lingotune.training import distributed, failure
 from lingotune.training.arguments import training_arguments
+from lingotune.training.checkpoints import Checkpoint
+from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank
 from lingotune.training.measurements import measured, training_figures
@@ -48,122 +50,244 @@ from lingotune.training.tracking import Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 
 
-def fit(
-    job: JobConfig,
-    batch: BatchPlan,
-    steps: StepPlan,
-    store: Store,
-    splits: Mapping[str, Split],
-    rank: Rank,
-    folders: Folders,
-    pusher: PushWhileTraining | None = None,
-) -> dict[str, Any]:
-    """Train on `train`, choose by `validation`, score `test` once; rank 0 saves the model.
+@dataclass(frozen=True)
+class Training:
+    """A model, its data and the Trainer between them, ready to train; `build` makes it.
 
-    `splits` are those of the store, or a part of each. Returns the scores and the training's
-    figures, the same on every rank.
+    batches: by split, train in the order of its rows, the others longest first. checkpoints: this
+    node's folder of them. parameters: of the whole model. lean: the last layer computes the first token
+    alone.
     """
-    _quiet_libraries(show_bars=rank.first and sys.stderr.isatty())
+
+    context: RunContext
+    trainer: ClassifierTrainer
+    tokenizer: Any
+    batches: Mapping[str, Batches]
+    updates: Updates
+    stopwatch: Stopwatch
+    checkpoints: Path
+    parameters: int
+    lean: bool
+
+
+def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> dict[str, Any]:
+    """Train on `train`, select by `validation`, score `test` once; rank 0 saves the model.
+
+    Returns the scores and the measurements of the training, the same on every rank.
+    """
+    training = build(context)
+    start = resume(training)
+    tracking = track(training, pusher)
+    seconds = train(training, start)
+    scores = score(training)
+    results = _results(training, start, seconds, scores)
+    save(training, tracking, scores["test"])
+    return results
+
+
+def build(context: RunContext) -> Training:
+    """Load the model, plan the batches and make the Trainer; rank 0 prints what it found."""
+    job, rank = context.job, context.rank
+    _quiet_libraries(show_bars=_shows_progress(rank))
     transformers.set_seed(job.seed)
     failure.enter("loading the model")
-    classes = _classes(job)
-    labels = list(classes.names)
-    tokenizer, model = _load(job, labels, store, rank)
+    model = _load_model(context)
+    stopwatch = Stopwatch(
+        len(context.splits["validation"]),
+        partial(samples_trained, context.steps, context.batch.global_batch),
+    )
+    checkpoints = node_folder(job, context.folders.checkpoints, rank)
+    data = _plan_data(context)
+    if rank.first:
+        _announce(context, model, data)
+    trainer = _trainer(context, model, data, stopwatch, checkpoints)
+    return Training(
+        context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, checkpoints,
+        model.parameters, model.lean,
+    )  # fmt: skip
+
+
+def resume(training: Training) -> Checkpoint | None:
+    """Find the checkpoint to resume from, None = step 0, and attach what keeps the training resumable.
+
+    ConfigError if the checkpoints are another job's, or the ranks disagree about the data.
+    """
+    failure.enter("looking for checkpoints")
+    context = training.context
+    job, rank, steps = context.job, context.rank, context.steps
+    owner = owner_of(job, context.splits)
+    distributed.agree(rank, "the sha256 of what is trained on", owner.data)
+    start = find_start(training.checkpoints, owner, rank)
+    keeper = CheckpointKeeper(training.checkpoints, owner, job.training, steps, rank, start)
+    epochs = Epochs(training.updates, steps.steps_per_epoch)
+    # In this order: the time that committing a checkpoint takes is not training time.
+    for callback in (epochs, keeper, training.stopwatch, _progress(job, steps, rank)):
+        training.trainer.add_callback(callback)
+    return start
+
+
+def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | None:
+    """Attach the trackers, and the callback that pushes to the hub if there is one; rank 0 only."""
+    context = training.context
+    if not context.rank.first:
+        return None
+    job = context.job
+    settings = hyperparameters(job, context.batch, context.steps, _precision(job).value)
+    tracking = Tracking(job, context.folders, settings)
+    tracking.attach(training.trainer)
+    if pusher:
+        training.trainer.add_callback(pusher.with_tokenizer(training.tokenizer))
+    return tracking
+
+
+def train(training: Training, start: Checkpoint | None) -> float:
+    """Train to the last step, from a checkpoint if there is one; returns the seconds it took."""
+    total = training.context.steps.total_steps
+    if training.context.rank.first and start:
+        print(f"resuming at step {start.step} of {total}", flush=True)
+    started = time.monotonic()
+    training.trainer.train_or_resume(start, total)
+    return time.monotonic() - started
+
+
+def score(training: Training) -> dict[str, dict[str, Any]]:
+    """Score validation and test with the best checkpoint; rank 0 writes the predictions on test."""
+    failure.enter("evaluating")
+    return {name: _score(training, name) for name in ("validation", "test")}
+
+
+def save(training: Training, tracking: Tracking | None, test: Mapping[str, Any]) -> None:
+    """Save model, tokenizer and history, and end the trackers with the scores on test."""
+    failure.enter("saving the model")
+    trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
+    trainer.save_whole(folders.model)
+    if tracking:  # rank 0
+        write_history(trainer.state.log_history, folders)
+        tracking.finish(test)
+        training.tokenizer.save_pretrained(str(folders.model))
+    distributed.barrier(rank)
+
+
+def _results(
+    training: Training,
+    start: Checkpoint | None,
+    seconds: float,
+    scores: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Assemble the part of metrics.json that the training knows."""
+    context = training.context
+    batch, steps = context.batch, context.steps
+    figures = training_figures(training.trainer, batch, steps, seconds)
+    found = measured(
+        training.trainer, batch, steps, context.splits["train"], training.stopwatch,
+        training.parameters, lean=training.lean,
+    )  # fmt: skip
+    return {
+        "resumed_from_step": start.step if start else None,
+        "training": {**figures, "samples_per_second": found["samples_per_second"]},
+        **scores,
+        "measured": found,
+        "environment": environment_of(),
+    }
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The classifier and its tokenizer. lines: how its layers compute, for the log."""
+
+    model: Any
+    tokenizer: Any
+    packing: Packing | None
+    parameters: int
+    lean: bool
+    lines: tuple[str, ...]
+
+
+def _load_model(context: RunContext) -> _Model:
+    job = context.job
+    tokenizer, model = _load(context)
     parameters = sum(value.numel() for value in model.parameters())
     packing = Packing() if job.batching.padding_free else None
     lean, last_layer = choose_encoder(model, job.training, packing)
-    embeddings = choose_embeddings(model, splits.values(), job.training)
-    stopwatch = Stopwatch(
-        len(splits["validation"]), partial(samples_trained, steps, batch.global_batch)
-    )
-    root = node_folder(job, folders.checkpoints, rank)
+    embeddings = choose_embeddings(model, context.splits.values(), job.training)
+    return _Model(model, tokenizer, packing, parameters, lean, (embeddings, last_layer))
+
+
+def _load(context: RunContext) -> tuple[Any, Any]:
+    """Load on rank 0 first, so that a model is fetched from the hub once; returns tokenizer and model."""
+    job, rank = context.job, context.rank
+    if not rank.first:
+        distributed.barrier(rank)
+    tokenizer = tokenizer_of(job.model, context.store)
+    # Saved with the model, so that texts to predict are cut as those trained on were.
+    tokenizer.model_max_length = job.data.max_length
+    model = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
+    if rank.first:
+        distributed.barrier(rank)
+    return tokenizer, model
+
+
+# --- the data -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The batches of each split, and this process's updates. sampling: None = each row once an epoch."""
+
+    batches: Mapping[str, Batches]
+    updates: Updates
+    shape: BatchShape
+    sampling: Sampling | None
+
+
+def _plan_data(context: RunContext) -> _Data:
+    job, splits = context.job, context.splits
     sampling = _sampling(job, splits["train"])
-    shape = shape_of(batch, job.batching, job.training, has_gpu=torch.cuda.is_available())
-    sets = {
+    has_gpu = torch.cuda.is_available()
+    shape = shape_of(context.batch, job.batching, job.training, has_gpu=has_gpu)
+    batches = {
         name: Batches(
             split if name == "train" else split.longest_first(), shape.multiple, packed=shape.packed
         )
         for name, split in splits.items()
     }
-    updates = Updates(splits["train"], job.batching, shape, job.seed, rank.rank, sampling)
-    if rank.first:
-        print(f"model {job.model.name}: {parameters / 1e6:.2f} M parameters")
-        print(embeddings, last_layer, sep="\n")
-        if job.training.shard:
-            print(f"sharded over {rank.world_size} processes, which gather a layer at a time")
-        print(*batching_lines(job.batching, shape, updates.efficiency()), sep="\n")
-        if sampling:
-            print(draws_line(splits["train"], updates.drawn, labels))
-    trainer = _trainer(
-        job, batch, steps, sets, updates, tokenizer, model, packing, rank, root, stopwatch
-    )
-    failure.enter("looking for checkpoints")
-    owner = owner_of(job, splits)
-    ranks.agree(rank, "the sha256 of what is trained on", owner.data)
-    start = find_start(root, owner, rank)
-    keeper = CheckpointKeeper(root, owner, job.training, steps, rank, start)
-    epochs = Epochs(updates, steps.steps_per_epoch)
-    for callback in (epochs, keeper, stopwatch, _progress(job, steps, rank)):
-        trainer.add_callback(callback)  # in this order: committing a checkpoint is no training
-    if rank.first:
-        settings = hyperparameters(job, batch, steps, _precision(job).value)
-        tracking = Tracking(job, folders, settings)
-        tracking.attach(trainer)
-        if pusher:
-            trainer.add_callback(pusher.with_tokenizer(tokenizer))
-        if start:
-            print(f"resuming at step {start.step} of {steps.total_steps}", flush=True)
-    started = time.monotonic()
-    trainer.go_on(start, steps.total_steps)
-    seconds = time.monotonic() - started
-    failure.enter("evaluating")
-    results: dict[str, Any] = {
-        "resumed_from_step": start.step if start else None,
-        "training": training_figures(trainer, batch, steps, seconds),
-    }
-    for name in ("validation", "test"):
-        ids, stars = store.ids_and_stars(name, sets[name].split)
-        loss, predictions = _predict(trainer, sets[name], stars, stopwatch)
-        resamples = job.evaluation.resamples
-        scored = scores_by_language(predictions, classes, resamples, job.seed)
-        results[name] = {"loss": loss, **scored}
-        if name == "test" and rank.first:
-            places = np.argsort(sets[name].split.place)
-            in_order = [ids[place] for place in places.tolist()]
-            write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
-    results["measured"] = measured(
-        trainer, batch, steps, splits["train"], stopwatch, parameters, lean=lean
-    )
-    results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
-    results["environment"] = environment_of()
-    failure.enter("saving the model")
-    trainer.save_whole(folders.model)
-    if rank.first:
-        write_history(trainer.state.log_history, folders)
-        tracking.finish(results["test"])
-        tokenizer.save_pretrained(str(folders.model))
-    ranks.barrier(rank)
-    return results
+    rank = context.rank.rank
+    updates = Updates(splits["train"], job.batching, shape, job.seed, rank, sampling)
+    return _Data(batches, updates, shape, sampling)
 
 
-def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[Any, Any]:
-    """Rank 0 loads first, so that a model from the hub is fetched once and found by the others."""
-    if not rank.first:
-        ranks.barrier(rank)
-    tokenizer = tokenizer_of(job.model, store)
-    tokenizer.model_max_length = job.data.max_length  # whoever cuts texts later cuts them as here
-    model = load_model(job.model, labels, tokenizer, job.data.max_length)
-    if rank.first:
-        ranks.barrier(rank)
-    return tokenizer, model
+def _announce(context: RunContext, model: _Model, data: _Data) -> None:
+    """Print what is trained, and how its batches are made."""
+    job = context.job
+    print(f"model {job.model.name}: {model.parameters / 1e6:.2f} M parameters")
+    print(*model.lines, sep="\n")
+    if job.training.shard:
+        count = context.rank.world_size
+        print(f"sharded over {count} processes, which gather a layer at a time")
+    print(*batching_lines(job.batching, data.shape, data.updates.efficiency()), sep="\n")
+    if data.sampling:
+        print(draws_line(context.splits["train"], data.updates.drawn, _label_names(job)))
+
+
+def _label_names(job: JobConfig) -> list[str]:
+    return [label.name for label in job.data.labels]
+
+
+def _shows_progress(rank: Rank) -> bool:
+    return rank.first and sys.stderr.isatty()
 
 
 def _quiet_libraries(*, show_bars: bool) -> None:
-    """Bars belong on a terminal, once, not in a log file; notes about new heads are no news."""
+    """Show progress bars on a terminal only, once; silence warnings that no user can act on."""
     transformers.utils.logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # accelerate's to mend
+    warnings.filterwarnings(
+        "ignore", "`broadcast_buffers` is deprecated"
+    )  # to be fixed in accelerate
     warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # nested tensors' to mend
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # to be fixed in torch
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
     plural = f"{switch}_progress_bars"  # its name since datasets 2.15
@@ -181,51 +305,41 @@ def _sampling(job: JobConfig, train: Split) -> Sampling | None:
 
 
 def _trainer(
-    job: JobConfig,
-    batch: BatchPlan,
-    steps: StepPlan,
-    sets: Mapping[str, Batches],
-    updates: Updates,
-    tokenizer: Any,
-    model: Any,
-    packing: Packing | None,
-    rank: Rank,
-    checkpoints: Path,
-    stopwatch: Stopwatch,
+    context: RunContext, model: _Model, data: _Data, stopwatch: Stopwatch, checkpoints: Path
 ) -> ClassifierTrainer:
+    job, labels = context.job, _label_names(context.job)
     args = training_arguments(
         job,
-        batch,
-        steps,
+        context.batch,
+        context.steps,
         _precision(job),
         checkpoints,
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
-        show_progress=rank.first and sys.stderr.isatty(),
-        layers=layer_classes(model) if job.training.shard else (),
+        show_progress=_shows_progress(context.rank),
+        layers=layer_classes(model.model) if job.training.shard else (),
     )
-    labels = [label.name for label in job.data.labels]
-    weights = _class_weights(job, sets["train"].split, updates)
-    if rank.first and weights:
-        told = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
-        print(f"weights in the loss: {', '.join(told)}")
+    weights = _class_weights(job, context.splits["train"], data.updates)
+    if context.rank.first and weights:
+        listed = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
+        print(f"weights in the loss: {', '.join(listed)}")
     trainer = _trainer_class(job.training)(
-        tokenizer=tokenizer,
+        tokenizer=model.tokenizer,
         class_weights=weights,
         label_smoothing=job.training.label_smoothing,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
-        updates=updates,
+        updates=data.updates,
         compress=job.training.compress_gradients,
         phases=stopwatch.phases,
-        packing=packing,
-        model=model,
+        packing=model.packing,
+        model=model.model,
         args=args,
-        train_dataset=stopwatch.reading(sets["train"]),
-        eval_dataset=sets["validation"],
+        train_dataset=stopwatch.reading(data.batches["train"]),
+        eval_dataset=data.batches["validation"],
         data_collator=stopwatch.counted(to_tensors),
-        compute_metrics=_metrics(sets["validation"].split, labels),
+        compute_metrics=_metrics(data.batches["validation"].split, labels),
     )
-    if job.training.sparse_exchange and batch.world_size > 1:
+    if job.training.sparse_exchange and context.batch.world_size > 1:
         RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return trainer
 
@@ -242,7 +356,7 @@ def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
 
 
 def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
-    """Weight of each class in the loss, where that was asked for."""
+    """Weight of each class in the loss; None unless data.balance=weights."""
     if job.data.balance is not Balance.weights:
         return None
     labels = train.label[updates.drawn]
@@ -251,7 +365,7 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
 
 
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
-    # SageMaker makes metrics of the log: there every logged step has its line.
+    # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
     return ProgressLines(job.lr, steps.total_steps, rank.first, lines)
 
@@ -261,19 +375,19 @@ def _precision(job: JobConfig) -> Precision:
     if torch.cuda.is_available():
         return resolve_precision(wanted, torch.cuda.get_device_capability())
     if wanted is Precision.fp16:
-        return Precision.fp32  # a job for GPUs that is rehearsed here
+        return Precision.fp32  # a job for GPUs, rehearsed on a CPU
     return resolve_precision(wanted, None, cpu_has_bf16=cpu_has_bf16())
 
 
 def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]]:
-    """What the Trainer logs of an evaluation of `rows`: overall, and macro-F1 of each language."""
+    """Make the Trainer's `compute_metrics` for `rows`: overall scores, and macro-F1 of each language."""
     codes, classes = np.array(rows.codes, object), Classes(tuple(labels))
     stars = np.full(len(rows), np.nan)
 
     def compute(prediction: Any) -> dict[str, float]:
         true = np.asarray(prediction.label_ids)
-        said = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
-        scored = scores_by_language(said, classes)
+        found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
+        scored = scores_by_language(found, classes)
         overall, worst = scored["overall"], scored["worst_language"]
         by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
         return {
@@ -286,21 +400,31 @@ def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]
     return compute
 
 
-def _classes(job: JobConfig) -> Classes:
-    names = tuple(label.name for label in job.data.labels)
-    return Classes(names, class_stars(job.data.labels))
+def _score(training: Training, name: str) -> dict[str, Any]:
+    """Score one split; rank 0 writes the predictions if it is test."""
+    context, batches = training.context, training.batches[name]
+    job = context.job
+    classes = Classes(tuple(_label_names(job)), class_stars(job.data.labels))
+    ids, stars = context.store.ids_and_stars(name, batches.split)
+    loss, predictions = _predict(training, batches, stars)
+    scored = scores_by_language(predictions, classes, job.evaluation.resamples, job.seed)
+    if name == "test" and context.rank.first:
+        places = np.argsort(batches.split.place)  # back to the order of the prepared rows
+        in_order = [ids[place] for place in places.tolist()]
+        path = context.folders.run / FILE
+        write_predictions(predictions.select(places), in_order, classes, path)
+    return {"loss": loss, **scored}
 
 
-def _predict(
-    trainer: ClassifierTrainer, rows: Batches, stars: np.ndarray, stopwatch: Stopwatch
-) -> tuple[float, Predictions]:
-    """The loss, and the predictions in the order of the rows."""
+def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[float, Predictions]:
+    """Predict a split; returns its mean loss, and the predictions in the order of its rows."""
+    trainer = training.trainer
     trainer.compute_metrics = None
-    with stopwatch.evaluating(len(rows)):
-        output = trainer.predict(rows)
-    true = rows.split.label
+    with training.stopwatch.evaluating(len(batches)):
+        output = trainer.predict(batches)
+    true = batches.split.label
     # Row order is what ties a prediction to its language: prove it by the labels.
     assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(rows.split.codes, object)
+    codes = np.array(batches.split.codes, object)
     predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
     return float((output.metrics or {})["test_loss"]), predictions

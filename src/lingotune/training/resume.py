@@ -14,7 +14,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.schema import EvalStrategy, JobConfig, TrainingConfig
 from lingotune.data.loader.store import Split
 from lingotune.estimate.batch import StepPlan, processes_per_node
-from lingotune.training import distributed as ranks
+from lingotune.training import distributed
 from lingotune.training.checkpoints import Checkpoint, Owner, commit, rotate, set_aside, whole
 from lingotune.training.distributed import Rank
 
@@ -47,7 +47,7 @@ def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
             good, bad = whole(root, owner)
         except ConfigError as error:
             problems = error.problems
-    found = ranks.gather(rank, (rank.local_rank, sorted(good), bad, problems))
+    found = distributed.gather(rank, (rank.local_rank, sorted(good), bad, problems))
     if any(problems for _, _, _, problems in found):
         raise ConfigError([problem for _, _, _, problems in found for problem in problems])
     nodes = [set(steps) for local_rank, steps, _, _ in found if local_rank == 0]
@@ -56,7 +56,7 @@ def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
         set_aside(root, [*bad, *(other for other in good if other > step)])
     if rank.first:
         _tell(root, {k: v for _, _, bad, _ in found for k, v in bad.items()}, step)
-    chosen: list[Checkpoint | None] = ranks.gather(rank, good.get(step))
+    chosen: list[Checkpoint | None] = distributed.gather(rank, good.get(step))
     return chosen[rank.rank - rank.local_rank]
 
 
@@ -98,7 +98,7 @@ class CheckpointKeeper(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The Trainer has written a checkpoint: it counts once every rank has written its part."""
-        ranks.barrier(self._rank)
+        distributed.barrier(self._rank)
         if self._rank.local_rank == 0:
             best = state.best_model_checkpoint
             folder = self._root / f"checkpoint-{state.global_step}"

@@ -1,7 +1,7 @@
-"""The run on a worker: from a job file to a model with its scores. Reaches no Hydra and no AWS SDK.
+"""The run on a worker: from a job file to a model with its scores. Imports neither Hydra nor an AWS SDK.
 
-Every rank does the same; rank 0 alone writes. On SageMaker the job file comes through the channel
-`config` and the results go where the container contract wants them.
+Every rank does the same; only rank 0 writes. On SageMaker the job file comes through the channel
+`config`, and the results go where the container contract wants them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from lingotune.contract.log_lines import format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
-from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.throughput import (
     FILE,
     LOG_WORD,
@@ -57,14 +56,14 @@ from lingotune.runs.folder import (
     write_data_folder,
     write_metrics,
 )
-from lingotune.training import distributed as ranks
-from lingotune.training import failure
+from lingotune.training import distributed, failure
+from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
 
 PREPARED = "prepared"
-"""Folder of prepared data where none is named."""
+"""Folder of prepared data if none is named."""
 
 
 def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -101,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
         # The images set PYTHONUNBUFFERED, which writes a line in pieces, mixed with other ranks'.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
-    with failure.told(ranks.read_rank(os.environ).rank, os.environ):
+    with failure.reporting(distributed.read_rank(os.environ).rank, os.environ):
         _main(options)
     return 0
 
@@ -112,7 +111,7 @@ def _main(options: argparse.Namespace) -> None:
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"
         fix = "the job file that belongs to this job, unchanged"
-        raise ConfigError([Problem(f"rank {ranks.read_rank(os.environ).rank}", what, fix)])
+        raise ConfigError([Problem(f"rank {distributed.read_rank(os.environ).rank}", what, fix)])
     run(
         job,
         run_dir=options.run_dir,
@@ -132,15 +131,38 @@ def run(
     limits: Limits | None = None,
     typed: str = "",
 ) -> Path:
-    """Train, evaluate and save a job; returns the run folder, a new one in `runs_dir` by default.
+    """Train, evaluate, save and publish a job; returns the run folder, a new one in `runs_dir` by default.
 
-    `data`: a folder of prepared data; without it the data is prepared in `prepared_dir`, if it is not
-    there. ConfigError for everything that the user can mend, on every rank that sees it. What is wrong
-    with the data is told before the run folder is made. `limits`: a rehearsal's. `typed`: the command
-    line, which the run folder keeps.
+    data: a folder of prepared data; without one the data is prepared in `prepared_dir`, unless it is
+    there already. limits: those of a rehearsal. typed: the command line, which the run folder keeps.
+    Raises ConfigError for everything that the user can fix, on every rank that sees it, and for faults
+    of the data before the run folder is made; PublishError if the model is trained but could not be
+    pushed.
     """
     started = time.monotonic()
-    rank = ranks.read_rank(os.environ)
+    rank = distributed.read_rank(os.environ)
+    job = _open_run(job, rank, limits)
+    try:
+        distributed.agree(rank, "the job's sha256", job_digest(job))
+        known = folders_in(run_dir) if run_dir else container_folders(os.environ)
+        before = known and distributed.from_first(rank, finished(known, job_digest(job)))
+        if known and before:
+            _publish_finished(job, known, before, rank)
+            return known.run
+        store, splits = _open_data(job, data, _prepared_dir(prepared_dir, known), rank, limits)
+        folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
+        if rank.first:
+            write_command(typed, folders.run)
+        with _next_command_on_interrupt(folders, rank), _opened(folders, job, rank):
+            target = _train(plan_run(job, store, splits, rank, folders), started)
+    finally:
+        distributed.leave(rank)
+    _publish(target, job, folders)  # however long that takes: no rank waits for it
+    return folders.run
+
+
+def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
+    """Check the job and join the other processes; returns it, cut down by the limits of a rehearsal."""
     problems = errors_only(check_job(job))
     if limits:
         job = limited(job, limits)
@@ -149,44 +171,52 @@ def run(
     problems += missing_trackers(job.training.report_to)
     if problems:
         raise ConfigError(problems)
-    ranks.check_world(job, rank)
+    distributed.check_world(job, rank)
     _set_environment(job, rank)
-    ranks.choose_devices(job)
-    ranks.join(job, rank)
-    folders = None
+    distributed.choose_devices(job)
+    distributed.join(job, rank)
+    return job
+
+
+def _open_data(
+    job: JobConfig, data: str | None, prepared_dir: Path, rank: Rank, limits: Limits | None
+) -> tuple[Store, dict[str, Split]]:
+    """Open the prepared data, or prepare it; returns the store and its splits, within the limits."""
+    if rank.first:
+        print(f"reading {job.data.name}", flush=True)
+    failure.enter("reading the data")
+    store = open_store(job, data, prepared_dir, say if rank.first else lambda line: None)
+    return store, {name: _within(store.split(name), limits) for name in SPLITS}
+
+
+def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
+    # Each node has its own disk; rank 0 alone writes the run.
+    return opened(folders, job) if rank.local_rank == 0 else nullcontext()
+
+
+@contextmanager
+def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
+    """Print the command that continues the run if Ctrl-C ends the block."""
     try:
-        ranks.agree(rank, "the job's sha256", job_digest(job))
-        known = folders_in(run_dir) if run_dir else container_folders(os.environ)
-        before = known and ranks.from_first(rank, finished(known, job_digest(job)))
-        if known and before:
-            if rank.first:
-                print(f"{known.run}: this job is finished")
-                _publish(prepare(job, job.hub, before), job, known)
-            return known.run
-        if rank.first:
-            print(f"reading {job.data.name}", flush=True)
-        failure.enter("reading the data")
-        store = open_store(job, data, _prepared_dir(prepared_dir, known), _teller(rank))
-        splits = {name: _some(store.split(name), limits) for name in SPLITS}
-        folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
-        # Each node has its own disk; rank 0 alone writes the run.
-        if rank.first:
-            write_command(typed, folders.run)
-        with opened(folders, job) if rank.local_rank == 0 else nullcontext():
-            target = _train(job, store, splits, rank, folders, started)
+        yield
     except KeyboardInterrupt:
-        if rank.first and folders:
+        if rank.first:
             again = f"python train.py --job {folders.run}/{JOB_FILE} --run-dir {folders.run}"
             print(f"go on with: {again}", file=sys.stderr)
         raise
-    finally:
-        ranks.leave(rank)
-    _publish(target, job, folders)  # however long that takes: no rank waits for it
-    return folders.run
+
+
+def _publish_finished(
+    job: JobConfig, folders: Folders, results: Mapping[str, Any], rank: Rank
+) -> None:
+    """Make the push that a finished run may still lack."""
+    if rank.first:
+        print(f"{folders.run}: this job is finished")
+        _publish(prepare(job, job.hub, results), job, folders)
 
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
-    """What the job sets and the launcher has set otherwise: SageMaker's does so with NCCL_DEBUG."""
+    """Set the job's variables where the launcher set others, as SageMaker's does with NCCL_DEBUG."""
     for name, value in job.cluster.environment.items():
         before = os.environ.get(name)
         if before != value:
@@ -196,7 +226,7 @@ def _set_environment(job: JobConfig, rank: Rank) -> None:
 
 
 def _new_run_folder(job: JobConfig, rank: Rank, runs_dir: str) -> Path:
-    made: Path = ranks.from_first(rank, new_run_folder(job, runs_dir) if rank.first else None)
+    made: Path = distributed.from_first(rank, new_run_folder(job, runs_dir) if rank.first else None)
     return made
 
 
@@ -210,70 +240,71 @@ def _prepared_dir(given: str | None, known: Folders | None) -> Path:
     return Path(given or PREPARED)
 
 
-def _teller(rank: Rank) -> Callable[[str], None]:
-    return say if rank.first else (lambda line: None)
-
-
-def _some(split: Split, limits: Limits | None) -> Split:
+def _within(split: Split, limits: Limits | None) -> Split:
     if limits is None:
         return split
     kinds = list(zip(split.language.tolist(), split.label.tolist()))
     return split.select(spread(kinds, limits.rows))
 
 
-def _train(
-    job: JobConfig,
-    store: Store,
-    splits: Mapping[str, Split],
-    rank: Rank,
-    folders: Folders,
-    started: float,
-) -> Target | None:
-    """The repository to publish to, on rank 0 of a job that is to be published."""
-    batch = plan_batches(job)
-    steps = plan_steps(job, batch, len(splits["train"]))
-    results: dict[str, Any] = {
+def _train(context: RunContext, started: float) -> Target | None:
+    """Train, and write all that a run folder holds.
+
+    Returns the repository to publish to, on rank 0 of a job that is to be published.
+    """
+    results = _known_results(context)
+    target = _announce_and_sign_in(context, results) if context.rank.first else None
+
+    from lingotune.training.fit import fit  # torch and transformers from here on
+
+    with _pushing(target, context, results) if target else nullcontext() as pusher:
+        results |= fit(context, pusher)
+    results["seconds"] = round(time.monotonic() - started, 1)
+    failure.enter("saving the results")
+    if context.rank.first:
+        _write(context, results)
+    return target
+
+
+def _known_results(context: RunContext) -> dict[str, Any]:
+    """Assemble the part of metrics.json that is known before training."""
+    job = context.job
+    return {
         "name": job.name,
         "job_sha256": job_digest(job),
         "labels": [label.name for label in job.data.labels],
         "base_model": base_model(job.model),
-        "data": _data_summary(store, splits),
+        "data": _data_summary(context.store, context.splits),
     }
-    target = None
-    if rank.first:
-        print(f"run {folders.run}")
-        _announce(store, splits, batch, steps)
-        failure.enter("signing in to the hub")
-        target = prepare(job, job.hub, results)
+
+
+def _announce_and_sign_in(context: RunContext, results: Mapping[str, Any]) -> Target | None:
+    """Print the plan, and open the repository of a job that is to be published."""
+    print(f"run {context.folders.run}")
+    for warning in context.store.manifest["warnings"]:
+        print(f"warning: {warning}")
+    sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
+    print(f"rows: {sizes}")
+    print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
+    print(flush=True)
+    failure.enter("signing in to the hub")
+    target = prepare(context.job, context.job.hub, results)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
-
-    from lingotune.training.fit import fit  # torch and transformers from here on
-
-    with ExitStack() as stack:
-        pusher = stack.enter_context(_pushing(target, job, folders, results)) if target else None
-        results |= fit(job, batch, steps, store, splits, rank, folders, pusher)
-    results["seconds"] = round(time.monotonic() - started, 1)
-    failure.enter("saving the results")
-    if rank.first:
-        _write(job, results, splits, folders)
-        write_data_folder(store.folder, folders.run)
-        _report(folders.run)
-        _record(job, batch, splits, results, folders)
     return target
 
 
 def _pushing(
-    target: Target, job: JobConfig, folders: Folders, results: Mapping[str, Any]
+    target: Target, context: RunContext, results: Mapping[str, Any]
 ) -> AbstractContextManager[Any]:
     from lingotune.hub.background_push import pushing
 
-    return pushing(target, job, folders, dict(results))
+    return pushing(target, context.job, context.folders, dict(results))
 
 
 def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """What is trained on: the digest of the prepared data, that of the test split's rows, which any
-    other version of lingotune can tell too, and rows by split, language and class."""
+    """Describe the data: its digest, its rows by split, language and class, and the digest of the test
+    split's rows, which any version of lingotune computes alike."""
     labels = [label["name"] for label in store.manifest["data"]["labels"]]
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for name, split in splits.items():
@@ -302,38 +333,42 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
         raise PublishError(lines) from None
 
 
-def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps: StepPlan) -> None:
-    for warning in store.manifest["warnings"]:
-        print(f"warning: {warning}")
-    sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
-    print(f"rows: {sizes}")
-    for line in (*batch.arithmetic, *steps.arithmetic):
-        print(line)
-    print(flush=True)
-
-
-def _write(
-    job: JobConfig, results: dict[str, Any], splits: Mapping[str, Split], folders: Folders
-) -> None:
+def _write(context: RunContext, results: dict[str, Any]) -> None:
+    """Write everything that a run folder holds beside the weights; metrics.json marks the run's end."""
     from lingotune.hub.model_folder import assemble
-    from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
-    from lingotune.report.tables import score_table
 
+    folders = context.folders
+    _write_charts(context, results)
+    _print_scores(results)
+    assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
+    write_metrics(results, folders)
+    write_data_folder(context.store.folder, folders.run)
+    _report(folders.run)
+    _record(context, results)
+
+
+def _write_charts(context: RunContext, results: Mapping[str, Any]) -> None:
+    from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
+
+    run, labels = context.folders.run, results["labels"]
     try:
-        draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
-        draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
-        draw_curves(read_history(folders.run), folders.run / "learning_curves.png")
+        draw_confusion(results["test"], labels, run / "confusion_matrix.png")
+        draw_classes(context.splits, labels, run / "class_distribution.png")
+        draw_curves(read_history(run), run / "learning_curves.png")
     except ImportError as error:  # not every image holds matplotlib
         print(f"warning: no pictures: {error}")
+
+
+def _print_scores(results: Mapping[str, Any]) -> None:
+    from lingotune.report.tables import score_table
+
     speed = results["training"]["samples_per_second"]
     print(format_test_line(results["test"], speed), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
-    assemble(folders.model, job, results, folders.run, folders.tensorboard)
-    write_metrics(results, folders)
 
 
 def _report(run: Path) -> None:
-    """The page of the run; whatever goes wrong with it costs the run nothing."""
+    """Write the page of the run; whatever goes wrong with it costs the run nothing."""
     try:
         from lingotune.report.run_page import write_run_report
 
@@ -342,17 +377,12 @@ def _report(run: Path) -> None:
         print(f"warning: no report: {type(error).__name__}: {error}")
 
 
-def _record(
-    job: JobConfig,
-    batch: BatchPlan,
-    splits: Mapping[str, Split],
-    results: Mapping[str, Any],
-    folders: Folders,
-) -> None:
-    """Append what was measured to throughput.jsonl; a run is not lost where that cannot be done."""
+def _record(context: RunContext, results: Mapping[str, Any]) -> None:
+    """Append the run's measurements to throughput.jsonl; a failure to do so costs the run nothing."""
+    job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
     measured = dict(results["measured"])
     if not measured["train_samples"]:
-        return  # went on from a checkpoint at its end
+        return  # resumed from its last checkpoint: there was nothing left to train
     spent = measured["train_seconds"] + measured["eval_seconds"]
     precision = Precision(results["training"]["precision"])
     record = Throughput(

@@ -177,7 +177,7 @@ class ClassifierTrainer(Trainer):
         hidden = found.get("avg_backward_compute_comm_overlap_time", 0)
         return max(0.0, (sent - hidden) * 1e-9) if sent else None
 
-    def go_on(self, start: Checkpoint | None, total_steps: int) -> None:
+    def train_or_resume(self, start: Checkpoint | None, total_steps: int) -> None:
         """Train to the end, from a checkpoint if there is one."""
         if start is None:
             self.train()

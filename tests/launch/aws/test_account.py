@@ -23,7 +23,12 @@ from lingotune.config.problems import Problem, Severity
 from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws.account import check as account
 from lingotune.launch.aws.account.calls import WORKERS, Calls, connect
-from lingotune.launch.aws.account.check import AccountCheck, Wanted, check_account, format_account
+from lingotune.launch.aws.account.check import (
+    AccountCheck,
+    JobRequirements,
+    check_account,
+    format_account,
+)
 from lingotune.launch.aws.account.quotas import PER_JOB, needs_of
 from lingotune.launch.aws.account.roles import SAGEMAKER, trust_of
 
@@ -35,7 +40,7 @@ TRUST: dict[str, Any] = {
     "Principal": {"Service": SAGEMAKER},
     "Action": "sts:AssumeRole",
 }
-JOB = Wanted(
+JOB = JobRequirements(
     name="tiny-sample-0123456789",
     instance_type="ml.p3.16xlarge",
     nodes=1,
@@ -171,7 +176,7 @@ def aws(**settings: Any) -> AwsConfig:
     return AwsConfig(**{"region": REGION, "role": ROLE, "bucket": BUCKET, **settings})
 
 
-def check(*jobs: Wanted, **settings: Any) -> AccountCheck:
+def check(*jobs: JobRequirements, **settings: Any) -> AccountCheck:
     return check_account(jobs or (JOB,), aws(**settings))
 
 
@@ -512,7 +517,7 @@ def test_a_bucket_of_another_account(front: Front) -> None:
     assert ACCOUNT in only(check(), "bucket-other-account", Severity.warning).what
 
 
-def channel(folder: str, files: int) -> Wanted:
+def channel(folder: str, files: int) -> JobRequirements:
     return replace(JOB, channels={"data": (f"s3://{BUCKET}/lingotune/data/{folder}/", files)})
 
 

@@ -309,6 +309,21 @@ def test_json_of_a_submit_is_json_and_tells_what_was_started(aws: Front) -> None
     assert told["jobs"][0]["request"] == body and told["account"]["done"]
 
 
+def test_the_region_of_this_machine_is_in_the_plan_that_is_submitted(
+    aws: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    typed = ["cluster=p3_16xl", *ACCOUNT[:2], "aws.sdk=boto3", "output=json"]
+    planned = run("launch.py", *typed, "action=plan")
+    (job,) = json.loads(planned.stdout)["jobs"]
+    assert "<aws.region>" in job["request"]["AlgorithmSpecification"]["TrainingImage"]
+    submitted = run("launch.py", *typed, "action=submit")
+    assert submitted.returncode == 0, submitted.stderr
+    (job,) = json.loads(submitted.stdout)["jobs"]
+    assert sent_jobs(aws) == [job["request"]]
+    assert "us-east-1" in job["request"]["AlgorithmSpecification"]["TrainingImage"]
+
+
 def test_what_submit_needs_is_asked_for_all_at_once() -> None:
     done = run("launch.py", "cluster=p3_16xl", "action=submit")
     assert done.returncode == 2

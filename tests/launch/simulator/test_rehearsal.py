@@ -20,15 +20,14 @@ from conftest import ROOT, compose, run
 from lingotune.catalog.hardware import images
 from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.launch.compose.compose import Composed
-from lingotune.launch.cost.quote import Quoter
+from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan.planner import Planner, objects
 from lingotune.launch.render.bundle import build_bundle
-from lingotune.launch.render.request import to_request
-from lingotune.launch.render.training_job import describe
 from lingotune.launch.simulator.attempt import Attempt
 from lingotune.launch.simulator.container import host_names, lay_out
 from lingotune.launch.simulator.environments import cache_folder, prepare_environment
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.launch.simulator.scope import complete
 
 TINY = ["action=rehearse", "rehearsal.model=tiny"]
 STAGES = [
@@ -212,14 +211,13 @@ def test_a_mistake_that_cost_a_day_is_found_here(mistake: str, tmp_path: Path) -
 def test_a_killed_rank_ends_both_nodes_soon_and_clearly(victim: int, tmp_path: Path) -> None:
     config = compose("cluster=p4d_24xl", "cluster.nodes=2", "aws.bucket=b", "aws.region=us-east-1")
     bundle = build_bundle()
-    planner = Planner(bundle, Quoter(date.today()))
+    planner = Planner(bundle, CostEstimator(date.today()), complete)
     (plan,) = planner.sweep([Composed((), config)]).plans
-    job = describe(plan.job, config.aws, plan.digests)
-    request, hosts = to_request(job), host_names(to_request(job))
+    request = plan.request
+    assert request is not None
+    hosts = host_names(request)
     containers = [
-        lay_out(
-            request, objects(plan, job, bundle), tmp_path / host, hosts=hosts, current_host=host
-        )
+        lay_out(request, objects(plan, bundle), tmp_path / host, hosts=hosts, current_host=host)
         for host in hosts
     ]
     environment = prepare_environment(None, cache_folder(os.environ), print)

@@ -11,6 +11,7 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
@@ -128,6 +129,7 @@ class _Preparation:
         """All of it, the manifest last; `aside`: with the tokenizer in a process of its own."""
         files = self._work / TOKENIZER
         with (
+            _killed_helpers_reported(),
             Spool(self._work) as rows,
             loading(self._model, self._data.max_length, files, aside=aside) as tokenizer,
         ):
@@ -200,6 +202,17 @@ class _Preparation:
         begun = time.monotonic()
         yield
         self._seconds[name] = round(time.monotonic() - begun, 3)
+
+
+@contextmanager
+def _killed_helpers_reported() -> Iterator[None]:
+    """Raise ConfigError where a helper process of the block was killed."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        what = "a process that helps to prepare it was ended from outside, as happens where memory is short"
+        fix = "the same command once more: finished shards are kept"
+        raise ConfigError([Problem("data", what, fix)]) from error
 
 
 _WRITERS = ("pyarrow", "tokenizers", "transformers", "datasets", "numpy")

@@ -21,7 +21,7 @@ from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
-from lingotune.launch.render.training_job import TrainingJob, describe
+from lingotune.launch.render.training_job import UNSET, TrainingJob
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,40 @@ class Submitted:
         ]
 
 
+def with_machine_region(aws: AwsConfig) -> AwsConfig:
+    """Fill in the region of this machine's AWS configuration where the config names none.
+
+    No service is asked. Where boto3 is missing or finds no region, the account stays as it is:
+    whoever asks AWS next explains that.
+    """
+    if aws.region is not None:
+        return aws
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return aws
+    try:
+        return replace(aws, region=boto3.Session().region_name)
+    except BotoCoreError:  # e.g. a profile that does not exist
+        return aws
+
+
 def submit(plan: Plan, bundle: Bundle) -> Submitted:
-    """Upload code, job and data, then start the job, or put it into the queue.
+    """Upload code, job and data, then start exactly the planned job, or put it into the queue.
 
     ConfigError names what AWS refused, and says that nothing was started.
     """
-    aws = plan.config.aws
+    job, aws = plan.training_job, plan.config.aws
+    assert job is not None, "a job of this machine is not submitted"
     with _refusals_explained():
         import boto3
 
-        session = boto3.Session(region_name=aws.region)
-        if session.region_name is None:
+        if job.region == UNSET.format("region"):
             what = "is needed to submit: neither the config nor this machine names one"
             raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
-        # The machine's own region, where the config names none.
-        aws = replace(aws, region=session.region_name)
-        job = describe(plan.job, aws, plan.digests, plan.config.attempt, plan.data.uri)
-        _upload(session.client("s3"), objects(plan, job, bundle), aws)
+        session = boto3.Session(region_name=job.region)
+        _upload(session.client("s3"), objects(plan, bundle), aws)
         _start(job, session, aws)
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
@@ -99,8 +116,10 @@ def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> No
         done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags)
     except ConfigError as error:
         nothing = "nothing was started"
-        told = [replace(p, fix=f"{p.fix}; {nothing}" if p.fix else nothing) for p in error.problems]
-        raise ConfigError(told) from error
+        problems = [
+            replace(p, fix=f"{p.fix}; {nothing}" if p.fix else nothing) for p in error.problems
+        ]
+        raise ConfigError(problems) from error
     print(f"uploaded {done}")
 
 

@@ -1,4 +1,4 @@
-"""What keeps a job from being planned, before any data is read."""
+"""Checks of a composed job before any data is read: each runs once for a job."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import asdict
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, errors_only
 from lingotune.config.schema import Action, Backend, LaunchConfig, Output
-from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
 from lingotune.launch.cost.cost import check_budget_settings
 from lingotune.preflight import check_job
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
-    """What keeps a config from being planned, or from being submitted where that was asked.
+    """Find what keeps a config from being planned, or from being submitted where that was asked.
 
-    All at once: where the job itself is wrong, what SageMaker would refuse is told beside it. A sound
-    job's plan shows that as findings.
+    Everything is reported at once: where the job itself is wrong, so is what SageMaker would refuse.
+    Of a sound job's plan that is a finding, and `check_planned` returns it.
     """
     problems = check_job(job_of(config))
     if config.attempt < 1:
@@ -25,7 +25,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))
-    problems += errors_only(REHEARSAL.run(config))
+    problems += REHEARSAL.run(config)
     if config.cluster.instance_type is None:
         return problems + _needs_sagemaker(config)
     if errors_only(problems) or config.action is Action.submit:
@@ -33,6 +33,12 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     if config.action is Action.submit and config.cluster.backend is Backend.aws:
         problems += _names(config)
     return problems
+
+
+def check_planned(config: LaunchConfig) -> list[Problem]:
+    """Find what the plan of a job for SageMaker shows beside the findings of `check_launch`."""
+    refused = [] if config.action is Action.submit else SAGEMAKER.run(config)
+    return [*UNUSED.run(config), *refused]
 
 
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:

@@ -13,20 +13,20 @@ from lingotune.preflight.registry import Found, Table
 
 
 @dataclass(frozen=True)
-class ForImage:
+class DataForImage:
     """Prepared data, as its manifest tells, and the machines that are to read it."""
 
     manifest: Mapping[str, Any]
     cluster: ClusterConfig
 
 
-PREPARED: Table[ForImage] = Table()
+PREPARED: Table[DataForImage] = Table()
 
 
 @PREPARED.check(
     "prepared-too-new", "a file that the image cannot read is found out once it is billed"
 )
-def _too_new(data: ForImage) -> Iterator[Found]:
+def _too_new(data: DataForImage) -> Iterator[Found]:
     image = resolve_image(data.cluster)
     pins = lane_pins(image) if image and data.cluster.image.uri is None else {}
     for library, needed in data.manifest["readers"].items():

@@ -1,4 +1,4 @@
-"""Checks of what `action=rehearse` is asked to do. Pure."""
+"""Checks of the settings of `action=rehearse` and `cluster.backend=loopback`. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from lingotune.config.schema import Action, Backend, LaunchConfig, RehearsalConf
 from lingotune.preflight.registry import Found, Table, typed
 
 REHEARSAL: Table[LaunchConfig] = Table()
+UNUSED: Table[LaunchConfig] = Table()
+"""Warnings about settings that the action ignores; shown with the plan of a job for SageMaker."""
 
 _RANGES = {
     "ranks": (1, 64, "CPU processes of a node, from 1 to 64"),
@@ -26,9 +28,7 @@ def _ranges(config: LaunchConfig) -> Iterator[Found]:
             yield f"rehearsal.{name}={value}", "is out of range", meaning
 
 
-@REHEARSAL.check(
-    "rehearsal-unused", "only a rehearsal and a loopback job run here", Severity.warning
-)
+@UNUSED.check("rehearsal-unused", "only a rehearsal and a loopback job run here", Severity.warning)
 def _unused(config: LaunchConfig) -> Iterator[Found]:
     if config.action is Action.rehearse or _submits_here(config):
         return
@@ -39,7 +39,7 @@ def _unused(config: LaunchConfig) -> Iterator[Found]:
             yield where, f"has no effect with action={config.action.value}", "action=rehearse"
 
 
-@REHEARSAL.check(
+@UNUSED.check(
     "loopback-unused", "the loopback account is made for a job that is submitted", Severity.warning
 )
 def _backend_unused(config: LaunchConfig) -> Iterator[Found]:

@@ -1,4 +1,4 @@
-"""Checks of the numbers that follow once the rows are counted. Pure."""
+"""Checks of the numbers that follow once the rows are planned. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lingotune.preflight.registry import Found, Table
 
 
 @dataclass(frozen=True)
-class Counted:
+class JobWithSteps:
     """A job with its numbers."""
 
     job: JobConfig
@@ -20,12 +20,12 @@ class Counted:
     steps: StepPlan
 
 
-STEPS: Table[Counted] = Table()
+STEPS: Table[JobWithSteps] = Table()
 
 
 @STEPS.check("warmup-longer-than-training", "the learning rate would never reach its peak")
-def _warmup(counted: Counted) -> Iterator[Found]:
-    warmup, total = counted.job.training.warmup_steps, counted.steps.total_steps
+def _warmup(planned: JobWithSteps) -> Iterator[Found]:
+    warmup, total = planned.job.training.warmup_steps, planned.steps.total_steps
     if warmup is not None and warmup >= total:
         what = f"is as long as the whole training of {total} steps"
         fix = f"training.warmup_steps={max(0, total // 10)}, or training.warmup_ratio=0.1"
@@ -33,8 +33,8 @@ def _warmup(counted: Counted) -> Iterator[Found]:
 
 
 @STEPS.check("no-evaluation", "without an evaluation no checkpoint is chosen")
-def _evaluation(counted: Counted) -> Iterator[Found]:
-    training, total = counted.job.training, counted.steps.total_steps
+def _evaluation(planned: JobWithSteps) -> Iterator[Found]:
+    training, total = planned.job.training, planned.steps.total_steps
     by_steps = training.eval_strategy is EvalStrategy.steps
     if by_steps and training.eval_steps is not None and training.eval_steps > total:
         what = f"comes after the end: the training has {total} steps"
@@ -43,24 +43,24 @@ def _evaluation(counted: Counted) -> Iterator[Found]:
 
 
 @STEPS.check("no-checkpoint", "what is not saved is lost with the machine", Severity.warning)
-def _checkpoint(counted: Counted) -> Iterator[Found]:
-    save, total = counted.job.training.save_steps, counted.steps.total_steps
+def _checkpoint(planned: JobWithSteps) -> Iterator[Found]:
+    save, total = planned.job.training.save_steps, planned.steps.total_steps
     if save is not None and save > total:
         what = f"comes after the end: the training has {total} steps"
         yield f"training.save_steps={save}", what, f"training.save_steps={max(1, total // 5)}"
 
 
 @STEPS.check("batch-larger-than-data", "every step would see all rows", Severity.warning)
-def _batch(counted: Counted) -> Iterator[Found]:
-    batch, rows = counted.batch.global_batch, counted.steps.train_rows
+def _batch(planned: JobWithSteps) -> Iterator[Found]:
+    batch, rows = planned.batch.global_batch, planned.steps.train_rows
     if batch > rows:
         what = f"the global batch of {batch} is larger than the training split of {rows} rows"
-        yield f"per_device_bs={counted.job.per_device_bs}", what, "a smaller per_device_bs"
+        yield f"per_device_bs={planned.job.per_device_bs}", what, "a smaller per_device_bs"
 
 
 @STEPS.check("no-log-line", "a run without a line of loss cannot be followed", Severity.warning)
-def _logging(counted: Counted) -> Iterator[Found]:
-    every, total = counted.job.training.logging_steps, counted.steps.total_steps
+def _logging(planned: JobWithSteps) -> Iterator[Found]:
+    every, total = planned.job.training.logging_steps, planned.steps.total_steps
     if every > total:
         what = f"comes after the end: the training has {total} steps"
         fix = f"training.logging_steps={max(1, total // 10)}"

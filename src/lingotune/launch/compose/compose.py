@@ -48,7 +48,7 @@ _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of the command: the overrides that make it, and the typed result.
+    """One job of the command: the overrides that make it, the typed result, and what its check found.
 
     `options`: what has to be typed with the overrides to have the same job again, e.g. --config-dir.
     `config_dir`: the user's own folder of group files, typed or found.
@@ -56,6 +56,7 @@ class Composed:
 
     overrides: tuple[str, ...]
     config: LaunchConfig
+    findings: tuple[Problem, ...] = ()
     options: tuple[str, ...] = ()
     config_dir: Path | None = None
 
@@ -90,7 +91,7 @@ def compose_all(
             found = check(config) if config else []
             problems += [p for p in found if not _follows_from(p, refused)]
             if config:
-                composed.append(Composed(tuple(map(line_of, job)), config))
+                composed.append(Composed(tuple(map(line_of, job)), config, tuple(found)))
     if errors_only(problems):
         raise ConfigError(problems, _NEXT)
     return composed

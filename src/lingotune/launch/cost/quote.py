@@ -44,7 +44,7 @@ class Total:
     lines: tuple[str, ...]
 
 
-class Quoter:
+class CostEstimator:
     """Quotes jobs; ConfigError if the user's price file cannot be read."""
 
     def __init__(self, today: date) -> None:

@@ -38,7 +38,7 @@ class Section:
     findings: Sequence[Problem] = ()
 
 
-# --- what is told -------------------------------------------------------------------------------
+# --- sections -------------------------------------------------------------------------------------
 
 
 def page_of(sweep: Sweep) -> list[Section]:
@@ -329,30 +329,30 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
     table = Table(show_header=False, show_lines=True)
     for problem in map(without_secrets, findings):
         style = "bold red" if problem.severity is Severity.error else "yellow"
-        told = Text(f"{problem.where}\n", style="bold", overflow="fold")
-        told.append(problem.what, style="not bold")
+        text = Text(f"{problem.where}\n", style="bold", overflow="fold")
+        text.append(problem.what, style="not bold")
         if problem.why:
-            told.append(f"\nwhy: {problem.why}", style="not bold dim")
+            text.append(f"\nwhy: {problem.why}", style="not bold dim")
         if problem.fix:
-            told.append("\nworks: ", style="not bold").append(problem.fix, style="not bold green")
-        table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), told)
+            text.append("\nfix: ", style="not bold").append(problem.fix, style="not bold green")
+        table.add_row(Text(f"{problem.severity.value}\n{problem.check}", style=style), text)
     return table
 
 
 # --- as JSON ------------------------------------------------------------------------------------
 
 
-def as_json(sweep: Sweep) -> str:
-    """Everything that a program may want of the plans, as one object."""
-    return to_json({
+def as_dict(sweep: Sweep) -> dict[str, Any]:
+    """Collect everything that a program may want of the plans, as plain values."""
+    return {
         "lingotune": lingotune.__version__,
         "exit_code": sweep.exit_code,
         "findings": [finding(p) for p in sweep.problems],
         "config_dir": str(found) if (found := sweep.plans[0].config_dir) else None,
         "expected_usd": sweep.total.expected_usd,
         "worst_usd": sweep.total.worst_usd,
-        "jobs": [_job_json(plan) for plan in sweep.plans],
-    })  # fmt: skip
+        "jobs": [_job_dict(plan) for plan in sweep.plans],
+    }
 
 
 def requests_json(sweep: Sweep) -> str:
@@ -381,7 +381,7 @@ def finding(problem: Problem) -> dict[str, str]:
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
-def _job_json(plan: Plan) -> dict[str, Any]:
+def _job_dict(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "sha256": plan.digests.job,

@@ -1,10 +1,10 @@
-"""What would run: a job with its numbers, its request, its time and money, and all that is wrong."""
+"""The plan of a job: its numbers, its request, its time and money, and everything wrong with it."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
-from lingotune.config.schema import JobConfig, LaunchConfig, Source
+from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
-from lingotune.launch.checks.prepared_data import PREPARED, ForImage
-from lingotune.launch.checks.rehearsal import REHEARSAL
+from lingotune.launch.checks.launch import check_planned
+from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
-from lingotune.launch.checks.sagemaker import SAGEMAKER
-from lingotune.launch.checks.steps import STEPS, Counted
+from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import in_checkout
 from lingotune.launch.cost.cost import CostEstimate
-from lingotune.launch.cost.quote import Quoter, Total, over_budget, sum_up
+from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
@@ -34,7 +33,6 @@ from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.training_job import Digests, TrainingJob, describe
-from lingotune.preflight import check_job
 
 if TYPE_CHECKING:
     from lingotune.launch.plan.lengths import BatchingEstimate
@@ -79,6 +77,16 @@ class Plan:
         """Name of the SageMaker job; on this machine the run's."""
         return self.training_job.name if self.training_job else self.job.name
 
+    @property
+    def estimator(self) -> dict[str, Any] | None:
+        """Arguments of the SageMaker SDK v2, as `huggingface`; None on this machine."""
+        return self.huggingface
+
+    @property
+    def findings(self) -> tuple[Problem, ...]:
+        """Everything wrong with the job, errors and warnings: `problems`."""
+        return self.problems
+
     @cached_property
     def request(self) -> dict[str, Any] | None:
         """The CreateTrainingJob request."""
@@ -86,18 +94,18 @@ class Plan:
 
     @cached_property
     def huggingface(self) -> dict[str, Any] | None:
-        """What the SDK v2 takes."""
+        """Arguments of the SDK v2's estimator and of its `fit`."""
         return to_huggingface(self.training_job) if self.training_job else None
 
     @cached_property
     def model_trainer(self) -> dict[str, Any] | None:
-        """What the SDK v3 takes."""
+        """Arguments of the SDK v3's ModelTrainer."""
         return to_model_trainer(self.training_job) if self.training_job else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All jobs of a command, one or many, and what is wrong with any of them or with their sum."""
+    """All jobs of a command, one or many, and the problems of each and of their sum."""
 
     plans: tuple[Plan, ...]
     problems: tuple[Problem, ...]
@@ -111,31 +119,33 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """2 where something has to be mended first."""
+        """Exit code of the plan: 2 where something has to be fixed first."""
         return USER_ERROR if errors_only(self.problems) else 0
-
-
-# --- before anything is read --------------------------------------------------------------------
-
-
-# --- the plans ----------------------------------------------------------------------------------
 
 
 class Planner:
     """Makes the plans of a command's jobs, reading what they share once.
 
-    The user's data files are read (to count and check the rows), and the price and throughput files.
+    `account` completes the names of the account (region, role, bucket) that the jobs are described
+    with; by default they are as typed, and a name that is missing stays a placeholder. The user's
+    data files are read (to count and check the rows), and the price and throughput files.
     """
 
-    def __init__(self, bundle: Bundle, quoter: Quoter) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        costs: CostEstimator,
+        account: Callable[[AwsConfig], AwsConfig] = lambda aws: aws,
+    ) -> None:
         self._bundle = bundle
-        self._quoter = quoter
+        self._costs = costs
+        self._account = account
         self._data: dict[str, Delivery] = {}
         self._batchings: dict[str, BatchingEstimate | None] = {}
         self._code_problems = CODE.run(bundle)
 
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
-        """Plans of all jobs; ConfigError lists what is wrong with their data."""
+        """Plan all jobs; ConfigError lists what is wrong with their data."""
         plans = tuple(self._plan(one) for one in composed)
         costs = [plan.cost for plan in plans if plan.cost]
         problems = [problem for plan in plans for problem in plan.problems]
@@ -147,72 +157,72 @@ class Planner:
         job_file = dump_job(job)
         batch = plan_batches(job)
         data = self._deliver(config)
-        steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
         digests = Digests(digest_in(job_file), self._bundle.digest, data.digest)
-        problems = [*check_job(job), *data.problems]
+        quote = self._costs.quote(config, batch, data.rows)
+        steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
+        problems = [*one.findings, *data.problems]
         if steps:
-            problems += STEPS.run(Counted(job, batch, steps))
-        quote = self._quoter.quote(config, batch, data.rows)
+            problems += STEPS.run(JobWithSteps(job, batch, steps))
         training_job = None
         if job.cluster.instance_type is not None:
-            training_job = describe(job, config.aws, digests, config.attempt, data.uri)
-            problems += [
-                *REHEARSAL.run(config),
-                *SAGEMAKER.run(config),
-                *REQUEST.run(to_request(training_job)),
-            ]
-            if data.manifest is not None:
-                problems += PREPARED.run(ForImage(data.manifest, job.cluster))
-            problems += [*self._code_problems, *quote.problems]
+            # The one description that is shown, checked, rehearsed and submitted.
+            aws = self._account(config.aws)
+            training_job = describe(job, aws, digests, config.attempt, data.uri)
+            problems += [*self._findings(config, training_job, data), *quote.problems]
         program = (PROGRAM,) if in_checkout() else MODULE
         local = render_local(job, config.job_file or JOB_FILE, program)
         return Plan(
-            config,
-            job,
-            job_file,
-            one.overrides,
-            digests,
-            data,
-            batch,
-            steps,
-            self._batching(config, batch, data),
-            estimate_memory(job),
-            quote.time,
-            quote.cost,
-            quote.lines,
-            tuple(dict.fromkeys(problems)),
-            training_job,
+            config=config,
+            job=job,
+            job_file=job_file,
+            overrides=one.overrides,
+            digests=digests,
+            data=data,
+            batch=batch,
+            steps=steps,
+            batching=self._batching(config, job, batch, data),
+            memory=estimate_memory(job),
+            time=quote.time,
+            cost=quote.cost,
+            money=quote.lines,
+            problems=tuple(problems),
+            training_job=training_job,
             command=None if training_job else tuple(local),
             options=one.options,
             config_dir=one.config_dir,
         )
 
+    def _findings(
+        self, config: LaunchConfig, job: TrainingJob, data: Delivery
+    ) -> Iterator[Problem]:
+        """Check a job for SageMaker: its settings, its request, its prepared data, and the code."""
+        yield from check_planned(config)
+        yield from REQUEST.run(to_request(job))
+        if data.manifest is not None:
+            yield from PREPARED.run(DataForImage(data.manifest, config.cluster))
+        yield from self._code_problems
+
     def _batching(
-        self, config: LaunchConfig, batch: BatchPlan, data: Delivery
+        self, config: LaunchConfig, job: JobConfig, batch: BatchPlan, data: Delivery
     ) -> BatchingEstimate | None:
-        """Padding and waiting; found out once for the same data and the same batches."""
-        job = config
-        key = json.dumps(
-            [
-                asdict(job.batching),
-                asdict(replace(batch, learning_rate=0, arithmetic=())),
-                asdict(config.data),
-                job.cluster.gpus_per_node,
-                data.digest,
-            ],
-            default=str,
-        )
+        """Estimate padding and waiting, once for the same data and the same batches."""
+        same = [
+            asdict(job.batching),
+            asdict(replace(batch, learning_rate=0, arithmetic=())),
+            asdict(config.data),
+            job.cluster.gpus_per_node,
+            data.digest,
+        ]
+        key = json.dumps(same, default=str)
         if key not in self._batchings:
             manifest = data.manifest or made_before(config)
-            self._batchings[key] = _batching(job_of(config), batch, manifest)
+            self._batchings[key] = _batching(job, batch, manifest)
         return self._batchings[key]
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
-        """What is known of the data; found out once for the same data."""
-        job = job_of(config)
-        key = json.dumps(
-            [asdict(config.data), config.seed, asdict(job.model), config.prepared_dir], default=str
-        )
+        """Find out what is known of the data, once for the same data."""
+        same = [asdict(config.data), config.seed, asdict(config.model), config.prepared_dir]
+        key = json.dumps(same, default=str)
         if key not in self._data:
             self._data[key] = deliver(config)
         return self._data[key]
@@ -244,8 +254,10 @@ def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
     ]
 
 
-def objects(plan: Plan, job: TrainingJob, bundle: Bundle) -> dict[str, bytes | Path]:
-    """What a job finds in S3: full URI -> content. Code and job file first, data behind them."""
+def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
+    """List what a planned SageMaker job finds in S3, by URI: code and job file first, then data."""
+    job = plan.training_job
+    assert job is not None, "a job of this machine finds nothing in S3"
     channels = dict(job.channels)
     found: dict[str, bytes | Path] = {
         job.code_uri: bundle.content,
@@ -258,7 +270,7 @@ def objects(plan: Plan, job: TrainingJob, bundle: Bundle) -> dict[str, bytes | P
 
 
 def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:
-    """The plans once their data lies prepared here; what several of them share is prepared once.
+    """Prepare the data of the plans here, once where several of them share it.
 
     ConfigError if a source is not sound, or not the one any more that was planned with.
     """

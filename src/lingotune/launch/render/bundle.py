@@ -20,7 +20,7 @@ PROGRAM = "train.py"
 """The file that the toolkit starts; the same code as `python -m lingotune.training`."""
 REQUIREMENTS = "requirements.txt"
 """What the toolkit installs before the job starts."""
-LAPTOP_ONLY = ("cli", "launch", "__main__")
+LAPTOP_ONLY = ("api", "cli", "launch", "__main__")
 """Parts of the package that no worker needs; everything else travels."""
 
 

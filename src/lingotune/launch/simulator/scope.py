@@ -1,4 +1,4 @@
-"""What of a job is run on this machine: how much, where, with which libraries, under which names."""
+"""The part of a job that runs on this machine: how much, where, with which libraries and names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NAMES = {
 
 
 def complete(aws: AwsConfig) -> AwsConfig:
-    """The account's settings, with every name that a job needs."""
+    """Fill in every name that a job needs and the account's settings do not give."""
     return replace(
         aws,
         role=aws.role or _NAMES["role"],

@@ -43,7 +43,7 @@ _UNUSABLE = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class JobRequirements:
     """One job, as far as the account is asked about it.
 
     channels: name -> S3 prefix with a slash at its end, and whether the submit uploads what belongs
@@ -82,7 +82,7 @@ class _Caller:
 _Check = Callable[[_Caller], Iterator[Answer]]
 
 
-def check_account(jobs: Sequence[Wanted], aws: AwsConfig) -> AccountCheck:
+def check_account(jobs: Sequence[JobRequirements], aws: AwsConfig) -> AccountCheck:
     """Ask AWS whether the jobs of a sweep can run there. Changes nothing, never raises for AWS."""
     checks = _checks(jobs, aws)
     try:
@@ -146,7 +146,7 @@ def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
 # --- which checks there are ---------------------------------------------------------------------
 
 
-def _checks(jobs: Sequence[Wanted], aws: AwsConfig) -> dict[str, _Check]:
+def _checks(jobs: Sequence[JobRequirements], aws: AwsConfig) -> dict[str, _Check]:
     """The checks by topic, in the order of the page."""
     checks: dict[str, _Check] = {
         "role": partial(_role, aws),
@@ -175,7 +175,7 @@ def _given(setting: str, value: str | None) -> str:
     return value
 
 
-def _secrets(jobs: Sequence[Wanted]) -> list[str]:
+def _secrets(jobs: Sequence[JobRequirements]) -> list[str]:
     return list(dict.fromkeys(job.token_secret for job in jobs if job.token_secret))
 
 
@@ -194,7 +194,7 @@ def _pass_role(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     yield from check_caller(caller.calls, caller.arn, ["iam:PassRole"], role, f"aws.role={role}")
 
 
-def _start(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _start(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     if aws.queue:
         actions, where = ["batch:SubmitServiceJob"], f"aws.queue={aws.queue}"
         queue = _arn(caller, "batch", f"job-queue/{aws.queue}")
@@ -205,7 +205,9 @@ def _start(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[
     yield from check_caller(caller.calls, caller.arn, actions, resource, where)
 
 
-def _role_access(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _role_access(
+    jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller
+) -> Iterator[Answer]:
     role, bucket = _given("aws.role", aws.role), _given("aws.bucket", aws.bucket)
     s3 = f"arn:{role.split(':')[1]}:s3:::{bucket}"
     wanted = [
@@ -223,13 +225,13 @@ def _bucket(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     yield from check_bucket(caller.calls, _given("aws.bucket", aws.bucket), caller.account)
 
 
-def _channels(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _channels(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     _given("aws.bucket", aws.bucket)
     places = [(uri, (name, n)) for job in jobs for name, (uri, n) in job.channels.items()]
     yield from check_channels(caller.calls, dict(places))
 
 
-def _quotas(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _quotas(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     counted = [job for job in jobs if not job.reserved]
     needs = needs_of([(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted])
     yield from check_quotas(caller.calls, needs, queued=aws.queue is not None)
@@ -237,7 +239,7 @@ def _quotas(jobs: Sequence[Wanted], aws: AwsConfig, caller: _Caller) -> Iterator
         raise Unanswered("a training plan's capacity is counted apart from the quotas")
 
 
-def _secret(jobs: Sequence[Wanted], caller: _Caller) -> Iterator[Answer]:
+def _secret(jobs: Sequence[JobRequirements], caller: _Caller) -> Iterator[Answer]:
     for secret in _secrets(jobs):
         yield from check_secret(caller.calls, secret)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from lingotune.config.problems import Problem
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
-from lingotune.launch.render.request import to_request
-from lingotune.launch.render.training_job import describe
 from lingotune.launch.simulator.loopback.driver import Driver, Machines
 from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
 from lingotune.launch.simulator.loopback.jobs import Jobs
@@ -66,12 +64,11 @@ def submit_here(
 def _submit(
     plan: Plan, bundle: Bundle, jobs: Jobs, address: str, tell: Callable[[str], None]
 ) -> Finished:
+    assert plan.request is not None, "a job of this machine is not submitted"
     aws = complete(plan.config.aws)
-    plan = replace(plan, config=replace(plan.config, aws=aws))
     session = boto3.Session(region_name=aws.region)
     make_bucket(session, aws)
-    request = to_request(describe(plan.job, aws, plan.digests, plan.config.attempt))
-    limits = limits_of(plan.config.rehearsal, request)
+    limits = limits_of(plan.config.rehearsal, plan.request)
     environment = environment_of(plan, tell)
     tell(f"{plan.name}: {limits}\n{environment.description}")
     with folder_of(plan) as folder:
@@ -87,9 +84,9 @@ def _submit(
         results = new_folder(name, plan.config.runs_dir)
         fetch_results(machines.s3, watched.description, results)
     (results / "log.txt").write_text("\n".join([*watched.lines, ""]), encoding="utf-8")
-    told = json.dumps(watched.description, indent=2, default=str)  # times as text
-    (results / "training-job.json").write_text(f"{told}\n", encoding="utf-8")
+    description = json.dumps(watched.description, indent=2, default=str)  # times as text
+    (results / "training-job.json").write_text(f"{description}\n", encoding="utf-8")
     tell(f"results: {results}")
     if watched.interrupted:
         raise KeyboardInterrupt
-    return Finished(json.loads(told), results)
+    return Finished(json.loads(description), results)

@@ -17,8 +17,8 @@ from lingotune.launch.simulator.rehearsal.stages import StageFailed
 TEXT = "Great product, works perfectly"
 _PROGRAM = """\
 import sys
-from lingotune.classifier import trained_model
-from lingotune.predict import predict_lines
+from lingotune.evaluation.classifier import trained_model
+from lingotune.evaluation.predict import predict_lines
 print(*predict_lines(trained_model(sys.argv[1]), [sys.argv[2]]))
 """
 _LOG_LINES = 15

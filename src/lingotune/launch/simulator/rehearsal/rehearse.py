@@ -13,8 +13,6 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import RehearsalConfig
 from lingotune.launch.plan.planner import Plan, objects
 from lingotune.launch.render.bundle import Bundle
-from lingotune.launch.render.request import to_request
-from lingotune.launch.render.training_job import describe
 from lingotune.launch.simulator.attempt import Attempt
 from lingotune.launch.simulator.container import Container, distribution_of, lay_out
 from lingotune.launch.simulator.environments import Environment
@@ -28,7 +26,6 @@ from lingotune.launch.simulator.rehearsal.observed import (
 )
 from lingotune.launch.simulator.rehearsal.stages import Checklist, Stage, StageFailed, problem_of
 from lingotune.launch.simulator.scope import (
-    complete,
     environment_of,
     folder_of,
     hosts_of,
@@ -79,10 +76,9 @@ class _Rehearser:
         self._stage = checklist.stage
         self._tell = checklist.tell
         self._settings: RehearsalConfig = plan.config.rehearsal
-        self._aws = complete(plan.config.aws)
-        job = describe(plan.job, self._aws, plan.digests, plan.config.attempt)
-        self._request = to_request(job)
-        self._objects = objects(plan, job, bundle)
+        assert plan.request is not None, "a job of this machine is not rehearsed"
+        self._request = plan.request
+        self._objects = objects(plan, bundle)
         self._hosts = hosts_of(self._request)
         self._limits = limits_of(self._settings, self._request)
         self._tell(f"rehearsal of {plan.name}: {self._limits}")
@@ -225,8 +221,8 @@ def newest_step(containers: Sequence[Container]) -> int:
     return max(set.intersection(*found), default=0)
 
 
-def as_json(rehearsal: Rehearsal) -> Mapping[str, Any]:
-    """For output=json."""
+def as_dict(rehearsal: Rehearsal) -> Mapping[str, Any]:
+    """Collect the outcome as plain values, for output=json."""
     return {
         "name": rehearsal.name,
         "passed": not rehearsal.problems,

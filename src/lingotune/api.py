@@ -1,0 +1,421 @@
+"""The library: what `import lingotune as lt` offers to notebooks and scripts.
+
+Data files, `prepared/` and `runs/` are relative to the current folder, as for the commands. Nothing
+here ends the program, reads its arguments or changes its folder; environment variables, warning
+filters and the logging of libraries are as before when a call returns. torch, Hydra and the AWS
+libraries are imported by the calls that need them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from lingotune.config.console import format_error, say
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
+from lingotune.runs.folder import METRICS
+
+if TYPE_CHECKING:
+    from lingotune.evaluation.classifier import Classifier, Trained
+    from lingotune.launch.compose.compose import Composed
+    from lingotune.launch.plan.planner import Plan
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Shown(ConfigError):
+    """A ConfigError that reads in a traceback as it would in a terminal, with every problem."""
+
+    def __str__(self) -> str:
+        return format_error(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConfigError, (self.problems, self.next_command)
+
+
+_Shown.__module__, _Shown.__qualname__ = "lingotune", "ConfigError"
+
+
+def _public(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Show what is wrong in full, without the frames in which it was found."""
+
+    @functools.wraps(call)
+    def shown(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return call(*args, **kwargs)
+        except ConfigError as error:
+            found = _Shown(error.problems)  # the next commands are those of a shell
+        raise found
+
+    return shown
+
+
+# --- jobs and plans -----------------------------------------------------------------------------
+
+
+@_public
+def compose(*settings: JobConfig | str, config_dir: str | Path | None = None) -> JobConfig:
+    """Compose a job for this machine from overrides, as `lingotune train` takes them.
+
+    settings: overrides such as `model=xlmr_base` or `lr=3e-5`; a job that comes first is changed by
+    them. config_dir: folder with group files of your own; default: LINGOTUNE_CONFIG, or
+    ~/.config/lingotune. ConfigError lists everything that is wrong with them.
+
+        job = lt.compose("data=files", "data.path=reviews.jsonl", "epochs=2")
+        other = lt.compose(job, "lr=1e-4")
+    """
+    given = [_typed_key(setting) for setting in settings if isinstance(setting, str)]
+    others = [Problem(key, "is no setting of a job", hint) for key, hint in _not_of_a_job(given)]
+    try:
+        config = _composed(settings, config_dir, _check_job).config
+    except ConfigError as error:
+        raise ConfigError([*others, *error.problems], error.next_command) from error
+    if others:
+        raise ConfigError(others)
+    return job_of(config)
+
+
+@_public
+def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Plan:
+    """Plan a job without starting it: its request, its time and money, and all that is wrong.
+
+    settings: overrides such as `cluster=p3_16xl`, as `lingotune launch` takes them; a job that comes
+    first is changed by them. Reads the data files, but asks neither AWS nor the Hugging Face Hub.
+
+    Of the plan: `request` is the CreateTrainingJob request and `estimator` what the SageMaker SDK v2
+    takes, both None for a job of this machine; `cost` is in US dollars, None where no price is known;
+    `findings` are the problems, warnings included. ConfigError where no plan can be made.
+
+        plan = lt.plan("cluster=p3_16xl", "per_device_bs=16")
+        print(plan.cost.worst_usd, [finding.what for finding in plan.findings])
+    """
+    from lingotune.launch.checks.launch import check_launch
+    from lingotune.launch.cost.quote import CostEstimator
+    from lingotune.launch.plan.planner import Planner
+    from lingotune.launch.render.bundle import build_bundle
+    from lingotune.training.trackers import REQUIREMENTS
+
+    composed = _composed(settings, config_dir, check_launch)
+    needed = [REQUIREMENTS[name] for name in composed.config.training.report_to]
+    sweep = Planner(build_bundle(needed), CostEstimator(date.today())).sweep([composed])
+    return replace(sweep.plans[0], problems=sweep.problems)
+
+
+def _composed(
+    settings: Sequence[JobConfig | str],
+    config_dir: str | Path | None,
+    check: Callable[[LaunchConfig], list[Problem]],
+) -> Composed:
+    from lingotune.launch.compose.compose import compose_all
+    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+
+    first = settings[0] if settings else None
+    base = job_of(first) if isinstance(first, JobConfig) else None
+    overrides = [setting for setting in settings if isinstance(setting, str)]
+    if len(overrides) + (base is not None) < len(settings):
+        raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
+    extra = user_dir(config_dir, os.environ)
+    (one,) = compose_all(
+        overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base
+    )
+    return one
+
+
+def _check_job(config: LaunchConfig) -> list[Problem]:
+    """What is wrong with a job for this machine."""
+    from lingotune.preflight import check_job
+    from lingotune.training.trackers import missing_trackers
+
+    problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
+    if config.cluster.instance_type is not None:
+        where = f"cluster={config.cluster.name}"
+        what = "is a cluster on SageMaker; lt.train trains on this machine"
+        problems.append(Problem(where, what, f"lt.plan(..., {where!r}), or cluster=local"))
+    return problems
+
+
+def _typed_key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _not_of_a_job(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The keys that only a launch knows, each with what does the same here."""
+    here = {
+        "runs_dir": "lt.train(job, runs_dir=...)",
+        "prepared_dir": "lt.train(job, prepared_dir=...)",
+        "data.prepared": "lt.train(job, data=...)",
+    }
+    launch = LaunchConfig.__annotations__.keys() - JobConfig.__annotations__.keys()
+    for key in keys:
+        if key in here:
+            yield key, here[key]
+        elif key.partition(".")[0] in launch or key == "cluster.backend":
+            yield key, "lt.plan(job, ...)"
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, with the model, the scores and report.html in it."""
+
+    folder: Path
+
+    @cached_property
+    def results(self) -> Any:
+        """Scores and figures of metrics.json, e.g. `results.test.overall.macro_f1` (0 to 1)."""
+        return _read_results(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """The page to look at in a browser."""
+        return self.folder / "report.html"
+
+
+@_public
+def train(
+    job: JobConfig,
+    *,
+    runs_dir: str | Path = "runs",
+    prepared_dir: str | Path = "prepared",
+    data: str | Path | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train a job on this machine, evaluate it on its test split and save it in a new run folder.
+
+    A job with several processes is started through torchrun. runs_dir: where the run folder is made.
+    prepared_dir: where the data is prepared, if it is not there. data: folder of prepared data instead.
+    quiet: print nothing but warnings. ConfigError for what the user can mend, PublishError where the
+    model is trained but could not be published.
+
+        run = lt.train(lt.compose("training.max_steps=20"))
+        print(run.folder, run.results.test.overall.accuracy)
+    """
+    from lingotune.launch.local import train_here
+
+    given = str(data) if data is not None else None
+    with _untouched(), _printing(quiet) as tell:
+        folder = train_here(
+            job_of(job),
+            runs_dir=str(runs_dir),
+            prepared_dir=str(prepared_dir),
+            data=given,
+            tell=tell,
+            quiet=quiet,
+        )
+    return Run(folder)
+
+
+@_public
+def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: bool = False) -> Path:
+    """Prepare the data of a job, if that has not been done: read, check, split and tokenise it.
+
+    Returns the folder, named by the digest of what it was made of; `lt.train` of the same job finds it.
+    ConfigError lists what is wrong with the source.
+
+        folder = lt.prepare(lt.compose("data=files", "data.path=reviews.jsonl"))
+    """
+    from lingotune.data.prepared.prepare import prepare as prepare_data
+
+    with _printing(quiet) as tell:
+        return prepare_data(job.data, job.model, job.seed, Path(prepared_dir), tell)[0]
+
+
+# --- trained models -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a text: the likeliest class, and the probability of each, summing to 1."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Model:
+    """A trained model in memory, on a GPU where there is one."""
+
+    def __init__(self, trained: Trained, classifier: Classifier) -> None:
+        self._trained, self._classifier = trained, classifier
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the model's files, as `transformers` loads them."""
+        return self._trained.folder
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, by their ids."""
+        return self._trained.labels
+
+    @_public
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify texts; returns one prediction a text, in their order.
+
+        Texts are cleaned and cut as those of the training. ConfigError names the text that cannot be
+        used, such as an empty one.
+
+            model.predict(["Sehr gut", "Une catastrophe"])[0].label
+        """
+        from lingotune.evaluation.metrics import probabilities_of
+        from lingotune.evaluation.predict import read_texts
+
+        if isinstance(texts, str):
+            raise TypeError('texts is a list of texts: predict(["Sehr gut"])')
+        given = ((f"texts[{place}]", text) for place, text in enumerate(texts))
+        cleaned = list(read_texts(given, self._trained, None))
+        if not cleaned:
+            return []
+        shares = probabilities_of(self._classifier.logits(cleaned))
+        return [
+            Prediction(self.labels[int(row.argmax())], dict(zip(self.labels, row.tolist())))
+            for row in shares
+        ]
+
+
+@_public
+def load(folder: str | Path, *, batch: int = 32) -> Model:
+    """Load the model of a run.
+
+    folder: a run folder, or a folder with a saved model. batch: texts that the model sees at once.
+    ConfigError if there is no model in it, or not one that is whole.
+
+        model = lt.load(run.folder)
+    """
+    from lingotune.evaluation.classifier import Classifier, trained_model
+
+    trained = trained_model(folder)
+    with _untouched():
+        return Model(trained, Classifier(trained, batch))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on a set of rows, and the folder that they were written to."""
+
+    folder: Path
+    results: Any
+
+
+@_public
+def evaluate(
+    folder: str | Path,
+    data: Sequence[str] | DataConfig | None = None,
+    *,
+    output: str | Path | None = None,
+    batch: int = 32,
+) -> Evaluation:
+    """Score the model of a run, overall and by language, with predictions row by row in a new folder.
+
+    data: overrides that name the data (`["data=files", "data.path=more.jsonl"]`), or the data of a
+    job; None = the run's own test split. output: where the folder is made; default: in the run. batch:
+    texts that the model sees at once. ConfigError lists what is wrong, before the model is loaded.
+
+        lt.evaluate(run.folder).results.overall.macro_f1
+    """
+    from lingotune.cli.evaluate import data_typed, typed_length
+    from lingotune.evaluation.evaluate import evaluate as score
+    from lingotune.launch.compose.config_dirs import shipped_dir
+
+    typed = [] if data is None or isinstance(data, DataConfig) else list(data)
+    wanted = data if isinstance(data, DataConfig) else data_typed(str(folder), typed, shipped_dir())
+    with _untouched():
+        made, results = score(
+            str(folder),
+            wanted,
+            max_length=typed_length(wanted, typed),
+            output=str(output) if output is not None else None,
+            batch=batch,
+        )
+    return Evaluation(made, _as_attributes(json.dumps(results)))
+
+
+@_public
+def publish(folder: str | Path, *settings: str) -> str:
+    """Push the model of a finished run to the Hugging Face Hub; returns its link.
+
+    settings: overrides such as `hub=private` or `hub.repo=NAME`; default: those of the run. The token
+    comes from the environment, HF_TOKEN. ConfigError or PublishError.
+
+        lt.publish(run.folder, "hub=private")
+    """
+    from lingotune.cli.publish import hub_typed
+    from lingotune.hub.publish_run import finished_run, publish_run
+    from lingotune.launch.compose.config_dirs import shipped_dir
+
+    run = finished_run(folder)
+    hub = hub_typed(run.job, settings, shipped_dir())
+    with _untouched():
+        return publish_run(run, hub, [str(folder), *settings])
+
+
+# --- as if nothing had been called --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _printing(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Print as the commands do, or nothing."""
+    if not quiet:
+        yield say
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield lambda line: None
+
+
+@contextlib.contextmanager
+def _untouched() -> Iterator[None]:
+    """Restore environment variables, warning filters and the libraries' logging at the end."""
+    import logging
+    import warnings
+
+    import datasets
+    from transformers.utils import logging as library
+
+    before = dict(os.environ)
+    tracing = logging.getLogger("torch.fx._symbolic_trace")
+    level, verbosity = tracing.level, library.get_verbosity()
+    bars = library.is_progress_bar_enabled(), _shows_bars(datasets)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        tracing.setLevel(level)
+        library.set_verbosity(verbosity)
+        for module, shown in zip((library, datasets), bars):
+            _show_bars(module, shown)
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _shows_bars(datasets: Any) -> bool:
+    if hasattr(datasets, "is_progress_bar_enabled"):  # until 3.0
+        return bool(datasets.is_progress_bar_enabled())
+    return not datasets.are_progress_bars_disabled()
+
+
+def _show_bars(module: Any, shown: bool) -> None:
+    name = "enable_progress_bar" if shown else "disable_progress_bar"
+    (getattr(module, f"{name}s", None) or getattr(module, name))()
+
+
+def _as_attributes(text: str) -> Any:
+    return json.loads(text, object_hook=lambda found: SimpleNamespace(**found))
+
+
+def _read_results(folder: Path) -> Any:
+    return _as_attributes((folder / METRICS).read_text(encoding="utf-8"))
