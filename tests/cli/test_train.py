@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import struct
 import subprocess
@@ -23,6 +24,7 @@ from lingotune.config.schema import Precision
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.run_time import estimate_time
 from lingotune.estimate.throughput import parse_record, read_records, setup_of
+from lingotune.runs.folder import write_command
 from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
 QUICK = ["training.max_steps=6", "data.sample.train_rows=30", "data.sample.validation_rows=10",
@@ -63,6 +65,17 @@ def test_the_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
         path.name for path in (folder / "model").iterdir()
     }
     assert not list(folder.rglob("model/training_args.bin")), "a pickle has no place in a model"
+
+
+def test_the_run_keeps_what_was_typed(
+    finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = finished
+    assert (folder / "command.txt").read_text() == f"{shlex.join(['python', 'train.py', *QUICK])}\n"
+    assert "command" not in (folder / "job.yaml").read_text(), "it is no part of the job"
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    write_command("python train.py 'name=0123456789abcdef x'", tmp_path)
+    assert (tmp_path / "command.txt").read_text() == "python train.py 'name=*** x'\n"
 
 
 def test_the_run_is_on_record(finished: tuple[Path, str]) -> None:

@@ -1,0 +1,45 @@
+"""Entry of `lingotune validate [DIR]`: compose and check every group file, shipped and the user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
+from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+from lingotune.launch.compose.group_files import group_files
+from lingotune.launch.validate import validate
+
+
+def parser() -> Parser:
+    """The arguments of the command."""
+    made = command_parser("validate", "Compose and check every group file, your own included.")
+    made.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="group files of your own; default: LINGOTUNE_CONFIG, else ~/.config/lingotune",
+    )
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check all files; ConfigError lists what is wrong with any of them."""
+    arguments = parser()
+    typed = parsed(arguments, argv).folder
+    if typed and not Path(typed).is_dir():
+        what = "is not a folder; it should hold group folders such as experiment/"
+        raise ConfigError([Problem(f"validate {typed}", what)])
+    shipped, own = shipped_dir(), user_dir(typed, os.environ)
+    problems = validate(shipped, own)
+    if errors_only(problems):
+        raise ConfigError(errors_only(problems), f"{arguments.prog} {typed or ''}".rstrip())
+    if problems:
+        print(format_problems(problems))
+    counts = [f"{len(group_files(shipped))} shipped group files"]
+    counts += [f"{len(group_files(own))} of {own}"] if own else []
+    print(f"{' and '.join(counts)}: all compose, and no check refuses any")
+    return 0

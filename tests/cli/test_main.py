@@ -1,0 +1,104 @@
+"""The command `lingotune`: its overview, its commands, and what it loads to tell of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run
+
+import lingotune
+from lingotune.cli.main import COMMANDS, main, overview
+from lingotune.config.problems import ConfigError
+from lingotune.launch.compose import options
+
+
+def test_the_overview_has_a_line_for_each_command() -> None:
+    lines = overview().splitlines()
+    assert max(map(len, lines)) <= 80
+    for command in COMMANDS:
+        assert sum(line.startswith(f"  {command} ") for line in lines) == 1
+        assert callable(importlib.import_module(f"lingotune.cli.{command}").main)
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lingotune {lingotune.__version__}\n"
+    assert lingotune.__version__ == version("lingotune")
+
+
+def test_an_unknown_command_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"trian: is no command; did you mean train\?"):
+        main(["trian", "lr=1"])
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_the_overview_loads_no_library(argument: str) -> None:
+    code = (
+        "import resource, sys, json\n"
+        "from lingotune.cli.main import main\n"
+        f"assert main([{argument!r}]) == 0\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(json.dumps([used.ru_utime + used.ru_stime, sorted(sys.modules)]))\n"
+    )
+    done = run("-c", code)
+    seconds, modules = json.loads(done.stdout.splitlines()[-1])
+    assert not {"hydra", "omegaconf", "torch", "numpy", "yaml", "transformers"} & set(modules)
+    assert seconds < 0.3
+
+
+@pytest.mark.parametrize(
+    ("started", "command", "called"),
+    [
+        ("/usr/bin/lingotune", "train", "lingotune train"),
+        ("/x/lingotune/__main__.py", "launch", "python -m lingotune launch"),
+        ("train.py", "train", "python train.py"),
+        ("train.py", "launch", "python launch.py"),
+        ("pytest", "prepare", "python -m lingotune prepare"),
+    ],
+)
+def test_a_command_is_called_as_it_was_started(
+    started: str, command: str, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [started])
+    assert options.program(command) == called
+
+
+def test_without_a_checkout_no_script_of_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "in_checkout", lambda: False)
+    monkeypatch.setattr("sys.argv", ["notebook"])
+    assert options.program("train") == "python -m lingotune train"
+
+
+def test_what_a_plan_offers_next_keeps_folder_and_job(tmp_path: Path) -> None:
+    """Every word that made the plan is in the commands that it offers."""
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text("# @package _global_\nlr: 0.005\n")
+    job = tmp_path / "job.yaml"
+    made = run("launch.py", "seed=7", f"job_file={job}")
+    assert made.returncode == 0, made.stderr
+    typed = ["--config-dir", str(tmp_path / "own"), "--job", str(job), "experiment=mine"]
+    done = run("-m", "lingotune", "launch", *typed, "cluster=p3_16xl")
+    assert done.returncode == 0, done.stderr
+    assert f"\n  group files  {tmp_path / 'own'} beside the shipped ones\n" in done.stdout
+    offered = done.stdout[done.stdout.index("\nnext:") :].splitlines()[2:6]
+    for line in offered:
+        assert line.strip().startswith(f"python -m lingotune launch {' '.join(typed)} cluster=")
+
+
+def test_programs_are_told_the_folder(tmp_path: Path) -> None:
+    done = run("launch.py", "output=json", LINGOTUNE_CONFIG=str(tmp_path))
+    assert json.loads(done.stdout)["config_dir"] == str(tmp_path)
+    done = run("launch.py", "output=json", LINGOTUNE_CONFIG=str(tmp_path / "none"))
+    assert (
+        done.returncode == 2 and "is not a folder" in json.loads(done.stdout)["findings"][0]["what"]
+    )
+
+
+def test_the_console_script_is_declared() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert '[project.scripts]\nlingotune = "lingotune.cli.main:entry"' in text

@@ -1,0 +1,91 @@
+"""lingotune validate: all that is wrong with group files, at once, each with its file and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import CONF
+
+from lingotune.cli.validate import main
+from lingotune.config.problems import Problem, errors_only
+from lingotune.launch.validate import validate
+
+WRONG = {
+    "experiment/nopkg.yaml": ("lr: 1e-5\n", "", "put below experiment", "# @package _global_ as"),
+    "experiment/typo.yaml": (
+        "# @package _global_\ntraining:\n  warmup: 0.1\n",
+        "training.warmup", "unknown setting", "settings of training",
+    ),
+    "experiment/type.yaml": (
+        "# @package _global_\nepochs: 1.5\n", "epochs", "1.5 is not a whole number", "epochs=3",
+    ),
+    "experiment/grid.yaml": (
+        "# @package _global_\nhydra:\n  sweeper: {params: {lr: 1}}\n",
+        "hydra", "no effect", "-m lr=",
+    ),
+    "experiment/range.yaml": ("# @package _global_\nlr: -1\n", "lr=-1", "range", ""),
+    "experiment/choice.yaml": (
+        "# @package _global_\ndefaults:\n  - override /cluster: p9\n", "", "cluster/p9", "",
+    ),
+    "model/lr.yaml": ("lr: 1\nname: a\nname_or_path: b\n", "model.lr", "unknown", "# @package"),
+    "model/broken.yaml": ("a: [1\nb: 2\n", "line 2", "is not YAML", ""),
+    "model/old.yml": ("name: a\n", "", "only .yaml is read", "old.yaml"),
+    "model/tiny.yaml": ("name: mine\n", "", "never read: the shipped model=tiny", "another name"),
+    "modles/a.yaml": ("name: a\n", "", "did you mean model?", ""),
+    "data/words.yaml": (
+        "defaults: [files]\nlanguages: [no, sv]\n", "data.languages", "booleans", "'no'",
+    ),
+    "cluster/both.yaml": (
+        "name: x\ninstance_type: ml.p3.16xlarge\ngpus_per_node: 8\nspot: true\nkeep_alive: 600\n",
+        "cluster.keep_alive=600", "does not go with spot", "cluster.spot=false",
+    ),
+    "mine.yaml": ("lr: 1\n", "", "lies in no group's folder", "experiment/mine.yaml"),
+}  # fmt: skip
+RIGHT = {
+    "experiment/nlp/deep.yaml": "# @package _global_\nlr: 0.005\n",
+    "experiment/empty.yaml": "# @package _global_\n# nothing yet\n",
+    "mygroup/a.yaml": "# @package _global_\nlr: 0.006\n",
+    "data/mine.yaml": "defaults: [files]\npath: ???\nlabels: [{name: 'no'}, {name: 'yes'}]\n",
+    "notes.md": "not a group file\n",
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Problem]]:
+    """One round over the shipped files and a folder with all of the above."""
+    folder = tmp_path_factory.mktemp("own")
+    for name, text in {**{n: case[0] for n, case in WRONG.items()}, **RIGHT}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder, validate(CONF, folder)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_with_file_key_and_fix(
+    name: str, found: tuple[Path, list[Problem]]
+) -> None:
+    folder, problems = found
+    _, key, what, fix = WRONG[name]
+    where = f"{folder / name}: {key}" if key else str(folder / name)
+    (problem,) = errors_only([p for p in problems if p.where.startswith(str(folder / name))])
+    assert problem.where == where
+    assert what in problem.what and fix in problem.fix
+
+
+def test_nothing_else_is_wrong(found: tuple[Path, list[Problem]]) -> None:
+    """The shipped files among it: what SageMaker would refuse of the article's job is a warning."""
+    folder, problems = found
+    wrong = {str(folder / name) for name in WRONG}
+    assert {p.where.split(": ")[0] for p in errors_only(problems)} == wrong
+
+
+def test_a_sound_folder_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mygroup").mkdir()
+    (tmp_path / "mygroup" / "a.yaml").write_text("# @package _global_\nlr: 0.006\n")
+    monkeypatch.setattr("lingotune.cli.validate.shipped_dir", lambda: CONF)
+    assert main([str(tmp_path)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f" shipped group files and 1 of {tmp_path}: all compose" in last

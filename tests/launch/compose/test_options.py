@@ -1,0 +1,157 @@
+"""The options beside overrides: help by section, and a job that ran as the base of a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import CONF, compose, run
+
+from lingotune.config.jobfile import dump_job, job_digest, job_of
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import JobConfig
+from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.help import Command, help_page, setting_texts
+from lingotune.launch.compose.keys import config_groups, setting_types
+from lingotune.launch.compose.options import composed_jobs
+
+LAUNCH = Command("lingotune launch", "Plan, check or submit.")
+
+
+# --- help ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_no_line_is_wider_than_the_terminal_or_100_columns(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for topic in ["", "data", "cluster", "training", "experiment", "training.precision", "aws"]:
+        lines = help_page(LAUNCH, CONF, topic=topic).splitlines()
+        assert max(map(len, lines)) <= min(columns, 100), topic
+        assert len(lines) < 140
+
+
+def test_the_overview_names_every_group_and_section() -> None:
+    page = help_page(LAUNCH, CONF)
+    for group in config_groups(CONF):
+        assert f"\n  {group}=" in page
+    assert "\n  training.    The optimisation, in transformers' terms (22 settings)\n" in page
+    assert "\n  per_device_bs  a whole number; default 32\n" in page
+    assert "training.precision" not in page
+
+
+def test_a_section_shows_choices_defaults_and_who_else_sets_them() -> None:
+    page = help_page(LAUNCH, CONF, topic="training")
+    assert "  training.precision  auto | fp32 | fp16 | bf16; default auto; set by" in page
+    assert "  training.compile  true | false; default false\n" in page
+    assert "  training.max_steps  a whole number or null; default null\n" in page
+    data = help_page(LAUNCH, CONF, topic="data=files")
+    assert "\n  data=sample " in data and "  data.columns.text  a text; default review_body" in data
+
+
+def test_every_setting_is_on_the_page_of_its_section() -> None:
+    pages = {key.split(".")[0] for key in setting_types() if "." in key}
+    shown = "\n".join(help_page(LAUNCH, CONF, topic=name) for name in ("", *pages))
+    for key in setting_types():
+        assert f"  {key}  " in shown or f"  {key}: " in shown or f"  {key}. " in shown
+
+
+def test_one_setting_shows_its_whole_text() -> None:
+    page = help_page(LAUNCH, CONF, topic="lr")
+    assert page.startswith("lr: a number; default 0.001\n\nLearning rate as typed; `scaling` may")
+    assert "model=xlmr_base             2e-05" in page.replace("\n" + " " * 30, " " * 4)
+    whole = " ".join(help_page(LAUNCH, CONF, topic="training.compact_vocabulary").split())
+    assert setting_texts()["training.compact_vocabulary"] in whole
+
+
+def test_an_unknown_topic_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"--help trainig: is no .*did you mean training\?"):
+        help_page(LAUNCH, CONF, topic="trainig")
+
+
+def test_a_command_shows_what_has_an_effect_on_it() -> None:
+    page = help_page(Command("x", "y", ("data", "seed")), CONF)
+    assert "\n  data=" in page and "\n  seed  " in page
+    assert "cluster" not in page and "per_device_bs" not in page
+
+
+# --- a job as the base --------------------------------------------------------------------------
+
+
+def onto(job: JobConfig, *typed: str) -> JobConfig:
+    found = compose_all(list(typed), CONF, lambda config: [], multirun=False, base=job)
+    return job_of(found[0].config)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        [],
+        ["experiment=blog", "seed=5"],
+        ["cluster=p4d_24xl", "cluster.nodes=2", "cluster.environment.A=1", "data.labels.0.name=x"],
+        ["model=pretrained", "model.name_or_path=here", "name=mine", "data.languages=[de,no]"],
+    ],
+)
+def test_a_job_without_overrides_is_the_very_same(typed: list[str]) -> None:
+    job = job_of(compose(*typed))
+    assert job_digest(onto(job)) == job_digest(job)
+
+
+def test_values_go_on_top() -> None:
+    job = onto(job_of(compose("lr=2e-4", "seed=7")), "lr=2e-5", "cluster.environment.A=b")
+    assert (job.lr, job.seed, job.cluster.environment) == (2e-5, 7, {"A": "b"})
+
+
+def test_a_group_begins_its_section_anew() -> None:
+    before = job_of(compose("cluster=p4d_24xl", "cluster.nodes=2", "cluster.spot=true", "lr=2e-4"))
+    assert onto(before, "cluster=p3_16xl").cluster == job_of(compose("cluster=p3_16xl")).cluster
+    assert onto(before, "cluster=local").cluster == job_of(compose()).cluster
+    assert onto(before, "cluster=p3_16xl").lr == 2e-4
+
+
+def test_what_a_group_file_sets_elsewhere_goes_on_top_too() -> None:
+    job = onto(job_of(compose("lr=9e-4")), "model=xlmr_base")
+    assert (job.lr, job.model.name, job.name) == (2e-5, "xlmr-base", "xlmr-base-sample")
+    assert onto(job_of(compose("name=mine")), "model=xlmr_base").name == "mine"
+
+
+def test_an_experiment_chooses_the_groups_that_it_names() -> None:
+    before = job_of(compose("cluster=p4d_24xl", "cluster.nodes=2", "seed=3"))
+    job = onto(before, "experiment=blog")
+    expected = job_of(compose("experiment=blog"))
+    assert (job.cluster, job.model, job.scaling) == (
+        expected.cluster, expected.model, expected.scaling,
+    )  # fmt: skip
+    assert job.seed == 3
+
+
+def test_a_job_of_the_command_line_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(dump_job(job_of(compose("seed=7"))))
+    typed = ["--job", str(path), "-m", "lr=1e-4,1e-5"]
+    jobs = composed_jobs(typed, LAUNCH, CONF, lambda config: [])
+    assert [(one.config.lr, one.config.seed) for one in jobs] == [(1e-4, 7), (1e-5, 7)]
+    assert jobs[0].options == ("--job", str(path))
+    with pytest.raises(ConfigError, match="unknown setting 'lrr'"):
+        composed_jobs(["--job", str(path), "lrr=1"], LAUNCH, CONF, lambda config: [])
+
+
+def test_a_job_file_that_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    content = dump_job(job_of(compose()))
+    for damaged, told in (
+        (content + b"x: 1\n", "was changed after it was written"),
+        (b"lr: 1\n", "is not a job file"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=told):
+            composed_jobs(["--job", str(path), "lr=1"], LAUNCH, CONF, lambda config: [])
+
+
+def test_train_takes_a_job_file_with_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_bytes(dump_job(job_of(compose("seed=7"))))
+    done = run("train.py", "--job", str(path), "lr=2e-5", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "\nseed: 7\nlr: 2.0e-05\n" in done.stdout
