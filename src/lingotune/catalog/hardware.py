@@ -6,11 +6,18 @@ rules are here. Pure: the same question, the same answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lingotune.catalog import load
-from lingotune.config.schema import ClusterConfig, Distribution, ImageConfig, Lane, Precision
+from lingotune.config.schema import (
+    ClusterConfig,
+    Distribution,
+    ImageConfig,
+    Lane,
+    LaunchClusterConfig,
+    Precision,
+)
 
 WORKER_PYTHON = (3, 10)
 """Oldest Python that the worker code runs on."""
@@ -87,6 +94,25 @@ def instances() -> dict[str, Instance]:
         name: Instance(name, **{**row, "capability": tuple(row["capability"])})
         for name, row in rows.items()
     }
+
+
+def instance_of(cluster: ClusterConfig) -> Instance | None:
+    """Look up the instance type of a cluster; None on this machine, and for a type that is not known."""
+    return instances().get(cluster.instance_type or "")
+
+
+def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
+    """Decide what was left open and follows from the instance: its GPUs, and how to start on them.
+
+    This is done once, before a job is frozen: its workers read numbers and need no catalog.
+    """
+    instance, gpus, distribution = instance_of(cluster), cluster.gpus_per_node, cluster.distribution
+    if gpus is None:
+        gpus = instance.gpus if instance else 0
+    if distribution is None:
+        alone = instance is not None and cluster.nodes * gpus == 1
+        distribution = Distribution.none if alone else Distribution.torch_distributed
+    return replace(cluster, gpus_per_node=gpus, distribution=distribution)
 
 
 @lru_cache(maxsize=1)
@@ -166,7 +192,7 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
     """The image of a SageMaker cluster, auto or pinned; None where none is known or fits."""
     if cluster.image.lane is Lane.pinned:
         return pinned_image(cluster.image)
-    instance = instances().get(cluster.instance_type or "")
+    instance = instance_of(cluster)
     return newest_image(instance, cluster.distribution) if instance else None
 
 

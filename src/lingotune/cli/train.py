@@ -10,17 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.jobfile import dump_job, job_of
-from lingotune.config.problems import ConfigError, Problem, PublishError, Severity, format_problems
-from lingotune.config.schema import (
-    Action,
-    AwsConfig,
-    Backend,
-    BudgetConfig,
-    JobConfig,
-    LaunchConfig,
-    Output,
-    RehearsalConfig,
-)
+from lingotune.config.problems import ConfigError, Problem, PublishError, format_problems
+from lingotune.config.schema import JobConfig, LaunchConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.loader.open_store import open_store
 from lingotune.estimate.batch import world_size
@@ -29,6 +20,7 @@ from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.local_command import render_local
 from lingotune.preflight import check_job
+from lingotune.preflight.registry import changed
 from lingotune.runs.folder import new_run_folder
 from lingotune.training.trackers import missing_trackers
 
@@ -56,27 +48,17 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         where = f"cluster={config.cluster.name}"
         what = "train.py trains on this machine"
         problems.append(Problem(where, what, f"python launch.py {where}, or cluster=local"))
-    launch_only = {
-        "action": config.action is not Action.plan,
-        "output": config.output is not Output.page,
-        "budget": config.budget != BudgetConfig(),
-        "attempt": config.attempt != 1,
-        "job_file": config.job_file is not None,
-        "aws": config.aws != AwsConfig(),
-        "cluster.backend": config.cluster.backend is not Backend.aws,
-        "rehearsal": config.rehearsal != RehearsalConfig(),
-    }
-    for key, typed in launch_only.items():
-        if typed:
-            problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
+    launch_only = [key for key, _ in changed(config, "launch")]
+    launch_only += [f"cluster.{key}" for key, _ in changed(config.cluster, "launch")]
+    for key in launch_only:
+        problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
     return problems
 
 
 def _train(one: Composed, root: Path) -> Path:
     job = job_of(one.config)
-    warnings = [p for p in check_job(job) if p.severity is Severity.warning]
-    if warnings:
-        print(format_problems(warnings))
+    if one.findings:
+        print(format_problems(one.findings))
     data = one.config.data.prepared
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker

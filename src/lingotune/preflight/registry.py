@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from lingotune.config.problems import Problem, Severity
@@ -50,6 +50,15 @@ class Table(Generic[Subject]):
             for check in self.checks.values()
             for where, what, fix in check.find(subject)
         ]
+
+
+def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of the settings that the schema marks `where` and that were changed."""
+    for setting in fields(section):
+        if setting.metadata.get("where") == where:
+            value, factory = getattr(section, setting.name), setting.default_factory
+            if value != (setting.default if factory is MISSING else factory()):
+                yield setting.name, value
 
 
 def typed(value: Any) -> str:

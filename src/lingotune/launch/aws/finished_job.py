@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.schema import JobConfig, Source
@@ -188,7 +188,7 @@ def _estimate(
     job: JobConfig, record: Throughput | None, before: Sequence[Throughput]
 ) -> TimeEstimate | None:
     """What the plan would have expected, had it been made when the job was created."""
-    machine = instances().get(job.cluster.instance_type or "")
+    machine = instance_of(job.cluster)
     precision = resolve_precision(job.training.precision, machine.capability if machine else None)
     rows = record.rows if record else None
     if rows is None and job.data.source is not Source.files:  # files may have changed since

@@ -85,7 +85,7 @@ def help_page(program: str, purpose: str, conf_dir: Path, extra: Path | None = N
     for key, kind in setting_types().items():
         name, fix = describe_type(kind, key)
         if " | " in fix:
-            name = fix.split("=", 1)[1]
+            name = fix.split("=", 1)[1].split(", or ")[0]
         if not name.startswith("a mapping"):
             lines.append(f"  {key:30} {name:25} {meanings[key]}")
     return "\n".join(lines)

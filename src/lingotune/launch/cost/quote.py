@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.problems import Problem
 from lingotune.config.schema import BudgetConfig, LaunchConfig
 from lingotune.estimate.batch import BatchPlan
@@ -58,7 +58,7 @@ class CostEstimator:
         """Time and money of one job that the preflight has accepted."""
         cluster, budget = config.cluster, config.budget
         records, problems = self._runs(config.runs_dir)
-        instance = instances().get(cluster.instance_type or "")
+        instance = instance_of(cluster)
         capability = instance.capability if instance else None
         machine = None if instance or cluster.gpus_per_node else cpu_machine()
         precision = resolve_precision(

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import lingotune
-from lingotune.catalog.hardware import instances, resolve_image, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_image, resolve_precision
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import (
     Problem,
@@ -168,7 +168,7 @@ def _batches(plan: Plan) -> tuple[str, ...]:
 
 def _machines(plan: Plan) -> list[str]:
     cluster, precision = plan.job.cluster, plan.job.training.precision
-    instance = instances().get(cluster.instance_type or "")
+    instance = instance_of(cluster)
     if instance is None:
         where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
         return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
