@@ -132,13 +132,13 @@ def registries() -> dict[str, str]:
 
 
 def image_uri(tag: str, region: str) -> str:
-    """Address of an image in ECR; an unknown region is put into the address of us-east-1."""
+    """Build the ECR address of an image; an unknown region goes into the address of us-east-1."""
     usual = registries()["us-east-1"].replace("us-east-1", region)
     return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
 
 
 def runs_worker(image: Image) -> bool:
-    """Whether the worker code runs on the image's Python and transformers."""
+    """Tell whether the worker code runs on the image's Python and transformers."""
     return (
         python_version(image.python) >= WORKER_PYTHON
         and version(image.transformers)[:2] >= WORKER_TRANSFORMERS
@@ -146,7 +146,7 @@ def runs_worker(image: Image) -> bool:
 
 
 def misfit(image: Image, instance: Instance, distribution: Distribution) -> str | None:
-    """Why this image does not run with this distribution on this instance; None if it does."""
+    """Explain why this image does not run with this distribution there; None if it does."""
     volta = instance.capability < (7, 5)
     if volta and version(image.cuda) > LAST_CUDA_WITH_VOLTA:
         return (

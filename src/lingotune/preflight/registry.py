@@ -1,4 +1,4 @@
-"""The form of a check: an id, why it matters, how grave it is, and a function that looks. Pure."""
+"""The form of a check: an id, why it matters, its severity, and a function that looks. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lingotune.config.problems import Problem, Severity
 
 Subject = TypeVar("Subject")
 Found = tuple[str, str, str]
-"""Where (the key as typed), what is wrong, and the override that mends it."""
+"""The key as typed, what is wrong with it, and the override that fixes it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Table(Generic[Subject]):
         return enter
 
     def run(self, subject: Subject) -> list[Problem]:
-        """Everything that the checks find wrong with the subject."""
+        """Run all checks; returns everything that they find wrong with the subject."""
         return [
             Problem(where, what, fix, check.severity, check.id, check.why)
             for check in self.checks.values()
@@ -62,7 +62,7 @@ def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """Write a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -131,7 +131,7 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
 
 
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
-    """Where the estimate takes more than a share `low` of the GPU's memory, and at most `high`."""
+    """Find an estimate above the share `low` of the GPU's memory, and at most `high`."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
     if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
         return

@@ -27,7 +27,7 @@ from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
 @dataclass(frozen=True)
 class Quote:
-    """What one job is expected to take and cost, as figures and as lines of text."""
+    """Expected time and cost of one job, as figures and as lines of text."""
 
     time: TimeEstimate | None
     cost: CostEstimate | None
@@ -98,7 +98,7 @@ def cost_lines(cost: CostEstimate | None) -> tuple[str, ...]:
 
 
 def sum_up(costs: Sequence[CostEstimate]) -> Total:
-    """What all jobs cost together."""
+    """Add up the costs of all jobs."""
     if not costs:
         return Total(None, None, ())
     expected = _sum([cost.expected_usd for cost in costs])
@@ -120,7 +120,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def over_budget(budget: BudgetConfig, costs: Sequence[CostEstimate]) -> list[Problem]:
-    """Whether the worst case of all jobs together stays within the budget."""
+    """Check the worst case of all jobs together against the budget."""
     return check_budget(budget, [cost.worst_usd for cost in costs])
 
 

@@ -1,4 +1,4 @@
-"""How plans look: a compact page to read, in colour on a terminal, and everything as JSON."""
+"""Presentation of plans: a compact page to read, in colour on a terminal, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _job_rows(plan: Plan) -> list[list[str]]:
 
 
 def _delivery(data: Delivery) -> str:
-    """Where the machines have the data from."""
+    """Say where the machines get the data from."""
     if data.uri is not None:
         return data.uri
     if data.folder is None:
@@ -357,7 +357,7 @@ def requests_json(sweep: Sweep) -> str:
 
 
 def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
-    """What there is to say where no plan could be made."""
+    """Write the problems as one object where no plan could be made."""
     return to_json({
         "lingotune": lingotune.__version__,
         "exit_code": exit_code,
