@@ -89,8 +89,8 @@ class Host:
         environment["PATH"] = os.pathsep.join(
             [str(programs), str(self._python.parent), environment.get("PATH", os.defpath)]
         )
-        init = [str(self._python), str(_HERE / "init.py"), self._folder]
-        toolkit = [str(self._python), str(_HERE / "toolkit.py"), *self.stand_ins]
+        init = [str(self._python), str(_HERE / "init_process.py"), self._folder]
+        toolkit = [str(self._python), str(_HERE / "toolkit_main.py"), *self.stand_ins]
         return subprocess.Popen(
             [*init, *toolkit],
             cwd=self.container.folder,
