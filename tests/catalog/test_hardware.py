@@ -18,7 +18,7 @@ from lingotune.catalog.hardware import (
 from lingotune.config.schema import Precision
 from lingotune.launch.compose.keys import config_groups
 
-CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c != "local"]
+CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c not in ("local", "sagemaker")]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from lingotune.launch.compose.keys import config_groups, field_types
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
 def test_round_trip_of_every_cluster(cluster: str, tmp_path: Path) -> None:
-    job = job_of(compose(f"cluster={cluster}"))
+    instance = ["cluster.instance_type=ml.g5.xlarge"] if cluster == "sagemaker" else []
+    job = job_of(compose(f"cluster={cluster}", *instance))
     path = tmp_path / "job.yaml"
     path.write_bytes(dump_job(job))
     loaded, digest = load_job(path)

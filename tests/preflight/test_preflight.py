@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from conftest import CONF, compose
 from lingotune.catalog.hardware import Image, images, version
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import Problem, Severity, errors_only
+from lingotune.config.schema import ClusterConfig
 from lingotune.data.prepared.shards import READERS
 from lingotune.estimate.batch import plan_batches, plan_steps
 from lingotune.launch.checks.lanes import lane_pins
@@ -211,7 +212,7 @@ TRIPS: list[Trip] = [
      [CLOUD, "cluster.instance_type=ml.p3.16xlarge"]),
     ("processes-on-sagemaker", [CLOUD, "cluster.processes=4"], "cluster.processes=4", "no effect",
      "=1", [CLOUD, "cluster.processes=1"]),
-    ("gpus-per-node", [CLOUD, "cluster.gpus_per_node=4"], "cluster.gpus_per_node=4", "has 8",
+    ("processes-on-sagemaker", [CLOUD, "cluster.gpus_per_node=4"], "cluster.gpus_per_node=4", "has 8",
      "cluster.gpus_per_node=8", [CLOUD, "cluster.gpus_per_node=8"]),
     ("no-distribution", ["cluster=p3_2xl", "cluster.nodes=2", "cluster.distribution=none"],
      "cluster.distribution=none", "one process, but there are 2 GPUs", "torch_distributed",
@@ -444,7 +445,18 @@ def test_no_image_is_told_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
 def test_sound_jobs_are_not_bothered(cluster: str) -> None:
-    assert found([f"cluster={cluster}"]) == []
+    instance = ["cluster.instance_type=ml.g5.xlarge"] if cluster == "sagemaker" else []
+    assert found([f"cluster={cluster}", *instance]) == []
+
+
+def test_settings_of_a_training_job_are_those_that_the_schema_marks() -> None:
+    """A new one is to be marked, or this machine ignores it silently."""
+    marked = {f.name for f in fields(ClusterConfig) if f.metadata.get("where") == "sagemaker"}
+    assert marked == {
+        "max_run", "spot", "max_wait", "keep_alive", "retries", "volume_gb", "input_mode",
+        "checkpoints", "tensorboard", "compress_output", "environment", "training_plan",
+        "ultra_server", "remote_debug", "profiler",
+    }  # fmt: skip
 
 
 def test_what_is_offered_mends_the_articles_submit() -> None:

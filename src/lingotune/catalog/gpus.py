@@ -18,7 +18,7 @@ class Gpu:
 
 
 def find_gpu(name: str) -> Gpu | None:
-    """A GPU by the name that it goes by, or that its driver gives it; None = not known."""
+    """Look up a GPU by its usual name or its driver's; None = not known."""
     words = name.replace("-", " ").split()
     found = next((known for key, known in load("gpus")["gpus"].items() if key in words), None)
     if found is None:

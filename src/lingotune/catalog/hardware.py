@@ -6,11 +6,18 @@ rules are here. Pure: the same question, the same answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from lingotune.catalog import load
-from lingotune.config.schema import ClusterConfig, Distribution, ImageConfig, Lane, Precision
+from lingotune.config.schema import (
+    ClusterConfig,
+    Distribution,
+    ImageConfig,
+    Lane,
+    LaunchClusterConfig,
+    Precision,
+)
 
 WORKER_PYTHON = (3, 10)
 """Oldest Python that the worker code runs on."""
@@ -89,6 +96,25 @@ def instances() -> dict[str, Instance]:
     }
 
 
+def instance_of(cluster: ClusterConfig) -> Instance | None:
+    """Look up the instance type of a cluster; None on this machine, and for a type that is not known."""
+    return instances().get(cluster.instance_type or "")
+
+
+def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
+    """Decide what was left open and follows from the instance: its GPUs, and how to start on them.
+
+    This is done once, before a job is frozen: its workers read numbers and need no catalog.
+    """
+    instance, gpus, distribution = instance_of(cluster), cluster.gpus_per_node, cluster.distribution
+    if gpus is None:
+        gpus = instance.gpus if instance else 0
+    if distribution is None:
+        alone = instance is not None and cluster.nodes * gpus == 1
+        distribution = Distribution.none if alone else Distribution.torch_distributed
+    return replace(cluster, gpus_per_node=gpus, distribution=distribution)
+
+
 @lru_cache(maxsize=1)
 def images() -> tuple[Image, ...]:
     """All known images, oldest first."""
@@ -106,13 +132,13 @@ def registries() -> dict[str, str]:
 
 
 def image_uri(tag: str, region: str) -> str:
-    """Address of an image in ECR; an unknown region is put into the address of us-east-1."""
+    """Build the ECR address of an image; an unknown region goes into the address of us-east-1."""
     usual = registries()["us-east-1"].replace("us-east-1", region)
     return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
 
 
 def runs_worker(image: Image) -> bool:
-    """Whether the worker code runs on the image's Python and transformers."""
+    """Tell whether the worker code runs on the image's Python and transformers."""
     return (
         python_version(image.python) >= WORKER_PYTHON
         and version(image.transformers)[:2] >= WORKER_TRANSFORMERS
@@ -120,7 +146,7 @@ def runs_worker(image: Image) -> bool:
 
 
 def misfit(image: Image, instance: Instance, distribution: Distribution) -> str | None:
-    """Why this image does not run with this distribution on this instance; None if it does."""
+    """Explain why this image does not run with this distribution there; None if it does."""
     volta = instance.capability < (7, 5)
     if volta and version(image.cuda) > LAST_CUDA_WITH_VOLTA:
         return (
@@ -166,7 +192,7 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
     """The image of a SageMaker cluster, auto or pinned; None where none is known or fits."""
     if cluster.image.lane is Lane.pinned:
         return pinned_image(cluster.image)
-    instance = instances().get(cluster.instance_type or "")
+    instance = instance_of(cluster)
     return newest_image(instance, cluster.distribution) if instance else None
 
 

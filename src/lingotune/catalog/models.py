@@ -11,8 +11,8 @@ from lingotune.config.schema import ModelConfig
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What an encoder's memory and speed depend on; `dim` is the hidden size, `embeddings` how many of the
-    parameters are those of words and positions, `vocabulary` the words."""
+    """Sizes that an encoder's memory and speed depend on; `dim` is the hidden size, `embeddings` how many
+    of the parameters are those of words and positions, `vocabulary` the words."""
 
     parameters: int
     layers: int
@@ -23,7 +23,7 @@ class ModelSize:
 
 
 def model_size(model: ModelConfig) -> ModelSize | None:
-    """Size of a known model, or of one from scratch; None where it is not known."""
+    """Look up the size of a known model, or of one from scratch; None where it is not known."""
     if model.name_or_path is not None:
         config = load("models")["models"].get(model.name_or_path)
         return size_of(config) if config else None
@@ -36,7 +36,7 @@ def model_size(model: ModelConfig) -> ModelSize | None:
 
 
 def size_of(config: Mapping[str, int]) -> ModelSize:
-    """Parameters of an encoder with a classification head of three classes.
+    """Count the parameters of an encoder with a classification head of three classes.
 
     `types` is the number of token types, `head_layers` how many dim x dim layers come before the
     classifier (the pooler, or a hidden layer of the head).

@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import Problem, Severity, format_problems
+from lingotune.config.problems import Problem, format_problems
 from lingotune.config.schema import (
-    Action,
-    AwsConfig,
-    Backend,
-    BudgetConfig,
     JobConfig,
     LaunchConfig,
-    Output,
-    RehearsalConfig,
 )
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -28,6 +22,7 @@ from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs, program
 from lingotune.launch.local import train_here
 from lingotune.preflight import check_job
+from lingotune.preflight.registry import changed
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -76,27 +71,17 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         where = f"cluster={config.cluster.name}"
         what = "train.py trains on this machine"
         problems.append(Problem(where, what, f"python launch.py {where}, or cluster=local"))
-    launch_only = {
-        "action": config.action is not Action.plan,
-        "output": config.output is not Output.page,
-        "budget": config.budget != BudgetConfig(),
-        "attempt": config.attempt != 1,
-        "job_file": config.job_file is not None,
-        "aws": config.aws != AwsConfig(),
-        "cluster.backend": config.cluster.backend is not Backend.aws,
-        "rehearsal": config.rehearsal != RehearsalConfig(),
-    }
-    for key, typed in launch_only.items():
-        if typed:
-            problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
+    launch_only = [key for key, _ in changed(config, "launch")]
+    launch_only += [f"cluster.{key}" for key, _ in changed(config.cluster, "launch")]
+    for key in launch_only:
+        problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
     return problems
 
 
 def _train(one: Composed, typed: str) -> Path:
     job = job_of(one.config)
-    warnings = [p for p in check_job(job) if p.severity is Severity.warning]
-    if warnings:
-        print(format_problems(warnings))
+    if one.findings:
+        print(format_problems(one.findings))
     return train_here(
         job,
         runs_dir=one.config.runs_dir,

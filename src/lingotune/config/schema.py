@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import Any, Optional
 
 # OmegaConf reads these annotations at run time; on Python 3.10 it knows Optional[X], not X | None.
 # ruff: noqa: UP045
@@ -24,6 +24,15 @@ SPLITS = ("train", "validation", "test")
 """What every job has."""
 ALL = "all"
 """In place of a split: one source, out of which all three are carved."""
+ON_SAGEMAKER = {"where": "sagemaker"}
+"""Metadata of settings that only a training job on SageMaker has."""
+IN_LAUNCH = {"where": "launch"}
+"""Metadata of settings that only launch.py reads."""
+
+
+def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
+    """Mark a switch that works from this version of PyTorch on, for the reason given."""
+    return {"torch": version, "why": why}
 
 
 class Source(Enum):
@@ -346,35 +355,35 @@ class ClusterConfig:
     """How SageMaker starts the processes."""
     image: ImageConfig = field(default_factory=ImageConfig)
     """The training image."""
-    max_run: int = 14400
+    max_run: int = field(default=14400, metadata=ON_SAGEMAKER)
     """Seconds after which SageMaker stops the job: the most that it can bill, per node."""
-    spot: bool = False
+    spot: bool = field(default=False, metadata=ON_SAGEMAKER)
     """Use spare capacity at a lower price; AWS may interrupt the job."""
-    max_wait: Optional[int] = None
+    max_wait: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """spot: seconds of waiting and running together; null = twice `max_run`."""
-    keep_alive: Optional[int] = None
+    keep_alive: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """Seconds to keep the machines for the next job (a warm pool). They are billed."""
-    retries: Optional[int] = None
+    retries: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """Starts anew after a fault of AWS's machines, this many times; null = none."""
-    volume_gb: Optional[int] = None
+    volume_gb: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
-    input_mode: InputMode = InputMode.File
+    input_mode: InputMode = field(default=InputMode.File, metadata=ON_SAGEMAKER)
     """File = the data is copied before the start; FastFile = it is streamed when read."""
-    checkpoints: bool = True
+    checkpoints: bool = field(default=True, metadata=ON_SAGEMAKER)
     """Copy checkpoints to S3 while training."""
-    tensorboard: bool = False
+    tensorboard: bool = field(default=False, metadata=ON_SAGEMAKER)
     """Copy TensorBoard's curves to S3 while training; they are in the output in any case."""
-    compress_output: bool = True
+    compress_output: bool = field(default=True, metadata=ON_SAGEMAKER)
     """The model as one model.tar.gz; false = as single files."""
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, metadata=ON_SAGEMAKER)
     """Variables for the worker. Everybody who may describe the job can read them: no secrets."""
-    training_plan: Optional[str] = None
+    training_plan: Optional[str] = field(default=None, metadata=ON_SAGEMAKER)
     """ARN of a SageMaker training plan that holds reserved capacity."""
-    ultra_server: Optional[str] = None
+    ultra_server: Optional[str] = field(default=None, metadata=ON_SAGEMAKER)
     """Id of the UltraServer to place the instances on."""
-    remote_debug: bool = False
+    remote_debug: bool = field(default=False, metadata=ON_SAGEMAKER)
     """Allow a shell in the running container through AWS Systems Manager."""
-    profiler: bool = False
+    profiler: bool = field(default=False, metadata=ON_SAGEMAKER)
     """SageMaker's profiler; it runs processing jobs of its own."""
 
 
@@ -404,7 +413,10 @@ class BatchingConfig:
     window: Optional[int] = None
     """mode=window: global batches of a window; null = as many as hold 16384 rows, at least 64. Fewer
     are more random, and slower."""
-    padding_free: bool = False
+    padding_free: bool = field(
+        default=False,
+        metadata=since_torch((2, 5), "PyTorch has attention over texts without padding since 2.5"),
+    )
     """Leave padding out: tokens of a part's texts lie one after the other, and attention takes the texts
     apart. The same result; pays on GPUs where texts of different lengths meet, as in mode=iid_balanced."""
     pad_to_multiple_of: Optional[int] = None
@@ -442,12 +454,18 @@ class TrainingConfig:
     first_token_only: Optional[bool] = None
     """Compute the last layer for the first token alone, which is what the classifier reads: the same
     result but for rounding, at less work. null = where the model is of a kind that allows it."""
-    compile: bool = False
+    compile: bool = field(
+        default=False,
+        metadata=since_torch((2, 1), "PyTorch makes a program for each width since 2.1"),
+    )
     """Let torch.compile fuse the model's operations, on GPUs as CUDA graphs, one for each width of a batch:
     pays where batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Leave the word embeddings as they are; faster, and another result."""
-    sparse_exchange: bool = False
+    sparse_exchange: bool = field(
+        default=False,
+        metadata=since_torch((2, 1), "PyTorch tells when a gradient is finished since 2.1"),
+    )
     """Send only those rows of the word embeddings' gradient that an update has touched: less traffic; sums
     may differ in their last digit."""
     compress_gradients: bool = False
@@ -619,7 +637,14 @@ class RehearsalConfig:
 class LaunchClusterConfig(ClusterConfig):
     """The machines, and who lends them: the job is the same in either place."""
 
-    backend: Backend = Backend.aws
+    instance_type: Optional[str] = MISSING
+    """SageMaker instance type, e.g. ml.p3.16xlarge; null = this machine. The group file says which."""
+    gpus_per_node: Optional[int] = None  # type: ignore[assignment]
+    """GPUs used on a node, one process each; null = all of the instance's, on this machine none.
+    A composed job has the number."""
+    distribution: Optional[Distribution] = None  # type: ignore[assignment]
+    """How SageMaker starts the processes; null = torch_distributed, or none for one GPU alone."""
+    backend: Backend = field(default=Backend.aws, metadata=IN_LAUNCH)
     """launch.py: where a submitted job runs. loopback is a SageMaker made on this machine for it."""
 
 
@@ -640,19 +665,19 @@ class LaunchConfig(JobConfig):
     cluster: LaunchClusterConfig = field(default_factory=LaunchClusterConfig)
     """The machines."""
 
-    action: Action = Action.plan
+    action: Action = field(default=Action.plan, metadata=IN_LAUNCH)
     """launch.py: plan shows, check asks AWS too, rehearse runs the job here, submit starts it."""
-    output: Output = Output.page
+    output: Output = field(default=Output.page, metadata=IN_LAUNCH)
     """launch.py: a page, all as JSON, or the bare CreateTrainingJob request as JSON."""
-    attempt: int = 1
+    attempt: int = field(default=1, metadata=IN_LAUNCH)
     """launch.py: raise it to submit the very same job and code once more."""
-    job_file: Optional[str] = None
+    job_file: Optional[str] = field(default=None, metadata=IN_LAUNCH)
     """launch.py: also write the job file to this path."""
-    aws: AwsConfig = field(default_factory=AwsConfig)
+    aws: AwsConfig = field(default_factory=AwsConfig, metadata=IN_LAUNCH)
     """launch.py: the account's names."""
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
     """launch.py: limits and sources of time and money."""
-    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)
     """launch.py: what action=rehearse runs."""
     prepared_dir: str = "prepared"
     """Folder of prepared data, one folder in it for each digest."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.catalog.models import ModelSize, model_size
 from lingotune.config.schema import JobConfig, Precision
 from lingotune.estimate.batch import world_size
@@ -41,7 +41,7 @@ class MemoryEstimate:
 
 def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
     """Memory of a training step on one GPU of the job's instance; None where a size is not known."""
-    instance = instances().get(job.cluster.instance_type or "")
+    instance = instance_of(job.cluster)
     size = model_size(job.model)
     if instance is None or size is None:
         return None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.catalog import load
 from lingotune.catalog.gpus import Gpu, find_gpu
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.catalog.models import ModelSize, model_size
 from lingotune.config.schema import JobConfig, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_used_rows
@@ -154,7 +154,7 @@ def paper_lines(
 ) -> tuple[str, ...]:
     """What a job's update sends and takes on paper, as lines for its plan; none where a figure is not
     known. found: padding and waiting of its batches."""
-    size, instance = model_size(job.model), instances().get(job.cluster.instance_type or "")
+    size, instance = model_size(job.model), instance_of(job.cluster)
     if size is None or instance is None:
         return ()
     rows = trained_rows(job.training, size, word_pieces)

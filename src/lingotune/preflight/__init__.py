@@ -1,9 +1,9 @@
-"""What is wrong with a job, found before anything runs or is billed. Pure, table-driven.
+"""Checks of a job before anything runs or is billed. Pure, table-driven.
 
-Each check has an id, a severity, a reason and the override that mends what it finds; all are run,
+Each check has an id, a severity, a reason and the override that fixes what it finds; all are run,
 so that the user sees everything at once. `check_job` is what every entry runs, workers too;
-launch.py adds `sagemaker` (what a training job on SageMaker needs) and `rendered` (the code and the
-request that would be sent).
+launch.py adds those of `launch/checks`: what a training job on SageMaker needs, the code and the
+request that would be sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TABLES = (JOB, CLUSTER, DATA, PERFORMANCE)
 
 
 def check_job(job: JobConfig) -> list[Problem]:
-    """Everything wrong with the job, errors and warnings."""
+    """Find everything wrong with the job, errors and warnings."""
     problems = [problem for table in TABLES for problem in table.run(job)]
     if not errors_only(problems):  # the arithmetic needs sane numbers
         try:

@@ -9,6 +9,7 @@ from lingotune.catalog.hardware import (
     Image,
     Instance,
     images,
+    instance_of,
     instances,
     misfit,
     newest_image,
@@ -25,12 +26,7 @@ from lingotune.config.schema import (
     Lane,
     Precision,
 )
-from lingotune.preflight.registry import Found, Table, typed
-
-
-def instance_of(cluster: ClusterConfig) -> Instance | None:
-    """The known instance type of a SageMaker cluster."""
-    return instances().get(cluster.instance_type or "")
+from lingotune.preflight.registry import Found, Table, changed, typed
 
 
 def pin(image: Image | None) -> str:
@@ -78,26 +74,16 @@ def _local_distribution(job: JobConfig) -> Iterator[Found]:
         yield where, what, "cluster.distribution=torch_distributed"
 
 
-SAGEMAKER_ONLY = (
-    "max_run", "spot", "max_wait", "keep_alive", "retries", "volume_gb", "input_mode",
-    "checkpoints", "tensorboard", "compress_output", "environment", "training_plan",
-    "ultra_server", "remote_debug", "profiler",
-)  # fmt: skip
-
-
 @CLUSTER.check(
     "sagemaker-setting-on-this-machine", "cluster=local starts no training job on SageMaker"
 )
 def _local_settings(job: JobConfig) -> Iterator[Found]:
     if job.cluster.instance_type is not None:
         return
-    usual = ClusterConfig()
-    for name in SAGEMAKER_ONLY:
-        value = getattr(job.cluster, name)
-        if value != getattr(usual, name):
-            text = value.value if isinstance(value, InputMode) else typed(value)
-            where = f"cluster.{name}" + ("" if isinstance(value, dict) else f"={text}")
-            yield where, "has no effect with cluster=local", "cluster=p3_16xl"
+    for name, value in changed(job.cluster, "sagemaker"):
+        text = value.value if isinstance(value, InputMode) else typed(value)
+        where = f"cluster.{name}" + ("" if isinstance(value, dict) else f"={text}")
+        yield where, "has no effect with cluster=local", "cluster=p3_16xl"
 
 
 # --- instances ----------------------------------------------------------------------------------
@@ -113,14 +99,10 @@ def _instance(job: JobConfig) -> Iterator[Found]:
 
 @CLUSTER.check("processes-on-sagemaker", "SageMaker's launcher starts one process per GPU")
 def _processes(job: JobConfig) -> Iterator[Found]:
-    if instance_of(job.cluster) and job.cluster.processes != 1:
-        what = "has no effect on SageMaker: one process per GPU is started"
-        yield f"cluster.processes={job.cluster.processes}", what, "cluster.processes=1"
-
-
-@CLUSTER.check("gpus-per-node", "batch and learning rate are derived from the processes that start")
-def _gpus(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
+    if instance and cluster.processes != 1:
+        what = "has no effect on SageMaker: one process per GPU is started"
+        yield f"cluster.processes={cluster.processes}", what, "cluster.processes=1"
     if instance and cluster.gpus_per_node != instance.gpus:
         what = f"{cluster.instance_type} has {instance.gpus}; SageMaker starts one process on each"
         where = f"cluster.gpus_per_node={cluster.gpus_per_node}"

@@ -19,7 +19,7 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.preflight.registry import Found, Table, typed
 
 JOB: Table[JobConfig] = Table()
-"""What every entry checks, the workers too."""
+"""Checks that every entry runs, the workers too."""
 
 NAME_LENGTH = 45
 """Longest run name: SageMaker's job names have 63 characters, digest and attempt need the rest."""

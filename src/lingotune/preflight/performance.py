@@ -130,7 +130,7 @@ def _compiled(job: JobConfig) -> Iterator[Found]:
 
 
 def _parts(job: JobConfig) -> int:
-    """Of an update."""
+    """Count the parts of an update."""
     scaling, world = job.scaling, world_size(job.cluster)
     if scaling.rule is ScalingRule.fixed_global and scaling.global_batch:
         return max(world, scaling.global_batch // max(1, job.per_device_bs))

@@ -1,16 +1,16 @@
-"""The form of a check: an id, why it matters, how grave it is, and a function that looks. Pure."""
+"""The form of a check: an id, why it matters, its severity, and a function that looks. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from lingotune.config.problems import Problem, Severity
 
 Subject = TypeVar("Subject")
 Found = tuple[str, str, str]
-"""Where (the key as typed), what is wrong, and the override that mends it."""
+"""The key as typed, what is wrong with it, and the override that fixes it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Table(Generic[Subject]):
         return enter
 
     def run(self, subject: Subject) -> list[Problem]:
-        """Everything that the checks find wrong with the subject."""
+        """Run all checks; returns everything that they find wrong with the subject."""
         return [
             Problem(where, what, fix, check.severity, check.id, check.why)
             for check in self.checks.values()
@@ -52,8 +52,17 @@ class Table(Generic[Subject]):
         ]
 
 
+def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of the settings that the schema marks `where` and that were changed."""
+    for setting in fields(section):
+        if setting.metadata.get("where") == where:
+            value, factory = getattr(section, setting.name), setting.default_factory
+            if value != (setting.default if factory is MISSING else factory()):
+                yield setting.name, value
+
+
 def typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """Write a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

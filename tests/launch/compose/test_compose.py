@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lingotune.catalog.hardware import fill_in
 from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
@@ -54,8 +56,11 @@ def test_the_command_line_wins_over_groups_and_experiment() -> None:
     ("group", "option"), [(g, o) for g, options in config_groups(CONF).items() for o in options]
 )
 def test_every_shipped_option_composes(group: str, option: str) -> None:
-    needed = ["model.name_or_path=somewhere"] if option == "pretrained" else []
-    compose(f"{group}={option}", *needed)
+    needed = {
+        "pretrained": ["model.name_or_path=somewhere"],
+        "sagemaker": ["cluster.instance_type=ml.g5.xlarge"],
+    }
+    compose(f"{group}={option}", *needed.get(option, []))
 
 
 def test_no_experiment_is_the_default() -> None:
@@ -226,7 +231,7 @@ def by_hydra(overrides: list[str]) -> LaunchConfig | None:
     except (HydraException, OmegaConfBaseException):
         return None
     assert isinstance(job, LaunchConfig)
-    return job
+    return replace(job, cluster=fill_in(job.cluster))
 
 
 @settings(max_examples=8)

@@ -23,7 +23,7 @@ from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.service_model import mistakes
 from lingotune.launch.render.training_job import job_name
 
-CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c != "local"]
+CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c not in ("local", "sagemaker")]
 PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/spring"
 SHAPES = {
     **{cluster: [f"cluster={cluster}"] for cluster in CLUSTERS},

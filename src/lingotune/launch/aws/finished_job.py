@@ -1,4 +1,4 @@
-"""What AWS knows of time and money, asked without changing anything: prices, and finished jobs."""
+"""Time and money of finished jobs, as AWS knows them; nothing is changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.schema import JobConfig, Source
@@ -63,7 +63,7 @@ class FinishedJob:
 def account_for(
     name: str, region: str | None, runs_dir: str, prices: str | None, today: date
 ) -> list[str]:
-    """What a job on SageMaker took and cost; its record is added to throughput.jsonl, once.
+    """Account for a job on SageMaker: what it took and cost; its record is added to throughput.jsonl, once.
 
     Returns lines to print. ConfigError for an unknown job, no credentials or no region.
     """
@@ -161,7 +161,7 @@ def _last_record(body: Any) -> Throughput:
 
 
 def _read(calls: Calls, uri: str, read: Callable[[Any], T]) -> T:
-    """What `read` makes of an object's bytes. Unanswered: not there, not allowed, not readable."""
+    """Fetch an object and `read` its bytes. Unanswered: not there, not allowed, not readable."""
     from botocore.exceptions import BotoCoreError
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -187,8 +187,8 @@ def _headline(job: FinishedJob, region: str) -> list[str]:
 def _estimate(
     job: JobConfig, record: Throughput | None, before: Sequence[Throughput]
 ) -> TimeEstimate | None:
-    """What the plan would have expected, had it been made when the job was created."""
-    machine = instances().get(job.cluster.instance_type or "")
+    """Estimate the time as a plan would have, had it been made when the job was created."""
+    machine = instance_of(job.cluster)
     precision = resolve_precision(job.training.precision, machine.capability if machine else None)
     rows = record.rows if record else None
     if rows is None and job.data.source is not Source.files:  # files may have changed since

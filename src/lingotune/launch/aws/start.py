@@ -29,11 +29,11 @@ _LIBRARIES = {
     ),
     Sdk.boto3: ("boto3", "", "pip install 'lingotune[launch]'"),
 }
-"""What each way needs: the distribution, how its version begins, how to come by it."""
+"""Needs of each way: the distribution, the start of its version, how to install it."""
 
 
 def missing_library(aws: AwsConfig) -> Problem | None:
-    """The finding that what is to start the job is not installed here, before anything is sent."""
+    """Find out, before anything is sent, whether the library that starts the job is installed here."""
     sdk = Sdk.boto3 if aws.queue else aws.sdk
     name, version, fix = _LIBRARIES[sdk]
     try:

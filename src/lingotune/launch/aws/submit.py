@@ -40,7 +40,7 @@ class Submitted:
         return f"{host}/sagemaker/home?region={self.region}#/jobs/{self.name}"
 
     def next_commands(self) -> list[str]:
-        """What to type to watch, stop, fetch and account for the job."""
+        """List the commands that watch, stop, fetch and account for the job."""
         where = f"--training-job-name {self.name} --region {self.region}"
         queued = (
             [f"aws batch list-service-jobs --job-queue {self.queue} --region {self.region}"]

@@ -1,1 +1,1 @@
-"""What SageMaker would refuse."""
+"""Checks of what SageMaker would refuse."""

@@ -18,7 +18,7 @@ REQUEST: Table[dict[str, Any]] = Table()
 CODE: Table[Bundle] = Table()
 
 BUNDLE_BYTES = 10_000_000
-"""Of worker code there is a fraction of a MB; more is something that got in by mistake."""
+"""Limit of the code archive. Worker code takes a fraction of a MB; more got in by mistake."""
 FILE_BYTES = 1_000_000
 _DATA_FILE = re.compile(
     r"\.(jsonl?|csv|tsv|parquet|arrow|feather|safetensors|bin|pt|pth|ckpt|zip|gz)$"

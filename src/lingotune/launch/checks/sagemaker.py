@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 
 from lingotune.catalog.hardware import (
     SHARDING_ACCELERATE,
+    instance_of,
     newest_image,
     python_version,
     registries,
@@ -18,10 +20,12 @@ from lingotune.catalog.hardware import (
     runs_worker,
     version,
 )
+from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity, nearest
 from lingotune.config.schema import (
     AwsConfig,
     InputMode,
+    JobConfig,
     LaunchConfig,
     Output,
     Sdk,
@@ -32,7 +36,7 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
-from lingotune.preflight.cluster import instance_of, pin
+from lingotune.preflight.cluster import pin
 from lingotune.preflight.job import texts
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -42,22 +46,24 @@ SAGEMAKER: Table[LaunchConfig] = Table()
 # --- what the workers need ----------------------------------------------------------------------
 
 
-_NEEDS_TORCH = {
-    "training.sparse_exchange": ((2, 1), "PyTorch tells when a gradient is finished since 2.1"),
-    "training.compile": ((2, 1), "PyTorch makes a program for each width since 2.1"),
-    "batching.padding_free": ((2, 5), "PyTorch has attention over texts without padding since 2.5"),
-}
-
-
 @SAGEMAKER.check("needs-newer-torch", "what the image's PyTorch lacks fails on the paid machine")
 def _newer_torch(config: LaunchConfig) -> Iterator[Found]:
     image = resolve_image(config.cluster)
-    for key, (needed, why) in _NEEDS_TORCH.items():
-        section, name = key.split(".")
-        asked = getattr(getattr(config, section), name)
-        if asked and image and version(image.pytorch) < needed:
+    if image is None:
+        return
+    for key, needed, why in _switches_since_torch(config):
+        if version(image.pytorch) < needed:
             what = f"does not work with PyTorch {image.pytorch} of the job's image: {why}"
             yield f"{key}=true", what, f"{key}=false, or a newer image"
+
+
+def _switches_since_torch(config: LaunchConfig) -> Iterator[tuple[str, tuple[int, int], str]]:
+    """Yield key, first version of PyTorch and reason of the switches that are on and need one."""
+    for name in ("training", "batching"):
+        section = getattr(config, name)
+        for setting in fields(section):
+            if "torch" in setting.metadata and getattr(section, setting.name):
+                yield f"{name}.{setting.name}", setting.metadata["torch"], setting.metadata["why"]
 
 
 @SAGEMAKER.check("shard-needs-image", "FSDP2 was tried with that accelerate and newer ones")
@@ -84,7 +90,8 @@ def _worker_code(config: LaunchConfig) -> Iterator[Found]:
         f"the image of transformers {image.transformers} has Python {major}.{minor};"
         " the worker code needs Python 3.10 and transformers 4.28"
     )
-    yield "cluster.image", what, pin(newest_image(instance, config.cluster.distribution))
+    distribution = job_of(config).cluster.distribution
+    yield "cluster.image", what, pin(newest_image(instance, distribution))
 
 
 @SAGEMAKER.check("image-uri-unchecked", "the checks know the listed images only", Severity.warning)
@@ -124,7 +131,7 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
 
 
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
-    """Where the estimate takes more than a share `low` of the GPU's memory, and at most `high`."""
+    """Find an estimate above the share `low` of the GPU's memory, and at most `high`."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
     if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
         return
@@ -343,13 +350,11 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
     "secret-in-account-settings", "requests and tags are readable for all who describe"
 )
 def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
-    beside_the_job = {
-        "aws": config.aws,
-        "budget": config.budget,
-        "job_file": config.job_file,
-        "runs_dir": config.runs_dir,
+    of_the_job = {setting.name for setting in fields(JobConfig)}
+    beside_it = {
+        f.name: getattr(config, f.name) for f in fields(config) if f.name not in of_the_job
     }
-    for key, text in texts(beside_the_job):
+    for key, text in texts({**beside_it, "data.prepared": config.data.prepared}):
         if looks_secret(text):
             yield key, "looks like an access token", NO_TOKEN
 

@@ -16,7 +16,7 @@ import pickle
 import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lingotune.catalog.hardware import fill_in, instances
 from lingotune.config.problems import ConfigError, Problem, Severity, errors_only
 from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
 from lingotune.launch.compose.from_job import PRIMARY
@@ -196,7 +197,9 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
         return None, [Problem(key, in_a_line(error), f"{key}=value, or ${{other.setting}}")]
     assert isinstance(typed, LaunchConfig)
     problems = list(_misfits(typed, LaunchConfig, ""))
-    return (None if problems else typed), problems
+    if problems:
+        return None, problems
+    return replace(typed, cluster=fill_in(typed.cluster)), []
 
 
 def _unusable(key: str, value: Any) -> list[Problem]:
@@ -205,7 +208,8 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        return [Problem(key, "has no value, and there is no default", f"{key}=...")]
+        choices = " | ".join(instances()) if key == "cluster.instance_type" else "..."
+        return [Problem(key, "has no value, and there is no default", f"{key}={choices}")]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):
         what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
         return [Problem(key, what, f"{key}=value")]

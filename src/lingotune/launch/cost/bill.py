@@ -1,4 +1,4 @@
-"""What a finished job took and cost, how far off its estimate was, and how well it scaled. Pure."""
+"""The bill of a finished job: time, cost, error of the estimate, scaling. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lingotune.launch.cost.prices import Price, rate_text
 
 @dataclass(frozen=True)
 class Bill:
-    """What AWS says of a job's time: seconds on the wall, and those billed of each node."""
+    """AWS's figures of a job's time: wall-clock seconds, and seconds billed per node."""
 
     training_seconds: float
     billable_seconds: float
@@ -30,7 +30,7 @@ def after_run(
     record: Throughput | None,
     records: Sequence[Throughput],
 ) -> list[str]:
-    """What a finished job took and cost, how far off the estimate was, and how well it scaled."""
+    """Write what a finished job took and cost, how far off the estimate was, how well it scaled."""
     nodes = f"{bill.nodes} node{'' if bill.nodes == 1 else 's'}"
     lines = [
         f"billed {bill.billable_seconds:.0f} s of {bill.training_seconds:.0f} s on each of {nodes}"
@@ -92,7 +92,7 @@ def single_gpu_speed(record: Throughput, records: Sequence[Throughput]) -> float
 
 
 def _gpu_setup(setup: Setup) -> tuple[str | int | None, ...] | None:
-    """What a run on one GPU shares with one on several; None for a run on CPUs."""
+    """Select what a run on one GPU shares with one on several; None for a run on CPUs."""
     if not setup.gpus_per_node:
         return None
     known = instances().get(setup.instance_type or "")

@@ -52,7 +52,7 @@ def estimate_cost(
     price: Price | None,
     share: float | None = None,
 ) -> CostEstimate | None:
-    """What a job costs: expected and at worst. None on this machine, which bills nothing.
+    """Estimate what a job costs: expected and at worst. None on this machine, which bills nothing.
 
     `share`: of the time that spot runs were billed (`spot_share`). Retries add nothing: AWS counts
     max_run over all attempts together.
@@ -109,7 +109,7 @@ def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
 
 
 def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Problem]:
-    """Whether the worst cases of a job, or of a sweep's jobs together, stay within the budget.
+    """Check the worst cases of a job, or of a sweep's jobs together, against the budget.
 
     worst: USD of each job on SageMaker; None = its price is unknown.
     """

@@ -1,4 +1,4 @@
-"""What an instance costs an hour: the shipped price list, the user's, and what a price says of itself.
+"""Price of an instance per hour: the shipped price list, the user's, and what a price says of itself.
 
 A price is never made up: an instance or a region that no list has is unknown.
 """
@@ -81,7 +81,7 @@ def rate_text(price: Price, nodes: int) -> str:
 
 
 def unknown_text(instance_type: str, region: str | None) -> str:
-    """That there is no price, and how to come by one."""
+    """Write the message for an unknown price, with how to get one."""
     where = region or f"{US_EAST_1} (aws.region is not set)"
     return (
         f"price unknown: no list has {instance_type} in {where};"
@@ -105,7 +105,7 @@ def format_prices(prices: Sequence[Price], note: str) -> str:
 
 
 def _is_old(day: str, today: date) -> bool:
-    """Whether even the last day that the (partial) date may mean is more than a year ago."""
+    """Tell whether even the last day that the (partial) date may mean is over a year ago."""
     year_ago = f"{today.year - 1:04}-{today.month:02}-{today.day:02}"
     return day < year_ago[: len(day)]
 

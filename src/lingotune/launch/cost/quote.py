@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from lingotune.catalog.hardware import instances, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.problems import Problem
 from lingotune.config.schema import BudgetConfig, LaunchConfig
 from lingotune.estimate.batch import BatchPlan
@@ -27,7 +27,7 @@ from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
 @dataclass(frozen=True)
 class Quote:
-    """What one job is expected to take and cost, as figures and as lines of text."""
+    """Expected time and cost of one job, as figures and as lines of text."""
 
     time: TimeEstimate | None
     cost: CostEstimate | None
@@ -58,7 +58,7 @@ class CostEstimator:
         """Time and money of one job that the preflight has accepted."""
         cluster, budget = config.cluster, config.budget
         records, problems = self._runs(config.runs_dir)
-        instance = instances().get(cluster.instance_type or "")
+        instance = instance_of(cluster)
         capability = instance.capability if instance else None
         machine = None if instance or cluster.gpus_per_node else cpu_machine()
         precision = resolve_precision(
@@ -98,7 +98,7 @@ def cost_lines(cost: CostEstimate | None) -> tuple[str, ...]:
 
 
 def sum_up(costs: Sequence[CostEstimate]) -> Total:
-    """What all jobs cost together."""
+    """Add up the costs of all jobs."""
     if not costs:
         return Total(None, None, ())
     expected = _sum([cost.expected_usd for cost in costs])
@@ -120,7 +120,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def over_budget(budget: BudgetConfig, costs: Sequence[CostEstimate]) -> list[Problem]:
-    """Whether the worst case of all jobs together stays within the budget."""
+    """Check the worst case of all jobs together against the budget."""
     return check_budget(budget, [cost.worst_usd for cost in costs])
 
 

@@ -1,1 +1,1 @@
-"""What would run."""
+"""Plans: what would run, with its numbers and findings."""

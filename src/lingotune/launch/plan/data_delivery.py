@@ -1,4 +1,4 @@
-"""How a job's data reaches its machines, as the plan sees it: prepared here, prepared elsewhere, or
+"""Delivery of a job's data to its machines, as the plan sees it: prepared here, prepared elsewhere, or
 prepared there. Prepares nothing."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")
 
 @dataclass(frozen=True)
 class Delivery:
-    """What is known of a job's data before it runs.
+    """Facts about a job's data before it runs.
 
     rows: of each split; None where they are counted when the data is read. digest: of the prepared
     data that the machines are given; None = they prepare it themselves. folder: where it lies, or
@@ -43,18 +43,18 @@ class Delivery:
 
     @property
     def is_made(self) -> bool:
-        """Whether nothing is left to prepare here."""
+        """True if nothing is left to prepare here."""
         return self.folder is None or self.manifest is not None
 
     def files(self) -> Iterator[Path]:
-        """What is to be uploaded of the folder, as paths in it, the manifest last."""
+        """Yield the files to upload, as paths in the folder, the manifest last."""
         assert self.manifest is not None
         yield from (Path(file["file"]) for file in folder_files(self.manifest))
         yield Path(FILE)
 
 
 def deliver(config: LaunchConfig) -> Delivery:
-    """What is known of a job's data; files that have not been prepared are read and checked.
+    """Find out what is known of a job's data; files that have not been prepared are read and checked.
 
     ConfigError if they are not sound, or `data.prepared` is no data of this job.
     """
@@ -105,7 +105,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
 
 
 def from_folder(folder: Path, manifest: Mapping[str, Any]) -> Delivery:
-    """What is known of data that lies prepared in a folder."""
+    """Describe data that lies prepared in a folder."""
     rows = {split: found["rows"] for split, found in manifest["splits"].items()}
     warnings = _warnings(manifest["warnings"])
     return Delivery(rows, warnings, manifest["digest"], folder, manifest=manifest)

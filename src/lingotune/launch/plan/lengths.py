@@ -1,4 +1,4 @@
-"""How long the texts of a job are, before it runs: from prepared data, or from published figures."""
+"""Lengths of a job's texts before it runs: from prepared data, or from published figures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = 100_000
 
 @dataclass(frozen=True)
 class BatchingEstimate:
-    """What the job's batches cost, and what random ones would. `basis`: where the lengths are from.
+    """Cost of the job's batches, and that of random ones. `basis`: where the lengths are from.
     word_pieces: of the vocabulary that occur in the data; None = not known."""
 
     planned: Efficiency
@@ -88,8 +88,8 @@ def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str, None] | None:
 
 
 def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
-    """So many lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there are
-    none. languages: those of the corpus to take, alike; empty = all."""
+    """Draw `rows` lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there
+    are none. languages: those of the corpus to take, alike; empty = all."""
     of_language = load("lengths", "lingotune.launch")["data"][name]
     chosen = [of_language[code] for code in languages or of_language]
     return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])

@@ -1,4 +1,4 @@
-"""How plans look: a compact page to read, in colour on a terminal, and everything as JSON."""
+"""Presentation of plans: a compact page to read, in colour on a terminal, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import lingotune
-from lingotune.catalog.hardware import instances, resolve_image, resolve_precision
+from lingotune.catalog.hardware import instance_of, resolve_image, resolve_precision
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import (
     Problem,
@@ -140,7 +140,7 @@ def _job_rows(plan: Plan) -> list[list[str]]:
 
 
 def _delivery(data: Delivery) -> str:
-    """Where the machines have the data from."""
+    """Say where the machines get the data from."""
     if data.uri is not None:
         return data.uri
     if data.folder is None:
@@ -171,7 +171,7 @@ def _batches(plan: Plan) -> tuple[str, ...]:
 
 def _machines(plan: Plan) -> list[str]:
     cluster, precision = plan.job.cluster, plan.job.training.precision
-    instance = instances().get(cluster.instance_type or "")
+    instance = instance_of(cluster)
     if instance is None:
         where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
         return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
@@ -362,7 +362,7 @@ def requests_json(sweep: Sweep) -> str:
 
 
 def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
-    """What there is to say where no plan could be made."""
+    """Write the problems as one object where no plan could be made."""
     return to_json({
         "lingotune": lingotune.__version__,
         "exit_code": exit_code,

@@ -18,7 +18,7 @@ from lingotune.launch.render.training_job import TrainingJob
 def to_model_trainer(job: TrainingJob) -> dict[str, Any]:
     """`{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
 
-    Values are the arguments of the SDK's classes (`submit.start_v3` builds them). No `source_code`
+    Values are the arguments of the SDK's classes (`aws.start.start_v3` builds them). No `source_code`
     is given: so the container's own launcher runs, as it does for v2, and reads the same
     hyperparameters.
     """

@@ -1,4 +1,4 @@
-"""What the requests of all libraries have in common. Pure."""
+"""Parts that the requests of all libraries share. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lingotune.launch.render.training_job import Pairs, TrainingJob
 
 CODE_CHANNEL = "code"
 CODE_IN_CONTAINER = "/opt/ml/input/data/code/sourcedir.tar.gz"
-"""Where the code lies when an isolated container cannot fetch it: SageMaker brings it as a channel."""
+"""Path of the code when an isolated container cannot fetch it: SageMaker brings it as a channel."""
 VOLUME_GB = 30
 """SageMaker's storage volume where the job names no size."""
 
@@ -22,7 +22,7 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def hyperparameters(job: TrainingJob) -> dict[str, str]:
-    """What the container's launcher reads, each value in JSON. None of them is a setting of the job:
+    """Build what the container's launcher reads, each value in JSON. None of them is a setting of the job:
     hyperparameters are joined into a shell command, cut at 2 500 characters, and logged."""
     values: dict[str, Any] = {
         "sagemaker_submit_directory": CODE_IN_CONTAINER if job.network_isolation else job.code_uri,

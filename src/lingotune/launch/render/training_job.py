@@ -1,4 +1,4 @@
-"""One training job, in nobody's dialect: what render.py says in the words of each SDK. Pure."""
+"""One training job, independent of any SDK; the modules beside this one translate it. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
 
 UNSET = "<aws.{}>"
-"""Stands for a name that the account's settings do not give yet."""
+"""Placeholder for a name that the account's settings do not give yet."""
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -46,7 +46,7 @@ class ImageVersions:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that SageMaker is told. Times in seconds; `max_wait` is None without spot capacity.
+    """Everything that SageMaker needs to know. Times in seconds; `max_wait` is None without spot capacity.
 
     `versions` is None for an image of the user's own. Pairs keep the order they were given in.
     """
@@ -110,7 +110,7 @@ def describe(
     attempt: int = 1,
     data_uri: str | None = None,
 ) -> TrainingJob:
-    """The training job of a job for SageMaker that the preflight has accepted.
+    """Describe the training job of a job for SageMaker that the preflight has accepted.
 
     `data_uri`: where the prepared data lies in S3 already, with a slash at its end.
 
@@ -177,7 +177,7 @@ def _channels(root: str, digests: Digests, data_uri: str | None) -> Pairs:
 
 
 def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
-    """Its address, and its versions: pinned ones as typed."""
+    """Resolve address and versions of the image: pinned ones as typed."""
     typed = job.cluster.image
     if typed.uri is not None:
         return typed.uri, None

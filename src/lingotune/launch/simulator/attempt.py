@@ -100,7 +100,7 @@ class Attempt:
 
     @property
     def over(self) -> bool:
-        """Whether a host has ended; those left end soon."""
+        """True once a host has ended; those left end soon."""
         return any(host.poll() is not None for host in self.hosts)
 
     def failure_reason(self) -> str | None:
@@ -108,10 +108,10 @@ class Attempt:
         codes = self._codes_at_the_end()
         if not any(codes):
             return None
-        return self._told() or failure_reason(None, next(filter(None, codes)))
+        return self._failure_text() or failure_reason(None, next(filter(None, codes)))
 
     def observe(self) -> list[Observed]:
-        """What the processes of each host were given."""
+        """Read what the processes of each host were given."""
         return [observe(container) for container in self.containers]
 
     def _add(self, number: int, line: str) -> None:
@@ -143,12 +143,12 @@ class Attempt:
             raise self._failed(f"the job hangs: no line for {SILENCE} s")
 
     def _failed(self, what: str) -> StageFailed:
-        reason = self._told()
+        reason = self._failure_text()
         if reason:
             what += f"\nFailureReason: {reason}"
         return StageFailed(what, tuple(self.lines[-_LOG_LINES:]))
 
-    def _told(self) -> str | None:
+    def _failure_text(self) -> str | None:
         """The FailureReason by the failure file that was written first."""
         told = [(c.folder / "output/failure", host) for c, host in zip(self.containers, self.hosts)]
         files = sorted((path.stat().st_mtime, path, host) for path, host in told if path.exists())

@@ -15,7 +15,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Distribution
 
 OPT_ML = "/opt/ml"
-"""Where the folders lie in a real container."""
+"""Root of the folders in a real container."""
 REASON_LENGTH = 1024
 """Characters of a FailureReason."""
 _GROUP = "homogeneousCluster"
@@ -35,22 +35,22 @@ class Container:
 
     @property
     def model(self) -> Path:
-        """What the job leaves here becomes model.tar.gz."""
+        """Folder whose content becomes model.tar.gz."""
         return self.folder / "model"
 
     @property
     def checkpoints(self) -> Path:
-        """Where CheckpointConfig lets the job keep checkpoints; /opt/ml/checkpoints without one."""
+        """Folder where CheckpointConfig lets the job keep checkpoints; /opt/ml/checkpoints without one."""
         local = self.request.get("CheckpointConfig", {}).get("LocalPath")
         return self.inside(local or f"{OPT_ML}/checkpoints")
 
     @property
     def output(self) -> Path:
-        """What the job leaves here becomes output.tar.gz."""
+        """Folder whose content becomes output.tar.gz."""
         return self.folder / "output" / "data"
 
     def inside(self, path: str) -> Path:
-        """Where a path of the container lies here."""
+        """Translate a path of the container to its place here."""
         return self.folder / PurePosixPath(path).relative_to(OPT_ML)
 
     def failure(self) -> str | None:
@@ -60,7 +60,7 @@ class Container:
 
 
 def distribution_of(request: Mapping[str, Any]) -> Distribution:
-    """How the toolkit will start the ranks."""
+    """Read from a request how the toolkit will start the ranks."""
     parameters = request["HyperParameters"]
     if parameters.get("sagemaker_torch_distributed_enabled") == "true":
         return Distribution.torch_distributed

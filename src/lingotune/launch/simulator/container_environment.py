@@ -22,7 +22,7 @@ of an account."""
 
 
 def variables_of(container: Container, address: str, temporary: Path) -> dict[str, str]:
-    """What SageMaker, the image and the request set, and what makes a container of a folder.
+    """Build the variables that SageMaker, the image and the request set, and those of the sandbox.
 
     `address` is that of the objects, `temporary` the container's /tmp. Nothing of the user's
     accounts is in it.
@@ -41,7 +41,7 @@ def _of_this_machine(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_the_container(container: Container, address: str) -> dict[str, str]:
-    """What SageMaker and the image set."""
+    """Build the variables that SageMaker and the image set."""
     request = container.request
     name, region = request["TrainingJobName"], _region(request)
     account = request["RoleArn"].split(":")[4] if request["RoleArn"].count(":") > 4 else ""
@@ -62,7 +62,7 @@ def _of_the_container(container: Container, address: str) -> dict[str, str]:
 
 
 def _of_the_rehearsal(temporary: Path) -> dict[str, str]:
-    """What makes a container of a folder, on CPU, without the user's accounts."""
+    """Build the variables that turn a folder into a container on CPU, without the user's accounts."""
     nowhere = str(temporary / "nowhere")
     return {
         "SM_STUDIO_LOCAL_MODE": "true",  # host names are not looked up

@@ -30,7 +30,7 @@ LIBRARIES = (
     "transformers", "datasets", "tokenizers", "accelerate", "huggingface_hub", "numpy", "pyarrow",
     "torch",
 )  # fmt: skip
-"""What the bundle trains with."""
+"""Libraries that the bundle trains with."""
 FIRST_TORCH_WEIGHTS_ONLY = (2, 6)
 """From here on torch.load reads weights only: older Trainers cannot resume, but in their image can."""
 
@@ -72,7 +72,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What goes into an environment.
+    """Contents of an environment.
 
     `requirements` are installed with all they need, within `constraints`; `alone` without anything.
     The folders of `under` are searched after the environment's own; `check` is Python that must run
@@ -116,7 +116,7 @@ def prepare_environment(
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Where environments are kept: $LINGOTUNE_CACHE, or lingotune in the user's cache."""
+    """Locate the folder of environments: $LINGOTUNE_CACHE, or lingotune in the user's cache."""
     own = environment.get("LINGOTUNE_CACHE")
     users = environment.get("XDG_CACHE_HOME") or Path("~", ".cache")
     return (Path(own) if own else Path(users, "lingotune")).expanduser().absolute()

@@ -32,7 +32,7 @@ LOG = "log.txt"
 """File in the container's folder with all that was printed, each line with seconds since the start."""
 
 _PORT = 7777
-"""Where the toolkit lets hosts meet."""
+"""Port on which the toolkit lets hosts meet."""
 _PATIENCE = 120.0
 """Seconds to wait for another rehearsal that holds the port."""
 _MPI_STAND_INS = ("ssh-daemon", "host-name-library", "last-sleep")
@@ -89,8 +89,8 @@ class Host:
         environment["PATH"] = os.pathsep.join(
             [str(programs), str(self._python.parent), environment.get("PATH", os.defpath)]
         )
-        init = [str(self._python), str(_HERE / "init.py"), self._folder]
-        toolkit = [str(self._python), str(_HERE / "toolkit.py"), *self.stand_ins]
+        init = [str(self._python), str(_HERE / "init_process.py"), self._folder]
+        toolkit = [str(self._python), str(_HERE / "toolkit_main.py"), *self.stand_ins]
         return subprocess.Popen(
             [*init, *toolkit],
             cwd=self.container.folder,
@@ -207,7 +207,7 @@ def wait_for_all(hosts: Sequence[Host], timeout: float, grace: float = 10.0) -> 
 
 
 def stand_ins(container: Container) -> tuple[str, ...]:
-    """What of the real container is replaced for its launcher to run here; see toolkit.py."""
+    """Parts of the real container that are replaced for its launcher to run here; see toolkit_main.py."""
     request = container.request
     mpi = distribution_of(request) is Distribution.smdistributed
     isolated = OPT_ML in request["HyperParameters"]["sagemaker_submit_directory"]

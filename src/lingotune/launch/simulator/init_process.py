@@ -1,6 +1,6 @@
 """The first process of a rehearsed container; `host.py` runs this file with the container's Python.
 
-    python init.py FOLDER PROGRAM [ARGUMENT ...]
+    python init_process.py FOLDER PROGRAM [ARGUMENT ...]
 
 As the first process of a real one it ends everything with itself: when the program ends, and when
 whoever started it is gone, which shows as the end of standard input. A SIGTERM it keeps for itself,

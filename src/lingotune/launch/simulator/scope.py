@@ -52,7 +52,7 @@ def hosts_of(request: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def limits_of(settings: RehearsalConfig, request: Mapping[str, Any]) -> Limits:
-    """How much of a job is run; the toolkit starts one process where nothing is distributed."""
+    """Decide how much of a job is run; the toolkit starts one process where nothing is distributed."""
     alone = distribution_of(request) is Distribution.none
     ranks = 1 if alone else settings.ranks
     tiny = settings.model is RehearsalModel.tiny

@@ -1,6 +1,6 @@
 """SageMaker's training toolkit with stand-ins; `host.py` has the container's Python run this file.
 
-    python toolkit.py [STAND_IN ...]
+    python toolkit_main.py [STAND_IN ...]
 
 Without stand-ins this is the command `train` that a container is started with. Each stand-in
 replaces one thing that only the real container holds.

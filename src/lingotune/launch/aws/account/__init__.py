@@ -1,1 +1,1 @@
-"""Whether an AWS account is ready for a job: read-only questions."""
+"""Read-only questions that tell whether an AWS account is ready for a job."""

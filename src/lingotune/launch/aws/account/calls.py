@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from lingotune.config.problems import ConfigError, Problem
 
 Answer = str | Problem
-"""What a check yields: a line about what is well, or a problem."""
+"""Result of a check: a line about what is well, or a problem."""
 READ_ONLY = ("describe_", "get_", "head_", "list_", "simulate_")
-"""How the operations begin that may be called, as boto3 spells them."""
+"""Prefixes of the operations that may be called, as boto3 spells them."""
 WORKERS = 8
 """Questions asked at the same time."""
 _LIMITS = {"connect_timeout": 5, "read_timeout": 15}  # seconds

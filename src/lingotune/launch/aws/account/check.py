@@ -1,4 +1,4 @@
-"""Whether an AWS account is ready for a job: the read-only questions of `action=check`.
+"""Check that an AWS account is ready for a job: the read-only questions of `action=check`.
 
 Each check ends in what is well, in findings, or in being skipped with a reason: not allowed to ask,
 not reachable, no credentials. A check that could not be made is never a finding.
@@ -39,7 +39,7 @@ _UNUSABLE = (
     "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",
     "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken", "RequestExpired",
 )  # fmt: skip
-"""How STS says that credentials are of no use."""
+"""STS's error codes for credentials that are of no use."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class AccountCheck:
 
 @dataclass(frozen=True)
 class _Caller:
-    """Whose credentials these are, where AWS said so, and the calls that they sign."""
+    """Owner of the credentials, where AWS said so, and the calls that they sign."""
 
     calls: Calls
     arn: str | None = None
@@ -130,7 +130,7 @@ def _skip(topic: str, reason: Unanswered | KeyError) -> str:
 
 
 def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
-    """What one check found, up to where AWS gave no answer."""
+    """Run one check, up to where AWS gives no answer."""
     done, skipped, findings = [], [], []
     try:
         for answer in check(caller):

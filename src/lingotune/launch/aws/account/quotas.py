@@ -1,4 +1,4 @@
-"""Whether the account's quotas let the jobs run: how many machines of a kind it may have at once."""
+"""Checks of the account's quotas: how many machines of a kind it may have at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHY_POOL = "without the quota the machines are not kept, and the next job waits
 
 @dataclass(frozen=True)
 class Need:
-    """What a sweep asks of one quota.
+    """Demand of a sweep on one quota.
 
     quota: its name. nodes: machines of each job. by_instance: about one instance type; AWS lists
     one for each. pool: about machines kept for the next job, without which jobs still run.

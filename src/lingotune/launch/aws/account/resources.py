@@ -1,4 +1,4 @@
-"""What the jobs name in the account is there: bucket, channels, job names, secret, network, keys, queue."""
+"""Checks of the account's resources: bucket, channels, job names, secret, network, keys, queue."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ _USER = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:user/.+")
 
 @dataclass(frozen=True)
 class Trust:
-    """Whether SageMaker may take on a role, and the condition keys that decide it, if any do."""
+    """Verdict on whether SageMaker may assume a role, and the condition keys it depends on."""
 
     granted: bool
     conditions: tuple[str, ...] = ()
 
 
 def trust_of(policy: str | Mapping[str, Any]) -> Trust:
-    """What a trust policy (JSON, URL-encoded JSON, or loaded) grants to SageMaker.
+    """Read what a trust policy (JSON, URL-encoded JSON, or loaded) grants to SageMaker.
 
     ValueError: it is not a policy.
     """

@@ -39,7 +39,7 @@ class Finished:
 
     @property
     def problem(self) -> Problem | None:
-        """What went wrong, as SageMaker says it."""
+        """Problem of a job that failed, in SageMaker's words; None if it completed."""
         status = self.description["TrainingJobStatus"]
         if status == "Completed":
             return None

@@ -1,4 +1,4 @@
-"""What SageMaker's machines do with a training job, done here by the hosts of a rehearsal."""
+"""SageMaker's machines, played here by the hosts of a rehearsal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Machines:
-    """What jobs run on.
+    """Resources that jobs run on.
 
     s3, logs: boto3 clients of the account, whose services are at `address`. python: that of an
     environment with SageMaker's toolkit. ranks: processes of a host. variables: put over each
@@ -83,7 +83,7 @@ class _Run:
         self._request = job.request
 
     def to_its_end(self) -> None:
-        """Through all statuses; whatever is wrong with the job becomes its FailureReason."""
+        """Go through all statuses; whatever is wrong with the job becomes its FailureReason."""
         job = self._job
         if job.stop_asked:
             job.end("Stopped", "Training job stopped")
@@ -92,7 +92,7 @@ class _Run:
         try:
             containers = self._lay_out()
         except ConfigError as error:
-            _fail(job, f"ClientError: Data download failed: {_told(error)}")
+            _fail(job, f"ClientError: Data download failed: {_message(error)}")
             return
         streams = [
             LogStream(self._machines.logs, job.name, f"algo-{number}")
@@ -154,7 +154,7 @@ class _Run:
                     return end, ""
                 reason = attempt.failure_reason()
         except ConfigError as error:  # hosts that cannot meet on one machine
-            reason = f"ClientError: {_told(error)}"
+            reason = f"ClientError: {_message(error)}"
         finally:
             for stream in streams:
                 stream.flush()
@@ -165,5 +165,5 @@ def _fail(job: Job, reason: str, **results: Any) -> None:
     job.end("Failed", "Training job failed", FailureReason=reason[:REASON_LENGTH], **results)
 
 
-def _told(error: ConfigError) -> str:
+def _message(error: ConfigError) -> str:
     return "; ".join(f"{problem.where}: {problem.what}" for problem in error.problems)

@@ -63,7 +63,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen."""
+        """True once nothing more will happen."""
         return self.secondary in ENDS
 
     def enter(self, secondary: str, message: str) -> None:

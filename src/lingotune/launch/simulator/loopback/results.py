@@ -1,4 +1,4 @@
-"""What SageMaker takes out of a job's containers, where in S3 it puts it, and the way back."""
+"""Results of a job: out of its containers into S3, and back."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _put_files(s3: Any, gathered: Path, output: str, name: str) -> str:
 def _copy(
     s3: Any, asked: Mapping[str, str] | None, containers: Sequence[Container], folder: Path
 ) -> None:
-    """What the job kept where CheckpointConfig or TensorBoardOutputConfig says."""
+    """Collect what the job kept where CheckpointConfig or TensorBoardOutputConfig says."""
     if asked is None:
         return
     uri = asked.get("S3Uri") or asked["S3OutputPath"]

@@ -61,7 +61,7 @@ def _first_interrupt() -> Iterator[Event]:
 
 
 class _Followed:
-    """What was told of a job so far."""
+    """Lines shown of a job so far."""
 
     def __init__(self, logs: Any, name: str, tell: Callable[[str], None]) -> None:
         self._logs, self._name, self._tell = logs, name, tell

@@ -1,4 +1,4 @@
-"""What a job leaves behind: scores that are numbers, a model that is packed, unpacked and asked."""
+"""Checks of what a job leaves behind: its scores, and its model packed, unpacked and asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reached the processes of a rehearsed job, read from outside, and how it compares with the plan.
+"""Processes of a rehearsed job as seen from outside, compared with the plan.
 
 Linux shows every process's arguments and environment in /proc: nothing in the job takes part.
 """
@@ -22,7 +22,7 @@ _WORLD_SIZE = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 _LAUNCHERS = {"torchrun": "torchrun", "torch.distributed.run": "torchrun", "mpirun": "mpirun",
               "prterun": "mpirun"}  # fmt: skip
-"""How a launcher stands in a command -> its name."""
+"""Part of a command that shows a launcher -> the launcher's name."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Process:
 
     @property
     def launches(self) -> bool:
-        """Whether it starts ranks."""
+        """True for a launcher of ranks."""
         return _name_of_launcher(self.argv[:3]) is not None
 
     @property
     def trains(self) -> bool:
-        """Whether it runs train.py, as a rank or alone."""
+        """True for a process that runs train.py, as a rank or alone."""
         runs_it = any(_name(word) == "train.py" for word in self.argv[1:5])
         return runs_it and not self.launches and "python" in _name(self.argv[0])
 
@@ -74,7 +74,7 @@ class Point:
 
     @property
     def same(self) -> bool:
-        """Whether it did."""
+        """True if planned and found are the same."""
         return self.planned == self.found
 
 
@@ -164,7 +164,7 @@ def peak_learning_rate(lines: Iterable[str]) -> float | None:
 def as_text(
     observed: Sequence[Observed], folders: Sequence[Path], distribution: Distribution
 ) -> str:
-    """What reached the processes as stable JSON: without this machine's paths, ports and ids."""
+    """Write what reached the processes as stable JSON: without this machine's paths, ports and ids."""
     hosts = []
     for host, folder in zip(observed, folders):
         hosts.append({
@@ -175,7 +175,7 @@ def as_text(
                     "environment": {
                         name: _stable(value, folder)
                         for name, value in sorted(process.environment.items())
-                        if _told(name)
+                        if _is_shown(name)
                     },
                 }
                 for process in host.ranks
@@ -191,7 +191,7 @@ def _command(words: Sequence[str]) -> list[str]:
 
 
 _MENDED = re.compile(r"environment (\w+)=(.*) \(the launcher had set ")
-"""How a worker tells that it has set a variable which its launcher had set otherwise."""
+"""Log line of a worker that has set a variable which its launcher had set otherwise."""
 _TOLD = re.compile(
     r"SM_|LINGOTUNE_|SAGEMAKER_TRAINING|TRAINING_JOB|(LOCAL_|GROUP_)?RANK$|(LOCAL_)?WORLD_SIZE$"
     r"|MASTER_ADDR$|OMPI_COMM_WORLD_(LOCAL_)?(RANK|SIZE)$|NCCL_|FI_|SMDATAPARALLEL_"
@@ -199,7 +199,7 @@ _TOLD = re.compile(
 _MACHINES = re.compile(r"SM_NUM_CPUS|SM_TRAINING_ENV|SM_NUM_NEURONS|SM_DLC_")
 
 
-def _told(name: str) -> bool:
+def _is_shown(name: str) -> bool:
     return bool(_TOLD.match(name)) and not _MACHINES.match(name)
 
 

@@ -37,7 +37,7 @@ from lingotune.training.checkpoints import fault
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """How it went: the stages, what was compared, what reached the processes, what is wrong."""
+    """Outcome of a rehearsal: the stages, what was compared, what reached the processes, what is wrong."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -47,7 +47,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Of all stages together."""
+        """Seconds of all stages together."""
         return round(sum(stage.seconds for stage in self.stages), 1)
 
 
@@ -175,7 +175,7 @@ class _Rehearser:
             note.text = check_scores(attempt.containers[0])
 
     def _restored(self, containers: Sequence[Container]) -> Path | None:
-        """What S3 would hold of the checkpoints: those of all hosts, in one place."""
+        """Gather the checkpoints of all hosts in one place, as S3 would hold them."""
         if "CheckpointConfig" not in self._request:
             return None
         union = self._folder / "s3-checkpoints"

@@ -12,7 +12,7 @@ from lingotune.config.problems import ConfigError, Problem
 
 @dataclass(frozen=True)
 class Stage:
-    """What was done, whether it went well, in how many seconds, and what there is to say."""
+    """Outcome of a stage: its name, success, seconds and note."""
 
     name: str
     ok: bool
@@ -30,7 +30,7 @@ class StageFailed(Exception):
 
 @dataclass
 class Note:
-    """What a stage has to say; set by its block."""
+    """Note of a stage; set by its block."""
 
     text: str = ""
 
@@ -58,7 +58,7 @@ class Checklist:
 
     @property
     def seconds(self) -> float:
-        """Of all stages together."""
+        """Seconds of all stages together."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
