@@ -17,7 +17,7 @@ from lingotune.data.loader.sampling import Sampling, plan_sampling
 from lingotune.data.loader.store import Split
 from lingotune.estimate.bucketing import BatchShape
 from lingotune.modeling.lean_encoder import OFFSETS, REAL
-from lingotune.training import dataloader as batches
+from lingotune.training import dataloader
 from lingotune.training.dataloader import (
     SHARE,
     Batches,
@@ -112,7 +112,7 @@ def test_a_loader_takes_parts_from_the_sampler(
     ahead: int, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many batches are made together."""
-    monkeypatch.setattr(batches, "TOKENS_AHEAD", ahead)
+    monkeypatch.setattr(dataloader, "PREFETCHED_TOKENS", ahead)
     sampler = updates()
     data = Batches(split(), 4, packed=packed)
     loader = Loader(data, sampler, to_tensors)

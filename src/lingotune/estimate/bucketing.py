@@ -1,10 +1,13 @@
-"""Which texts make up each update, and each process's part of it: from lengths alone. Pure numpy.
+"""Planning which texts make up each update, and each process's part of it, from lengths. Pure numpy.
 
-An update is a global batch of texts. The processes take it in parts ("micro-batches"), each padded to
-its longest text, and wait for each other after it: an update takes as long as the process with most to
-do. Batches of texts of about the same length need no padding, and parts of the same cost no waiting
-(Zhai et al. 2022, arXiv:2208.08124, section 3, do both for BERT). Parts may hold different numbers of
-texts; the loss of each counts by its share of the batch, so that the gradient is the batch's.
+An update trains on a global batch of texts. The processes take it in parts ("micro-batches"), each padded
+to its longest text, and wait for each other at its end: an update takes as long as its slowest process.
+Batches of texts of similar length need little padding, and parts of equal cost need no waiting (Zhai et
+al. 2022, arXiv:2208.08124, section 3, do both for BERT). Parts may differ in their number of texts; the
+loss of each is weighted by its share of the batch, so that the gradient is that of the whole batch.
+
+An epoch is planned for all updates at once, without a loop over texts, by arrays of shape (updates,
+batch) and (updates, parts).
 """
 
 from __future__ import annotations
@@ -18,20 +21,20 @@ from lingotune.estimate.batch import BatchPlan
 from lingotune.system.arrays import Array, mixed
 
 WINDOW_ROWS = 16384
-"""Rows of a window where `batching.window` says nothing."""
+"""Rows of a window, at least, if `batching.window` is null."""
 WINDOW_BATCHES = 64
-"""Global batches in it at least."""
+"""Global batches of a window, at least, if `batching.window` is null."""
 _ATTENTION = 1 / 4608
-"""Of a token's cost, what attention adds for each token that it attends to, as a share of the rest:
-1 / (6 x hidden size), here 768."""
+"""Cost of attending to one token, as a share of all other cost of a token: 1 / (6 x hidden size), for a
+hidden size of 768."""
 
 
 @dataclass(frozen=True)
 class BatchShape:
-    """Parts of an update: `world` processes with `accumulation` of them each, of `size` texts on average.
+    """Form of an update: `world` processes with `accumulation` parts each, of `size` texts on average.
 
-    multiple: what widths are rounded up to, but not beyond the longest text. packed: a part has no
-    padding, it costs what its texts do.
+    multiple: widths are rounded up to a multiple of it, up to the longest text. packed: parts have no
+    padding, so that each costs what its texts cost.
     """
 
     world: int
@@ -42,19 +45,19 @@ class BatchShape:
 
     @property
     def parts(self) -> int:
-        """Parts of one update."""
+        """Number of parts of an update."""
         return self.world * self.accumulation
 
     @property
     def batch(self) -> int:
-        """Texts of one update: the global batch."""
+        """Number of texts of an update: the global batch."""
         return self.parts * self.size
 
 
 def shape_of(
     batch: BatchPlan, batching: BatchingConfig, training: TrainingConfig, *, has_gpu: bool
 ) -> BatchShape:
-    """Of a planned job's updates."""
+    """Derive the shape of a planned job's updates."""
     return BatchShape(
         batch.world_size,
         batch.accumulation,
@@ -65,8 +68,8 @@ def shape_of(
 
 
 def _multiple(batching: BatchingConfig, training: TrainingConfig, has_gpu: bool) -> int:
-    """What widths of batches are rounded up to: tensor cores want multiples of 8, on a CPU that would be
-    padding for nothing; what is compiled for each width wants few of them."""
+    """Choose the multiple that widths are rounded up to: 8 for tensor cores, 1 on a CPU, which gains
+    nothing by it, and more for a compiled model, as each width is compiled anew."""
     if batching.padding_free:
         return 1
     if batching.pad_to_multiple_of:
@@ -77,15 +80,16 @@ def _multiple(batching: BatchingConfig, training: TrainingConfig, has_gpu: bool)
 
 
 COMPILED_WIDTHS = 16
+"""Multiple that widths are rounded up to if the model is compiled."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The updates of one epoch: each row in exactly one part of one update.
+    """Updates of one epoch: each row is in exactly one part of one update.
 
-    order: rows (int64), part after part: update by update, in it process by process, then one after
-    the other. cuts: int64, (updates x parts) + 1, where in `order` the parts begin; a part may be
-    empty where there are more parts than rows.
+    order: int64, (rows,), the rows of all parts, sorted by update, then process, then turn. cuts: int64,
+    (updates x parts + 1,), where in `order` each part begins, and the end. A part is empty if its
+    update has fewer rows than parts.
     """
 
     order: Array
@@ -94,32 +98,32 @@ class Epoch:
 
     @property
     def updates(self) -> int:
-        """How many updates the epoch has."""
+        """Number of updates of the epoch."""
         return (len(self.cuts) - 1) // self.shape.parts
 
     def part(self, update: int, process: int, turn: int) -> Array:
-        """Rows of a process's part; `turn` counts its parts of this update."""
+        """Rows of one part; `turn` counts the parts of this process in this update."""
         at = (update * self.shape.world + process) * self.shape.accumulation + turn
         return self.order[self.cuts[at] : self.cuts[at + 1]]
 
     def rows_of(self, update: int) -> int:
-        """Rows of an update: the global batch, or what is left for the last one."""
+        """Number of rows of an update: the global batch, or fewer in the last one."""
         ends = self.cuts[:: self.shape.parts]
         return int(ends[update + 1] - ends[update])
 
 
 def window_batches(batching: BatchingConfig, shape: BatchShape) -> int:
-    """Global batches of a window: as many as given, or as hold some thousand rows."""
+    """Number of global batches of a window: as given, or enough for some thousand rows."""
     return batching.window or max(WINDOW_BATCHES, -(-WINDOW_ROWS // shape.batch))
 
 
 def plan_epoch(
     lengths: Array, batching: BatchingConfig, shape: BatchShape, seed: int, epoch: int
 ) -> Epoch:
-    """The updates of an epoch over rows of these lengths (tokens, int64).
+    """Plan the updates of an epoch over rows of these lengths (tokens, int64).
 
-    The same in every process, with any numpy: it follows from the arguments alone. The last update
-    has the rows that are left over, which are drawn at random as all others are.
+    The plan is a function of the arguments, the same in every process and with every version of numpy.
+    The last update takes the remaining rows, which are as random as all others.
     """
     rows = len(lengths)
     order = shuffled(rows, seed, epoch)
@@ -138,7 +142,7 @@ def plan_epoch(
 
 
 def shuffled(rows: int, seed: int, epoch: int) -> Array:
-    """A random order of so many rows, by the hashes of their numbers."""
+    """Shuffle the numbers 0 to rows - 1, by sorting their hashes: numpy's generators may change."""
     salt = int(mixed(np.array([epoch], np.uint64), seed)[0])
     return np.argsort(mixed(np.arange(rows, dtype=np.uint64), salt), kind="stable")
 
@@ -146,48 +150,55 @@ def shuffled(rows: int, seed: int, epoch: int) -> Array:
 def _neighbours(
     order: Array, lengths: Array, whole: int, batch: int, window: int, seed: int, epoch: int
 ) -> Array:
-    """Sorted by length in windows of the random order; then the batches of all windows shuffled."""
+    """Sort by length within windows of the random order, then shuffle the batches of all windows.
+
+    order: all rows, shuffled. whole: full global batches in it. batch: rows of one. window: batches of a
+    window. The rows behind the last full batch stay where they are.
+    """
     first, rest = order[: whole * batch], order[whole * batch :]
-    number = np.arange(whole * batch) // (max(1, window) * batch)
-    first = first[np.lexsort((-lengths[first], number))]
+    number = np.arange(whole * batch) // (max(1, window) * batch)  # window of each row
+    first = first[np.lexsort((-lengths[first], number))]  # by window, in it the longest first
     batches = first.reshape(whole, batch)[shuffled(whole, seed + 1, epoch)]
     return np.concatenate([batches.ravel(), rest])
 
 
 def _even_cuts(rows: int, updates: int, shape: BatchShape) -> Array:
-    """Parts of the same number of rows; in the last update of numbers that differ by one at most."""
+    """Cut into parts of equally many rows; the last update's differ by at most one."""
     cuts = np.minimum(np.arange(updates * shape.parts + 1) * shape.size, rows)
-    first = (updates - 1) * shape.batch
+    first = (updates - 1) * shape.batch  # row that the last update begins with
     cuts[-shape.parts - 1 :] = first + np.arange(shape.parts + 1) * (rows - first) // shape.parts
     return cuts
 
 
 def _balanced(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
-    """Each update's rows sorted by length and cut so that its costliest part costs as little as can be.
+    """Sort each update's rows by length and cut them so that its costliest part is as cheap as can be.
 
-    Longest first, so that what is cut off short is not padded. For all updates at once: the least
-    cost is found by halving an interval, filling parts up to the cost that is tried.
+    Returns order and cuts, as `Epoch` has them. A part is padded to its first text, the longest, so it
+    costs its number of rows times the cost of a row of that length: short texts come in large parts.
     """
     grid, width = _by_length(order, lengths, updates, shape)
     ends = _least_costly_cuts(_cost(width, shape.multiple), (grid >= 0).sum(axis=1), shape.parts)
-    base = np.arange(updates) * shape.batch
+    base = np.arange(updates) * shape.batch  # where in `order` each update begins
+    # `ends` counts within an update; its last column is where the next update begins.
     cuts = np.concatenate([(base[:, None] + ends[:, :-1]).ravel(), [len(order)]])
     return grid.ravel()[grid.ravel() >= 0], cuts
 
 
 def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
-    """Each update's rows, the longest first, each to the part that costs least so far.
+    """Deal each update's rows to its parts, the longest first, each to the cheapest part so far.
 
-    Without padding a part may mix lengths: the greedy rule comes within a text of equal costs (Graham
-    1969, "Bounds on Multiprocessing Timing Anomalies").
+    Returns order and cuts, as `Epoch` has them. Without padding a part may mix lengths, and this greedy
+    rule comes within one text of equal costs (Graham 1969, "Bounds on Multiprocessing Timing Anomalies").
     """
     grid, width = _by_length(order, lengths, updates, shape)
     cost, all_updates = _cost(width, 1), np.arange(updates)
-    spent = np.zeros((updates, shape.parts))
-    part = np.zeros(grid.shape, np.int64)
-    for place in range(grid.shape[1]):
+    spent = np.zeros((updates, shape.parts))  # cost of each part so far
+    part = np.zeros(grid.shape, np.int64)  # part of each row, (updates, batch)
+    for place in range(grid.shape[1]):  # the next longest row of all updates at once
         part[:, place] = spent.argmin(axis=1)
         spent[all_updates, part[:, place]] += cost[:, place]
+    # Rows of the same part side by side; then count the real rows (grid >= 0) of each part by comparing
+    # (updates, 1, batch) with (parts, 1): sizes is (updates, parts).
     by_part = np.argsort(part, axis=1, kind="stable")
     grid, part = (np.take_along_axis(one, by_part, axis=1) for one in (grid, part))
     sizes = ((part[:, None] == np.arange(shape.parts)[:, None]) & (grid >= 0)[:, None]).sum(axis=2)
@@ -197,8 +208,10 @@ def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tup
 def _by_length(
     order: Array, lengths: Array, updates: int, shape: BatchShape
 ) -> tuple[Array, Array]:
-    """The rows of each update, the longest first, and their lengths; (updates, batch), -1 and 0 where
-    the last update has none."""
+    """Sort each update's rows, the longest first; returns rows and their lengths, (updates, batch).
+
+    The last update is filled up with row -1 of length 0.
+    """
     padded = np.full(updates * shape.batch, -1, np.int64)
     padded[: len(order)] = order
     grid = padded.reshape(updates, shape.batch)
@@ -208,13 +221,16 @@ def _by_length(
 
 
 def _least_costly_cuts(cost: Array, sizes: Array, parts: int) -> Array:
-    """Where the parts of each update begin and end (updates x parts + 1), the costliest as cheap as can be.
+    """Cut each update so that its costliest part is as cheap as possible; returns (updates, parts + 1).
 
-    cost: updates x rows, of a part for each row of it, by its first row; never rising along an update.
+    cost: (updates, batch), what each row of a part costs if the part begins with this row; it never rises
+    along an update. sizes: (updates,), rows of each update. The least possible cost is found by bisection
+    for all updates at once: a limit is feasible if parts filled up to it, one after the other, take all
+    rows.
     """
-    low = cost[:, 0].copy()  # one row at least fits into a part
-    high = cost[:, 0] * -(-sizes // parts)  # parts of the same number of rows
-    for _ in range(24):
+    low = cost[:, 0].copy()  # no limit can be lower: the longest row has to fit
+    high = cost[:, 0] * -(-sizes // parts)  # always feasible: parts of equally many rows
+    for _ in range(24):  # to within a 16-millionth of the interval
         middle = (low + high) / 2
         fits = _filled(cost, sizes, parts, middle)[:, -1] >= sizes
         high = np.where(fits, middle, high)
@@ -223,36 +239,43 @@ def _least_costly_cuts(cost: Array, sizes: Array, parts: int) -> Array:
 
 
 def _filled(cost: Array, sizes: Array, parts: int, limit: Array) -> Array:
-    """Cuts where each part takes as many rows as cost no more than the limit of its update."""
+    """Fill part after part up to the limit of its update; returns cuts, (updates, parts + 1).
+
+    cost and sizes as in `_least_costly_cuts`; limit: (updates,).
+    """
     updates, batch = cost.shape
     cuts = np.zeros((updates, parts + 1), np.int64)
     for part in range(parts):
-        start = cuts[:, part]
+        start = cuts[:, part]  # (updates,)
+        # What a row costs in a part that begins here; any value will do where all rows are taken.
         each = cost[np.arange(updates), np.minimum(start, batch - 1)]
-        # Half a millionth: a limit that is just a part's cost must not lose a row to rounding.
+        # A margin of half a millionth: a limit equal to a part's cost must not lose a row to rounding.
         taken = np.floor(limit / np.maximum(each, 1e-9) * (1 + 5e-7)).astype(np.int64)
         cuts[:, part + 1] = np.minimum(start + taken, sizes)
     return cuts
 
 
 def _spread(cuts: Array, sizes: Array, parts: int) -> Array:
-    """No part is empty while there are rows for it: the last ones leave a row to each behind them."""
-    left = np.arange(parts, -1, -1)
+    """Move cuts back so that no part is empty while its update has as many rows as parts."""
+    left = np.arange(parts, -1, -1)  # parts behind each cut, which need a row each
     return np.minimum(
         cuts, np.maximum(sizes[:, None] - left, np.minimum(np.arange(parts + 1), sizes[:, None]))
     )
 
 
 def _cost(width: Array, multiple: int) -> Array:
-    """Of a row that is padded to these widths: its tokens, and what they attend to."""
+    """Cost of a row padded to each width, in tokens: itself, and the attention between its tokens."""
     rounded = -(-width // multiple) * multiple
     return rounded * (1 + rounded * _ATTENTION)
 
 
 def _longest_first(epoch: Epoch, lengths: Array, whole: int) -> Epoch:
-    """The update with the part of most padded tokens before all others; never the last, smaller one."""
+    """Move the update with the largest part, in padded tokens, to the front: it needs the most memory.
+
+    whole: full updates, of which one is chosen; a smaller last update stays last.
+    """
     parts, batch = epoch.shape.parts, epoch.shape.batch
-    sizes = np.diff(epoch.cuts).reshape(-1, parts)
+    sizes = np.diff(epoch.cuts).reshape(-1, parts)  # rows of each part, (updates, parts)
     tokens = _per_part(epoch, lengths)[0]
     first = int(tokens.reshape(-1, parts).max(axis=1)[:whole].argmax())
     turned = [first, *range(first), *range(first + 1, epoch.updates)]
@@ -266,12 +289,12 @@ def _longest_first(epoch: Epoch, lengths: Array, whole: int) -> Epoch:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What padding and waiting cost. Per text of the epoch, in tokens.
+    """Cost of padding and waiting, in tokens per text of the epoch.
 
-    real, padded: its own, and with padding. critical: processes times the tokens of the process with
-    most to do in each update, what the others wait for included. straggler: the cost (attention
-    included) of the costliest process of an update over the mean process's; 1 = nobody waits.
-    squares: mean square of the widths that texts are padded to, which attention grows with.
+    real: a text's own tokens. padded: with padding. critical: with waiting too, as if each process had as
+    many tokens in each update as the one with the most. straggler: cost (attention included) of the
+    costliest process of an update divided by the mean process's; 1 = nobody waits. squares: mean square
+    of the widths that texts are padded to, which attention's cost is proportional to.
     """
 
     real: float
@@ -282,14 +305,15 @@ class Efficiency:
 
     @property
     def share(self) -> float:
-        """Of all tokens that are computed, those of texts."""
+        """Share of the computed tokens that are not padding."""
         return self.real / self.padded
 
 
 def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
-    """Of a planned epoch over rows of these lengths."""
+    """Measure padding and waiting of a planned epoch over rows of these lengths."""
     rows, by_process = len(epoch.order), (-1, epoch.shape.world, epoch.shape.accumulation)
     tokens, costs, squares = _per_part(epoch, lengths)
+    # Sums over the turns of a process: (updates, world).
     each, cost = (one.reshape(by_process).sum(axis=2) for one in (tokens, costs))
     return Efficiency(
         float(lengths[epoch.order].sum()) / rows,
@@ -303,7 +327,7 @@ def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
 def batching_lines(
     batching: BatchingConfig, shape: BatchShape, found: Efficiency
 ) -> tuple[str, str]:
-    """`batches: window of 128 global batches (16384 rows)`, and the tokens of a text their cost."""
+    """Format `batches: window of 128 global batches (16384 rows)`, and what they cost in tokens a text."""
     mode = batching.mode.value
     if batching.mode is BatchMode.window:
         window = window_batches(batching, shape)
@@ -323,7 +347,9 @@ def batching_lines(
 
 
 def _per_part(epoch: Epoch, lengths: Array) -> tuple[Array, Array, Array]:
-    """Of each part: tokens that are computed, their cost, and the sum of the widths' squares."""
+    """Compute tokens, cost and sum of the squared widths of each part: three arrays, (updates x parts,)."""
+    # One entry more than rows, as reduceat takes no index beyond the end: an empty last part has one.
+    # An empty part elsewhere gets the value of the next row, and is set to 0.
     long = np.append(lengths[epoch.order], 0)
     sizes = np.diff(epoch.cuts)
     if epoch.shape.packed:
@@ -337,6 +363,7 @@ def _per_part(epoch: Epoch, lengths: Array) -> tuple[Array, Array, Array]:
 
 
 def _summed(values: Array, cuts: Array) -> Array:
+    """Sum the values of each part."""
     sums = np.add.reduceat(values, cuts[:-1])
     sums[np.diff(cuts) == 0] = 0
     return sums

@@ -1,8 +1,9 @@
-"""Training only those word embeddings that the data uses, exactly; models and checkpoints stay whole.
+"""Training only the word embeddings that occur in the data; models and checkpoints stay whole.
 
-A word that never occurs has no gradient, and AdamW without weight decay leaves it as it is: its row
-needs neither gradient nor moments, nor to be sent between processes. In multilingual BERT two thirds
-of all parameters are word embeddings, and a corpus in six languages uses a third of them.
+The result is exact: a word piece that never occurs has a zero gradient, and AdamW without weight decay
+leaves it as it is, so its row needs no gradient, no moments and no exchange between processes. Two
+thirds of multilingual BERT's parameters are word embeddings, and a corpus in six languages uses a third
+of them.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from lingotune.estimate.batch import trains_used_rows
 from lingotune.system.arrays import Array
 
 WORTH = 0.9
-"""Of the rows: where more are used, all are trained."""
+"""Share of the rows: if more than that are used, all are trained."""
 
 
 class CompactEmbedding(Embedding):
-    """Word embeddings of which only the rows of `used` ids (int64, ascending) are trained and looked up.
+    """Word embeddings of which only the rows of the `used` ids are trained.
 
-    Takes the ids that the model is given, and is saved and loaded with all its rows: what comes of it
-    is a model as any other. An id that is not used raises IndexError (on a GPU a device-side assertion).
+    whole: the embeddings, (vocabulary, dim). used: int64, ascending, (rows,). The parameter `weight` is
+    (rows, dim). Callers notice nothing: `forward` takes the same ids as before, and state dicts are saved
+    and loaded with all rows. An id that is not used raises IndexError (on a GPU a device-side assertion).
     """
 
     def __init__(self, whole: Embedding, used: torch.Tensor) -> None:
@@ -42,25 +44,27 @@ class CompactEmbedding(Embedding):
             _weight=weight[used].clone(),
         )
         self._used = used
-        self._whole = weight.clone()  # its unused rows count; the others are those of the last save
-        # No buffer, which would be saved, or sent round by DistributedDataParallel.
+        # All rows, (vocabulary, dim). Only the unused ones are current: `whole` fills in the others.
+        self._whole = weight.clone()
+        # id -> row of `weight`, (vocabulary,); -1, an index out of range, for an id that is not used.
+        # Not a buffer, as that would be saved, and broadcast by DistributedDataParallel.
         self._place = torch.full((len(weight),), -1)
         self._place[used] = torch.arange(len(used))
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Vectors of ids; same shape as of `Embedding`."""
+        """Look up ids of any shape; returns vectors of shape (*ids, dim), as `Embedding` does."""
         return embedding(self.places(input), self.weight, self.padding_idx)
 
     def places(self, ids: torch.Tensor) -> torch.Tensor:
-        """The rows that are trained for ids."""
+        """Map ids to the rows of `weight` that hold their vectors; same shape."""
         return self._place[ids]
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        self._place = fn(self._place)  # goes to the device that the weights go to
+        self._place = fn(self._place)  # follows the weights to their device
         return super()._apply(fn, *args, **kwargs)
 
     def whole(self) -> torch.Tensor:
-        """All rows, on the CPU: those that are trained as they are now."""
+        """Return all rows, (vocabulary, dim), on the CPU, with the trained ones as they are now."""
         self._whole[self._used] = self.weight.detach().to(self._whole)
         return self._whole
 
@@ -78,14 +82,17 @@ class CompactEmbedding(Embedding):
 
 
 def used_ids(splits: Iterable[Split], special: Iterable[int]) -> Array:
-    """Ids that training or evaluating on these splits looks up, int64, ascending."""
+    """Collect the ids that these splits and the special tokens look up: int64, ascending."""
     found = [split.ids for split in splits]
     return np.unique(np.concatenate([*found, np.array(list(special), np.int64)]))
 
 
 def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding | None:
-    """Let a model train the rows of `used` ids alone. None, and nothing is done, where they are more than
-    a share `worth` of all, or it is not exact: embeddings that are shared with another layer, or scaled."""
+    """Replace the model's word embeddings by ones that train the rows of `used` ids only.
+
+    Returns None and changes nothing if these are more than the share `worth` of all rows, or if the
+    result would not be exact: embeddings shared with another layer, renormalised, scaled or sparse.
+    """
     whole = model.get_input_embeddings()
     if type(whole) is not Embedding or len(used) > worth * whole.num_embeddings:
         return None
@@ -100,9 +107,9 @@ def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding |
 
 
 def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingConfig) -> str:
-    """Freeze, compact or leave the word embeddings as the job has it; the line that says what was done.
+    """Freeze, compact or leave the word embeddings as the job asks; returns the line that says so.
 
-    ConfigError where compacting was asked for and cannot be done.
+    ConfigError if compacting was asked for and is impossible.
     """
     rows, wanted = model.get_input_embeddings().num_embeddings, training.compact_vocabulary
     if training.freeze_embeddings:

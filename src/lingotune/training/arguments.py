@@ -1,4 +1,4 @@
-"""The one translation from a job to Hugging Face `TrainingArguments`, for transformers 4.28 to 5.x."""
+"""Translating a job to Hugging Face `TrainingArguments`, for transformers 4.28 to 5.x."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lingotune.config.schema import EvalStrategy, JobConfig, Precision, SelectMe
 from lingotune.estimate.batch import BatchPlan, StepPlan
 
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
-"""Today's name -> its name in older transformers."""
+"""Current name -> name in older versions of transformers."""
 _NEWER = {"ddp_broadcast_buffers"}
-"""Left out where the parameter does not exist yet."""
+"""Parameters to leave out where they do not exist yet."""
 _OLD_ONLY: dict[str, Any] = {
     "save_safetensors": True,  # pickled weights otherwise
 }
-"""Set where the parameter exists and its default is not what we want."""
+"""Parameters to set where they still exist, as their default is not what we want."""
 
 
 def training_arguments(
@@ -38,9 +38,10 @@ def training_arguments(
     show_progress: bool,
     layers: Sequence[str] = (),
 ) -> TrainingArguments:
-    """`folder` takes the checkpoints. Numbers come from the plan: nothing is derived here.
+    """Translate a job and its plan; numbers come from the plan, and none is derived here.
 
-    capability: of the GPU; None = CPU. layers: classes of the model's layers, which training.shard needs.
+    folder: of the checkpoints. capability: the GPU's; None = CPU. layers: class names of the model's
+    layers, for training.shard.
     """
     training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
@@ -59,29 +60,29 @@ def training_arguments(
         "fp16": precision is Precision.fp16,
         "bf16": precision is Precision.bf16,
         "eval_strategy": training.eval_strategy.value if evaluates else "no",
-        # Saved when scored, so that the best is one of them; more saves are resume.py's, as is rotation.
+        # Save at each evaluation, so that the best is saved; resume.py saves in between, and rotates.
         "save_strategy": training.eval_strategy.value if evaluates else "epoch",
-        # Nodes share no disk: each needs the best checkpoint that all load at the end.
+        # Nodes share no disk, and each loads the best checkpoint at the end.
         "save_on_each_node": job.cluster.nodes > 1,
         "load_best_model_at_end": evaluates,
         "logging_steps": training.logging_steps,
         "logging_nan_inf_filter": False,  # would log a NaN loss as 0
         "disable_tqdm": not show_progress,
-        "report_to": [],  # trackers are attached by tracking.py, which guards them
+        "report_to": [],  # tracking.py attaches trackers, and guards against their failures
         "run_name": f"{job.name}-{job_digest(job)[:6]}",
         "use_cpu": not has_gpu,
         "optim": "adamw_torch_fused" if _has_fused(has_gpu) else "adamw_torch",
         "torch_compile": training.compile,
         "torch_compile_mode": "reduce-overhead" if training.compile and has_gpu else None,
         "dataloader_pin_memory": has_gpu,
-        "remove_unused_columns": False,  # the dataset makes whole batches, without columns to remove
+        "remove_unused_columns": False,  # the dataset makes whole batches, not columns
         "ddp_find_unused_parameters": False,
-        "ddp_broadcast_buffers": False,  # these models have none that change
+        "ddp_broadcast_buffers": False,  # these models have no buffers that change
     }
     if training.shard:
         values |= _sharding(layers)
     if capability and capability >= BF16_CAPABILITY:
-        values["tf32"] = True  # what is left in fp32
+        values["tf32"] = True  # for what is still computed in fp32
     if evaluates:
         select = job.evaluation.select
         values["metric_for_best_model"] = f"eval_{select.value}"
@@ -94,12 +95,15 @@ def training_arguments(
 
 
 _SHAPES = 512
-"""Of batches that may be compiled: widths, full and last updates, training and evaluation."""
+"""Limit of compiled batch shapes: widths, full and last updates, training and evaluation."""
 
 
 def compile_each_shape() -> None:
-    """torch would make a program for any shape of the second one that it meets, and give up at the eighth:
-    CUDA graphs are of one shape. ConfigError where torch is too old to be told."""
+    """Let torch compile a program for each shape of batches, as CUDA graphs have one shape each.
+
+    By default it compiles a dynamic program at the second shape, and gives up at the eighth. ConfigError
+    if torch is too old to be configured.
+    """
     from torch._dynamo import config
 
     if not hasattr(config, "automatic_dynamic_shapes"):  # before 2.1
@@ -109,14 +113,14 @@ def compile_each_shape() -> None:
     newer = hasattr(config, "recompile_limit")
     limit = "recompile_limit" if newer else "cache_size_limit"
     for name in (limit, f"accumulated_{limit}"):
-        if hasattr(config, name):  # 2.1 has no second one
+        if hasattr(config, name):  # torch 2.1 lacks the accumulated limit
             setattr(config, name, _SHAPES)
 
 
 def _sharding(layers: Sequence[str]) -> dict[str, Any]:
-    """FSDP2, layer by layer: its parameters are the model's own, as optimizer groups need them."""
+    """Shard layer by layer with FSDP2, which keeps the model's parameters for optimizer groups."""
     has_version = inspect.signature(TrainingArguments.__init__).parameters["fsdp"].default is None
-    if not has_version:  # before transformers 5 accelerate alone knows of FSDP2, by its variable
+    if not has_version:  # before transformers 5 only accelerate knows FSDP2, by this variable
         os.environ["FSDP_VERSION"] = "2"
     return {
         "fsdp": True if has_version else "full_shard auto_wrap",
@@ -124,7 +128,7 @@ def _sharding(layers: Sequence[str]) -> dict[str, Any]:
             **({"version": 2} if has_version else {}),
             "transformer_layer_cls_to_wrap": list(layers),
         },
-        # Whole gradients of an update that is not finished would be what does not fit.
+        # Scatter gradients after each micro-batch: whole ones kept in between would not fit.
         "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
     }
 
@@ -134,10 +138,10 @@ def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
     named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
     if "save_safetensors" in known:
         named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
-    # Since some version each: what is missing is done as before.
+    # Each exists since some version; older ones behave that way anyway.
     return {k: v for k, v in named.items() if k in known or k not in _NEWER}
 
 
 def _has_fused(has_gpu: bool) -> bool:
-    """Whether torch has AdamW as one kernel here, that works with a gradient scaler: ten times faster."""
+    """Tell whether torch has a fused AdamW here that works with a gradient scaler: ten times faster."""
     return bool(torch.__version__ >= (2, 1) if has_gpu else torch.__version__ >= (2, 4))

@@ -1,9 +1,9 @@
-"""Checkpoints that survive a kill at any moment: what counts as whole, which one to go on from.
+"""Checkpoints that survive a kill at any moment: committing them, and telling complete from damaged ones.
 
-The Trainer writes a checkpoint file by file. It counts from the moment that its manifest is there,
-which is written last: the size and SHA-256 of every file, the job and the data. What has no manifest
-was being written when the run was killed; what differs from its manifest is damaged. Neither is
-loaded (libraries read most damaged files without noticing). Standard library only.
+The Trainer writes a checkpoint file by file. The checkpoint counts once its manifest is there, which is
+written last and has the size and SHA-256 of every file, the job and the data. One without a manifest was
+being written when the run was killed; one that differs from its manifest is damaged. Neither is loaded:
+libraries read most damaged files without noticing. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from lingotune.system.hashing import sha256_of
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished"
-"""In a folder that is being written."""
+"""File that marks a folder as being written."""
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose checkpoints they are: SHA-256 of the job file and of the rows that are trained on."""
+    """Identity of a training: SHA-256 of the job file and of the rows that are trained on."""
 
     job: str
     data: str
@@ -37,7 +37,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint after `step` updates, and the best one so far, whole as well."""
+    """A complete checkpoint after `step` updates, and the best one until then, complete as well."""
 
     step: int
     folder: Path
@@ -51,9 +51,9 @@ def begin(folder: Path) -> None:
 
 
 def commit(folder: Path, owner: Owner, best: str | None) -> None:
-    """Make what has been written into `folder` count. `best`: name of the best checkpoint so far.
+    """Make the checkpoint in `folder` count. best: name of the best checkpoint so far.
 
-    Everything is on the disk before the manifest is, and the manifest appears at once.
+    All files are flushed to disk before the manifest, which appears atomically.
     """
     (folder / UNFINISHED).unlink(missing_ok=True)
     files = {}
@@ -71,9 +71,9 @@ def commit(folder: Path, owner: Owner, best: str | None) -> None:
 
 
 def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, str]]:
-    """By step: the whole checkpoints in `root`, and why each other one is none.
+    """Find the checkpoints in `root`: by step, the complete ones, and the faults of all others.
 
-    ConfigError if they are another job's, or if this job's data is no longer what it was.
+    ConfigError if they are another job's, or if this job's data has changed since.
     """
     faults = {step: fault(folder) for step, folder in _steps(root).items()}
     good: dict[int, Checkpoint] = {}
@@ -93,7 +93,7 @@ def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, st
 
 
 def fault(folder: Path) -> str | None:
-    """Why a checkpoint is not whole; None if it is."""
+    """Describe why a checkpoint is not complete; None if it is."""
     try:
         manifest = _read(folder)
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def fault(folder: Path) -> str | None:
 
 
 def set_aside(root: Path, steps: Iterable[int]) -> None:
-    """Take checkpoints out of the way: unfinished ones are deleted, damaged ones renamed."""
+    """Move checkpoints out of the way: unfinished ones are deleted, damaged ones renamed."""
     for step in steps:
         folder = root / f"checkpoint-{step}"
         if (folder / MANIFEST).exists():
@@ -122,20 +122,20 @@ def set_aside(root: Path, steps: Iterable[int]) -> None:
 
 
 def rotate(root: Path, keep: int) -> None:
-    """Delete all but the newest `keep` and the best; call it after a commit, never before."""
+    """Delete all but the newest `keep` checkpoints and the best; call it after a commit only."""
     steps = _steps(root)
     newest = max(steps)
     best = _read(steps[newest])["best"]
     kept = {*sorted(steps)[-keep:], _step_of(best) if best else newest}
     for step, folder in steps.items():
         if step not in kept and (folder / MANIFEST).exists():
-            # Without its manifest first: a half-deleted checkpoint must not count.
+            # The manifest goes first: a half-deleted checkpoint must not count.
             (folder / MANIFEST).unlink()
             shutil.rmtree(folder)
 
 
 def _steps(root: Path) -> dict[int, Path]:
-    """Step -> folder, in the order of the steps; times say nothing after a copy."""
+    """List step -> folder, in the order of the steps: modification times do not survive a copy."""
     found = {
         int(match[1]): path
         for path in (root.iterdir() if root.is_dir() else ())
@@ -150,7 +150,7 @@ def _step_of(name: str) -> int:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The manifest; ValueError if it is not as it was written."""
+    """Read the manifest; ValueError if it is not as it was written."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or manifest.pop("sha256", None) != _seal(manifest):
         raise ValueError(f"{folder}: the manifest was changed")

@@ -1,4 +1,8 @@
-"""Batches for the Trainer, put together from prepared tokens: no tokenizer, no worker processes."""
+"""Batches for the Trainer, assembled from prepared tokens: no tokenizer, no worker processes.
+
+An update trains on a global batch. Each process takes its share of it as one or more micro-batches,
+whose sizes may differ (see estimate/bucketing.py, which plans them).
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,10 @@ from lingotune.system.arrays import Array
 
 
 class Batches(Dataset[dict[str, Any]]):
-    """A split as a dataset that makes whole batches, of rows given by their numbers.
+    """A split as a dataset that makes whole batches of rows given by their numbers.
 
-    multiple: what widths are rounded up to. packed: batches tell where their tokens lie, so that the
-    model can leave padding out.
+    multiple: widths are rounded up to a multiple of it. packed: batches also say where their real tokens
+    are (see `lean_encoder.Packing`), so that the model can skip padding.
     """
 
     def __init__(self, split: Split, multiple: int, *, packed: bool = False) -> None:
@@ -38,14 +42,16 @@ class Batches(Dataset[dict[str, Any]]):
         return self.__getitems__([index])
 
     def __getitems__(self, rows: Sequence[int] | Array | MicroBatch) -> dict[str, Any]:
-        """A padded batch; torch asks for it by the numbers of all its rows, or as the sampler has it."""
+        """Make a padded batch, from row numbers or from the MicroBatch that the sampler yields."""
         if isinstance(rows, MicroBatch):
             batch = rows.batch(self._multiple)
         else:
             batch = self.split.batch(rows, self._multiple)
         if self._packed:
-            lengths = batch["attention_mask"].sum(axis=1)
+            lengths = batch["attention_mask"].sum(axis=1)  # (rows,)
+            # Places of the real tokens in the batch read row by row: (tokens of all rows,).
             batch[REAL] = np.flatnonzero(batch["attention_mask"])
+            # Where each row begins in REAL, and the end of the last: (rows + 1,).
             batch[OFFSETS] = np.append(0, np.cumsum(lengths))
         if isinstance(rows, MicroBatch):
             batch[SHARE] = rows.share
@@ -53,51 +59,53 @@ class Batches(Dataset[dict[str, Any]]):
 
 
 SHARE = "share"
-"""Key of a training batch: see `MicroBatch.share`; not for the model."""
+"""Key of a training batch that the model does not take: see `MicroBatch.share`."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What a process takes of an update at once.
+    """The texts that one process trains on in one forward and backward pass.
 
-    rows: their numbers. share: how much its mean loss counts, so that the mean over all parts of all
-    processes is that over the update's texts: texts of the part x parts / texts of the update.
-    ahead, number: what makes its batch, and as which one.
+    rows: their numbers, int64. share: weight of its mean loss, so that the mean over the micro-batches
+    of all processes is the mean over the update's texts: texts of this micro-batch x micro-batches of
+    the update / texts of the update. prefetched, number: where its batch is made, and its place there.
     """
 
     rows: Array
     share: float
-    ahead: PrefetchedBatches
+    prefetched: PrefetchedBatches
     number: int = 0
 
     def batch(self, multiple: int) -> dict[str, Any]:
-        """As `Split.batch`."""
-        return self.ahead.batch(self.number, multiple)
+        """Make its padded batch, as `Split.batch` does."""
+        return self.prefetched.batch(self.number, multiple)
 
 
 class PrefetchedBatches:
-    """Batches of rows of a split, `sizes` of them each, made together once the first is asked for, and
-    given away one by one."""
+    """Consecutive batches of a split, made together when the first is asked for.
+
+    rows: of all batches, one batch after the other. sizes: rows of each batch.
+    """
 
     def __init__(self, split: Split, rows: Array, sizes: Sequence[int]) -> None:
         self._split, self._rows, self._sizes = split, rows, sizes
         self._made: list[dict[str, Array]] | None = None
 
     def batch(self, number: int, multiple: int) -> dict[str, Array]:
-        """One of them; the same multiple for all."""
+        """Return one of the batches; `multiple` has to be the same for all."""
         if self._made is None:
             self._made = self._split.batches(self._rows, self._sizes, multiple)
         return self._made[number]
 
 
-TOKENS_AHEAD = 1 << 17
-"""Of batches that are made together, about: 2 MB, and a millisecond's work or two."""
+PREFETCHED_TOKENS = 1 << 17
+"""Tokens of the batches that are made together, about: 2 MB, and one or two milliseconds of work."""
 
 
 class Updates:
-    """This process's parts of an epoch's updates, one after the other: what torch calls a batch sampler.
+    """Batch sampler that yields this process's micro-batches of an epoch, update by update.
 
-    sampling: which rows an epoch draws; None = each once.
+    sampling: which rows an epoch draws; None = each row once.
     """
 
     def __init__(
@@ -115,9 +123,9 @@ class Updates:
         self.enter(0)
 
     def enter(self, epoch: int) -> None:
-        """Plan an epoch: the same in every process, and after an interruption."""
+        """Plan an epoch; the plan is the same in every process, and after an interruption."""
         if epoch == self._entered:
-            return  # the first one is planned before the training begins
+            return  # the first epoch is planned before the training begins
         self._entered = epoch
         if self._sampling is None:
             self.drawn = np.arange(len(self._split))
@@ -127,43 +135,51 @@ class Updates:
         self.epoch = plan_epoch(lengths, self._batching, self._shape, self._seed, epoch)
 
     def efficiency(self) -> Efficiency:
-        """Of the planned epoch."""
+        """Measure padding and waiting in the planned epoch."""
         return efficiency(self.epoch, self._split.lengths[self.drawn])
 
     def __len__(self) -> int:
         return self.epoch.updates * self._shape.accumulation
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        rows, sizes, shares = self._parts()
+        # rows: (texts,). sizes, shares: (micro-batches,). Number i has rows[ends[i] - sizes[i] : ends[i]].
+        rows, sizes, shares = self._micro_batches()
         ends = np.cumsum(sizes)
-        tokens = np.cumsum(sizes * np.maximum.reduceat(self._split.lengths[rows], ends - sizes))
-        # A stretch ends with the part that its last token is of.
-        stretch = np.searchsorted(tokens, np.arange(0, tokens[-1], TOKENS_AHEAD), side="right")
-        bounds = [*np.unique(stretch).tolist(), len(sizes)]
-        for first, last in pairwise(bounds):
+        # Padded tokens up to the end of each micro-batch: its longest text times its texts, summed up.
+        longest = np.maximum.reduceat(self._split.lengths[rows], ends - sizes)
+        tokens = np.cumsum(sizes * longest)
+        # Cut the epoch into stretches of about PREFETCHED_TOKENS. One begins with each micro-batch that
+        # crosses a multiple of it; a micro-batch that crosses several begins one stretch only.
+        starts = np.searchsorted(tokens, np.arange(0, tokens[-1], PREFETCHED_TOKENS), side="right")
+        for first, last in pairwise([*np.unique(starts).tolist(), len(sizes)]):
             begin, counts = int(ends[first] - sizes[first]), sizes[first:last].tolist()
-            of_stretch = rows[begin : int(ends[last - 1])]
-            ahead, at = PrefetchedBatches(self._split, of_stretch, counts), 0
+            stretch = rows[begin : int(ends[last - 1])]
+            prefetched, at = PrefetchedBatches(self._split, stretch, counts), 0
             for number, (count, share) in enumerate(zip(counts, shares[first:last].tolist())):
-                yield MicroBatch(of_stretch[at : at + count], share, ahead, number)
+                yield MicroBatch(stretch[at : at + count], share, prefetched, number)
                 at += count
 
-    def _parts(self) -> tuple[Array, Array, Array]:
-        """Rows of this process's parts, one after the other; how many each has; what each counts."""
+    def _micro_batches(self) -> tuple[Array, Array, Array]:
+        """Find this process's micro-batches: all their rows in turn, and size and share of each."""
         shape, planned = self._shape, self.epoch
-        of_part = np.arange(len(planned.cuts) - 1).reshape(-1, shape.world, shape.accumulation)
-        mine = of_part[:, self._process].ravel()
-        sizes = np.diff(planned.cuts)
+        # The plan numbers all parts update by update, process by process; keep this process's numbers.
+        numbers = np.arange(len(planned.cuts) - 1).reshape(-1, shape.world, shape.accumulation)
+        mine = numbers[:, self._process].ravel()  # (updates x accumulation,)
+        sizes = np.diff(planned.cuts)  # texts of each part of the epoch
+        # Texts of the whole update that each of this process's parts belongs to.
         texts = np.repeat(sizes.reshape(-1, shape.parts).sum(axis=1), shape.accumulation)
-        # A process without rows takes part too, with one that does not count.
+        # A process whose part is empty trains all the same, as the others wait for its gradient: on the
+        # epoch's first text, with share 0.
         taken = np.maximum(sizes[mine], 1)
         first = np.where(sizes[mine] > 0, planned.cuts[mine], 0)
+        # Concatenate arange(first[i], first[i] + taken[i]) over all i, without a loop: in one arange over
+        # all texts, each part's stretch is shifted by the difference of its two starts.
         at = np.repeat(first - (np.cumsum(taken) - taken), taken) + np.arange(int(taken.sum()))
         return self.drawn[planned.order[at]], taken, sizes[mine] * shape.parts / texts
 
 
 def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The batch with its arrays as the model takes them: what a collator is for."""
+    """Turn the arrays of a batch into tensors: the collator."""
     return {
         name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
         for name, values in batch.items()
@@ -171,9 +187,9 @@ def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Loader(DataLoader[dict[str, Any]]):
-    """torch's, of whole batches as `Batches` makes them, in this process.
+    """DataLoader of the whole batches that `Batches` makes, in this process.
 
-    What torch does around each batch (the profiler's mark above all) would take longer than making it;
+    torch's own iterator spends longer around each batch (mostly on a profiler mark) than making it takes;
     see benchmarks/reader.py.
     """
 
@@ -185,14 +201,14 @@ class Loader(DataLoader[dict[str, Any]]):
         *,
         pin_memory: bool = False,
     ) -> None:
-        """updates: iterable, of what `batches` is asked for, with a length: a batch sampler."""
+        """updates: a batch sampler, an iterable with a length of what `batches` is indexed with."""
         super().__init__(
             batches,
             batch_sampler=updates,
             collate_fn=collate,
             pin_memory=pin_memory,
-            # Where torch's own iterator is used (on resuming), it draws a seed from this one, and
-            # none from the training's.
+            # torch's own iterator (used on resuming) draws its seed from this generator, and so
+            # leaves the training's random numbers alone.
             generator=torch.Generator(),
         )
 
@@ -209,25 +225,25 @@ class Loader(DataLoader[dict[str, Any]]):
 
 
 def draws_line(split: Split, drawn: Array, labels: Sequence[str]) -> str:
-    """What an epoch draws of each language and class, beside what there is."""
+    """Format how many rows an epoch draws of each language and class, and how many there are."""
     named = [
         (split.languages, split.language, split.language[drawn]),
         (labels, split.label, split.label[drawn]),
     ]
-    told = [
+    counts = [
         f"{name} {np.sum(after == place)} (has {np.sum(before == place)})"
         for names, before, after in named
         for place, name in enumerate(names)
     ]
-    return f"an epoch draws: {', '.join(told)}"
+    return f"an epoch draws: {', '.join(counts)}"
 
 
 class Epochs(TrainerCallback):
-    """Lets each epoch be planned; on going on from a checkpoint, that epoch."""
+    """Callback that plans each epoch as it begins; after a resume, the epoch that was interrupted."""
 
     def __init__(self, updates: Updates, steps_per_epoch: int) -> None:
         self._updates, self._steps_per_epoch = updates, steps_per_epoch
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Before the first batch of an epoch is asked for."""
+        """Plan the epoch before its first batch is asked for."""
         self._updates.enter(state.global_step // self._steps_per_epoch)

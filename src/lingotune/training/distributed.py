@@ -1,4 +1,4 @@
-"""The processes of a job: who this one is, whether all are there, and whether they agree.
+"""The processes of a job: identifying this one, checking that all are there, and that they agree.
 
 torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; mpirun (SageMaker's data parallel launcher) sets
 OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
@@ -17,7 +17,7 @@ from lingotune.config.schema import Distribution, JobConfig
 from lingotune.estimate.batch import processes_per_node, world_size
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a process waits for the others: one rank reads and tokenises while the rest wait."""
+"""Longest wait for other processes: one rank reads and tokenises while the rest wait."""
 
 _MPI_NAMES = {
     "RANK": "OMPI_COMM_WORLD_RANK",
@@ -28,7 +28,7 @@ _MPI_NAMES = {
 
 @dataclass(frozen=True)
 class Rank:
-    """This process: its number in the job, its number on the node, and the size of the job."""
+    """A process: its number in the job, its number on the node, and the number of processes in all."""
 
     rank: int
     local_rank: int
@@ -41,7 +41,7 @@ class Rank:
 
 
 def read_rank(environment: Mapping[str, str]) -> Rank:
-    """Rank from a launcher's environment; a process started by hand is alone."""
+    """Read the rank from a launcher's environment; a process started by hand is alone."""
 
     def number(name: str, alone: int) -> int:
         return int(environment.get(name) or environment.get(_MPI_NAMES[name]) or alone)
@@ -50,7 +50,7 @@ def read_rank(environment: Mapping[str, str]) -> Rank:
 
 
 def check_world(job: JobConfig, rank: Rank) -> None:
-    """ConfigError unless as many processes run as the plan counted on."""
+    """Raise ConfigError unless as many processes run as were planned."""
     planned = world_size(job.cluster)
     if planned == rank.world_size:
         return
@@ -69,8 +69,8 @@ def check_world(job: JobConfig, rank: Rank) -> None:
 def choose_devices(job: JobConfig) -> None:
     """Show this process the GPUs that the job asks for, before torch looks.
 
-    A lone process that sees several GPUs would run them as DataParallel, and one planned for CPU
-    would take a GPU: both train with another batch than the plan says.
+    A single process that sees several GPUs would use them as DataParallel, and one planned for the CPU
+    would take a GPU: either way the batch would not be the planned one.
     """
     cluster = job.cluster
     if cluster.gpus_per_node == 0:
@@ -81,7 +81,7 @@ def choose_devices(job: JobConfig) -> None:
 
 
 def join(job: JobConfig, rank: Rank) -> None:
-    """Set up torch for this process and enter the process group, if there are others."""
+    """Set up torch for this process, and join the process group if there are others."""
     import torch
 
     if job.cluster.threads:
@@ -105,7 +105,7 @@ def join(job: JobConfig, rank: Rank) -> None:
 
 
 def agree(rank: Rank, what: str, value: str) -> None:
-    """ConfigError on every rank, with both values, unless all ranks hold the same value."""
+    """Raise ConfigError on every rank, with both values, unless all ranks hold the same value."""
     values = gather(rank, value)
     for other, theirs in enumerate(values):
         if theirs != values[0]:
@@ -115,7 +115,7 @@ def agree(rank: Rank, what: str, value: str) -> None:
 
 
 def gather(rank: Rank, value: Any) -> list[Any]:
-    """Every rank's value, in the order of the ranks."""
+    """Gather every rank's value, in the order of the ranks."""
     if rank.world_size == 1:
         return [value]
     import torch
@@ -126,7 +126,7 @@ def gather(rank: Rank, value: Any) -> list[Any]:
 
 
 def from_first(rank: Rank, value: Any) -> Any:
-    """The value that rank 0 holds, on every rank."""
+    """Broadcast rank 0's value; returns it on every rank."""
     if rank.world_size == 1:
         return value
     import torch
@@ -145,7 +145,7 @@ def barrier(rank: Rank) -> None:
 
 
 def leave(rank: Rank) -> None:
-    """Leave the process group, so that the launcher sees a clean end."""
+    """Leave the process group, so that the launcher sees a clean exit."""
     if rank.world_size > 1:
         import torch
 

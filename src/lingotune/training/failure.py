@@ -1,7 +1,7 @@
-"""The failure file of a container: one paragraph with rank, stage, what happened and what helps.
+"""The failure file of a container: one paragraph with rank, stage, cause and remedy.
 
-SageMaker shows its first 1024 characters as FailureReason; without it stands there what a launcher
-last printed. The first process to write it is the one that failed first. Standard library only.
+SageMaker shows its first 1024 characters as FailureReason; without the file it shows whatever a launcher
+printed last. The process that fails first writes it. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, PublishError, without_secrets
 
 LONGEST = 900
-"""Characters: SageMaker puts words of its own before and behind, and cuts at 1024."""
+"""Characters at most: SageMaker adds words of its own at both ends, and cuts at 1024."""
 _stage = "starting"
 
 
 def enter(stage: str) -> None:
-    """Say what this process does from now on."""
+    """Note what this process is doing from now on, for the message of a failure."""
     global _stage
     _stage = stage
 
@@ -48,7 +48,7 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def paragraph(error: BaseException, rank: int) -> str:
-    """`rank 3, training, step 12 of 145: RuntimeError: ... (file:line). What helps.`"""
+    """Format `rank 3, training, step 12 of 145: RuntimeError: ... (file:line). What helps: ...`"""
     if isinstance(error, ConfigError):
         found = [f"{p.where}: {p.what}" + (f"; fix: {p.fix}" if p.fix else "")
                  for p in map(without_secrets, error.problems)]  # fmt: skip
@@ -77,7 +77,7 @@ _KILLED = (
 
 
 def _place(error: BaseException) -> str:
-    """Where our code was when it happened."""
+    """Find the innermost line of our own code in the traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if re.search(r"/lingotune/|train\.py$", f.filename)] or list(frames)
     if not ours:
@@ -95,19 +95,19 @@ def _cut(text: str) -> str:
 
 
 def _write(output: Path, text: str) -> None:
-    """The first to come writes; the toolkit leaves the file alone once it is there."""
+    """Write the file unless it is there; the toolkit does not overwrite it."""
     try:
         with (output / "failure").open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError:
-        pass  # somebody was first, or the disk is what failed: the log has it
+        pass  # another process was first, or the disk is what failed: the log has it
 
 
 def _tell_termination(rank: int, output: Path) -> None:
-    """Write the file on SIGTERM too, also while this process waits for others inside a library.
+    """Write the file on SIGTERM too, even while this process waits for others inside a library.
 
-    Python runs a handler only between two steps of its own; the byte that it writes into the pipe at
-    once is read by a thread.
+    Python runs signal handlers only between two bytecodes, which may be never. The wakeup pipe gets its
+    byte at once, and a thread reads it.
     """
     if threading.current_thread() is not threading.main_thread():
         return

@@ -1,4 +1,4 @@
-"""A job cut down for its rehearsal: the same code on fewer ranks, steps and rows."""
+"""Cutting a job down for its rehearsal: the same code on fewer ranks, steps and rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lingotune.estimate.batch import plan_batches, world_size
 
 
 def limited(job: JobConfig, limits: Limits) -> JobConfig:
-    """The job on CPU ranks: accumulating where it does, evaluated where it is, published and tracked never.
+    """Limit a job to a few CPU ranks, steps and rows, without publishing or tracking.
 
-    The learning rate is scaled by the worker itself, by the ratio that the whole cluster has.
+    It accumulates and evaluates if the job does, and the worker scales its learning rate by the same ratio
+    as on the whole cluster.
     """
     training = job.training
     evaluates = training.eval_strategy is not EvalStrategy.none
@@ -46,13 +47,13 @@ def _same_ratio(job: JobConfig, small: JobConfig) -> ScalingConfig:
         return ScalingConfig(accumulation=accumulation)
     batch = small.per_device_bs * world_size(small.cluster) * accumulation
     base, rest = divmod(job.scaling.base_batch * batch, planned.global_batch)
-    if rest:  # no whole number has the ratio; the job is told as it runs
+    if rest:  # no whole number has the ratio
         base += rest / planned.global_batch  # type: ignore[assignment]
     return replace(job.scaling, accumulation=accumulation, base_batch=base)
 
 
 def spread(kinds: Sequence[tuple[int, int]], count: int) -> list[int]:
-    """At most `count` places of rows, of all kinds (languages and classes) in turn, in their order."""
+    """Choose at most `count` rows, taking turns among kinds (language, class); ascending indices."""
     by_kind: dict[tuple[int, int], list[int]] = {}
     for place, kind in enumerate(kinds):
         by_kind.setdefault(kind, []).append(place)

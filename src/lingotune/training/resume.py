@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: all ranks from the same one, and the Trainer's saves made to count."""
+"""Resuming from a checkpoint, the same one on all ranks, and committing those the Trainer saves."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from lingotune.training.distributed import Rank
 
 
 def owner_of(job: JobConfig, splits: Mapping[str, Split]) -> Owner:
-    """Whose checkpoints a job may go on from: its own, trained on the very tokens that it has now."""
+    """Identify the checkpoints this job may resume from: its own, trained on the same tokens."""
     digests = "\n".join(f"{name} {split.digest()}" for name, split in splits.items())
     return Owner(job_digest(job), hashlib.sha256(digests.encode()).hexdigest())
 
 
 def node_folder(job: JobConfig, checkpoints: Path, rank: Rank) -> Path:
-    """Where this node keeps its checkpoints: apart, since SageMaker copies all nodes' to one place."""
+    """Folder of this node's checkpoints: one for each node, as SageMaker copies all to one place."""
     if job.cluster.nodes == 1:
         return checkpoints
     return checkpoints / f"node-{rank.rank // processes_per_node(job.cluster)}"
 
 
 def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
-    """The newest checkpoint that is whole on every node; None = start at step 0.
+    """Find the newest checkpoint that is complete on every node; None = start at step 0.
 
-    The same on every rank. What is not whole, or newer, is put out of the way, and told.
-    ConfigError on every rank if the checkpoints are another job's.
+    Returns the same step on every rank, in the folder of the rank's node. Checkpoints that are damaged,
+    unfinished or newer are moved out of the way, with a warning. ConfigError on every rank if the
+    checkpoints are another job's.
     """
     good: dict[int, Checkpoint] = {}
     bad: dict[int, str] = {}
@@ -55,12 +56,12 @@ def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
     if rank.local_rank == 0:
         set_aside(root, [*bad, *(other for other in good if other > step)])
     if rank.first:
-        _tell(root, {k: v for _, _, bad, _ in found for k, v in bad.items()}, step)
+        _warn(root, {k: v for _, _, bad, _ in found for k, v in bad.items()}, step)
     chosen: list[Checkpoint | None] = distributed.gather(rank, good.get(step))
     return chosen[rank.rank - rank.local_rank]
 
 
-def _tell(root: Path, bad: Mapping[int, str], step: int) -> None:
+def _warn(root: Path, bad: Mapping[int, str], step: int) -> None:
     for number, why in sorted(bad.items()):
         print(f"warning: checkpoint-{number} {why}; it is not used")
     if bad and not step:
@@ -68,7 +69,7 @@ def _tell(root: Path, bad: Mapping[int, str], step: int) -> None:
 
 
 class CheckpointKeeper(TrainerCallback):
-    """Saves between evaluations too, makes every save count, and keeps the newest and the best."""
+    """Callback that saves between evaluations too, commits every save, and rotates checkpoints."""
 
     def __init__(
         self,
@@ -85,19 +86,19 @@ class CheckpointKeeper(TrainerCallback):
         self._steps = steps
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The state names the best checkpoint where the run lay before; it may lie elsewhere now."""
+        """Correct the path of the best checkpoint: the run folder may have moved since it was saved."""
         if self._start and self._start.best:
             state.best_model_checkpoint = str(self._start.best)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save every so many steps; what ends an epoch is saved after its evaluation."""
+        """Save every `save_steps` steps; the end of an epoch is saved after its evaluation."""
         step = state.global_step
         ends = step % self._steps.steps_per_epoch == 0 or step == self._steps.total_steps
         if self._every and step % self._every == 0 and not (ends and self._saves_at_epochs):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The Trainer has written a checkpoint: it counts once every rank has written its part."""
+        """Commit the checkpoint that the Trainer wrote, once every rank has written its part."""
         distributed.barrier(self._rank)
         if self._rank.local_rank == 0:
             best = state.best_model_checkpoint

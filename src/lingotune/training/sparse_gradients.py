@@ -1,8 +1,9 @@
-"""Sending only those rows of the word embeddings' gradient that an update has touched.
+"""Exchanging only those rows of the word embeddings' gradient that an update has touched.
 
-All other rows of it are zero in every process. The embeddings' gradient is the last that a backward pass
-makes, so that nothing is left to hide its sending behind; of some ten thousand rows an update touches a
-few hundred for each process. The sums are those of DistributedDataParallel but for the order of adding.
+A row whose word piece is in no text of the batch has a zero gradient in every process. The embeddings'
+gradient is the last that a backward pass computes, so no computation is left to hide its exchange; of
+tens of thousands of rows an update touches a few hundred in each process. The averages are those of
+DistributedDataParallel up to the order of addition.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 class RowExchange:
-    """Takes the embeddings' gradient out of DistributedDataParallel's hands; make it before the model is
-    wrapped. `wrapped` is called for the wrapper once there is a gradient."""
+    """Averages the embeddings' gradient over all processes, in place of DistributedDataParallel.
+
+    Create it before the model is wrapped: DistributedDataParallel is told to ignore the weight. wrapped:
+    called for the wrapped model, once there is a gradient.
+    """
 
     def __init__(self, model: Any, wrapped: Any) -> None:
         self._embeddings, self._wrapped = model.get_input_embeddings(), wrapped
+        # Rows looked up since the last exchange, one tensor for each forward pass.
         self._touched: list[torch.Tensor] = []
         weight = self._embeddings.weight
         names = [name for name, value in model.named_parameters() if value is weight]
@@ -32,14 +37,18 @@ class RowExchange:
             self._touched.append(self._rows(inputs[0]))
 
     def _rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Rows of the weight that these ids look up: int64, ascending, each once."""
+        # A CompactEmbedding has fewer rows than there are ids.
         places = getattr(self._embeddings, "places", None)
         return torch.unique(ids if places is None else places(ids))
 
     def _send(self, weight: torch.Tensor) -> None:
         if not self._wrapped().require_backward_grad_sync:
-            return  # more parts of the update are to come
+            return  # not the last micro-batch of the update: gradients accumulate
         gradient, world = weight.grad, distributed.get_world_size()
         assert gradient is not None
+        # Every process sends the same rows in the same order, its own touched ones and all others'
+        # (zeros here), so that one all_reduce of a (rows, dim) tensor sums them.
         rows = union(torch.unique(torch.cat(self._touched)))
         self._touched.clear()
         sums = gradient[rows].div_(world)
@@ -48,12 +57,16 @@ class RowExchange:
 
 
 def union(rows: torch.Tensor) -> torch.Tensor:
-    """Of ascending numbers (int64) that differ between processes; ascending, the same in all of them."""
+    """Unite the numbers (int64, ascending) that each process holds; the result is the same in all of them.
+
+    Every process has to hold at least one number.
+    """
     world = distributed.get_world_size()
+    # all_gather takes tensors of one size: find the largest first.
     counts = [rows.new_empty(1) for _ in range(world)]
     distributed.all_gather(counts, rows.new_tensor([len(rows)]))
     most = int(torch.cat(counts).max())
-    # Filled up with what is there: repeated numbers change no union.
+    # Pad with a number that is there anyway: a repetition does not change the union.
     filled = torch.cat([rows, rows[:1].expand(most - len(rows))])
     found = [rows.new_empty(most) for _ in range(world)]
     distributed.all_gather(found, filled)

@@ -1,4 +1,4 @@
-"""The prepared data of a job on the machine that trains: from a folder that holds it, or made there."""
+"""Opening a job's prepared data on the machine that trains, and preparing it there if need be."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from lingotune.data.transfer import fetch
 def open_store(
     job: JobConfig, folder: str | None, root: Path, tell: Callable[[str], None]
 ) -> Store:
-    """The store in `folder` (or at an s3:// prefix), which was filled before; without one, the one in
-    `root`, which is made unless it is there: by the process that comes first, while the others wait.
+    """Open the prepared data in `folder` (or at an s3:// prefix); without one, that in `root`.
 
-    ConfigError if the folder's data was prepared for another job, or the source is not sound.
+    Data that is missing in `root` is prepared by the first process that comes, while the others wait.
+    tell: called with lines about the progress. ConfigError if the folder's data was prepared for another
+    job, or if the source is faulty.
     """
     if folder is None:
         made, _ = prepare(job.data, job.model, job.seed, root, tell, trains=True)

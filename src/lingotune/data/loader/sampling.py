@@ -1,8 +1,8 @@
-"""What an epoch draws from the training rows, where that is not each row once. Pure numpy.
+"""Drawing an epoch's rows so that languages and classes are balanced. Pure numpy.
 
-Languages are drawn in proportion to their rows to a power (Conneau and Lample 2019, section 3.1, with
-0.5; multilingual BERT has 0.7): small languages are seen more often than they occur. Classes are drawn
-alike, or weighted in the loss, where some are rare.
+Languages are drawn in proportion to a power of their number of rows (Conneau and Lample 2019, section
+3.1, with 0.5; multilingual BERT has 0.7), so that small languages are seen more often than they occur.
+Rare classes are drawn as often as others, or weighted in the loss.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from lingotune.system.arrays import Array, mixed
 
 @dataclass(frozen=True)
 class Sampling:
-    """An epoch's draws: as many as there are rows, the same number of each stratum in every epoch.
+    """Draws of an epoch: as many as there are rows, the same number from each stratum in every epoch.
 
-    order: rows (int64), stratum by stratum, each in an order that the seed decides. kinds: the
-    strata, as (place of the language, class id). sizes, draws: of each stratum, int64.
+    A stratum is the rows of one language and class. order: int64, (rows,), the rows stratum by stratum,
+    shuffled within each by the seed. kinds: language index and class id of each stratum. sizes, draws:
+    int64, (strata,), rows of each, and how many an epoch draws.
     """
 
     order: Array
@@ -29,11 +30,13 @@ class Sampling:
     draws: Array
 
     def places(self, epoch: int) -> Array:
-        """The rows of an epoch, int64, stratum by stratum.
+        """Return the rows of an epoch, int64, (rows,), stratum by stratum.
 
-        A stratum's rows are gone through in turn, on from where the epoch before ended: over any
-        number of epochs they are drawn equally often, but for one.
+        Each epoch continues through a stratum's rows where the last one stopped, and starts over at their
+        end: after any number of epochs, the rows of a stratum differ by at most one draw.
         """
+        # For each draw, (rows,): its stratum, its number within the stratum's draws of this epoch, and
+        # the place within the stratum that it takes.
         stratum = np.repeat(np.arange(len(self.sizes)), self.draws)
         turn = np.arange(len(stratum)) - np.repeat(np.cumsum(self.draws) - self.draws, self.draws)
         within = (epoch * self.draws[stratum] + turn) % self.sizes[stratum]
@@ -41,23 +44,24 @@ class Sampling:
         return places
 
     def counts(self) -> Mapping[tuple[int, int], int]:
-        """Draws of an epoch by stratum."""
+        """Count the draws of an epoch by (language index, class id)."""
         return dict(zip(self.kinds, self.draws.tolist()))
 
 
 def plan_sampling(
     label: Array, language: Array, *, language_alpha: float | None, resample: bool, seed: int
 ) -> Sampling | None:
-    """What an epoch draws of rows with these class ids and places of languages; None = each row once.
+    """Plan the draws from rows with these class ids and language indices; None = each row once.
 
-    A language's share is proportional to its rows to the power of `language_alpha` (None = 1); within
-    it, its classes have equal shares with `resample`, else their own. Every stratum that has rows is
-    drawn from. The same in every process, with any numpy.
+    A language's share is proportional to its number of rows to the power of `language_alpha` (None = 1).
+    Within a language, classes have equal shares with `resample`, and the shares of their rows without.
+    Every stratum is drawn from at least once. The plan is the same in every process, with any numpy.
     """
     alpha = 1.0 if language_alpha is None else language_alpha
     if alpha == 1.0 and not resample:
         return None
     classes = int(label.max()) + 1
+    # A stratum's code is language x classes + class. codes, sizes: (strata,). stratum: (rows,).
     codes, stratum, sizes = np.unique(
         language.astype(np.int64) * classes + label, return_inverse=True, return_counts=True
     )
@@ -74,23 +78,27 @@ def plan_sampling(
 
 
 def _quotas(shares: Array, total: int) -> Array:
-    """Whole numbers that add up to `total`, in proportion to shares by largest remainders, none below
-    1; `total` is at least their number."""
-    raised = np.zeros(len(shares), bool)  # to 1, at the others' expense
-    while True:
+    """Round shares to whole numbers that add up to `total`, by largest remainders, with 1 as the least.
+
+    shares: (strata,), positive, of any sum. total: at least the number of strata.
+    """
+    raised = np.zeros(
+        len(shares), bool
+    )  # strata that get 1 in place of less, at the others' expense
+    while True:  # raising some shrinks the others, so that more may have to be raised
         exact = np.where(raised, 1, shares * ((total - raised.sum()) / shares[~raised].sum()))
-        exact = np.round(exact, 6)  # so that the last digits of a sum decide nothing
+        exact = np.round(exact, 6)  # the last digits of a sum must not decide
         if (exact >= 1).all():
             break
         raised |= exact < 1
     quotas: Array = np.floor(exact).astype(np.int64)
-    order = np.argsort(quotas - exact, kind="stable")
+    order = np.argsort(quotas - exact, kind="stable")  # the largest remainder first
     quotas[order[: total - int(quotas.sum())]] += 1
     return quotas
 
 
 def class_weights(label: Array, classes: int) -> Array:
-    """Weight of each class, float64: N / (K n_c) over the K classes that occur, 0 for the others.
+    """Compute the weight of each class, float64: rows / (classes that occur x rows of the class), or 0.
 
     The mean over the rows is 1, so that the loss keeps its scale (King and Zeng 2001; scikit-learn's
     "balanced").

@@ -1,8 +1,7 @@
-"""Prepared data as a trainer reads it: flat token ids in one file that all processes share, and padded
-batches made of them at once.
+"""Prepared data as a trainer reads it: token ids in one flat file, and padded batches cut from it.
 
-A file of the store is made from the Parquet shards by whoever comes first, and mapped into memory by
-everybody: eight ranks of a machine hold it once.
+The flat file of a split is written from its Parquet shards by the first process that needs it, and mapped
+into memory by all: eight ranks on a machine hold it once.
 """
 
 from __future__ import annotations
@@ -30,13 +29,14 @@ from lingotune.system.arrays import Array
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one split, in the order of its shards or as selected; all arrays but `tokens` have an
-    entry a row.
+    """Rows of one split, in the order of its shards or as selected.
 
-    tokens: places in `ids` of all rows' tokens, one after the other, mapped from a file. ids: the ids
-    that occur (int64, ascending): their places fit into uint16 where a vocabulary does not, else they
-    are uint32. starts, lengths: int64, where a row's tokens begin, and how many it has.
-    label: int64. language: int16 places in `languages`. place: int64, the row's number in the shards.
+    tokens: (tokens of all rows of the split,), mapped from a file. Each is an index into `ids`, which saves
+    half of the space: the ids that occur mostly fit into uint16 where a vocabulary does not; otherwise
+    the indices are uint32. ids: int64, ascending, (ids that occur,).
+    All other arrays are (rows,). starts, lengths: int64, where in `tokens` a row begins, and how many it
+    has. label: int64. language: int16, index into `languages`. place: int64, number of the row in the
+    shards.
     """
 
     tokens: Array
@@ -54,16 +54,16 @@ class Split:
 
     @cached_property
     def longest(self) -> int:
-        """Tokens of the longest row; 0 where there is none."""
+        """Number of tokens of the longest row; 0 if there is no row."""
         return int(self.lengths.max(initial=0))
 
     @property
     def codes(self) -> list[str]:
-        """The language code of each row."""
+        """Language code of each row."""
         return [self.languages[place] for place in self.language.tolist()]
 
     def select(self, rows: Sequence[int] | Array) -> Split:
-        """The split of these rows, in this order; the tokens stay where they are."""
+        """Select rows, in this order; the tokens are not copied."""
         at = np.asarray(rows, np.int64)
         return replace(
             self,
@@ -75,41 +75,45 @@ class Split:
         )
 
     def longest_first(self) -> Split:
-        """The same rows by length: neighbours need little padding, and the first batch most memory."""
+        """Sort the rows by length: neighbours need little padding, the first batch most memory."""
         return self.select(np.argsort(-self.lengths, kind="stable"))
 
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
-        """input_ids and attention_mask (int64, rows x longest, padded at the end), labels (int64).
+        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels, int64, (rows,).
 
-        The width is rounded up to a multiple, but not beyond the split's longest row: a model may have
-        no positions for more.
+        Rows are padded at their end. The width is that of the longest row, rounded up to `multiple` but not
+        beyond the longest row of the split: the model may have no positions for more.
         """
         return self.batches(rows, [len(rows)], multiple)[0]
 
     def batches(
         self, rows: Sequence[int] | Array, sizes: Sequence[int] | Array, multiple: int = 1
     ) -> list[dict[str, Array]]:
-        """As `batch`, one for each of `sizes` (from 1), of so many of the rows, one after the other.
+        """Make consecutive batches, as `batch` does, of `sizes` (1 or more) rows each.
 
-        Made at once, without a loop over rows: numpy's calls weigh most where batches are small, see
-        benchmarks/reader.py. The arrays are parts of larger ones.
+        All are made at once, without a loop over rows: the overhead of numpy's calls weighs most where
+        batches are small, see benchmarks/reader.py. The arrays are views of larger ones.
         """
+        # The cells of all batches, read batch by batch and row by row, form one flat array; `cell` numbers
+        # them. A row owns `width` cells from `first` on, and its tokens fill the first `length` of these.
+        # at, starts, lengths, labels, width, first: (rows,). counts, ends, longest, widths: (batches,).
         at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
         starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
         ends = np.cumsum(counts)
-        longest = np.maximum.reduceat(lengths, ends - counts)
+        longest = np.maximum.reduceat(lengths, ends - counts)  # of each batch
         widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
         width = np.repeat(widths, counts)
         first = np.cumsum(width) - width
         cell = np.arange(int(width.sum()))
         real = cell < np.repeat(first + lengths, width)
-        # What lies behind a short row is taken too, and made padding: quicker than leaving it out.
+        # Cell `first + k` of a row reads token `start + k`. Behind a short row that is a token of the next
+        # one (clipped at the end of the file), which is overwritten by padding: faster than leaving it out.
         place = self.tokens.take(cell + np.repeat(starts - first, width), mode="clip")
         ids = self.ids.take(place, mode="clip")
         if not real.all():
             ids[~real] = self.padding_id
         mask = real.astype(np.int64)
-        cells = np.append(0, np.cumsum(counts * widths)).tolist()
+        cells = np.append(0, np.cumsum(counts * widths)).tolist()  # where each batch begins
         return [
             {
                 "input_ids": ids[begin:end].reshape(count, -1),
@@ -120,7 +124,7 @@ class Split:
         ]
 
     def digest(self) -> str:
-        """SHA-256 of all that a model sees of these rows; 64 hexadecimal digits."""
+        """Hash everything that a model sees of these rows: SHA-256, 64 hexadecimal digits."""
         digest = hashlib.sha256("\n".join(self.languages).encode())
         for values in (self.lengths, self.label, self.language):
             digest.update(np.ascontiguousarray(values).astype(np.int64).tobytes())
@@ -132,11 +136,12 @@ class Split:
 
 
 _DIGESTED = 50_000
-"""Rows whose tokens are held at once for the digest."""
+"""Number of rows whose tokens the digest holds in memory at a time."""
 
 
 def _places(starts: Array, lengths: Array) -> Array:
-    """Where the tokens of these rows lie: each row's start, and how far a token is into its row."""
+    """Indices of all tokens of these rows: arange(start, start + length) of each row in turn."""
+    # One arange over all tokens, with each row's stretch shifted to begin at the row's start.
     ends = np.cumsum(lengths)
     places: Array = np.repeat(starts - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
     return places
@@ -151,16 +156,16 @@ def _place_type(ids: Array) -> type[Any]:
 
 
 def _is_of(path: Path, count: int, ids: Array) -> bool:
-    """Whether a flat file holds so many places in these ids."""
+    """Tell whether a flat file has the size of `count` indices into these ids."""
     size = count * np.dtype(_place_type(ids)).itemsize
     return path.is_file() and path.stat().st_size == size
 
 
 class Store:
-    """The splits of a folder of prepared data.
+    """Splits of a folder of prepared data.
 
-    `cache` is where the flat files are made: a folder of this machine that may be written to; the
-    data's own by default, or a temporary one where that is read-only.
+    cache: a writable folder of this machine for the flat files; by default the data's own folder, or a
+    temporary one if that is read-only.
     """
 
     def __init__(self, folder: str | Path, cache: Path | None = None) -> None:
@@ -169,7 +174,7 @@ class Store:
         self._cache = cache
 
     def split(self, name: str) -> Split:
-        """ConfigError where a shard is missing, or holds other rows than the manifest says."""
+        """Open a split. ConfigError if a shard is missing, or its rows are not those of the manifest."""
         found = self.manifest["splits"][name]
         lengths, label, language = self._rows(found["shards"])
         ends = np.cumsum(lengths)
@@ -186,11 +191,11 @@ class Store:
         )
 
     def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
-        """Of rows of a split: their ids; their ratings, float64, NaN where the source has none."""
+        """Read the ids of a split's rows, and their ratings: float64, (rows,), NaN if there is none."""
         ids: list[str] = []
         stars: list[Array] = [np.zeros(0)]
         for shard in self.manifest["splits"][name]["shards"]:
-            with self._told(shard["file"]):
+            with self._reading(shard["file"]):
                 known = parquet.read_schema(self.folder / shard["file"]).names
             table = self._read(shard, [column for column in ("id", "stars") if column in known])
             ids += table["id"].to_pylist()
@@ -201,10 +206,10 @@ class Store:
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
     def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
-        """The first texts of a split, and their token ids as prepared."""
+        """Read the first `count` texts of a split, and their token ids as prepared."""
         for shard in self.manifest["splits"][name]["shards"]:
             with (
-                self._told(shard["file"]),
+                self._reading(shard["file"]),
                 parquet.ParquetFile(self.folder / shard["file"]) as file,
             ):
                 batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
@@ -212,7 +217,7 @@ class Store:
         return [], []
 
     def digest(self, name: str) -> str:
-        """Of a split's rows, see `rows_digest`."""
+        """Hash the rows of a split, see `rows_digest`."""
         tables = (
             self._read(shard, ["id", "language", "label", "text"])
             for shard in self.manifest["splits"][name]["shards"]
@@ -222,7 +227,7 @@ class Store:
 
     @property
     def tokenizer_file(self) -> Path:
-        """The tokenizer as the `tokenizers` library reads it."""
+        """Tokenizer file as the `tokenizers` library reads it."""
         return self.folder / TOKENIZER / "tokenizer.json"
 
     def _rows(self, shards: Sequence[Mapping[str, Any]]) -> tuple[Array, Array, list[str]]:
@@ -239,8 +244,7 @@ class Store:
         return np.concatenate(lengths), np.concatenate(label), language
 
     def _tokens(self, name: str, split: Mapping[str, Any], count: int) -> tuple[Array, Array]:
-        """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
-        made them."""
+        """Map the flat file of a split, and read the ids that it indexes; write what is missing."""
         if not count:
             return np.zeros(0, np.uint16), np.zeros(1, np.int64)
         folder = self._writable()
@@ -250,7 +254,7 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not table.exists() or not _is_of(path, count, _ids(table)):
                 ids = self._used_ids(split)
-                place = np.zeros(int(ids[-1]) + 1, _place_type(ids))
+                place = np.zeros(int(ids[-1]) + 1, _place_type(ids))  # id -> its index in `ids`
                 place[ids] = np.arange(len(ids))
                 self._write(table, [ids.astype(np.uint32)])
                 self._write(path, (place[chunk] for chunk in self._token_chunks(split)))
@@ -258,8 +262,8 @@ class Store:
         return np.memmap(path, _place_type(ids), "r"), ids
 
     def _used_ids(self, split: Mapping[str, Any]) -> Array:
-        """The ids of a split's tokens, int64, ascending."""
-        used = np.zeros(0, bool)
+        """Collect the ids that occur in a split: int64, ascending."""
+        used = np.zeros(0, bool)  # by id, grown to the largest that was seen
         for chunk in self._token_chunks(split):
             top = int(chunk.max()) + 1
             if top > len(used):
@@ -293,11 +297,12 @@ class Store:
         return self._cache
 
     def _read(self, shard: Mapping[str, Any], columns: list[str]) -> Any:
-        with self._told(shard["file"]):
+        with self._reading(shard["file"]):
             return parquet.read_table(self.folder / shard["file"], columns=columns)
 
     @contextmanager
-    def _told(self, file: str) -> Iterator[None]:
+    def _reading(self, file: str) -> Iterator[None]:
+        """Raise ConfigError for a shard that the block cannot read."""
         try:
             yield
         except (OSError, pyarrow.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""The tokenizer that prepared data was made with."""
+"""Loading the tokenizer that prepared data was made with."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
     from lingotune.data.loader.store import Store
 
 _PROBED = 200
-"""Texts that are tokenised once more, to see that the ids are the same here."""
+"""Number of texts that are tokenised again, to check that the ids are the same here."""
 
 
 def tokenizer_of(model: ModelConfig, store: Store) -> Any:
-    """The tokenizer that the rows of a store were prepared with, as the model's own where it has one.
+    """Load the tokenizer that the rows of a store were prepared with: the model's own if it has one.
 
-    ConfigError if the model's tokenizer makes other ids of the prepared texts: the wrong model, or a
-    library that reads its files differently.
+    ConfigError if the model's tokenizer turns the prepared texts into other ids: it is the wrong model, or
+    the library here reads its files differently.
     """
-    told, max_length = store.manifest["tokenizer"], int(store.manifest["max_length"])
+    described, max_length = store.manifest["tokenizer"], int(store.manifest["max_length"])
     if model.name_or_path is None:
         from transformers import PreTrainedTokenizerFast
 
-        # By its file alone: what transformers 5 notes beside it, version 4 does not understand.
+        # From its file alone: transformers 4 does not understand what transformers 5 writes beside it.
         return PreTrainedTokenizerFast(
             tokenizer_file=str(store.tokenizer_file),
             model_max_length=max_length,
             model_input_names=["input_ids", "attention_mask"],
-            **{k: v for k, v in told["special"].items() if isinstance(v, str)},
+            **{k: v for k, v in described["special"].items() if isinstance(v, str)},
         )
     tokenizer = load_tokenizer(model)
     texts, prepared = store.probe("test", _PROBED)
     here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
     differ = sum(ids != before for ids, before in zip(here, prepared))
-    if differ or len(tokenizer) != told["vocabulary"]:
+    if differ or len(tokenizer) != described["vocabulary"]:
         what = f"its tokenizer makes other ids of {differ} of {len(texts)} prepared texts"
-        what += f" (they were prepared with {told['name']}, {told['vocabulary']} pieces;"
+        what += f" (they were prepared with {described['name']}, {described['vocabulary']} pieces;"
         what += f" this one has {len(tokenizer)})"
-        fix = f"model.name_or_path={told['name']}, or prepare the data for this model"
+        fix = f"model.name_or_path={described['name']}, or prepare the data for this model"
         raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, fix)])
     return tokenizer
