@@ -28,7 +28,7 @@ from lingotune.hub.publish import command_of, not_published
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.local_command import render_local
-from lingotune.preflight import check_job
+from lingotune.preflight import check_job, check_secrets
 from lingotune.runs.folder import new_run_folder
 from lingotune.training.trackers import missing_trackers
 
@@ -41,17 +41,18 @@ def main(argv: Sequence[str], root: Path) -> int:
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
-            print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
+            print(f"\n=== {number} of {len(composed)}: {one.typed}", flush=True)
         folder = _train(one, root)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        results.append((" ".join(one.overrides), metrics, folder))
+        results.append((one.typed, metrics, folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
 
 def check_train(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with a job for this machine, launch settings among it."""
-    problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
+    """Check a job for this machine; launch settings have no place in it."""
+    problems = [*check_job(job_of(config)), *check_secrets(config)]
+    problems += missing_trackers(config.training.report_to)
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
         what = "train.py trains on this machine"
@@ -66,9 +67,10 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         "cluster.backend": config.cluster.backend is not Backend.aws,
         "rehearsal": config.rehearsal != RehearsalConfig(),
     }
+    what = "has no effect in train.py"
     for key, typed in launch_only.items():
         if typed:
-            problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
+            problems.append(Problem(key, what, "python launch.py", key=key))
     return problems
 
 

@@ -19,9 +19,10 @@ from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
+from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.keys import OTHER_NAMES, config_groups, mapping_of, setting_types
+from lingotune.launch.compose.keys import ALIASES, config_groups
 from lingotune.launch.compose.options import help_page, setting_meanings
 from lingotune.preflight import check_job
 
@@ -64,14 +65,14 @@ def test_no_experiment_is_the_default() -> None:
 
 def test_every_other_name_points_to_a_setting_or_group() -> None:
     known = set(setting_types()) | set(config_groups(CONF))
-    for pointed in OTHER_NAMES.values():
+    for pointed in ALIASES.values():
         for part in pointed.split():
             assert part.split("=")[0] in known
 
 
 def test_other_names_are_not_also_names_here() -> None:
     own = {key.rsplit(".", 1)[-1] for key in setting_types()}
-    assert set(OTHER_NAMES) & own == {"instance_type"}  # better chosen with its GPUs: cluster=...
+    assert set(ALIASES) & own == {"instance_type"}  # better chosen with its GPUs: cluster=...
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
         (3e-4, 1),
         (3e-4, 2),
     ]
-    assert jobs[0].overrides == ("lr=0.0001", "seed=1", "epochs=1")
+    assert list(map(str, jobs[0].overrides)) == ["lr=0.0001", "seed=1", "epochs=1"]
 
 
 # --- texts under names of the user's own --------------------------------------------------------
@@ -166,7 +167,9 @@ def test_named_texts_can_be_swept_and_one_jobs_are_not_the_next_ones() -> None:
     assert [(j.config.aws.tags, j.config.cluster.environment) for j in jobs] == [
         ({"version": v, "stage": "dev"}, {"A": a}) for v in ("1.10", "1.20") for a in "01"
     ]
-    assert jobs[0].overrides[0] == "aws.tags.version=1.10"
+    first = jobs[0].overrides[0]
+    assert (first.key, first.value) == ("aws.tags.version", "1.10")
+    assert str(first) == "aws.tags.version=1.10"
 
 
 # --- composing a job on a copy of its groups is what Hydra does -------------------------------------

@@ -10,7 +10,7 @@ from lingotune.config.schema import Action, Backend, LaunchConfig, Output
 from lingotune.launch.checks.rehearsal import REHEARSAL
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
 from lingotune.launch.cost.cost import check_budget_settings
-from lingotune.preflight import check_job
+from lingotune.preflight import check_job, check_secrets
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
@@ -19,7 +19,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     All at once: where the job itself is wrong, what SageMaker would refuse is told beside it. A sound
     job's plan shows that as findings.
     """
-    problems = check_job(job_of(config))
+    problems = [*check_job(job_of(config)), *check_secrets(config)]
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
     if config.output is Output.request and config.action is not Action.plan:

@@ -28,12 +28,10 @@ from lingotune.config.schema import (
     Source,
     Visibility,
 )
-from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.preflight.cluster import instance_of, pin
-from lingotune.preflight.job import texts
 from lingotune.preflight.registry import Found, Table, typed
 
 SAGEMAKER: Table[LaunchConfig] = Table()
@@ -337,21 +335,6 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
         if _SECRET_NAME.search(name) and not is_reference:
             fix = "a name or ARN that the job's role may read, e.g. hub.token_secret=NAME"
             yield f"cluster.environment.{name}", "looks like a secret", fix
-
-
-@SAGEMAKER.check(
-    "secret-in-account-settings", "requests and tags are readable for all who describe"
-)
-def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
-    beside_the_job = {
-        "aws": config.aws,
-        "budget": config.budget,
-        "job_file": config.job_file,
-        "runs_dir": config.runs_dir,
-    }
-    for key, text in texts(beside_the_job):
-        if looks_secret(text):
-            yield key, "looks like an access token", NO_TOKEN
 
 
 @SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")

@@ -13,8 +13,9 @@ from lingotune.config.console import Parser
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Visibility
+from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import Composed, compose_all
-from lingotune.launch.compose.keys import config_groups, describe_type, setting_types
+from lingotune.launch.compose.keys import config_groups, describe_type
 
 
 def composed_jobs(

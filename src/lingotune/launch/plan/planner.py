@@ -24,6 +24,7 @@ from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.checks.steps import STEPS, Counted
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import Quoter, Total, over_budget, sum_up
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
@@ -50,7 +51,7 @@ class Plan:
     config: LaunchConfig
     job: JobConfig
     job_file: bytes
-    overrides: tuple[str, ...]
+    overrides: tuple[TypedOverride, ...]
     digests: Digests
     data: Delivery
     batch: BatchPlan
@@ -99,7 +100,7 @@ class Sweep:
     total: Total
 
     @cached_property
-    def differing(self) -> set[str]:
+    def differing(self) -> set[TypedOverride]:
         """Overrides that not all jobs have."""
         counts = Counter(override for plan in self.plans for override in plan.overrides)
         return {override for override, count in counts.items() if count < len(self.plans)}
