@@ -111,7 +111,7 @@ OURS: dict[str, dict[str, Any]] = {
         "keywords": ["authorization"],
     },
     "azure-storage-key": {
-        "regex": r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{86}==(?![A-Za-z0-9+/=])", "keywords": ["=="],
+        "regex": r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==(?![A-Za-z0-9+/=])", "keywords": ["=="],
     },
     "azure-shared-key": {
         "regex": r"(?i)(?:AccountKey|SharedAccessKey)=(?P<secret>[A-Za-z0-9+/]{40,}={0,2})",
