@@ -141,68 +141,24 @@ def test_a_secret_within_another_leaves_nothing_of_either() -> None:
     assert redacted(both, {}) == f"{HIDDEN} {HIDDEN}"
 
 
-WORDS = st.sampled_from(
-    [
-        "risk",
-        "task",
-        "desk",
-        "sk",
-        "sk-sk",
-        "reviews",
-        "of",
-        "in",
-        "six",
-        "languages",
-        "de",
-        "en",
-        "es",
-        "fr",
-        "ja",
-        "zh",
-        "distilbert",
-        "xlmr",
-        "base",
-        "multilingual",
-        "cased",
-        "lr3e-5",
-        "bs16",
-        "seed42",
-        "v2",
-        "2024",
-        "facebook",
-        "twitter",
-        "yandex",
-        "github",
-        "token",
-        "key",
-        "secret",
-        "password",
-        "auth",
-        "key2",
-        "hf",
-        "wandb",
-        "api",
-        "sg",
-        "pat",
-        "npm",
-        "glue",
-        "facebook",
-        "discord",
-        "slack",
-        "adobe",
-        "eval",
-        "xox",
-    ]
-)
+ORDINARY_WORDS = """
+risk task desk sk sk-sk reviews of in six languages de en es fr ja zh distilbert xlmr lr3e-5 bs16
+multilingual cased seed42 v2 2024 facebook twitter yandex github token key secret password auth hf
+wandb api sg pat npm glue discord slack adobe eval xox base key2
+"""
+SIX_LANGUAGES = """
+Great product, works perfectly! The key was missing. Sehr gut, würde ich wieder kaufen: ja
+Très bon produit ; je recommande ! ¡Muy bueno! No funciona bien. とても良い商品です。
+质量很好，推荐购买。 Password reset failed twice; the token expired
+"""
+WORDS = st.sampled_from(ORDINARY_WORDS.split())
 HEXES = st.text(HEX, min_size=40, max_size=40) | st.text(HEX, min_size=64, max_size=64)
 NAMES = st.lists(WORDS, min_size=1, max_size=8).map("-".join) | st.lists(
     WORDS, min_size=1, max_size=8
 ).map("_".join)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 SENTENCES = st.lists(
-    st.sampled_from(
-        ["Great", "product,", "works", "perfectly!", "The", "key", "was", "missing.", "Sehr", "gut,", "würde", "ich", "wieder", "kaufen:", "ja", "Très", "bon", "produit", ";", "je", "recommande", "!", "¡Muy", "bueno!", "No", "funciona", "bien.", "とても良い商品です。", "质量很好，推荐购买。", "Password", "reset", "failed", "twice;", "the", "token", "expired"]
-    ),
+    st.sampled_from(SIX_LANGUAGES.split()),
     min_size=1, max_size=20,
 ).map(" ".join)  # fmt: skip
 SHORT_BASE64 = st.text(ALNUM + " ", min_size=1, max_size=40).map(

@@ -56,8 +56,11 @@ def is_setting(key: str) -> bool:
     container = container_of(plain)
     if container is None or plain == container:
         return plain in setting_types()
+    if mapping_of(container):
+        return True
     inside = plain[len(container) + 1 :].split(".")[0]
-    return mapping_of(container) is not None or inside.isdecimal()
+    (row,) = typing.get_args(setting_types()[container])
+    return inside.isdecimal() or inside in getattr(row, "__dataclass_fields__", {})
 
 
 def setting_in(text: str) -> tuple[str, str | None]:
