@@ -62,6 +62,7 @@ golden: setup  ## accept today's rendered requests as golden
 
 facts: setup  ## copy instances, images and the request's model anew from the libraries
 	$(BIN)/python tools/facts.py
+	$(BIN)/python tools/secret_forms.py
 
 bench: setup  ## measure start-up and plan
 	$(BIN)/python benchmarks/plan_latency.py

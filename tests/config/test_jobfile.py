@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import JobConfig
-from lingotune.launch.compose.keys import config_groups, field_types
+from lingotune.config.settings import field_types
+from lingotune.launch.compose.keys import config_groups
 
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import CONF, ROOT, compose, run
 
 from lingotune.cli.publish import hub_typed
+from lingotune.cli.train import check_train
+from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, format_problems, without_secrets
-from lingotune.config.schema import HubConfig, Visibility
+from lingotune.config.schema import HubConfig, LabelConfig, LaunchConfig, Visibility
 from lingotune.config.secrets import HIDDEN, NO_TOKEN, redacted, secrets_of
+from lingotune.config.settings import setting_types
+from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.plan.page import problems_json
+from lingotune.preflight import check_secrets
 from lingotune.training.failure import paragraph
 
 BODY = "canary" * 6
@@ -85,3 +94,60 @@ def test_a_token_is_no_name_of_a_repository() -> None:
     assert [problem.check for problem in caught.value.problems] == ["secret-in-config"]
     with pytest.raises(ConfigError, match="out of range"):
         hub_typed(job, ["hub.timeout=1"], CONF)
+
+
+def typed_texts() -> list[str]:
+    """The token as the value, or as the name, of every text that can be set."""
+    found = []
+    for key, kind in setting_types().items():
+        options = [kind, *typing.get_args(kind)]
+        if typing.get_origin(kind) is dict:
+            found += [f"{key}.A={TOKEN}", f"{key}.{TOKEN}=a"]
+        elif kind == list[LabelConfig]:
+            found.append(f"{key}=[{{name: {TOKEN}, values: [{TOKEN}]}}]")
+        elif typing.get_origin(kind) is list and str in options:
+            found.append(f"{key}=[{TOKEN}]")
+        elif str in options:
+            found.append(f"{key}={TOKEN}")
+    return found
+
+
+@pytest.mark.parametrize("output", ["page", "json", "request"])
+@pytest.mark.parametrize(
+    ("program", "check"), [("launch.py", check_launch), ("train.py", check_train)]
+)
+@pytest.mark.parametrize("more", [[], ["--cfg", "job"]])
+def test_a_token_in_any_text_is_refused_and_not_repeated(
+    program: str,
+    check: Callable[[LaunchConfig], list[Problem]],
+    more: list[str],
+    output: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    typed = typed_texts()
+    assert len(typed) > 45
+    with pytest.raises(ConfigError) as caught:
+        composed_jobs([*typed, f"output={output}", *more], program, "", CONF, check)
+    said = "".join([*capsys.readouterr(), format_error(caught.value)])
+    said += problems_json(caught.value.problems, 2)
+    assert BODY not in said and HIDDEN in said
+    told = {p.key for p in caught.value.problems if p.check == "secret-in-config"}
+    for text in typed:
+        key = text.partition("=")[0]
+        assert told & {key, key.removesuffix(f".{TOKEN}"), f"{key}[0].name", "data.labels.name"}, (
+            text
+        )
+
+
+@pytest.mark.parametrize("typed", [f"prepared_dir={TOKEN}", f"rehearsal.keep={TOKEN}"])
+@pytest.mark.parametrize("output", ["page", "json", "request"])
+def test_a_plan_does_not_print_a_token(typed: str, output: str) -> None:
+    done = run("launch.py", "cluster=p3_16xl", "action=plan", f"output={output}", typed)
+    assert done.returncode == 2 and "secret-in-config" in done.stdout + done.stderr
+    assert BODY not in done.stdout + done.stderr
+
+
+def test_a_value_that_is_a_secret_by_its_name_is_refused() -> None:
+    config = compose()
+    config.cluster.environment = {"WANDB_API_KEY": "0123456789abcdef" * 2 + "01234567"}
+    assert [p.key for p in check_secrets(config)] == ["cluster.environment.WANDB_API_KEY"]

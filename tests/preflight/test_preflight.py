@@ -26,7 +26,7 @@ from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.training_job import Digests, describe
-from lingotune.preflight import TABLES, check_job
+from lingotune.preflight import TABLES, check_job, check_secrets
 
 CLOUD = "cluster=p3_16xl"
 DISTIL = "model=distilbert_multilingual"
@@ -361,7 +361,7 @@ TRIPS: list[Trip] = [
     ("environment-secret", [CLOUD, "cluster.environment.WANDB_API_KEY=abc"],
      "cluster.environment.WANDB_API_KEY", "looks like a secret", "a name or ARN",
      [CLOUD, "cluster.environment.WANDB_API_KEY_ID=abc"]),
-    ("secret-in-account-settings", [CLOUD, "aws.tags.a=hf_abcdefghijklmnopqrstuvwx"],
+    ("secret-in-config", [CLOUD, "aws.tags.a=hf_abcdefghijklmnopqrstuvwx"],
      "aws.tags.a", "looks like an access token", "HF_TOKEN", [CLOUD, "aws.tags.a=b"]),
     ("tags-reserved", [CLOUD, "aws.tags={lingotune\\:x: y}"],
      "aws.tags.lingotune:x", "reserved prefix", "another name", [CLOUD, "aws.tags.x=y"]),
@@ -370,7 +370,7 @@ TRIPS: list[Trip] = [
     ("queue-priority", [CLOUD, "aws.queue_priority=10000", "aws.queue=q"],
      "aws.queue_priority=10000", "out of range", "0 to 9999",
      [CLOUD, "aws.queue_priority=9999", "aws.queue=q"]),
-    ("secret-in-account-settings", [CLOUD, "job_file=hf_abcdefghijklmnopqrstuvwx"], "job_file",
+    ("secret-in-config", [CLOUD, "job_file=hf_abcdefghijklmnopqrstuvwx"], "job_file",
      "looks like an access token", "HF_TOKEN", [CLOUD, "job_file=job.yaml"]),
     ("efa-security-group",
      ["cluster=p4d_24xl", "cluster.nodes=2", "aws.subnets=[s-1]", "aws.security_groups=[sg-1]"],
@@ -418,10 +418,11 @@ def found(overrides: list[str]) -> list[Problem]:
 @cache
 def found_once(*overrides: str) -> tuple[Problem, ...]:
     config = compose(*overrides)
-    problems = [*check_job(job_of(config)), *REHEARSAL.run(config), *UNUSED.run(config)]
+    problems = [*check_job(job_of(config)), *check_secrets(config), *REHEARSAL.run(config)]
+    problems += UNUSED.run(config)
     if config.cluster.instance_type is not None and not errors_only(problems):
         problems += SAGEMAKER.run(config)
-    return tuple(problems)
+    return tuple(dict.fromkeys(problems))
 
 
 @pytest.mark.parametrize("trip", TRIPS, ids=lambda t: f"{t[0]} {' '.join(t[1])}"[:70])
@@ -539,7 +540,7 @@ def test_a_field_that_sagemaker_refuses_is_told_by_its_setting(
 
 
 def test_every_setting_named_beside_a_field_exists() -> None:
-    from lingotune.launch.compose.keys import setting_types
+    from lingotune.config.settings import setting_types
 
     assert set(SETTINGS.values()) <= set(setting_types())
 
@@ -610,7 +611,7 @@ def test_every_check_has_a_test_that_trips_it() -> None:
 
 def test_what_is_offered_is_a_setting_that_exists() -> None:
     """Every `key=value` in `fix` names a setting or a group."""
-    from lingotune.launch.compose.keys import setting_types
+    from lingotune.config.settings import setting_types
 
     known = {*setting_types(), *config_groups(CONF)}
     for _, overrides, *_ in TRIPS:

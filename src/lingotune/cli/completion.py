@@ -18,9 +18,10 @@ from lingotune.cli import cost, evaluate, launch, predict, prepare, prices, publ
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
+from lingotune.config.settings import setting_types
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command, choices_of
-from lingotune.launch.compose.keys import config_groups, setting_types
+from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.compose.options import options_parser
 
 _PARSED = {

@@ -11,10 +11,12 @@ from pathlib import Path
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError
 from lingotune.config.schema import DataConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.preflight import check_secrets
 
 
 def parser() -> Parser:
@@ -81,25 +83,21 @@ def data_typed(
     from lingotune.evaluation.classifier import trained_model
 
     trained = trained_model(run)
-    others = [
-        key
-        for key in typed
-        if not key.lstrip("+~").startswith(("data=", "data.")) or key.startswith("data.prepared")
-    ]
+    overrides = [*map(TypedOverride.read, typed)]
+    others = [o for o in overrides if o.section != "data" or o.key == "data.prepared"]
     if others:
         what = "has no effect here: overrides name the data that the model is scored on"
-        raise ConfigError([Problem(key, what, "data=files data.path=...") for key in others])
-    config = compose_all(
-        list(typed), conf_dir, lambda config: [], multirun=False, extra_dir=extra_dir
-    )[0].config
+        raise ConfigError([o.refused(what, "data=files data.path=...") for o in others])
+    config = compose_all(list(typed), conf_dir, check_secrets, multirun=False, extra_dir=extra_dir)[
+        0
+    ].config
     data: DataConfig = job_of(config).data
-    typed_labels = any(key.startswith("data.labels=") for key in typed)
-    if typed_labels or trained.job is None:
+    if trained.job is None or any(o.key == "data.labels" for o in overrides):
         return data
     return replace(data, labels=trained.job.data.labels)
 
 
 def typed_length(data: DataConfig | None, typed: Sequence[str]) -> int | None:
     """Return the tokens to read of each text, where they were typed."""
-    given = any(override.startswith("data.max_length=") for override in typed)
+    given = any(o.key == "data.max_length" for o in map(TypedOverride.read, typed))
     return data.max_length if data and given else None

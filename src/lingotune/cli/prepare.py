@@ -13,7 +13,8 @@ from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs, program
-from lingotune.preflight import check_job
+from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.preflight import check_job, check_secrets
 
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
 _SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
@@ -37,20 +38,20 @@ def command() -> Command:
 
 
 def check_data(config: LaunchConfig) -> list[Problem]:
-    """Check the settings that count here."""
+    """Check the settings that prepared data follows from."""
     return [
         problem
-        for problem in check_job(job_of(config))
-        if problem.where.partition(".")[0].partition("=")[0] in _SECTIONS
+        for problem in [*check_job(job_of(config)), *check_secrets(config)]
+        if problem.section in _SECTIONS
     ]
 
 
-def _refuse_others(overrides: Sequence[str]) -> None:
-    keys = {override: override.lstrip("+~").partition("=")[0] for override in overrides}
+def _refuse_others(overrides: Sequence[TypedOverride]) -> None:
+    what = "has no effect on prepared data"
     problems = [
-        Problem(override, "has no effect on prepared data", "leave it out")
-        for override, key in keys.items()
-        if key.partition(".")[0] not in _SECTIONS or key in _OF_THE_TRAINING
+        typed.refused(what, "leave it out")
+        for typed in overrides
+        if typed.section not in _SECTIONS or typed.key in _OF_THE_TRAINING
     ]
     if problems:
         raise ConfigError(problems)

@@ -10,10 +10,11 @@ from pathlib import Path
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem, errors_only
+from lingotune.config.problems import ConfigError, errors_only
 from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.preflight import check_job
 
 
@@ -45,23 +46,23 @@ def hub_typed(
     job: JobConfig, typed: Sequence[str], conf_dir: Path, extra_dir: Path | None = None
 ) -> HubConfig:
     """Replace the job's hub settings by those that overrides name; ConfigError for other overrides."""
-    keys = {word.lstrip("+~").partition("=")[0]: word for word in typed}
-    others = [word for key, word in keys.items() if key.split(".")[0] != "hub"]
+    overrides = {typed.key: typed for typed in map(TypedOverride.read, typed)}
+    others = [override for override in overrides.values() if override.section != "hub"]
     if others:
         what = "has no effect here: overrides name the repository"
         fix = "hub=private, hub=public, hub.repo=NAME, hub.license=..."
-        raise ConfigError([Problem(word, what, fix) for word in others])
+        raise ConfigError([o.refused(what, fix) for o in others])
     if not typed:
         return job.hub
     composed = compose_all(
         list(typed), conf_dir, lambda config: [], multirun=False, extra_dir=extra_dir
     )
     found: HubConfig = job_of(composed[0].config).hub
-    names = {"visibility" if key == "hub" else key.partition(".")[2] for key in keys}
+    names = {"visibility" if key == "hub" else key.partition(".")[2] for key in overrides}
     hub = replace(job.hub, **{name: getattr(found, name) for name in names})
     # Where a check is called otherwise, it looks at these settings too: secrets, ranges.
     checked = check_job(replace(job, hub=hub))
-    wrong = [p for p in checked if p.where.partition("=")[0].split(".")[0] == "hub"]
+    wrong = [p for p in checked if p.section == "hub"]
     if errors_only(wrong):
         raise ConfigError(wrong)
     return hub

@@ -21,7 +21,7 @@ from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs, program
 from lingotune.launch.local import train_here
-from lingotune.preflight import check_job
+from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
@@ -49,10 +49,10 @@ def main(argv: Sequence[str]) -> int:
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
-            print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
+            print(f"\n=== {number} of {len(composed)}: {one.typed}", flush=True)
         folder = _train(one, typed)
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        results.append((" ".join(one.overrides), metrics, folder))
+        results.append((one.typed, metrics, folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
@@ -65,8 +65,9 @@ def command() -> Command:
 
 
 def check_train(config: LaunchConfig) -> list[Problem]:
-    """Check a job for this machine, launch settings included."""
-    problems = [*check_job(job_of(config)), *missing_trackers(config.training.report_to)]
+    """Check a job for this machine; launch settings have no place in it."""
+    problems = [*check_job(job_of(config)), *check_secrets(config)]
+    problems += missing_trackers(config.training.report_to)
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
         what = "train.py trains on this machine"
@@ -74,7 +75,7 @@ def check_train(config: LaunchConfig) -> list[Problem]:
     launch_only = [key for key, _ in changed(config, "launch")]
     launch_only += [f"cluster.{key}" for key, _ in changed(config.cluster, "launch")]
     for key in launch_only:
-        problems.append(Problem(key, "has no effect in train.py", "python launch.py"))
+        problems.append(Problem(key, "has no effect in train.py", "python launch.py", key=key))
     return problems
 
 

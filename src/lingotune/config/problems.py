@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from lingotune.config.secrets import NO_TOKEN, redacted
+from lingotune.config.settings import setting_in
 
 
 class Severity(Enum):
@@ -21,11 +22,18 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that the user can mend.
+    """One thing that the user can fix.
 
-    `where`: the key as typed, or file:line. `what`: what is wrong, with the value got.
+    `where`: the setting as typed (`lr=3`), or file:line. `what`: what is wrong, with the value got.
     `fix`: what works instead, if possible an override to paste. `why`: the fact behind it.
     `check`: id of the check that found it, where it was one of the preflight's.
+    `key`, `value`: the setting concerned as a dotted key, and the text of its value; "" and None where
+    there is none.
+
+    Nearly all problems are about a setting and say so in `where`, as `key=value` or as a dotted key.
+    Both parts are read from it here, once, and held against the schema, so that hundreds of call sites
+    need not repeat themselves. A word alone may be a folder as well as a setting (`model`): whoever
+    means the setting gives `key`, as the tables of checks do.
     """
 
     where: str
@@ -34,6 +42,19 @@ class Problem:
     severity: Severity = Severity.error
     check: str = ""
     why: str = ""
+    key: str = ""
+    value: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.key and ("=" in self.where or "." in self.where):
+            key, value = setting_in(self.where)
+            object.__setattr__(self, "key", key)
+            object.__setattr__(self, "value", value)
+
+    @property
+    def section(self) -> str:
+        """First part of the key: data of data.path."""
+        return self.key.partition(".")[0]
 
 
 class ConfigError(Exception):
@@ -75,17 +96,19 @@ def printable(text: str) -> str:
 
 
 def without_secrets(problem: Problem) -> Problem:
-    """The problem as it may be shown: what was typed, or is suggested, may hold a token.
+    """Return the problem as it may be shown: what was typed, or is suggested, may hold a token.
 
-    A suggestion that was made of one is left out: letters of it may stand in it in another form.
+    A suggestion made from a token is left out: it may hold the token's letters in another form.
     """
-    where, what, fix, why = (
-        redacted(text, os.environ)
-        for text in (problem.where, problem.what, problem.fix, problem.why)
-    )
-    if (where, what) != (problem.where, problem.what):
-        fix = NO_TOKEN
-    return replace(problem, where=where, what=what, fix=fix, why=why)
+    shown: dict[str, Any] = {
+        name: redacted(text, os.environ)
+        for name in ("where", "what", "fix", "why", "key", "value")
+        if (text := getattr(problem, name))
+    }
+    changed = replace(problem, **shown)
+    if (changed.where, changed.what) != (problem.where, problem.what):
+        return replace(changed, fix=NO_TOKEN)
+    return changed
 
 
 def format_problems(problems: Sequence[Problem]) -> str:

@@ -1,18 +1,22 @@
 """Tokens and keys in texts, known by their form or from the environment: found, and left out.
 
-Standard library only; the environment comes in as an argument.
+Standard library only; the environment comes in as an argument. The forms are those of
+facts/secrets.json, which tools/secret_forms.py makes of gitleaks' rules.
 """
 
 from __future__ import annotations
 
+import functools
+import json
+import math
 import os.path
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-_SECRET = re.compile(
-    r"hf_[A-Za-z0-9]{20,}|(AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}"
-    r"|github_pat_\w{20,}|sk-[A-Za-z0-9_-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY[\s\S]*"
-)
+_FACTS = Path(__file__).with_name("facts") / "secrets.json"
 _NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
 _SHORTEST = 12
 """Characters of a secret that is looked for; shorter ones stand anywhere."""
@@ -21,13 +25,86 @@ NO_TOKEN = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS 
 """What works instead of a token that was typed."""
 
 
+@dataclass(frozen=True)
+class _Form:
+    """One form of a token.
+
+    `entropy`: least bits per character; what has less is words, or a dummy.
+    `many_lines`: it may reach beyond the line in which its keyword stands.
+    """
+
+    regex: str
+    keywords: tuple[str, ...]
+    entropy: float = 0.0
+    many_lines: bool = False
+
+    def spans(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yield start and end of every secret of this form in a part of the text."""
+        pattern = _compiled(self.regex)
+        group = "secret" if "secret" in pattern.groupindex else 0
+        for match in pattern.finditer(text, start, stop):
+            if not self.entropy or _entropy(match[group]) >= self.entropy:
+                yield match.span(group)
+
+
+@functools.cache
+def _forms_by_keyword() -> dict[str, list[_Form]]:
+    """Map each keyword to the forms that cannot be in a text without it, in lower case."""
+    found: dict[str, list[_Form]] = {}
+    for form in json.loads(_FACTS.read_text(encoding="utf-8"))["forms"].values():
+        for keyword in form["keywords"]:
+            found.setdefault(keyword, []).append(_Form(**form))
+    return found
+
+
+@functools.cache
+def _compiled(regex: str) -> re.Pattern[str]:
+    """Compile a form the first time that its keyword stands in a text: all would take a tenth of a second.
+
+    ASCII as in Go, whose rules they are.
+    """
+    return re.compile(regex, re.ASCII)
+
+
+def _entropy(text: str) -> float:
+    """Return Shannon's entropy in bits per character."""
+    counts = Counter(text).values()
+    return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of every secret; they may overlap."""
+    lower = text.lower() if text.isascii() else _ascii_lower(text)
+    for keyword, forms in _forms_by_keyword().items():
+        if keyword in lower:
+            lines = list(_lines_with(keyword, lower))
+            for form in forms:
+                for start, stop in [(0, len(text))] if form.many_lines else lines:
+                    yield from form.spans(text, start, stop)
+
+
+def _lines_with(keyword: str, text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the lines that hold the keyword: a token is searched nowhere else."""
+    at = text.find(keyword)
+    while at >= 0:
+        stop = text.find("\n", at)
+        stop = len(text) if stop < 0 else stop
+        yield text.rfind("\n", 0, at) + 1, stop
+        at = text.find(keyword, stop)
+
+
+def _ascii_lower(text: str) -> str:
+    """Lower the letters of ASCII only: of others some become two, which would shift all positions."""
+    return text.encode("ascii", "replace").decode().lower()
+
+
 def looks_secret(text: str) -> bool:
-    """Whether the text holds something in the form of a token or a key."""
-    return _SECRET.search(text) is not None
+    """Tell whether the text holds something in the form of a token or a key."""
+    return next(_spans(text), None) is not None
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """The values of variables that are called like secrets, but for the files that some name."""
+    """Return the values of variables with names like those of secrets, but for paths of files."""
     return {
         value
         for name, value in environment.items()
@@ -36,7 +113,12 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
 
 
 def redacted(text: str, environment: Mapping[str, str]) -> str:
-    """The text with stars where it holds a secret, of the environment or by its form."""
+    """Put stars where the text holds a secret, of the environment or by its form."""
     for secret in sorted(secrets_of(environment), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
-    return _SECRET.sub(HIDDEN, text)
+    shown, end = [], 0
+    for start, stop in sorted(set(_spans(text))):
+        if start >= end:
+            shown += [text[end:start], HIDDEN]
+        end = max(end, stop)
+    return "".join([*shown, text[end:]])

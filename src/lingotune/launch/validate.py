@@ -21,18 +21,12 @@ from lingotune.config.problems import (
     nearest,
 )
 from lingotune.config.schema import MISSING, LaunchConfig, Source
+from lingotune.config.settings import container_of, field_types, setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.group_files import GroupFile, group_files
-from lingotune.launch.compose.keys import (
-    config_groups,
-    container_of,
-    describe_type,
-    field_types,
-    setting_types,
-    visible_files,
-)
+from lingotune.launch.compose.keys import config_groups, describe_type, visible_files
 from lingotune.launch.compose.overrides import in_a_line, read_overrides
 from lingotune.preflight import check_job
 

@@ -20,6 +20,11 @@ TABLES = (JOB, CLUSTER, DATA, PERFORMANCE)
 """In the order in which problems are told."""
 
 
+def check_secrets(config: JobConfig) -> list[Problem]:
+    """Find texts that look like secrets, in a job or in all that launch.py composes."""
+    return JOB.run(config, only="secret-in-config")
+
+
 def check_job(job: JobConfig) -> list[Problem]:
     """Find everything wrong with the job, errors and warnings."""
     problems = [problem for table in TABLES for problem in table.run(job)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from lingotune.config.schema import (
@@ -122,14 +123,19 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("secret-in-config", "a job file lies in S3 and in run folders, for all to read")
 def _secrets(job: JobConfig) -> Iterator[Found]:
-    # Of a LaunchConfig too: names, tags and paths of the account are searched like the job's.
+    """Search every text, of a LaunchConfig too: requests, tags and paths are as public as the job."""
+    travels = {item.name for item in fields(JobConfig)}
     for key, text in texts(job):
-        if looks_secret(text):
-            yield key, "looks like an access token; a job file must not hold one", NO_TOKEN
+        # some values are secrets by their names only; a name that is one itself was told before
+        if looks_secret(f"{key}={text}") and not looks_secret(key):
+            public = (
+                "; a job file must not hold one" if re.split(r"[.\[]", key)[0] in travels else ""
+            )
+            yield key, f"looks like an access token{public}", NO_TOKEN
 
 
 def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and value of every text below a section."""
+    """Yield the dotted key and the value of every text below a section, names in mappings too."""
     if isinstance(node, str):
         yield prefix, node
     elif isinstance(node, list):

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from lingotune.config.problems import Problem, Severity
+from lingotune.config.settings import setting_in
 
 Subject = TypeVar("Subject")
 Found = tuple[str, str, str]
@@ -43,11 +44,11 @@ class Table(Generic[Subject]):
 
         return enter
 
-    def run(self, subject: Subject) -> list[Problem]:
-        """Run all checks; returns everything that they find wrong with the subject."""
+    def run(self, subject: Subject, only: str | None = None) -> list[Problem]:
+        """Run all checks, or one by its id, and return everything that they find wrong."""
         return [
-            Problem(where, what, fix, check.severity, check.id, check.why)
-            for check in self.checks.values()
+            Problem(where, what, fix, check.severity, check.id, check.why, *setting_in(where))
+            for check in ([self.checks[only]] if only else self.checks.values())
             for where, what, fix in check.find(subject)
         ]
 

@@ -21,10 +21,11 @@ from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
+from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, help_page, setting_meanings
-from lingotune.launch.compose.keys import OTHER_NAMES, config_groups, mapping_of, setting_types
+from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
 from lingotune.preflight import check_job
 
 
@@ -69,14 +70,14 @@ def test_no_experiment_is_the_default() -> None:
 
 def test_every_other_name_points_to_a_setting_or_group() -> None:
     known = set(setting_types()) | set(config_groups(CONF))
-    for pointed in OTHER_NAMES.values():
+    for pointed in ALIASES.values():
         for part in pointed.split():
             assert part.split("=")[0] in known
 
 
 def test_other_names_are_not_also_names_here() -> None:
     own = {key.rsplit(".", 1)[-1] for key in setting_types()}
-    assert set(OTHER_NAMES) & own == {"instance_type"}  # better chosen with its GPUs: cluster=...
+    assert set(ALIASES) & own == {"instance_type"}  # better chosen with its GPUs: cluster=...
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_multirun_is_the_product_of_its_sweeps_in_order() -> None:
         (3e-4, 1),
         (3e-4, 2),
     ]
-    assert jobs[0].overrides == ("lr=0.0001", "seed=1", "epochs=1")
+    assert list(map(str, jobs[0].overrides)) == ["lr=0.0001", "seed=1", "epochs=1"]
 
 
 # --- texts under names of the user's own --------------------------------------------------------
@@ -173,7 +174,9 @@ def test_named_texts_can_be_swept_and_one_jobs_are_not_the_next_ones() -> None:
     assert [(j.config.aws.tags, j.config.cluster.environment) for j in jobs] == [
         ({"version": v, "stage": "dev"}, {"A": a}) for v in ("1.10", "1.20") for a in "01"
     ]
-    assert jobs[0].overrides[0] == "aws.tags.version=1.10"
+    first = jobs[0].overrides[0]
+    assert (first.key, first.value) == ("aws.tags.version", "1.10")
+    assert str(first) == "aws.tags.version=1.10"
 
 
 # --- composing a job on a copy of its groups is what Hydra does -------------------------------------
@@ -550,3 +553,79 @@ def test_whatever_is_typed_composes_or_is_refused_in_words(typed: list[tuple[str
         compose_all(overrides, CONF, check, multirun=True)
     except ConfigError as error:
         assert error.problems and all(p.where and p.what for p in error.problems)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("per_device_batchsize", "per_device_bs"),
+        ("perdevice_bs", "per_device_bs"),
+        ("batchsize", "per_device_bs"),
+        ("lrr", "lr"),
+        ("learningRate", "lr"),
+        ("learnig_rate", "lr"),
+        ("training.epoch", "epochs"),
+        ("n_epochs", "epochs"),
+        ("num_epoch", "epochs"),
+        ("seeds", "seed"),
+        ("max_step", "training.max_steps"),
+        ("warmup", "training.warmup_ratio or training.warmup_steps"),
+        ("warmup_step", "training.warmup_steps"),
+        ("weightdecay", "training.weight_decay"),
+        ("weight_decy", "training.weight_decay"),
+        ("precission", "training.precision"),
+        ("fp_16", "training.precision=fp16"),
+        ("schedular", "training.schedule"),
+        ("label_smothing", "training.label_smoothing"),
+        ("gradient_acumulation", "scaling.accumulation"),
+        ("keep_checkpoint", "training.keep_checkpoints"),
+        ("max_lenght", "data.max_length"),
+        ("maxlen", "data.max_length"),
+        ("max_seq_len", "data.max_length"),
+        ("data.pth", "data.path"),
+        ("data.langauges", "data.languages"),
+        ("data.colums.text", "data.columns.text"),
+        ("balanc", "data.balance"),
+        ("batching.windw", "batching.window"),
+        ("gpus", "cluster.gpus_per_node"),
+        ("ngpus", "cluster.gpus_per_node"),
+        ("node", "cluster.nodes"),
+        ("cluster.instance", "cluster.instance_type"),
+        ("spot_instances", "cluster.spot"),
+        ("clusters", "cluster"),
+        ("modell", "model"),
+        ("model.revison", "model.revision"),
+        ("aws.regoin", "aws.region"),
+        ("aws.tag", "aws.tags"),
+        ("tags.team", "aws.tags.team"),
+        ("hub.token", "hub.token_secret"),
+        ("hub_repo", "hub.repo"),
+        ("hub.licence", "hub.license"),
+        ("budget.usd", "budget.usd_per_hour"),
+        ("budget.max", "budget.max_usd"),
+        ("rehearsal.row", "rehearsal.rows"),
+        ("rundir", "runs_dir"),
+        ("prepare_dir", "prepared_dir"),
+        ("actoin", "action"),
+    ],
+)
+def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
+    typed: str, meant: str
+) -> None:
+    assert meant_by(typed, config_groups(CONF))[0] == f"; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["foo", "x", "optimizer", "num_workers", "hidden_size", "early_stopping", "verbose", "cluster.x",
+     "training.foo", "data.columns.foo", "experiment.foo", "evaluation.metric", "out"],
+)  # fmt: skip
+def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:
+    assert meant_by(typed, config_groups(CONF)) == ("", False)
+
+
+def test_a_refused_override_names_its_key_and_value() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("foo=1", "+lr=2", "~seed", "experiment=nope", "no override")
+    found = {(p.key, p.value) for p in caught.value.problems}
+    assert found == {("foo", "1"), ("lr", "2"), ("seed", None), ("experiment", "nope"), ("", None)}

@@ -10,9 +10,10 @@ from conftest import CONF, compose, run
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import JobConfig
+from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, help_page, setting_texts
-from lingotune.launch.compose.keys import config_groups, setting_types
+from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.compose.options import composed_jobs
 
 LAUNCH = Command("lingotune launch", "Plan, check or submit.")

@@ -218,7 +218,7 @@ class Cleaner:
     def problems(self) -> list[Problem]:
         """Everything wrong, once all is read; what follows from a missing column is left out."""
         missing = self._missing()
-        absent = {problem.where.split("=")[0].split(".")[-1] for problem in missing}
+        absent = {problem.key.rpartition(".")[2] for problem in missing}
         labelled = not absent & {"stars", "label", "columns"}
         shifted = self._labels.shift_problems() if labelled else []
         problems = self._raised + missing

@@ -10,7 +10,7 @@ from lingotune.config.schema import Action, Backend, LaunchConfig, Output
 from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
 from lingotune.launch.cost.cost import check_budget_settings
-from lingotune.preflight import check_job
+from lingotune.preflight import check_job, check_secrets
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
@@ -19,7 +19,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     Everything is reported at once: where the job itself is wrong, so is what SageMaker would refuse.
     Of a sound job's plan that is a finding, and `check_planned` returns it.
     """
-    problems = check_job(job_of(config))
+    problems = [*check_job(job_of(config)), *check_secrets(config)]
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
     if config.output is Output.request and config.action is not Action.plan:

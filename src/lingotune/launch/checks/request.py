@@ -88,7 +88,7 @@ def _size(bundle: Bundle) -> Iterator[Found]:
 @CODE.check("data-in-code", "reviews may be personal data; code is kept for every run")
 def _data(bundle: Bundle) -> Iterator[Found]:
     for name, content in bundle.files.items():
-        own = name.startswith("lingotune/catalog/facts/")
+        own = name.startswith(("lingotune/catalog/facts/", "lingotune/config/facts/"))
         if len(content) > FILE_BYTES or (_DATA_FILE.search(name) and not own):
             what = f"looks like data ({len(content)} bytes) and would travel with the code"
             yield name, what, "move it out of src/lingotune, name it in data.path=..."

@@ -25,19 +25,16 @@ from lingotune.config.problems import Severity, nearest
 from lingotune.config.schema import (
     AwsConfig,
     InputMode,
-    JobConfig,
     LaunchConfig,
     Output,
     Sdk,
     Source,
     Visibility,
 )
-from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.preflight.cluster import pin
-from lingotune.preflight.job import texts
 from lingotune.preflight.registry import Found, Table, typed
 
 SAGEMAKER: Table[LaunchConfig] = Table()
@@ -344,19 +341,6 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
         if _SECRET_NAME.search(name) and not is_reference:
             fix = "a name or ARN that the job's role may read, e.g. hub.token_secret=NAME"
             yield f"cluster.environment.{name}", "looks like a secret", fix
-
-
-@SAGEMAKER.check(
-    "secret-in-account-settings", "requests and tags are readable for all who describe"
-)
-def _account_secrets(config: LaunchConfig) -> Iterator[Found]:
-    of_the_job = {setting.name for setting in fields(JobConfig)}
-    beside_it = {
-        f.name: getattr(config, f.name) for f in fields(config) if f.name not in of_the_job
-    }
-    for key, text in texts({**beside_it, "data.prepared": config.data.prepared}):
-        if looks_secret(text):
-            yield key, "looks like an access token", NO_TOKEN
 
 
 @SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")

@@ -29,13 +29,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.hardware import fill_in, instances
-from lingotune.config.problems import ConfigError, Problem, Severity, errors_only
+from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
+from lingotune.config.settings import field_types, mapping_of
 from lingotune.launch.compose.from_job import PRIMARY
 from lingotune.launch.compose.from_job import register as register_job
-from lingotune.launch.compose.keys import config_groups, describe_type, field_types, mapping_of
+from lingotune.launch.compose.keys import config_groups, describe_type
 from lingotune.launch.compose.overrides import (
     Groups,
+    TypedOverride,
     chooses_group,
     in_a_line,
     line_of,
@@ -55,11 +57,16 @@ class Composed:
     `config_dir`: the user's own folder of group files, typed or found.
     """
 
-    overrides: tuple[str, ...]
+    overrides: tuple[TypedOverride, ...]
     config: LaunchConfig
     findings: tuple[Problem, ...] = ()
     options: tuple[str, ...] = ()
     config_dir: Path | None = None
+
+    @property
+    def typed(self) -> str:
+        """The overrides as they were typed, in one line."""
+        return " ".join(map(str, self.overrides))
 
 
 def compose_all(
@@ -71,7 +78,7 @@ def compose_all(
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
 ) -> list[Composed]:
-    """Every job that the overrides describe: one, or with multirun the product of all sweeps.
+    """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
     `extra_dir`: the user's own folder of group files. `base`: a job whose settings the overrides change.
 
@@ -88,23 +95,18 @@ def compose_all(
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen)
             problems += wrong
-            refused = [p.where for p in problems if p.severity is Severity.error]
+            # what a check says of a key whose override was left out follows from that
+            refused = {p.key for p in errors_only(problems) if p.key}
             found = check(config) if config else []
-            problems += [p for p in found if not _follows_from(p, refused)]
+            problems += [p for p in found if p.key not in refused]
             if config:
-                composed.append(Composed(tuple(map(line_of, job)), config, tuple(found)))
+                composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
     if errors_only(problems):
         raise ConfigError(problems, _NEXT)
     return composed
 
 
 _NEXT = "the same command with --help lists groups and settings"
-
-
-def _follows_from(problem: Problem, refused: list[str]) -> bool:
-    """Whether the problem is about a key whose override was left out."""
-    key = problem.where.split("=")[0]
-    return any(key == r.split("=")[0].lstrip("+~") for r in refused)
 
 
 @functools.cache
@@ -116,7 +118,7 @@ _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
 def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
-    """What Hydra makes of group choices, each asked once: a pickled config, or why there is none.
+    """Ask Hydra for each set of group choices once: a pickled config, or why there is none.
 
     Loading the pickle copies a config ten times faster than copy.deepcopy.
     """
@@ -157,7 +159,7 @@ def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfi
 def _compose_one(
     job: Sequence[Override], groups: Groups, chosen: _Chosen
 ) -> tuple[LaunchConfig | None, list[Problem]]:
-    """The config of the overrides that fit, and a problem for each that does not."""
+    """Compose the config of the overrides that fit, with a problem for each that does not."""
     options = [o for o in job if chooses_group(o, groups)]
     values = [o for o in job if not chooses_group(o, groups)]
     # experiment=null is the default, and Hydra has no word for it
@@ -194,7 +196,8 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        return None, [Problem(key, in_a_line(error), f"{key}=value, or ${{other.setting}}")]
+        fix = f"{key}=value, or ${{other.setting}}"
+        return None, [Problem(key, in_a_line(error), fix, key=key)]
     assert isinstance(typed, LaunchConfig)
     problems = list(_misfits(typed, LaunchConfig, ""))
     if problems:
@@ -203,16 +206,17 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
 
 
 def _unusable(key: str, value: Any) -> list[Problem]:
-    """A leaf without a value, or one that calls a resolver.
+    """Refuse a leaf without a value, or one that calls a resolver.
 
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
         choices = " | ".join(instances()) if key == "cluster.instance_type" else "..."
-        return [Problem(key, "has no value, and there is no default", f"{key}={choices}")]
+        fix = f"{key}={choices}"
+        return [Problem(key, "has no value, and there is no default", fix, key=key)]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):
         what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-        return [Problem(key, what, f"{key}=value")]
+        return [Problem(key, what, f"{key}=value", key=key)]
     return []
 
 
@@ -228,15 +232,17 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
-    """What references smuggled past the types of the schema, and texts that the job file would
-    read as references: OmegaConf checks neither."""
+    """Find values of wrong types that references brought in, and texts that would be references.
+
+    OmegaConf checks neither, and the job file is read with references resolved.
+    """
     if typing.get_origin(kind) is typing.Union:
         if value is None:
             return
         kind = typing.get_args(kind)[0]
     if not isinstance(value, typing.get_origin(kind) or kind):
         name, fix = describe_type(kind, key)
-        yield Problem(key, f"the setting that it refers to is not {name}", fix)
+        yield Problem(key, f"the setting that it refers to is not {name}", fix, key=key)
     elif is_dataclass(value):
         for name, inner in field_types(kind).items():
             yield from _misfits(getattr(value, name), inner, f"{key}.{name}" if key else name)
@@ -247,4 +253,5 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
         for name, text in value.items():
             yield from _misfits(text, str, f"{key}.{name}")
     elif isinstance(value, str) and ("${" in value or value == MISSING):
-        yield Problem(key, f"{value!r} would be read as a reference", f"{key}=value")
+        what = f"{value!r} would be read as a reference"
+        yield Problem(key, what, f"{key}=value", key=key)

@@ -21,7 +21,7 @@ from lingotune.config.schema import (
     LaunchConfig,
     LaunchDataConfig,
 )
-from lingotune.launch.compose.keys import field_types
+from lingotune.config.settings import field_types
 
 PRIMARY = "from_job"
 """Name of the config that Hydra composes then, in place of conf/config.yaml."""

@@ -19,8 +19,9 @@ from typing import Any
 from lingotune.config import schema
 from lingotune.config.problems import ConfigError, Problem, nearest
 from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
-from lingotune.launch.compose.keys import config_groups, setting_types
+from lingotune.launch.compose.keys import config_groups
 
 _WIDEST = 100
 _NARROWEST = 40

@@ -1,20 +1,19 @@
-"""What can be set: the groups, the settings with their types in words, their names in other tools."""
+"""Groups, types of settings in words, and the names that settings have in other tools."""
 
 from __future__ import annotations
 
-import functools
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
+from difflib import SequenceMatcher
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from lingotune.config.schema import LaunchConfig
+from lingotune.config.settings import mapping_of, setting_types
 
-OTHER_NAMES = {
+ALIASES = {
     # transformers
     "learning_rate": "lr",
     "batch_size": "per_device_bs",
@@ -40,7 +39,36 @@ OTHER_NAMES = {
     "output_dir": "runs_dir",
     "run_name": "name",
     "data_seed": "seed",
+    "dataset": "data",
+    "dataset_name": "data",
     "use_cpu": "cluster=local",
+    "eval_batch_size": "evaluation.per_device_bs",
+    "train_batch_size": "per_device_bs",
+    # PyTorch Lightning, Keras, axolotl, LLaMA-Factory
+    "max_epochs": "epochs",
+    "num_epochs": "epochs",
+    "accumulate_grad_batches": "scaling.accumulation",
+    "gradient_clip_val": "training.max_grad_norm",
+    "clip_grad_norm": "training.max_grad_norm",
+    "num_nodes": "cluster.nodes",
+    "num_gpus": "cluster.gpus_per_node",
+    "num_processes": "cluster.processes",
+    "micro_batch_size": "per_device_bs",
+    "sequence_len": "data.max_length",
+    "cutoff_len": "data.max_length",
+    "max_len": "data.max_length",
+    "val_set_size": "data.validation_share",
+    "val_size": "data.validation_share",
+    "test_size": "data.test_share",
+    "val_file": "data.validation",
+    "lr_scheduler": "training.schedule",
+    "scheduler": "training.schedule",
+    "mixed_precision": "training.precision",
+    "torch_compile": "training.compile",
+    "base_model": "model=pretrained model.name_or_path",
+    "random_seed": "seed",
+    "random_state": "seed",
+    "log_every_n_steps": "training.logging_steps",
     "nproc_per_node": "cluster.gpus_per_node",
     "nnodes": "cluster.nodes",
     "push_to_hub": "hub=private",
@@ -90,7 +118,9 @@ OTHER_NAMES = {
     "job_queue": "aws.queue",
     "share_identifier": "aws.queue_share",
 }
-"""What the same setting is called elsewhere; a name that differs by its section only needs no line."""
+"""Name in another tool -> what to type here; a name that differs by its section only needs no line."""
+_ALIKE = 0.76
+"""Least likeness of a word that is offered in place of an unknown one."""
 
 
 def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, list[str]]:
@@ -112,43 +142,76 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
-@functools.cache
-def setting_types() -> Mapping[str, Any]:
-    """Dotted key -> type of every setting of the schema, sections included."""
-    return MappingProxyType(dict(_walk(LaunchConfig, "")))
+def meant_by(key: str, groups: Iterable[str]) -> tuple[str, bool]:
+    """Say what an unknown setting is called here: '; did you mean lr?', or nothing.
+
+    The second value tells whether it is sure: another tool's name, or a setting of another section.
+    """
+    leaf = _leaf(key)
+    if key in ALIASES:
+        return f": here it is {ALIASES[key]}", True
+    moved = [known for known in setting_types() if _leaf(known) == leaf] + _in_mapping(key)
+    if moved:
+        return f"; did you mean {' or '.join(moved)}?", True
+    if leaf in ALIASES:
+        return f": here it is {ALIASES[leaf]}", True
+    near = _likest(key, groups) or " or ".join(_begun(key))
+    return (f"; did you mean {near}?" if near else ""), False
 
 
-@functools.cache
-def field_types(section: type) -> Mapping[str, Any]:
-    """Field name -> type, of one dataclass of the schema."""
-    hints = typing.get_type_hints(section)
-    return MappingProxyType({item.name: hints[item.name] for item in fields(section)})
+def _leaf(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
 
 
-def _walk(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, kind in field_types(section).items():
-        yield prefix + name, kind
-        if is_dataclass(kind):
-            yield from _walk(typing.cast(type, kind), f"{prefix}{name}.")
+def _in_mapping(key: str) -> list[str]:
+    """Complete the key of a text in a mapping: tags.team is aws.tags.team."""
+    mapping, _, name = key.rpartition(".")
+    return [f"{k}.{name}" for k in setting_types() if mapping_of(k) and _leaf(k) == mapping]
 
 
-def container_of(key: str) -> str | None:
-    """The list or mapping that the key names or lies in: data.labels of data.labels.0.name."""
-    parts = key.split(".")
-    parents = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+def _begun(key: str) -> list[str]:
+    """List the settings that go on from the key: training.warmup_ratio and _steps from warmup."""
+    section, _, leaf = key.rpartition(".")
+    begun = [known for known in setting_types() if _leaf(known).startswith(f"{leaf}_")]
+    found = [known for known in begun if known.startswith(section)]
+    return found if len(found) <= 3 else []
+
+
+def _likest(key: str, groups: Iterable[str]) -> str:
+    """Return what is spelled most like the key, as a whole: a setting, a group or an alias' meaning."""
     settings = setting_types()
-    return next((k for k in parents if typing.get_origin(settings.get(k)) in (list, dict)), None)
+    section, _, leaf = key.rpartition(".")
+    leaves = {_leaf(known): known for known in reversed([*settings])}
+    inside = {_leaf(known): known for known in settings if known.rpartition(".")[0] == section}
+    by_word = {**ALIASES, **leaves, **inside}
+    typed = [_letters(leaf)]
+    # Where the section exists, its letters say nothing of which setting in it is meant.
+    if section not in (*settings, *groups):
+        by_word |= {word: word for word in (*groups, *settings)}
+        typed.append(_letters(key))
+    scores = {
+        word: max(_likeness(letters, _letters(word)) for letters in typed) for word in by_word
+    }
+    best = max(scores, key=lambda word: scores[word])
+    return by_word[best] if scores[best] >= _ALIKE else ""
 
 
-def mapping_of(key: str) -> str | None:
-    """The same for mappings only, whose names are the user's own: aws.tags of aws.tags.team."""
-    container = container_of(key)
-    kind = setting_types()[container] if container else None
-    return container if typing.get_origin(kind) is dict else None
+def _letters(word: str) -> str:
+    """Drop what is written now one way, now another: batchSize, batch-size, batch_size."""
+    return word.lower().translate(_SEPARATORS)
+
+
+_SEPARATORS = str.maketrans("", "", "_-./ ")
+
+
+def _likeness(one: str, other: str) -> float:
+    """Return the share of letters in common, in order: 1 for the same words, 0 for none."""
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
 
 
 def describe_type(kind: Any, key: str) -> tuple[str, str]:
-    """A type in words ('a whole number'), and an override that fits it."""
+    """Put a type in words ('a whole number'), with an override that fits it."""
     options = [k for k in typing.get_args(kind) if k is not type(None)]
     if typing.get_origin(kind) is typing.Union:
         name, fix = describe_type(options[0], key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
@@ -17,23 +17,54 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.problems import ConfigError, Problem, nearest
-from lingotune.launch.compose.keys import (
-    OTHER_NAMES,
-    container_of,
-    describe_type,
-    mapping_of,
-    setting_types,
-)
+from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.launch.compose.keys import describe_type, meant_by
 
 Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
 
 
+@dataclass(frozen=True)
+class TypedOverride:
+    """One override of a job: the dotted key or group, the value as text, and the whole as typed."""
+
+    key: str
+    value: str
+    text: str
+
+    @classmethod
+    def read(cls, text: str) -> TypedOverride:
+        """Split a text that need not be an override that Hydra can read."""
+        key, _, value = text.partition("=")
+        return cls(key.lstrip("+~"), value, text)
+
+    @classmethod
+    def of(cls, override: Override) -> TypedOverride:
+        """Keep of Hydra's object what is needed."""
+        text = override.input_line or ""
+        return cls(override.key_or_group, text.partition("=")[2], text)
+
+    @property
+    def section(self) -> str:
+        """First part of the key: data of data.path."""
+        return self.key.partition(".")[0]
+
+    def refused(self, what: str, fix: str = "") -> Problem:
+        """Make the problem that the whole override is; its key need not be a setting."""
+        return Problem(self.text, what, fix, key=self.key, value=self.value or None)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def read_overrides(
     texts: Sequence[str], groups: Groups, *, multirun: bool, new_groups: Collection[str] = ()
 ) -> tuple[list[list[Override]], list[Problem]]:
-    """Of each text the overrides that its sweep expands to (one without a sweep); what is refused
-    is left out and becomes a problem. `new_groups`: those of the user's own, chosen by +group=option."""
+    """Expand each text to the overrides of its sweep (to one without a sweep).
+
+    Refused texts are left out; each becomes a problem. `new_groups`: those of the user's own, chosen by
+    +group=option.
+    """
     read: list[list[Override]] = []
     problems: list[Problem] = []
     for text in texts:
@@ -51,19 +82,19 @@ def read_overrides(
 
 
 def chooses_group(override: Override, groups: Groups) -> bool:
-    """Whether it picks a group's option, rather than setting values: cluster={nodes: 2} does not."""
+    """Tell whether it picks a group's option rather than values: cluster={nodes: 2} does not."""
     return override.key_or_group in groups and not isinstance(override.value(), dict)
 
 
 def line_of(override: Override) -> str:
-    """The override as text: as typed, or one value of a sweep."""
+    """Return the override as typed, or as it would be typed for one value of a sweep."""
     return override.input_line or ""
 
 
 def wrong_type(override: Override, error: object = "") -> Problem:
-    """That the value does not fit the setting; `error` says why, where the type alone cannot."""
-    text = line_of(override)
-    key, _, value = text.partition("=")
+    """Describe a value that does not fit its setting; `error` says why where the type alone cannot."""
+    typed = TypedOverride.of(override)
+    key, value, text = typed.key, typed.value, typed.text
     known = key if key in setting_types() else container_of(key) or key
     kind = setting_types()[known]
     name, fix = describe_type(kind, known)
@@ -78,7 +109,7 @@ def wrong_type(override: Override, error: object = "") -> Problem:
 
 
 def in_a_line(error: object) -> str:
-    """Hydra's and OmegaConf's messages without the trailing lines about their own objects."""
+    """Join Hydra's and OmegaConf's messages, without the lines about their own objects."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     about_objects = ("full_key:", "object_type=", "reference_type=", "See http")
     told = [line for line in lines if not line.startswith(about_objects)]
@@ -114,7 +145,7 @@ def _parse(text: str) -> Override:
 
 
 def _values(override: Override) -> list[Override]:
-    """The overrides that a sweep expands to; a plain override is its own."""
+    """Expand a sweep to its overrides; a plain override is its own."""
     if not override.is_sweep_override():
         return [override]
     if not override.is_discrete_sweep() or (
@@ -133,28 +164,33 @@ def _accepted(
 ) -> list[Override] | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
-    problem = _refused_form(override, text, new_groups) or (
-        None if choice else _unknown_key(text, key, groups)
+    problem = _refused_form(override, new_groups) or (
+        None if choice else _unknown_key(override, groups)
     )
     several = override.is_sweep_override() and not multirun
     if problem or (several and not choice):
-        return problem or _needs_multirun(text, key)
+        return problem or _needs_multirun(override)
     try:
         values = _values(override)
     except (HydraException, ConfigError) as error:
         fix = _options(key, groups) if choice else f"{key}=a,b,c"
-        return Problem(text, in_a_line(error), fix)
-    found = (_unfit(value, text, groups) for value in values)
+        return _refused(override, in_a_line(error), fix)
+    found = (_unfit(value, override, groups) for value in values)
     problem = next((p for p in found if p), None)
     if several and not problem:
-        problem = _needs_multirun(text, key)
+        problem = _needs_multirun(override)
     return problem or values
 
 
-def _unfit(override: Override, text: str, groups: Groups) -> Problem | None:
-    if chooses_group(override, groups):
-        return _unknown_option(override, text, groups)
-    return _not_named_texts(override, text)
+def _refused(override: Override, what: str, fix: str = "") -> Problem:
+    return TypedOverride.of(override).refused(what, fix)
+
+
+def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
+    """Refuse one value of a sweep; what is shown is the whole."""
+    if chooses_group(value, groups):
+        return _unknown_option(value, sweep, groups)
+    return _not_named_texts(value, sweep)
 
 
 def _not_an_override(text: str) -> Problem:
@@ -166,79 +202,73 @@ def _not_an_override(text: str) -> Problem:
     return Problem(text, "is not a setting of the form key=value", fix)
 
 
-def _refused_form(override: Override, text: str, new_groups: Collection[str]) -> Problem | None:
-    key = override.key_or_group
+def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | None:
+    key, text = override.key_or_group, line_of(override)
     if key.split(".")[0].split("/")[0] == "hydra":
-        return Problem(text, "hydra's own settings cannot be changed here", "run without it")
+        return _refused(override, "hydra's own settings cannot be changed here", "run without it")
     if override.is_delete():
-        return Problem(text, "settings cannot be removed", f"{key}=null, if it may be empty")
+        return _refused(override, "settings cannot be removed", f"{key}=null, if it may be empty")
     added = override.is_add() and key in new_groups
     if (override.is_add() or override.is_force_add()) and not added:
-        return Problem(text, "nothing can be added: every setting exists", text.lstrip("+"))
+        return _refused(override, "nothing can be added: every setting exists", text.lstrip("+"))
     if override.package is not None:
-        return Problem(
-            text, "a group's place in the config is fixed", text.replace(f"@{override.package}", "")
-        )
+        fix = text.replace(f"@{override.package}", "")
+        return _refused(override, "a group's place in the config is fixed", fix)
     return None
 
 
-def _needs_multirun(text: str, key: str) -> Problem:
-    kind, value = setting_types().get(key), text.partition("=")[2]
+def _needs_multirun(override: Override) -> Problem:
+    key, text = override.key_or_group, line_of(override)
+    kind, value = setting_types().get(key), TypedOverride.of(override).value
     fix = f"-m {text}"
     if typing.get_origin(kind) is list:
         fix += f"; or one list: '{key}=[{value}]'"
     elif mapping_of(key) or describe_type(kind, key)[0] == "a text":
         fix += f"; or one text: '{key}=\"{value}\"'"
-    return Problem(text, "several values need a multirun", fix)
+    return _refused(override, "several values need a multirun", fix)
 
 
-def _unknown_option(override: Override, text: str, groups: Groups) -> Problem | None:
-    group = override.key_or_group
-    value = line_of(override).split("=", 1)[1]
+def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Problem | None:
+    group = choice.key_or_group
+    value = TypedOverride.of(choice).value
     if value in groups[group] or (group == "experiment" and value == "null"):
         return None
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
-    return Problem(text, what, _options(group, groups))
+    return _refused(sweep, what, _options(group, groups))
 
 
 def _options(group: str, groups: Groups) -> str:
     return f"{group}=" + " | ".join(groups[group])
 
 
-def _not_named_texts(override: Override, text: str) -> Problem | None:
-    """What is wrong with texts under names of the user's own: cluster.environment, aws.tags."""
+def _not_named_texts(override: Override, sweep: Override) -> Problem | None:
+    """Refuse what is no text under a name of the user's own: cluster.environment, aws.tags."""
     key, value = override.key_or_group, override.value()
     mapping = mapping_of(key)
     if mapping is None:
         return None
     if key != mapping:
         fix = f"{key}=text, or \"{key}='null'\""
-        return None if isinstance(value, str) else Problem(text, "is not a text", fix)
+        return None if isinstance(value, str) else _refused(sweep, "is not a text", fix)
     pairs = value.items() if isinstance(value, dict) else [(None, None)]
     if all(isinstance(part, str) for pair in pairs for part in pair):
         return None
     return wrong_type(override)
 
 
-def _unknown_key(text: str, key: str, groups: Groups) -> Problem | None:
-    settings = setting_types()
+def _unknown_key(override: Override, groups: Groups) -> Problem | None:
+    key, settings = override.key_or_group, setting_types()
     mapping = mapping_of(key)
     if mapping and key.count(".") > mapping.count(".") + 1:
         name = key[len(mapping) + 1 :]
         fix = f"'{mapping}={{{name}: value}}', if the name has dots"
-        return Problem(text, f"{mapping} holds texts by name, nothing deeper", fix)
+        return _refused(override, f"{mapping} holds texts by name, nothing deeper", fix)
     if key in settings or container_of(key):
         return None
-    section, leaf = key.split(".")[0], key.rsplit(".", 1)[-1]
-    if known_as := OTHER_NAMES.get(key):
-        return Problem(text, f"unknown setting {key!r}: here it is {known_as}")
-    moved = [known for known in settings if known.rsplit(".", 1)[-1] == leaf]
-    if moved:
-        return Problem(text, f"unknown setting {key!r}; did you mean {' or '.join(moved)}?")
-    if known_as := OTHER_NAMES.get(leaf):
-        return Problem(text, f"unknown setting {key!r}: here it is {known_as}")
-    known = [*settings, *groups, *(f"{k}.{leaf}" for k in settings if mapping_of(k))]
-    hint = nearest(key, known) or nearest(leaf, [k.rsplit(".", 1)[-1] for k in known])
+    hint, is_sure = meant_by(key, groups)
+    section = key.split(".")[0]
     inside = [k for k in settings if k.startswith(f"{section}.") and k.count(".") == 1]
     fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
-    return Problem(text, f"unknown setting {key!r}{hint}", fix if inside else "")
+    return _refused(
+        override, f"unknown setting {key!r}{hint}", fix if inside and not is_sure else ""
+    )

@@ -82,7 +82,7 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
             duration(plan.time.seconds) if plan.time else "unknown",
             _usd(plan.cost.expected_usd if plan.cost else None),
             _usd(plan.cost.worst_usd if plan.cost else None),
-            " ".join(o for o in plan.overrides if o in sweep.differing),
+            " ".join(o.text for o in plan.overrides if o in sweep.differing),
         ]
         for plan in plans
     ]
@@ -127,7 +127,7 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
         ["training", f"{job.epochs} epochs, {training.schedule.value} schedule, {scored}"],
         ["hub", job.hub.visibility.value],
-        ["typed", shlex.join([*plan.options, *plan.overrides]) or "nothing"],
+        ["typed", shlex.join([*plan.options, *(o.text for o in plan.overrides)]) or "nothing"],
         ["sha256", plan.digests.job],
     ]
     if training.max_steps is not None:
@@ -225,11 +225,11 @@ def _capacity(plan: Plan) -> list[str]:
 
 
 def _next(plan: Plan, *, mended: bool) -> list[str]:
-    dropped = ("action=", "output=", "rehearsal.", "cluster.backend=")
-    overrides = [o for o in plan.overrides if not o.startswith(dropped)]
-    typed = [*plan.options, *overrides]
+    dropped = ("action", "output", "cluster.backend")
+    kept = [o for o in plan.overrides if o.key not in dropped and o.section != "rehearsal"]
+    typed = [*plan.options, *(o.text for o in kept)]
     if plan.command:
-        elsewhere = [o for o in typed if not o.startswith("cluster")]
+        elsewhere = [*plan.options, *(o.text for o in kept if o.section != "cluster")]
         return [
             _command("train", typed),
             _command("launch", [*typed, "job_file=job.yaml"]),
@@ -376,8 +376,8 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def finding(problem: Problem) -> dict[str, str]:
-    """A finding as plain texts."""
+def finding(problem: Problem) -> dict[str, str | None]:
+    """Turn a finding into plain texts; `value` is None where none is concerned."""
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
@@ -385,7 +385,7 @@ def _job_dict(plan: Plan) -> dict[str, Any]:
     return {
         "name": plan.name,
         "sha256": plan.digests.job,
-        "overrides": list(plan.overrides),
+        "overrides": [o.text for o in plan.overrides],
         "settings": plain(plan.job),
         "rows": plan.rows,
         "prepared": {

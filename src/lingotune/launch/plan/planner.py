@@ -24,6 +24,7 @@ from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import in_checkout
+from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
@@ -49,7 +50,7 @@ class Plan:
     config: LaunchConfig
     job: JobConfig
     job_file: bytes
-    overrides: tuple[str, ...]
+    overrides: tuple[TypedOverride, ...]
     digests: Digests
     data: Delivery
     batch: BatchPlan
@@ -112,7 +113,7 @@ class Sweep:
     total: Total
 
     @cached_property
-    def differing(self) -> set[str]:
+    def differing(self) -> set[TypedOverride]:
         """Overrides that not all jobs have."""
         counts = Counter(override for plan in self.plans for override in plan.overrides)
         return {override for override, count in counts.items() if count < len(self.plans)}
