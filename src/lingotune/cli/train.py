@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, PublishError, Severity, format_problems
@@ -29,7 +27,8 @@ from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.local_command import render_local
 from lingotune.preflight import check_job
-from lingotune.runs.folder import new_run_folder
+from lingotune.runs.folder import new_run_folder, read_results
+from lingotune.runs.results import RunResults
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
@@ -43,8 +42,7 @@ def main(argv: Sequence[str], root: Path) -> int:
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {' '.join(one.overrides)}", flush=True)
         folder = _train(one, root)
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        results.append((" ".join(one.overrides), metrics, folder))
+        results.append((" ".join(one.overrides), read_results(folder), folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
@@ -107,12 +105,12 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, root: Path) -> No
         raise ConfigError([Problem(f"run {folder}", what)])
 
 
-def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:
+def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -> None:
     from lingotune.report.tables import sweep_table
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")
-    best = max(results, key=lambda result: result[1]["test"]["overall"]["macro_f1"])[2]
+    best = max(results, key=lambda result: result[1].test.overall.macro_f1)[2]
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")

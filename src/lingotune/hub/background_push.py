@@ -1,12 +1,11 @@
-"""The best model so far, pushed while the training goes on: in another process, and at no risk."""
+"""Pushing the best model so far while training continues, in another process and without risk to it."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager
@@ -20,23 +19,21 @@ from lingotune.config.schema import JobConfig
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_folder import assemble
 from lingotune.hub.repository import HubError, Target, commit_files
-from lingotune.runs.folder import METRICS, Folders
+from lingotune.runs.folder import METRICS, Folders, as_metrics
+from lingotune.runs.results import RunDescription, RunProgress
 from lingotune.system.helper_processes import helpers
 
 PATIENCE = 30
-"""Seconds that a push which is under way has at the end of the training."""
+"""Seconds that a running push gets at the end of the training."""
 
 _STAGE = ".publishing-"
 
 
 @contextmanager
 def pushing(
-    target: Target, job: JobConfig, folders: Folders, known: Mapping[str, Any]
+    target: Target, job: JobConfig, folders: Folders, known: RunDescription
 ) -> Iterator[PushWhileTraining]:
-    """The callback that pushes; what is still under way at the end of the block has `PATIENCE`.
-
-    known: of the results, before there are any: name, job_sha256, labels, data.
-    """
+    """Provide the callback that pushes; a push still running at the end of the block gets `PATIENCE`."""
     place = folders.model.parent
     for left in place.glob(f"{_STAGE}*"):  # of an attempt that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -47,10 +44,10 @@ def pushing(
 
 
 class PushWhileTraining(TrainerCallback):
-    """Rank 0's: after each checkpoint that is whole the best model so far goes to the hub.
+    """Callback of rank 0 that pushes the best model so far after each complete checkpoint.
 
-    One push at a time: what comes meanwhile is left to the next. One that fails is told, and costs the
-    training nothing. Add it behind what makes checkpoints count.
+    One push runs at a time; checkpoints saved meanwhile wait for the next. A push that fails is reported
+    and costs the training nothing. Add it after the callback that completes checkpoints.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class PushWhileTraining(TrainerCallback):
         target: Target,
         job: JobConfig,
         folders: Folders,
-        known: Mapping[str, Any],
+        known: RunDescription,
         work: Path,
         pool: Executor,
     ) -> None:
@@ -70,20 +67,20 @@ class PushWhileTraining(TrainerCallback):
         self._push: Future[str] | None = None
 
     def with_tokenizer(self, tokenizer: Any) -> PushWhileTraining:
-        """The same, which knows what to push beside the model."""
+        """Set the tokenizer to push with the model; returns self."""
         self._tokenizer = tokenizer
         return self
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """The validation split has been scored."""
+        """Remember the scores of the validation split."""
         names = {f"eval_{name}": name for name in ("loss", "macro_f1", "accuracy")}
         found = metrics or {}
         self._scores = {name: float(found[key]) for key, name in names.items() if key in found}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint counts; push, if nothing is being pushed."""
+        """Push the best model, unless a push is running."""
         if self._push and not self._push.done():
             return
         self.wait(0)
@@ -99,24 +96,24 @@ class PushWhileTraining(TrainerCallback):
         self._push = self._pool.submit(commit_files, self._target, files, message)
 
     def wait(self, seconds: float) -> None:
-        """Until the push that is under way has ended, and tell it if it has failed."""
+        """Wait for the running push to end, and warn if it failed."""
         push, self._push = self._push, None
         if push is None:
             return
         try:
             push.result(timeout=seconds)
         except TooLate:
-            self._told("it is still under way, and is given up for the last one")
+            self._warn("it is still under way, and is given up for the last one")
         except BrokenExecutor:
-            self._told("its process was ended from outside")
+            self._warn("its process was ended from outside")
         except (HubError, OSError) as error:
-            self._told(str(error))
+            self._warn(str(error))
 
-    def _told(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         say(f"warning: hub: the push at step {self._step} failed, the training goes on: {what}")
 
     def _staged(self, checkpoint: Path, state: Any) -> dict[str, Path]:
-        """A folder with the model and all that belongs to it, which no rotation takes away."""
+        """Copy the model and everything published with it, out of reach of checkpoint rotation."""
         folder = self._work / "model"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -124,21 +121,19 @@ class PushWhileTraining(TrainerCallback):
             _link(path, folder / path.name)
         shutil.copy(checkpoint / "config.json", folder)
         self._tokenizer.save_pretrained(str(folder))
-        results = {
-            **self._known,
-            "finished": False,
-            "step": state.global_step,
-            "total_steps": state.max_steps,
-            "validation": self._scores,
-        }
-        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-        (folder / METRICS).write_text(text, encoding="utf-8")
+        results = RunProgress(
+            **vars(self._known),
+            step=state.global_step,
+            total_steps=state.max_steps,
+            validation=self._scores,
+        )
+        (folder / METRICS).write_text(as_metrics(results), encoding="utf-8")
         assemble(folder, self._job, results, self._folders.run, self._folders.tensorboard)
         return contents_of(folder)[0]
 
 
 def _link(source: Path, place: Path) -> None:
-    """The file itself under another name, where both lie on one disk: weights are large."""
+    """Hard-link a file if both places are on one disk, for weights are large; copy it otherwise."""
     try:
         os.link(source, place)
     except OSError:

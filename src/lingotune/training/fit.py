@@ -34,6 +34,7 @@ from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import Folders, write_history
+from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed as ranks
 from lingotune.training import failure
@@ -57,7 +58,7 @@ def fit(
     rank: Rank,
     folders: Folders,
     pusher: PushWhileTraining | None = None,
-) -> dict[str, Any]:
+) -> Outcome:
     """Train on `train`, choose by `validation`, score `test` once; rank 0 saves the model.
 
     `splits` are those of the store, or a part of each. Returns the scores and the training's
@@ -117,33 +118,34 @@ def fit(
     trainer.go_on(start, steps.total_steps)
     seconds = time.monotonic() - started
     failure.enter("evaluating")
-    results: dict[str, Any] = {
-        "resumed_from_step": start.step if start else None,
-        "training": training_figures(trainer, batch, steps, seconds),
-    }
+    scores: dict[str, SplitScores] = {}
     for name in ("validation", "test"):
         ids, stars = store.ids_and_stars(name, sets[name].split)
         loss, predictions = _predict(trainer, sets[name], stars, stopwatch)
         resamples = job.evaluation.resamples
         scored = scores_by_language(predictions, classes, resamples, job.seed)
-        results[name] = {"loss": loss, **scored}
+        scores[name] = SplitScores(loss=loss, **vars(scored))
         if name == "test" and rank.first:
             places = np.argsort(sets[name].split.place)
             in_order = [ids[place] for place in places.tolist()]
             write_predictions(predictions.select(places), in_order, classes, folders.run / FILE)
-    results["measured"] = measured(
-        trainer, batch, steps, splits["train"], stopwatch, parameters, lean=lean
+    figures = measured(trainer, batch, steps, splits["train"], stopwatch, parameters, lean=lean)
+    outcome = Outcome(
+        resumed_from_step=start.step if start else None,
+        training=training_figures(trainer, batch, steps, seconds, figures),
+        validation=scores["validation"],
+        test=scores["test"],
+        measured=figures,
+        environment=environment_of(),
     )
-    results["training"]["samples_per_second"] = results["measured"]["samples_per_second"]
-    results["environment"] = environment_of()
     failure.enter("saving the model")
     trainer.save_whole(folders.model)
     if rank.first:
         write_history(trainer.state.log_history, folders)
-        tracking.finish(results["test"])
+        tracking.finish(outcome.test)
         tokenizer.save_pretrained(str(folders.model))
     ranks.barrier(rank)
-    return results
+    return outcome
 
 
 def _load(job: JobConfig, labels: list[str], store: Store, rank: Rank) -> tuple[Any, Any]:
@@ -274,14 +276,7 @@ def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]
         true = np.asarray(prediction.label_ids)
         said = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
         scored = scores_by_language(said, classes)
-        overall, worst = scored["overall"], scored["worst_language"]
-        by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
-        return {
-            "macro_f1": overall["macro_f1"],
-            "accuracy": overall["accuracy"],
-            "worst_language_macro_f1": worst["macro_f1"],
-            **by_language,
-        }
+        return {**scored.headline(), **scored.macro_f1_by_language()}
 
     return compute
 

@@ -53,9 +53,11 @@ from lingotune.runs.folder import (
     new_run_folder,
     opened,
     read_history,
+    resume_command,
     write_data_folder,
     write_metrics,
 )
+from lingotune.runs.results import DataSummary, RunDescription, RunResults
 from lingotune.training import distributed as ranks
 from lingotune.training import failure
 from lingotune.training.distributed import Rank
@@ -160,8 +162,7 @@ def run(
             target = _train(job, store, splits, rank, folders, started)
     except KeyboardInterrupt:
         if rank.first and folders:
-            again = f"python train.py --job {folders.run}/{JOB_FILE} --run-dir {folders.run}"
-            print(f"go on with: {again}", file=sys.stderr)
+            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
         raise
     finally:
         ranks.leave(rank)
@@ -216,31 +217,32 @@ def _train(
     """The repository to publish to, on rank 0 of a job that is to be published."""
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
-    results: dict[str, Any] = {
-        "name": job.name,
-        "job_sha256": job_digest(job),
-        "labels": [label.name for label in job.data.labels],
-        "base_model": base_model(job.model),
-        "data": _data_summary(store, splits),
-    }
+    known = RunDescription(
+        name=job.name,
+        job_sha256=job_digest(job),
+        labels=tuple(label.name for label in job.data.labels),
+        base_model=base_model(job.model),
+        data=_data_summary(store, splits),
+    )
     target = None
     if rank.first:
         print(f"run {folders.run}")
         _announce(store, splits, batch, steps)
         failure.enter("signing in to the hub")
-        target = prepare(job, job.hub, results)
+        target = prepare(job, job.hub, known)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
     with ExitStack() as stack:
-        pusher = stack.enter_context(_pushing(target, job, folders, results)) if target else None
-        results |= fit(job, batch, steps, store, splits, rank, folders, pusher)
-    results["seconds"] = round(time.monotonic() - started, 1)
+        pusher = stack.enter_context(_pushing(target, job, folders, known)) if target else None
+        outcome = fit(job, batch, steps, store, splits, rank, folders, pusher)
+    seconds = round(time.monotonic() - started, 1)
+    results = RunResults(**vars(known), **vars(outcome), seconds=seconds)
     failure.enter("saving the results")
     if rank.first:
-        _write(job, results, splits, folders)
+        _write(job, results, folders)
         write_data_folder(store.folder, folders.run)
         _report(folders.run)
         _record(job, batch, splits, results, folders)
@@ -248,17 +250,15 @@ def _train(
 
 
 def _pushing(
-    target: Target, job: JobConfig, folders: Folders, results: Mapping[str, Any]
+    target: Target, job: JobConfig, folders: Folders, known: RunDescription
 ) -> AbstractContextManager[Any]:
     from lingotune.hub.background_push import pushing
 
-    return pushing(target, job, folders, dict(results))
+    return pushing(target, job, folders, known)
 
 
-def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
-    """What is trained on: the digest of the prepared data, that of the test split's rows, which any
-    other version of lingotune can tell too, and rows by split, language and class."""
-    labels = [label["name"] for label in store.manifest["data"]["labels"]]
+def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
+    labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for name, split in splits.items():
         counts = Counter(zip(split.codes, split.label.tolist()))
@@ -266,8 +266,8 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
             code: {label: counts[code, place] for place, label in enumerate(labels)}
             for code in sorted({code for code, _ in counts})
         }
-    digests = {"sha256": store.manifest["digest"], "test_sha256": store.digest(SPLITS[-1])}
-    return {**digests, "rows": rows}
+    test_sha256 = store.digest(SPLITS[-1])
+    return DataSummary(sha256=store.manifest.digest, test_sha256=test_sha256, rows=rows)
 
 
 def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
@@ -287,7 +287,7 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
 
 
 def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps: StepPlan) -> None:
-    for warning in store.manifest["warnings"]:
+    for warning in store.manifest.warnings:
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in splits.items())
     print(f"rows: {sizes}")
@@ -296,22 +296,22 @@ def _announce(store: Store, splits: Mapping[str, Split], batch: BatchPlan, steps
     print(flush=True)
 
 
-def _write(
-    job: JobConfig, results: dict[str, Any], splits: Mapping[str, Split], folders: Folders
-) -> None:
+def _write(job: JobConfig, results: RunResults, folders: Folders) -> None:
     from lingotune.hub.model_folder import assemble
     from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
     from lingotune.report.tables import score_table
 
     try:
-        draw_confusion(results["test"], results["labels"], folders.run / "confusion_matrix.png")
-        draw_classes(splits, results["labels"], folders.run / "class_distribution.png")
+        draw_confusion(results.test, results.labels, folders.run / "confusion_matrix.png")
+        draw_classes(results.data.rows, results.labels, folders.run / "class_distribution.png")
         draw_curves(read_history(folders.run), folders.run / "learning_curves.png")
     except ImportError as error:  # not every image holds matplotlib
         print(f"warning: no pictures: {error}")
-    speed = results["training"]["samples_per_second"]
-    print(format_test_line(results["test"], speed), flush=True)
-    print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
+    test, speed = results.test, results.training.samples_per_second
+    values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
+    values |= {} if speed is None else {"samples_per_second": speed}
+    print(format_test_line(values), flush=True)
+    print(f"\ntest split, best checkpoint by validation:\n{score_table(test)}\n")
     assemble(folders.model, job, results, folders.run, folders.tensorboard)
     write_metrics(results, folders)
 
@@ -330,26 +330,27 @@ def _record(
     job: JobConfig,
     batch: BatchPlan,
     splits: Mapping[str, Split],
-    results: Mapping[str, Any],
+    results: RunResults,
     folders: Folders,
 ) -> None:
     """Append what was measured to throughput.jsonl; a run is not lost where that cannot be done."""
-    measured = dict(results["measured"])
-    if not measured["train_samples"]:
+    found = results.measured
+    if not found.train_samples:
         return  # went on from a checkpoint at its end
-    spent = measured["train_seconds"] + measured["eval_seconds"]
-    precision = Precision(results["training"]["precision"])
+    measured = {name: value for name, value in vars(found).items() if name != "machine"}
+    spent = found.train_seconds + found.eval_seconds
+    precision = Precision(results.training.precision)
     record = Throughput(
         schema=SCHEMA,
         date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         lingotune=__version__,
-        job_sha256=results["job_sha256"],
-        setup=setup_of(job, batch, precision, measured.pop("machine")),
+        job_sha256=results.job_sha256,
+        setup=setup_of(job, batch, precision, found.machine),
         world_size=batch.world_size,
         data=job.data.name,
         languages=tuple(sorted({code for rows in splits.values() for code in rows.languages})),
         rows={split: len(rows) for split, rows in splits.items()},
-        other_seconds=round(results["seconds"] - spent, 3),
+        other_seconds=round(results.seconds - spent, 3),
         **measured,
     )
     path = (folders.run if folders.in_container else folders.run.parent) / FILE
