@@ -46,7 +46,7 @@ def score_table(scores: LanguageScores) -> str:
 def _notes(scores: LanguageScores) -> list[str]:
     notes = ["calibration: mean gap between confidence and accuracy"]
     if scores.overall.intervals:
-        notes.insert(0, f"in brackets: 95 % bootstrap intervals, given at least {FEWEST} rows")
+        notes.insert(0, f"in brackets: 95% bootstrap intervals, given at least {FEWEST} rows")
     if scores.overall.mean_absolute_error is not None:
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
