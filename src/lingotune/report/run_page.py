@@ -152,14 +152,22 @@ def _plan_table(run: Path, job: JobConfig, results: RunResults) -> Table:
 
 
 def _times(expected: TimeEstimate | None, results: RunResults) -> Table:
-    train, scoring = results.measured.train_seconds, results.measured.eval_seconds
-    e = expected
-    planned = (e.train_seconds, e.eval_seconds, e.other_seconds, e.seconds) if e else None
-    actual = (train, scoring, results.seconds - train - scoring, results.seconds)
-    names = ("training", "evaluation", "start-up, reading, saving", "total")
-    befores = [duration(s, exact=True) for s in planned] if planned else ["unknown"] * len(names)
-    nows = [duration(seconds, exact=True) for seconds in actual]
-    return list(map(list, zip(names, befores, nows)))
+    measured = results.measured
+    rest = results.seconds - measured.train_seconds - measured.eval_seconds
+    parts = {
+        "training": ("train_seconds", measured.train_seconds),
+        "evaluation": ("eval_seconds", measured.eval_seconds),
+        "start-up, reading, saving": ("other_seconds", rest),
+        "total": ("seconds", results.seconds),
+    }
+    return [
+        [
+            name,
+            duration(getattr(expected, field), exact=True) if expected else "unknown",
+            duration(seconds, exact=True),
+        ]
+        for name, (field, seconds) in parts.items()
+    ]
 
 
 _PHASES = {
