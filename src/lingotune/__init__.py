@@ -10,11 +10,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lingotune.api": (
-        "Evaluation", "Model", "Prediction", "Run",
+        "Model", "Prediction", "Run",
         "compose", "evaluate", "load", "plan", "prepare", "publish", "train",
     ),
     "lingotune.config.problems": ("ConfigError", "Problem", "PublishError"),
     "lingotune.config.schema": ("JobConfig",),
+    "lingotune.evaluation.evaluate": ("Evaluation",),
     "lingotune.launch.plan.planner": ("Plan",),
 }  # fmt: skip
 """Module -> the public names that live in it. Those that stay on the laptop must not be imported here."""

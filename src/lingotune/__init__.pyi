@@ -1,4 +1,3 @@
-from lingotune.api import Evaluation as Evaluation
 from lingotune.api import Model as Model
 from lingotune.api import Prediction as Prediction
 from lingotune.api import Run as Run
@@ -13,6 +12,7 @@ from lingotune.config.problems import ConfigError as ConfigError
 from lingotune.config.problems import Problem as Problem
 from lingotune.config.problems import PublishError as PublishError
 from lingotune.config.schema import JobConfig as JobConfig
+from lingotune.evaluation.evaluate import Evaluation as Evaluation
 from lingotune.launch.plan.planner import Plan as Plan
 
 __version__: str

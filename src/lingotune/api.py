@@ -11,26 +11,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from lingotune.config.console import format_error, say
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
-from lingotune.runs.folder import METRICS
+from lingotune.runs.folder import read_results
 
 if TYPE_CHECKING:
     from lingotune.evaluation.classifier import Classifier, Trained
+    from lingotune.evaluation.evaluate import Evaluation
     from lingotune.launch.compose.compose import Composed
     from lingotune.launch.plan.planner import Plan
+    from lingotune.runs.results import RunResults
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -176,9 +176,9 @@ class Run:
     folder: Path
 
     @cached_property
-    def results(self) -> Any:
+    def results(self) -> RunResults:
         """Scores and figures of metrics.json, e.g. `results.test.overall.macro_f1` (0 to 1)."""
-        return _read_results(self.folder)
+        return read_results(self.folder)
 
     @property
     def report(self) -> Path:
@@ -303,14 +303,6 @@ def load(folder: str | Path, *, batch: int = 32) -> Model:
         return Model(trained, Classifier(trained, batch))
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of a model on a set of rows, and the folder that they were written to."""
-
-    folder: Path
-    results: Any
-
-
 @_public
 def evaluate(
     folder: str | Path,
@@ -329,19 +321,21 @@ def evaluate(
     """
     from lingotune.cli.evaluate import data_typed, typed_length
     from lingotune.evaluation.evaluate import evaluate as score
-    from lingotune.launch.compose.config_dirs import shipped_dir
+    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 
     typed = [] if data is None or isinstance(data, DataConfig) else list(data)
-    wanted = data if isinstance(data, DataConfig) else data_typed(str(folder), typed, shipped_dir())
+    if isinstance(data, DataConfig):
+        wanted: DataConfig | None = data
+    else:
+        wanted = data_typed(str(folder), typed, shipped_dir(), user_dir(None, os.environ))
     with _untouched():
-        made, results = score(
+        return score(
             str(folder),
             wanted,
             max_length=typed_length(wanted, typed),
             output=str(output) if output is not None else None,
             batch=batch,
         )
-    return Evaluation(made, _as_attributes(json.dumps(results)))
 
 
 @_public
@@ -355,10 +349,10 @@ def publish(folder: str | Path, *settings: str) -> str:
     """
     from lingotune.cli.publish import hub_typed
     from lingotune.hub.publish_run import finished_run, publish_run
-    from lingotune.launch.compose.config_dirs import shipped_dir
+    from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 
     run = finished_run(folder)
-    hub = hub_typed(run.job, settings, shipped_dir())
+    hub = hub_typed(run.job, settings, shipped_dir(), user_dir(None, os.environ))
     with _untouched():
         return publish_run(run, hub, [str(folder), *settings])
 
@@ -411,11 +405,3 @@ def _shows_bars(datasets: Any) -> bool:
 def _show_bars(module: Any, shown: bool) -> None:
     name = "enable_progress_bar" if shown else "disable_progress_bar"
     (getattr(module, f"{name}s", None) or getattr(module, name))()
-
-
-def _as_attributes(text: str) -> Any:
-    return json.loads(text, object_hook=lambda found: SimpleNamespace(**found))
-
-
-def _read_results(folder: Path) -> Any:
-    return _as_attributes((folder / METRICS).read_text(encoding="utf-8"))

@@ -162,18 +162,12 @@ def test_any_test_line_gives_its_values_back(
     throughput: float | None,
     prefix: str,
 ) -> None:
-    by_language = {code: data.draw(numbers) for code in languages}
-    scores = {
-        "loss": overall["loss"],
-        "overall": {"accuracy": overall["accuracy"], "macro_f1": overall["macro_f1"]},
-        "languages": {code: {"macro_f1": value} for code, value in by_language.items()},
-        "worst_language": {"code": "de", "macro_f1": overall["worst_language_macro_f1"]},
-    }
-    expected = {f"test:{key}": [value] for key, value in overall.items()}
-    expected |= {f"test:macro_f1_{code}": [value] for code, value in by_language.items()}
+    values = {**overall, **{f"macro_f1_{code}": data.draw(numbers) for code in languages}}
+    expected = {f"test:{key}": [value] for key, value in values.items()}
     if throughput is not None:
+        values["samples_per_second"] = throughput
         expected["train:samples_per_second"] = [throughput]
-    line = prefix + format_test_line(scores, throughput)
+    line = prefix + format_test_line(values)
     assert_extracted([line], languages, expected)
 
 

@@ -18,6 +18,7 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity
 from lingotune.config.schema import Precision
 from lingotune.estimate.batch import StepPlan, plan_batches
+from lingotune.estimate.run_time import duration
 from lingotune.estimate.throughput import (
     Setup,
     Throughput,
@@ -217,3 +218,15 @@ def test_samples_are_counted_as_the_batches_come(
     seen = one_epoch * (1 + max(total, done) // per_epoch)
     assert samples_trained(steps, batch) == sum(seen[:total])
     assert samples_trained(steps, batch, done) == sum(seen[:done])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rough", "exact"),
+    [
+        (7.06, "7 s", "7.1 s"), (59.9, "60 s", "59.9 s"), (65, "65 s", "1 min 05 s"),
+        (725, "12 min", "12 min 05 s"), (11_090, "3 h 05 min", "3 h 04 min"),
+    ],
+)  # fmt: skip
+def test_durations(seconds: float, rough: str, exact: str) -> None:
+    assert duration(seconds) == rough
+    assert duration(seconds, exact=True) == exact

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from lingotune.config.schema import LabelConfig
+from lingotune.config.typed_json import to_json
 from lingotune.data.rows.labels import class_stars
 from lingotune.evaluation.metrics import (
     BINS,
@@ -22,6 +23,7 @@ from lingotune.evaluation.metrics import (
 )
 from lingotune.evaluation.predictions import write_predictions
 from lingotune.report.tables import score_table
+from lingotune.runs.results import WorstLanguage
 
 CLASSES = Classes(("negative", "neutral", "positive"), (1.5, 3.0, 4.5))
 
@@ -40,42 +42,42 @@ def said(
 def test_hand_worked() -> None:
     true, predicted = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]
     result = scores(said(true, predicted, stars=[1, 2, 1, 3, 3, float("nan")]), CLASSES)
-    assert result["confusion"] == [[2, 1, 0], [0, 1, 1], [0, 0, 1]]
-    assert result["accuracy"] == pytest.approx(4 / 6)
-    assert result["classes"]["negative"] == {
+    assert result.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 1))
+    assert result.accuracy == pytest.approx(4 / 6)
+    assert vars(result.classes["negative"]) == {
         "precision": 1.0,
         "recall": pytest.approx(2 / 3),
         "f1": pytest.approx(0.8),
         "rows": 3,
     }
-    assert result["macro_f1"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
-    assert result["majority"] == 0.5
-    assert result["calibration_error"] == pytest.approx(0.9 - 4 / 6)
-    assert result["mean_absolute_error"] == pytest.approx((0.5 + 0.5 + 2 + 0 + 1.5) / 5)
-    assert "intervals" not in result
+    assert result.macro_f1 == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+    assert result.majority == 0.5
+    assert result.calibration_error == pytest.approx(0.9 - 4 / 6)
+    assert result.mean_absolute_error == pytest.approx((0.5 + 0.5 + 2 + 0 + 1.5) / 5)
+    assert result.intervals is None and "intervals" not in to_json(result)
 
 
 def test_an_absent_class_does_not_raise_the_score() -> None:
     result = scores(said([0, 0, 2, 2] * 3, [0, 0, 2, 2] * 3), CLASSES, resamples=50)
-    assert result["accuracy"] == 1.0
-    assert result["macro_f1"] == pytest.approx(2 / 3)
-    assert result["absent"] == ["neutral"]
-    assert max(result["intervals"]["macro_f1"]) == pytest.approx(2 / 3)
+    assert result.accuracy == 1.0
+    assert result.macro_f1 == pytest.approx(2 / 3)
+    assert result.absent == ("neutral",)
+    assert result.intervals and max(result.intervals.macro_f1) == pytest.approx(2 / 3)
 
 
 def test_languages_partition_the_rows() -> None:
     found = said([0, 1, 2, 0], [0, 1, 1, 1], ["de", "fr", "de", "fr"])
     result = scores_by_language(found, CLASSES)
-    assert {code: s["rows"] for code, s in result["languages"].items()} == {"de": 2, "fr": 2}
-    assert result["languages"]["de"]["confusion"] == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
-    lowest = min(s["macro_f1"] for s in result["languages"].values())
-    assert result["worst_language"] == {"code": "fr", "macro_f1": lowest}
+    assert {code: s.rows for code, s in result.languages.items()} == {"de": 2, "fr": 2}
+    assert result.languages["de"].confusion == ((1, 0, 0), (0, 0, 0), (0, 1, 0))
+    lowest = min(s.macro_f1 for s in result.languages.values())
+    assert result.worst_language == WorstLanguage(code="fr", macro_f1=lowest)
     assert "fr" in next(line for line in score_table(result).splitlines() if "lowest" in line)
 
 
 def test_no_rows_at_all() -> None:
     result = scores_by_language(said([], []), CLASSES, resamples=10)
-    assert result["overall"]["macro_f1"] == 0 and result["worst_language"] is None
+    assert result.overall.macro_f1 == 0 and result.worst_language is None
     assert "0.000" in score_table(result)
 
 
@@ -95,26 +97,26 @@ def test_scores_follow_the_definitions(found: list[Any]) -> None:
     stars = np.array([np.nan if row[3] is None else row[3] for row in found])
     codes = np.array([row[2] for row in found], object)
     result = scores_by_language(Predictions(true, shares, codes, stars), CLASSES)
-    for name, score in [("all", result["overall"]), *result["languages"].items()]:
+    for name, score in result.sections():
         at = [n for n in range(len(found)) if name in ("all", codes[n])]
         predicted = shares[at].argmax(axis=1)
-        assert score["rows"] == len(at)
-        assert score["accuracy"] == pytest.approx(np.mean(true[at] == predicted))
+        assert score.rows == len(at)
+        assert score.accuracy == pytest.approx(np.mean(true[at] == predicted))
         f1 = []
         for index in range(3):
             hits = ((true[at] == index) & (predicted == index)).sum()
             total = (true[at] == index).sum() + (predicted == index).sum()
             f1.append(2 * hits / total if total else 0.0)
-        assert score["macro_f1"] == pytest.approx(np.mean(f1))
+        assert score.macro_f1 == pytest.approx(np.mean(f1))
         off = [abs(CLASSES.stars[c] - stars[n]) for n, c in zip(at, predicted) if found[n][3]]  # type: ignore[index]
-        assert score["mean_absolute_error"] == (pytest.approx(np.mean(off)) if off else None)
+        assert score.mean_absolute_error == (pytest.approx(np.mean(off)) if off else None)
         bins: dict[int, list[float]] = {}
         for n, c in zip(at, predicted):
             confidence = shares[n].max()
             gap = confidence - (true[n] == c)
             bins.setdefault(min(int(confidence * BINS), BINS - 1), []).append(gap)
         expected = sum(abs(sum(gaps)) for gaps in bins.values()) / len(at)
-        assert score["calibration_error"] == pytest.approx(expected)
+        assert score.calibration_error == pytest.approx(expected)
 
 
 def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
@@ -123,22 +125,23 @@ def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
     predicted = np.where(choose.random(300) < 0.7, true, choose.integers(0, 3, 300))
     stars = choose.integers(1, 6, 300)
     found = said(true, predicted, stars=stars)
-    told = scores(found, CLASSES, resamples=4000, seed=1)["intervals"]
+    told = scores(found, CLASSES, resamples=4000, seed=1).intervals
+    assert told is not None
     drawn = [scores(found.select(choose.integers(0, 300, 300)), CLASSES) for _ in range(1500)]
-    for key, between in told.items():
-        expected = np.quantile([one[key] for one in drawn], [0.025, 0.975])
+    for key, between in vars(told).items():
+        expected = np.quantile([getattr(one, key) for one in drawn], [0.025, 0.975])
         assert between == pytest.approx(expected, abs=0.012), key
-    assert told == scores(found, CLASSES, resamples=4000, seed=1)["intervals"]
-    assert told != scores(found, CLASSES, resamples=4000, seed=2)["intervals"]
+    assert told == scores(found, CLASSES, resamples=4000, seed=1).intervals
+    assert told != scores(found, CLASSES, resamples=4000, seed=2).intervals
 
 
 def test_a_few_rows_have_no_interval() -> None:
     """Three rows that are right drawn anew are three rows that are right: 1.000 to 1.000."""
     few = scores(said([0, 1, 2] * 3, [0, 1, 2] * 3, stars=[1] * 9), CLASSES, resamples=50)
-    assert few["accuracy"] == 1.0 and "intervals" not in few
+    assert few.accuracy == 1.0 and few.intervals is None
     rated = [1.0] * 9 + [float("nan")] * 3
     enough = scores(said([0, 1, 2] * 4, [0, 1, 2] * 4, stars=rated), CLASSES, resamples=50)
-    assert set(enough["intervals"]) == {"accuracy", "macro_f1"}
+    assert set(to_json(enough.intervals)) == {"accuracy", "macro_f1"}
 
 
 def test_what_is_no_number_says_nothing() -> None:

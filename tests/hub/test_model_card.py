@@ -16,19 +16,23 @@ from hubserver import faults_of
 from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
+from results import results_for
 
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.schema import JobConfig, LabelConfig, ModelConfig
-from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.config.typed_json import from_json
+from lingotune.evaluation.metrics import Classes, Predictions
 from lingotune.hub.model_card import base_model, card, hub_model, markdown, write_card
+from lingotune.runs.folder import as_metrics
+from lingotune.runs.results import BaseModel, RunProgress, RunResults
 
 JOB = job_of(compose())
 NAMES = ("negative", "neutral", "positive")
 
 
 def results_of(
-    names: tuple[str, ...] = NAMES, codes: tuple[str, ...] = ("de", "en")
-) -> dict[str, Any]:
+    names: tuple[str, ...] = NAMES, codes: tuple[str, ...] = ("de", "en"), **parts: Any
+) -> RunResults:
     """What a run leaves, of a model that is right about half of the time."""
     random = np.random.default_rng(1)
     rows = 40 * len(codes)
@@ -36,17 +40,7 @@ def results_of(
     probabilities = random.dirichlet(np.ones(len(names)), rows)
     languages = np.array([codes[n % len(codes)] for n in range(rows)], object)
     predictions = Predictions(true, probabilities, languages, np.full(rows, np.nan))
-    counts = {code: dict.fromkeys(names, 7) for code in codes}
-    return {
-        "labels": list(names),
-        "test": {"loss": 1.0, **scores_by_language(predictions, Classes(names), 50)},
-        "training": {
-            "steps": 12, "epochs": 2.0, "global_batch": 32, "world_size": 1, "learning_rate": 1e-3,
-            "warmup_steps": 1, "best_step": 6, "precision": "fp32",
-        },
-        "data": {"sha256": "0" * 64, "rows": dict.fromkeys(("train", "validation", "test"), counts)},
-        "environment": {"python": "3.11.7", "device": "cpu", "libraries": {"torch": "2.13.0+cpu"}},
-    }  # fmt: skip
+    return results_for(predictions, Classes(names), 50, **parts)
 
 
 def written(job: JobConfig = JOB, results: Any = None, **settings: Any) -> str:
@@ -92,10 +86,9 @@ def test_the_librarys_own_reader_finds_every_score() -> None:
         (result.dataset_config, result.metric_type): result.metric_value
         for result in data.eval_results
     }
-    test = results["test"]
-    wanted = {None: test["overall"], **test["languages"]}
+    wanted = {None: results.test.overall, **results.test.languages}
     assert found == {
-        (code, kind): round(scores[key], 4)
+        (code, kind): round(getattr(scores, key), 4)
         for code, scores in wanted.items()
         for kind, key in (("accuracy", "accuracy"), ("f1", "macro_f1"))
     }
@@ -105,14 +98,16 @@ def test_the_tables_hold_the_figures() -> None:
     results = results_of()
     by_language, classes, settings, rows = tables(written(results=results))
     assert [row[0] for row in by_language[1:]] == ["**all**", "de", "en"]
-    low, high = results["test"]["overall"]["intervals"]["accuracy"]
-    accuracy = results["test"]["overall"]["accuracy"]
+    overall = results.test.overall
+    assert overall.intervals is not None and results.test.worst_language is not None
+    low, high = overall.intervals.accuracy
+    accuracy = overall.accuracy
     assert by_language[1][2] == f"{accuracy:.3f} ({low:.3f}-{high:.3f})"
-    lowest = results["test"]["worst_language"]["code"]
+    lowest = results.test.worst_language.code
     assert [row[-1] for row in by_language if row[0] == lowest] == ["lowest"]
     assert [row[0] for row in classes[1:]] == list(NAMES)
     assert ["learning rate", "0.001"] in settings and ["updates", "12 (2 epochs)"] in settings
-    assert rows[0] == ["split", "language", *NAMES, "all"] and rows[1][-1] == "21"
+    assert rows[0] == ["split", "language", *NAMES, "all"] and rows[1][-1] == "15"
 
 
 def test_it_says_how_to_make_it_again_and_what_it_is_not_for() -> None:
@@ -125,8 +120,11 @@ def test_it_says_how_to_make_it_again_and_what_it_is_not_for() -> None:
 
 
 def test_while_it_trains_it_says_so() -> None:
-    known = {k: v for k, v in results_of().items() if k in ("labels", "data")}
-    results = {**known, "step": 4, "total_steps": 12, "validation": {"macro_f1": 0.5}}
+    whole = results_of()
+    results = RunProgress(
+        name=whole.name, job_sha256=whole.job_sha256, labels=whole.labels, data=whole.data,
+        step=4, total_steps=12, validation={"macro_f1": 0.5},
+    )  # fmt: skip
     text = written(results=results)
     assert "step 4 of 12" in text and "macro&#95;f1 on the validation split: 0.5000" in text
     assert "## Scores" not in text and "model-index" not in metadata(text)
@@ -135,14 +133,14 @@ def test_while_it_trains_it_says_so() -> None:
 
 def test_one_language_an_absent_class_and_no_code(tmp_path: Path) -> None:
     results = results_of(codes=("unknown",))
-    overall = results["test"]["overall"]
-    overall["absent"] = ["neutral"]
+    overall = replace(results.test.overall, absent=("neutral",))
+    results = replace(results, test=replace(results.test, overall=overall))
     text = written(results=results)
     assert "language" not in metadata(text) and faults_of(text) == []
     assert tables(text)[0][1][-1] == "no neutral"
     assert "It is not equally good" not in text
     (tmp_path / "learning_curves.png").touch()
-    write_card(tmp_path, JOB, json.loads(json.dumps(results)))
+    write_card(tmp_path, JOB, from_json(RunResults, json.loads(as_metrics(results))))
     assert "](learning_curves.png)" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
@@ -182,8 +180,8 @@ def test_only_what_is_on_the_hub_is_a_base_model(
     monkeypatch.chdir(ROOT)
     job = replace(JOB, model=ModelConfig("x", name))
     told = base_model(job.model)
-    assert (told or {}).get("on_hub", False) is (base is not None)
-    assert hub_model(job, {"base_model": told}) == hub_model(job, {}) == base
+    assert bool(told and told.on_hub) is (base is not None)
+    assert hub_model(job, results_of(base_model=told)) == hub_model(job, results_of()) == base
 
 
 def test_the_base_model_is_what_it_was_while_training(
@@ -193,8 +191,8 @@ def test_the_base_model_is_what_it_was_while_training(
     (tmp_path / "models" / "mine_*").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    local = {**results_of(), "base_model": base_model(job.model)}
-    hub = {**results_of(), "base_model": {"name": "models/mine", "on_hub": True}}
+    local = results_of(base_model=base_model(job.model))
+    hub = results_of(base_model=BaseModel(name="models/mine", on_hub=True))
     for place in (tmp_path, tmp_path / "elsewhere"):
         monkeypatch.chdir(place)
         text = written(job, local)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -21,7 +22,7 @@ from tables import TINY, write
 
 from lingotune.config.problems import ConfigError, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig, LabelConfig, OnError, Source
-from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.prepared.manifest import ClassFigures, load_manifest
 from lingotune.data.prepared.prepare import prepare
 from lingotune.report import data_charts as pictures
 from lingotune.report import data_statistics as look
@@ -91,7 +92,7 @@ def test_figures_are_those_of_the_shards(folder: Path) -> None:
         for of in split.languages:
             rows = table[table["language"] == of.name]
             assert of.rows == tuple((rows["label"] == n).sum() for n in range(3))
-            unknown = manifest["tokenizer"]["unknown_id"]
+            unknown = manifest.tokenizer.unknown_id
             assert of.unknown == sum((ids == unknown).sum() for ids in rows["input_ids"])
             assert of.cut == sum(of.lengths[MAX_LENGTH + 1 :])
     assert sum(of.cut for of in split.languages) == split.whole.cut > 0
@@ -111,8 +112,8 @@ def test_the_lines_say_all_of_it_and_fit_a_terminal(folder: Path) -> None:
     lines = lines_of(manifest)
     text = "\n".join(lines)
     assert look.flows_of(manifest)[-1].sentence in text
-    assert manifest["digest"] in text and manifest["tokenizer"]["sha256"] in text
-    assert all(f"warning: {warning}" in lines for warning in manifest["warnings"])
+    assert manifest.digest in text and str(manifest.tokenizer.sha256) in text
+    assert all(f"warning: {warning}" in lines for warning in manifest.warnings)
     for split in look.splits_of(manifest):
         assert f"{split.name}: {split.whole.total:,} rows, {split.whole.tokens:,} tokens" in lines
     assert re.search(r"^  zh +\d+ +[\d.]+ +\S+ +[\d.]+% +\S+ +[\d.]+% +[\d.]+% +-$", text, re.M)
@@ -123,14 +124,18 @@ def test_the_lines_say_all_of_it_and_fit_a_terminal(folder: Path) -> None:
 
 def test_many_languages_are_put_together_and_many_classes_fold(folder: Path) -> None:
     manifest = load_manifest(folder)
-    cell = {"rows": 1, "tokens": 5, "cut": 0, "unknown": 1}
-    counts = [0] * 5 + [2] + [0] * 59
+    cell = ClassFigures(rows=1, tokens=5, cut=0, unknown=1)
+    counts = (*[0] * 5, 2, *[0] * 59)
     names = [f"class {n}" for n in range(40)]
-    manifest["data"]["labels"] = [{"name": name} for name in names]
-    manifest["statistics"] = {
-        "train": {f"x{n:03}": {names[0]: cell, names[n % 40]: cell} for n in range(1, 101)}
-    }
-    manifest["lengths"] = {"train": {f"x{n:03}": counts for n in range(1, 101)}}
+    codes = {n: f"x{n:03}" for n in range(1, 101)}
+    manifest = replace(
+        manifest,
+        data={"labels": [{"name": name} for name in names]},
+        statistics={
+            "train": {code: {names[0]: cell, names[n % 40]: cell} for n, code in codes.items()}
+        },
+        lengths={"train": dict.fromkeys(codes.values(), counts)},
+    )
     (split,) = look.splits_of(manifest)
     assert len(split.languages) == look.MOST_LANGUAGES and split.languages[-1].name == "71 others"
     assert split.whole.total == sum(of.total for of in split.languages) == 198
@@ -305,7 +310,7 @@ def test_the_page_shows_figures_pictures_and_rows(folder: Path, page: str) -> No
     examples = [text for text in reader.texts["p"] if text in shown]
     assert len(examples) == 3 * len({*zip(table["language"], table["label"])})
     assert set(look.origin(manifest).values()) <= {*reader.texts["dd"]}
-    assert all(f"Warning: {warning}" in reader.texts["p"] for warning in manifest["warnings"])
+    assert all(f"Warning: {warning}" in reader.texts["p"] for warning in manifest.warnings)
 
 
 def test_the_same_folder_gives_the_same_bytes(folder: Path, page: str) -> None:

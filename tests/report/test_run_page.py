@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ from conftest import compose, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from results import TRAINING, manifest_of, results_for
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import LabelConfig
-from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.evaluation.metrics import Classes, Predictions
 from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.report import run_page as runpage
 from lingotune.report.run_examples import chosen
 from lingotune.report.run_page import write_run_report
-from lingotune.runs.folder import write_data_folder
+from lingotune.runs.folder import as_metrics, write_data_folder
 
 NAMES = ("negative", "neutral", "positive")
 CODES = ("de", "en", "ja")
@@ -97,30 +99,14 @@ def finished(
     predictions, classes = predictions_of(rows, names, codes), Classes(names)
     ids = [f"id{n}" for n in range(rows)]
     write_predictions(predictions, ids, classes, run / FILE)
-    scored = {"loss": 0.5, **scores_by_language(predictions, classes, 20)}
-    counts = {code: dict.fromkeys(names, 5) for code in codes}
-    results = {
-        "name": job.name, "job_sha256": job_digest(job), "labels": list(names), "seconds": 75.0,
-        "data": {"sha256": "0" * 64, "rows": dict.fromkeys(("train", "validation", "test"), counts)},
-        "training": {
-            "steps": steps, "epochs": 2.0, "global_batch": 32, "world_size": 1,
-            "learning_rate": 1e-3, "warmup_steps": 1, "best_step": steps, "precision": "fp32",
-            "samples_per_second": 400.0,
-        },
-        "measured": {
-            "machine": "cpu", "parameters": 1000, "tokens_mean": 9.5, "tokens_p95": 20.0,
-            "padding": 0.25, "train_seconds": 60.0, "eval_seconds": 5.0, "utilisation": 0.312,
-            "tokens_per_second": 3800.0, "padded_tokens_per_second": 5066.7, "trained_parameters": 700,
-            "phases": {"data": 1.0, "forward_backward": 50.0, "communication": 4.0, "optimizer": 6.0,
-                       "evaluation": 5.0, "saving": 2.0},
-        },
-        "validation": scored, "test": scored,
-        "environment": {
-            "python": "3.11.7", "system": "Linux", "device": "cpu", "cuda": None,
-            "libraries": {"torch": "2.13.0"},
-        },
-    }  # fmt: skip
-    (run / "metrics.json").write_text(json.dumps(results))
+    results = results_for(
+        predictions,
+        classes,
+        name=job.name,
+        job_sha256=job_digest(job),
+        training=replace(TRAINING, steps=steps, best_step=steps),
+    )
+    (run / "metrics.json").write_text(as_metrics(results))
     log: list[dict[str, float]] = []
     for step in range(1, steps + 1):
         figures = {
@@ -137,8 +123,7 @@ def finished(
         "text": [f"{text} number {n}" for n in range(rows)],
     })  # fmt: skip
     parquet.write_table(table, data / "test" / "0.parquet")
-    shards = [{"file": "test/0.parquet"}]
-    manifest = {"format": 2, "digest": "0" * 64, "splits": {"test": {"shards": shards}}}
+    manifest = manifest_of([{"file": "test/0.parquet"}], "test")
     (data / "manifest.json").write_text(json.dumps(manifest))
     return run, data
 
@@ -175,15 +160,13 @@ def test_plan_and_actual(whole: Any) -> None:
     plan = {row[0]: row[1:] for row in whole[2].tables["plan"]}
     assert plan["updates"] == ["10", "12"]  # 45 rows, batches of 32, 5 epochs
     assert plan["learning rate"] == ["0.001", "0.001"]
-    assert plan["training samples a second"] == ["unknown", "400"]
-    assert plan["training"] == ["unknown", "1 min 00 s"] and plan["all"][1] == "1 min 15 s"
-    assert (
-        plan["start-up, reading, saving"][1] == "10.0 s" and plan["share of padding"][1] == "25.0%"
-    )
-    assert plan["tokens a second"][1] == "3,800 (with padding 5,067)"
-    assert plan["use of the GPUs' peak"][1] == "31.2%"
+    assert plan["training samples per second"] == ["unknown", "400"]
+    assert plan["training"] == ["unknown", "1 min 00 s"] and plan["total"][1] == "1 min 15 s"
+    assert plan["start-up, reading, saving"][1] == "10.0 s" and plan["padding"][1] == "25.0%"
+    assert plan["tokens per second"][1] == "3,800 (with padding 5,067)"
+    assert plan["GPU utilisation"][1] == "31.2%"
     assert plan["first process: forward and backward pass"] == ["", "50.0 s"]
-    assert plan["first process: of that waiting for gradients"] == ["", "4.0 s"]
+    assert plan["first process: of that, waiting for gradients"] == ["", "4.0 s"]
     assert len([name for name in plan if name.startswith("first process: ")]) == 6
     # A long cell would push the last column out of a narrow window.
     assert max(len(cell) for row in plan.values() for cell in row) < 30
@@ -207,7 +190,7 @@ def test_the_pictures_are_named(whole: Any) -> None:
         value for tag, name, value in whole[2].attributes if (tag, name) == ("svg", "aria-label")
     }
     assert names == {
-        "Loss", "Validation", "Learning rate", "Training samples a second", "Share of padding",
+        "Loss", "Validation", "Learning rate", "Training samples per second", "Share of padding",
         "Confidence against accuracy",
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from lingotune.config.schema import Tracker
 from lingotune.estimate.batch import plan_batches, plan_steps
 from lingotune.launch.render.bundle import build_bundle
 from lingotune.runs.folder import folders_in
+from lingotune.runs.results import Scores, SplitScores, WorstLanguage
 from lingotune.training.trackers import REQUIREMENTS, missing_trackers, settings_of
 
 TRAIN = str(ROOT / "train.py")
@@ -87,11 +89,12 @@ def logged(added: list[Any], state: Any, step: int, **logs: float) -> None:
         callback.on_log(None, state, None, logs=logs)
 
 
-TEST = {
-    "loss": 0.5,
-    "overall": {"macro_f1": 0.75, "accuracy": 0.8},
-    "worst_language": {"code": "de", "macro_f1": 0.25},
-}
+OVERALL = Scores(
+    rows=1, accuracy=0.8, macro_f1=0.75, majority=0.5, absent=(), calibration_error=0.1,
+    mean_absolute_error=None, classes={}, confusion=(),
+)  # fmt: skip
+WORST = WorstLanguage(code="de", macro_f1=0.25)
+TEST = SplitScores(loss=0.5, overall=OVERALL, languages={}, worst_language=WORST)
 
 
 def curves_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -134,7 +137,7 @@ def test_a_run_that_goes_on_tells_each_step_once(tmp_path: Path) -> None:
     for callback in added:
         callback.on_train_begin(None, state, None)
     logged(added, state, 3, loss=0.25)
-    tracking.finish({**TEST, "worst_language": None})
+    tracking.finish(replace(TEST, worst_language=None))
     found = curves_of(tmp_path)
     assert [step for step, _ in found["train/loss"]] == [1, 2, 3]
     assert found["train/loss"][-1] == (3, 0.25) and found["test/macro_f1"] == [(3, 0.75)]

@@ -47,27 +47,28 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.report.tables import score_table
 
     data = data_typed(options.run, options.overrides, shipped_dir(), extra)
-    folder, results = evaluate(
+    done = evaluate(
         options.run,
         data,
         max_length=typed_length(data, options.overrides),
         output=options.output,
         batch=options.batch,
     )
+    results = done.results
     try:
-        draw_confusion(results, results["labels"], folder / "confusion_matrix.png")
+        draw_confusion(results, results.labels, done.folder / "confusion_matrix.png")
     except ImportError as error:
         print(f"warning: no picture: {error}")
-    for warning in results["warnings"]:
+    for warning in results.warnings:
         print(f"warning: {warning}")
-    for name, count in results["inputs"].items():
-        rejected = sum(count["rejected"].values())
+    for name, count in results.inputs.items():
+        rejected = sum(count.rejected.values())
         print(
-            f"{name}: {count['read']} rows read = {count['kept']} kept + {rejected} rejected"
-            f" + {count['filtered']} of other languages"
+            f"{name}: {count.read} rows read = {count.kept} kept + {rejected} rejected"
+            f" + {count.filtered} of other languages"
         )
     print(score_table(results))
-    print(f"see {folder}")
+    print(f"see {done.folder}")
     return 0
 
 

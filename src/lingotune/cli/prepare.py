@@ -70,6 +70,6 @@ def _prepare(config: LaunchConfig) -> None:
     page = folder / PAGE
     if not page.is_file():
         write_report(folder)
-    rows = sum(split["rows"] for split in manifest["splits"].values())
+    rows = sum(split.rows for split in manifest.splits.values())
     took = f"prepared {rows} rows in {time.monotonic() - begun:.1f} s"
     print(f"{took if made else 'prepared already'}: {folder}; see {page}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, format_problems
@@ -23,6 +21,8 @@ from lingotune.launch.compose.options import composed_jobs, program
 from lingotune.launch.local import train_here
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
+from lingotune.runs.folder import read_results
+from lingotune.runs.results import RunResults
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -51,8 +51,7 @@ def main(argv: Sequence[str]) -> int:
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {one.typed}", flush=True)
         folder = _train(one, typed)
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        results.append((one.typed, metrics, folder))
+        results.append((one.typed, read_results(folder), folder))
     _print_end(results, composed[0].config.runs_dir)
     return 0
 
@@ -92,12 +91,12 @@ def _train(one: Composed, typed: str) -> Path:
     )
 
 
-def _print_end(results: Sequence[tuple[str, dict[str, Any], Path]], runs_dir: str) -> None:
+def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -> None:
     from lingotune.report.tables import sweep_table
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")
-    best = max(results, key=lambda result: result[1]["test"]["overall"]["macro_f1"])[2]
+    best = max(results, key=lambda result: result[1].test.overall.macro_f1)[2]
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")

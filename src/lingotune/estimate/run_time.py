@@ -35,6 +35,17 @@ class TimeEstimate:
     arithmetic: tuple[str, ...]
 
 
+def duration(seconds: float, *, exact: bool = False) -> str:
+    """Format seconds as `3 h 05 min`, `12 min` or `40 s`; exact: as `3 h 05 min`, `2 min 05 s`, `7.1 s`."""
+    if seconds < (60 if exact else 90):
+        return f"{seconds:.1f} s" if exact else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60) if exact else (round(seconds / 60), 0)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if exact else f"{minutes} min"
+
+
 def estimate_time(
     job: JobConfig,
     batch: BatchPlan,

@@ -6,14 +6,12 @@ import dataclasses
 import json
 import math
 import os
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.problems import Problem, Severity
 from lingotune.config.schema import JobConfig, ModelConfig, Precision, TrainingConfig
+from lingotune.config.typed_json import from_json, to_json
 from lingotune.estimate.batch import BatchPlan, StepPlan, processes_per_node, trains_used_rows
 
 FILE = "throughput.jsonl"
@@ -101,6 +99,9 @@ class Throughput:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema {self.schema}, this version reads {SCHEMA}")
+        for name, value in (*vars(self).items(), *self.phases.items()):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value!r}")
         if min(self.samples_per_second, self.train_seconds, self.train_samples) <= 0:
             raise ValueError("a run without training")
         if (self.eval_samples_per_second or 1) <= 0 or min(
@@ -170,14 +171,12 @@ def samples_trained(steps: StepPlan, global_batch: int, done: int | None = None)
 
 def format_record(record: Throughput) -> str:
     """The record as one line of JSON, ASCII only."""
-    return json.dumps(dataclasses.asdict(record))
+    return json.dumps(to_json(record))
 
 
 def parse_record(line: str) -> Throughput:
     """The record of a line; ValueError says what is wrong with it."""
-    record = _build(Throughput, json.loads(line))
-    assert isinstance(record, Throughput)
-    return record
+    return from_json(Throughput, json.loads(line))
 
 
 def append_record(path: Path, record: Throughput) -> None:
@@ -212,34 +211,3 @@ def read_records(path: Path) -> tuple[list[Throughput], list[Problem]]:
 def _warning(where: str, what: str) -> Problem:
     fix = "delete the line; the other records are used"
     return Problem(where, what, fix, Severity.warning, check="throughput-record")
-
-
-def _build(kind: Any, values: Any) -> Any:
-    """A dataclass of JSON's values, each checked against its annotation; ValueError names the field."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{type(values).__name__} where an object is needed")
-    given = {}
-    hints = typing.get_type_hints(kind)
-    for one in dataclasses.fields(kind):
-        if one.name in values:
-            given[one.name] = _value(hints[one.name], values[one.name], one.name)
-        elif one.default is one.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{one.name} is missing")
-    return kind(**given)
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value)
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return None if value is None else _value(inner[0], value, name)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(inner[0], item, name) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _value(inner[1], item, name) for key, item in value.items()}
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    raise ValueError(f"{name} is {value!r}")

@@ -1,1 +1,1 @@
-"""Scores of a model, and saved models."""
+"""Scores of a model, and classification with saved models."""

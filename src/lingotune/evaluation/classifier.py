@@ -1,4 +1,4 @@
-"""A trained model, ready to say what it makes of texts."""
+"""A trained model, loaded to classify texts."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
 
 _UNNAMED = re.compile("LABEL_[0-9]+")
-"""What transformers calls the classes of a model that nobody gave names."""
+"""Names that transformers gives to classes without names."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A folder with a saved model. labels: names of its classes, by their ids. job: of the run that it
-    lies in, where that is known."""
+    """Folder of a saved model. labels: class names by id. job: job of its run, where it is known."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -37,8 +36,10 @@ class Trained:
 
 
 def trained_model(run: str | Path) -> Trained:
-    """The model in `RUN/model`, or in RUN itself; ConfigError if there is none, it lacks its tokenizer, or
-    its classes have no names of their own. Loads no library."""
+    """Find the model in `RUN/model`, or in RUN itself, without loading any library.
+
+    ConfigError if there is none, its tokenizer is missing, or its classes have no names of their own.
+    """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
@@ -48,7 +49,7 @@ def trained_model(run: str | Path) -> Trained:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    """transformers 5 makes an empty tokenizer where there is none: every text would read alike."""
+    """Refuse a folder without one: transformers 5 makes an empty tokenizer, and all texts look alike."""
     if not has_tokenizer(folder):
         what = "holds no tokenizer: its texts would be unknown words to the model"
         fix = "the tokenizer's files as they were saved with the model, tokenizer.json among them"
@@ -70,10 +71,10 @@ def _labels(folder: Path) -> tuple[str, ...]:
 
 
 def _job(folder: Path) -> JobConfig | None:
-    """The job beside a run's model, or that which is published with one.
+    """Load the job beside a run's model, or the one published with it.
 
-    The latter may be of another version, or a rehearsal's: a model is not lost for a file that only says
-    more of it.
+    A published job may be of another version or a rehearsal's; then a warning is enough, as the model
+    works without it.
     """
     own, published = folder.parent / JOB_FILE, folder / JOB_FILE
     if folder.name == MODEL and own.is_file():
@@ -86,10 +87,10 @@ def _job(folder: Path) -> JobConfig | None:
 
 
 class Classifier:
-    """Probabilities for texts, on a GPU where there is one.
+    """Scorer of texts with a saved model, on a GPU where there is one.
 
-    ConfigError if the model cannot be loaded. max_length: tokens that are read of a text; None = as
-    many as it was trained with.
+    batch: texts per forward pass. max_length: tokens read of a text; None = as many as it was trained
+    with. ConfigError if the model cannot be loaded.
     """
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
@@ -124,11 +125,11 @@ class Classifier:
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
 
     def logits(self, texts: Sequence[str]) -> FloatArray:
-        """Of each class for each text, in their order; (texts, classes)."""
+        """Compute the logits of texts, in their order: float64, (texts, classes)."""
         import torch
 
         ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
-        # Neighbours in length need little padding.
+        # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         found: list[Any] = []
         with torch.inference_mode():
@@ -143,7 +144,7 @@ class Classifier:
 
 
 def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem]:
-    """What the weights are of another shape than config.json says; transformers would make it anew."""
+    """Yield the first weight whose shape disagrees with config.json; transformers would reinitialise it."""
     for name, found, said in sorted(loaded["mismatched_keys"])[:1]:
         sizes = (" x ".join(map(str, shape)) for shape in (found, said))
         what = "does not fit the weights: {} is {} there, {} by this file".format(name, *sizes)
@@ -153,7 +154,10 @@ def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[Problem]:
-    """A tokenizer that is empty, or another model's; embeddings are often padded, but not to twice."""
+    """Yield a problem if the tokenizer is empty or another model's: its size is far from the embeddings'.
+
+    Embeddings are often padded, but never to twice the vocabulary.
+    """
     pieces, rows = len(tokenizer), getattr(model.config, "vocab_size", None)
     if rows and not rows / 2 <= pieces <= rows:
         what = f"holds no tokenizer of this model: it has {pieces} pieces, the model {rows}"

@@ -1,43 +1,78 @@
-"""A saved model scored on the test split of its run, or on other reviews."""
+"""Scoring a saved model on the test split of its run, or on other reviews."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
+from lingotune.config.typed_json import from_json, to_json
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
+from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.ids import rows_digest
 from lingotune.data.rows.labels import class_stars, format_labels
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.sources.patterns import check_settings
 from lingotune.data.splits.readers import readers_of
-from lingotune.data.splits.scan import Counts, scan
+from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.runs.folder import METRICS, new_folder
+from lingotune.runs.results import DataSummary, LanguageScores
 
 EVALUATIONS = "evaluations"
-"""Folder in a run's: what its model was scored on later."""
+"""Folder of later evaluations, in a run folder."""
 REJECTED = "rejected.jsonl"
 _TEST = SPLITS[-1]
 _Rows = Callable[[], Iterator[Row]]
 _BLOCK = 8_192
 """Texts that are tokenised, and sorted by length, together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scored:
+    model: str
+    data: dict[str, object]
+    max_length: int
+    inputs: dict[str, Counts]
+    warnings: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+# The fields of the last base come first in metrics.json.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResults(LanguageScores, _Scored):
+    """Scores of a saved model, and what was scored: metrics.json of an evaluation.
+
+    model: folder. data: settings. max_length: tokens read of each text. inputs: rows by input.
+    """
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Folder of an evaluation, and its results."""
+
+    folder: Path
+    results: EvaluationResults
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    data: DataSummary
 
 
 def evaluate(
@@ -47,13 +82,13 @@ def evaluate(
     max_length: int | None = None,
     output: str | None = None,
     batch: int = 32,
-) -> tuple[Path, dict[str, Any]]:
-    """Score the model of a run; returns the folder of the results, a new one, and the results.
+) -> Evaluation:
+    """Score the model of a run and write scores and predictions into a new folder.
 
-    data: what to score it on, whole, or its test split where it has one; None = the test split of the
-    run's own. max_length: tokens read of each text; None = as many as the model was trained with.
-    output: where the folder is made; None = in the run. ConfigError lists what is wrong, before the
-    model is loaded.
+    data: scored as a whole, or its test split if it has one; None = the run's own test split.
+    max_length: tokens read of each text; None = as many as the model was trained with. output: parent
+    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. ConfigError lists
+    everything that is wrong, before the model is loaded.
     """
     trained = trained_model(run)
     own = data is None
@@ -73,27 +108,26 @@ def evaluate(
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    results = {
-        "model": str(trained.folder),
-        "data": plain(data),
-        "max_length": model.max_length,
-        "inputs": {name: asdict(count) for name, count in counts.items()},
-        "warnings": list(warnings),
-        "labels": list(trained.labels),
-        **scores_by_language(predictions, classes, scoring.resamples, seed),
-    }
+    results = EvaluationResults(
+        model=str(trained.folder),
+        data=plain(data),
+        max_length=model.max_length,
+        inputs=dict(counts),
+        warnings=tuple(warnings),
+        labels=trained.labels,
+        **vars(scores_by_language(predictions, classes, scoring.resamples, seed)),
+    )
     write_predictions(predictions, ids, classes, folder / FILE)
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(to_json(results), indent=2, ensure_ascii=False) + "\n"
     (folder / METRICS).write_text(text, encoding="utf-8")
-    return folder, results
+    return Evaluation(folder, results)
 
 
-# --- what to score it on ------------------------------------------------------------------------
+# --- the rows to score --------------------------------------------------------------------------
 
 
 def _all_or_test(data: DataConfig) -> DataConfig:
-    """Data that names a test split alone is read as one source; ConfigError if its settings contradict
-    each other."""
+    """Read data that names only a test split as one source; ConfigError if its settings contradict."""
     if data.train is None and data.path is None and data.test is not None:
         if data.source is Source.hub:
             data = replace(data, train=data.test, test=None)
@@ -112,7 +146,7 @@ def _data_of_run(trained: Trained, run: str) -> DataConfig:
 
 
 def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConfig]:
-    """The classes of the data in the order of the model's ids; ConfigError if they are others."""
+    """Sort the data's classes by the model's ids; ConfigError if the classes differ."""
     by_name = {label.name: label for label in labels}
     if by_name.keys() != set(trained.labels):
         what = f"the model knows the classes {', '.join(trained.labels)}"
@@ -125,8 +159,10 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
 def _read(
     data: DataConfig, seed: int | None, spool: Spool, rejected: RejectedFile
 ) -> tuple[_Rows, Mapping[str, Counts], tuple[str, ...]]:
-    """What gives the rows to score, all read and checked; where a seed is given, as it has carved the test
-    split."""
+    """Read and check the rows to score; returns how to iterate over them, counts and warnings.
+
+    seed: carves out the test split as the training did; None = score everything that was given.
+    """
     readers = readers_of(data)
     if seed is not None and _TEST not in readers:
         found = survey(data, seed, rejected, spool.add)
@@ -141,12 +177,15 @@ def _read(
 
 
 def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
-    """ConfigError if these are not the rows that the run has scored: its source has changed since. A
-    warning where it has not recorded them."""
-    try:
+    """Compare the rows with the digest that the run recorded; warn if there is none.
+
+    ConfigError if they differ: the source has changed since the training.
+    """
+    known = None
+    with suppress(OSError, ValueError):
         metrics = json.loads((trained.folder / METRICS).read_text(encoding="utf-8"))
-        known = metrics["data"]["test_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        known = from_json(_Recorded, metrics).data.test_sha256
+    if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
     if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
@@ -155,7 +194,7 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
         raise ConfigError([Problem(str(trained.folder), what, fix)])
 
 
-# --- what it makes of it ------------------------------------------------------------------------
+# --- their predictions ---------------------------------------------------------------------------
 
 
 def _predict(

@@ -14,21 +14,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lingotune.runs.results import (
+    ClassScores,
+    Interval,
+    Intervals,
+    LanguageScores,
+    Scores,
+    WorstLanguage,
+)
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 BINS = 15
-"""Of the calibration error: equal widths of confidence (Guo et al. 2017, arXiv:1706.04599)."""
+"""Bins of the calibration error, of equal width in confidence (Guo et al. 2017, arXiv:1706.04599)."""
 LEVEL = 0.95
-"""Of the intervals."""
+"""Confidence level of the intervals."""
 FEWEST = 10
-"""Rows that an interval needs: three that are right would read as certainty, 1.000 to 1.000."""
+"""Rows that an interval needs: three correct rows alone would give 1.000 to 1.000."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """names: of the classes, by their ids. stars: the rating that each stands for, None where the
-    classes are no ratings."""
+    """Class names in the order of their ids, and the rating that each class stands for.
+
+    stars: None where the classes are no ratings.
+    """
 
     names: tuple[str, ...]
     stars: tuple[float, ...] | None = None
@@ -36,10 +47,10 @@ class Classes:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of rows, and what is true of them; every array has an entry a row.
+    """Predictions for rows beside the truth; every array has one entry per row.
 
-    true: class ids, int64. probabilities: float64, (rows, classes). languages: codes. stars: the
-    rating, float64, NaN where the source has none.
+    true: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object. stars:
+    ratings, float64, NaN where the source has none.
     """
 
     true: IntArray
@@ -49,32 +60,32 @@ class Predictions:
 
     @property
     def predicted(self) -> IntArray:
-        """The likeliest class of each row; int64."""
+        """Id of the likeliest class of each row, int64."""
         likeliest: IntArray = self.probabilities.argmax(axis=1).astype(np.int64)
         return likeliest
 
     def select(self, rows: npt.NDArray[Any]) -> Predictions:
-        """Those of these rows."""
+        """Return the predictions of these rows, given by index or mask."""
         return Predictions(
             self.true[rows], self.probabilities[rows], self.languages[rows], self.stars[rows]
         )
 
 
 def probabilities_of(logits: npt.ArrayLike) -> FloatArray:
-    """Softmax of each row; (rows, classes)."""
+    """Apply softmax to each row of (rows, classes); rows that are not finite become uniform."""
     values = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):  # inf - inf
         powers = np.exp(values - values.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    # What a model that has diverged says is nothing.
+    # A model that has diverged knows nothing.
     shares[~np.isfinite(shares).all(axis=1)] = 1 / values.shape[1]
     return shares
 
 
 def scores_by_language(
     predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0
-) -> dict[str, Any]:
-    """`{"overall": scores, "languages": {code: scores}, "worst_language": {"code", "macro_f1"}}`.
+) -> LanguageScores:
+    """Score all rows and the rows of each language.
 
     resamples: bootstrap samples behind the intervals, which follow from the seed; 0 = no intervals.
     """
@@ -83,80 +94,84 @@ def scores_by_language(
         code: scores(predictions.select(predictions.languages == code), classes, resamples, seed)
         for code in codes
     }
-    return {
-        "overall": scores(predictions, classes, resamples, seed),
-        "languages": languages,
-        "worst_language": worst_language({c: s["macro_f1"] for c, s in languages.items()}),
-    }
+    return LanguageScores(
+        overall=scores(predictions, classes, resamples, seed),
+        languages=languages,
+        worst_language=_worst_language({code: of.macro_f1 for code, of in languages.items()}),
+    )
 
 
-def worst_language(macro_f1: Mapping[str, float]) -> dict[str, Any] | None:
-    """The language with the lowest score, the first by name of several; None where there is none."""
+def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:
+    """Find the language with the lowest score, the first by code among equals."""
     if not macro_f1:
         return None
     code = min(macro_f1, key=lambda code: (macro_f1[code], code))
-    return {"code": code, "macro_f1": macro_f1[code]}
+    return WorstLanguage(code=code, macro_f1=macro_f1[code])
 
 
-def scores(
-    predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0
-) -> dict[str, Any]:
-    """Accuracy, macro-F1, calibration error, per-class precision, recall and F1, confusion matrix.
+def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0) -> Scores:
+    """Score predictions: accuracy, macro-F1, calibration, each class, the confusion matrix.
 
-    Ratios over nothing are 0. `majority` is the accuracy of always naming the commonest class;
-    `absent` names the classes without a row. `mean_absolute_error` is in stars, a class standing for
-    the mean of its stars: None where rows or classes have none. Intervals are [low, high], of `FEWEST` rows
-    or more.
+    Ratios with a zero denominator are 0. `mean_absolute_error` is in stars, a class standing for the
+    mean of its stars. Intervals need at least `FEWEST` rows.
     """
     confusion = confusion_matrix(predictions.true, predictions.predicted, len(classes.names))
     rows, support = int(confusion.sum()), confusion.sum(axis=1)
     precision = _ratio(np.diag(confusion), confusion.sum(axis=0))
     recall = _ratio(np.diag(confusion), support)
-    accuracy, f1 = _accuracy(confusion), _f1(confusion)
-    found: dict[str, Any] = {
-        "rows": rows,
-        "accuracy": float(accuracy),
-        "macro_f1": float(f1.mean()),
-        "majority": float(support.max() / rows) if rows else 0.0,
-        "absent": [name for name, count in zip(classes.names, support) if count == 0],
-        "calibration_error": calibration_error(predictions),
-        "mean_absolute_error": None,
-        "classes": {
-            name: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "rows": int(support[i]),
-            }
+    f1 = _f1(confusion)
+    errors = _errors(predictions, classes)
+    return Scores(
+        rows=rows,
+        accuracy=float(_accuracy(confusion)),
+        macro_f1=float(f1.mean()),
+        majority=float(support.max() / rows) if rows else 0.0,
+        absent=tuple(name for name, count in zip(classes.names, support) if count == 0),
+        calibration_error=calibration_error(predictions),
+        mean_absolute_error=float(errors.mean()) if len(errors) else None,
+        classes={
+            name: ClassScores(
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                rows=int(support[i]),
+            )
             for i, name in enumerate(classes.names)
         },
-        "confusion": confusion.tolist(),
-    }
-    errors = _errors(predictions, classes)
-    if len(errors):
-        found["mean_absolute_error"] = float(errors.mean())
-    if resamples and rows >= FEWEST:
-        drawn = _drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
-        found["intervals"] = {
-            "accuracy": _interval(_accuracy(drawn)),
-            "macro_f1": _interval(_f1(drawn).mean(axis=-1)),
-        }
-        if len(errors) >= FEWEST:
-            sizes, counts = np.unique(errors, return_counts=True)
-            means = _drawn(counts, resamples, seed) @ sizes / len(errors)
-            found["intervals"]["mean_absolute_error"] = _interval(means)
-    return found
+        confusion=tuple(map(tuple, confusion.tolist())),
+        intervals=_intervals(confusion, errors, resamples, seed) if rows >= FEWEST else None,
+    )
+
+
+def _intervals(
+    confusion: IntArray, errors: FloatArray, resamples: int, seed: int
+) -> Intervals | None:
+    """Bootstrap the scores that follow from a confusion matrix, and the mean of the errors."""
+    if not resamples:
+        return None
+    drawn = _drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
+    mean_error = None
+    if len(errors) >= FEWEST:
+        sizes, counts = np.unique(errors, return_counts=True)
+        mean_error = _interval(_drawn(counts, resamples, seed) @ sizes / len(errors))
+    return Intervals(
+        accuracy=_interval(_accuracy(drawn)),
+        macro_f1=_interval(_f1(drawn).mean(axis=-1)),
+        mean_absolute_error=mean_error,
+    )
 
 
 def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
-    """Counts, shape (classes, classes): row = true class, column = predicted class."""
+    """Count pairs of classes, (classes, classes): row = true class, column = predicted class."""
     flat = np.bincount(true * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes).astype(np.int64)
 
 
 def calibration_error(predictions: Predictions) -> float:
-    """The expected calibration error of the likeliest class: how far confidence is from accuracy, as a
-    mean over bins of confidence, weighted by their rows; 0 where there are no rows."""
+    """Compute the expected calibration error of the likeliest class; 0 without rows.
+
+    The gap between confidence and accuracy, averaged over bins of confidence weighted by their rows.
+    """
     if not len(predictions.true):
         return 0.0
     confidence = predictions.probabilities.max(axis=1)
@@ -167,19 +182,19 @@ def calibration_error(predictions: Predictions) -> float:
 
 
 def _accuracy(confusion: npt.NDArray[Any]) -> FloatArray:
-    """Of one matrix, or of each; (..., classes, classes) -> (...)."""
+    """Accuracy of each matrix: (..., classes, classes) -> (...)."""
     hits = np.trace(confusion, axis1=-2, axis2=-1)
     return _ratio(hits, confusion.sum(axis=(-2, -1)))
 
 
 def _f1(confusion: npt.NDArray[Any]) -> FloatArray:
-    """Of each class: (..., classes, classes) -> (..., classes)."""
+    """F1 of each class: (..., classes, classes) -> (..., classes)."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
 
 
 def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
-    """How many stars a prediction is off, of the rows that have stars."""
+    """Distances between predicted and given stars, for the rows that have stars."""
     if classes.stars is None:
         return np.zeros(0)
     said = np.asarray(classes.stars)[predictions.predicted]
@@ -188,17 +203,18 @@ def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
 
 
 def _drawn(counts: npt.NDArray[Any], resamples: int, seed: int) -> npt.NDArray[np.int64]:
-    """Rows drawn with replacement, as many as there are: (resamples, kinds), how many of each kind.
+    """Resample rows with replacement, as counts of each kind of row: (resamples, kinds).
 
-    What is computed from counts of kinds needs no rows: the counts follow a multinomial distribution.
+    Scores that follow from counts need no rows: the counts follow a multinomial distribution.
     """
     total = int(counts.sum())
     return np.random.default_rng(seed).multinomial(total, counts / total, size=resamples)
 
 
-def _interval(values: FloatArray) -> list[float]:
+def _interval(values: FloatArray) -> Interval:
     tail = (1 - LEVEL) / 2
-    return [float(value) for value in np.quantile(values, [tail, 1 - tail])]
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Labels and probabilities for texts, from a saved model."""
+"""Classification of texts with a saved model."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.metrics import probabilities_of
 
 _BLOCK = 256
-"""Texts that are labelled before the first of them is told."""
+"""Texts that are classified together, before the first result appears."""
 _LINES = ".txt"
-"""Ending of files that hold a text a line."""
+"""Suffix of files that hold one text per line."""
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
-"""How texts are prepared where it is not known how the model's were."""
+"""Preparation of texts where that of the model's training is unknown."""
 _USABLE = "a text of whole characters; bytes in another encoding: iconv -f latin1 -t utf-8"
 Given = tuple[str, "str | Record"]
-"""Where something stands that has a text: the text itself, or a record of a file."""
+"""A location, and the text there or the record that holds it."""
 
 
 def predict_lines(
     trained: Trained, texts: Iterable[str], *, as_json: bool = False
 ) -> Iterator[str]:
-    """One line a text: the label, then every class with its probability, then the text.
+    """Yield one line per text: the label, every class with its probability, and the text.
 
-    as_json: an object with label, probabilities (name -> share) and text instead. ConfigError if the
-    model cannot be loaded.
+    as_json: lines are JSON objects with label, probabilities (class -> 0 to 1) and text. ConfigError if
+    the model cannot be loaded.
     """
     model, names, waiting = Classifier(trained), trained.labels, iter(texts)
     while block := list(islice(waiting, _BLOCK)):
         for text, shares in zip(block, probabilities_of(model.logits(block)).tolist()):
             ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
             if as_json:
-                told = {"label": ranked[0][0], "probabilities": dict(ranked), "text": text}
-                yield json.dumps(told, ensure_ascii=False)
+                answer = {"label": ranked[0][0], "probabilities": dict(ranked), "text": text}
+                yield json.dumps(answer, ensure_ascii=False)
             else:
                 others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
                 yield f"{ranked[0][0]:10} ({others})  {printable(text)}"
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
-    """Texts as the model was trained on such; ConfigError names the place of one that cannot be used.
+    """Prepare texts as they were prepared for training; ConfigError locates one that cannot be used.
 
-    column: which one of records holds the text; default: that of the run.
+    column: field of records that holds the text; None = the run's.
     """
     data = trained.job.data if trained.job else _UNKNOWN
     columns = replace(data.columns, text=column or data.columns.text)
@@ -64,16 +64,16 @@ def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> 
 
 
 def in_files(pattern: str) -> Iterator[Given]:
-    """What files hold: the lines of .txt files that are not empty, the records of others.
+    """Yield the lines of .txt files that are not empty, and the records of other files.
 
-    ConfigError if there is no file, or one cannot be read.
+    ConfigError if no file matches, or one cannot be read.
     """
     for file in find_files(pattern, "--file", _check_readable):
         yield from _lines(file) if _has_lines(file.name) else read_files([file])
 
 
 def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
-    """Lines that are not empty."""
+    """Yield lines that are not empty, located by `name` and line number."""
     numbered = enumerate(lines, 1)
     return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
 

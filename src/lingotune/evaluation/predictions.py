@@ -1,4 +1,4 @@
-"""Predictions as a Parquet file: one row for each that was scored."""
+"""Predictions as a Parquet file, one row per scored row."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ FILE = "predictions.parquet"
 def write_predictions(
     predictions: Predictions, ids: Sequence[str], classes: Classes, path: Path
 ) -> None:
-    """Columns: id, language, stars (null where there are none), label and predicted (names of
-    classes), and `probability_<class>` (float32) for each class. The file appears whole."""
+    """Write predictions to a Parquet file, which appears only once it is complete.
+
+    Columns: id, language, stars (null where there are none), label and predicted (class names), and
+    `probability_<class>` (float32) for each class.
+    """
     names = np.asarray(classes.names, object)
     probabilities = predictions.probabilities.astype(np.float32)
     stars = predictions.stars

@@ -1,4 +1,4 @@
-"""What is published of a model's folder: files by their names, none with a secret in it."""
+"""Files of a model's folder that are published: known names only, and none with a secret in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lingotune.contract.container import JOB_FILE
 
 CARD = "README.md"
 CURVES = "runs"
-"""Folder of TensorBoard's events: the hub looks for training metrics there."""
+"""Folder of TensorBoard events, where the hub looks for training metrics."""
 PICTURES = ("confusion_matrix.png", "learning_curves.png")
 _NAMES = (
     "config.json", "model*.safetensors", "model.safetensors.index.json",
@@ -22,21 +22,21 @@ _NAMES = (
     "bpe.codes", CARD, "metrics.json", JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
 )  # fmt: skip
 _READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
-"""Files in which anything that looks like a token is one."""
+"""Files in which anything that looks like a token is taken for one."""
 _PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
-"""Where a model or its tokenizer was loaded from; the card says it of those on the hub."""
+"""Keys that hold the path a model or tokenizer was loaded from; the card names those on the hub."""
 _BLOCK = 1 << 22
 
 
 def is_published(name: str) -> bool:
-    """Whether a file of this name, as it is called in the repository, is one that we publish."""
+    """Check whether a file with this path in the repository is one that is published."""
     return any(
         fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _NAMES
     )
 
 
 def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The files that are published, by their names in the repository; the names of the others."""
+    """List the files to publish by their path in the repository, and the paths of all others."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     files = {name: path for name, path in names.items() if is_published(name)}
@@ -44,8 +44,7 @@ def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
-    """Names of the files that hold the token, a secret of this process's environment, or what looks like
-    one."""
+    """List the files that contain the token, a secret from the environment, or what looks like one."""
     known = {token, *secrets_of(os.environ)}
     return [
         name
@@ -55,7 +54,7 @@ def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
 
 
 def without_paths(folder: Path) -> None:
-    """Take this machine's paths out of what the libraries have saved of a model."""
+    """Remove this machine's paths from the files that the libraries saved with a model."""
     for name in ("config.json", "tokenizer_config.json"):
         path = folder / name
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,8 @@ from lingotune.config.schema import JobConfig
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_folder import assemble
 from lingotune.hub.repository import Target, commit_files
-from lingotune.runs.folder import METRICS, Folders
+from lingotune.runs.folder import METRICS, Folders, as_metrics
+from lingotune.runs.results import RunDescription, RunProgress
 from lingotune.system.helper_processes import helpers
 
 PATIENCE = 30
@@ -31,7 +31,7 @@ _STAGE = ".publishing-"
 
 @contextmanager
 def pushing(
-    target: Target, job: JobConfig, folders: Folders, known: Mapping[str, Any]
+    target: Target, job: JobConfig, folders: Folders, known: RunDescription
 ) -> Iterator[PushWhileTraining]:
     """Yield the callback that pushes; at the end of the block, wait `PATIENCE` for the push under way.
 
@@ -84,7 +84,7 @@ class PushWhileTraining(TrainerCallback):
         target: Target,
         job: JobConfig,
         folders: Folders,
-        known: Mapping[str, Any],
+        known: RunDescription,
         work: Path,
         process: _PushProcess,
     ) -> None:
@@ -150,15 +150,13 @@ class PushWhileTraining(TrainerCallback):
             _link(path, folder / path.name)
         shutil.copy(checkpoint / "config.json", folder)
         self._tokenizer.save_pretrained(str(folder))
-        results = {
-            **self._known,
-            "finished": False,
-            "step": state.global_step,
-            "total_steps": state.max_steps,
-            "validation": self._scores,
-        }
-        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
-        (folder / METRICS).write_text(text, encoding="utf-8")
+        results = RunProgress(
+            **vars(self._known),
+            step=state.global_step,
+            total_steps=state.max_steps,
+            validation=self._scores,
+        )
+        (folder / METRICS).write_text(as_metrics(results), encoding="utf-8")
         assemble(folder, self._job, results, self._folders.run, self._folders.tensorboard)
         return contents_of(folder)[0]
 

@@ -1,26 +1,36 @@
-"""The model card: the hub's metadata, what the model is, how good it is, how it was made.
+"""The model card: metadata for the hub, scores, training settings, data, and limits of use.
 
-It follows from the job and its results alone, so that every push of a run has the same one.
+It follows from the job and its results alone, so that every push of a run writes the same card.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
 from lingotune.config.schema import JobConfig, ModelConfig, SelectMetric, Source
 from lingotune.data.rows.labels import class_stars
+from lingotune.evaluation.score_rows import score_rows
 from lingotune.hub.allowlist import CARD, PICTURES
+from lingotune.runs.results import (
+    BaseModel,
+    RunDescription,
+    RunProgress,
+    RunResults,
+    SplitScores,
+    TrainingFigures,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 _TEMPLATE = "card.md.j2"
 _MARKUP = re.compile(r"[^\w\s.,:;%/'()+-]|_")
-"""What may mean something in Markdown, HTML or formulas."""
+"""Characters that may have a meaning in Markdown, HTML or formulas."""
 _CODE = re.compile(r"[a-z]{2,3}")
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _TASK = "text-classification"
@@ -34,11 +44,11 @@ _PLAIN = {
 
 
 class Markdown(str):
-    """A text that is Markdown already; any other is escaped."""
+    """Text that is Markdown already; any other text is escaped."""
 
 
 def markdown(value: object) -> str:
-    """A value as one line of text that no Markdown, HTML or formula comes of."""
+    """Format a value as one line of text, with all Markdown, HTML and formulas escaped."""
     if isinstance(value, Markdown):
         return value
     line = " ".join(printable(str(value)).split())
@@ -47,40 +57,41 @@ def markdown(value: object) -> str:
     )
 
 
-def base_model(model: ModelConfig) -> dict[str, Any] | None:
-    """What is fine-tuned: `name`, without a folder's path, and whether it is `on_hub`; None where nothing
-    is. Told while it is loaded, and kept with the results: later, or elsewhere, another folder may have
-    its name, or none."""
+def base_model(model: ModelConfig) -> BaseModel | None:
+    """Describe the model that is fine-tuned, without a folder's path; None for one from scratch.
+
+    Determined while it is loaded, and kept with the results: later, or on another machine, its name may
+    stand for another folder, or none.
+    """
     name = model.name_or_path
     if name is None:
         return None
     on_hub = bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name)) and not Path(name).exists()
-    return {"name": name if on_hub else Path(name).name, "on_hub": on_hub}
+    return BaseModel(name=name if on_hub else Path(name).name, on_hub=on_hub)
 
 
-def hub_model(job: JobConfig, results: Mapping[str, Any]) -> str | None:
-    """The hub's id of the model that was fine-tuned; None where it is none of the hub's."""
-    base = _base(job, results)
-    return base["name"] if base and base["on_hub"] else None
+def hub_model(job: JobConfig, known: RunDescription) -> str | None:
+    """Return the hub id of the model that was fine-tuned; None if it is not on the hub."""
+    base = _base(job, known)
+    return base.name if base and base.on_hub else None
 
 
-def _base(job: JobConfig, results: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """As it was told while training; results of old versions lack it."""
-    return results["base_model"] if "base_model" in results else base_model(job.model)
+def _base(job: JobConfig, known: RunDescription) -> BaseModel | None:
+    """Return the base model that training recorded; older versions recorded none."""
+    return known.base_model or base_model(job.model)
 
 
 def write_card(
     folder: Path,
     job: JobConfig,
-    results: Mapping[str, Any],
+    results: RunResults | RunProgress,
     *,
     repo: str | None = None,
     licence: str | None = None,
 ) -> None:
-    """Write the card beside the model: README.md.
+    """Write the card, README.md, beside the model.
 
-    results: a run's metrics, or what is known while it trains (`step`, `total_steps`, `validation`).
-    repo: where it is published; None = nowhere yet.
+    results: of the run, or its progress while it trains. repo: where it is published; None = nowhere yet.
     """
     pictures = [name for name in PICTURES if (folder / name).is_file()]
     text = card(job, results, pictures, repo, licence)
@@ -89,21 +100,26 @@ def write_card(
 
 def card(
     job: JobConfig,
-    results: Mapping[str, Any],
+    results: RunResults | RunProgress,
     pictures: list[str],
     repo: str | None,
     licence: str | None,
 ) -> str:
-    """The card's text, metadata first."""
+    """Render the card, metadata first."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined,
         finalize=markdown, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    whole = results if isinstance(results, RunResults) else None
+    test = whole.test if whole else None
     body = environment.get_template(_TEMPLATE).render(
         job=job,
         results=results,
+        test=test,
+        score_rows=score_rows(test) if test else [],
+        environment=whole.environment if whole else None,
         digest=job_digest(job),
         repo=repo,
         licence=licence,
@@ -114,11 +130,9 @@ def card(
         stars=dict(
             zip((label.name for label in job.data.labels), class_stars(job.data.labels) or ())
         ),
-        score=_score,
-        remark=partial(_remark, results),
-        weakest=_weakest(results),
+        weakest=min(test.overall.classes.items(), key=lambda of: of[1].f1) if test else None,
         plain=Markdown,
-        settings=_settings(job, results),
+        settings=_settings(job, whole.training if whole else None),
     )
     return f"---\n{_metadata(job, results, repo, licence)}\n---\n\n{body}"
 
@@ -127,14 +141,14 @@ def card(
 
 
 def _metadata(
-    job: JobConfig, results: Mapping[str, Any], repo: str | None, licence: str | None
+    job: JobConfig, results: RunResults | RunProgress, repo: str | None, licence: str | None
 ) -> str:
-    """What the hub files a model under, in its own form (huggingface_hub's ModelCardData)."""
+    """Format the metadata by which the hub files a model (huggingface_hub's ModelCardData)."""
     from huggingface_hub import ModelCardData
 
     codes = [code for code in _languages(results) if _CODE.fullmatch(code)]
     dataset = _dataset(job)
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "language": codes or None,
         "license": licence,
         "library_name": "transformers",
@@ -145,18 +159,18 @@ def _metadata(
         "metrics": ["accuracy", "f1"],
         "widget": _widgets(codes) or None,
     }
-    if "test" in results:
+    if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]
-        values |= {"model_name": name, "eval_results": _evaluations(job, results["test"])}
-    given = {key: value for key, value in values.items() if value is not None}
+        values |= {"model_name": name, "eval_results": _evaluations(job, results.test)}
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
     return str(ModelCardData(**given).to_yaml()).strip()
 
 
-def _evaluations(job: JobConfig, test: Mapping[str, Any]) -> list[Any]:
-    """The hub's `model-index`: accuracy and macro-F1 of the test split, overall and of each language."""
+def _evaluations(job: JobConfig, test: SplitScores) -> list[EvalResult]:
+    """List accuracy and macro-F1 of the test split, overall and per language: the hub's `model-index`."""
     from huggingface_hub import EvalResult
 
-    sections = {None: test["overall"], **dict(sorted(test["languages"].items()))}
+    sections = [(None, test.overall), *sorted(test.languages.items())]
     return [
         EvalResult(
             task_type=_TASK,
@@ -166,19 +180,19 @@ def _evaluations(job: JobConfig, test: Mapping[str, Any]) -> list[Any]:
             dataset_config=printable(code) if code else None,
             dataset_split="test",
             metric_type=kind,
-            metric_value=round(scores[key], 4),
+            metric_value=round(value, 4),
             metric_name=name,
         )
-        for code, scores in sections.items()
-        for kind, key, name in (
-            ("accuracy", "accuracy", "Accuracy"),
-            ("f1", "macro_f1", "Macro-F1"),
+        for code, scores in sections
+        for kind, value, name in (
+            ("accuracy", scores.accuracy, "Accuracy"),
+            ("f1", scores.macro_f1, "Macro-F1"),
         )
     ]
 
 
 def _dataset(job: JobConfig) -> str | None:
-    """The hub's id of the data; None where it is none of the hub's."""
+    """Return the hub id of the data; None if it is not on the hub."""
     if job.data.source is not Source.hub:
         return None
     found = (
@@ -199,9 +213,8 @@ def _widgets(codes: list[str]) -> list[dict[str, str]]:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _languages(results: Mapping[str, Any]) -> list[str]:
-    rows = results["data"]["rows"]
-    return sorted({code for split in rows.values() for code in split})
+def _languages(known: RunDescription) -> list[str]:
+    return sorted({code for split in known.data.rows.values() for code in split})
 
 
 def _named(codes: list[str]) -> list[str]:
@@ -209,59 +222,35 @@ def _named(codes: list[str]) -> list[str]:
     return [known[code]["name"] if code in known else code for code in codes]
 
 
-def _origin(job: JobConfig, results: Mapping[str, Any]) -> Markdown:
-    base, found = _base(job, results), hub_model(job, results)
+def _origin(job: JobConfig, known: RunDescription) -> Markdown:
+    base, found = _base(job, known), hub_model(job, known)
     if base is None:
         return Markdown(f"trained from scratch ({markdown(job.model.name)})")
-    name = markdown(base["name"])
+    name = markdown(base.name)
     if found:
         return Markdown(f"fine-tuned from [{name}](https://huggingface.co/{found})")
     return Markdown(f"fine-tuned from {name}, which is not on the hub")
 
 
-def _score(scores: Mapping[str, Any], key: str) -> str:
-    """`0.713 (0.690-0.735)`, a dash where there is none."""
-    value, between = scores[key], scores.get("intervals", {}).get(key)
-    if value is None:
-        return "-"
-    return f"{value:.3f}" + (f" ({between[0]:.3f}-{between[1]:.3f})" if between else "")
-
-
-def _remark(results: Mapping[str, Any], code: str) -> str:
-    """What is to be known of a row of the scores: the lowest language, classes without rows."""
-    test = results["test"]
-    of = test["overall"] if code == "all" else test["languages"][code]
-    lowest = len(test["languages"]) > 1 and test["worst_language"]["code"] == code
-    absent = f"no {', '.join(of['absent'])}" if of["absent"] else ""
-    return ", ".join(filter(None, ["lowest" if lowest else "", absent]))
-
-
-def _weakest(results: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    if "test" not in results:
-        return None
-    classes = results["test"]["overall"]["classes"]
-    name = min(classes, key=lambda name: classes[name]["f1"])
-    return {"name": name, "f1": classes[name]["f1"]}
-
-
-def _settings(job: JobConfig, results: Mapping[str, Any]) -> dict[str, object]:
-    """The training in a table's rows: what was set, and what followed from it."""
-    training, found = job.training, results.get("training", {})
-    rows: dict[str, object] = {
-        "learning rate": f"{found.get('learning_rate', job.lr):g}",
-        "schedule": f"{training.schedule.value}, {found.get('warmup_steps', '-')} steps of warm-up",
-        "batch": f"{found.get('global_batch', job.per_device_bs)} examples an update",
-        "updates": f"{found['steps']} ({found['epochs']:g} epochs)" if found else "-",
-        "best checkpoint": f"step {found['best_step']}, by {_PLAIN[job.evaluation.select]}"
+def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object]:
+    """Collect the settings of the training, and the figures that followed once it is over."""
+    training = job.training
+    return {
+        "learning rate": f"{found.learning_rate if found else job.lr:g}",
+        "schedule": f"{training.schedule.value}, {found.warmup_steps if found else '-'} warm-up steps",
+        "batch": f"{found.global_batch if found else job.per_device_bs} examples per update",
+        "updates": f"{found.steps} ({found.epochs:g} epochs)" if found else "-",
+        "best checkpoint": f"step {found.best_step}, by {_PLAIN[job.evaluation.select]}"
         if found
         else "-",
         "optimizer": f"AdamW, weight decay {training.weight_decay:g}",
-        "precision": found.get("precision", "-"),
-        "longest text": f"{job.data.max_length} tokens",
-        "classes": {"none": "as they are"}.get(job.data.balance.value, job.data.balance.value),
+        "precision": found.precision if found else "-",
+        "maximum length": f"{job.data.max_length} tokens",
+        "class balance": {"none": "as in the data"}.get(
+            job.data.balance.value, job.data.balance.value
+        ),
         "label smoothing": f"{training.label_smoothing:g}",
-        "rate from layer to layer": f"x {training.layer_decay:g}",
+        "layer-wise learning rate": f"x {training.layer_decay:g} per layer",
         "seed": job.seed,
-        "processes": found.get("world_size", "-"),
+        "processes": found.world_size if found else "-",
     }
-    return rows

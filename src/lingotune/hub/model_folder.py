@@ -1,23 +1,26 @@
-"""A model's folder made complete: all that is published of a run lies in it, published or not."""
+"""Assembly of a model's folder: everything that is published of a run, whether it is or not."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.jobfile import dump_job, job_digest
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.hub.allowlist import CURVES, PICTURES, without_paths
 from lingotune.hub.model_card import write_card
+from lingotune.runs.results import RunProgress, RunResults
 
 
 def assemble(
-    folder: Path, job: JobConfig, results: Mapping[str, Any], run: Path, tensorboard: Path
+    folder: Path,
+    job: JobConfig,
+    results: RunResults | RunProgress,
+    run: Path,
+    tensorboard: Path,
 ) -> None:
-    """Put job file, pictures, TensorBoard's events and the card beside the model in `folder`."""
+    """Add job file, pictures, TensorBoard events and model card to the model in `folder`."""
     without_paths(folder)
     (folder / JOB_FILE).write_bytes(dump_job(job))
     for name in PICTURES:
@@ -26,7 +29,7 @@ def assemble(
     shutil.rmtree(folder / CURVES, ignore_errors=True)
     (folder / CURVES).mkdir()
     for number, events in enumerate(sorted(tensorboard.glob("events.out.tfevents.*"))):
-        # Their own names hold the machine's.
+        # Their original names contain the host name.
         name = f"events.out.tfevents.{number}.{job_digest(job)[:12]}"
         shutil.copy(events, folder / CURVES / name)
     write_card(folder, job, results)

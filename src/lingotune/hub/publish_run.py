@@ -1,11 +1,10 @@
-"""Publishing a run that was not published when it ended: another time, another repository."""
+"""Publishing a finished run: later, or to another repository."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.console import say
 from lingotune.config.jobfile import dump_job, load_job
@@ -14,23 +13,24 @@ from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.classifier import trained_model
 from lingotune.hub.publish import command_of, prepare, publish
-from lingotune.runs.folder import METRICS, Folders, finished
+from lingotune.runs.folder import METRICS, Folders, finished, resume_command
+from lingotune.runs.results import RunResults
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that has come to its end: the folder of its model, its job and its results."""
+    """Model folder, job and results of a run that has finished."""
 
     model: Path
     job: JobConfig
-    results: dict[str, Any]
+    results: RunResults
 
 
 def publish_run(run: FinishedRun, hub: HubConfig, words: Sequence[str]) -> str:
     """Push the model of a finished run; returns the link.
 
-    hub: where to; the job itself stays as it was trained. words: what `python -m lingotune publish` does
-    the same by, once more. ConfigError or PublishError.
+    hub: where to publish; the job itself stays as it was trained. words: arguments of `python -m
+    lingotune publish` that retry this push. ConfigError or PublishError.
     """
     target = prepare(run.job, hub, run.results)
     if target is None:
@@ -41,8 +41,7 @@ def publish_run(run: FinishedRun, hub: HubConfig, words: Sequence[str]) -> str:
 
 
 def finished_run(folder: str | Path) -> FinishedRun:
-    """Read a run whose model lies in `folder/model`, or in `folder` itself; ConfigError if it has not come
-    to its end."""
+    """Read a run whose model is in `folder/model`, or in `folder` itself; ConfigError if unfinished."""
     run = Path(folder)
     model = trained_model(run).folder
     places = [model / JOB_FILE, *([model.parent / JOB_FILE] if model != run else [])]
@@ -51,12 +50,12 @@ def finished_run(folder: str | Path) -> FinishedRun:
         what = f"holds no {JOB_FILE}: it is not known what was trained"
         raise ConfigError([Problem(str(run), what, "a run folder of train.py: ls runs")])
     job, digest = load_job(path)
-    results = finished(Folders(model, model, model), digest)
+    again = resume_command(run, path)
+    results = finished(Folders(model, model, model), digest, again)
     if results is None:
         what = (
             f"there is no {METRICS} of this job beside its model: the run has not come to its end"
         )
-        again = f"python train.py --job {path} --run-dir {run}"
         raise ConfigError([Problem(str(run), what, again)])
     (model / JOB_FILE).write_bytes(dump_job(job))  # runs of old versions have it elsewhere
     return FinishedRun(model, job, results)

@@ -1,7 +1,7 @@
-"""What is asked of the hub: to open a repository, to commit files to it.
+"""Calls to the hub: opening a repository, committing files to it.
 
-Both are called in a process of their own, which ends when its time is over: a hub that does not answer
-must hold up no training (see publish.py). What they raise has no token in it.
+Both run in a process of their own with a time limit, so that a hub that does not answer never holds up
+training (see publish.py). Their errors contain no token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEW_TOKEN = (
 
 
 class HubError(Exception):
-    """The hub was not reached, or refused. fix: what helps."""
+    """The hub was not reached, or refused. fix: the way out, if there is one."""
 
     def __init__(self, reason: str, fix: str = "") -> None:
         super().__init__(reason, fix)
@@ -38,10 +38,10 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """A repository of this job, which the token may write to.
+    """Repository of this job, which the token may write to.
 
-    job_file: the job's file, by which the repository is known as this job's. licence: of the base
-    model, as the hub names it; None = not known.
+    job_file: content of the job file, which identifies the repository as this job's. licence: the base
+    model's, as the hub names it; None = not known.
     """
 
     repo: str
@@ -53,38 +53,38 @@ class Target:
 
     @property
     def link(self) -> str:
-        """Address of the repository."""
+        """URL of the repository."""
         return f"{_endpoint()}/{self.repo}"
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file of the repository: SHA-256 where it is a large one (LFS), or else git's own digest; None
-    where the hub tells neither."""
+    """File of the repository: SHA-256 of a large file (LFS), or else git's blob digest, if known."""
 
     sha256: str | None
     blob: str | None
 
     def is_of(self, path: Path) -> bool | None:
-        """Whether it holds the same bytes as a file here; None = not known."""
+        """Compare it with a local file; None if the hub gives no digest."""
         if self.sha256:
             return sha256_of(path) == self.sha256
         return _blob_of(path) == self.blob if self.blob else None
 
 
-# --- what is asked ------------------------------------------------------------------------------
+# --- calls --------------------------------------------------------------------------------------
 
 
 def open_repository(
     token: str, repo: str, private: bool, job_file: bytes, base_model: str | None
 ) -> Target:
-    """The repository made, or found to be this job's; the job's file in it proves that it can be written.
+    """Create the repository, or check that it is this job's, and commit the job file to a new one.
 
-    repo: `owner/name`, or `name` of the token's user. base_model: hub id, whose licence is asked for.
-    HubError if the token is not taken, or the repository holds anything else.
+    The commit proves that the token may write. repo: `owner/name`, or `name` under the token's user.
+    base_model: hub id of the model whose licence to look up. HubError if the token is rejected, or the
+    repository holds anything else.
     """
     api = _api(token)
-    with _told(token, repo):
+    with _explained(token, repo):
         who = api.whoami()
         user = str(who["name"])
         role = ((who.get("auth") or {}).get("accessToken") or {}).get("role")
@@ -108,18 +108,18 @@ def open_repository(
 
 
 def commit_files(target: Target, files: Mapping[str, Path], message: str) -> str:
-    """Make the repository hold these files, in one commit; the commit's id.
+    """Make the repository hold these files, in one commit; returns the commit's id.
 
-    Files of earlier pushes that are not among them go; what is the same already is not sent. What has
-    arrived is compared with what is here. HubError if any of that fails; then the repository is as it
-    was.
+    Files of earlier pushes that are not among them are deleted; unchanged files are not sent. Afterwards
+    the repository is compared with the local files. HubError if any step fails; a failed commit leaves
+    the repository as it was.
     """
     secret = with_secrets(files, target.token)
     if secret:
         what = f"nothing was sent: there is a token, or a key, in {', '.join(secret)}"
         raise HubError(what, "the files without it")
     api = _api(target.token)
-    with _told(target.token, target.repo):
+    with _explained(target.token, target.repo):
         found = api.model_info(target.repo, files_metadata=True)
         there = _files(found)
         _check_ours(api, target, there)
@@ -136,7 +136,7 @@ def commit_files(target: Target, files: Mapping[str, Path], message: str) -> str
         return str(found.sha)
 
 
-# --- how ----------------------------------------------------------------------------------------
+# --- details ------------------------------------------------------------------------------------
 
 
 def _api(token: str) -> Any:
@@ -158,7 +158,7 @@ def _repository(api: Any, repo: str) -> Any | None:
     try:
         return api.model_info(repo, files_metadata=True)
     except RepositoryNotFoundError as error:
-        # Old versions say so of a token that is not taken, too; then whoami has failed before.
+        # Old versions raise this for a rejected token too, but then whoami has failed before.
         if _status(error) in (401, 404, None):
             return None
         raise
@@ -204,12 +204,12 @@ def _commit(
         *(CommitOperationAdd(path_in_repo=n, path_or_fileobj=content) for n, content in contents),
         *(CommitOperationDelete(path_in_repo=name) for name in gone),
     ]
-    # The parent: what somebody else has committed meanwhile is not written over.
+    # With the parent commit, a commit that somebody else made meanwhile is not overwritten.
     api.create_commit(target.repo, operations, commit_message=message, parent_commit=parent)
 
 
 def _licence(api: Any, base_model: str | None) -> str | None:
-    """What the base model's card says; a card that cannot be had says nothing."""
+    """Read the licence from the base model's card; None if the card cannot be read."""
     if base_model is None:
         return None
     try:
@@ -222,8 +222,8 @@ def _licence(api: Any, base_model: str | None) -> str | None:
 
 
 @contextmanager
-def _told(token: str, repo: str) -> Iterator[None]:
-    """The client raises many kinds of errors; each becomes a sentence."""
+def _explained(token: str, repo: str) -> Iterator[None]:
+    """Turn the client's many kinds of errors into HubError, without the token."""
     try:
         yield
     except HubError:
@@ -250,7 +250,7 @@ def _reason(error: Exception, repo: str) -> tuple[str, str]:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """HTTP's, of the error or of what it was raised from."""
+    """Find the HTTP status of an error, or of one that it was raised from."""
     while error is not None:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status is not None:
@@ -274,5 +274,5 @@ def _blob(content: bytes) -> str:
 
 
 def _started(size: int) -> Any:
-    """Git's digest of a file, SHA-1 of its size and its bytes."""
+    """Start git's digest of a file: SHA-1 of its size and its bytes."""
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

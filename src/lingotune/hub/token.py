@@ -1,4 +1,4 @@
-"""The hub's token, by reference: it is never part of a job."""
+"""The hub's token, found by reference, as it is never part of a job."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lingotune.config.schema import HubConfig
 
 _SSM = "ssm"
 READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
-"""The action that a role needs, by the service that keeps the token."""
+"""IAM action that reads the token, by the service that keeps it."""
 
 
 def find_token(hub: HubConfig) -> str:
-    """Of the AWS secret that the job names; without one HF_TOKEN, or the hub's own token file.
+    """Read the token from the job's AWS secret, or else from HF_TOKEN or the hub's token file.
 
     ConfigError if there is none.
     """
@@ -31,13 +31,13 @@ def find_token(hub: HubConfig) -> str:
 
 
 def service_of(reference: str) -> str:
-    """Which service keeps it: `ssm` for the ARN of a parameter, or else `secretsmanager`."""
+    """Return the service that keeps a secret: `ssm` for the ARN of a parameter, else `secretsmanager`."""
     parts = reference.split(":")
     return _SSM if parts[0] == "arn" and len(parts) > 2 and parts[2] == _SSM else "secretsmanager"
 
 
 def _aws_secret(reference: str) -> str:
-    """Its text, read with the machine's own role (the SageMaker images hold boto3)."""
+    """Read a secret with the machine's own role (the SageMaker images include boto3)."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -58,7 +58,7 @@ def _aws_secret(reference: str) -> str:
 
 
 def _only_value(secret: str) -> str:
-    """The text itself, or the value of its one key: AWS's console stores pairs."""
+    """Return the text, or the value of its only key, since the AWS console stores pairs."""
     try:
         pairs = json.loads(secret)
     except ValueError:

@@ -1,1 +1,1 @@
-"""Everything that is drawn for people: tables, pictures, pages."""
+"""Output for people: tables, charts and pages."""

@@ -1,28 +1,27 @@
-"""Pictures of a run: confusion, classes, curves."""
+"""Charts of a run as PNG files: confusion, classes, learning curves."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.loader.store import Split
+from lingotune.report.data_charts import COLOURS, class_distribution, write_png
+from lingotune.report.data_statistics import RowsByClass, splits_of_rows
+from lingotune.runs.results import LanguageScores
 
-# Distinguishable with any colour vision; the order goes from negative to positive.
-_COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
-
-def draw_confusion(evaluation: Mapping[str, Any], labels: Sequence[str], path: Path) -> None:
-    """Confusion matrices as shares of the true class, overall and per language, with counts."""
+def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) -> None:
+    """Draw confusion matrices, overall and per language: counts, and shares of the true class."""
     import numpy as np
 
-    sections = [("all languages", evaluation["overall"]), *sorted(evaluation["languages"].items())]
+    sections = [("all languages", scores.overall), *sorted(scores.languages.items())]
     columns = min(4, len(sections))
     rows = -(-len(sections) // columns)
     figure, axes = _figure(rows, columns, (3.1 * columns, 3.2 * rows))
     for axis, (title, score) in zip(axes, sections):
-        counts = np.asarray(score["confusion"])
+        counts = np.asarray(score.confusion)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for (i, j), count in np.ndenumerate(counts):
@@ -36,7 +35,7 @@ def draw_confusion(evaluation: Mapping[str, Any], labels: Sequence[str], path: P
                 color=colour,
                 fontsize=8,
             )
-        axis.set_title(f"{title}: accuracy {score['accuracy']:.2f}", fontsize=10)
+        axis.set_title(f"{title}: accuracy {score.accuracy:.2f}", fontsize=10)
         axis.set_xticks(range(len(labels)), labels, fontsize=8, rotation=30, ha="right")
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
         axis.set_xlabel("predicted", fontsize=8)
@@ -44,33 +43,17 @@ def draw_confusion(evaluation: Mapping[str, Any], labels: Sequence[str], path: P
     _save(figure, path, "Confusion matrix of the test split")
 
 
-def draw_classes(splits: Mapping[str, Split], labels: Sequence[str], path: Path) -> None:
-    """Rows of each class per language, one panel a split."""
-    figure, axes = _figure(1, len(splits), (4.2 * len(splits), 3.6))
-    for axis, (split, rows) in zip(axes, splits.items()):
-        languages = list(rows.languages)
-        counts = Counter(zip(rows.codes, rows.label.tolist()))
-        left = [0] * len(languages)
-        for index, label in enumerate(labels):
-            values = [counts[language, index] for language in languages]
-            axis.barh(
-                languages, values, left=left, label=label, color=_COLOURS[index % len(_COLOURS)]
-            )
-            left = [a + b for a, b in zip(left, values)]
-        axis.invert_yaxis()
-        axis.set_title(f"{split}: {len(rows)} rows", fontsize=10)
-        axis.set_xlabel("rows", fontsize=8)
-        axis.tick_params(labelsize=8)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, fontsize=8, loc="outside lower center", ncols=len(labels))
-    _save(figure, path, "Class distribution")
+def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
+    """Draw the share of each class per language, one panel per split, as the page of the data does."""
+    splits = splits_of_rows(rows, labels)
+    write_png(partial(class_distribution, splits, labels), "Class distribution", path)
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """The loss of training and validation, macro-F1 of validation, the learning rate; along the steps."""
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw training and validation loss, validation macro-F1 and the learning rate over the steps."""
     panels = {
         "loss": {"loss": "training", "eval_loss": "validation"},
-        "macro-F1 of validation": {
+        "validation macro-F1": {
             "eval_macro_f1": "all languages", "eval_worst_language_macro_f1": "lowest language"
         },
         "learning rate": {"learning_rate": ""},
@@ -79,9 +62,10 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axis, (title, lines) in zip(axes, panels.items()):
         for place, (key, name) in enumerate(lines.items()):
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
-            style = {"color": _COLOURS[2 - 2 * place], "label": name, "linewidth": 1.4}
+            style = {"color": COLOURS[2 - 2 * place], "label": name, "linewidth": 1.4}
             marked = "o" if key.startswith("eval_") or len(points) == 1 else ""
-            axis.plot(*zip(*points or [((), ())]), marker=marked, markersize=4, **style)
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            axis.plot(steps, values, marker=marked, markersize=4, **style)
         if any(lines.values()):
             axis.legend(fontsize=8, frameon=False)
         axis.set_title(title, fontsize=10)

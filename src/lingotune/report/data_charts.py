@@ -1,4 +1,4 @@
-"""Pictures of prepared data: which classes it holds, and how long its texts are."""
+"""Charts of data: the classes it holds, and how long its texts are."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from lingotune.report.data_statistics import (
 
 
 class Pen(NamedTuple):
-    """How a figure is written: the colour, and whether a name can be."""
+    """Text colour of a figure, and a test of whether its fonts can write a name."""
 
     ink: str
     writes: Callable[[str], bool]
 
     def name(self, name: str, instead: str) -> str:
-        """The name, or what stands for it where no font has its characters."""
+        """Return the name, or `instead` if no font has its characters."""
         return brief(printable(name)) if self.writes(printable(name)) else instead
 
 
 Plot = Callable[[Pen], Any]
-"""Makes a matplotlib figure."""
+"""Function that draws a matplotlib figure."""
 
-# Distinguishable with any colour vision; the order goes from negative to positive.
+# Distinguishable with any colour vision; ordered from negative to positive.
 COLOURS = ("#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 _HATCHES = ("", "///", "...", "xxx")
 _KEPT, _CUT = COLOURS[2], COLOURS[0]
 _BINS = 48
 _PAGE_INK = "#010203"
-"""Stands for the page's own text colour, light or dark."""
+"""Placeholder for the page's own text colour, light or dark."""
 _FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Hiragino Sans", "PingFang SC",
     "Yu Gothic", "Microsoft YaHei", "WenQuanYi Zen Hei", "Noto Sans KR", "Malgun Gothic",
     "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai", "Arial",
 )  # fmt: skip
-"""Asked, where they are installed, for what matplotlib's own font lacks."""
+"""Fonts tried, where they are installed, for characters that matplotlib's own font lacks."""
 
 
-# --- what is drawn ------------------------------------------------------------------------------
+# --- the charts ---------------------------------------------------------------------------------
 
 
 def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
-    """Shares of the classes in every language, its rows at the right; one panel a split."""
+    """Draw the share of each class per language, with its rows at the right; one panel per split."""
     languages = max(len(splits[0].languages), 1)
     beside = 2 * len(splits) + 1
     height = 1.0 + 0.3 * languages + 0.22 * -(-len(labels) // beside)
@@ -74,7 +74,7 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
         axis.set_xticks([])
         frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
     names = [pen.name(label, f"class {n} (see data.html)") for n, label in enumerate(labels)]
-    # matplotlib leaves names out that begin with an underscore.
+    # matplotlib leaves out names that begin with an underscore.
     names = [f" {name}" if name.startswith("_") else name for name in names]
     figure.legend(
         bars, names, fontsize=9, labelcolor=pen.ink, frameon=False, loc="outside lower center",
@@ -110,9 +110,10 @@ def _beside(axis: Any, place: int, text: str, pen: Pen) -> None:
 
 
 def length_histogram(splits: Sequence[Split], max_length: int, pen: Pen) -> Any:
-    """Rows by their tokens before the cut, with the line of the cut; one panel a split.
+    """Draw a histogram of tokens before truncation, with max_length as a line; one panel per split.
 
-    The axis is logarithmic, and areas stand for rows: the part beyond the line is the share cut.
+    The axis is logarithmic, and areas are proportional to rows: the area beyond the line is the share
+    that is truncated.
     """
     figure, axes = new_figure(len(splits), 3.0)
     for axis, split in zip(axes, splits):
@@ -121,7 +122,7 @@ def length_histogram(splits: Sequence[Split], max_length: int, pen: Pen) -> Any:
             title += f", 95% within {length_text(split.whole, 0.95)} tokens"
             _draw_lengths(axis, split.whole, max_length, pen)
             axis.set_xlabel(
-                "tokens of a text before the cut; areas stand for rows", fontsize=8, color=pen.ink
+                "tokens per text before truncation; area = rows", fontsize=8, color=pen.ink
             )
         else:
             axis.set_xticks([])
@@ -162,9 +163,9 @@ def _write_share(axis: Any, figures: Figures, max_length: int, pen: Pen) -> None
 
 
 def _edges(lengths: Sequence[int], max_length: int) -> list[int]:
-    """First lengths of the bins, about as wide as each other on a logarithmic axis.
+    """Compute the first lengths of the bins, of about equal width on a logarithmic axis.
 
-    The cut is between two bins; the last one holds whatever is longer than is counted.
+    max_length ends a bin; the last one holds everything longer than is counted.
     """
     last = len(lengths) - 1
     first = max(1, min(next((n for n, rows in enumerate(lengths) if rows), 1), max_length // 2))
@@ -173,11 +174,11 @@ def _edges(lengths: Sequence[int], max_length: int) -> list[int]:
     return sorted({first, *(edge for edge in edges if edge < last), max_length + 1, last})
 
 
-# --- how it is drawn ----------------------------------------------------------------------------
+# --- the files ----------------------------------------------------------------------------------
 
 
 def write_png(plot: Plot, title: str, path: Path) -> None:
-    """The figure on white, with a title."""
+    """Save the figure as a PNG on white, with a title."""
     with _style():
         figure = plot(Pen("black", _is_drawable))
         figure.suptitle(title, fontsize=11)
@@ -185,10 +186,10 @@ def write_png(plot: Plot, title: str, path: Path) -> None:
 
 
 def svg(plot: Plot, name: str) -> str:
-    """The figure as an element of a page, in the page's colours.
+    """Render the figure as an `<svg>` element in the page's colours.
 
-    Texts stay texts, in the reader's fonts; `name` is for those who hear the page, and sets the
-    element's ids apart from those of others.
+    Text stays text, in the reader's fonts. `name` labels the element for screen readers, and keeps its
+    ids apart from those of other figures.
     """
     drawn = io.StringIO()
     with _style(**{"svg.hashsalt": name}):
@@ -206,7 +207,7 @@ def svg(plot: Plot, name: str) -> str:
 
 
 def _is_drawable(name: str) -> bool:
-    """Whether matplotlib draws a name as its readers write it: every character, in their order."""
+    """Check whether matplotlib can draw a name: every character, in the reading order of its script."""
     from matplotlib import ft2font
 
     shapes = hasattr(ft2font, "__libraqm_version__")  # since matplotlib 3.11
@@ -217,7 +218,7 @@ def _is_drawable(name: str) -> bool:
 
 
 def _fonts() -> list[Any]:
-    """Those that `_style` has chosen, in their order."""
+    """Return the fonts that `_style` chose, in their order."""
     from matplotlib import font_manager, rcParams
 
     found = (font_manager.findfont(family) for family in rcParams["font.family"])
@@ -226,13 +227,13 @@ def _fonts() -> list[Any]:
 
 @contextmanager
 def _style(**settings: Any) -> Iterator[None]:
-    """matplotlib's settings for a figure of ours; nothing of them stays."""
+    """Apply matplotlib settings to the figures drawn inside, and restore them afterwards."""
     import matplotlib
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(font for font in _FONTS if font in installed)]
-    # A dollar in a name begins no formula. Fonts of the page are those of its reader.
+    # A dollar sign in a name must not begin a formula; the page uses its reader's fonts.
     fixed = {"font.family": families, "text.parse_math": False, "svg.fonttype": "none"}
     with matplotlib.rc_context({**fixed, **settings}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
@@ -240,7 +241,7 @@ def _style(**settings: Any) -> Iterator[None]:
 
 
 def new_figure(panels: int, height: float) -> tuple[Any, list[Any]]:
-    """A figure of its own, and its panels: pyplot would keep it, and choose a window for it."""
+    """Make a figure and its panels without pyplot, which would keep it and might open a window."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4 * panels, height), layout="constrained")
@@ -250,7 +251,7 @@ def new_figure(panels: int, height: float) -> tuple[Any, list[Any]]:
 
 
 def frame(axis: Any, title: str, pen: Pen) -> None:
-    """A panel's title, and no lines but the axis."""
+    """Set a panel's title, and hide all lines except the axis."""
     axis.set_title(title, fontsize=10, color=pen.ink)
     axis.spines[["left", "right", "top"]].set_visible(False)
     axis.spines["bottom"].set_visible(bool(axis.get_xticks().size))

@@ -1,4 +1,4 @@
-"""Some rows of every class and language of prepared data, drawn by lot."""
+"""Example rows of every class and language of prepared data, drawn at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lingotune.system.arrays import mixed
 
 
 class Example(NamedTuple):
-    """A row as its shard has it."""
+    """Id and text of a row, as its shard has them."""
 
     id: str
     text: str
@@ -24,17 +24,17 @@ class Example(NamedTuple):
 Key = tuple[str, int]
 """Language and class id."""
 _Place = tuple[int, int, int]
-"""File, row group of it, row of that."""
+"""Index of the file, of the row group in it, of the row in that."""
 
 
 def choose_examples(
     files: Sequence[Path], languages: Collection[str], count: int, seed: int
 ) -> dict[Key, list[Example]]:
-    """At most `count` rows of every class and language that is there.
+    """Draw at most `count` rows of every class and language.
 
-    Seed and place decide: the same files give the same rows. Of all rows language and class are read,
-    one row group at a time; texts only of the groups that hold a row drawn. ConfigError if a file
-    cannot be read.
+    The draw follows from the seed and the rows' positions: the same files give the same rows. Language
+    and class of all rows are read, one row group at a time, but texts only from groups with a row that
+    was drawn. ConfigError if a file cannot be read.
     """
     best: dict[Key, list[tuple[int, _Place]]] = {}
     for key, lot, place in _lots(files, count, seed):
@@ -46,7 +46,7 @@ def choose_examples(
 
 
 def _lots(files: Sequence[Path], count: int, seed: int) -> Iterator[tuple[Key, int, _Place]]:
-    """The `count` lowest lots of every class and language in every row group."""
+    """Yield the rows with the `count` lowest lots of every class and language, per row group."""
     passed = 0
     for number, file in enumerate(files):
         for group, table in _groups(file, ["language", "label"]):
@@ -65,7 +65,7 @@ def _lots(files: Sequence[Path], count: int, seed: int) -> Iterator[tuple[Key, i
 
 
 def _read(files: Sequence[Path], places: Collection[_Place]) -> dict[_Place, Example]:
-    """What stands at these places."""
+    """Read the rows at these places."""
     found = {}
     for number, of_file in groupby(sorted(places), lambda place: place[0]):
         rows: dict[int, list[int]] = {}
@@ -81,7 +81,7 @@ def _read(files: Sequence[Path], places: Collection[_Place]) -> dict[_Place, Exa
 def _groups(
     file: Path, columns: list[str], wanted: Collection[int] | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """Row groups of a file, all or those wanted, by their number."""
+    """Yield the row groups of a file, all or those wanted, by their number."""
     try:
         with parquet.ParquetFile(file) as shard:
             for group in range(shard.num_row_groups):

@@ -1,49 +1,51 @@
-"""What is in prepared data: the figures of its manifest, as numbers and as tables of text."""
+"""Statistics of prepared data: the figures of its manifest, as numbers and as tables of text."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import ALL, SPLITS
+from lingotune.data.prepared.manifest import Manifest
 
 Table = list[list[str]]
 """Rows of cells, the header first; all rows have the same length."""
+RowsByClass = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Split -> language -> class -> rows."""
 
 MOST_LANGUAGES = 30
-"""Languages shown by themselves; a column that holds no codes would fill pages."""
+"""Languages shown one by one; a column that holds no codes would fill pages."""
 _LONGEST_NAME = 18
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Rows of one language, or of several, in a split.
+    """Figures of one language, or of several, in a split.
 
-    rows: by class. tokens: after the cut at max_length. cut: rows that are longer. unknown: tokens
-    that the vocabulary lacks. lengths: rows by their tokens before the cut; the last entry stands for
-    all longer ones too.
+    rows: by class. tokens: after truncation to max_length. cut: rows that are longer. unknown: tokens
+    outside the vocabulary. lengths: rows by their tokens before truncation; the last entry counts all
+    longer ones too.
     """
 
     name: str
     rows: tuple[int, ...]
-    tokens: int
-    cut: int
-    unknown: int
-    lengths: tuple[int, ...]
+    tokens: int = 0
+    cut: int = 0
+    unknown: int = 0
+    lengths: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
-        """Rows of all classes."""
+        """Number of rows over all classes."""
         return sum(self.rows)
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split by language, in the order of the codes, and as a whole."""
+    """Figures of a split by language, in the order of the codes, and as a whole."""
 
     name: str
     languages: tuple[Figures, ...]
@@ -52,7 +54,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Flow:
-    """What became of the rows that were read. other: of languages that are not wanted."""
+    """Fate of the rows that were read. other: in languages that were not asked for."""
 
     name: str
     read: int
@@ -63,7 +65,7 @@ class Flow:
 
     @property
     def sentence(self) -> str:
-        """Read = kept + rejected + of other languages + duplicates, with the figures."""
+        """The equation read = kept + rejected + of other languages + duplicates, in figures."""
         left = self.kept + self.rejected + self.other + self.duplicates
         return (
             f"{self.read:,} read {'=' if self.read == left else 'is not'} {self.kept:,} kept"
@@ -75,52 +77,61 @@ class Flow:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def labels_of(manifest: Mapping[str, Any]) -> list[str]:
-    """Class names in the order of their ids."""
-    return [label["name"] for label in manifest["data"]["labels"]]
+def splits_of(manifest: Manifest) -> list[Split]:
+    """Collect the figures of all splits.
 
-
-def splits_of(manifest: Mapping[str, Any]) -> list[Split]:
-    """The figures of all splits.
-
-    Every split has the same languages, so that one without rows is seen; beyond `MOST_LANGUAGES` the
-    smallest are put together.
+    Every split lists the same languages, so that one without rows shows; beyond `MOST_LANGUAGES` the
+    smallest are merged.
     """
-    statistics = manifest["statistics"]
-    rows: Counter[str] = Counter()
-    for languages in statistics.values():
+    rows = {
+        split: {
+            language: {label: figures.rows for label, figures in classes.items()}
+            for language, classes in languages.items()
+        }
+        for split, languages in manifest.statistics.items()
+    }
+    return _splits(rows, lambda split, language: _language(manifest, split, language))
+
+
+def splits_of_rows(rows: RowsByClass, labels: Sequence[str]) -> list[Split]:
+    """Collect rows by split, language and class, without figures of their tokens."""
+
+    def figures(split: str, language: str) -> Figures:
+        classes = rows[split].get(language, {})
+        return Figures(language, tuple(classes.get(label, 0) for label in labels))
+
+    return _splits(rows, figures)
+
+
+def _splits(rows: RowsByClass, figures: Callable[[str, str], Figures]) -> list[Split]:
+    total: Counter[str] = Counter()
+    for languages in rows.values():
         for language, classes in languages.items():
-            rows[language] += sum(figures["rows"] for figures in classes.values())
-    largest = sorted(rows, key=lambda language: (-rows[language], language))
+            total[language] += sum(classes.values())
+    largest = sorted(total, key=lambda language: (-total[language], language))
     shown = largest if len(largest) <= MOST_LANGUAGES else largest[: MOST_LANGUAGES - 1]
     others = largest[len(shown) :]
-    return [_split(manifest, name, sorted(shown), others) for name in SPLITS if name in statistics]
+    splits = []
+    for name in (split for split in SPLITS if split in rows):
+        found = [figures(name, language) for language in sorted(shown)]
+        if others:
+            rest = [figures(name, language) for language in others]
+            found.append(_together(f"{len(others)} others", rest))
+        whole = _together("all", found) if found else figures(name, "all")
+        splits.append(Split(name, tuple(found), whole))
+    return splits
 
 
-def _split(
-    manifest: Mapping[str, Any], name: str, shown: Sequence[str], others: Sequence[str]
-) -> Split:
-    found = [_language(manifest, name, language) for language in shown]
-    if others:
-        rest = [_language(manifest, name, language) for language in others]
-        found.append(_together(f"{len(others)} others", rest))
-    whole = _together("all", found) if found else _language(manifest, name, "all")
-    return Split(name, tuple(found), whole)
-
-
-def _language(manifest: Mapping[str, Any], split: str, language: str) -> Figures:
-    classes = manifest["statistics"][split].get(language, {})
-    lengths = manifest["lengths"][split].get(language)
-    tokens, cut, unknown = (
-        sum(figures[key] for figures in classes.values()) for key in ("tokens", "cut", "unknown")
-    )
+def _language(manifest: Manifest, split: str, language: str) -> Figures:
+    classes = manifest.statistics[split].get(language, {})
+    lengths = manifest.lengths[split].get(language)
     return Figures(
         language,
-        tuple(classes.get(label, {"rows": 0})["rows"] for label in labels_of(manifest)),
-        tokens,
-        cut,
-        unknown,
-        tuple(lengths or [0] * (4 * manifest["max_length"] + 1)),
+        tuple(classes[label].rows if label in classes else 0 for label in manifest.labels),
+        sum(figures.tokens for figures in classes.values()),
+        sum(figures.cut for figures in classes.values()),
+        sum(figures.unknown for figures in classes.values()),
+        lengths or (0,) * (4 * manifest.max_length + 1),
     )
 
 
@@ -136,7 +147,7 @@ def _together(name: str, parts: Sequence[Figures]) -> Figures:
 
 
 def percentile(lengths: Sequence[int], share: float) -> int:
-    """The smallest length that this share of the rows does not pass; 0 where there are no rows."""
+    """Find the smallest length that this share of the rows does not exceed; 0 without rows."""
     total, passed = sum(lengths), 0
     for length, rows in enumerate(lengths):
         passed += rows
@@ -145,17 +156,19 @@ def percentile(lengths: Sequence[int], share: float) -> int:
     return 0
 
 
-def flows_of(manifest: Mapping[str, Any]) -> list[Flow]:
-    """What became of the rows of each input, and, last, of all: kept of all are the splits' rows."""
-    duplicates = manifest["duplicates"]
+def flows_of(manifest: Manifest) -> list[Flow]:
+    """Count the rows of each input by their fate, and of all inputs last.
+
+    Kept of all inputs are the rows of the splits, so that a wrong sum shows.
+    """
     flows = []
-    for name, counts in manifest["inputs"].items():
-        removed = duplicates.get(name, 0)
-        rejected = sum(counts["rejected"].values())
+    for name, counts in manifest.inputs.items():
+        removed = manifest.duplicates.get(name, 0)
+        rejected = sum(counts.rejected.values())
         shown = "all rows" if name == ALL else name
-        kept, other = counts["kept"] - removed, counts["filtered"]
-        flows.append(Flow(shown, counts["read"], kept, rejected, other, removed))
-    kept = sum(split["rows"] for split in manifest["splits"].values())
+        kept, other = counts.kept - removed, counts.filtered
+        flows.append(Flow(shown, counts.read, kept, rejected, other, removed))
+    kept = sum(split.rows for split in manifest.splits.values())
     read, rejected, other, removed = (
         sum(getattr(flow, key) for flow in flows)
         for key in ("read", "rejected", "other", "duplicates")
@@ -163,64 +176,64 @@ def flows_of(manifest: Mapping[str, Any]) -> list[Flow]:
     return [*flows, Flow("together", read, kept, rejected, other, removed)]
 
 
-def rejected_of(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """Reason -> rejected rows of all inputs, the most frequent first."""
+def rejected_of(manifest: Manifest) -> dict[str, int]:
+    """Count the rejected rows of all inputs by reason, the most frequent first."""
     sums: Counter[str] = Counter()
-    for counts in manifest["inputs"].values():
-        sums.update(counts["rejected"])
+    for counts in manifest.inputs.values():
+        sums.update(counts.rejected)
     return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
 # --- as text ------------------------------------------------------------------------------------
 
 
-def headline(manifest: Mapping[str, Any]) -> str:
-    """What this is, in one line."""
+def headline(manifest: Manifest) -> str:
+    """Summarise the data in one line."""
     wholes = [split.whole for split in splits_of(manifest)]
     rows, tokens = sum(w.total for w in wholes), sum(w.tokens for w in wholes)
     cut = share_text(sum(w.cut for w in wholes), rows)
     unknown = share_text(sum(w.unknown for w in wholes), tokens)
     return (
-        f"data {manifest['digest'][:12]}: {rows_text(rows)}, {tokens:,} tokens;"
+        f"data {manifest.digest[:12]}: {rows_text(rows)}, {tokens:,} tokens;"
         f" {'none' if cut == '-' else cut} of the rows cut,"
         f" {'none' if unknown == '-' else unknown} of the tokens unknown"
     )
 
 
-def origin(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What it was made of, and with what."""
-    source, tokenizer = manifest["source"], manifest["tokenizer"]
-    versions = {"lingotune": manifest["lingotune"], **manifest["writer"]}
-    count, size = len(source["files"]), sum(file.get("bytes", 0) for file in source["files"])
+def origin(manifest: Manifest) -> dict[str, str]:
+    """Name the source, the tokenizer, the settings and the versions of the data."""
+    source, tokenizer = manifest.source, manifest.tokenizer
+    versions = {"lingotune": manifest.lingotune, **manifest.writer}
+    count, size = len(source.files), sum(file.bytes or 0 for file in source.files)
     parts = [
-        source["kind"] if source["kind"] != "files" else "",
+        source.kind if source.kind != "files" else "",
         f"{count:,} file{'s' * (count != 1)}" if count else "",
         f"{size:,} bytes" if size else "",
     ]
     return {
-        "digest": manifest["digest"],
+        "digest": manifest.digest,
         "source": ", ".join(filter(None, parts)),
-        "tokenizer": f"{printable(tokenizer['name'])}, {tokenizer['vocabulary']:,} entries",
-        "tokenizer SHA-256": tokenizer["sha256"] or "-",
-        "max_length": f"{manifest['max_length']:,}",
-        "seed": "-" if manifest["seed"] is None else f"{manifest['seed']}",
-        "seconds": ", ".join(f"{step} {took:.1f}" for step, took in manifest["seconds"].items()),
+        "tokenizer": f"{printable(tokenizer.name)}, {tokenizer.vocabulary:,} entries",
+        "tokenizer SHA-256": tokenizer.sha256 or "-",
+        "max_length": f"{manifest.max_length:,}",
+        "seed": "-" if manifest.seed is None else f"{manifest.seed}",
+        "seconds": ", ".join(f"{step} {took:.1f}" for step, took in manifest.seconds.items()),
         "versions": ", ".join(f"{name} {v}" for name, v in versions.items() if v),
     }
 
 
-def legend(manifest: Mapping[str, Any]) -> list[str]:
-    """What the columns of `figure_table` mean."""
+def legend(manifest: Manifest) -> list[str]:
+    """Explain the columns of `figure_table`."""
     return [
-        "tokens: of a row on average, after the cut",
-        "95% within: tokens, before the cut, that 95% of the rows do not pass",
-        f"cut: rows longer than {manifest['max_length']:,} tokens (data.max_length)",
-        "unknown: tokens that the vocabulary lacks",
+        "tokens: mean per row, after truncation",
+        "95% within: 95% of the rows have at most this many tokens before truncation",
+        f"cut: rows longer than {manifest.max_length:,} tokens (data.max_length)",
+        "unknown: tokens outside the vocabulary",
     ]
 
 
 def figure_table(split: Split, labels: Sequence[str]) -> Table:
-    """One row a language, and one for all where there are several."""
+    """Tabulate one row per language, and one for all of several."""
     header = ["", "rows", "tokens", "95% within", "cut", "unknown", *map(printable, labels)]
     lines = split.languages if len(split.languages) == 1 else (*split.languages, split.whole)
     return [header, *(_figure_cells(line) for line in lines)]
@@ -242,20 +255,20 @@ def _figure_cells(figures: Figures) -> list[str]:
 
 
 def flow_table(flows: Sequence[Flow]) -> Table:
-    """One row an input."""
+    """Tabulate one row per input."""
     header = ["", "read", "kept", "rejected", "other languages", "duplicates"]
     figures = [(f.read, f.kept, f.rejected, f.other, f.duplicates) for f in flows]
     return [header, *([f.name, *(f"{n:,}" for n in of)] for f, of in zip(flows, figures))]
 
 
 def length_text(figures: Figures, share: float) -> str:
-    """The percentile, marked where all that is known is that it is longer."""
+    """Format the percentile, marked `≥` beyond the longest length that was counted."""
     length = percentile(figures.lengths, share)
     return f"{length:,}" if length < len(figures.lengths) - 1 else f"≥{length:,}"
 
 
 def share_text(part: int, whole: int) -> str:
-    """Per cent with a decimal; a dash for nothing, and never 0.0% or 100.0% for what is not."""
+    """Format a percentage with one decimal; a dash for nothing, 0.0% and 100.0% only if exact."""
     if not part or not whole:
         return "-"
     share = 100 * part / whole
@@ -265,12 +278,12 @@ def share_text(part: int, whole: int) -> str:
 
 
 def rows_text(count: int) -> str:
-    """The count and its noun."""
+    """Format a count with its noun."""
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
 
 
 def brief(name: str) -> str:
-    """A name that leaves room for others."""
+    """Shorten a name that would leave no room for others."""
     if columns(name) <= _LONGEST_NAME:
         return name
     name = name[:_LONGEST_NAME]
@@ -280,7 +293,7 @@ def brief(name: str) -> str:
 
 
 def columns(text: str) -> int:
-    """Columns of a text in a terminal: East Asian wide characters take two, combining ones none."""
+    """Count the terminal columns of a text: East Asian wide characters take two, combining ones none."""
     return sum(
         0
         if unicodedata.category(c) in ("Mn", "Me", "Cf")

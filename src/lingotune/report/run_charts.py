@@ -1,4 +1,4 @@
-"""Pictures of a run: its course along the steps, and how far its confidence can be trusted."""
+"""Charts of a run's page: curves over the steps, and confidence against accuracy."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from lingotune.report.data_charts import COLOURS, Pen, frame, new_figure, svg
 
 _BLUE, _RED, _GREEN = COLOURS[2], COLOURS[0], COLOURS[3]
 Line = tuple[str, str, str]
-"""Key in the history, what it is called, its colour."""
+"""Key in the history, name in the legend, colour."""
 
 
-def course(history: Sequence[Mapping[str, Any]], best_step: int | None) -> list[str]:
-    """SVGs of the losses, the scores, the learning rate, the speed and the padding; those that the history
-    has values of."""
+def course(history: Sequence[Mapping[str, float]], best_step: int | None) -> list[str]:
+    """Draw SVGs of the losses, scores, learning rate, speed and padding that the history has values of."""
     panels: dict[str, list[Line]] = {
         "Loss": [("loss", "training", _BLUE), ("eval_loss", "validation", _RED)],
         "Validation": [
             ("eval_macro_f1", "macro-F1", _BLUE),
-            ("eval_worst_language_macro_f1", "of the lowest language", _RED),
+            ("eval_worst_language_macro_f1", "macro-F1, lowest language", _RED),
             ("eval_accuracy", "accuracy", _GREEN),
         ],
         "Learning rate": [("learning_rate", "", _BLUE)],
-        "Training samples a second": [("samples_per_second", "", _BLUE)],
+        "Training samples per second": [("samples_per_second", "", _BLUE)],
         "Share of padding": [("padding", "", _BLUE)],
     }
     drawn = []
@@ -40,7 +39,7 @@ def course(history: Sequence[Mapping[str, Any]], best_step: int | None) -> list[
 
 
 def _course(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, float]],
     title: str,
     lines: Sequence[Line],
     best: int | None,
@@ -65,7 +64,7 @@ def _course(
 
 
 def reliability(predictions: Predictions) -> str:
-    """SVG of the share that is right among predictions of about the same confidence."""
+    """Draw an SVG of the accuracy among predictions of about the same confidence."""
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.true
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
@@ -85,8 +84,8 @@ def _reliability(counts: Any, hits: Any, pen: Pen) -> Any:
         axis.text(place, share + 0.02, f"{count}", ha="center", fontsize=6, color=pen.ink)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.08)
-    axis.set_xlabel("confidence; above each bar its rows", fontsize=8, color=pen.ink)
-    axis.set_ylabel("share that is right", fontsize=8, color=pen.ink)
+    axis.set_xlabel("confidence (number of rows above each bar)", fontsize=8, color=pen.ink)
+    axis.set_ylabel("accuracy", fontsize=8, color=pen.ink)
     _finish(axis, "Confidence against accuracy", pen)
     return figure
 

@@ -1,11 +1,10 @@
-"""Rows of the test split that the model is surest of and wrong about, and those that it cannot decide."""
+"""Rows of the test split that the model got wrong with the most confidence, or could not decide."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pyarrow import ArrowException, parquet
@@ -15,13 +14,12 @@ from lingotune.data.prepared.manifest import load_manifest
 from lingotune.evaluation.metrics import IntArray, Predictions
 
 SHOWN = 12
-"""Examples of each kind."""
+"""Number of examples of each kind."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A row that was scored: what is true, what was said and how surely, by class as well. text: None
-    where the data is not at hand."""
+    """A scored row: true and predicted class with their probabilities; text: None without the data."""
 
     id: str
     language: str
@@ -33,8 +31,11 @@ class Example:
 
 
 def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str], IntArray]:
-    """What predictions.py wrote, the rows' ids, and the classes as they were predicted before the
-    probabilities were rounded; ConfigError if it cannot be read."""
+    """Read predictions.parquet: predictions, ids, and predicted classes (int64).
+
+    The classes were chosen before the probabilities were rounded to float32. ConfigError if the file
+    cannot be read.
+    """
     try:
         table = parquet.read_table(path).to_pydict()
         places = {name: place for place, name in enumerate(labels)}
@@ -52,8 +53,10 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
 
 
 def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:
-    """Places of the worst (wrong, by the probability of what was said) and of the most uncertain (the two
-    likeliest classes closest to each other)."""
+    """Choose the worst rows (wrong with the highest probability) and the most uncertain ones.
+
+    Uncertain rows have the smallest margin between their two likeliest classes. Returns row indices.
+    """
     said = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions.predicted != predictions.true)
     worst = wrong[np.argsort(-said[wrong], kind="stable")][:SHOWN]
@@ -69,7 +72,7 @@ def examples_at(
     labels: Sequence[str],
     texts: Mapping[int, str],
 ) -> list[Example]:
-    """The rows at these places."""
+    """Collect the examples at these rows."""
     found = []
     for place in places:
         shares, true = predictions.probabilities[place], int(predictions.true[place])
@@ -86,21 +89,21 @@ def examples_at(
 def texts_at(
     data: Path, places: Sequence[int], ids: Sequence[str], languages: Sequence[str]
 ) -> dict[int, str]:
-    """Texts of rows of the test split, by their places among the predictions.
+    """Read the texts of rows of the test split, keyed by their index among the predictions.
 
-    The predictions are in the order of the split, of which a rehearsal takes only some rows: these are
-    found by language and id. ConfigError if the data cannot be read.
+    Predictions are in the order of the split; those of a rehearsal, which scores only some rows, are
+    matched by language and id. ConfigError if the data cannot be read.
     """
     rows: list[tuple[str, str, str]] = []
-    for shard in load_manifest(data)["splits"]["test"]["shards"]:
+    for shard in load_manifest(data).splits["test"].shards:
         try:
-            table = parquet.read_table(data / shard["file"], columns=["language", "id", "text"])
+            table = parquet.read_table(data / shard.file, columns=["language", "id", "text"])
         except (OSError, ArrowException) as error:
             what = f"cannot be read: {error}"
-            raise ConfigError([Problem(str(data / shard["file"]), what)]) from error
+            raise ConfigError([Problem(str(data / shard.file), what)]) from error
         rows += zip(*(table[name].to_pylist() for name in ("language", "id", "text")))
     if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
         return {place: rows[place][2] for place in places}
     by_id = {row[:2]: row[2] for row in rows}
-    keys: dict[int, Any] = {place: (languages[place], ids[place]) for place in places}
+    keys = {place: (languages[place], ids[place]) for place in places}
     return {place: by_id[key] for place, key in keys.items() if key in by_id}

@@ -1,75 +1,68 @@
-"""What a run looks like: the table in the terminal and the pictures in the run folder."""
+"""Score tables for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lingotune.evaluation.metrics import FEWEST
+from lingotune.evaluation.score_rows import NONE, score_rows
+from lingotune.runs.results import LanguageScores, RunResults
+
+_HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
 
 
-def score_table(evaluation: Mapping[str, Any]) -> str:
-    """The scores overall and per language, with their intervals, beside the majority baseline."""
-    sections = [("all", evaluation["overall"]), *sorted(evaluation["languages"].items())]
-    columns = ["", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", ""]
-    cells = [columns, *(_score_cells(name, score) for name, score in sections)]
-    worst = evaluation["worst_language"]
-    if worst and len(sections) > 2:
-        marked = cells[1 + [name for name, _ in sections].index(worst["code"], 1)]
-        marked[-1] = ", ".join(filter(None, ["lowest", marked[-1]]))
-    shown = [n for n in range(len(columns)) if n in (0, len(columns) - 1) or _has(cells, n)]
-    widths = [max(len(row[n]) for row in cells) for n in shown]
+def score_table(scores: LanguageScores) -> str:
+    """Format the scores overall and per language, with intervals and the majority baseline.
+
+    Columns without any value are left out; notes below explain the others.
+    """
+    rows = [
+        [
+            row.name,
+            str(row.rows),
+            row.accuracy,
+            row.macro_f1,
+            row.majority,
+            row.calibration_error,
+            "" if row.stars_off == NONE else row.stars_off,
+            row.remark,
+        ]
+        for row in score_rows(scores)
+    ]
+    last = len(_HEADER) - 1
+    shown = [n for n in range(last + 1) if n in (0, last) or any(row[n] for row in rows)]
+    cells = [list(_HEADER), *rows]
+    widths = {n: max(len(row[n]) for row in cells) for n in shown}
     lines = [
         "  ".join(
-            row[n].ljust(width) if n in (0, len(columns) - 1) else row[n].rjust(width)
-            for n, width in zip(shown, widths)
+            row[n].ljust(widths[n]) if n in (0, last) else row[n].rjust(widths[n]) for n in shown
         ).rstrip()
         for row in cells
     ]
-    notes = ["calibration: how far confidence is from accuracy, on average"]
-    if "intervals" in evaluation["overall"]:
-        notes.insert(0, f"in brackets: 95 % intervals, from rows drawn anew, of {FEWEST} or more")
-    if evaluation["overall"]["mean_absolute_error"] is not None:
-        notes.append("stars off: from the rating, a class standing for the mean of its stars")
-    return "\n".join([*lines, *notes])
+    return "\n".join([*lines, *_notes(scores)])
 
 
-def _score_cells(name: str, score: Mapping[str, Any]) -> list[str]:
-    intervals = score.get("intervals", {})
-
-    def told(key: str) -> str:
-        value, between = score[key], intervals.get(key)
-        if value is None:
-            return ""
-        return f"{value:.3f}" + (f" ({between[0]:.3f}-{between[1]:.3f})" if between else "")
-
-    absent = f"no {', '.join(score['absent'])}" if score["absent"] else ""
-    return [
-        name,
-        str(score["rows"]),
-        told("accuracy"),
-        told("macro_f1"),
-        f"{score['majority']:.3f}",
-        f"{score['calibration_error']:.3f}",
-        told("mean_absolute_error"),
-        absent,
-    ]
+def _notes(scores: LanguageScores) -> list[str]:
+    notes = ["calibration: mean gap between confidence and accuracy"]
+    if scores.overall.intervals:
+        notes.insert(0, f"in brackets: 95% bootstrap intervals, given at least {FEWEST} rows")
+    if scores.overall.mean_absolute_error is not None:
+        notes.append(
+            "stars off: mean distance from the rating; a class stands for the mean of its stars"
+        )
+    return notes
 
 
-def _has(cells: Sequence[Sequence[str]], column: int) -> bool:
-    return any(row[column] for row in cells[1:])
-
-
-def sweep_table(results: Sequence[tuple[str, Mapping[str, Any], Path]]) -> str:
-    """One line a run: its overrides, its scores, its folder; the best macro-F1 is marked."""
-    best = max(result["test"]["overall"]["macro_f1"] for _, result, _ in results)
+def sweep_table(results: Sequence[tuple[str, RunResults, Path]]) -> str:
+    """Format one line per run: overrides, scores, folder; an asterisk marks the best macro-F1."""
+    best = max(result.test.overall.macro_f1 for _, result, _ in results)
     width = max(len("overrides"), *(len(overrides) for overrides, _, _ in results))
     lines = [f"{'overrides':{width}}  accuracy  macro-F1    run"]
     for overrides, result, folder in results:
-        score = result["test"]["overall"]
-        mark = "*" if score["macro_f1"] == best else " "
+        score = result.test.overall
+        mark = "*" if score.macro_f1 == best else " "
         lines.append(
-            f"{overrides:{width}}  {score['accuracy']:8.3f}  {score['macro_f1']:8.3f} {mark}  {folder}"
+            f"{overrides:{width}}  {score.accuracy:8.3f}  {score.macro_f1:8.3f} {mark}  {folder}"
         )
     return "\n".join(lines)

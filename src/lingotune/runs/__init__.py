@@ -1,1 +1,1 @@
-"""Run folders: what is in one, and what it ran with."""
+"""Run folders: their files, results and environment."""

@@ -1,12 +1,12 @@
-"""What a run was made with: Python, the libraries that decide its numbers, and the machine."""
+"""Environment of a run: Python, the libraries that decide its numbers, and the machine."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from lingotune import __version__
+from lingotune.runs.results import Environment
 from lingotune.system.machine import cpu_machine
 
 LIBRARIES = (
@@ -15,24 +15,24 @@ LIBRARIES = (
 )  # fmt: skip
 
 
-def environment_of() -> dict[str, Any]:
-    """`{"python", "system", "libraries": {name: version}, "device", "cuda"}`; None where there is none.
+def environment_of() -> Environment:
+    """Describe the interpreter, the libraries and the device of this process.
 
-    No name of a host, a user or a folder: it is published with the model.
+    Names no host, user or folder: the result is published with the model.
     """
     import torch
 
     gpu = torch.cuda.is_available()
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "libraries": {
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        libraries={
             "lingotune": __version__,
             **{name: found for name in LIBRARIES if (found := _version(name))},
         },
-        "device": torch.cuda.get_device_name() if gpu else cpu_machine(),
-        "cuda": torch.version.cuda if gpu else None,
-    }
+        device=torch.cuda.get_device_name() if gpu else cpu_machine(),
+        cuda=torch.version.cuda if gpu else None,
+    )
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Run folders: one per run, never shared, never overwritten; a killed run goes on in its own."""
+"""Run folders: one per run, never shared, never overwritten; a killed run resumes in its own."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.jobfile import digest_in, dump_job, job_digest
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
+from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import JOB_FILE
+from lingotune.runs.results import RunProgress, RunResults
 
 METRICS = "metrics.json"
-"""A run's scores; the last file that it writes before what only looks at them."""
-
-
+"""Results of a run; written last, before the report that only shows them."""
 MODEL = "model"
 """Folder of the trained model, in a run folder."""
 COMMAND = "command.txt"
 """The command line that made a run, as it was typed."""
 _DATA = "prepared.json"
 HISTORY = "history.jsonl"
-"""What was logged on the way, a line each: `step` and figures of training, or `eval_...`."""
+"""Log of the Trainer, one JSON object per line: `step` and figures of training, or `eval_...`."""
+_DATA = "prepared.json"
+
+Entry = dict[str, float]
+"""One entry of the Trainer's log: name -> number."""
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where a run writes. On a laptop all lie in one run folder; on SageMaker they are apart."""
+    """Folders that a run writes to: all in one run folder on a laptop, apart on SageMaker."""
 
     run: Path
     model: Path
@@ -41,22 +44,22 @@ class Folders:
 
     @property
     def tensorboard(self) -> Path:
-        """The event files' folder."""
+        """Folder of TensorBoard's event files."""
         return self.run / "tensorboard"
 
     @property
     def in_container(self) -> bool:
-        """Whether SageMaker laid them out."""
+        """True if SageMaker laid them out."""
         return self.model.parent != self.run
 
 
 def folders_in(run: str | Path) -> Folders:
-    """A run folder's parts."""
+    """Return the folders of a run folder on a laptop."""
     return Folders(Path(run), Path(run, MODEL), Path(run, "checkpoints"))
 
 
 def container_folders(environment: Mapping[str, str]) -> Folders | None:
-    """Where SageMaker wants the results; None outside of its container."""
+    """Return the folders that SageMaker wants results in; None outside its container."""
     model = environment.get("SM_MODEL_DIR")
     if not model:
         return None
@@ -67,9 +70,9 @@ def container_folders(environment: Mapping[str, str]) -> Folders | None:
 
 @contextmanager
 def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
-    """The folders made, the job file in its place, and nobody else in there until the end.
+    """Make the folders, put the job file in place, and lock them for this process until the end.
 
-    ConfigError if they are another job's, or another process is at work in them.
+    ConfigError if they belong to another job, or another process is training in them.
     """
     for folder in (folders.run, folders.model, folders.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,46 +95,92 @@ def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
         yield
 
 
-def finished(folders: Folders, digest: str) -> dict[str, Any] | None:
-    """The scores of a run of this job that has come to its end; None where none has."""
+def resume_command(folder: str | Path, job_file: str | Path | None = None) -> str:
+    """Return the command that goes on with the run in a folder; its own job file by default."""
+    return f"python train.py --job {job_file or f'{folder}/{JOB_FILE}'} --run-dir {folder}"
+
+
+def finished(folders: Folders, digest: str, again: str = "") -> RunResults | None:
+    """Read the results of a finished run of this job; None if there is none.
+
+    ConfigError if its metrics.json is damaged; `again` is the command that makes it again.
+    """
     try:
-        results = json.loads((folders.run / METRICS).read_text(encoding="utf-8"))
+        values = json.loads((folders.run / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return results if results.get("job_sha256") == digest else None
+    ours = isinstance(values, dict) and values.get("job_sha256") == digest
+    if not ours or values.get("finished") is False:  # the model was published while it trained
+        return None
+    return results_from(values, folders.run, again)
 
 
-def write_metrics(results: Mapping[str, Any], folders: Folders) -> None:
-    """Write the scores beside the model and then into the run, at once: they mark its end."""
-    text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+def results_from(values: object, run: Path, again: str = "") -> RunResults:
+    """Build the results of a run from the JSON of its metrics.json; ConfigError names what is wrong."""
+    try:
+        return from_json(RunResults, values)
+    except ValueError as error:
+        what = f"is damaged, or was written by another version of lingotune: {error}"
+        fix = f"remove it, then make it again: {again or resume_command(run)}"
+        raise ConfigError([Problem(str(run / METRICS), what, fix)]) from error
+
+
+def read_results(run: Path) -> RunResults:
+    """Read the results of the run in a folder; ConfigError if it has none, or they are damaged."""
+    path = run / METRICS
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = f"the run has not come to its end: there is no {METRICS}"
+        raise ConfigError([Problem(str(run), what, resume_command(run))]) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+    return results_from(values, run)
+
+
+def write_metrics(results: RunResults, folders: Folders) -> None:
+    """Write metrics.json beside the model, then into the run folder, where it marks the run's end.
+
+    Each file appears only once it is complete.
+    """
     for folder in dict.fromkeys((folders.model, folders.run)):
         unfinished = folder / f"{METRICS}.tmp"
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(as_metrics(results), encoding="utf-8")
         unfinished.replace(folder / METRICS)
 
 
-def write_history(entries: Iterable[Mapping[str, Any]], folders: Folders) -> None:
-    """Write the Trainer's log into the run."""
+def as_metrics(results: RunResults | RunProgress) -> str:
+    """Format results as the text of metrics.json."""
+    return json.dumps(to_json(results), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_history(entries: Iterable[Mapping[str, float]], folders: Folders) -> None:
+    """Write the Trainer's log into the run folder."""
     text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
     (folders.run / HISTORY).write_text(text, encoding="utf-8")
 
 
-def read_history(run: Path) -> list[dict[str, Any]]:
-    """What `write_history` wrote; nothing where a run has none."""
+def read_history(run: Path) -> list[Entry]:
+    """Read the log that `write_history` wrote; empty if it is missing or damaged."""
     try:
         lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        entries = [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+    return [
+        {name: value for name, value in entry.items() if isinstance(value, (int, float))}
+        for entry in entries
+        if isinstance(entry, dict) and "step" in entry
+    ]
 
 
 def write_data_folder(folder: Path, run: Path) -> None:
-    """Note in the run where the prepared data lies that it was trained on; on this machine alone."""
+    """Note in the run folder which folder of prepared data it was trained on, on this machine."""
     (run / _DATA).write_text(json.dumps({"folder": str(folder.resolve())}) + "\n", encoding="utf-8")
 
 
 def read_data_folder(run: Path) -> Path | None:
-    """What `write_data_folder` noted; None where nothing was."""
+    """Read the folder that `write_data_folder` noted; None if there is no note."""
     try:
         return Path(json.loads((run / _DATA).read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -154,7 +203,7 @@ def new_run_folder(job: JobConfig, runs_dir: str = "runs") -> Path:
 
 
 def new_folder(base: str, runs_dir: str) -> Path:
-    """Make `<runs_dir>/<base>`; where it is there already, `<base>-2` and so on.
+    """Make `<runs_dir>/<base>`, or `<base>-2` and so on if it exists.
 
     ConfigError if no folder can be made there.
     """

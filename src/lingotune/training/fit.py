@@ -35,6 +35,7 @@ from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
+from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed, failure
 from lingotune.training.arguments import training_arguments
@@ -70,7 +71,7 @@ class Training:
     lean: bool
 
 
-def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> dict[str, Any]:
+def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
     """Train on `train`, select by `validation`, score `test` once; rank 0 saves the model.
 
     Returns the scores and the measurements of the training, the same on every rank.
@@ -80,9 +81,9 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> dict[st
     tracking = track(training, pusher)
     seconds = train(training, start)
     scores = score(training)
-    results = _results(training, start, seconds, scores)
-    save(training, tracking, scores["test"])
-    return results
+    outcome = _outcome(training, start, seconds, scores)
+    save(training, tracking, outcome.test)
+    return outcome
 
 
 def build(context: RunContext) -> Training:
@@ -150,13 +151,13 @@ def train(training: Training, start: Checkpoint | None) -> float:
     return time.monotonic() - started
 
 
-def score(training: Training) -> dict[str, dict[str, Any]]:
+def score(training: Training) -> dict[str, SplitScores]:
     """Score validation and test with the best checkpoint; rank 0 writes the predictions on test."""
     failure.enter("evaluating")
     return {name: _score(training, name) for name in ("validation", "test")}
 
 
-def save(training: Training, tracking: Tracking | None, test: Mapping[str, Any]) -> None:
+def save(training: Training, tracking: Tracking | None, test: SplitScores) -> None:
     """Save model, tokenizer and history, and end the trackers with the scores on test."""
     failure.enter("saving the model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
@@ -168,27 +169,27 @@ def save(training: Training, tracking: Tracking | None, test: Mapping[str, Any])
     distributed.barrier(rank)
 
 
-def _results(
+def _outcome(
     training: Training,
     start: Checkpoint | None,
     seconds: float,
-    scores: Mapping[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """Assemble the part of metrics.json that the training knows."""
+    scores: Mapping[str, SplitScores],
+) -> Outcome:
+    """Assemble what the training adds to the results of the run."""
     context = training.context
     batch, steps = context.batch, context.steps
-    figures = training_figures(training.trainer, batch, steps, seconds)
     found = measured(
         training.trainer, batch, steps, context.splits["train"], training.stopwatch,
         training.parameters, lean=training.lean,
     )  # fmt: skip
-    return {
-        "resumed_from_step": start.step if start else None,
-        "training": {**figures, "samples_per_second": found["samples_per_second"]},
-        **scores,
-        "measured": found,
-        "environment": environment_of(),
-    }
+    return Outcome(
+        resumed_from_step=start.step if start else None,
+        training=training_figures(training.trainer, batch, steps, seconds, found),
+        validation=scores["validation"],
+        test=scores["test"],
+        measured=found,
+        environment=environment_of(),
+    )
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -388,19 +389,12 @@ def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]
         true = np.asarray(prediction.label_ids)
         found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
         scored = scores_by_language(found, classes)
-        overall, worst = scored["overall"], scored["worst_language"]
-        by_language = {f"macro_f1_{code}": s["macro_f1"] for code, s in scored["languages"].items()}
-        return {
-            "macro_f1": overall["macro_f1"],
-            "accuracy": overall["accuracy"],
-            "worst_language_macro_f1": worst["macro_f1"],
-            **by_language,
-        }
+        return {**scored.headline(), **scored.macro_f1_by_language()}
 
     return compute
 
 
-def _score(training: Training, name: str) -> dict[str, Any]:
+def _score(training: Training, name: str) -> SplitScores:
     """Score one split; rank 0 writes the predictions if it is test."""
     context, batches = training.context, training.batches[name]
     job = context.job
@@ -413,7 +407,7 @@ def _score(training: Training, name: str) -> dict[str, Any]:
         in_order = [ids[place] for place in places.tolist()]
         path = context.folders.run / FILE
         write_predictions(predictions.select(places), in_order, classes, path)
-    return {"loss": loss, **scored}
+    return SplitScores(loss=loss, **vars(scored))
 
 
 def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[float, Predictions]:

@@ -1,10 +1,9 @@
-"""What a run's `metrics.json` and throughput record tell of its training: figures, no scores."""
+"""Figures of the training for `metrics.json` and the throughput record; no scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,27 +13,29 @@ from lingotune.estimate.batch import BatchPlan, StepPlan
 from lingotune.estimate.step_time import operations, utilisation
 from lingotune.estimate.throughput import samples_trained
 from lingotune.modeling.load import size_of_model
+from lingotune.runs.results import Measured, TrainingFigures
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import ClassifierTrainer
 
 
 def training_figures(
-    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float
-) -> dict[str, Any]:
-    """Length, batch, rate and time of the training, as the user planned them and as they came."""
+    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float, found: Measured
+) -> TrainingFigures:
+    """Collect length, batch, learning rate and time of the training, as planned and as it went."""
     state = trainer.state
     best = state.best_model_checkpoint
-    return {
-        "steps": state.global_step,
-        "epochs": round(float(state.epoch or 0), 3),
-        "global_batch": batch.global_batch,
-        "world_size": batch.world_size,
-        "learning_rate": batch.learning_rate,
-        "warmup_steps": steps.warmup_steps,
-        "best_step": int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
-        "precision": _format(trainer),
-        "seconds": round(seconds, 1),
-    }
+    return TrainingFigures(
+        steps=state.global_step,
+        epochs=round(float(state.epoch or 0), 3),
+        global_batch=batch.global_batch,
+        world_size=batch.world_size,
+        learning_rate=batch.learning_rate,
+        warmup_steps=steps.warmup_steps,
+        best_step=int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
+        precision=_format(trainer),
+        seconds=round(seconds, 1),
+        samples_per_second=found.samples_per_second,
+    )
 
 
 def measured(
@@ -46,8 +47,8 @@ def measured(
     parameters: int,
     *,
     lean: bool,
-) -> dict[str, Any]:
-    """What throughput.jsonl records; samples_per_second without evaluating and saving."""
+) -> Measured:
+    """Collect what throughput.jsonl records; samples_per_second excludes evaluating and saving."""
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
     updates = trainer.state.global_step - stopwatch.first_step
     before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
@@ -55,28 +56,28 @@ def measured(
     waited = trainer.waited()
     figures = token_figures(train)
     speed = trained / spent if trained else 0.0
-    return {
-        "machine": machine_name(),
-        "parameters": parameters,
-        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+    return Measured(
+        machine=machine_name(),
+        parameters=parameters,
+        trained_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         **figures,
-        "padding": None if stopwatch.padding is None else round(stopwatch.padding, 4),
-        "tokens_per_second": round(speed * figures["tokens_mean"], 1),
-        "padded_tokens_per_second": round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
-        "utilisation": _utilisation(trainer, batch, figures, speed, lean=lean),
-        "phases": {
+        padding=None if stopwatch.padding is None else round(stopwatch.padding, 4),
+        tokens_per_second=round(speed * figures["tokens_mean"], 1),
+        padded_tokens_per_second=round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
+        utilisation=_utilisation(trainer, batch, figures, speed, lean=lean),
+        phases={
             **stopwatch.phases.seconds(),
             **({} if waited is None else {"communication": round(waited * updates, 3)}),
             "evaluation": round(stopwatch.eval_seconds, 3),
             "saving": round(stopwatch.save_seconds, 3),
         },
-        "train_samples": trained,
-        "eval_samples": stopwatch.eval_samples,
-        "train_seconds": round(spent, 3),
-        "eval_seconds": round(stopwatch.eval_seconds, 3),
-        "samples_per_second": round(speed, 1) if trained else None,
-        "eval_samples_per_second": round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
-    }
+        train_samples=trained,
+        eval_samples=stopwatch.eval_samples,
+        train_seconds=round(spent, 3),
+        eval_seconds=round(stopwatch.eval_seconds, 3),
+        samples_per_second=round(speed, 1) if trained else None,
+        eval_samples_per_second=round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
+    )
 
 
 def _utilisation(
@@ -87,7 +88,7 @@ def _utilisation(
     *,
     lean: bool,
 ) -> float | None:
-    """Of the GPUs' peak, for texts alone; None where the GPU's peak or the model's form is not known."""
+    """Share of the GPUs' peak spent on texts without padding; None if the GPU or model is unknown."""
     gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
     size = size_of_model(trainer.model)
     peak = gpu and gpu.peaks.get(_format(trainer))

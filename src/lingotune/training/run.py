@@ -52,10 +52,12 @@ from lingotune.runs.folder import (
     new_run_folder,
     opened,
     read_history,
+    resume_command,
     write_command,
     write_data_folder,
     write_metrics,
 )
+from lingotune.runs.results import DataSummary, RunDescription, RunResults
 from lingotune.training import distributed, failure
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
@@ -201,14 +203,11 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if rank.first:
-            again = f"python train.py --job {folders.run}/{JOB_FILE} --run-dir {folders.run}"
-            print(f"go on with: {again}", file=sys.stderr)
+            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
         raise
 
 
-def _publish_finished(
-    job: JobConfig, folders: Folders, results: Mapping[str, Any], rank: Rank
-) -> None:
+def _publish_finished(job: JobConfig, folders: Folders, results: RunResults, rank: Rank) -> None:
     """Make the push that a finished run may still lack."""
     if rank.first:
         print(f"{folders.run}: this job is finished")
@@ -252,60 +251,61 @@ def _train(context: RunContext, started: float) -> Target | None:
 
     Returns the repository to publish to, on rank 0 of a job that is to be published.
     """
-    results = _known_results(context)
-    target = _announce_and_sign_in(context, results) if context.rank.first else None
+    known = _description(context)
+    target = _announce_and_sign_in(context, known) if context.rank.first else None
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
-    with _pushing(target, context, results) if target else nullcontext() as pusher:
-        results |= fit(context, pusher)
-    results["seconds"] = round(time.monotonic() - started, 1)
+    with _pushing(target, context, known) if target else nullcontext() as pusher:
+        outcome = fit(context, pusher)
+    seconds = round(time.monotonic() - started, 1)
+    results = RunResults(**vars(known), **vars(outcome), seconds=seconds)
     failure.enter("saving the results")
     if context.rank.first:
         _write(context, results)
     return target
 
 
-def _known_results(context: RunContext) -> dict[str, Any]:
-    """Assemble the part of metrics.json that is known before training."""
+def _description(context: RunContext) -> RunDescription:
+    """Assemble the part of the results that is known before training."""
     job = context.job
-    return {
-        "name": job.name,
-        "job_sha256": job_digest(job),
-        "labels": [label.name for label in job.data.labels],
-        "base_model": base_model(job.model),
-        "data": _data_summary(context.store, context.splits),
-    }
+    return RunDescription(
+        name=job.name,
+        job_sha256=job_digest(job),
+        labels=tuple(label.name for label in job.data.labels),
+        base_model=base_model(job.model),
+        data=_data_summary(context.store, context.splits),
+    )
 
 
-def _announce_and_sign_in(context: RunContext, results: Mapping[str, Any]) -> Target | None:
+def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target | None:
     """Print the plan, and open the repository of a job that is to be published."""
     print(f"run {context.folders.run}")
-    for warning in context.store.manifest["warnings"]:
+    for warning in context.store.manifest.warnings:
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
     failure.enter("signing in to the hub")
-    target = prepare(context.job, context.job.hub, results)
+    target = prepare(context.job, context.job.hub, known)
     if target:
         print(f"hub: signed in as {target.user}, will publish to {target.link}", flush=True)
     return target
 
 
 def _pushing(
-    target: Target, context: RunContext, results: Mapping[str, Any]
+    target: Target, context: RunContext, known: RunDescription
 ) -> AbstractContextManager[Any]:
     from lingotune.hub.background_push import pushing
 
-    return pushing(target, context.job, context.folders, dict(results))
+    return pushing(target, context.job, context.folders, known)
 
 
-def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
+def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     """Describe the data: its digest, its rows by split, language and class, and the digest of the test
     split's rows, which any version of lingotune computes alike."""
-    labels = [label["name"] for label in store.manifest["data"]["labels"]]
+    labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for name, split in splits.items():
         counts = Counter(zip(split.codes, split.label.tolist()))
@@ -313,8 +313,8 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> dict[str, Any]:
             code: {label: counts[code, place] for place, label in enumerate(labels)}
             for code in sorted({code for code, _ in counts})
         }
-    digests = {"sha256": store.manifest["digest"], "test_sha256": store.digest(SPLITS[-1])}
-    return {**digests, "rows": rows}
+    test_sha256 = store.digest(SPLITS[-1])
+    return DataSummary(sha256=store.manifest.digest, test_sha256=test_sha256, rows=rows)
 
 
 def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
@@ -333,7 +333,7 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
         raise PublishError(lines) from None
 
 
-def _write(context: RunContext, results: dict[str, Any]) -> None:
+def _write(context: RunContext, results: RunResults) -> None:
     """Write everything that a run folder holds beside the weights; metrics.json marks the run's end."""
     from lingotune.hub.model_folder import assemble
 
@@ -347,24 +347,26 @@ def _write(context: RunContext, results: dict[str, Any]) -> None:
     _record(context, results)
 
 
-def _write_charts(context: RunContext, results: Mapping[str, Any]) -> None:
+def _write_charts(context: RunContext, results: RunResults) -> None:
     from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
 
-    run, labels = context.folders.run, results["labels"]
+    run, labels = context.folders.run, results.labels
     try:
-        draw_confusion(results["test"], labels, run / "confusion_matrix.png")
-        draw_classes(context.splits, labels, run / "class_distribution.png")
+        draw_confusion(results.test, labels, run / "confusion_matrix.png")
+        draw_classes(results.data.rows, labels, run / "class_distribution.png")
         draw_curves(read_history(run), run / "learning_curves.png")
     except ImportError as error:  # not every image holds matplotlib
         print(f"warning: no pictures: {error}")
 
 
-def _print_scores(results: Mapping[str, Any]) -> None:
+def _print_scores(results: RunResults) -> None:
     from lingotune.report.tables import score_table
 
-    speed = results["training"]["samples_per_second"]
-    print(format_test_line(results["test"], speed), flush=True)
-    print(f"\ntest split, best checkpoint by validation:\n{score_table(results['test'])}\n")
+    test, speed = results.test, results.training.samples_per_second
+    values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
+    values |= {} if speed is None else {"samples_per_second": speed}
+    print(format_test_line(values), flush=True)
+    print(f"\ntest split, best checkpoint by validation:\n{score_table(test)}\n")
 
 
 def _report(run: Path) -> None:
@@ -377,25 +379,26 @@ def _report(run: Path) -> None:
         print(f"warning: no report: {type(error).__name__}: {error}")
 
 
-def _record(context: RunContext, results: Mapping[str, Any]) -> None:
+def _record(context: RunContext, results: RunResults) -> None:
     """Append the run's measurements to throughput.jsonl; a failure to do so costs the run nothing."""
     job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
-    measured = dict(results["measured"])
-    if not measured["train_samples"]:
+    found = results.measured
+    if not found.train_samples:
         return  # resumed from its last checkpoint: there was nothing left to train
-    spent = measured["train_seconds"] + measured["eval_seconds"]
-    precision = Precision(results["training"]["precision"])
+    measured = {name: value for name, value in vars(found).items() if name != "machine"}
+    spent = found.train_seconds + found.eval_seconds
+    precision = Precision(results.training.precision)
     record = Throughput(
         schema=SCHEMA,
         date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         lingotune=__version__,
-        job_sha256=results["job_sha256"],
-        setup=setup_of(job, batch, precision, measured.pop("machine")),
+        job_sha256=results.job_sha256,
+        setup=setup_of(job, batch, precision, found.machine),
         world_size=batch.world_size,
         data=job.data.name,
         languages=tuple(sorted({code for rows in splits.values() for code in rows.languages})),
         rows={split: len(rows) for split, rows in splits.items()},
-        other_seconds=round(results["seconds"] - spent, 3),
+        other_seconds=round(results.seconds - spent, 3),
         **measured,
     )
     path = (folders.run if folders.in_container else folders.run.parent) / FILE

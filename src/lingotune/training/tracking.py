@@ -21,6 +21,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import BatchPlan, StepPlan
 from lingotune.runs.folder import Folders
+from lingotune.runs.results import SplitScores
 from lingotune.training.trackers import settings_of
 
 METRICS = (
@@ -51,16 +52,10 @@ class Tracking:
         for tracker in self._trackers:
             trainer.add_callback(tracker)
 
-    def finish(self, test: Mapping[str, Any]) -> None:
-        """Tell the test split's scores, and end."""
-        scores = {
-            "test_loss": test["loss"],
-            "test_macro_f1": test["overall"]["macro_f1"],
-            "test_accuracy": test["overall"]["accuracy"],
-        }
-        worst = test["worst_language"]
-        if worst:
-            scores["test_worst_language_macro_f1"] = worst["macro_f1"]
+    def finish(self, test: SplitScores) -> None:
+        """Log the scores of the test split, and end the trackers."""
+        headline = {"loss": test.loss, **test.headline()}
+        scores = {f"test_{name}": value for name, value in headline.items()}
         trainer = self._trainer
         for tracker in self._trackers:
             tracker.on_log(trainer.args, trainer.state, trainer.control, logs=scores)

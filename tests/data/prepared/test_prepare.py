@@ -19,6 +19,7 @@ from conftest import ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from results import manifest_of
 from tables import TINY, load_splits, star_labels, write
 
 from lingotune.config.problems import ConfigError
@@ -35,11 +36,12 @@ from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.prepared import prepare as preparing
 from lingotune.data.prepared import shard_writer as module
 from lingotune.data.prepared import shards
-from lingotune.data.prepared.manifest import load_manifest, misfits
+from lingotune.data.prepared.manifest import format_manifest, load_manifest, misfits
 from lingotune.data.prepared.prepare import prepare
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.tokenizer import load_tokenizer
 from lingotune.data.rows.cleaner import Row
+from lingotune.data.rows.findings import Counts
 from lingotune.report.data_page import PAGE, write_report
 
 LABELS = star_labels("bad", "fair", "good")
@@ -101,17 +103,18 @@ def test_the_shards_hold_the_splits_and_their_tokens(source: Path, tmp_path: Pat
 def test_the_manifest_counts_what_is_there(source: Path, tmp_path: Path) -> None:
     folder = made(config(source), tmp_path / "prepared")
     manifest = load_manifest(folder)
-    for split, told in manifest["splits"].items():
+    assert (folder / "manifest.json").read_text(encoding="utf-8") == format_manifest(manifest)
+    for split, told in manifest.splits.items():
         found = table(folder, split)
-        assert told["rows"] == len(found["text"]) and told["tokens"] == sum(found["length"])
-        cells = [c for of in manifest["statistics"][split].values() for c in of.values()]
-        assert sum(cell["rows"] for cell in cells) == told["rows"]
-        assert sum(cell["tokens"] for cell in cells) == told["tokens"]
-        longer = sum(sum(of[17:]) for of in manifest["lengths"][split].values())
-        assert sum(cell["cut"] for cell in cells) == longer > 0
-        for shard in told["shards"]:
-            assert (folder / shard["file"]).stat().st_size == shard["bytes"]
-    assert manifest["inputs"]["all"] == {"read": 300, "kept": 300, "rejected": {}, "filtered": 0}
+        assert told.rows == len(found["text"]) and told.tokens == sum(found["length"])
+        cells = [c for of in manifest.statistics[split].values() for c in of.values()]
+        assert sum(cell.rows for cell in cells) == told.rows
+        assert sum(cell.tokens for cell in cells) == told.tokens
+        longer = sum(sum(of[17:]) for of in manifest.lengths[split].values())
+        assert sum(cell.cut for cell in cells) == longer > 0
+        for shard in told.shards:
+            assert (folder / shard.file).stat().st_size == shard.bytes
+    assert manifest.inputs["all"] == Counts(read=300, kept=300, rejected={}, filtered=0)
 
 
 def test_pandas_and_datasets_read_the_shards(source: Path, tmp_path: Path) -> None:
@@ -171,8 +174,8 @@ def test_rejected_rows_are_kept_with_their_reasons(source: Path, tmp_path: Path)
     lines = (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
     rejected = [json.loads(line) for line in lines]
     assert [entry["line"] for entry in rejected] == [101, 102]
-    counts = load_manifest(folder)["inputs"]["all"]
-    assert (counts["read"], counts["kept"], sum(counts["rejected"].values())) == (200, 198, 2)
+    counts = load_manifest(folder).inputs["all"]
+    assert (counts.read, counts.kept, sum(counts.rejected.values())) == (200, 198, 2)
     with pytest.raises(ConfigError, match="max_rejected"):
         prepare(
             config(source, on_error=OnError.skip, max_rejected=0.005), TINY, 2,
@@ -205,10 +208,10 @@ def test_what_is_carved_shares_no_product(tmp_path: Path) -> None:
     for sets in (products, texts):
         assert sum(map(len, sets)) == len(set.union(*sets))
     manifest = load_manifest(folder)
-    removed = sum(manifest["duplicates"].values())
+    removed = sum(manifest.duplicates.values())
     assert sum(len(of["id"]) for of in held.values()) + removed == 610
     assert abs(len(held["test"]["id"]) - 61) <= 12 >= abs(len(held["validation"]["id"]) - 61)
-    assert not [warning for warning in manifest["warnings"] if "groups" in warning]
+    assert not [warning for warning in manifest.warnings if "groups" in warning]
     other = made(config(source), tmp_path / "prepared")
     of_train, of_test = (
         {product_of[name] for name in table(other, split)["id"]} for split in ("train", "test")
@@ -279,7 +282,7 @@ def test_products_in_two_given_splits_are_told(tmp_path: Path) -> None:
     folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", told.append)
     warning = "test: 1 of its 5 groups (data.columns.group) is also in train: its scores flatter the model"
     assert [line for line in told if "groups" in line] == [f"warning: {warning}"]
-    assert warning in load_manifest(folder)["warnings"]
+    assert warning in load_manifest(folder).warnings
     assert len(table(folder, "test")["id"]) == 27, "they stay where they were given"
 
 
@@ -319,8 +322,7 @@ def test_finished_shards_are_used_again(
 
 def contents(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
-    manifest = load_manifest(folder)
-    del manifest["seconds"]
+    manifest = replace(load_manifest(folder), seconds={})
     return {**found, "manifest": manifest}
 
 
@@ -480,6 +482,31 @@ def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(ConfigError, match="no folder of prepared data"):
         Store(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"splits": {}}, "splits.train is missing"),
+        ({"data": {"labels": 3}}, "data.labels is no list"),
+        ({"warnings": None}, "warnings is None"),
+        ({"max_length": "16"}, "max_length is '16'"),
+        ({"tokenizer": {}}, "tokenizer.name is missing"),
+        ({"format": 1}, "was prepared in format 1; this version reads 2"),
+    ],
+)
+def test_a_hand_edited_manifest_is_told(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(manifest_of([])))
+    assert load_manifest(tmp_path).labels == ("bad", "good")
+    path.write_text(json.dumps({**manifest_of([]), **change}))
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.where == str(tmp_path) and said in problem.what and "prepare" in problem.fix
+    path.write_text("[]")
+    with pytest.raises(ConfigError, match="no folder of prepared data"):
+        load_manifest(tmp_path)
 
 
 @settings(max_examples=20)

@@ -21,6 +21,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from conftest import ROOT
 from loopback import moto_server, point_boto_at, ready_account
+from results import manifest_of
 from seaweed import KEYS, client, s3  # noqa: F401  a fixture
 
 from lingotune.config.problems import ConfigError
@@ -198,7 +199,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def there(wire: Wire, folder: Path) -> str:
     manifest = load_manifest(folder)
     names = ["tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"]
-    names += [s["file"] for split in manifest["splits"].values() for s in split["shards"]]
+    names += [shard.file for split in manifest.splits.values() for shard in split.shards]
     upload(wire.s3, {uri(name): folder / name for name in [*names, "manifest.json"]}, silent)
     return uri("").rstrip("/")
 
@@ -244,7 +245,7 @@ def prepared(wire: Wire, contents: dict[str, bytes]) -> str:
         {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     ]
-    manifest = {"format": 2, "tokenizer": {"files": []}, "splits": {"train": {"shards": shards}}}
+    manifest = manifest_of(shards)
     for name, content in [*contents.items(), ("manifest.json", json.dumps(manifest).encode())]:
         wire.s3.put_object(Bucket=BUCKET, Key=f"data/{name}", Body=content)
     return uri("")
@@ -450,7 +451,7 @@ def test_there_and_back_where_signatures_are_checked(s3: str, tmp_path: Path) ->
     owner = client(s3, *KEYS["owner"][:2])
     content = os.urandom(LARGE)
     shard = {"file": "a", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    manifest = {"format": 2, "tokenizer": {"files": []}, "splits": {"train": {"shards": [shard]}}}
+    manifest = manifest_of([shard])
     prefix = f"s3://{BUCKET}/data/"
     contents = {f"{prefix}a": content, f"{prefix}manifest.json": json.dumps(manifest).encode()}
     assert upload(owner, contents, silent, tags={"team": "nlp"}).objects == 2

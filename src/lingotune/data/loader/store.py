@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +22,7 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.data.prepared.manifest import TOKENIZER, load_manifest
+from lingotune.data.prepared.manifest import TOKENIZER, ShardFile, SplitShards, load_manifest
 from lingotune.data.rows.ids import rows_digest
 from lingotune.system.arrays import Array
 
@@ -174,9 +174,9 @@ class Store:
         self._cache = cache
 
     def split(self, name: str) -> Split:
-        """Open a split. ConfigError if a shard is missing, or its rows are not those of the manifest."""
-        found = self.manifest["splits"][name]
-        lengths, label, language = self._rows(found["shards"])
+        """ConfigError where a shard is missing, or holds other rows than the manifest says."""
+        found = self.manifest.splits[name]
+        lengths, label, language = self._rows(found.shards)
         ends = np.cumsum(lengths)
         languages, place = np.unique(np.array(language, object).astype(str), return_inverse=True)
         return Split(
@@ -187,16 +187,16 @@ class Store:
             place.astype(np.int16),
             np.arange(len(label)),
             tuple(languages.tolist()),
-            int(self.manifest["tokenizer"]["padding_id"]),
+            self._padding_id(),
         )
 
     def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
         """Read the ids of a split's rows, and their ratings: float64, (rows,), NaN if there is none."""
         ids: list[str] = []
         stars: list[Array] = [np.zeros(0)]
-        for shard in self.manifest["splits"][name]["shards"]:
-            with self._reading(shard["file"]):
-                known = parquet.read_schema(self.folder / shard["file"]).names
+        for shard in self.manifest.splits[name].shards:
+            with self._reading(shard.file):
+                known = parquet.read_schema(self.folder / shard.file).names
             table = self._read(shard, [column for column in ("id", "stars") if column in known])
             ids += table["id"].to_pylist()
             if "stars" in known:
@@ -206,11 +206,11 @@ class Store:
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
     def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
-        """Read the first `count` texts of a split, and their token ids as prepared."""
-        for shard in self.manifest["splits"][name]["shards"]:
+        """The first texts of a split, and their token ids as prepared."""
+        for shard in self.manifest.splits[name].shards:
             with (
-                self._reading(shard["file"]),
-                parquet.ParquetFile(self.folder / shard["file"]) as file,
+                self._reading(shard.file),
+                parquet.ParquetFile(self.folder / shard.file) as file,
             ):
                 batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
                 return batch["text"].to_pylist(), batch["input_ids"].to_pylist()
@@ -220,7 +220,7 @@ class Store:
         """Hash the rows of a split, see `rows_digest`."""
         tables = (
             self._read(shard, ["id", "language", "label", "text"])
-            for shard in self.manifest["splits"][name]["shards"]
+            for shard in self.manifest.splits[name].shards
         )
         columns = ((column.to_pylist() for column in table.columns) for table in tables)
         return rows_digest(chain.from_iterable(zip(*of) for of in columns))
@@ -230,25 +230,26 @@ class Store:
         """Tokenizer file as the `tokenizers` library reads it."""
         return self.folder / TOKENIZER / "tokenizer.json"
 
-    def _rows(self, shards: Sequence[Mapping[str, Any]]) -> tuple[Array, Array, list[str]]:
+    def _rows(self, shards: Sequence[ShardFile]) -> tuple[Array, Array, list[str]]:
         lengths, label = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         language: list[str] = []
         for shard in shards:
             table = self._read(shard, ["length", "label", "language"])
-            if table.num_rows != shard["rows"]:
-                what = f"holds {table.num_rows} rows; the manifest says {shard['rows']}"
-                raise self._damaged(shard["file"], what)
+            if table.num_rows != shard.rows:
+                what = f"holds {table.num_rows} rows; the manifest says {shard.rows}"
+                raise self._damaged(shard.file, what)
             lengths.append(table["length"].to_numpy().astype(np.int64))
             label.append(table["label"].to_numpy().astype(np.int64))
             language += table["language"].to_pylist()
         return np.concatenate(lengths), np.concatenate(label), language
 
-    def _tokens(self, name: str, split: Mapping[str, Any], count: int) -> tuple[Array, Array]:
-        """Map the flat file of a split, and read the ids that it indexes; write what is missing."""
+    def _tokens(self, name: str, split: SplitShards, count: int) -> tuple[Array, Array]:
+        """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
+        made them."""
         if not count:
             return np.zeros(0, np.uint16), np.zeros(1, np.int64)
         folder = self._writable()
-        path = folder / f"{name}-{self.manifest['digest'][:12]}.tokens"
+        path = folder / f"{name}-{self.manifest.digest[:12]}.tokens"
         table = path.with_suffix(".ids")
         with (folder / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -261,9 +262,9 @@ class Store:
         ids = _ids(table)
         return np.memmap(path, _place_type(ids), "r"), ids
 
-    def _used_ids(self, split: Mapping[str, Any]) -> Array:
-        """Collect the ids that occur in a split: int64, ascending."""
-        used = np.zeros(0, bool)  # by id, grown to the largest that was seen
+    def _used_ids(self, split: SplitShards) -> Array:
+        """The ids of a split's tokens, int64, ascending."""
+        used = np.zeros(0, bool)
         for chunk in self._token_chunks(split):
             top = int(chunk.max()) + 1
             if top > len(used):
@@ -271,8 +272,8 @@ class Store:
             used[chunk] = True
         return np.flatnonzero(used)
 
-    def _token_chunks(self, split: Mapping[str, Any]) -> Iterator[Array]:
-        for shard in split["shards"]:
+    def _token_chunks(self, split: SplitShards) -> Iterator[Array]:
+        for shard in split.shards:
             ids = self._read(shard, ["input_ids"])["input_ids"]
             for chunk in ids.chunks:
                 values = chunk.flatten().to_numpy()
@@ -292,13 +293,20 @@ class Store:
             try:
                 self._cache.mkdir(exist_ok=True)
             except OSError:  # an input channel
-                self._cache = Path(tempfile.gettempdir(), f"lingotune-{self.manifest['digest']}")
+                self._cache = Path(tempfile.gettempdir(), f"lingotune-{self.manifest.digest}")
         self._cache.mkdir(parents=True, exist_ok=True)
         return self._cache
 
-    def _read(self, shard: Mapping[str, Any], columns: list[str]) -> Any:
-        with self._reading(shard["file"]):
-            return parquet.read_table(self.folder / shard["file"], columns=columns)
+    def _padding_id(self) -> int:
+        found = self.manifest.tokenizer
+        if found.padding_id is None:
+            what = f"its tokenizer, {found.name}, has no padding token"
+            raise ConfigError([Problem(str(self.folder), what, "a model whose tokenizer has one")])
+        return found.padding_id
+
+    def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
+        with self._reading(shard.file):
+            return parquet.read_table(self.folder / shard.file, columns=columns)
 
     @contextmanager
     def _reading(self, file: str) -> Iterator[None]:

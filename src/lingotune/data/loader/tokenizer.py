@@ -21,7 +21,7 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
     ConfigError if the model's tokenizer turns the prepared texts into other ids: it is the wrong model, or
     the library here reads its files differently.
     """
-    described, max_length = store.manifest["tokenizer"], int(store.manifest["max_length"])
+    prepared_with, max_length = store.manifest.tokenizer, store.manifest.max_length
     if model.name_or_path is None:
         from transformers import PreTrainedTokenizerFast
 
@@ -30,16 +30,18 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
             tokenizer_file=str(store.tokenizer_file),
             model_max_length=max_length,
             model_input_names=["input_ids", "attention_mask"],
-            **{k: v for k, v in described["special"].items() if isinstance(v, str)},
+            **prepared_with.special,
         )
     tokenizer = load_tokenizer(model)
     texts, prepared = store.probe("test", _PROBED)
     here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
     differ = sum(ids != before for ids, before in zip(here, prepared))
-    if differ or len(tokenizer) != described["vocabulary"]:
+    if differ or len(tokenizer) != prepared_with.vocabulary:
         what = f"its tokenizer makes other ids of {differ} of {len(texts)} prepared texts"
-        what += f" (they were prepared with {described['name']}, {described['vocabulary']} pieces;"
+        what += (
+            f" (they were prepared with {prepared_with.name}, {prepared_with.vocabulary} pieces;"
+        )
         what += f" this one has {len(tokenizer)})"
-        fix = f"model.name_or_path={described['name']}, or prepare the data for this model"
+        fix = f"model.name_or_path={prepared_with.name}, or prepare the data for this model"
         raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, fix)])
     return tokenizer

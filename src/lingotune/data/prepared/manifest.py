@@ -1,18 +1,21 @@
-"""What prepared data is made of, and its identity: a digest of all that it follows from."""
+"""The manifest of prepared data, and its identity: a digest of everything that it follows from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import DataConfig, Source
+from lingotune.config.schema import SPLITS, DataConfig, Source
+from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
+from lingotune.data.rows.findings import Counts
 from lingotune.data.sources.patterns import expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
@@ -21,70 +24,204 @@ if TYPE_CHECKING:
     from lingotune.data.prepared.shards import Shard
 
 FILE = "manifest.json"
-"""Written last: a folder that has it is whole."""
+"""Name of the manifest; written last, so a folder that has it is complete."""
 FORMAT = 2
 TOKENIZER = "tokenizer"
-"""Folder of the tokenizer's files beside the shards."""
+"""Folder of the tokenizer's files, beside the shards."""
 _NO_PART = ("name", "rows", "path", "train", "validation", "test", "language_alpha", "balance")
 """Settings that the rows do not follow from; the files themselves are part of the source."""
-
-
 _CODE = ("sources", "rows", "splits", "prepared")
-"""Packages that rows go through until they are shards; what only reads shards is none of them."""
+"""Packages that turn rows into shards; those that only read shards are left out."""
+
+
+# --- its parts ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that was read. bytes, sha256: None for a file of the hub."""
+
+    name: str
+    bytes: int | None = field(default=None, metadata=UNLESS_NONE)
+    sha256: str | None = field(default=None, metadata=UNLESS_NONE)
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """Source of the rows. kind: `sample`, `hub` or `files`."""
+
+    kind: str
+    files: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class FolderFile:
+    """A file of the folder: path in it, size and digest."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A Parquet file of prepared rows."""
+
+    file: str
+    rows: int
+    tokens: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """Tokenizer that made the ids.
+
+    sha256: its identity. vocabulary: entries. unknown_id, padding_id: None where it has none.
+    special: pad_token and the like -> the token.
+    """
+
+    name: str
+    sha256: str | None
+    vocabulary: int
+    unknown_id: int | None
+    padding_id: int | None
+    special: dict[str, str]
+    files: tuple[FolderFile, ...]
+
+
+@dataclass(frozen=True)
+class SplitShards:
+    """Rows and tokens of a split, and its shards in the order of their rows."""
+
+    rows: int
+    tokens: int
+    shards: tuple[ShardFile, ...]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Counts of one class in one language.
+
+    tokens: after truncation. cut: rows that were truncated. unknown: tokens outside the vocabulary.
+    """
+
+    rows: int
+    tokens: int
+    cut: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class _Label:
+    name: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything in manifest.json.
+
+    writer: library -> version, None if it was not installed. readers: library -> oldest version that
+    reads the shards. data: settings that the rows follow from. seed: None where no split was carved.
+    statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
+    number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
+    duplicates: rows removed, by input. seconds: by step.
+    """
+
+    format: int
+    digest: str
+    lingotune: str
+    writer: dict[str, str | None]
+    readers: dict[str, str]
+    source: SourceFiles
+    data: dict[str, object]
+    seed: int | None
+    tokenizer: TokenizerFiles
+    max_length: int
+    splits: dict[str, SplitShards]
+    statistics: dict[str, dict[str, dict[str, ClassFigures]]]
+    lengths: dict[str, dict[str, tuple[int, ...]]]
+    inputs: dict[str, Counts]
+    duplicates: dict[str, int]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of their ids; ValueError if the settings hold none."""
+        found = self.data.get("labels")
+        if not isinstance(found, list):
+            raise ValueError("data.labels is no list")
+        return tuple(from_json(_Label, label, "data.labels").name for label in found)
+
+    def files(self) -> list[FolderFile | ShardFile]:
+        """List every file of the folder except the manifest."""
+        shards = [shard for split in self.splits.values() for shard in split.shards]
+        return [*self.tokenizer.files, *shards]
+
+
+# --- identity -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that prepared data follows from, as plain values, and its digest (64 hexadecimal digits)."""
+    """Everything that prepared data follows from, and its digest (64 hexadecimal digits)."""
 
-    parts: Mapping[str, Any]
+    source: SourceFiles
+    data: dict[str, object]
+    seed: int | None
+    tokenizer: str
     digest: str
 
 
 def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
-    """The identity of a source prepared for a tokenizer; reads every byte of local files.
+    """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    `tokenizer` is what `tokenizer_identity` tells.
+    tokenizer: as `tokenizer_identity` returns it.
     """
+    source, settings = _source(data), _settings(data)
+    carved_by = seed if is_carved(data) else None
     parts = {
         "format": FORMAT,
         "code": _code_digest(),
-        "source": _source(data),
-        "data": _settings(data),
-        "seed": seed if is_carved(data) else None,
+        "source": to_json(source),
+        "data": settings,
+        "seed": carved_by,
         "tokenizer": tokenizer,
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return Identity(parts, hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Identity(source, settings, carved_by, tokenizer, digest)
 
 
 def folder_of(root: str | Path, data: DataConfig, identity: Identity) -> Path:
-    """Where data of an identity is kept: `<root>/<name>-<12 digits>`."""
+    """Return the folder for data of an identity: `<root>/<name>-<12 digits>`."""
     return Path(root, f"{data.name}-{identity.digest[:12]}")
 
 
-def misfits(manifest: Mapping[str, Any], data: DataConfig, seed: int) -> list[Problem]:
-    """Settings of a job that its prepared data was not prepared with."""
-    wanted, found = _settings(data), dict(manifest["data"])
-    if manifest["seed"] is not None:
-        wanted["seed"], found["seed"] = seed, manifest["seed"]
+def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
+    """List the settings of a job that its prepared data was not prepared with."""
+    wanted, found = _settings(data), dict(manifest.data)
+    if manifest.seed is not None:
+        wanted["seed"], found["seed"] = seed, manifest.seed
     problems = []
     for key in sorted({*wanted, *found}):
         if wanted.get(key) != found.get(key):
             name = key if key == "seed" else f"data.{key}"
-            what = f"the prepared data {manifest['digest'][:12]} was made with {found.get(key)}"
+            what = f"the prepared data {manifest.digest[:12]} was made with {found.get(key)}"
             fix = "the same settings, or data prepared with these: python -m lingotune prepare ..."
             problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
     return problems
 
 
-def _settings(data: DataConfig) -> dict[str, Any]:
+def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
     return {f.name: settings[f.name] for f in fields(DataConfig) if f.name not in _NO_PART}
 
 
 def _code_digest() -> str:
-    """Digest the modules that make prepared data: other code may make other rows."""
+    """Digest the modules that prepare data, since other code may make other rows."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for path in sorted(path for package in _CODE for path in root.joinpath(package).glob("*.py")):
@@ -94,9 +231,9 @@ def _code_digest() -> str:
     return digest.hexdigest()
 
 
-def _source(data: DataConfig) -> dict[str, Any]:
+def _source(data: DataConfig) -> SourceFiles:
     if data.source is Source.sample:
-        return {"kind": "sample", "files": []}
+        return SourceFiles("sample")
     if data.source is Source.hub:
         from lingotune.data.sources.hub_reader import hub_files
 
@@ -106,21 +243,19 @@ def _source(data: DataConfig) -> dict[str, Any]:
             for _, pattern in expanded(data, given)
         ]
         names = [name for pattern, key in patterns for name in hub_files(pattern, key)]
-        return {"kind": "hub", "files": [{"name": name} for name in names]}
+        return SourceFiles("hub", tuple(map(SourceFile, names)))
     found = [(part, file) for part in local_parts(data) for file in part.files]
     with ThreadPoolExecutor() as pool:
         digests = pool.map(_source_digest, (file for _, file in found))
-    return {
-        "kind": "files",
-        "files": [
-            {
-                "name": "/".join(filter(None, [part.split, part.language, file.name])),
-                "bytes": file.stat().st_size,
-                "sha256": digest,
-            }
-            for (part, file), digest in zip(found, digests)
-        ],
-    }
+    files = (
+        SourceFile(
+            "/".join(filter(None, [part.split, part.language, file.name])),
+            file.stat().st_size,
+            digest,
+        )
+        for (part, file), digest in zip(found, digests)
+    )
+    return SourceFiles("files", tuple(files))
 
 
 def _source_digest(path: Path) -> str:
@@ -131,67 +266,84 @@ def _source_digest(path: Path) -> str:
         raise ConfigError([Problem(str(path), what)]) from error
 
 
-# --- what came of it ----------------------------------------------------------------------------
+# --- its figures --------------------------------------------------------------------------------
 
 
-def describe_splits(splits: Mapping[str, Sequence[Shard]], labels: Sequence[str]) -> dict[str, Any]:
-    """The manifest's `splits`, `statistics` and `lengths`, from the figures of all shards."""
-    described: dict[str, Any] = {"splits": {}, "statistics": {}, "lengths": {}}
-    for split, shards in splits.items():
-        described["splits"][split] = {
-            "rows": sum(shard.rows for shard in shards),
-            "tokens": sum(shard.tokens for shard in shards),
-            "shards": [
-                {k: getattr(shard, k) for k in ("file", "rows", "tokens", "bytes", "sha256")}
-                for shard in shards
-            ],
-        }
-        described["statistics"][split] = _statistics(shards, labels)
-        described["lengths"][split] = _added_lengths(shards)
-    return described
+def split_shards(shards: Sequence[Shard]) -> SplitShards:
+    """Describe the shards of a split."""
+    files = (
+        ShardFile(shard.file, shard.rows, shard.tokens, shard.bytes, shard.sha256)
+        for shard in shards
+    )
+    return SplitShards(
+        sum(shard.rows for shard in shards), sum(shard.tokens for shard in shards), tuple(files)
+    )
 
 
-def _statistics(shards: Sequence[Shard], labels: Sequence[str]) -> dict[str, Any]:
+def class_figures(
+    shards: Sequence[Shard], labels: Sequence[str]
+) -> dict[str, dict[str, ClassFigures]]:
+    """Add up the figures of shards: language -> class -> figures."""
     sums: dict[str, dict[int, list[int]]] = {}
     for shard in shards:
         for language, classes in shard.counts.items():
             for class_id, figures in classes.items():
                 before = sums.setdefault(language, {}).get(class_id, [0, 0, 0, 0])
                 sums[language][class_id] = [a + b for a, b in zip(before, figures)]
-    names = ("rows", "tokens", "cut", "unknown")
     return {
-        language: {labels[n]: dict(zip(names, figures)) for n, figures in sorted(classes.items())}
+        language: {labels[n]: ClassFigures(*figures) for n, figures in sorted(classes.items())}
         for language, classes in sorted(sums.items())
     }
 
 
-def _added_lengths(shards: Sequence[Shard]) -> dict[str, list[int]]:
+def length_counts(shards: Sequence[Shard]) -> dict[str, tuple[int, ...]]:
+    """Add up the histograms of lengths of shards, by language."""
     sums: dict[str, list[int]] = {}
     for shard in shards:
         for language, counts in shard.lengths.items():
             before = sums.get(language, [0] * len(counts))
             sums[language] = [a + b for a, b in zip(before, counts)]
-    return dict(sorted(sums.items()))
+    return {language: tuple(counts) for language, counts in sorted(sums.items())}
 
 
-def folder_files(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Every file that belongs to prepared data but the manifest: file (its path in the folder), bytes,
-    sha256."""
-    shards = [shard for split in manifest["splits"].values() for shard in split["shards"]]
-    return [*manifest["tokenizer"]["files"], *shards]
+# --- the file -----------------------------------------------------------------------------------
 
 
-def load_manifest(folder: str | Path, name: str = FILE) -> dict[str, Any]:
-    """The manifest of prepared data; ConfigError if the folder holds none that this version reads."""
-    path = Path(folder, name)
+class OtherFormat(ValueError):
+    """A manifest of another version of lingotune."""
+
+
+def parse_manifest(text: str | bytes) -> Manifest:
+    """Read a manifest; ValueError if it is none of this format, or damaged."""
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"{type(values).__name__} where an object is needed")
+    if values.get("format") != FORMAT:
+        raise OtherFormat(
+            f"was prepared in format {values.get('format')}; this version reads {FORMAT}"
+        )
+    manifest = from_json(Manifest, values)
+    if not manifest.labels:
+        raise ValueError("data.labels is empty")
+    for name in ("splits", "statistics", "lengths"):
+        for split in SPLITS:
+            if split not in getattr(manifest, name):
+                raise ValueError(f"{name}.{split} is missing")
+    return manifest
+
+
+def load_manifest(folder: str | Path) -> Manifest:
+    """Read the manifest of prepared data; ConfigError if there is none that this version reads."""
+    prepare = "python -m lingotune prepare ..."
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return parse_manifest(Path(folder, FILE).read_bytes())
+    except OtherFormat as error:
+        raise ConfigError([Problem(str(folder), str(error), prepare)]) from None
     except (OSError, ValueError) as error:
         what = f"is no folder of prepared data: {FILE}: {error}"
-        raise ConfigError(
-            [Problem(str(folder), what, "python -m lingotune prepare ...")]
-        ) from error
-    if manifest.get("format") != FORMAT:
-        what = f"was prepared in format {manifest.get('format')}; this version reads {FORMAT}"
-        raise ConfigError([Problem(str(folder), what, "python -m lingotune prepare ...")])
-    return manifest
+        raise ConfigError([Problem(str(folder), what, prepare)]) from error
+
+
+def format_manifest(manifest: Manifest) -> str:
+    """Format a manifest as the text of manifest.json."""
+    return json.dumps(to_json(manifest), indent=1, ensure_ascii=False)

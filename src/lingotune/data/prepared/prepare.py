@@ -8,17 +8,14 @@ texts of a few shards, the tokenizer's pieces, and 22 bytes a row (30 with group
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from lingotune import __version__
 from lingotune.config.problems import ConfigError, Problem
@@ -27,10 +24,16 @@ from lingotune.data.prepared.manifest import (
     FILE,
     FORMAT,
     TOKENIZER,
+    FolderFile,
     Identity,
-    describe_splits,
+    Manifest,
+    TokenizerFiles,
+    class_figures,
     folder_of,
+    format_manifest,
     identify,
+    length_counts,
+    split_shards,
 )
 from lingotune.data.prepared.shard_writer import ShardWriter
 from lingotune.data.prepared.shards import READERS, Shard
@@ -155,7 +158,7 @@ class _Preparation:
         """What was read is what the folder will be named after."""
         if self._data.source is not Source.files:
             return
-        tokenizer = self._identity.parts["tokenizer"]
+        tokenizer = self._identity.tokenizer
         if identify(self._data, self._seed, tokenizer).digest != self._identity.digest:
             what = "the files were changed while they were read"
             raise ConfigError([Problem("data", what, "the same command once more")])
@@ -163,39 +166,46 @@ class _Preparation:
     def _write_manifest(
         self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]
     ) -> None:
-        parts = self._identity.parts
-        manifest = {
-            "format": FORMAT,
-            "digest": self._identity.digest,
-            "lingotune": __version__,
-            "writer": {name: _version(name) for name in _WRITERS},
-            "readers": READERS,
-            "source": parts["source"],
-            "data": parts["data"],
-            "seed": parts["seed"],
-            "tokenizer": {
-                "name": self._model.name_or_path or self._model.name,
-                "sha256": parts["tokenizer"],
-                "vocabulary": tokenizer.size,
-                "unknown_id": tokenizer.vocabulary.unknown,
-                "padding_id": tokenizer.padding_id,
-                "special": tokenizer.special,
-                "files": [
-                    _described(path, self._work)
-                    for path in sorted((self._work / TOKENIZER).iterdir())
-                ],
-            },
-            "max_length": self._data.max_length,
-            **describe_splits(shards, [label.name for label in self._data.labels]),
-            "inputs": {name: asdict(counts) for name, counts in found.scanned.counts.items()},
-            "duplicates": removed_of(found.scanned.keys, found.chosen),
-            "warnings": list(found.warnings),
-            "seconds": self._seconds,
-        }
+        identity = self._identity
+        labels = [label.name for label in self._data.labels]
+        manifest = Manifest(
+            format=FORMAT,
+            digest=identity.digest,
+            lingotune=__version__,
+            writer={name: _version(name) for name in _WRITERS},
+            readers=READERS,
+            source=identity.source,
+            data=identity.data,
+            seed=identity.seed,
+            tokenizer=self._tokenizer_files(tokenizer),
+            max_length=self._data.max_length,
+            splits={split: split_shards(of) for split, of in shards.items()},
+            statistics={split: class_figures(of, labels) for split, of in shards.items()},
+            lengths={split: length_counts(of) for split, of in shards.items()},
+            inputs=dict(found.scanned.counts),
+            duplicates=removed_of(found.scanned.keys, found.chosen),
+            warnings=found.warnings,
+            seconds=self._seconds,
+        )
         for note in self._work.glob("*.json"):
             note.unlink()
-        path = self._work / FILE
-        path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+        (self._work / FILE).write_text(format_manifest(manifest), encoding="utf-8")
+
+    def _tokenizer_files(self, tokenizer: Loaded) -> TokenizerFiles:
+        return TokenizerFiles(
+            name=self._model.name_or_path or self._model.name,
+            sha256=self._identity.tokenizer,
+            vocabulary=tokenizer.size,
+            unknown_id=tokenizer.vocabulary.unknown,
+            padding_id=tokenizer.padding_id,
+            special=tokenizer.special,
+            files=tuple(
+                FolderFile(
+                    path.relative_to(self._work).as_posix(), path.stat().st_size, sha256_of(path)
+                )
+                for path in sorted((self._work / TOKENIZER).iterdir())
+            ),
+        )
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -216,11 +226,6 @@ def _killed_helpers_reported() -> Iterator[None]:
 
 
 _WRITERS = ("pyarrow", "tokenizers", "transformers", "datasets", "numpy")
-
-
-def _described(path: Path, root: Path) -> dict[str, Any]:
-    file = path.relative_to(root).as_posix()
-    return {"file": file, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _version(name: str) -> str | None:

@@ -36,6 +36,16 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
+class Counts:
+    """Rows of one input: read = kept + rejected + filtered. rejected: reason -> rows."""
+
+    read: int
+    kept: int
+    rejected: dict[str, int]
+    filtered: int
+
+
+@dataclass(frozen=True)
 class Rejected:
     """A row that is left out.
 

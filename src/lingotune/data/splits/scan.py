@@ -11,19 +11,9 @@ import numpy as np
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import DataConfig
 from lingotune.data.rows.cleaner import Cleaner, Row
-from lingotune.data.rows.findings import OnReject
+from lingotune.data.rows.findings import Counts, OnReject
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Rows of one input: read = kept + rejected + filtered. rejected: reason -> rows."""
-
-    read: int
-    kept: int
-    rejected: Mapping[str, int]
-    filtered: int
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.data.prepared.manifest import FILE, FORMAT, folder_files, load_manifest
+from lingotune.data.prepared.manifest import (
+    FILE,
+    FolderFile,
+    Manifest,
+    OtherFormat,
+    ShardFile,
+    load_manifest,
+    parse_manifest,
+)
 from lingotune.data.transfer.errors import explained
 from lingotune.data.transfer.objects import (
     AT_ONCE,
@@ -44,13 +51,13 @@ def download(s3: Any, uri: str, folder: Path, tell: Tell) -> Transferred:
         content = _manifest(s3, prefix)
         files = _files(content, f"{prefix}/{FILE}")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            here = list(pool.map(lambda file: _is_whole(folder / file["file"], file), files))
+            here = list(pool.map(lambda file: _is_whole(folder / file.file, file), files))
         lacking = [file for file, found in zip(files, here) if not found]
         if lacking:  # a folder with a manifest is whole
             (folder / FILE).unlink(missing_ok=True)
             _fetch(s3, prefix, lacking, folder, tell)
         _appear(folder / f".{FILE}", content, folder / FILE)
-    size = sum(file["bytes"] for file in lacking)
+    size = sum(file.bytes for file in lacking)
     return Transferred(len(lacking), size, sum(here), time.monotonic() - begun)
 
 
@@ -86,43 +93,38 @@ def _manifest(s3: Any, prefix: str) -> bytes:
             raise ConfigError([Problem(prefix, what, fix)]) from error
 
 
-def _files(content: bytes, where: str) -> Sequence[Mapping[str, Any]]:
-    """What a manifest lists; ConfigError unless each is a file in the folder, its size and SHA-256."""
+def _files(content: bytes, where: str) -> Sequence[FolderFile | ShardFile]:
+    """List the files of a manifest; ConfigError if it is damaged, or names a file outside its folder."""
     try:
-        manifest = json.loads(content)
-        if manifest["format"] != FORMAT:
-            what = f"was prepared in format {manifest['format']}; this version reads {FORMAT}"
-            raise ConfigError([Problem(where, what, _ANEW)])
-        files = folder_files(manifest)
-        parts = [PurePosixPath(file["file"]).parts for file in files]
-        sound = all(type(f["bytes"]) is int and type(f["sha256"]) is str for f in files)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"is no manifest of prepared data: {type(error).__name__}: {error}"
+        files = parse_manifest(content).files()
+    except OtherFormat as error:
+        raise ConfigError([Problem(where, str(error), _ANEW)]) from None
+    except ValueError as error:
+        what = f"is no manifest of prepared data: {error}"
         raise ConfigError([Problem(where, what, _ANEW)]) from error
-    outside = not all(part and part[0] != "/" and ".." not in part for part in parts)
-    if outside or not sound:
-        what = "lists a file outside of its folder" if outside else "lists sizes that are none"
-        raise ConfigError([Problem(where, what, _ANEW)])
+    parts = [PurePosixPath(file.file).parts for file in files]
+    if not all(part and part[0] != "/" and ".." not in part for part in parts):
+        raise ConfigError([Problem(where, "lists a file outside of its folder", _ANEW)])
     return files
 
 
-def _is_whole(path: Path, file: Mapping[str, Any]) -> bool:
-    is_as_long = path.is_file() and path.stat().st_size == file["bytes"]
-    return is_as_long and sha256_of(path) == file["sha256"]
+def _is_whole(path: Path, file: FolderFile | ShardFile) -> bool:
+    is_as_long = path.is_file() and path.stat().st_size == file.bytes
+    return is_as_long and sha256_of(path) == file.sha256
 
 
 def _fetch(
-    s3: Any, prefix: str, files: Sequence[Mapping[str, Any]], folder: Path, tell: Tell
+    s3: Any, prefix: str, files: Sequence[FolderFile | ShardFile], folder: Path, tell: Tell
 ) -> None:
     """Each file goes to a place of its own first, which a killed fetch leaves to the next."""
     incoming = folder / _INCOMING
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()
-    uris = [f"{prefix}/{file['file']}" for file in files]
+    uris = [f"{prefix}/{file.file}" for file in files]
     arrived = [incoming / str(n) for n in range(len(files))]
     problems: list[Problem] = []
     try:
-        with progress(sum(f["bytes"] for f in files), tell) as advance, manager(s3) as transfers:
+        with progress(sum(f.bytes for f in files), tell) as advance, manager(s3) as transfers:
             futures = [
                 transfers.download(*split_uri(uri), str(path), subscribers=[Counted(advance)])
                 for uri, path in zip(uris, arrived)
@@ -131,8 +133,8 @@ def _fetch(
                 with explained(uri):
                     future.result()
                     if _is_whole(path, file):
-                        (folder / file["file"]).parent.mkdir(parents=True, exist_ok=True)
-                        path.replace(folder / file["file"])
+                        (folder / file.file).parent.mkdir(parents=True, exist_ok=True)
+                        path.replace(folder / file.file)
                     else:  # the others may be sound, and are kept
                         what = "is not what its manifest says: other bytes"
                         problems.append(Problem(uri, what, _ANEW))
@@ -155,7 +157,7 @@ def fetch(uri: str, root: Path, tell: Tell) -> Path:
     return folder
 
 
-def fetch_manifest(uri: str) -> dict[str, Any]:
+def fetch_manifest(uri: str) -> Manifest:
     """The manifest of prepared data in S3; ConfigError as `fetch`."""
     with _connected(uri) as s3, TemporaryDirectory() as folder:
         Path(folder, FILE).write_bytes(_manifest(s3, uri.rstrip("/")))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from lingotune.catalog.hardware import resolve_image, version
 from lingotune.config.schema import ClusterConfig
+from lingotune.data.prepared.manifest import Manifest
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.preflight.registry import Found, Table
 
@@ -16,7 +16,7 @@ from lingotune.preflight.registry import Found, Table
 class DataForImage:
     """Prepared data, as its manifest tells, and the machines that are to read it."""
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     cluster: ClusterConfig
 
 
@@ -29,9 +29,9 @@ PREPARED: Table[DataForImage] = Table()
 def _too_new(data: DataForImage) -> Iterator[Found]:
     image = resolve_image(data.cluster)
     pins = lane_pins(image) if image and data.cluster.image.uri is None else {}
-    for library, needed in data.manifest["readers"].items():
+    for library, needed in data.manifest.readers.items():
         has = pins.get(library)
         if image and has and version(has) < version(needed):
             what = f"needs {library} {needed}; the image of transformers {image.transformers} has {has}"
             fix = "cluster.image.lane=auto, or data prepared by this version of lingotune"
-            yield f"prepared data {data.manifest['digest'][:12]}", what, fix
+            yield f"prepared data {data.manifest.digest[:12]}", what, fix

@@ -10,7 +10,7 @@ from lingotune.catalog.hardware import instances
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.estimate.throughput import Setup, Throughput
 from lingotune.launch.cost.cost import HOUR
-from lingotune.launch.cost.prices import Price, rate_text
+from lingotune.launch.cost.prices import Price, rate_text, usd_text
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def after_run(
     else:
         usd = bill.billable_seconds * bill.nodes * price.usd_per_hour / HOUR
         lines.append(
-            f"cost {usd:.2f} USD = {bill.billable_seconds:.0f} s x {rate_text(price, bill.nodes)}"
+            f"cost {usd_text(usd)} = {bill.billable_seconds:.0f} s x {rate_text(price, bill.nodes)}"
         )
     lines.append(_estimate_error(bill, estimate))
     lines.append(_scaling(record, records))

@@ -15,7 +15,7 @@ from lingotune.config.problems import Problem
 from lingotune.config.schema import BudgetConfig, ClusterConfig
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.estimate.throughput import Throughput
-from lingotune.launch.cost.prices import Price, rate_text
+from lingotune.launch.cost.prices import Price, rate_text, usd_text
 
 HOUR = 3600
 """Seconds."""
@@ -94,7 +94,7 @@ def _amount(
     time = f"{seconds:.0f} s ({note})"
     if warm:
         time = f"({time} + {warm} s (cluster.keep_alive, warm pool))"
-    return usd, f"{name} {usd:.2f} USD = {time} x {rate_text(price, cluster.nodes)}"
+    return usd, f"{name} {usd_text(usd)} = {time} x {rate_text(price, cluster.nodes)}"
 
 
 def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
@@ -129,7 +129,7 @@ def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Pr
         )
         problems.append(Problem(where, what, fix, check="budget-unknown-price"))
     if total > budget.max_usd:
-        what = f"the worst case of {jobs} is {total:.2f} USD"
+        what = f"the worst case of {jobs} is {usd_text(total)}"
         fix = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
         why = "SageMaker may bill every second up to cluster.max_run, on every node"
         problems.append(Problem(where, what, fix, check="budget-exceeded", why=why))

@@ -75,6 +75,11 @@ def price_text(price: Price, region: str | None, today: date) -> str:
     return f"{amount} ({', '.join(notes)})"
 
 
+def usd_text(amount: float | None, unit: str = " USD") -> str:
+    """Format an amount of money; `unknown` for None."""
+    return "unknown" if amount is None else f"{amount:.2f}{unit}"
+
+
 def rate_text(price: Price, nodes: int) -> str:
     """`7.09 USD/h x 2 nodes`."""
     return f"{price.usd_per_hour:g} USD/h x {nodes} node{'' if nodes == 1 else 's'}"

@@ -21,7 +21,14 @@ from lingotune.launch.cost.cost import (
     estimate_cost,
     spot_share,
 )
-from lingotune.launch.cost.prices import Price, find_price, load_prices, price_text, unknown_text
+from lingotune.launch.cost.prices import (
+    Price,
+    find_price,
+    load_prices,
+    price_text,
+    unknown_text,
+    usd_text,
+)
 from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
 
@@ -104,14 +111,10 @@ def sum_up(costs: Sequence[CostEstimate]) -> Total:
     expected = _sum([cost.expected_usd for cost in costs])
     worst = _sum([cost.worst_usd for cost in costs])
     lines = (
-        f"expected cost of all {len(costs)} jobs: {_usd(expected)}",
-        f"worst case of all {len(costs)} jobs: {_usd(worst)}",
+        f"expected cost of all {len(costs)} jobs: {usd_text(expected)}",
+        f"worst case of all {len(costs)} jobs: {usd_text(worst)}",
     )
     return Total(expected, worst, lines)
-
-
-def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:.2f} USD"
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

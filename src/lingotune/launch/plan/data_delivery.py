@@ -4,16 +4,15 @@ prepared there. Prepares nothing."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.schema import LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
-    folder_files,
+    Manifest,
     folder_of,
     identify,
     load_manifest,
@@ -39,7 +38,7 @@ class Delivery:
     digest: str | None = None
     folder: Path | None = None
     uri: str | None = None
-    manifest: Mapping[str, Any] | None = None
+    manifest: Manifest | None = None
 
     @property
     def is_made(self) -> bool:
@@ -49,7 +48,7 @@ class Delivery:
     def files(self) -> Iterator[Path]:
         """Yield the files to upload, as paths in the folder, the manifest last."""
         assert self.manifest is not None
-        yield from (Path(file["file"]) for file in folder_files(self.manifest))
+        yield from (Path(file.file) for file in self.manifest.files())
         yield Path(FILE)
 
 
@@ -78,7 +77,7 @@ def deliver(config: LaunchConfig) -> Delivery:
     return Delivery(rows, problems, identity.digest, folder)
 
 
-def made_before(config: LaunchConfig) -> Mapping[str, Any] | None:
+def made_before(config: LaunchConfig) -> Manifest | None:
     """The manifest of the sample as it was last prepared here, by a run on this machine; None = never."""
     if config.data.source is not Source.sample:
         return None
@@ -104,14 +103,14 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     return from_folder(folder, manifest)
 
 
-def from_folder(folder: Path, manifest: Mapping[str, Any]) -> Delivery:
-    """Describe data that lies prepared in a folder."""
-    rows = {split: found["rows"] for split, found in manifest["splits"].items()}
-    warnings = _warnings(manifest["warnings"])
-    return Delivery(rows, warnings, manifest["digest"], folder, manifest=manifest)
+def from_folder(folder: Path, manifest: Manifest) -> Delivery:
+    """What is known of data that lies prepared in a folder."""
+    rows = {split: found.rows for split, found in manifest.splits.items()}
+    warnings = _warnings(manifest.warnings)
+    return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)
 
 
-def _warnings(texts: Any) -> tuple[Problem, ...]:
+def _warnings(texts: Iterable[str]) -> tuple[Problem, ...]:
     return tuple(Problem("data", text, severity=Severity.warning) for text in texts)
 
 

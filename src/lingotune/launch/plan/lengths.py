@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from lingotune.config.schema import (
     Source,
     TrainingConfig,
 )
+from lingotune.data.prepared.manifest import Manifest
 from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.bucketing import (
     Efficiency,
@@ -46,7 +46,7 @@ class BatchingEstimate:
 
 
 def estimate_batching(
-    job: JobConfig, batch: BatchPlan, manifest: Mapping[str, Any] | None
+    job: JobConfig, batch: BatchPlan, manifest: Manifest | None
 ) -> BatchingEstimate | None:
     """Padding and waiting of an epoch like the job's; None where nothing is known of its texts' lengths.
 
@@ -72,10 +72,10 @@ def estimate_batching(
     return BatchingEstimate(planned, random, basis, pieces, (mode, tokens, f"lengths of {basis}"))
 
 
-def _of_manifest(manifest: Mapping[str, Any]) -> tuple[Array, str, None] | None:
+def _of_manifest(manifest: Manifest) -> tuple[Array, str, None] | None:
     """The training texts' lengths, thinned evenly where they are many."""
     counts = np.zeros(1, np.int64)
-    for of_language in manifest["lengths"]["train"].values():
+    for of_language in manifest.lengths["train"].values():
         more = np.array(of_language, np.int64)
         counts = np.pad(counts, (0, max(0, len(more) - len(counts))))
         counts[: len(more)] += more

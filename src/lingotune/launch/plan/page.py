@@ -20,9 +20,11 @@ from lingotune.config.problems import (
     without_secrets,
 )
 from lingotune.config.schema import EvalStrategy, Lane
+from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.compose.options import program
+from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
 
@@ -80,8 +82,8 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
             str(plan.batch.global_batch),
             str(plan.steps.total_steps) if plan.steps else "unknown",
             duration(plan.time.seconds) if plan.time else "unknown",
-            _usd(plan.cost.expected_usd if plan.cost else None),
-            _usd(plan.cost.worst_usd if plan.cost else None),
+            usd_text(plan.cost.expected_usd if plan.cost else None, unit=""),
+            usd_text(plan.cost.worst_usd if plan.cost else None, unit=""),
             " ".join(o.text for o in plan.overrides if o in sweep.differing),
         ]
         for plan in plans
@@ -100,18 +102,6 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
         *([Section("findings", findings=sweep.problems)] if sweep.problems else []),
         Section("next", _next_of_sweep(sweep)),
     ]
-
-
-def _usd(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """'3 h 05 min', '12 min', '40 s'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def _job_rows(plan: Plan) -> list[list[str]]:

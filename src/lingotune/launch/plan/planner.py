@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
 from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
-from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
@@ -230,7 +230,7 @@ class Planner:
 
 
 def _batching(
-    job: JobConfig, batch: BatchPlan, manifest: Mapping[str, Any] | None
+    job: JobConfig, batch: BatchPlan, manifest: Manifest | None
 ) -> BatchingEstimate | None:
     if manifest is None and job.data.source is not Source.hub:
         return None

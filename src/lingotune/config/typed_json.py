@@ -1,0 +1,89 @@
+"""JSON read into frozen dataclasses, every value checked against its annotation, and written back.
+
+Annotations may be dataclasses, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `int`,
+`float`, `str`, `bool` and, for JSON of any shape, `object`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_NOT_WRITTEN = "not written"
+UNLESS_NONE = types.MappingProxyType({_NOT_WRITTEN: None})
+"""Metadata of a field that `to_json` leaves out where it is None: `field(default=None, metadata=...)`."""
+
+
+def from_json(kind: type[_T], values: object, path: str = "") -> _T:
+    """Build a dataclass from an object of JSON; unknown keys are ignored, so that newer files are read.
+
+    `path` prefixes the names of fields in errors. ValueError names the field that is missing or of
+    another type; the dataclass may raise its own.
+    """
+    if not isinstance(values, dict):
+        before = f"{path}: " if path else ""
+        raise ValueError(f"{before}{type(values).__name__} where an object is needed")
+    given, hints = {}, _hints(kind)  # type: ignore[arg-type]  # types are hashable
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]  # a type variable of dataclasses
+        name = f"{path}.{one.name}" if path else one.name
+        if one.name in values:
+            given[one.name] = _value(hints[one.name], values[one.name], name)
+        elif one.default is one.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{name} is missing")
+    return kind(**given)
+
+
+def to_json(value: object) -> Any:
+    """Convert dataclasses, mappings and sequences to dicts and lists, fields in their order."""
+    if dataclasses.is_dataclass(value):
+        return {
+            one.name: to_json(found)
+            for one in dataclasses.fields(value)
+            if (found := getattr(value, one.name)) is not None or _NOT_WRITTEN not in one.metadata
+        }
+    if isinstance(value, Mapping):
+        return {key: to_json(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(inner) for inner in value]
+    return value
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type, hint), value, name)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _value(inner[0], value, name)
+    if origin is tuple and isinstance(value, list):
+        return _items(inner, value, name)
+    if origin is dict and isinstance(value, dict):
+        return {key: _value(inner[1], item, f"{name}.{key}") for key, item in value.items()}
+    if hint is object or (hint in (int, str, bool) and type(value) is hint):
+        return value
+    if hint is float and type(value) in (int, float):
+        try:
+            return float(value)
+        except OverflowError:
+            pass  # an integer beyond floats
+    raise ValueError(f"{name} is {reprlib.repr(value)}")
+
+
+def _items(inner: tuple[Any, ...], values: list[Any], name: str) -> tuple[Any, ...]:
+    if inner[-1] is not Ellipsis:
+        if len(values) != len(inner):
+            raise ValueError(f"{name} has {len(values)} items instead of {len(inner)}")
+        return tuple(_value(hint, item, name) for hint, item in zip(inner, values))
+    if inner[0] is int and set(map(type, values)) <= {int}:  # histograms are long
+        return tuple(values)
+    return tuple(_value(inner[0], item, name) for item in values)

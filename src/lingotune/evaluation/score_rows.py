@@ -1,0 +1,61 @@
+"""Scores as rows of text: the one table behind the terminal, the report page and the model card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lingotune.config.problems import printable
+from lingotune.runs.results import Interval, LanguageScores, Scores
+
+NONE = "-"
+"""Cell of a score that does not exist."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Scores of all rows or of one language, as texts.
+
+    remark: names the lowest language, and classes without rows.
+    """
+
+    name: str
+    rows: int
+    accuracy: str
+    macro_f1: str
+    majority: str
+    calibration_error: str
+    stars_off: str
+    remark: str
+
+
+def score_rows(scores: LanguageScores) -> list[ScoreRow]:
+    """Return a row named `all`, then one per language by code."""
+    several = len(scores.languages) > 1
+    lowest = scores.worst_language.code if several and scores.worst_language else None
+    (_, overall), *languages = scores.sections()
+    return [
+        _row("all", overall, is_lowest=False),
+        *(_row(code, of, is_lowest=code == lowest) for code, of in languages),
+    ]
+
+
+def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
+    between = of.intervals
+    absent = f"no {', '.join(map(printable, of.absent))}" if of.absent else ""
+    return ScoreRow(
+        printable(name),
+        of.rows,
+        _with_interval(of.accuracy, between.accuracy if between else None),
+        _with_interval(of.macro_f1, between.macro_f1 if between else None),
+        f"{of.majority:.3f}",
+        f"{of.calibration_error:.3f}",
+        _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
+        ", ".join(filter(None, ["lowest" if is_lowest else "", absent])),
+    )
+
+
+def _with_interval(value: float | None, between: Interval | None) -> str:
+    """Format a score as `0.713 (0.690-0.735)`."""
+    if value is None:
+        return NONE
+    return f"{value:.3f}" + (f" ({between[0]:.3f}-{between[1]:.3f})" if between else "")

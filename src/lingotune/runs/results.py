@@ -1,0 +1,249 @@
+"""Results of a run: metrics.json as frozen dataclasses, fields in the order of the file's keys.
+
+Older versions wrote fewer keys. Fields with a default are None, or empty, for a file that lacks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lingotune.config.schema import SPLITS, Precision
+from lingotune.config.typed_json import UNLESS_NONE
+
+# --- scores -------------------------------------------------------------------------------------
+
+Interval = tuple[float, float]
+"""Low and high end of a 95 % interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """Precision, recall and F1 of one class, 0 where they divide by nothing, and its number of rows."""
+
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Bootstrap intervals of the scores with the same names."""
+
+    accuracy: Interval
+    macro_f1: Interval
+    mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores over a set of rows.
+
+    majority: accuracy of always predicting the most frequent class. absent: classes without a row.
+    mean_absolute_error: in stars; None where the rows or the classes have no stars. classes: by name.
+    confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
+    if none were drawn or there are too few rows.
+    """
+
+    rows: int
+    accuracy: float
+    macro_f1: float
+    majority: float
+    absent: tuple[str, ...]
+    calibration_error: float
+    mean_absolute_error: float | None
+    classes: dict[str, ClassScores]
+    confusion: tuple[tuple[int, ...], ...]
+    intervals: Intervals | None = field(default=None, metadata=UNLESS_NONE)
+
+    def __post_init__(self) -> None:
+        if {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
+            raise ValueError("a confusion matrix of other classes than were scored")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstLanguage:
+    """The language with the lowest macro-F1."""
+
+    code: str
+    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageScores:
+    """Scores over all rows and per language; worst_language is None if there is no language."""
+
+    overall: Scores
+    languages: dict[str, Scores]
+    worst_language: WorstLanguage | None
+
+    def headline(self) -> dict[str, float]:
+        """Return macro_f1, accuracy and, if there are languages, worst_language_macro_f1."""
+        worst = self.worst_language
+        return {
+            "macro_f1": self.overall.macro_f1,
+            "accuracy": self.overall.accuracy,
+            **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+        }
+
+    def macro_f1_by_language(self) -> dict[str, float]:
+        """Return `macro_f1_<code>` of every language."""
+        return {f"macro_f1_{code}": of.macro_f1 for code, of in self.languages.items()}
+
+    def sections(self) -> Iterator[tuple[str, Scores]]:
+        """Yield ("all", scores of all rows), then each language with its scores, by code."""
+        yield "all", self.overall
+        yield from sorted(self.languages.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loss:
+    loss: float
+
+
+# The fields of the last base come first: metrics.json begins a split with its loss.
+@dataclass(frozen=True, kw_only=True)
+class SplitScores(LanguageScores, _Loss):
+    """Scores of a split, and the mean loss over its rows."""
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFigures:
+    """Length, batch, learning rate and time of the training.
+
+    steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
+    best_step: update of the checkpoint that was kept. seconds: with evaluating and saving.
+    samples_per_second: without; None if nothing was left to train.
+    """
+
+    steps: int
+    epochs: float
+    global_batch: int
+    world_size: int
+    learning_rate: float
+    warmup_steps: int
+    best_step: int
+    precision: str
+    seconds: float | None = None
+    samples_per_second: float | None
+
+    def __post_init__(self) -> None:
+        if self.precision not in Precision.__members__:
+            raise ValueError(f"training.precision is {self.precision!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Measurements that throughput.jsonl records; `Throughput` explains the fields."""
+
+    machine: str | None = None
+    parameters: int
+    trained_parameters: int | None = None
+    tokens_mean: float
+    tokens_square: float | None = None
+    tokens_p95: float
+    padding: float | None
+    tokens_per_second: float | None = None
+    padded_tokens_per_second: float | None = None
+    utilisation: float | None = None
+    phases: dict[str, float] = field(default_factory=dict)
+    train_samples: int
+    eval_samples: int
+    train_seconds: float
+    eval_seconds: float
+    samples_per_second: float | None
+    eval_samples_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Versions and device of a run. libraries: name -> version. cuda: None without a GPU."""
+
+    python: str
+    system: str
+    libraries: dict[str, str]
+    device: str
+    cuda: str | None
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """Model that was fine-tuned: its name without a folder's path, and whether it is on the hub."""
+
+    name: str
+    on_hub: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """Data of a run.
+
+    sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
+    version of lingotune computes alike. rows: split -> language -> class -> rows.
+    """
+
+    sha256: str
+    test_sha256: str | None = None
+    rows: dict[str, dict[str, dict[str, int]]]
+
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            if split not in self.rows:
+                raise ValueError(f"data.rows.{split} is missing")
+
+    def rows_by_split(self) -> dict[str, int]:
+        """Return the number of rows of each split."""
+        return {
+            split: sum(sum(classes.values()) for classes in languages.values())
+            for split, languages in self.rows.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription:
+    """Facts of a run that are known before it trains. base_model: None for a model from scratch."""
+
+    name: str
+    job_sha256: str
+    labels: tuple[str, ...]
+    base_model: BaseModel | None = None
+    data: DataSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Outcome of training and evaluating. resumed_from_step: None for a run from the start."""
+
+    resumed_from_step: int | None = None
+    training: TrainingFigures
+    validation: SplitScores
+    test: SplitScores
+    measured: Measured
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResults(Outcome, RunDescription):
+    """Everything in a finished run's metrics.json. seconds: the whole run on the worker."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress(RunDescription):
+    """metrics.json beside a model that is published while it still trains.
+
+    validation: loss, macro_f1 and accuracy of the last evaluation.
+    """
+
+    finished: bool = False
+    step: int
+    total_steps: int
+    validation: dict[str, float]

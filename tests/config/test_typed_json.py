@@ -1,0 +1,86 @@
+"""JSON as dataclasses: what is written is read back, and what does not fit is named."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
+
+
+@dataclass(frozen=True)
+class Inner:
+    low: float
+    high: float | None = field(default=None, metadata=UNLESS_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    name: str
+    count: int
+    flag: bool
+    pair: tuple[int, float]
+    rows: tuple[tuple[int, ...], ...]
+    inner: dict[str, Inner]
+    free: object
+    none: int | None
+    late: str = "default"
+
+
+WHOLE: dict[str, Any] = {
+    "name": "x", "count": 1, "flag": True, "pair": [1, 2.5], "rows": [[1, 2], []],
+    "inner": {"a": {"low": 1.0}}, "free": [{"any": None}], "none": None, "late": "y",
+}  # fmt: skip
+
+
+def test_keys_and_their_order_come_back() -> None:
+    assert json.dumps(to_json(from_json(Outer, WHOLE))) == json.dumps(WHOLE)
+
+
+def test_absent_keys_and_keys_of_later_versions() -> None:
+    values = {key: value for key, value in WHOLE.items() if key != "late"}
+    found = from_json(Outer, {**values, "newer": 1})
+    assert found.late == "default" and found.inner["a"].high is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": 3}, "name is 3"),
+        ({"count": True}, "count is True"),
+        ({"count": 1.5}, "count is 1.5"),
+        ({"flag": 1}, "flag is 1"),
+        ({"pair": [1]}, "pair has 1 items instead of 2"),
+        ({"pair": "12"}, "pair is '12'"),
+        ({"rows": [[1, None]]}, "rows is None"),
+        ({"inner": []}, "inner is []"),
+        ({"inner": {"a": []}}, "inner.a: list where an object is needed"),
+        ({"inner": {"a": {}}}, "inner.a.low is missing"),
+        ({"inner": {"a": {"low": "x"}}}, "inner.a.low is 'x'"),
+        ({"inner": {"a": {"low": 10**400}}}, "inner.a.low is 1000"),
+    ],
+)
+def test_what_does_not_fit_is_named(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        from_json(Outer, {**WHOLE, **change})
+    assert str(caught.value).startswith(said) and len(str(caught.value)) < 100
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@given(any_json, st.sampled_from(sorted(WHOLE)))
+def test_any_json_is_read_or_refused_with_a_value_error(value: Any, key: str) -> None:
+    for values in (value, {**WHOLE, key: value}):
+        with suppress(ValueError):
+            from_json(Outer, values)
