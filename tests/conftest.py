@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from golden_files import GOLDEN, golden_text
 from hypothesis import settings
 
 from lingotune.config.schema import LaunchConfig
@@ -25,7 +26,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,10 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Compare a text with a golden file, to the letter; a missing file is a failure."""
+    """Compare a JSON text with a golden file, to the letter; a missing file is a failure."""
 
     def check(name: str, text: str) -> None:
-        path = GOLDEN / name
+        path, text = GOLDEN / name, golden_text(text)
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
