@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from golden_files import GOLDEN, golden_text
 from hypothesis import settings
+from waiting import PATIENCE
 
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.compose import compose_all
@@ -53,7 +54,7 @@ def compose(*overrides: str) -> LaunchConfig:
 
 
 def run(
-    *arguments: str, cwd: Path = ROOT, timeout: int = 280, **environment: str
+    *arguments: str, cwd: Path = ROOT, timeout: float = PATIENCE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a user would; python is this one."""
     return subprocess.run(

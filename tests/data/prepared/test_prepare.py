@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 from tables import TINY, load_splits, star_labels, write
+from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import (
@@ -366,7 +367,7 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_pa
                 if b"spawn_main" in read(Path(f"/proc/{pid}/cmdline"))
             ]
         os.kill(helpers[-1], signal.SIGKILL)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2 and "Traceback" not in told
     assert "was ended from outside" in told and "finished shards are kept" in told
     assert not list((tmp_path / "p").glob("files-*"))
@@ -391,7 +392,7 @@ def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
         f"prepared_dir={tmp_path}/prepared",
     ]  # fmt: skip
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=120)[0] for process in started]
+    told = [process.communicate(timeout=PATIENCE)[0] for process in started]
     assert sorted("prepared already" in text for text in told) == [False, True]
     assert len(list((tmp_path / "prepared").glob("sample-*"))) == 1
 
