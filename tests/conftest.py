@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from golden_files import GOLDEN, golden_text
 from hypothesis import settings
+from waiting import PATIENCE
 
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.compose import compose_all
@@ -28,7 +30,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,10 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Compare a text with a golden file, to the letter; a missing file is a failure."""
+    """Compare a JSON text with a golden file, to the letter; a missing file is a failure."""
 
     def check(name: str, text: str) -> None:
-        path = GOLDEN / name
+        path, text = GOLDEN / name, golden_text(text)
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -56,7 +57,7 @@ def compose(*overrides: str) -> LaunchConfig:
 
 
 def run(
-    *arguments: str, cwd: Path = ROOT, timeout: int = 280, **environment: str
+    *arguments: str, cwd: Path = ROOT, timeout: float = PATIENCE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a user would; python is this one."""
     return subprocess.run(

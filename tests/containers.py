@@ -47,7 +47,7 @@ STUBBORN = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 signal.signal(signal.SIGTERM, lambda *_: Path(os.environ["SM_MODEL_DIR"], "told").touch())
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
 os.write(1, f"at work: {os.getpid()}\\n".encode())  # one write: lines of two ranks stay two
 while True:
     time.sleep(1)

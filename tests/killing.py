@@ -36,16 +36,16 @@ def attempt(job_file: str, run_dir: str, moment: Callable[[int], None] | None) -
 
 
 def moments(run_dir: str, choose: random.Random) -> Iterator[Callable[[int], None]]:
-    """Now any moment of a run on a calm machine, now one near a checkpoint, however slow it is."""
+    """Yield now any moment of a run, now one near a checkpoint, by the run's own clock: that of its CPU."""
 
     def anytime(child: int) -> None:
-        time.sleep(choose.uniform(0.3, 2.5))
+        work(child, choose.uniform(0.3, 2.5))
 
     def near_a_checkpoint(child: int) -> None:
         before = newest_checkpoint(run_dir)
         while newest_checkpoint(run_dir) == before and not has_ended(child):
             time.sleep(0.005)
-        time.sleep(choose.uniform(0, 0.3))
+        work(child, choose.uniform(0, 0.3))
 
     while True:
         yield near_a_checkpoint
@@ -56,6 +56,18 @@ def newest_checkpoint(run_dir: str) -> str:
     """Name of the newest that has its manifest."""
     found = Path(run_dir, "checkpoints").glob("checkpoint-*/manifest.json")
     return max((path.parent.name for path in found), key=lambda n: (len(n), n), default="")
+
+
+def work(child: int, seconds: float) -> None:
+    """Let a child use that much CPU time, or come to its end."""
+    enough = cpu_seconds(child) + seconds
+    while cpu_seconds(child) < enough and not has_ended(child):
+        time.sleep(0.005)
+
+
+def cpu_seconds(child: int) -> float:
+    stat = Path(f"/proc/{child}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def has_ended(child: int) -> bool:

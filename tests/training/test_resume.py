@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, compose, run
 from killing import metrics, outcome
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.problems import ConfigError
@@ -159,14 +159,11 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
 
 def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path) -> None:
     moved = interrupted_run(uninterrupted, tmp_path)
-    command = [sys.executable, str(ROOT / "train.py")]
-    command += ["--job", str(moved / "job.yaml"), "--run-dir", str(moved)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout
-        while "model tiny" not in first.stdout.readline():
-            pass
-        os.kill(first.pid, signal.SIGSTOP)
-        second = run(*command[1:])
+    arguments = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved)]
+    stopped = [sys.executable, str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
+    with subprocess.Popen(stopped, stdout=subprocess.DEVNULL) as first:
+        assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
+        second = run("train.py", *arguments)
         first.kill()
     assert second.returncode == 2
     assert "another process is training in this folder" in second.stderr
@@ -183,21 +180,13 @@ def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -
     straight = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True)
     assert straight.returncode == 0, straight.stderr
     with subprocess.Popen([*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL) as job:
-        wait_for(tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST)
+        wait_until((tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST).exists)
         os.kill(random.choice(ranks_of(job.pid)), signal.SIGKILL)
-        assert job.wait(60) != 0
+        assert job.wait(PATIENCE) != 0
     again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("resuming at step") == 1
     assert outcome(tmp_path / "b") == outcome(tmp_path / "a")
-
-
-def wait_for(path: Path) -> None:
-    for _ in range(1200):
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not come")
 
 
 def ranks_of(agent: int) -> list[int]:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -292,15 +291,12 @@ def test_mlflow_has_each_step_once_after_a_kill(tmp_path: Path, mlflow_python: P
     job = tmp_path / "job.yaml"
     job.write_bytes(dump_job(job_of(compose(*overrides))))
     folder = tmp_path / "runs" / "mine"
-    command = [str(mlflow_python), TRAIN, "--job", str(job), "--run-dir", str(folder)]
+    arguments = ["--job", str(job), "--run-dir", str(folder)]
+    command = [str(mlflow_python), TRAIN, *arguments]
+    killed_at = [str(mlflow_python), str(ROOT / "tests/stopping.py"), "KILL", "step 7/", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output)
-        while first.poll() is None and "\nstep 7/" not in log.read_text():
-            time.sleep(0.05)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+    first = subprocess.run(killed_at, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    assert first.returncode == -signal.SIGKILL
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
     asked = [str(mlflow_python), "-c", HISTORY, f"file://{tmp_path}/runs/mlruns"]

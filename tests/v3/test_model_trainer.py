@@ -1,6 +1,6 @@
 """What the SDK v3 really sends, held against our request, which is v2's to the letter.
 
-Runs in an environment of its own (`make test-v3`) on the golden files of tests/test_render.py.
+Runs in an environment of its own (`make test-v3`) on the golden files of tests/launch/render.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 
 import boto3
 import pytest
+from golden_files import GOLDEN, read_golden
 
 from lingotune.launch.aws.start import start_v3
 from lingotune.launch.render.service_model import mistakes
 
-GOLDEN = sorted((Path(__file__).resolve().parent.parent / "golden").glob("job-*.json"))
+FILES = sorted(GOLDEN.glob("job-*.json"))
 
 EXPLAINED = {
     "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries": (
@@ -75,12 +76,12 @@ def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, A
 
 
 def test_there_are_golden_files() -> None:
-    assert len(GOLDEN) >= 18
+    assert len(FILES) >= 18
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_v3_sends_what_v2_sends_but_for_what_is_explained(path: Path) -> None:
-    forms = json.loads(path.read_text(encoding="utf-8"))
+    forms = read_golden(path.name)
     body = sent_by_v3(forms["model_trainer"])
     assert mistakes(body) == []
     found = list(differences(forms["request"], body))

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from conftest import ROOT
 from loopback import moto_server, point_boto_at, ready_account
 from results import manifest_of
 from seaweed import KEYS, client, s3  # noqa: F401  a fixture
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import DataConfig, LabelConfig, ModelConfig, SampleConfig, Source
@@ -128,12 +128,14 @@ def test_a_refusal_is_raised_and_the_manifest_stays_away(wire: Wire) -> None:
 
 
 SEND = """
-import boto3, pathlib, sys
+import boto3, pathlib, sys, time
 from lingotune.data.transfer import upload
 files = sorted(pathlib.Path(sys.argv[1]).iterdir())
 s3 = boto3.client("s3", region_name="us-east-1")
 def slow(**_):
-    import time; time.sleep(0.6)
+    while not pathlib.Path(sys.argv[2]).exists():
+        time.sleep(0.05)
+    time.sleep(0.3)
 s3.meta.events.register("before-send.s3.UploadPart", slow)
 print("begun", flush=True)
 upload(s3, {f"s3://example-bucket/data/{p.name}": p for p in files}, lambda line: None)
@@ -149,23 +151,23 @@ def parts_left(wire: Wire) -> list[Any]:
 def test_an_upload_that_was_ended_is_finished_by_the_next(
     wire: Wire, tmp_path: Path, how: signal.Signals
 ) -> None:
+    files, go_on = tmp_path / "files", tmp_path / "go_on"
+    files.mkdir()
     for n in range(4):
-        (tmp_path / str(n)).write_bytes(os.urandom(24 << 20))
-    command = [sys.executable, "-c", SEND, str(tmp_path)]
+        (files / str(n)).write_bytes(os.urandom(24 << 20))
+    command = [sys.executable, "-c", SEND, str(files), str(go_on)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as sender:
-        deadline = time.monotonic() + 60
-        while not parts_left(wire):
-            assert time.monotonic() < deadline and sender.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: parts_left(wire), lambda: sender.poll() is None)
         sender.send_signal(how)
-        assert sender.wait(30) != 0
+        go_on.touch()
+        assert sender.wait(PATIENCE) != 0
     if how is signal.SIGINT:
         assert parts_left(wire) == [], "aborted on the way out"
-    contents: dict[str, bytes | Path] = {uri(p.name): p for p in sorted(tmp_path.iterdir())}
+    contents: dict[str, bytes | Path] = {uri(p.name): p for p in sorted(files.iterdir())}
     done = upload(wire.s3, contents, silent)
     assert done.objects + done.there == 4 and done.objects
     assert parts_left(wire) == [], "nothing half-sent is left to be billed"
-    assert all(body(wire, p.name) == p.read_bytes() for p in tmp_path.iterdir())
+    assert all(body(wire, p.name) == p.read_bytes() for p in files.iterdir())
 
 
 def test_without_a_terminal_progress_is_told_in_lines(
@@ -356,12 +358,9 @@ def test_an_interrupted_download_ends_soon_and_is_gone_on_with(wire: Wire, tmp_p
     here = tmp_path / "here"
     command = [sys.executable, "-c", FETCH, prefix, str(here), "2"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as fetcher:
-        deadline = time.monotonic() + 60
-        while not (here / "005").exists():
-            assert time.monotonic() < deadline and fetcher.poll() is None
-            time.sleep(0.02)
+        wait_until((here / "005").exists, lambda: fetcher.poll() is None)
         fetcher.send_signal(signal.SIGINT)
-        fetcher.communicate(timeout=60)
+        fetcher.communicate(timeout=PATIENCE)
     assert fetcher.returncode != 0 and not (here / "manifest.json").exists()
     had = len([name for name in contents if (here / name).exists()])
     assert had < 80, "it went on to the end"
@@ -379,7 +378,7 @@ def test_processes_that_fetch_the_same_folder_at_once(wire: Wire, tmp_path: Path
     started = [
         subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    ends = [process.communicate(timeout=100)[1] for process in started]
+    ends = [process.communicate(timeout=PATIENCE)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], ends
     assert all((here / name).read_bytes() == content for name, content in contents.items())
 

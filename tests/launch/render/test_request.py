@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import CONF, compose
 from described import described, digests
+from golden_files import LISTS, METRICS, read_golden
 
 from lingotune.config.jobfile import job_of
 from lingotune.launch.compose.keys import config_groups
@@ -60,6 +61,17 @@ def test_golden(shape: str, golden: Callable[[str, str], None]) -> None:
         "model_trainer": to_model_trainer(job),
     }
     golden(f"job-{shape}.json", json.dumps(forms, indent=2) + "\n")
+
+
+def test_golden_metrics(golden: Callable[[str, str], None]) -> None:
+    """Metric definitions, once; the golden requests refer to them."""
+    golden(METRICS, json.dumps(LISTS))
+
+
+def test_golden_files_stand_for_whole_requests() -> None:
+    request = read_golden("job-p3_16xl.json")["request"]
+    assert request == to_request(described("cluster=p3_16xl"))
+    assert len(request["AlgorithmSpecification"]["MetricDefinitions"]) == 24
 
 
 def test_golden_local(golden: Callable[[str, str], None]) -> None:

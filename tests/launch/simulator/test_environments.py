@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pip
 import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
+from waiting import PATIENCE, wait_until
 
 from lingotune.catalog.hardware import Image, images, python_version, runs_worker
 from lingotune.config.problems import ConfigError
@@ -224,33 +224,40 @@ import sys; from pathlib import Path; sys.path[:0] = ["tests", "tests/launch/sim
 from lingotune.launch.simulator.environments import make
 from test_environments import bare_recipe
 folder = Path(sys.argv[1])
-print(make(bare_recipe(folder, "sleep 1"), folder / "cache", lambda line: print(line, flush=True)))
+print(make(bare_recipe(folder, sys.argv[2]), folder / "cache", lambda line: print(line, flush=True)))
 """
 
 
-def start_maker(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MAKER, str(folder)]
+def start_maker(folder: Path, before: str = "sleep 1") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", MAKER, str(folder), before]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def test_of_two_processes_one_makes_it(tmp_path: Path) -> None:
     bare_recipe(tmp_path)  # its program is there before both start
     makers = [start_maker(tmp_path) for _ in range(2)]
-    outputs = sorted(maker.communicate(timeout=60)[0] for maker in makers)
+    outputs = [maker.communicate(timeout=PATIENCE)[0] for maker in makers]
     assert times_made(tmp_path) == 1
-    assert "making an environment" in outputs[0] and "0.0)" not in outputs[0]
-    assert "0.0)" in outputs[1]
+    (making,) = [output for output in outputs if "making an environment" in output]
+    (other,) = [output for output in outputs if output != making]
+    assert "0.0)" not in making and "0.0)" in other
 
 
 def test_what_a_killed_process_started_ends_before_another_makes_it(tmp_path: Path) -> None:
-    killed = start_maker(tmp_path)
-    while not (tmp_path / "made.txt").exists():
-        assert killed.poll() is None
-        time.sleep(0.02)
+    go_on = tmp_path / "go_on"
+    before = f"while [ ! -e {go_on} ]; do sleep 0.02; done"
+    killed = start_maker(tmp_path, before)
+    wait_until((tmp_path / "made.txt").exists, lambda: killed.poll() is None)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     told: list[str] = []
-    folder, _ = make(bare_recipe(tmp_path, "sleep 1"), tmp_path / "cache", told.append)
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("waiting"):
+            go_on.touch()
+
+    folder, _ = make(bare_recipe(tmp_path, before), tmp_path / "cache", tell)
     assert [line.split()[0] for line in told] == ["waiting", "making"]
     assert (folder / ".ready").exists() and times_made(tmp_path) == 2
 

@@ -64,7 +64,8 @@ def prepare(
     trains: this process is going to train on it, and will need the training libraries anyway.
 
     A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
-    overwritten. ConfigError lists what is wrong with the source, before anything is written.
+    overwritten. ConfigError lists what is wrong with the source, before anything is written; what is
+    merely odd is in the manifest, for the caller to tell.
     """
     _need("transformers", "tokenizers", "pyarrow")
     fetch_tokenizer(model)
@@ -139,8 +140,6 @@ class _Preparation:
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
                 found = survey(self._data, self._seed, rejected, rows.add)
             self._check_unchanged()
-            for warning in found.warnings:
-                self._tell(f"warning: {warning}")
             with self._timed("tokenizer"):
                 texts = (row.text for row, split in found.rows(rows) if split == 0)
                 every = -(-found.counts[SPLITS[0]] // _TAUGHT)

@@ -9,7 +9,9 @@ the point, careless spelling. Some writers give a star more or less than they wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import islice
 from random import Random
 from typing import Any, TypeVar
 
@@ -43,6 +45,12 @@ _SENTENCES = 1.8
 """Scale of the number of sentences: its median is 1.4 times this."""
 _LONGEST = 40
 """Sentences of a review at most."""
+
+_OWNERS = ("train", "train", "validation", "test")
+"""The split that a text belongs to, by its hash: whatever their sizes, no two splits share a text.
+Train is the largest as a rule, and a text of another split has to be drawn again."""
+_DRAWS = 1000
+"""Draws of one review before the language counts as exhausted: 1 in 10^124 fails by bad luck."""
 
 _GRADES = {
     1: (-2, -2, -2, -1, -1, -1),
@@ -103,24 +111,51 @@ def _mixed(seed: int, split: str, languages: list[str], size: int) -> Iterator[d
 
 
 def _rows(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
-    """Endless reviews of a language. Numbers of the splits never meet, whatever their sizes."""
+    """Yield reviews of a language without end. Ids and texts of different splits never meet, whatever
+    the sizes, and no text comes twice."""
     rng = Random(f"{seed}/{split}/{language}")
     lexicon = LEXICONS[language]
+    seen: set[int] = set()
     number = SPLITS.index(split)
     while True:
         for stars in _shuffled(rng, [1, 2, 3, 4, 5]):  # every class early, even in a tiny sample
             topic = _pick(rng, lexicon.topics)
+            drafts = _drafts(rng, lexicon, topic, stars)
             yield {
                 "review_id": f"{language}_{number:07d}",
                 "product_id": f"product_{language}_{_below(rng, 10**7):07d}",
                 "reviewer_id": f"reviewer_{language}_{_below(rng, 10**7):07d}",
                 "stars": stars,
-                "review_body": _Writer(rng, lexicon, topic, _written_for(rng, stars)).body(),
+                "review_body": _first_new(drafts, split, language, seen),
                 "review_title": _pick(rng, lexicon.titles[stars]),
                 "language": language,
                 "product_category": topic.category,
             }
             number += len(SPLITS)
+
+
+def _drafts(rng: Random, lexicon: Lexicon, topic: Topic, stars: int) -> Iterator[str]:
+    """Yield texts for one review, without end. None contains a title, not even by a slip."""
+    while True:
+        text = _Writer(rng, lexicon, topic, _written_for(rng, stars)).body()
+        folded = text.casefold()
+        if not any(title in folded for title in lexicon.folded_titles):
+            yield text
+
+
+def _first_new(drafts: Iterable[str], split: str, language: str, seen: set[int]) -> str:
+    """Return the first text that belongs to the split and is not in `seen` (hashes); add it there.
+
+    Raises ConfigError if `_DRAWS` texts hold none.
+    """
+    for text in islice(drafts, _DRAWS):
+        key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+        if _OWNERS[key % len(_OWNERS)] == split and key not in seen:
+            seen.add(key)
+            return text
+    what = f"the sample can write only {len(seen)} different reviews of {split} in {language!r}"
+    fix = f"data.sample.{split}_rows={len(seen)}"
+    raise ConfigError([Problem(f"data.sample.{split}_rows", what, fix)])
 
 
 # Of Random, only random() is promised to repeat its numbers in every version of Python.

@@ -9,6 +9,7 @@ belongs to an aspect with a star (French, Spanish: feminine) or to a negation (J
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 Entries = tuple[str, ...]
 
@@ -62,6 +63,11 @@ class Lexicon:
     """Frames of a sentence that ends calmly, and of an excited one."""
     spaced: bool = True
     """False: no spaces between words and sentences, no capital letters."""
+
+    @cached_property
+    def folded_titles(self) -> Entries:
+        """Titles for all stars, case-folded."""
+        return tuple(title.casefold() for titles in self.titles.values() for title in titles)
 
 
 def _lexicon(
