@@ -7,6 +7,7 @@ docs/architecture.md from tests/test_architecture.py.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -69,6 +70,7 @@ def sections(kind: type = schema.LaunchConfig, prefix: str = "", text: str = "")
     return found
 
 
+@functools.cache
 def documented(kind: type) -> dict[str, str]:
     """Map field names to the string under each field, inherited fields included."""
     texts: dict[str, str] = {}
@@ -243,7 +245,7 @@ def architecture_tables() -> dict[str, str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [" | ".join(head), "|".join("---" for _ in head)]
+    lines = [" | ".join(head), " | ".join("---" for _ in head)]
     lines += [" | ".join((f"`{room}`", purpose(room), *cells)) for room, *cells in rows]
     return "\n" + "".join(f"| {line} |\n" for line in lines)
 
