@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import re
 import shlex
@@ -28,7 +29,6 @@ from documents import (
 )
 from hubserver import hub_server
 
-import lingotune
 from lingotune.launch.compose.keys import config_groups, setting_types
 
 QUICK = ["training.max_steps=2", "data.max_length=16", "runs_dir=runs"]
@@ -338,10 +338,10 @@ def test_group_files_that_are_shown_work(document: str, home: Path) -> None:
 @pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
 def test_python_that_is_shown_runs(document: str, trained: Path) -> None:
     """In one process, block by block, with a small model in place of one of the hub."""
-    if not hasattr(lingotune, "compose"):
+    if importlib.util.find_spec("lingotune.api") is None:
         pytest.skip("lingotune.compose is not made yet")
     code = "\n".join(b.text for b in blocks_of(ROOT / document) if b.language == "python")
-    small = ", ".join(f'"{setting}"' for setting in QUICK)
+    small = ", ".join(f'"{setting}"' for setting in QUICK[:2])
     done = run("-c", code.replace('"model=xlmr_base"', small), cwd=trained)
     assert done.returncode == 0 and done.stdout, done.stderr
 
