@@ -14,7 +14,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-v3 check format golden facts bench constraints clean
+.PHONY: help setup demo test test-slow test-v3 check format golden facts bench docs constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -66,6 +66,12 @@ facts: setup  ## copy instances, images and the request's model anew from the li
 
 bench: setup  ## measure start-up and plan
 	$(BIN)/python benchmarks/plan_latency.py
+
+docs: setup  ## write the generated pages and the site, build/site
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python tools/reference.py
+	$(BIN)/zensical build --clean --strict
+	@echo 'read it: $(BIN)/python -m http.server --directory build/site'
 
 constraints:  ## resolve the tested versions anew
 	$(PYTHON) tools/constraints.py

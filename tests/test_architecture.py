@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ FILES = {"lingotune.estimate.throughput"}
 """Modules of pure packages that read or write a file, and so may know the machine."""
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file; a package by its own name."""
     return {

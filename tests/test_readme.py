@@ -1,179 +1,78 @@
-"""Every command of the README runs."""
+"""The README: its first screen, its length, its figures and its layout. Its commands: test_docs.py."""
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
+import struct
 
 import pytest
-from conftest import ROOT, run
-from hubserver import hub_server
+from conftest import ROOT
+from documents import README, blocks_of, headings_of
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-]
-QUICK = ["training.max_steps=2", "data.max_length=16", "runs_dir=runs"]
-SAMPLE = ["data.sample.train_rows=20", "data.sample.validation_rows=5", "data.sample.test_rows=5"]
-NOWHERE = {
-    "AWS_CONFIG_FILE": "/nowhere",
-    "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-TARGETS = re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+TEXT = README.read_text(encoding="utf-8")
+FIRST_SCREEN = "\n".join(TEXT.splitlines()[:45])
+INTERVAL = r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)"
+SCORES = rf"(all|[a-z]{{2}}) +\d+  {INTERVAL}  {INTERVAL} +\d\.\d{{3}} +\d\.\d{{3}}  {INTERVAL}"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A folder with files under the names that the README uses."""
-    rows = [
-        {"review_body": f"text {i}", "stars": i % 5 + 1, "language": ["de", "fr"][i % 2]}
-        for i in range(80)
-    ]
-    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "reviews").mkdir()
-    csv = "".join(f"fine {i},{i % 5 + 1}\n" for i in range(60))
-    (tmp_path / "reviews" / "a.csv").write_text("comment,stars\n" + csv)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for name in ("train", "dev", "test"):
-        own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
-        pq.write_table(pa.Table.from_pylist(own), tmp_path / f"{name}.parquet")
-    return tmp_path
+def test_the_first_screen_has_the_two_commands_of_a_fresh_machine() -> None:
+    first = blocks_of(README)[0]
+    assert first.commands == ["make demo", "make test"]
+    assert "python launch.py cluster=p3_16xl per_device_bs=16\n" in FIRST_SCREEN
 
 
-def test_the_readme_has_commands() -> None:
-    assert len(COMMANDS) >= 12
+def test_it_is_short() -> None:
+    """As `wc -w` counts, code included."""
+    assert len(TEXT.split()) <= 900
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
-def test_make_targets_exist(command: str) -> None:
-    assert command.split()[1] in TARGETS
+def test_its_sections() -> None:
+    assert headings_of(README)[1:] == [
+        "How it works", "Your data", "Add a model, dataset or cluster", "Python API",
+        "What is in a run folder", "Layout", "Status", "Develop",
+    ]  # fmt: skip
+
+
+def score_block() -> list[str]:
+    """Lines of the demo's scores, header first."""
+    return blocks_of(README)[1].text.splitlines()
+
+
+def test_the_scores_have_the_shape_of_the_table() -> None:
+    header, *rows = score_block()
+    columns = ["rows", "accuracy", "macro-F1", "majority", "calibration", "stars off"]
+    assert re.split(r"\s{2,}", header.strip()) == columns
+    assert rows[0].startswith("all") and len(rows) >= 2
+    for row in rows:
+        assert re.fullmatch(SCORES, row) and len(row) == len(header), row
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "action=rehearse" in c])
-def test_rehearsals(command: str, home: Path) -> None:
-    _, script, *arguments = shlex.split(command)
-    done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "points arrived as planned" in done.stdout and "\npassed in" in done.stdout
+def test_the_scores_are_those_of_the_demo(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """To two hundredths: processors round differently. `python tools/readme_figures.py` renews them."""
+    from conftest import run
 
-
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m lingotune prepare" in c])
-def test_preparations(command: str, home: Path) -> None:
-    done = run(*shlex.split(command)[1:], cwd=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert list((home / "prepared").glob("*/manifest.json"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "backend=loopback" in c])
-def test_the_whole_circle(command: str, home: Path) -> None:
-    _, script, *arguments = shlex.split(command)
-    done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Completed: Training job completed" in done.stdout
-    assert list((home / "runs").glob("*/log.txt"))
-
-
-PLANS = [c for c in COMMANDS if "launch.py" in c and "submit" not in c and "rehearse" not in c]
-
-
-@pytest.mark.parametrize("command", PLANS)
-def test_plans(command: str, home: Path) -> None:
-    _, script, *arguments = shlex.split(command)
-    done = run(str(ROOT / script), *arguments, cwd=home, **NOWHERE)
-    if "training.precision=bf16" in arguments:  # the README's mistake
-        assert done.returncode == 2 and "fix: training.precision=fp16" in done.stderr
-        return
-    assert done.returncode == 0, done.stdout + done.stderr
-    if any(argument in ("output=json", "output=request") for argument in arguments):
-        assert json.loads(done.stdout)
-    else:
-        assert "global batch" in done.stdout
-    assert ("asked AWS: nothing" in done.stdout) == ("action=check" in arguments)
-
-
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if "-m lingotune " in c and " RUN" not in c]
-)
-def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Path) -> None:
-    _, *arguments = shlex.split(command.split(">")[0])
-    done = run(*arguments, cwd=home, **NOWHERE)
-    assert done.returncode == 2 and "credentials" in done.stderr, done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_publishing(home: Path) -> None:
-    """On a hub on loopback; the later command is of another repository than the training's."""
-    train, *later = (c for c in COMMANDS if "hub=" in c)
-    token = "hf_" + "canary" * 6
-    with hub_server(token) as hub:
-        settings = {
-            "HF_ENDPOINT": hub.endpoint, "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1",
-            "HF_HOME": str(home / "hf"),
-        }  # fmt: skip
-        _, script, *typed = shlex.split(train)
-        done = run(str(ROOT / script), *typed, *QUICK, *SAMPLE, cwd=home, **settings)
-        assert done.returncode == 0, done.stderr
-        (folder,) = (path for path in (home / "runs").iterdir() if path.is_dir())
-        for command in later:
-            arguments = [str(folder) if word == "RUN" else word for word in shlex.split(command)]
-            done = run(*arguments[1:], cwd=home, **settings)
-            assert done.returncode == 0 and "published: " in done.stdout, done.stderr
-        assert len(hub.repos) == 1 + len(later)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c.startswith("python train.py") and "hub=" not in c]
-)
-def test_trainings(command: str, home: Path) -> None:
-    _, script, *arguments = shlex.split(command)
-    sizes = [] if "data=files" in arguments else SAMPLE
-    done = run(str(ROOT / script), *arguments, *QUICK, *sizes, cwd=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "macro-F1" in done.stdout
-
-
-@pytest.mark.slow
-def test_the_job_file_goes_to_torchrun(home: Path) -> None:
-    plan, launch = (c for c in COMMANDS if "job.yaml" in c)
-    _, script, *arguments = shlex.split(plan)
-    quick = [*QUICK[:2], *SAMPLE]
-    assert run(str(ROOT / script), *arguments, *quick, cwd=home).returncode == 0
-    program, *rest = shlex.split(launch.replace("train.py", str(ROOT / "train.py")))
-    assert program == "torchrun"
-    done = run("-m", "torch.distributed.run", *rest, cwd=home)
+    done = run(str(ROOT / "train.py"), cwd=tmp_path_factory.mktemp("demo"))
     assert done.returncode == 0, done.stderr
-    assert (home / "runs").is_dir()
+    printed = {row.split()[0]: row for row in done.stdout.splitlines() if re.match(SCORES, row)}
+    header, *rows = score_block()
+    assert header in done.stdout
+    for row in rows:
+        shown, real = (
+            float(re.findall(r"\d\.\d{3}", r)[0]) for r in (row, printed[row.split()[0]])
+        )
+        assert abs(shown - real) <= 0.02, (row, printed[row.split()[0]])
 
 
-def test_a_submit_of_the_readme_is_complete() -> None:
-    """Without credentials it gets as far as AWS; tests/test_submit.py goes on from there."""
-    (command,) = (c for c in COMMANDS if "submit" in c and "loopback" not in c)
-    _, script, *arguments = shlex.split(command)
-    done = run(script, *arguments, **NOWHERE)
-    assert done.returncode == 2
-    assert "Unable to locate credentials" in done.stderr and "nothing was started" in done.stderr
+def test_the_picture_is_small_and_wide_enough() -> None:
+    content = (ROOT / "docs" / "images" / "report.png").read_bytes()
+    assert content.startswith(b"\x89PNG") and len(content) < 300_000
+    width, height = struct.unpack(">II", content[16:24])
+    assert width == 1400 and height <= 1000
 
 
-def test_the_tree_names_what_exists() -> None:
-    tree = README[README.index("## Layout") :]
-    listed = re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)
+def test_the_layout_names_every_package() -> None:
+    layout = TEXT[TEXT.index("## Layout") :]
+    listed = re.findall(r"^  (\w+)/ ", layout, re.MULTILINE)
     packages = {p.parent.name for p in (ROOT / "src" / "lingotune").glob("*/__init__.py")}
-    assert set(listed) == packages, "the layout has a line for every package"
-
-
-def test_the_programs_named_are_installed() -> None:
-    for program in ("tensorboard", "torchrun"):
-        path = Path(sys.executable).parent / program
-        assert subprocess.run([path, "--help"], capture_output=True, timeout=120).returncode == 0
+    assert set(listed) == packages and len(listed) == len(packages)
