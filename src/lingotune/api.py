@@ -135,7 +135,7 @@ def _composed(
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:
-    """What is wrong with a job for this machine."""
+    """Check a job for this machine."""
     from lingotune.preflight import check_job
     from lingotune.training.trackers import missing_trackers
 

@@ -87,7 +87,7 @@ def python_version(tag: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def instances() -> dict[str, Instance]:
-    """All known instance types, by their SageMaker name."""
+    """Map each known instance type's SageMaker name to the instance."""
     rows = load("instances")["instances"]
     assert isinstance(rows, dict)
     return {
@@ -117,7 +117,7 @@ def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
 
 @lru_cache(maxsize=1)
 def images() -> tuple[Image, ...]:
-    """All known images, oldest first."""
+    """List the known images, oldest first."""
     rows = load("images")["images"]
     assert isinstance(rows, list)
     return tuple(Image(**row) for row in rows)

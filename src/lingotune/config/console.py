@@ -27,7 +27,7 @@ def say(line: str) -> None:
 
 
 def format_error(error: ConfigError) -> str:
-    """All problems of an error, counted, and the next command."""
+    """Format all problems of an error, counted, and the next command."""
     count = len(error.problems)
     head = "1 problem" if count == 1 else f"{count} problems"
     text = f"lingotune: {head}\n{format_problems(error.problems)}"

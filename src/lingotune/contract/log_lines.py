@@ -83,7 +83,7 @@ _LINES = (_TRAIN, _VALIDATION, _TEST)
 
 
 def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
-    """Of what the Trainer logs: `loss`, and `learning_rate` and `grad_norm` where they are given."""
+    """Format what the Trainer logs: `loss`, and `learning_rate` and `grad_norm` where they are given."""
     return _write(_TRAIN, values, step=step, total=total_steps)
 
 
@@ -147,7 +147,7 @@ def _number(value: float, metric: _Metric) -> str:
 
 
 def _regex(line: _Line, metric: _Metric, code: str = "") -> str:
-    """What finds the number of a metric, or of one language of it, in lines that `_write` wrote."""
+    """Build the pattern that finds a metric's number, or one language's, in lines that `_write` wrote."""
     head = line.head.format(step=_COUNT, total=_COUNT)
     before = "" if metric is line.metrics[0] else ".*  "
     found = f"({_NUMBER})"

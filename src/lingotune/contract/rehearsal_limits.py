@@ -43,6 +43,6 @@ def write_limits(limits: Limits) -> dict[str, str]:
 
 
 def read_limits(environment: Mapping[str, str]) -> Limits | None:
-    """What `write_limits` wrote; None for a job that is meant."""
+    """Read what `write_limits` wrote; None outside a rehearsal."""
     text = environment.get(VARIABLE)
     return Limits(**json.loads(text)) if text else None

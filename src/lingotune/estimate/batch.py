@@ -42,7 +42,7 @@ class StepPlan:
 
 
 def trains_used_rows(training: TrainingConfig) -> bool:
-    """Whether of the word embeddings those rows are to be trained that occur: where it was asked for, and
+    """Tell whether to train only the embedding rows that occur in the data: where it was asked for, and
     by default where it is exact, as it is without weight decay. Shards are of all rows."""
     if training.freeze_embeddings or training.compact_vocabulary is False or training.shard:
         return False

@@ -35,7 +35,7 @@ class MemoryEstimate:
 
     @property
     def gib(self) -> float:
-        """All together."""
+        """GiB, all together."""
         return self.fixed_gib + self.activations_gib
 
 

@@ -45,12 +45,12 @@ class PaperStep:
 
     @property
     def seconds(self) -> float:
-        """Of the update."""
+        """Seconds of the whole update."""
         return self.compute + self.optimizer + self.sending
 
     @property
     def texts_per_second(self) -> float:
-        """Of all GPUs."""
+        """Texts a second of all GPUs together."""
         return self.texts / self.seconds
 
 
@@ -65,7 +65,7 @@ class ShardingPlan:
 def operations(
     size: ModelSize, tokens: float, squares: float, *, first_token_only: bool = False
 ) -> float:
-    """Of training on a text: floating-point operations, padding left out.
+    """FLOPs to train on one text, excluding padding.
 
     tokens: its length. squares: the mean of the lengths' squares, where `tokens` is a mean too.
     first_token_only: of the last layer's parameters a token meets those of keys and values alone.
@@ -152,7 +152,7 @@ def _traffic(size: ModelSize, rows: int, shards: ShardingPlan | None) -> tuple[f
 def paper_lines(
     job: JobConfig, batch: BatchPlan, found: Efficiency, word_pieces: int | None
 ) -> tuple[str, ...]:
-    """What a job's update sends and takes on paper, as lines for its plan; none where a figure is not
+    """Write what an update sends and takes on paper, as lines for the plan; none if a figure is not
     known. found: padding and waiting of its batches."""
     size, instance = model_size(job.model), instance_of(job.cluster)
     if size is None or instance is None:
@@ -195,7 +195,7 @@ def paper_lines(
 
 
 def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:
-    """What an update of a sharded model sends, beside what it would send of a whole one."""
+    """Write what an update of a sharded model sends, beside what it would send of a whole one."""
     weights = 2 * shards.parts * shards.width * size.parameters
     gradients = shards.parts * FP32 * trained_parameters(size, rows)
     usual = sum(_traffic(size, rows, None))

@@ -113,7 +113,7 @@ class Throughput:
 
     @property
     def overhead_seconds(self) -> float:
-        """All that was neither training nor evaluating, of the whole job where that is known."""
+        """Seconds neither training nor evaluating, of the whole job if that is known."""
         if self.job_seconds is None:
             return self.other_seconds
         return max(0.0, self.job_seconds - self.train_seconds - self.eval_seconds)
@@ -156,7 +156,7 @@ def _embeddings(training: TrainingConfig) -> str:
 
 
 def model_id(model: ModelConfig) -> str:
-    """What the model's speed depends on: its hub id or folder, or the sizes of one from scratch."""
+    """Name what the model's speed depends on: its hub id or folder, or the sizes of one from scratch."""
     if model.name_or_path is not None:
         return model.name_or_path
     sizes = dataclasses.asdict(model.scratch)

@@ -71,7 +71,7 @@ class LeanLayer(nn.Module):
         self.train(layer.training)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer makes of hidden states and, in whichever form the version has it, a mask."""
+        """Compute the layer on hidden states and, in whichever form the version has it, a mask."""
         hidden, mask = _given(args, kwargs)
         packed = self._packing.real is not None
         if packed and self._first:
@@ -260,7 +260,7 @@ def _probe(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _layers(model: Any) -> nn.ModuleList | None:
-    """Of the encoder, where they are where DistilBERT, BERT and RoBERTa have them."""
+    """Find the encoder's layers where DistilBERT, BERT and RoBERTa have them."""
     base = model.base_model
     encoder = getattr(base, "transformer", None) or getattr(base, "encoder", None)
     layers = getattr(encoder, "layer", None)
@@ -268,7 +268,7 @@ def _layers(model: Any) -> nn.ModuleList | None:
 
 
 def _kind(layer: Any) -> type[LeanLayer] | None:
-    """By its submodules, whose names weights are saved under and which stay the same therefore."""
+    """Tell a layer's kind by its submodules, whose names are those that weights are saved under."""
     names = {name for name, _ in layer.named_modules()}
     for kind, needed in _KINDS.items():
         if needed <= names:

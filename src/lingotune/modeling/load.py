@@ -54,7 +54,7 @@ def layer_classes(model: Any) -> list[str]:
 
 
 def size_of_model(model: Any) -> ModelSize | None:
-    """What its memory and speed depend on; None for a model without the usual names in its config."""
+    """Read the size of a model; None if its config lacks the usual names."""
     config = model.config
     layers, heads = (
         getattr(config, f"num_{name}", None) for name in ("hidden_layers", "attention_heads")

@@ -14,7 +14,7 @@ def cpu_machine() -> str:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this machine's CPU has instructions for bf16; elsewhere it would be emulated."""
+    """Tell whether this machine's CPU has instructions for bf16; elsewhere it would be emulated."""
     try:
         known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux

@@ -36,7 +36,7 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the run folder."""
+        """True in the process that writes the run folder."""
         return self.rank == 0
 
 

@@ -116,7 +116,7 @@ class ShardedTrainer(ClassifierTrainer):
 
 
 def whole_weights(model: Any) -> dict[str, torch.Tensor]:
-    """All weights of a model that is cut, in CPU memory, on rank 0; empty elsewhere. All ranks call it."""
+    """Gather all weights of a sharded model in CPU memory on rank 0; empty elsewhere. All ranks call it."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     found: dict[str, torch.Tensor] = get_model_state_dict(model, options=options)
     return found

@@ -42,7 +42,7 @@ class Phases:
             self._take()
 
     def seconds(self) -> dict[str, float]:
-        """By name, of all that is done."""
+        """Total seconds per phase."""
         if self._pending:
             torch.cuda.synchronize()
         while self._pending:
@@ -88,7 +88,7 @@ class Stopwatch(TrainerCallback):
         return 1 - self._real_tokens / self._tokens if self._tokens else None
 
     def padded(self, tokens: float) -> float:
-        """So many tokens of texts with the padding that this process has seen."""
+        """Scale a token count by the padding ratio observed so far."""
         return tokens * self._tokens / self._real_tokens if self._real_tokens else tokens
 
     def pace(self) -> dict[str, float]:
@@ -156,7 +156,7 @@ class Stopwatch(TrainerCallback):
         self.save_seconds += self._lap()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """What is collated from here on is evaluated."""
+        """Stop counting: what is collated from here on is evaluated."""
         self._training = False
 
     def _lap(self, *, wait: bool = True) -> float:

@@ -32,7 +32,7 @@ def missing_trackers(trackers: Sequence[Tracker]) -> Iterator[Problem]:
 
 
 def settings_of(environment: Mapping[str, str], folders: Folders) -> dict[str, str]:
-    """What the trackers read and `environment` does not set: the project, a place of the run's, and no
+    """Return what trackers read and `environment` does not set: the project, a place of the run's, and no
     questions.
 
     MLflow writes beside the run folders, so that runs compare there; W&B without a key writes into the
@@ -54,7 +54,7 @@ def settings_of(environment: Mapping[str, str], folders: Folders) -> dict[str, s
 
 
 def _knows_wandb() -> bool:
-    """Whether `wandb login` has been here."""
+    """Tell whether `wandb login` has stored a key here."""
     try:
         return netrc.netrc().authenticators(_WANDB_HOST) is not None
     except (OSError, netrc.NetrcParseError):

@@ -79,7 +79,7 @@ def _callback(name: str) -> TrainerCallback:
 def hyperparameters(
     job: JobConfig, batch: BatchPlan, steps: StepPlan, precision: str
 ) -> dict[str, bool | float | str]:
-    """What runs of a sweep may differ in, as TensorBoard's HParams takes it: numbers, texts, booleans."""
+    """List what runs of a sweep may differ in, as TensorBoard's HParams takes it: number, text, bool."""
     training = job.training
     return {
         "lr": job.lr,

@@ -198,7 +198,7 @@ class ClassifierTrainer(Trainer):
         self.callback_handler.on_train_end(self.args, self.state, self.control)
 
     def _stand_ready(self) -> None:
-        """What the model needs before weights are loaded that it has been trained to: nothing."""
+        """Prepare the model for loading its best weights: nothing to do here."""
 
 
 class HalfPrecisionSums(TrainerCallback):

@@ -76,7 +76,7 @@ class Vocabulary:
 
 
 def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
-    """That of a fast tokenizer of transformers."""
+    """Read the vocabulary of a fast tokenizer of transformers."""
     added = tuple(tokenizer.get_added_vocab())
     return Vocabulary(
         tokenizer.backend_tokenizer.to_str(), tokenizer.unk_token_id, added, max_length
@@ -100,7 +100,7 @@ class Encoder:
 
     @property
     def splits(self) -> bool:
-        """Whether texts are put together from pieces."""
+        """Tell whether texts are encoded piece by piece."""
         return self._split is not None
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -175,7 +175,7 @@ class Encoder:
         return odd
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
-        """What the tokenizer puts before and behind a text."""
+        """Return the ids that the tokenizer puts before and after a text."""
         with_them, bare = (
             self._batch(["a"], add_special_tokens=add)[0].ids for add in (True, False)
         )

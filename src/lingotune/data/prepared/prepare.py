@@ -90,7 +90,7 @@ def _need(*libraries: str) -> None:
 
 @contextmanager
 def _working_folder(folder: Path) -> Iterator[Path | None]:
-    """Where the data is made, held by one process; None if it is there once that is free."""
+    """Yield the folder in which the data is made, locked; None if another process has made the data."""
     work = folder.with_name(f".{folder.name}.unfinished")
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ class _Preparation:
         self._seconds: dict[str, float] = {}
 
     def run(self, *, aside: bool) -> None:
-        """All of it, the manifest last; `aside`: with the tokenizer in a process of its own."""
+        """Make the folder, its manifest last; `aside`: with the tokenizer in a process of its own."""
         files = self._work / TOKENIZER
         with (
             _killed_helpers_reported(),
@@ -154,7 +154,7 @@ class _Preparation:
         self._write_manifest(found, loaded.result(), shards)
 
     def _check_unchanged(self) -> None:
-        """What was read is what the folder will be named after."""
+        """Make sure that the folder is named after what was read."""
         if self._data.source is not Source.files:
             return
         tokenizer = self._identity.tokenizer

@@ -82,7 +82,7 @@ def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, lon
 
 
 def finished_shard(folder: Path, name: str) -> Shard | None:
-    """What `write_shard` has written there; None unless all of it."""
+    """Read back a shard that `write_shard` completed; None if it did not."""
     try:
         found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         if (folder / f"{name}.parquet").stat().st_size != found["bytes"]:

@@ -43,7 +43,7 @@ class Spool:
         self._block = []
 
     def __iter__(self) -> Iterator[Row]:
-        """All rows that were added; none can be added any more."""
+        """Yield all rows that were added; from here on none can be added."""
         if self._block:
             self._write()
         end = self._file.seek(0, 2)

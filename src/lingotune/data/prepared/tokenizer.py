@@ -62,7 +62,7 @@ def wordpiece_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:
 
 
 def special_tokens(tokenizer: Any) -> dict[str, str]:
-    """What makes the tokenizer of its file again: pad_token and the like."""
+    """Name what restores the tokenizer from its file: pad_token and the like."""
     return {name: str(token) for name, token in tokenizer.special_tokens_map.items() if token}
 
 
@@ -107,7 +107,7 @@ def _characters(word: str) -> list[str]:
 
 
 def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
-    """That a model's files cannot be used, and why."""
+    """Make the error for a model whose files cannot be used, with the reason."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kind = "folder" if Path(str(model.name_or_path)).exists() else "folder or reachable hub model"
     fix = "a folder with config.json, weights and tokenizer; a hub id with the hub in reach; model=tiny"
@@ -127,12 +127,12 @@ _FILES = (
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a model's folder holds a tokenizer, of whatever kind."""
+    """Tell whether a model's folder holds a tokenizer of any kind."""
     return any((folder / name).is_file() for name in _FILES)
 
 
 def tokenizer_identity(model: ModelConfig) -> str | None:
-    """What a tokenizer's ids follow from, beside the texts: a digest of its files, or of the
+    """Identify what a tokenizer's ids follow from, beside the texts: a digest of its files, or of the
     settings it is made from. None for a model of the hub that is not on this machine yet."""
     if model.name_or_path is None:
         scratch = {"vocabulary of": asdict(model.scratch)["vocab_size"]}

@@ -123,7 +123,7 @@ class Cleaner:
 
     @property
     def on_fault(self) -> OnReject | None:
-        """What the readers have to be given, so that rows which they cannot read are skipped too."""
+        """Return the callback by which readers skip the rows that they cannot read."""
         return self._reject_unread if self._skip else None
 
     def rows(self, records: Iterable[Located]) -> Iterator[Row]:
@@ -261,7 +261,7 @@ class Cleaner:
         return f"{total} {'row is' if total == 1 else 'rows are'} rejected ({reasons})"
 
     def warnings(self) -> list[str]:
-        """What is odd, but no problem."""
+        """List what is odd, but no problem."""
         warnings = [*self._labels.warnings(), *self._languages.warnings()]
         if self._skip and self.rejected:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")

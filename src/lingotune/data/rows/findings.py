@@ -99,7 +99,7 @@ class Faults:
             self.listener(Rejected(location, reason, what, shortened(raw), fix))
 
     def problems(self) -> list[Problem]:
-        """What was gathered."""
+        """Return what was gathered, as problems."""
         return self._found.problems()
 
 

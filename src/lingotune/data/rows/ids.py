@@ -30,7 +30,7 @@ class IdHashes:
         self._grow()
 
     def add(self, name: str) -> bool:
-        """Whether the id is new."""
+        """Add an id; returns whether it is new."""
         table, mask = self._table, self._mask
         key = hash(name) or 1  # 0 is an empty place
         at = key & mask

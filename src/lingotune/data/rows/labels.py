@@ -92,7 +92,7 @@ class Labels:
         return [self._shifted()] if self._counted_from_zero() else []
 
     def _counted_from_zero(self) -> bool:
-        """Whether adding 1 would bring every value seen into the mapping."""
+        """Tell whether adding 1 would bring every value seen into the mapping."""
         fits = all(str(value + 1) in self._values for value in self._whole)
         return self._offset == 0 and fits and 0 in map(_whole, (f[0] for f in self._found.values()))
 

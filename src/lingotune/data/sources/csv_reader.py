@@ -30,7 +30,7 @@ def read_csv(path: Path, name: str, faults: Faults) -> Iterator[Located]:
 
 
 def read_tsv(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """The same between tabs."""
+    """Read fields between tabs, as `read_csv` does between commas."""
     return _delimited(path, name, "\t", faults)
 
 

@@ -125,7 +125,7 @@ def read_files(files: Iterable[Path], on_fault: OnReject | None = None) -> Itera
 def read_named(
     files: Iterable[tuple[Path, str]], on_fault: OnReject | None = None
 ) -> Iterator[Located]:
-    """The same for files that messages call by another name: (file, name)."""
+    """Read files that messages call by another name: (file, name)."""
     problems: list[Problem] = []
     for path, name in files:
         try:
@@ -160,7 +160,7 @@ def read_file(
 
 
 def is_data_file(name: str) -> bool:
-    """Whether the name's ending is one that a reader knows; the files beside Arrow data are not."""
+    """Tell whether a reader knows the ending of a name; the files beside Arrow data have none of these."""
     return _ending(name) in _READERS and name not in _ARROW_NOTES
 
 

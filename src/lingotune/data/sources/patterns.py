@@ -43,7 +43,7 @@ def check_settings(data: DataConfig) -> None:
 
 
 def setting_problems(data: DataConfig) -> Iterator[Problem]:
-    """Where the settings of the source contradict each other; no file is read."""
+    """Yield the contradictions in the settings of the source; no file is read."""
     if data.source is Source.sample:
         yield from _sample_problems(data)
     else:

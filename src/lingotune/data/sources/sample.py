@@ -230,7 +230,7 @@ class _Writer:
         return self.opinion(grade)
 
     def opinion(self, grade: int) -> str:
-        """What one aspect is like, e.g. -1: 'the sound is poor' or 'the sound is not good'."""
+        """Write what one aspect is like, e.g. -1: 'the sound is poor' or 'the sound is not good'."""
         negated = grade != 0 and self.rng.random() < _NEGATION
         word = (-1 if grade > 0 else 1) if negated else grade
         frame = _FRAMES[negated, abs(grade)]

@@ -47,7 +47,7 @@ def hash_text(text: str) -> int:
 
 
 def hash_group(name: str) -> int:
-    """The same of a group's name, apart from all texts: they have no NUL."""
+    """Hash a group's name, apart from the hashes of texts, which have no NUL."""
     return hash_text(f"\0{name}")
 
 
@@ -91,7 +91,7 @@ def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique:
 
 
 def _repeated(text: Array, chosen: Array) -> Array:
-    """Whether a row's text stands in a later split as well."""
+    """Mark the rows whose text stands in a later split as well; bool, one a row."""
     found = np.zeros(len(text), bool)
     for later in (2, 1):
         held = np.unique(text[chosen == later])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def duplicate_warnings(keys: Keys, chosen: Array) -> Iterator[tuple[str, str]]:
-    """Split, and what there is to say of texts and groups that it shares with others."""
+    """Yield (split, warning) for texts or groups shared between splits."""
     from lingotune.data.splits.carve import removed_of, repeated_in
 
     for name, count in removed_of(keys, chosen).items():
@@ -39,12 +39,12 @@ def duplicate_warnings(keys: Keys, chosen: Array) -> Iterator[tuple[str, str]]:
 
 
 def is_unique(data: DataConfig) -> bool:
-    """Whether a text may stand in one split only; the sample is generated as it is planned."""
+    """Tell whether a text may stand in one split only; the sample is generated as it is planned."""
     return data.unique_texts and data.source is not Source.sample
 
 
 def is_carved(data: DataConfig) -> bool:
-    """Whether a split has to be taken from another one, by the job's seed."""
+    """Tell whether a split is carved out of another one, by the job's seed."""
     if data.source is Source.sample:
         return False
     if data.source is Source.hub:

@@ -33,7 +33,7 @@ class Survey:
         return {split: int((self.chosen == n).sum()) for n, split in enumerate(SPLITS)}
 
     def rows(self, kept: Iterable[Row]) -> Iterator[tuple[Row, int]]:
-        """Of the rows that were kept, those of a split, and which."""
+        """Yield the rows that were kept, each with the place of its split."""
         for row, split in zip(kept, self.chosen.tolist()):
             if split != REMOVED:
                 yield row, split
@@ -63,7 +63,7 @@ def survey(
 
 
 def _other_counts(data: DataConfig, scanned: Scanned) -> Iterator[str]:
-    """Where a hub dataset has other sizes than the config says."""
+    """Yield a warning for each split of a hub dataset whose size is not the config's."""
     if data.source is not Source.hub:
         return
     for split in SPLITS:

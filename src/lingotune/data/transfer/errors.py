@@ -38,7 +38,7 @@ _MENDS = {
 
 
 def mending(operation: str, code: str) -> str:
-    """What helps against an error code of an operation; nothing where that is not known."""
+    """Return what helps against an error code of an operation; '' if nothing is known to."""
     if code in ("403", "AccessDenied", "Forbidden"):
         return f"a permission: {_PERMISSIONS.get(operation, f's3:{operation}')}"
     if code.startswith("KMS."):

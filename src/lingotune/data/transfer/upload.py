@@ -87,7 +87,7 @@ def _look(s3: Any, uri: str, content: bytes | Path) -> _Object:
 
 
 def _is_there(s3: Any, uri: str, size: int, sha256: str) -> bool:
-    """By the metadata: S3's own checksums of encrypted objects need kms:Decrypt, and are none of the
+    """Compare by metadata: S3's own checksums of encrypted objects need kms:Decrypt, and are none of the
     whole content where it went in parts."""
     from botocore.exceptions import ClientError
 

@@ -170,7 +170,7 @@ def _set_by(key: str, files: Sequence[GroupFile]) -> str:
 
 @functools.cache
 def _settings(file: GroupFile) -> Mapping[str, Any]:
-    """What the file sets; nothing where it cannot be read, which is for others to tell."""
+    """Read what the file sets; nothing if it cannot be read, which others report."""
     try:
         return file.settings()
     except Exception:

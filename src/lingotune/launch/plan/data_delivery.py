@@ -104,7 +104,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
 
 
 def from_folder(folder: Path, manifest: Manifest) -> Delivery:
-    """What is known of data that lies prepared in a folder."""
+    """Describe data that lies prepared in a folder."""
     rows = {split: found.rows for split, found in manifest.splits.items()}
     warnings = _warnings(manifest.warnings)
     return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)

@@ -87,7 +87,7 @@ class _Rehearser:
         self.observed_text = ""
 
     def run(self) -> None:
-        """All stages; StageFailed or ConfigError ends them."""
+        """Run all stages; StageFailed or ConfigError ends them."""
         with self._stage("environment") as note:
             environment = environment_of(self._plan, self._tell)
             note.text = environment.description
