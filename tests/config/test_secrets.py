@@ -19,6 +19,7 @@ from lingotune.config.schema import HubConfig, LabelConfig, LaunchConfig, Visibi
 from lingotune.config.secrets import HIDDEN, NO_TOKEN, redacted, secrets_of
 from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.plan.page import problems_json
 from lingotune.preflight import check_secrets
@@ -127,7 +128,7 @@ def test_a_token_in_any_text_is_refused_and_not_repeated(
     typed = typed_texts()
     assert len(typed) > 45
     with pytest.raises(ConfigError) as caught:
-        composed_jobs([*typed, f"output={output}", *more], program, "", CONF, check)
+        composed_jobs([*typed, f"output={output}", *more], Command(program, ""), CONF, check)
     said = "".join([*capsys.readouterr(), format_error(caught.value)])
     said += problems_json(caught.value.problems, 2)
     assert BODY not in said and HIDDEN in said

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import compose
+from results import manifest_of
 
 from lingotune.catalog.gpus import find_gpu
 from lingotune.catalog.models import model_size
 from lingotune.config.jobfile import job_of
 from lingotune.config.schema import ModelConfig, Precision, TrainingConfig
+from lingotune.config.typed_json import from_json
+from lingotune.data.prepared.manifest import Manifest
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.bucketing import Efficiency
 from lingotune.estimate.step_time import (
@@ -175,6 +178,11 @@ def test_lengths_of_the_articles_data_are_those_published() -> None:
     assert estimate_batching(job, batch, None) is None
 
 
+def manifest_with(lengths: dict[str, list[int]]) -> Manifest:
+    """A manifest of training texts of these lengths: language -> rows by their number of tokens."""
+    return from_json(Manifest, {**manifest_of([]), "lengths": {"train": lengths}})
+
+
 @pytest.mark.parametrize(
     ("overrides", "width"),
     [
@@ -190,18 +198,18 @@ def test_lengths_of_the_articles_data_are_those_published() -> None:
 def test_widths_are_rounded_up_for_a_gpu_or_as_asked_for(overrides: list[str], width: int) -> None:
     """But not beyond the longest text."""
     job = job_of(compose("per_device_bs=32", "data.max_length=128", *overrides))
-    manifest = {"lengths": {"train": {"de": [0] * 33 + [64] + [0] * 56 + [32]}}}
+    manifest = manifest_with({"de": [0] * 33 + [64] + [0] * 56 + [32]})
     estimate = estimate_batching(job, plan_batches(job), manifest)
     assert estimate and estimate.planned.padded == pytest.approx((2 * width + 90) / 3)
 
 
 def test_prepared_data_tells_its_lengths() -> None:
     counts = {"de": [0, 0, 3, 0, 5], "fr": [0, 0, 0, 2]}
-    manifest = {"lengths": {"train": counts}}
+    manifest = manifest_with(counts)
     job = job_of(compose("per_device_bs=4"))
     estimate = estimate_batching(job, plan_batches(job), manifest)
     assert estimate and estimate.planned.real == pytest.approx((3 * 2 + 2 * 3 + 5 * 4) / 10)
     assert "the 10 prepared texts" in estimate.arithmetic[-1]
     job.data.max_length = 8
-    assert estimate_batching(job, plan_batches(job), {"lengths": {"train": {}}}) is None
+    assert estimate_batching(job, plan_batches(job), manifest_with({})) is None
     assert dataclasses.asdict(estimate)["planned"]["straggler"] == 1.0

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from conftest import CONF, compose
+from results import manifest_of
 
 from lingotune.catalog.hardware import Image, images, version
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import Problem, Severity, errors_only
 from lingotune.config.schema import ClusterConfig
+from lingotune.config.typed_json import from_json
+from lingotune.data.prepared.manifest import Manifest
 from lingotune.data.prepared.shards import READERS
 from lingotune.estimate.batch import plan_batches, plan_steps
 from lingotune.launch.checks.lanes import lane_pins
@@ -583,11 +586,12 @@ def test_our_own_code_passes() -> None:
 
 def test_data_that_the_image_cannot_read_is_refused() -> None:
     cluster = compose(CLOUD).cluster
-    manifest = {"digest": "ab" * 32, "readers": {"pyarrow": "99.0.0", "unknown": "1.0"}}
+    readers = {"pyarrow": "99.0.0", "unknown": "1.0"}
+    manifest = from_json(Manifest, {**manifest_of([]), "readers": readers})
     (problem,) = PREPARED.run(DataForImage(manifest, cluster))
     assert problem.check == "prepared-too-new"
     assert "needs pyarrow 99.0.0; the image of transformers" in problem.what
-    assert PREPARED.run(DataForImage({**manifest, "readers": READERS}, cluster)) == []
+    assert PREPARED.run(DataForImage(replace(manifest, readers=READERS), cluster)) == []
 
 
 @pytest.mark.parametrize("image", [i for i in images() if lane_pins(i)], ids=str)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
+from lingotune.catalog.hardware import instances
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import (
     ConfigError,
@@ -164,8 +165,7 @@ class _Validator:
             left_open = [p.where for p in error.problems if p.where in self._left_open]
             if not left_open:
                 raise
-            examples = [describe_type(setting_types()[key], key)[1] for key in left_open]
-            config = self._with(choice, *(example.split(", or ")[0] for example in examples))
+            config = self._with(choice, *map(_example, left_open))
             choice = " ".join([choice, *left_open])
         data = config.data
         if data.source is Source.files and not (data.path or data.train):
@@ -180,6 +180,13 @@ class _Validator:
             multirun=False,
             extra_dir=self._extra_dir,
         )[0].config
+
+
+def _example(key: str) -> str:
+    """Write an override that gives a setting some value that fits it."""
+    if key == "cluster.instance_type":  # a text of its type alone would be no instance
+        return f"{key}={next(iter(instances()))}"
+    return describe_type(setting_types()[key], key)[1].split(", or ")[0]
 
 
 def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:

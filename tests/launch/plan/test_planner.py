@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CONF, ROOT, compose
+from conftest import CONF, compose
 
 from lingotune.catalog.hardware import instances
 from lingotune.config.jobfile import dump_job, job_of, load_job
@@ -30,7 +30,7 @@ from lingotune.preflight.registry import Table
 def planned(*overrides: str, account: Any = complete) -> Sweep:
     """Plans of a command's jobs, with names for the account unless `account` leaves them open."""
     composed = compose_all(list(overrides), CONF, check_launch, multirun=True)
-    return Planner(build_bundle(ROOT), CostEstimator(date(2026, 11, 23)), account).sweep(composed)
+    return Planner(build_bundle(), CostEstimator(date(2026, 11, 23)), account).sweep(composed)
 
 
 def test_every_instance_has_a_plan_with_all_its_gpus() -> None:
@@ -87,17 +87,17 @@ def test_any_instance_needs_its_type_and_is_told_which_there_are() -> None:
 
 @pytest.mark.parametrize("action", ["plan", "check", "rehearse", "submit"])
 def test_each_check_runs_once_for_a_job(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs: Counter[int] = Counter()
+    runs: Counter[tuple[int, str | None]] = Counter()
     run = Table.run
 
-    def counted(table: Table[Any], subject: Any) -> Any:
-        runs[id(table)] += 1
-        return run(table, subject)
+    def counted(table: Table[Any], subject: Any, only: str | None = None) -> Any:
+        runs[id(table), only] += 1
+        return run(table, subject, only)
 
     monkeypatch.setattr(Table, "run", counted)
     names = ["aws.role=arn:aws:iam::111122223333:role/R", "aws.bucket=some-bucket"]
     planned("cluster=p3_16xl", f"action={action}", *names)
-    assert [runs[id(table)] for table in (*TABLES, REHEARSAL, UNUSED, SAGEMAKER)] == [1] * 7
+    assert [runs[id(table), None] for table in (*TABLES, REHEARSAL, UNUSED, SAGEMAKER)] == [1] * 7
 
 
 def test_names_that_nobody_gave_are_placeholders_until_the_account_is_known() -> None:
