@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
+from conftest import run
 
 from lingotune.system.helper_processes import helpers
 
@@ -29,3 +30,15 @@ def test_helpers_end_with_the_block_whatever_they_are_doing() -> None:
         process = pool.submit(os.getpid).result()
         pool.submit(time.sleep, 60)
     assert time.monotonic() - begun < 50 and not Path(f"/proc/{process}").exists()
+
+
+def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
+    """As a user's script calls the library: helpers would run it once more, and wait for one another."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from lingotune.system.helper_processes import helpers\n"
+        "print('begun')\n"
+        "with helpers(2) as pool:\n"
+        "    print(pool.submit(abs, -3).result(), __file__.rpartition('/')[2])\n"
+    )
+    assert run(str(script)).stdout == "begun\n3 script.py\n"

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from threading import Thread
+from typing import Any
+
+
+class _Process(SpawnProcess):
+    """A spawned process that does not run the user's script again.
+
+    A script that calls the library without `if __name__ == "__main__"` would begin anew in each helper,
+    and wait there for what its first run holds. What helpers do never lies in it.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # as multiprocessing's contexts call it
+        main = sys.modules["__main__"]
+        hidden = {name: vars(main).pop(name, None) for name in ("__spec__", "__file__")}
+        main.__spec__ = None
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            vars(main).update({name: value for name, value in hidden.items() if value is not None})
+
+
+class _Spawning(SpawnContext):
+    """Spawns rather than forks: threads (of a tokenizer, of torch) do not survive a fork."""
+
+    Process = _Process
 
 
 @contextmanager
@@ -20,8 +47,7 @@ def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Exe
     it is killed. If one of them is killed, its futures and every later `submit` raise
     concurrent.futures.BrokenExecutor: the caller knows what that means, and starts over with new ones.
     """
-    # Spawned, not forked: threads (of a tokenizer, of torch) do not survive a fork.
-    context = multiprocessing.get_context("spawn")
+    context = _Spawning()
     theirs, ours = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, context, _begin, (theirs, begin))
     try:
