@@ -46,12 +46,12 @@ def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
     if instance is None or size is None:
         return None
     half = resolve_precision(job.training.precision, instance.capability) is not Precision.fp32
-    states, told = _states(size, job, half)
+    states, states_arithmetic = _states(size, job, half)
     length, batch = job.data.max_length, job.per_device_bs
     bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
     activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
     arithmetic = (
-        f"{told} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
+        f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
         f" + {CUDA_GIB:g} of CUDA; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
@@ -64,11 +64,11 @@ def _states(size: ModelSize, job: JobConfig, half: bool) -> tuple[float, str]:
         part = 16 * size.parameters / gpus / GIB
         layer = (size.parameters - size.embeddings) / size.layers
         gathered = 8 * (size.embeddings + 2 * layer) / GIB
-        told = (
+        arithmetic = (
             f"{part:.1f} GiB of weights, gradients and AdamW ({millions} x 16 bytes / {gpus} GPUs)"
             f" + {gathered:.1f} of those that are whole at a time"
         )
-        return part + gathered, told
+        return part + gathered, arithmetic
     copies = 4 + 4 + 8 + (2 if half else 0) + (4 if gpus > 1 else 0)
     states = copies * size.parameters / GIB
     return states, (

@@ -220,8 +220,8 @@ def choose_encoder(
     if training.first_token_only is False:
         return False, "last layer: for all tokens"
     if read_first_token(model, packing):
-        told = "" if packing is None else "; no layer computes padding"
-        return True, f"last layer: for the first token alone{told}"
+        packed = "" if packing is None else "; no layer computes padding"
+        return True, f"last layer: for the first token alone{packed}"
     kind = f"a {type(model).__name__} is none of DistilBERT's, BERT's or RoBERTa's kind"
     asked = {
         "training.first_token_only=true": (training.first_token_only, "training.first_token_only=null"),

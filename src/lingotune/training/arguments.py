@@ -138,7 +138,7 @@ def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
     named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
     if "save_safetensors" in known:
         named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
-    # Each exists since some version; older ones behave that way anyway.
+    # Each exists since some version; older ones keep their own behaviour.
     return {k: v for k, v in named.items() if k in known or k not in _NEWER}
 
 

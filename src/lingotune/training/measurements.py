@@ -53,7 +53,7 @@ def measured(
     updates = trainer.state.global_step - stopwatch.first_step
     before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
     trained, spent = done - before, stopwatch.train_seconds
-    waited = trainer.waited()
+    exposed = trainer.communication_seconds()
     figures = token_figures(train)
     speed = trained / spent if trained else 0.0
     return Measured(
@@ -67,7 +67,7 @@ def measured(
         utilisation=_utilisation(trainer, batch, figures, speed, lean=lean),
         phases={
             **stopwatch.phases.seconds(),
-            **({} if waited is None else {"communication": round(waited * updates, 3)}),
+            **({} if exposed is None else {"communication": round(exposed * updates, 3)}),
             "evaluation": round(stopwatch.eval_seconds, 3),
             "saving": round(stopwatch.save_seconds, 3),
         },

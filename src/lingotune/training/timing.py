@@ -80,7 +80,7 @@ class Stopwatch(TrainerCallback):
         self._tokens = self._real_tokens = 0
         self._samples_at = samples_at
         self._step = 0
-        self._told = (0.0, 0, 0, 0)
+        self._last_pace = (0.0, 0, 0, 0)
 
     @property
     def padding(self) -> float | None:
@@ -94,8 +94,8 @@ class Stopwatch(TrainerCallback):
     def pace(self) -> dict[str, float]:
         """Since it was asked last: samples a second of all processes, and this one's padding."""
         now = (self.train_seconds, self._samples_at(self._step), self._tokens, self._real_tokens)
-        seconds, samples, tokens, real = (a - b for a, b in zip(now, self._told))
-        self._told = now
+        seconds, samples, tokens, real = (a - b for a, b in zip(now, self._last_pace))
+        self._last_pace = now
         found = {"samples_per_second": round(samples / seconds, 2)} if seconds > 0 else {}
         return found | ({"padding": round(1 - real / tokens, 4)} if tokens else {})
 
@@ -133,7 +133,7 @@ class Stopwatch(TrainerCallback):
         """Training starts, or goes on from a checkpoint."""
         self._mark = self._now()
         self.first_step = self._step = state.global_step
-        self._told = (0.0, self._samples_at(self._step), 0, 0)
+        self._last_pace = (0.0, self._samples_at(self._step), 0, 0)
         self._training = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -166,9 +166,12 @@ class ClassifierTrainer(Trainer):
         if self.is_world_process_zero():
             self.model.save_pretrained(str(folder), safe_serialization=True)
 
-    def waited(self) -> float | None:
-        """Seconds of this process's updates in which gradients were sent and nothing else was done, from
-        the updates that DistributedDataParallel measures; None = one process, or nothing measured."""
+    def communication_seconds(self) -> float | None:
+        """Seconds of an update in which this process waits for gradients and computes nothing.
+
+        The mean of the updates that DistributedDataParallel measures; None = one process, or nothing
+        measured.
+        """
         wrapped = self.model_wrapped
         if not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
             return None
