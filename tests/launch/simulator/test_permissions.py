@@ -1,5 +1,6 @@
 """Submitting where S3 looks at keys and permissions, which moto does not: SeaweedFS does, on loopback."""
 
+# ruff: noqa: F811 - a fixture is imported, and named by its tests
 from __future__ import annotations
 
 import subprocess
@@ -10,7 +11,7 @@ import boto3
 import pytest
 from conftest import run
 from loopback import ROLE, Front, moto_server, point_boto_at, ready_account
-from seaweed import BUCKET, KEYS, client
+from seaweed import BUCKET, KEYS, client, s3  # noqa: F401  a fixture
 
 Submit = Callable[..., subprocess.CompletedProcess[str]]
 
