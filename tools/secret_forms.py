@@ -48,7 +48,12 @@ _VALUE = r"""["']?\s{0,3}[:=]\s{0,3}["']?"""
 
 OURS: dict[str, dict[str, Any]] = {
     "huggingface-access-token": {
-        "regex": rf"{_NOT_BEFORE}hf_[A-Za-z0-9]{{20,}}", "keywords": ["hf_"],
+        "regex": rf"{_NOT_BEFORE}hf_[A-Za-z0-9]{{30,}}", "keywords": ["hf_"],
+    },
+    # whole ones have 34 letters; what is shorter may be a name in words, such as hf_reviewsclassifier
+    "huggingface-access-token-cut": {
+        "regex": rf"{_NOT_BEFORE}hf_[A-Za-z0-9]{{24,29}}(?![A-Za-z0-9])", "keywords": ["hf_"],
+        "entropy": 4,
     },
     "aws-access-token": {
         "regex": rf"{_NOT_BEFORE}(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{{16}}(?![0-9A-Za-z])",

@@ -12,8 +12,8 @@ from conftest import ROOT, run
 
 import lingotune
 from lingotune.cli.main import COMMANDS, main, overview
+from lingotune.config import program
 from lingotune.config.problems import ConfigError
-from lingotune.launch.compose import options
 
 
 def test_the_overview_has_a_line_for_each_command() -> None:
@@ -58,6 +58,9 @@ def test_the_overview_loads_no_library(argument: str) -> None:
         ("/x/lingotune/__main__.py", "launch", "python -m lingotune launch"),
         ("train.py", "train", "python train.py"),
         ("train.py", "launch", "python launch.py"),
+        ("../clone/train.py", "launch", "python ../clone/launch.py"),
+        ("/x/my clone/train.py", "train", "python '/x/my clone/train.py'"),
+        ("/x/pytest/__main__.py", "train", "python train.py"),
         ("pytest", "prepare", "python -m lingotune prepare"),
     ],
 )
@@ -65,13 +68,13 @@ def test_a_command_is_called_as_it_was_started(
     started: str, command: str, called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", [started])
-    assert options.program(command) == called
+    assert program.program(command) == called
 
 
 def test_without_a_checkout_no_script_of_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "in_checkout", lambda: False)
+    monkeypatch.setattr(program, "in_checkout", lambda: False)
     monkeypatch.setattr("sys.argv", ["notebook"])
-    assert options.program("train") == "python -m lingotune train"
+    assert program.program("train") == "python -m lingotune train"
 
 
 def test_what_a_plan_offers_next_keeps_folder_and_job(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def test_another_number_of_processes_stops_with_both_numbers(tmp_path: Path) -> 
         "lingotune: 1 problem\n"
         "  rank 0\n"
         "      the plan counts on 2 processes (2 on each of 1 node(s)), 1 are running (WORLD_SIZE)\n"
-        "      fix: torchrun --standalone --nproc_per_node=2 train.py --job ...\n"
+        "      fix: torchrun --standalone --nproc_per_node=2 -m lingotune.training --job ...\n"
     )
 
 
@@ -298,11 +298,14 @@ def test_a_sweep_trains_each_and_compares_them(tmp_path: Path) -> None:
 REFUSED = {
     "a SageMaker cluster": (
         ["cluster=p3_16xl"],
-        ["cluster=p3_16xl\n      train.py trains on this machine"],
+        ["cluster=p3_16xl\n      python train.py trains on this machine"],
     ),
     "launch settings": (
         ["action=submit", "aws.bucket=x"],
-        ["  action\n      has no effect in train.py", "  aws\n      has no effect in train.py"],
+        [
+            "  action\n      has no effect in python train.py",
+            "  aws\n      has no effect in python train.py",
+        ],
     ),
     "fp16 on a CPU": (["training.precision=fp16"], ["fp16 training needs a GPU"]),
     "a model that is not there": (

@@ -86,8 +86,6 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
         {
             **{name: _options(options_parser(command)) for name, command in composed.items()},
             **{name: _options(module.parser()) for name, module in _PARSED.items()},
-            "train": [*_options(options_parser(composed["train"])), "--run-dir", "--data",
-                      "--prepared-dir"],
             "validate": ["--help"],
             "completion": ["--help", "--config-dir"],
         },

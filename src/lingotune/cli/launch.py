@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lingotune.config.problems import USER_ERROR, ConfigError
+from lingotune.config.program import program
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
-from lingotune.launch.compose.options import composed_jobs, program
+from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.render.bundle import build_bundle
 from lingotune.training.trackers import REQUIREMENTS
 

@@ -9,12 +9,16 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import lingotune
 from lingotune.config.console import exit_code_of
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, nearest
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, listed, nearest
+from lingotune.config.program import program
 
+PURPOSE = (
+    "Fine-tune multilingual text classifiers from one Hydra config, on this machine or on Amazon"
+    " SageMaker."
+)
 GROUPS = {
     "train": {
         "train": "train on this machine",
@@ -49,14 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(overview(), file=sys.stderr)
         return USER_ERROR
     if typed[0] in ("-h", "--help"):
-        print(overview())
-        return 0
+        return _help(typed[1:])
     if typed[0] == "--version":
         print(f"lingotune {lingotune.__version__}")
         return 0
     if typed[0] not in COMMANDS:
         what = f"is no command{nearest(typed[0], COMMANDS)}"
-        raise ConfigError([Problem(typed[0], what, " | ".join(COMMANDS))], f"{_called()} --help")
+        raise ConfigError(
+            [Problem(typed[0], what, listed(typed[0], COMMANDS))], f"{_called()} --help"
+        )
     command = importlib.import_module(f"lingotune.cli.{typed[0]}")
     code: int = command.main(typed[1:])
     return code
@@ -67,15 +72,29 @@ def entry() -> int:
     return exit_code_of(main)
 
 
+def _help(topics: Sequence[str]) -> int:
+    """Print the overview, or the help of one command, section, group or setting."""
+    if not topics:
+        print(overview())
+        return 0
+    command, *further = topics if topics[0] in COMMANDS else ["launch", *topics]
+    return main([command, "--help", *further])
+
+
 def _called() -> str:
-    return "lingotune" if Path(sys.argv[0]).name == "lingotune" else "python -m lingotune"
+    return program("").rstrip()
 
 
 def overview() -> str:
     """Write the commands in groups, a line each."""
-    lines = textwrap.wrap(f"{lingotune.__doc__}", 80)
-    lines += ["", "usage: lingotune COMMAND ..."]
+    lines = textwrap.wrap(PURPOSE, 80)
+    lines += ["", f"usage: {_called()} COMMAND ..."]
     for heading, commands in GROUPS.items():
         lines += ["", f"{heading}:", *(f"  {name:12}{told}" for name, told in commands.items())]
-    lines += ["", "options:", "  --version   the version", "  -h, --help  this page"]
-    return "\n".join([*lines, "", "lingotune COMMAND --help tells more of one."])
+    lines += [
+        "",
+        "options:",
+        "  --version   the version",
+        "  -h, --help  this page; with a name, the page of that command, section or setting",
+    ]
+    return "\n".join([*lines, "", f"{_called()} COMMAND --help tells more of one."])

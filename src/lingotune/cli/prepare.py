@@ -9,10 +9,11 @@ from pathlib import Path
 from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
-from lingotune.launch.compose.options import composed_jobs, program
+from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.preflight import check_job, check_secrets
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, format_problems
+from lingotune.config.program import program
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
@@ -17,7 +18,7 @@ from lingotune.config.schema import (
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
-from lingotune.launch.compose.options import composed_jobs, program
+from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
@@ -34,6 +35,7 @@ WITH_A_JOB_FILE = {
     "--data DIR": "with --job FILE alone: the folder of prepared data",
     "--prepared-dir DIR": "with --job FILE alone: where data is prepared that has not been yet",
 }
+_INSTEAD = {"--run-dir": "runs_dir", "--data": "data.prepared", "--prepared-dir": "prepared_dir"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +62,7 @@ def command() -> Command:
     """The command, for its help; settings of the launch alone have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
     sections += ["experiment", "runs_dir", "prepared_dir"]
-    return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE)
+    return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 
 def check_train(config: LaunchConfig) -> list[Problem]:
@@ -69,12 +71,13 @@ def check_train(config: LaunchConfig) -> list[Problem]:
     problems += missing_trackers(config.training.report_to)
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"
-        what = "train.py trains on this machine"
-        problems.append(Problem(where, what, f"python launch.py {where}, or cluster=local"))
+        what = f"{program('train')} trains on this machine"
+        problems.append(Problem(where, what, f"{program('launch')} {where}, or cluster=local"))
     launch_only = [key for key, _ in changed(config, "launch")]
     launch_only += [f"cluster.{key}" for key, _ in changed(config.cluster, "launch")]
     for key in launch_only:
-        problems.append(Problem(key, "has no effect in train.py", "python launch.py", key=key))
+        what = f"has no effect in {program('train')}"
+        problems.append(Problem(key, what, program("launch"), key=key))
     return problems
 
 
@@ -100,4 +103,4 @@ def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")
-    print(f'  python -m lingotune predict {best} "Great product, works perfectly"')
+    print(f'  {program("predict")} {shlex.quote(str(best))} "Great product, works perfectly"')

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from lingotune.config.console import Parser
-from lingotune.launch.compose.options import program
+from lingotune.config.program import program
 
 
 def command_parser(command: str, purpose: str) -> Parser:

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
@@ -118,7 +119,7 @@ def _parse(path: str | Path, body: str) -> JobConfig:
 
 
 def _unreadable(path: str | Path, what: str) -> ConfigError:
-    fix = "a file written by: python launch.py ... job_file=job.yaml"
+    fix = f"{program('launch')} job_file=job.yaml"
     return ConfigError([Problem(str(path), what, fix)])
 
 

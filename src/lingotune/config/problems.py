@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -121,14 +122,43 @@ def format_problems(problems: Sequence[Problem]) -> str:
         if problem.why:
             lines.append(f"      why: {problem.why}")
         if problem.fix:
-            lines.append(f"      fix: {problem.fix}")
+            lines += _folded(f"      fix: {problem.fix}")
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
+
+
+_WIDEST = 100
+"""Columns of the terminal that are easy to read."""
+
+
+def _folded(line: str) -> list[str]:
+    """Fold a list of choices; what is one command or has quotes in it stays on its line."""
+    if len(line) <= _WIDEST or set("'\"`&>") & set(line):
+        return [line]
+    folded = [""]
+    for piece in re.split(r"(?<= \| )|(?<=, )|(?<=; )", line):
+        if len(folded[-1]) + len(piece.rstrip()) > _WIDEST:
+            folded.append(" " * 11)
+        folded[-1] += piece
+    return [one.rstrip() for one in folded]
 
 
 def errors_only(problems: Sequence[Problem]) -> list[Problem]:
     """The problems that stop a job."""
     return [p for p in problems if p.severity is Severity.error]
+
+
+_SHOWN = 8
+"""Choices that are listed whole; of more the nearest are."""
+
+
+def listed(typed: str, known: Sequence[str]) -> str:
+    """'a | b | c': the choices there are, of many the nearest to what was typed."""
+    if len(known) <= _SHOWN:
+        return " | ".join(known)
+    near = get_close_matches(typed, known, n=_SHOWN - 3, cutoff=0.5)
+    some = [*dict.fromkeys([*near, *known])][: _SHOWN - 3]
+    return " | ".join([*some, f"... ({len(known)} in all)"])
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -112,10 +112,16 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
     }
 
 
-def redacted(text: str, environment: Mapping[str, str]) -> str:
-    """Put stars where the text holds a secret, of the environment or by its form."""
+def without_known(text: str, environment: Mapping[str, str]) -> str:
+    """Put stars where the text holds a secret of the environment."""
     for secret in sorted(secrets_of(environment), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
+    return text
+
+
+def redacted(text: str, environment: Mapping[str, str]) -> str:
+    """Put stars where the text holds a secret, of the environment or by its form."""
+    text = without_known(text, environment)
     shown, end = [], 0
     for start, stop in sorted(set(_spans(text))):
         if start >= end:

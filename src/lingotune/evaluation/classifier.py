@@ -18,6 +18,7 @@ from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.tokenizer import has_tokenizer
 from lingotune.runs.folder import MODEL
+from lingotune.runs.remake import load_job_of, remake_command
 
 if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
@@ -45,15 +46,14 @@ def trained_model(run: str | Path) -> Trained:
             _check_tokenizer(folder)
             return Trained(folder, _labels(folder), _job(folder))
     what = "holds no trained model (no config.json in it or in its model/)"
-    raise ConfigError([Problem(str(run), what, "a folder that train.py has written: ls runs")])
+    raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 
 
 def _check_tokenizer(folder: Path) -> None:
     """Refuse a folder without one: transformers 5 makes an empty tokenizer, and all texts look alike."""
     if not has_tokenizer(folder):
         what = "holds no tokenizer: its texts would be unknown words to the model"
-        fix = "the tokenizer's files as they were saved with the model, tokenizer.json among them"
-        raise ConfigError([Problem(str(folder), what, fix)])
+        raise ConfigError([Problem(str(folder), what, remake_command(folder))])
 
 
 def _labels(folder: Path) -> tuple[str, ...]:
@@ -62,10 +62,11 @@ def _labels(folder: Path) -> tuple[str, ...]:
         named = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+        fix = remake_command(folder)
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}", fix)]) from error
     if len(set(labels)) < max(2, len(labels)) or any(map(_UNNAMED.fullmatch, labels)):
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
-        fix = "the model of a run of train.py, or id2label with the classes' names in config.json"
+        fix = "the model of a run of lingotune, or id2label with the classes' names in config.json"
         raise ConfigError([Problem(str(path), f"is no classifier's that can be read: {said}", fix)])
     return labels
 
@@ -78,7 +79,7 @@ def _job(folder: Path) -> JobConfig | None:
     """
     own, published = folder.parent / JOB_FILE, folder / JOB_FILE
     if folder.name == MODEL and own.is_file():
-        return load_job(own)[0]
+        return load_job_of(own)[0]
     try:
         return load_job(published)[0] if published.is_file() else None
     except ConfigError as error:
@@ -110,7 +111,8 @@ class Classifier:
             )
         except Exception as error:  # the libraries raise many kinds for files that are not whole
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise ConfigError([Problem(folder, f"the model cannot be loaded: {reason}")]) from error
+            what, fix = f"the model cannot be loaded: {reason}", remake_command(trained.folder)
+            raise ConfigError([Problem(folder, what, fix)]) from error
         problems = [
             *_mismatches(trained, loaded),
             *_other_vocabulary(trained, self._tokenizer, model),
@@ -149,7 +151,7 @@ def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem
         sizes = (" x ".join(map(str, shape)) for shape in (found, said))
         what = "does not fit the weights: {} is {} there, {} by this file".format(name, *sizes)
         what += f", which names {len(trained.labels)} classes ({', '.join(trained.labels)})"
-        fix = "the config.json that was saved with these weights"
+        fix = remake_command(trained.folder)
         yield Problem(str(trained.folder / "config.json"), what, fix)
 
 
@@ -161,5 +163,4 @@ def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[
     pieces, rows = len(tokenizer), getattr(model.config, "vocab_size", None)
     if rows and not rows / 2 <= pieces <= rows:
         what = f"holds no tokenizer of this model: it has {pieces} pieces, the model {rows}"
-        fix = "the tokenizer's files as they were saved with the model"
-        yield Problem(str(trained.folder), what, fix)
+        yield Problem(str(trained.folder), what, remake_command(trained.folder))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from lingotune.config.console import say
 from lingotune.config.jobfile import dump_job, job_digest
 from lingotune.config.problems import ConfigError, Problem, PublishError
+from lingotune.config.program import program
 from lingotune.config.schema import HubConfig, JobConfig, Visibility
 from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_card import hub_model, write_card
@@ -64,7 +65,7 @@ def publish(
 ) -> str:
     """Push a trained model with everything that belongs to it, in one commit; returns the link.
 
-    model: its folder. words: arguments of `python -m lingotune publish` that retry this push.
+    model: its folder. words: arguments of `lingotune publish` that retry this push.
     PublishError if the push fails, or a file contains a secret.
     """
     try:
@@ -87,7 +88,7 @@ def publish(
 
 def command_of(*words: str) -> str:
     """Return the command that publishes later, as it is typed."""
-    return shlex.join(["python", "-m", "lingotune", "publish", *words])
+    return f"{program('publish')} {shlex.join(words)}"
 
 
 def push(target: Target, folder: Path, message: str, seconds: float) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lingotune.config.console import say
-from lingotune.config.jobfile import dump_job, load_job
+from lingotune.config.jobfile import dump_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.classifier import trained_model
 from lingotune.hub.publish import command_of, prepare, publish
 from lingotune.runs.folder import METRICS, Folders, finished, resume_command
+from lingotune.runs.remake import load_job_of, restore_command
 from lingotune.runs.results import RunResults
 
 
@@ -29,8 +30,8 @@ class FinishedRun:
 def publish_run(run: FinishedRun, hub: HubConfig, words: Sequence[str]) -> str:
     """Push the model of a finished run; returns the link.
 
-    hub: where to publish; the job itself stays as it was trained. words: arguments of `python -m
-    lingotune publish` that retry this push. ConfigError or PublishError.
+    hub: where to publish; the job itself stays as it was trained. words: arguments of `lingotune
+    publish` that retry this push. ConfigError or PublishError.
     """
     target = prepare(run.job, hub, run.results)
     if target is None:
@@ -48,8 +49,8 @@ def finished_run(folder: str | Path) -> FinishedRun:
     path = next((path for path in places if path.is_file()), None)
     if path is None:
         what = f"holds no {JOB_FILE}: it is not known what was trained"
-        raise ConfigError([Problem(str(run), what, "a run folder of train.py: ls runs")])
-    job, digest = load_job(path)
+        raise ConfigError([Problem(str(run), what, restore_command(run))])
+    job, digest = load_job_of(path)
     again = resume_command(run, path)
     results = finished(Folders(model, model, model), digest, again)
     if results is None:

@@ -16,7 +16,7 @@ from lingotune.catalog.hardware import (
     pinned_image,
     resolve_precision,
 )
-from lingotune.config.problems import Severity, nearest
+from lingotune.config.problems import Severity, listed, nearest
 from lingotune.config.schema import (
     ClusterConfig,
     Distribution,
@@ -94,7 +94,11 @@ def _instance(job: JobConfig) -> Iterator[Found]:
     wanted = job.cluster.instance_type
     if wanted is not None and wanted not in instances():
         what = f"unknown instance type{nearest(wanted, list(instances()))}"
-        yield f"cluster.instance_type={wanted}", what, " | ".join(instances())
+        yield (
+            f"cluster.instance_type={wanted}",
+            what,
+            f"cluster.instance_type={listed(wanted, list(instances()))}",
+        )
 
 
 @CLUSTER.check("processes-on-sagemaker", "SageMaker's launcher starts one process per GPU")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 from pyarrow import ArrowException, parquet
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.evaluation.metrics import IntArray, Predictions
+from lingotune.runs.folder import moved_away
 
 SHOWN = 12
 """Number of examples of each kind."""
@@ -47,9 +50,14 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
         )
         said = np.array([places[name] for name in table["predicted"]], np.int64)
     except (OSError, ArrowException, KeyError) as error:
-        fix = "python -m lingotune evaluate RUN scores the model anew"
-        raise ConfigError([Problem(str(path), f"cannot be read: {error}", fix)]) from error
+        what = f"cannot be read: {error}"
+        raise ConfigError([Problem(str(path), what, without(path))]) from error
     return predictions, list(table["id"]), said
+
+
+def without(path: Path) -> str:
+    """Return the command that makes a run's page without its predictions, which scores can be told from."""
+    return f"{moved_away(path)} && {program('report')} {shlex.quote(str(path.parent))}"
 
 
 def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lingotune.config.jobfile import job_digest, load_job
+from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import JobConfig, Precision
 from lingotune.contract.container import JOB_FILE
@@ -20,14 +21,21 @@ from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.evaluation.score_rows import score_rows
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
-from lingotune.report.run_examples import Example, chosen, examples_at, read_predictions, texts_at
+from lingotune.report.run_examples import (
+    Example,
+    chosen,
+    examples_at,
+    read_predictions,
+    texts_at,
+    without,
+)
 from lingotune.runs.folder import (
     METRICS,
     read_data_folder,
     read_history,
     read_results,
-    resume_command,
 )
+from lingotune.runs.remake import load_job_of, remake_command, restore_command
 from lingotune.runs.results import (
     Environment,
     Measured,
@@ -65,12 +73,12 @@ def write_run_report(run: Path, data: Path | None = None) -> Path:
 def _run(run: Path) -> tuple[JobConfig, RunResults]:
     if not (run / JOB_FILE).is_file():
         what = f"is no run folder: there is no {JOB_FILE} in it"
-        raise ConfigError([Problem(str(run), what, "a folder that train.py has written: ls runs")])
-    job, digest = load_job(run / JOB_FILE)
+        raise ConfigError([Problem(str(run), what, restore_command(run))])
+    job, digest = load_job_of(run / JOB_FILE)
     results = read_results(run)
     if results.job_sha256 != digest:
         what = f"was written by another job than {JOB_FILE}'s"
-        raise ConfigError([Problem(str(run / METRICS), what, resume_command(run))])
+        raise ConfigError([Problem(str(run / METRICS), what, remake_command(run))])
     return job, results
 
 
@@ -96,7 +104,7 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
     shown = {
         "name": printable(job.name),
         "digest": job_digest(job),
-        "again": printable(f"python train.py --job {run}/{JOB_FILE}"),
+        "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
         "summary": _summary(results),
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
@@ -276,7 +284,7 @@ def _predictions(
             f"is of another run: {len(ids)} rows with an accuracy of {right:.3f}, where {METRICS}"
             f" has {test.rows} with {test.accuracy:.3f}"
         )
-        raise ConfigError([Problem(str(path), what, "the file as the run has written it, or none")])
+        raise ConfigError([Problem(str(path), what, without(path))])
     return predictions, ids
 
 

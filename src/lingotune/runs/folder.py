@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from lingotune.config.jobfile import digest_in, dump_job, job_digest
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
 from lingotune.config.typed_json import from_json, to_json
@@ -25,7 +27,6 @@ MODEL = "model"
 """Folder of the trained model, in a run folder."""
 COMMAND = "command.txt"
 """The command line that made a run, as it was typed."""
-_DATA = "prepared.json"
 HISTORY = "history.jsonl"
 """Log of the Trainer, one JSON object per line: `step` and figures of training, or `eval_...`."""
 _DATA = "prepared.json"
@@ -97,7 +98,13 @@ def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
 
 def resume_command(folder: str | Path, job_file: str | Path | None = None) -> str:
     """Return the command that goes on with the run in a folder; its own job file by default."""
-    return f"python train.py --job {job_file or f'{folder}/{JOB_FILE}'} --run-dir {folder}"
+    file, run = (shlex.quote(str(path)) for path in (job_file or Path(folder, JOB_FILE), folder))
+    return f"{program('train')} --job {file} --run-dir {run}"
+
+
+def moved_away(path: Path) -> str:
+    """Return the command that moves a damaged file out of the way, and keeps it."""
+    return f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
 
 
 def finished(folders: Folders, digest: str, again: str = "") -> RunResults | None:
@@ -121,7 +128,7 @@ def results_from(values: object, run: Path, again: str = "") -> RunResults:
         return from_json(RunResults, values)
     except ValueError as error:
         what = f"is damaged, or was written by another version of lingotune: {error}"
-        fix = f"remove it, then make it again: {again or resume_command(run)}"
+        fix = f"{moved_away(run / METRICS)} && {again or resume_command(run)}"
         raise ConfigError([Problem(str(run / METRICS), what, fix)]) from error
 
 
@@ -134,7 +141,8 @@ def read_results(run: Path) -> RunResults:
         what = f"the run has not come to its end: there is no {METRICS}"
         raise ConfigError([Problem(str(run), what, resume_command(run))]) from None
     except (OSError, ValueError) as error:
-        raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
+        fix = f"{moved_away(path)} && {resume_command(run)}"
+        raise ConfigError([Problem(str(path), f"cannot be read: {error}", fix)]) from error
     return results_from(values, run)
 
 

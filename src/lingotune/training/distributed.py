@@ -60,7 +60,7 @@ def check_world(job: JobConfig, rank: Rank) -> None:
         f" {rank.world_size} are running (WORLD_SIZE)"
     )
     if job.cluster.instance_type is None:
-        fix = f"torchrun --standalone --nproc_per_node={planned} train.py --job ..."
+        fix = f"torchrun --standalone --nproc_per_node={planned} -m lingotune.training --job ..."
     else:
         fix = f"{job.cluster.nodes} x {job.cluster.instance_type}, or a job for this machine"
     raise ConfigError([Problem(f"rank {rank.rank}", what, fix)])

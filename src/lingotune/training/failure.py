@@ -68,7 +68,7 @@ def _hint(error: BaseException) -> str:
         return "What helps: a larger cluster.volume_gb, or a smaller training.keep_checkpoints."
     if re.search(r"connection (closed|reset|refused)|nccl|gloo|broken pipe", text, re.IGNORECASE):
         return f"Another rank ended first; its own message says why. {_KILLED}"
-    return "To see it on your machine: python launch.py ... action=rehearse"
+    return "To see it on your machine: lingotune launch ... action=rehearse"
 
 
 _KILLED = (

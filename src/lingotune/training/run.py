@@ -22,8 +22,9 @@ from typing import Any
 
 from lingotune import __version__
 from lingotune.config.console import Parser, say
-from lingotune.config.jobfile import job_digest, load_job
+from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
+from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, JobConfig, Precision
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.contract.log_lines import format_test_line
@@ -57,6 +58,7 @@ from lingotune.runs.folder import (
     write_data_folder,
     write_metrics,
 )
+from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import DataSummary, RunDescription, RunResults
 from lingotune.training import distributed, failure
 from lingotune.training.context import RunContext, plan_run
@@ -81,7 +83,7 @@ _COMPOSING = ("-m", "--multirun", "--cfg", "--config-dir", "-h", "--help")
 
 
 def _parser() -> Parser:
-    parser = Parser("python train.py", allow_abbrev=False, add_help=False)
+    parser = Parser(program("train"), allow_abbrev=False, add_help=False)
     parser.add_argument("--job", metavar="FILE", help="a job file written by launch.py")
     parser.add_argument(
         "--run-dir", metavar="DIR", help="the run folder; default: a new one in runs/"
@@ -108,7 +110,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(options: argparse.Namespace) -> None:
-    job, digest = load_job(options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}")
+    file = options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}"
+    job, digest = load_job_of(Path(file))
     planned = os.environ.get(DIGEST_VARIABLE)
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"

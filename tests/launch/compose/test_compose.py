@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import hydra
 import pytest
 from conftest import CONF, compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,6 +28,7 @@ from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, help_page, setting_meanings
 from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
+from lingotune.launch.compose.quoting import override_text
 from lingotune.preflight import check_job
 
 
@@ -296,6 +299,64 @@ def test_a_typed_group_file_is_checked_against_the_schema(tmp_path: Path) -> Non
 
 
 REFUSALS = {
+    "without a name, and with dashes": (
+        ["=3", "--lr=3"],
+        """\
+lingotune: 2 problems
+  =3
+      is not a setting of the form key=value
+      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+  --lr=3
+      unknown option
+      fix: lr=3
+next: the same command with --help lists groups and settings""",
+    ),
+    "additions that would be refused without the + too": (
+        ["+foo=1", "++lr=2", "+cluster=nope", "+hub=private", "+data.languages=[de]"],
+        """\
+lingotune: 5 problems
+  +foo=1
+      unknown setting 'foo'
+  ++lr=2
+      nothing can be added: every setting exists
+      fix: lr=2
+  +cluster=nope
+      cluster has no option 'nope'
+      fix: cluster=g4dn_12xl | g5_12xl | g5_48xl | g6_12xl | g6e_12xl | ... (13 in all)
+  +hub=private
+      nothing can be added: every setting exists
+      fix: hub=private
+  +data.languages=[de]
+      nothing can be added: every setting exists
+      fix: 'data.languages=[de]'
+next: the same command with --help lists groups and settings""",
+    ),
+    "removals": (
+        ["~lr", "~foo", "~training.max_steps", "~data.labels", "~model", "~training", "~seed=3"],
+        """\
+lingotune: 7 problems
+  ~foo
+      unknown setting 'foo'
+  ~lr
+      settings cannot be removed
+      fix: lr=0.001
+  ~training.max_steps
+      settings cannot be removed
+      fix: training.max_steps=null
+  ~data.labels
+      settings cannot be removed
+      fix: 'data.labels=[]'
+  ~model
+      settings cannot be removed
+      fix: model=tiny
+  ~training
+      settings cannot be removed
+      fix: training=default
+  ~seed=3
+      settings cannot be removed
+      fix: seed=42
+next: the same command with --help lists groups and settings""",
+    ),
     "unknown key": (
         ["lrr=1"],
         """\
@@ -335,10 +396,10 @@ next: the same command with --help lists groups and settings""",
 lingotune: 5 problems
   lr=abc
       'abc' is not a number
-      fix: lr=0.1
+      fix: lr=0.001
   epochs=1.5
       '1.5' is not a whole number
-      fix: epochs=3
+      fix: epochs=5
   training.precision=fp8
       'fp8' is not one of its 4 choices
       fix: training.precision=auto | fp32 | fp16 | bf16
@@ -360,7 +421,7 @@ lingotune: 3 problems
       fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
   --lr
       unknown option
-      fix: --help, --cfg job, --config-dir DIR, -m; or key=value
+      fix: --help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value
   5
       is not a setting of the form key=value
       fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
@@ -374,11 +435,10 @@ lingotune: 3 problems
       hydra's own settings cannot be changed here
       fix: run without it
   +a=1
-      nothing can be added: every setting exists
-      fix: a=1
+      unknown setting 'a'
   ~hub
       settings cannot be removed
-      fix: hub=null, if it may be empty
+      fix: hub=none
 next: the same command with --help lists groups and settings""",
     ),
     "a sweep without -m": (
@@ -458,7 +518,7 @@ lingotune: 3 problems
       fix: aws.tags.a=b
   ~aws.tags
       settings cannot be removed
-      fix: aws.tags=null, if it may be empty
+      fix: 'aws.tags={}'
 next: the same command with --help lists groups and settings""",
     ),
     "parts of sections and rows": (
@@ -629,3 +689,31 @@ def test_a_refused_override_names_its_key_and_value() -> None:
         compose("foo=1", "+lr=2", "~seed", "experiment=nope", "no override")
     found = {(p.key, p.value) for p in caught.value.problems}
     assert found == {("foo", "1"), ("lr", "2"), ("seed", None), ("experiment", "nope"), ("", None)}
+
+
+def test_a_number_that_is_none_is_answered_with_the_jobs_own() -> None:
+    assert "fix: lr=2e-05\n" in refusal("model=xlmr_base", "lr=abc")
+    assert "fix: 'data.languages=[d e]'\n" in refusal("data.languages=d e")
+
+
+def test_an_option_tells_which_group_is_meant() -> None:
+    assert meant_by("modle", config_groups(CONF), "tiny") == ("; did you mean model?", True)
+    assert meant_by("modle", config_groups(CONF))[0] == "; did you mean model?"
+    assert meant_by("clustr", config_groups(CONF), "p3_16xl")[0] == "; did you mean cluster?"
+
+
+def test_a_token_is_told_once() -> None:
+    text = refusal("name=hf_" + "canary" * 6)
+    assert text.startswith("lingotune: 1 problem\n") and "[secret-in-config]" in text
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+
+
+@settings(max_examples=200)
+@given(TEXTS | st.text("'\"\\ a$`!{}[],:=#~", max_size=8), st.sampled_from([None, True, 3, 2e-5]))
+def test_what_is_offered_is_read_back_by_shell_and_hydra(text: str, other: object) -> None:
+    assume("${" not in text)  # a reference
+    for value in (text, [text, other], {"a b": text, "c:d=[e],f\\": 1}):
+        (word,) = shlex.split(override_text("key", value))
+        assert OverridesParser.create().parse_override(word).value() == value

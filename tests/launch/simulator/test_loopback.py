@@ -400,7 +400,7 @@ def test_a_plan_says_that_the_backend_has_no_effect_on_it() -> None:
 
 def test_training_here_has_no_backend() -> None:
     done = run("train.py", "cluster.backend=loopback")
-    assert done.returncode == 2 and "has no effect in train.py" in done.stderr
+    assert done.returncode == 2 and "has no effect in python train.py" in done.stderr
 
 
 @pytest.mark.slow

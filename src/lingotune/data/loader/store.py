@@ -22,6 +22,7 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.data.prepared.manifest import TOKENIZER, ShardFile, SplitShards, load_manifest
 from lingotune.data.rows.ids import rows_digest
 from lingotune.system.arrays import Array
@@ -317,5 +318,5 @@ class Store:
             raise self._damaged(file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
-        fix = "python -m lingotune prepare ... makes it anew once the folder is removed"
+        fix = f"{program('prepare')} ... makes it anew once the folder is removed"
         return ConfigError([Problem(str(self.folder / file), what, fix)])

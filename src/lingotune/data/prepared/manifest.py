@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
@@ -210,7 +211,7 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
         if wanted.get(key) != found.get(key):
             name = key if key == "seed" else f"data.{key}"
             what = f"the prepared data {manifest.digest[:12]} was made with {found.get(key)}"
-            fix = "the same settings, or data prepared with these: python -m lingotune prepare ..."
+            fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
             problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
     return problems
 
@@ -334,7 +335,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
 
 def load_manifest(folder: str | Path) -> Manifest:
     """Read the manifest of prepared data; ConfigError if there is none that this version reads."""
-    prepare = "python -m lingotune prepare ..."
+    prepare = f"{program('prepare')} ..."
     try:
         return parse_manifest(Path(folder, FILE).read_bytes())
     except OtherFormat as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.data.transfer import MOST_TAGS, upload
 from lingotune.launch.aws.start import enqueue, start_v2, start_v3
@@ -54,7 +55,7 @@ class Submitted:
             f"aws sagemaker describe-training-job {where}",
             f"aws sagemaker stop-training-job {where}",
             f"aws s3 cp {self.output}/{self.name}/output/model.tar.gz .",
-            f"python -m lingotune cost {self.name} --region {self.region}",
+            f"{program('cost')} {self.name} --region {self.region}",
         ]
 
 
@@ -137,7 +138,7 @@ def _refusals_explained() -> Iterator[None]:
     except ClientError as error:
         said = error.response["Error"]
         what = f"AWS refused {error.operation_name}: {said['Code']}: {said['Message']}"
-        fix = "python launch.py ... (action=plan) shows role, bucket and names; nothing was started"
+        fix = "the same command with action=plan shows role, bucket and names; nothing was started"
         raise ConfigError([Problem("action=submit", what, fix)]) from error
     except BotoCoreError as error:
         fix = "aws configure, or AWS_PROFILE=...; nothing was started"

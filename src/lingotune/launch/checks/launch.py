@@ -43,7 +43,7 @@ def check_planned(config: LaunchConfig) -> list[Problem]:
 
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
     what = "cluster=local runs on this machine; there is nothing to "
-    fix = "cluster=p3_16xl, or python train.py"
+    fix = "cluster=p3_16xl"
     wanted = {
         f"action={config.action.value}": config.action is not Action.plan and config.action.value,
         "output=request": config.output is Output.request and "request",

@@ -21,7 +21,7 @@ from lingotune.catalog.hardware import (
     version,
 )
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import Severity, nearest
+from lingotune.config.problems import Severity, listed, nearest
 from lingotune.config.schema import (
     AwsConfig,
     InputMode,
@@ -281,7 +281,7 @@ def _region(config: LaunchConfig) -> Iterator[Found]:
         what = (
             f"the SDK knows no registry of training images there{nearest(region, [*registries()])}"
         )
-        yield f"aws.region={region}", what, " | ".join(registries())
+        yield f"aws.region={region}", what, f"aws.region={listed(region, list(registries()))}"
 
 
 @SAGEMAKER.check(

@@ -15,7 +15,7 @@ import itertools
 import pickle
 import re
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.hardware import fill_in, instances
-from lingotune.config.problems import ConfigError, Problem, errors_only
+from lingotune.config.problems import ConfigError, Problem, errors_only, listed
 from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
 from lingotune.config.settings import field_types, mapping_of
-from lingotune.launch.compose.from_job import PRIMARY
+from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.keys import config_groups, describe_type
 from lingotune.launch.compose.overrides import (
@@ -42,6 +42,7 @@ from lingotune.launch.compose.overrides import (
     in_a_line,
     line_of,
     read_overrides,
+    removal,
     wrong_type,
 )
 
@@ -89,16 +90,17 @@ def compose_all(
     groups = config_groups(conf_dir, extra_dir)
     new_groups = groups.keys() - config_groups(conf_dir).keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
-    composed = []
+    composed, defaults = [], default_options(conf_dir)
     with initialize_config_dir(str(conf_dir.resolve()), version_base="1.3"):
         chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
-            config, wrong = _compose_one(job, groups, chosen)
+            config, wrong = _compose_one(job, groups, chosen, defaults)
             problems += wrong
             # what a check says of a key whose override was left out follows from that
             refused = {p.key for p in errors_only(problems) if p.key}
             found = check(config) if config else []
-            problems += [p for p in found if p.key not in refused]
+            refused |= {p.key for p in found if p.check == "secret-in-config"}
+            problems += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
             if config:
                 composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
     if errors_only(problems):
@@ -157,18 +159,20 @@ def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfi
 
 
 def _compose_one(
-    job: Sequence[Override], groups: Groups, chosen: _Chosen
+    job: Sequence[Override], groups: Groups, chosen: _Chosen, defaults: Mapping[str, Any]
 ) -> tuple[LaunchConfig | None, list[Problem]]:
     """Compose the config of the overrides that fit, with a problem for each that does not."""
-    options = [o for o in job if chooses_group(o, groups)]
-    values = [o for o in job if not chooses_group(o, groups)]
+    removed = [o for o in job if o.is_delete()]
+    options = [o for o in job if not o.is_delete() and chooses_group(o, groups)]
+    values = [o for o in job if not o.is_delete() and not chooses_group(o, groups)]
     # experiment=null is the default, and Hydra has no word for it
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = pickle.loads(base)
-    problems = [p for o in values for p in _set_value(config, o)]
+    problems = [removal(o, groups, defaults, _now(config, o.key_or_group)) for o in removed]
+    problems += [p for o in values for p in _set_value(config, o)]
     typed, more = _typed(config)
     return typed, problems + more
 
@@ -180,8 +184,16 @@ def _set_value(config: DictConfig, override: Override) -> list[Problem]:
     try:
         OmegaConf.update(config, key, override.value(), merge=True, force_add=added)
     except (OmegaConfBaseException, ValueError, TypeError) as error:  # data.labels.x is no index
-        return [wrong_type(override, error)]
+        return [wrong_type(override, error, _now(config, key))]
     return []
+
+
+def _now(config: DictConfig, key: str) -> Any:
+    """The value of a setting as far as it is known; None for what is no key."""
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return None
 
 
 # --- from a config to plain objects -------------------------------------------------------------
@@ -211,7 +223,7 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        choices = " | ".join(instances()) if key == "cluster.instance_type" else "..."
+        choices = listed("", list(instances())) if key == "cluster.instance_type" else "..."
         fix = f"{key}={choices}"
         return [Problem(key, "has no value, and there is no default", fix, key=key)]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import in_checkout
 
 VARIABLE = "LINGOTUNE_CONFIG"
 """Environment variable that names the user's own folder; empty = none, not even the default one."""
@@ -17,11 +18,6 @@ def shipped_dir() -> Path:
     """Find the shipped `conf/`: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("lingotune")))
     return package.parents[1] / "conf" if in_checkout() else package / "conf"
-
-
-def in_checkout() -> bool:
-    """Tell whether lingotune runs from a checkout, with train.py and launch.py at its top."""
-    return not Path(str(resources.files("lingotune")), "conf").is_dir()
 
 
 def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path | None:

@@ -62,6 +62,13 @@ def _defaults(conf_dir: Path) -> list[Any]:
     return [_undecided(entry) for entry in shipped["defaults"]]
 
 
+def default_options(conf_dir: Path) -> dict[str, str | None]:
+    """Read the option of each group that is chosen where none is typed; None = no option."""
+    shipped: Any = OmegaConf.to_container(OmegaConf.load(conf_dir / "config.yaml"))
+    return {name: option for entry in shipped["defaults"] if isinstance(entry, dict)
+            for name, option in entry.items()}  # fmt: skip
+
+
 def _undecided(entry: Any) -> Any:
     if entry == "schema":
         return _BASE

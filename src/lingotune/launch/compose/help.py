@@ -40,12 +40,14 @@ class Command:
     """What a page says of its command.
 
     `sections`: first words of the settings that it takes; empty = all. `options`: those beside `OPTIONS`.
+    `instead`: those that do not go with overrides, and the setting that stands for each.
     """
 
     program: str
     purpose: str
     sections: Sequence[str] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def takes(self, key: str) -> bool:
         """Tell whether a setting or group, by its dotted key, has an effect on the command."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import SequenceMatcher
 from enum import Enum
@@ -142,10 +142,11 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
-def meant_by(key: str, groups: Iterable[str]) -> tuple[str, bool]:
+def meant_by(key: str, groups: Mapping[str, Sequence[str]], value: str = "") -> tuple[str, bool]:
     """Say what an unknown setting is called here: '; did you mean lr?', or nothing.
 
     The second value tells whether it is sure: another tool's name, or a setting of another section.
+    value: as typed; an option of a group with a name like the key's tells which group is meant.
     """
     leaf = _leaf(key)
     if key in ALIASES:
@@ -155,6 +156,11 @@ def meant_by(key: str, groups: Iterable[str]) -> tuple[str, bool]:
         return f"; did you mean {' or '.join(moved)}?", True
     if leaf in ALIASES:
         return f": here it is {ALIASES[leaf]}", True
+    chosen = [name for name, options in groups.items() if value in options]
+    letters = _letters(key)
+    group = max(chosen, key=lambda name: _likeness(letters, _letters(name)), default="")
+    if _likeness(letters, _letters(group)) >= _ALIKE:
+        return f"; did you mean {group}?", True
     near = _likest(key, groups) or " or ".join(_begun(key))
     return (f"; did you mean {near}?" if near else ""), False
 
@@ -205,7 +211,12 @@ _SEPARATORS = str.maketrans("", "", "_-./ ")
 
 
 def _likeness(one: str, other: str) -> float:
-    """Return the share of letters in common, in order: 1 for the same words, 0 for none."""
+    """Return the share of letters in common, in order: 1 for the same words, 0 for none.
+
+    Letters that have changed places are all in common.
+    """
+    if len(one) > 3 and sorted(one) == sorted(other):
+        return 1.0
     matcher = SequenceMatcher(None, one, other, autojunk=False)
     return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lingotune.config.console import Parser
-from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
+from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
-from lingotune.launch.compose.config_dirs import in_checkout, user_dir
+from lingotune.launch.compose.config_dirs import user_dir
 from lingotune.launch.compose.help import Command, help_page
+from lingotune.launch.compose.quoting import override_text
+from lingotune.runs.remake import load_job_of
 
 
 def composed_jobs(
@@ -29,18 +31,22 @@ def composed_jobs(
     """
     options, overrides = options_parser(command).parse_known_args(argv)
     extra = user_dir(options.config_dir, os.environ)
+    problems = list(_without_effect(options, command))
     if options.help is not None:
         print(help_page(command, conf_dir, extra, options.help))
         raise SystemExit(0)
-    composed = compose_all(
-        overrides,
-        conf_dir,
-        check,
-        multirun=options.multirun,
-        extra_dir=extra,
-        base=load_job(options.job)[0] if options.job else None,
-    )
-    problems = _same_repository(composed)
+    try:
+        composed = compose_all(
+            overrides,
+            conf_dir,
+            check,
+            multirun=options.multirun,
+            extra_dir=extra,
+            base=load_job_of(Path(options.job))[0] if options.job else None,
+        )
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems], error.next_command) from None
+    problems += _same_repository(composed)
     if problems:
         raise ConfigError(problems)
     if options.cfg:
@@ -49,19 +55,6 @@ def composed_jobs(
     typed = {"--config-dir": options.config_dir, "--job": options.job}
     words = tuple(word for name, value in typed.items() if value for word in (name, value))
     return [replace(one, options=words, config_dir=extra) for one in composed]
-
-
-def program(command: str) -> str:
-    """Tell how a command is called, the way this process was started: 'python train.py', 'lingotune train'.
-
-    From elsewhere (a notebook, a test) a checkout's own scripts are named, where there are some.
-    """
-    started = Path(sys.argv[0]).name
-    if started == "lingotune":
-        return f"lingotune {command}"
-    if started != "__main__.py" and command in ("train", "launch") and in_checkout():
-        return f"python {command}.py"
-    return f"python -m lingotune {command}"
 
 
 def options_parser(command: Command) -> Parser:
@@ -74,7 +67,18 @@ def options_parser(command: Command) -> Parser:
     parser.add_argument("--cfg", choices=["job"])
     parser.add_argument("--config-dir", metavar="DIR")
     parser.add_argument("--job", metavar="FILE")
+    for option in command.instead:
+        parser.add_argument(option, metavar="DIR")
     return parser
+
+
+def _without_effect(options: argparse.Namespace, command: Command) -> Iterator[Problem]:
+    """Refuse options of a job file that is trained as it is, where a job is composed."""
+    for option, setting in command.instead.items():
+        value = getattr(options, option.lstrip("-").replace("-", "_"))
+        if value is not None:
+            what = "goes with --job FILE alone; a job of overrides has a setting for it"
+            yield Problem(f"{option} {value}", what, override_text(setting, value))
 
 
 def _same_repository(composed: Sequence[Composed]) -> list[Problem]:

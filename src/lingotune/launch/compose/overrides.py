@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
@@ -16,9 +16,10 @@ from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
-from lingotune.config.problems import ConfigError, Problem, nearest
+from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.keys import describe_type, meant_by
+from lingotune.launch.compose.quoting import for_shell, override_text
 
 Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
@@ -70,6 +71,8 @@ def read_overrides(
     for text in texts:
         try:
             override = _parse(text)
+            if not override.key_or_group:
+                raise HydraException
         except HydraException:
             problems.append(_not_an_override(text))
             continue
@@ -91,8 +94,11 @@ def line_of(override: Override) -> str:
     return override.input_line or ""
 
 
-def wrong_type(override: Override, error: object = "") -> Problem:
-    """Describe a value that does not fit its setting; `error` says why where the type alone cannot."""
+def wrong_type(override: Override, error: object = "", now: Any = None) -> Problem:
+    """Describe a value that does not fit its setting; `error` says why where the type alone cannot.
+
+    now: the value of the job without the override.
+    """
     typed = TypedOverride.of(override)
     key, value, text = typed.key, typed.value, typed.text
     known = key if key in setting_types() else container_of(key) or key
@@ -104,8 +110,29 @@ def wrong_type(override: Override, error: object = "") -> Problem:
         fix = f"{key}.setting=value, each on its own"
         return Problem(text, f"does not fit: {in_a_line(error)}", fix)
     if typing.get_origin(kind) is list and not value.startswith(("[", "{")):
-        fix = f"'{key}=[{value}]'"
+        fix = for_shell(f"{key}=[{value}]")
+    elif kind in (bool, int, float) and isinstance(now, kind):
+        fix = override_text(key, now)
     return Problem(text, f"{value!r} is not {name}", fix)
+
+
+def removal(override: Override, groups: Groups, defaults: Mapping[str, Any], now: Any) -> Problem:
+    """Refuse to remove a setting or a group; what works is the value that stands for none of it.
+
+    defaults: option by group that is chosen without one. now: the value of the job as it is.
+    """
+    key = override.key_or_group
+    kind = setting_types().get(key)
+    value = now
+    if key in groups:
+        value = defaults.get(key)
+    elif type(None) in typing.get_args(kind):
+        value = None
+    elif typing.get_origin(kind) in (list, dict):
+        value = typing.get_origin(kind)()
+    elif is_dataclass(kind):
+        return _refused(override, "settings cannot be removed", f"{key}.setting=value")
+    return _refused(override, "settings cannot be removed", override_text(key, value))
 
 
 def in_a_line(error: object) -> str:
@@ -167,6 +194,10 @@ def _accepted(
     problem = _refused_form(override, new_groups) or (
         None if choice else _unknown_key(override, groups)
     )
+    if (override.is_add() or override.is_force_add()) and key not in new_groups:
+        problem = problem or _added(override, groups, multirun)
+    if override.is_delete():
+        return problem or [override]
     several = override.is_sweep_override() and not multirun
     if problem or (several and not choice):
         return problem or _needs_multirun(override)
@@ -195,9 +226,11 @@ def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
 
 def _not_an_override(text: str) -> Problem:
     if text.startswith("-"):
-        return Problem(
-            text, "unknown option", "--help, --cfg job, --config-dir DIR, -m; or key=value"
-        )
+        key, equals, value = text.lstrip("-").replace("-", "_").partition("=")
+        fix = "--help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value"
+        if equals and key in setting_types():
+            fix = for_shell(f"{key}={value}")
+        return Problem(text, "unknown option", fix)
     fix = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
     return Problem(text, "is not a setting of the form key=value", fix)
 
@@ -206,15 +239,23 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
     key, text = override.key_or_group, line_of(override)
     if key.split(".")[0].split("/")[0] == "hydra":
         return _refused(override, "hydra's own settings cannot be changed here", "run without it")
-    if override.is_delete():
-        return _refused(override, "settings cannot be removed", f"{key}=null, if it may be empty")
-    added = override.is_add() and key in new_groups
-    if (override.is_add() or override.is_force_add()) and not added:
-        return _refused(override, "nothing can be added: every setting exists", text.lstrip("+"))
+    if override.is_force_add() and key in new_groups:
+        what = "a group of your own is added, not forced"
+        return _refused(override, what, for_shell(text.removeprefix("+")))
     if override.package is not None:
         fix = text.replace(f"@{override.package}", "")
         return _refused(override, "a group's place in the config is fixed", fix)
     return None
+
+
+def _added(override: Override, groups: Groups, multirun: bool) -> Problem:
+    """Refuse the + before what exists; where it would be refused without it too, that is told."""
+    text = line_of(override)
+    without = text.lstrip("+")
+    accepted = _accepted(_parse(without), without, groups, multirun, ())
+    if isinstance(accepted, Problem):
+        return replace(accepted, where=text)
+    return _refused(override, "nothing can be added: every setting exists", for_shell(without))
 
 
 def _needs_multirun(override: Override) -> Problem:
@@ -234,11 +275,11 @@ def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Proble
     if value in groups[group] or (group == "experiment" and value == "null"):
         return None
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
-    return _refused(sweep, what, _options(group, groups))
+    return _refused(sweep, what, _options(group, groups, value))
 
 
-def _options(group: str, groups: Groups) -> str:
-    return f"{group}=" + " | ".join(groups[group])
+def _options(group: str, groups: Groups, typed: str = "") -> str:
+    return f"{group}={listed(typed, groups[group])}"
 
 
 def _not_named_texts(override: Override, sweep: Override) -> Problem | None:
@@ -265,7 +306,7 @@ def _unknown_key(override: Override, groups: Groups) -> Problem | None:
         return _refused(override, f"{mapping} holds texts by name, nothing deeper", fix)
     if key in settings or container_of(key):
         return None
-    hint, is_sure = meant_by(key, groups)
+    hint, is_sure = meant_by(key, groups, TypedOverride.of(override).value)
     section = key.split(".")[0]
     inside = [k for k in settings if k.startswith(f"{section}.") and k.count(".") == 1]
     fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)

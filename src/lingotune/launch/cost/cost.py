@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from lingotune.config.problems import Problem
+from lingotune.config.program import program
 from lingotune.config.schema import BudgetConfig, ClusterConfig
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.estimate.throughput import Throughput
@@ -124,7 +125,7 @@ def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Pr
         which = "the job" if len(worst) == 1 else f"{unknown} of {len(worst)} jobs"
         what = f"cannot be checked: the price of {which} is unknown"
         fix = (
-            "budget.usd_per_hour=..., or python -m lingotune prices --region REGION > prices.json"
+            f"budget.usd_per_hour=..., or {program('prices')} --region REGION > prices.json"
             " and budget.prices=prices.json"
         )
         problems.append(Problem(where, what, fix, check="budget-unknown-price"))

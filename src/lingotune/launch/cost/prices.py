@@ -16,6 +16,7 @@ from typing import Any
 
 from lingotune.catalog import load
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 
 US_EAST_1 = "us-east-1"
 """The region whose price stands in where none is set."""
@@ -71,7 +72,7 @@ def price_text(price: Price, region: str | None, today: date) -> str:
     notes = [price.region] if region else [price.region, "aws.region is not set"]
     notes += [f"list price of {price.date}", f"source {price.source}"]
     if _is_old(price.date, today):
-        notes.append("older than a year: python -m lingotune prices asks AWS")
+        notes.append(f"older than a year: {program('prices')} asks AWS")
     return f"{amount} ({', '.join(notes)})"
 
 
@@ -98,7 +99,7 @@ def unknown_text(instance_type: str, region: str | None) -> str:
 def refresh_command(region: str | None, instance_type: str) -> str:
     """The command that asks AWS for the price."""
     return (
-        f"python -m lingotune prices --region {region or US_EAST_1}"
+        f"{program('prices')} --region {region or US_EAST_1}"
         f" --instance {instance_type} > prices.json"
     )
 
@@ -117,7 +118,7 @@ def _is_old(day: str, today: date) -> bool:
 
 def _read(path: str) -> Any:
     where = f"budget.prices={path}"
-    fix = "python -m lingotune prices --region us-east-1 > prices.json"
+    fix = f"{program('prices')} --region us-east-1 > prices.json"
     try:
         return json.loads(Path(path).read_bytes())
     except OSError as error:
@@ -142,7 +143,7 @@ def _parse(path: str, content: Any) -> list[Price]:
             first = seen.setdefault((price.instance_type, price.region), number)
             good.append(price)
             wrong = [f"repeats row {first}"] if first != number else []
-        fix = "the form of: python -m lingotune prices --region us-east-1"
+        fix = f"the form of: {program('prices')} --region us-east-1"
         problems += [Problem(f"{path}: row {number}", w, fix, check="prices-file") for w in wrong]
     if problems:
         raise ConfigError(problems)

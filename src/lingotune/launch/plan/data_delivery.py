@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
+from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
@@ -120,7 +121,7 @@ def _unknown_tokenizer(config: LaunchConfig) -> Problem:
     return Problem(
         f"model.name_or_path={name}",
         "its tokenizer is not on this machine yet: the digest of the data and the job's name will differ",
-        "python -m lingotune prepare with the same settings fetches it",
+        f"{program('prepare')} with the same settings fetches it",
         Severity.warning,
         check="tokenizer-not-here",
         why="the files are prepared here with it, before anything is uploaded",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lingotune
@@ -19,11 +20,12 @@ from lingotune.config.problems import (
     format_problems,
     without_secrets,
 )
-from lingotune.config.schema import EvalStrategy, Lane
+from lingotune.config.program import program
+from lingotune.config.schema import Distribution, EvalStrategy, Lane
+from lingotune.config.secrets import without_known
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
-from lingotune.launch.compose.options import program
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
@@ -166,9 +168,11 @@ def _machines(plan: Plan) -> list[str]:
         where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
         return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
     resolved = resolve_precision(precision, instance.capability)
+    each = " each" if instance.gpus > 1 else ""
+    alone = cluster.distribution is Distribution.none
     return [
         f"{cluster.nodes} x {instance.instance_type}: {instance.gpus} x {instance.gpu}"
-        f" {instance.gpu_gib:g} GiB each, {cluster.distribution.value}",
+        f" {instance.gpu_gib:g} GiB{each}, {'one process' if alone else cluster.distribution.value}",
         f"image: {_image(plan)}",
         f"precision: {resolved.value} ({precision.value})",
         f"memory of a GPU: {_memory(plan)}",
@@ -259,7 +263,11 @@ def _command(command: str, words: Sequence[str]) -> str:
 
 
 def show(sections: Sequence[Section]) -> None:
-    """Print the page: with colour and frames on a terminal, as plain text elsewhere."""
+    """Print the page: with colour and frames on a terminal, as plain text elsewhere.
+
+    What is known as a secret from the environment alone is no error, but is not shown either.
+    """
+    sections = list(map(_without_known, sections))
     if sys.stdout.isatty():
         try:
             _show_rich(sections)
@@ -267,6 +275,14 @@ def show(sections: Sequence[Section]) -> None:
         except ImportError:
             pass  # rich is for the eye only
     print(plain_text(sections), end="\n\n")
+
+
+def _without_known(section: Section) -> Section:
+    return replace(
+        section,
+        lines=[without_known(line, os.environ) for line in section.lines],
+        rows=[[without_known(cell, os.environ) for cell in row] for row in section.rows],
+    )
 
 
 def plain_text(sections: Sequence[Section]) -> str:
@@ -362,8 +378,8 @@ def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Indented, with letters as they are."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Indented, with letters as they are, and without the secrets of the environment."""
+    return without_known(json.dumps(value, indent=2, ensure_ascii=False), os.environ)
 
 
 def finding(problem: Problem) -> dict[str, str | None]:

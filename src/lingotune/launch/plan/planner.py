@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
+from lingotune.config.program import in_checkout
 from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.data.prepared.manifest import Manifest, load_manifest
@@ -23,7 +24,6 @@ from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed
-from lingotune.launch.compose.config_dirs import in_checkout
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up

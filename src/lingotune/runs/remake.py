@@ -1,0 +1,77 @@
+"""Commands that make again what is missing or damaged in a run folder."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lingotune.config.jobfile import load_job
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.config.schema import JobConfig
+from lingotune.config.secrets import HIDDEN
+from lingotune.contract.container import JOB_FILE
+from lingotune.runs.folder import COMMAND, METRICS, MODEL, moved_away, resume_command
+
+
+def remake_command(folder: Path) -> str:
+    """Return the command that makes the files of a run or of its model anew.
+
+    The run goes on from its checkpoints, for which its results must not say that it is finished. Without
+    a job file that can be read, that is what has to be mended first.
+    """
+    run = _run_of(folder)
+    try:
+        load_job(run / JOB_FILE)
+    except ConfigError:
+        return restore_command(run)
+    metrics = run / METRICS
+    again = resume_command(run)
+    return f"{moved_away(metrics)} && {again}" if metrics.exists() else again
+
+
+def restore_command(run: Path) -> str:
+    """Return the command that brings back a run's job file, or else trains what was typed anew."""
+    copy = run / MODEL / JOB_FILE
+    try:
+        load_job(copy)
+        return f"cp {shlex.quote(str(copy))} {shlex.quote(str(run / JOB_FILE))}"
+    except ConfigError:
+        pass
+    try:
+        typed = (run / COMMAND).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        typed = ""
+    return typed if typed and HIDDEN not in typed else another_run(run)
+
+
+def another_run(folder: Path) -> str:
+    """Return the command that lists the finished runs beside a folder or in runs/, or that makes one."""
+    for parent in (folder.parent, Path("runs")):
+        if any(path != folder / METRICS for path in parent.glob(f"*/{METRICS}")):
+            where = "" if parent == Path() else f"{shlex.quote(str(parent))}/"
+            return f"ls -d {where}*/, and name one of these"
+    return f"{program('train')}, which makes a run folder"
+
+
+def load_job_of(file: Path) -> tuple[JobConfig, str]:
+    """Load a job file that may lie in a run folder; ConfigError tells how it comes back."""
+    try:
+        return load_job(file)
+    except ConfigError as error:
+        raise ConfigError(list(_mended(error, file)), error.next_command) from None
+
+
+def _mended(error: ConfigError, file: Path) -> Iterator[Problem]:
+    run = file.parent
+    known = (run / MODEL).is_dir() or (run / COMMAND).is_file()
+    for problem in error.problems:
+        yield replace(problem, fix=restore_command(run)) if known else problem
+
+
+def _run_of(folder: Path) -> Path:
+    """The run folder of a model's folder; a folder that is no run's is its own."""
+    inside = folder.name == MODEL and (folder.parent / JOB_FILE).exists()
+    return folder.parent if inside else folder
