@@ -13,6 +13,7 @@ from conftest import ROOT, run
 import lingotune
 from lingotune.cli.main import COMMANDS, main, overview
 from lingotune.config import program
+from lingotune.config.console import format_error
 from lingotune.config.problems import ConfigError
 
 
@@ -105,3 +106,50 @@ def test_programs_are_told_the_folder(tmp_path: Path) -> None:
 def test_the_console_script_is_declared() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert '[project.scripts]\nlingotune = "lingotune.cli.main:entry"' in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "begins"),
+    [
+        (["training"], "training: The optimisation"),
+        (["lr"], "lr: a number"),
+        (["prepare"], "Prepare data: "),
+        (["train", "data"], "data: Reviews, "),
+    ],
+)
+def test_help_takes_a_topic(
+    typed: list[str], begins: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--help", "-h"):
+        with pytest.raises(SystemExit) as ended:
+            main([option, *typed])
+        assert ended.value.code == 0 and capsys.readouterr().out.startswith(begins)
+
+
+def test_help_of_an_unknown_topic_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"--help trainig: .*did you mean training\?"):
+        main(["--help", "trainig"])
+
+
+def test_the_overview_is_for_users_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/venv/bin/lingotune"])
+    page = overview()
+    assert "\nusage: lingotune COMMAND ...\n" in page and "__all__" not in page
+
+
+def test_an_unknown_command_is_answered_with_a_few(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="did you mean train") as caught:
+        main(["trian"])
+    lines = format_error(caught.value).splitlines()
+    assert lines[3].startswith("      fix: train | ") and max(map(len, lines)) <= 100
+
+
+def test_options_of_a_job_file_alone_are_told_what_stands_for_them() -> None:
+    with pytest.raises(ConfigError) as caught:
+        main(["train", "--run-dir", "my runs", "lr=1e-3", "--data=d", "--prepared-dir", "p", "x=1"])
+    assert [(p.where, p.fix) for p in caught.value.problems][:3] == [
+        ("--run-dir my runs", "'runs_dir=\"my runs\"'"),
+        ("--data d", "data.prepared=d"),
+        ("--prepared-dir p", "prepared_dir=p"),
+    ]
+    assert caught.value.problems[3].where == "x=1"

@@ -95,6 +95,6 @@ def overview() -> str:
         "",
         "options:",
         "  --version   the version",
-        "  -h, --help  this page; with a name, the page of that command, section or setting",
+        "  -h, --help  this page; with a name, that of a command, section or setting",
     ]
     return "\n".join([*lines, "", f"{_called()} COMMAND --help tells more of one."])

@@ -51,9 +51,8 @@ def another_run(folder: Path) -> str:
     """Return the command that lists the finished runs beside a folder or in runs/, or that makes one."""
     for parent in (folder.parent, Path("runs")):
         if any(path != folder / METRICS for path in parent.glob(f"*/{METRICS}")):
-            where = "" if parent == Path() else f"{shlex.quote(str(parent))}/"
-            return f"ls -d {where}*/, and name one of these"
-    return f"{program('train')}, which makes a run folder"
+            return f"ls -d {shlex.quote(str(parent))}/*/"
+    return program("train")
 
 
 def load_job_of(file: Path) -> tuple[JobConfig, str]:
