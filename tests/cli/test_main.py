@@ -114,7 +114,7 @@ def test_the_console_script_is_declared() -> None:
         (["training"], "training: The optimisation"),
         (["lr"], "lr: a number"),
         (["prepare"], "Prepare data: "),
-        (["train", "data"], "data: Reviews, "),
+        (["train", "data"], "data: The reviews, "),
     ],
 )
 def test_help_takes_a_topic(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError, YAMLError
+from yaml import YAMLError
 
 from lingotune.catalog.hardware import instances
 from lingotune.config.jobfile import job_of
@@ -22,16 +19,14 @@ from lingotune.config.problems import (
     nearest,
 )
 from lingotune.config.schema import MISSING, LaunchConfig, Source
-from lingotune.config.settings import container_of, field_types, setting_types
+from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.file_checks import read_checked
 from lingotune.launch.compose.group_files import GroupFile, group_files
 from lingotune.launch.compose.keys import config_groups, describe_type, visible_files
-from lingotune.launch.compose.overrides import in_a_line, read_overrides
 from lingotune.preflight import check_job
-
-_GLOBAL = "# @package _global_ as its first line"
 
 
 def validate(conf_dir: Path, extra_dir: Path | None) -> list[Problem]:
@@ -44,11 +39,15 @@ def validate(conf_dir: Path, extra_dir: Path | None) -> list[Problem]:
         for path in visible_files(root)
         if path != conf_dir / "config.yaml"
     ]
-    return [
-        replace(problem, where=f"{file.path}: {problem.where}" if problem.where else str(file.path))
-        for file in files
-        for problem in validator.problems_of(file)
-    ]
+    return [_placed(problem, file) for file in files for problem in validator.problems_of(file)]
+
+
+def _placed(problem: Problem, file: GroupFile) -> Problem:
+    """Name the file, where it is not named yet."""
+    path = str(file.path)
+    if problem.where.startswith(path):
+        return problem
+    return replace(problem, where=f"{path}: {problem.where}" if problem.where else path)
 
 
 class _Validator:
@@ -97,50 +96,8 @@ class _Validator:
             yield Problem("", what, severity=Severity.warning)
 
     def _content(self, file: GroupFile) -> Iterator[Problem]:
-        if file.path.suffix != ".yaml":
-            return
-        try:
-            settings = file.settings()
-        except UnicodeDecodeError as error:
-            yield Problem("", f"is not UTF-8: {error}")
-        except MarkedYAMLError as error:
-            line = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            yield Problem(line, f"is not YAML: {error.problem or error.context}")
-        except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-            yield Problem("", in_a_line(error))
-        else:
-            yield from self._settings(file, settings)
-
-    def _settings(self, file: GroupFile, settings: Mapping[str, Any]) -> Iterator[Problem]:
-        if file.package and not _is_section(file.package):
-            yield self._no_section(file)
-            return
-        if any(key.split(".")[0] == "hydra" for key in settings):
-            what = "hydra's own settings have no effect here"
-            yield Problem("hydra", what, "sweep on the command line: -m lr=1e-5,3e-5")
-        config = OmegaConf.structured(LaunchConfig)
-        for key, value in settings.items():
-            if key.split(".")[0] == "hydra" or key == file.package:  # a file of comments
-                continue
-            if key not in setting_types() and not container_of(key):
-                yield self._unknown(file, key)
-            elif not _is_reference(value):
-                yield from _unfit(config, key, value)
-
-    def _no_section(self, file: GroupFile) -> Problem:
-        what = f"its settings are put below {file.package}, and there is no such section"
-        if file.group in self._shipped_groups:
-            return Problem("", what, _GLOBAL)
-        near = nearest(file.group, list(self._shipped_groups))
-        return Problem(
-            "", f"{what}{near}", f"{_GLOBAL}, or a folder named like a section: {_SECTIONS}"
-        )
-
-    def _unknown(self, file: GroupFile, key: str) -> Problem:
-        _, (problem, *_) = read_overrides([f"{key}=null"], self._groups, multirun=False)
-        inside = key.removeprefix(f"{file.package}.")
-        fix = f"{_GLOBAL}" if file.package and inside in setting_types() else problem.fix
-        return replace(problem, where=key, fix=fix)
+        if file.path.suffix == ".yaml":
+            yield from read_checked(file, self._groups, self._shipped_groups).problems
 
     def _composed(self, file: GroupFile) -> Iterator[Problem]:
         if file.path.suffix != ".yaml":
@@ -209,47 +166,5 @@ def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:
 def _readable(file: GroupFile) -> Mapping[str, Any]:
     try:
         return file.settings()
-    except (YAMLError, OmegaConfBaseException, ValueError, OSError):
+    except (YAMLError, ValueError, OSError):
         return {}
-
-
-def _is_section(key: str) -> bool:
-    return is_dataclass(setting_types().get(key)) or container_of(key) is not None
-
-
-_SECTIONS = ", ".join(
-    key for key, kind in setting_types().items() if "." not in key and is_dataclass(kind)
-)
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and ("${" in value or value == MISSING)
-
-
-def _unfit(config: Any, key: str, value: Any) -> Iterator[Problem]:
-    if _boolean_for_text(setting_types()[container_of(key) or key], value):
-        what = "YAML 1.1 reads no, yes, on, off, true and false as booleans, and here is a text"
-        yield Problem(key, f"{what}: {value}", "put it into quotes: 'no'")
-        return
-    try:
-        OmegaConf.update(config, key, value, merge=True, force_add=container_of(key) is not None)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        known = container_of(key) or key
-        name, fix = describe_type(setting_types()[known], known)
-        told = f"{value!r} is not {name}" if known == key else in_a_line(error)
-        if isinstance(value, (list, dict)):
-            told = in_a_line(error)
-        yield Problem(key, told, fix)
-
-
-def _boolean_for_text(kind: Any, value: Any) -> bool:
-    """Tell whether a boolean stands where the schema has a text, which would be 'True' or 'False'."""
-    inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
-    if isinstance(value, bool):
-        return kind is str or str in inner
-    if isinstance(value, list):
-        return any(_boolean_for_text(inner[0] if inner else kind, item) for item in value)
-    if isinstance(value, dict) and is_dataclass(kind):
-        types = field_types(typing.cast(type, kind))
-        return any(_boolean_for_text(types.get(name), item) for name, item in value.items())
-    return False

@@ -20,7 +20,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -31,7 +31,9 @@ from yaml import YAMLError
 from lingotune.catalog.hardware import fill_in, instances
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
 from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
-from lingotune.config.settings import field_types, mapping_of
+from lingotune.config.settings import field_types, mapping_of, setting_types
+from lingotune.config.yaml_text import typed_value
+from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.keys import config_groups, describe_type
@@ -45,6 +47,7 @@ from lingotune.launch.compose.overrides import (
     removal,
     wrong_type,
 )
+from lingotune.launch.compose.quoting import hydra_value
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
@@ -88,14 +91,15 @@ def compose_all(
     """
     _register_schema()
     groups = config_groups(conf_dir, extra_dir)
-    new_groups = groups.keys() - config_groups(conf_dir).keys()
+    shipped = config_groups(conf_dir)
+    new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     composed, defaults = [], default_options(conf_dir)
-    with initialize_config_dir(str(conf_dir.resolve()), version_base="1.3"):
-        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
+    with hydra_at(conf_dir), reading(groups, shipped) as files:
+        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None, files)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults)
-            problems += wrong
+            problems += [*files.problems, *wrong]
             # what a check says of a key whose override was left out follows from that
             refused = {p.key for p in errors_only(problems) if p.key}
             found = check(config) if config else []
@@ -119,12 +123,14 @@ def _register_schema() -> None:
 _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
-def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
+def _chosen_groups(
+    extra_dir: Path | None, base: tuple[JobConfig, Path] | None, files: Reading
+) -> _Chosen:
     """Ask Hydra for each set of group choices once: a pickled config, or why there is none.
 
     Loading the pickle copies a config ten times faster than copy.deepcopy.
     """
-    search = [f"hydra.searchpath=[{_quoted(f'file://{extra_dir.resolve()}')}]"] if extra_dir else []
+    search = [f"hydra.searchpath=[{hydra_value(path_of(extra_dir))}]"] if extra_dir else []
 
     @functools.cache
     def chosen(choices: tuple[str, ...]) -> bytes | Exception:
@@ -134,14 +140,9 @@ def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) 
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            return error
+            return ConfigError(files.problems) if files.problems else error
 
     return chosen
-
-
-def _quoted(text: str) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it."""
-    return "'" + text.replace("'", "\\'") + "'"
 
 
 def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfig:
@@ -168,6 +169,8 @@ def _compose_one(
     # experiment=null is the default, and Hydra has no word for it
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
+    if isinstance(base, ConfigError):
+        return None, []  # the files were found wrong as they were read
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = pickle.loads(base)
@@ -179,10 +182,12 @@ def _compose_one(
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:
     """Apply the override as Hydra would; where it names a text of the user's own, as ++ would."""
-    key = override.key_or_group
+    key, value = override.key_or_group, override.value()
     added = mapping_of(key) is not None
+    if isinstance(value, float):  # 1e3 is a whole number, too
+        value = typed_value(setting_types().get(key), str(value))
     try:
-        OmegaConf.update(config, key, override.value(), merge=True, force_add=added)
+        OmegaConf.update(config, key, value, merge=True, force_add=added)
     except (OmegaConfBaseException, ValueError, TypeError) as error:  # data.labels.x is no index
         return [wrong_type(override, error, _now(config, key))]
     return []

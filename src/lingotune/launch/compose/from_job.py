@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 
 from lingotune.config.schema import (
     JobConfig,
@@ -22,6 +21,7 @@ from lingotune.config.schema import (
     LaunchDataConfig,
 )
 from lingotune.config.settings import field_types
+from lingotune.config.yaml_text import read_yaml
 
 PRIMARY = "from_job"
 """Name of the config that Hydra composes then, in place of conf/config.yaml."""
@@ -58,15 +58,18 @@ def _fields(section: Any) -> dict[str, Any]:
 
 def _defaults(conf_dir: Path) -> list[Any]:
     """The defaults list of conf/config.yaml, without the choices that the job has made."""
-    shipped: Any = OmegaConf.to_container(OmegaConf.load(conf_dir / "config.yaml"))
-    return [_undecided(entry) for entry in shipped["defaults"]]
+    return [_undecided(entry) for entry in _shipped_defaults(conf_dir)]
 
 
 def default_options(conf_dir: Path) -> dict[str, str | None]:
     """Read the option of each group that is chosen where none is typed; None = no option."""
-    shipped: Any = OmegaConf.to_container(OmegaConf.load(conf_dir / "config.yaml"))
-    return {name: option for entry in shipped["defaults"] if isinstance(entry, dict)
+    return {name: option for entry in _shipped_defaults(conf_dir) if isinstance(entry, dict)
             for name, option in entry.items()}  # fmt: skip
+
+
+def _shipped_defaults(conf_dir: Path) -> list[Any]:
+    content, _ = read_yaml((conf_dir / "config.yaml").read_text(encoding="utf-8"))
+    return list(content["defaults"])
 
 
 def _undecided(entry: Any) -> Any:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.config.yaml_text import read_yaml, typed_value
 from lingotune.launch.compose.keys import visible_files
 
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    tree: its keys as they are nested. settings: the same by dotted key, with what its package puts
+    before. defaults: the entries of its defaults list. lines: line, from 1, of each key as it is
+    written, without the package.
+    """
+
+    tree: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    defaults: list[Any] = field(default_factory=list)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,11 @@ class GroupFile:
         return self._parts[0] if len(self._parts) > 1 else ""
 
     @property
+    def folder(self) -> str:
+        """Name of the group that Hydra finds it in: experiment/nlp."""
+        return "/".join(self._parts[:-1])
+
+    @property
     def option(self) -> str:
         """Name of the option, as after the = of an override."""
         return "/".join(self._parts[1:]).removesuffix(self.path.suffix)
@@ -35,11 +55,14 @@ class GroupFile:
     @property
     def package(self) -> str:
         """Dotted key below which the file's keys are put; '' for the root of the config."""
-        header = next(filter(None, map(_PACKAGE.match, self._head())), None)
-        if header is None:
-            return ".".join(self._parts[:-1])
-        named = header.group(1).replace("_group_", ".".join(self._parts[:-1]))
+        named = (self.header or "_group_").replace("_group_", ".".join(self._parts[:-1]))
         return "" if named == "_global_" else named.removeprefix("_global_.")
+
+    @property
+    def header(self) -> str | None:
+        """What a comment `# @package ...` at its top says; None without one."""
+        found = next(filter(None, map(_PACKAGE.match, self._head())), None)
+        return found.group(1) if found else None
 
     @property
     def says(self) -> str:
@@ -47,17 +70,24 @@ class GroupFile:
         told = [line.lstrip("# ") for line in self._head() if not _PACKAGE.match(line)]
         return re.split(r"(?<!e\.g)[.:] |; |\.$", " ".join(told))[0]
 
-    def settings(self) -> dict[str, Any]:
-        """Map the dotted keys that the file sets to their values, as they are written.
+    def content(self) -> Content:
+        """Read the file; texts are as they are written, and numbers what the schema has numbers for.
 
-        Raises what OmegaConf and YAML raise for a file that cannot be read; ValueError where the file
-        holds no mapping.
+        Raises OSError, UnicodeDecodeError, YAMLError; ValueError where the file holds no mapping.
         """
-        content = OmegaConf.to_container(OmegaConf.load(self.path), resolve=False)
+        content, lines = read_yaml(self.path.read_text(encoding="utf-8"))
+        if content is None:
+            content = {}
         if not isinstance(content, dict):
             raise ValueError("holds no settings: the form is key: value, a line each")
-        content.pop("defaults", None)
-        return dict(_leaves(content, self.package))
+        defaults = content.pop("defaults", None) or []
+        tree = _typed(content, self.package)
+        entries = defaults if isinstance(defaults, list) else [defaults]
+        return Content(tree, dict(_leaves(tree, self.package)), entries, lines)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Map the dotted keys that the file sets to their values; raises what `content` raises."""
+        return self.content().settings
 
     @property
     def _parts(self) -> tuple[str, ...]:
@@ -65,9 +95,10 @@ class GroupFile:
 
     def _head(self) -> Iterator[str]:
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if not line.startswith("#"):
+            if line.strip() and not line.startswith("#"):
                 return
-            yield line
+            if line:
+                yield line
 
 
 def group_files(*roots: Path | None) -> list[GroupFile]:
@@ -77,8 +108,21 @@ def group_files(*roots: Path | None) -> list[GroupFile]:
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
+    if isinstance(node, dict) and node and not mapping_of(prefix):  # names there may have dots
         for name, value in node.items():
             yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, node
+
+
+def _typed(node: Any, key: str) -> Any:
+    if not isinstance(node, dict):
+        return typed_value(_kind(key), node)
+    return {
+        name: _typed(value, f"{key}.{name}" if key else str(name)) for name, value in node.items()
+    }
+
+
+def _kind(key: str) -> Any:
+    """Type of a setting; None for what lies in a mapping, whose values are texts, and for no setting."""
+    return setting_types().get(key) if container_of(key) in (None, key) else None

@@ -1,0 +1,88 @@
+"""YAML as it is written: the schema decides what is a number, not the looks of a word.
+
+YAML 1.1, which PyYAML reads, makes `no` false, `0110` the number 72 and `1.10` the number 1.1: languages,
+class names and ids that are none of these. Here every plain scalar but null is the text that stands in
+the file, and becomes what its setting holds.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import is_dataclass
+from typing import Any, ClassVar
+
+import yaml
+from omegaconf._utils import get_yaml_loader
+
+from lingotune.config.settings import field_types
+
+_KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_BOOLEANS = {word: word in ("true", "yes", "on") for word in
+             ("true", "yes", "on", "false", "no", "off")}  # fmt: skip
+
+
+class _AsWritten(get_yaml_loader()):  # type: ignore[misc]  # refuses duplicate keys
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read_yaml(text: str) -> tuple[Any, dict[str, int]]:
+    """Read one document; returns its content and the line, from 1, of each dotted key.
+
+    Raises YAMLError where it is none; an empty document is None.
+    """
+    loader = _AsWritten(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        return loader.construct_document(node), dict(_lines(node, ""))
+    finally:
+        loader.dispose()
+
+
+def _lines(node: yaml.Node, prefix: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = f"{prefix}.{key.value}" if prefix else str(key.value)
+            yield name, key.start_mark.line + 1
+            yield from _lines(value, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield f"{prefix}[{index}]", item.start_mark.line + 1
+
+
+def typed_value(kind: Any, value: Any) -> Any:
+    """Turn texts into what a type of the schema holds; what does not fit stays, for others to refuse."""
+    inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+    if typing.get_origin(kind) is typing.Union:
+        return typed_value(inner[0], value)
+    if isinstance(value, list) and typing.get_origin(kind) is list:
+        return [typed_value(inner[0], item) for item in value]
+    if isinstance(value, dict) and is_dataclass(kind):
+        types = field_types(typing.cast(type, kind))
+        return {name: typed_value(types.get(name), item) for name, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    if kind is bool:
+        return _BOOLEANS.get(value.lower(), value)
+    if kind is int:
+        return _whole(value)
+    if kind is float:
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
+def _whole(text: str) -> int | str:
+    """Read 16, 1_000 and 1e3, but no number with a fraction."""
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError, OverflowError):
+        number = float(text)
+        return int(number) if number.is_integer() else text
+    return text

@@ -1,0 +1,215 @@
+"""What is wrong with the content of a group file, all at once, each with its line and its key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
+
+from lingotune.config.problems import Problem, listed, nearest
+from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.launch.compose.group_files import Content, GroupFile
+from lingotune.launch.compose.keys import describe_type
+from lingotune.launch.compose.overrides import Groups, in_a_line, read_overrides
+from lingotune.launch.compose.quoting import for_shell, hydra_value
+
+GLOBAL = "# @package _global_ as its first line"
+SECTIONS = ", ".join(
+    key for key, kind in setting_types().items() if "." not in key and is_dataclass(kind)
+)
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """Content of a file without what is wrong with it, and the problems."""
+
+    content: Content
+    problems: Sequence[Problem]
+
+
+def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFile:
+    """Read a file and check its content; `where` of a problem is file:line: key.
+
+    groups: those of all folders. shipped: those that every job has.
+    """
+    try:
+        content = file.content()
+    except UnicodeDecodeError as error:
+        return _unread(file, f"is not UTF-8: {error}")
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        return _unread(file, f"is not YAML: {error.problem or error.context}", line)
+    except (YAMLError, ValueError, OSError) as error:
+        return _unread(file, in_a_line(error))
+    check = _Check(file, content, groups, shipped)
+    problems = [*check.settings(), *check.defaults()]
+    return CheckedFile(check.sound(problems), problems)
+
+
+def _unread(file: GroupFile, what: str, line: int | None = None) -> CheckedFile:
+    where = f"{file.path}:{line}" if line else f"{file.path}"
+    return CheckedFile(Content({}, {}), [Problem(where, what)])
+
+
+class _Check:
+    def __init__(self, file: GroupFile, content: Content, groups: Groups, shipped: Groups) -> None:
+        self._file, self._content = file, content
+        self._groups, self._shipped = groups, shipped
+        self._unfit: set[int] = set()
+
+    def settings(self) -> Iterator[Problem]:
+        """Yield a problem for each key that sets nothing, and each value that does not fit."""
+        package, settings = self._file.package, self._content.settings
+        hydra = {key: value for key, value in settings.items() if key.split(".")[0] == "hydra"}
+        if hydra:
+            yield self._hydra(hydra)
+        own = {
+            key: value
+            for key, value in settings.items()
+            if key not in hydra and key != package  # a file of comments
+        }
+        if own and package and not _is_section(package):
+            yield self._no_section()
+            return
+        for key, value in own.items():
+            if key not in setting_types() and not container_of(key):
+                yield self._unknown(key)
+            elif not _is_reference(value):
+                yield from self._misfit(key, value)
+
+    def defaults(self) -> Iterator[Problem]:
+        """Yield a problem for each entry of the defaults list that chooses nothing."""
+        for number, entry in enumerate(self._content.defaults):
+            for problem in self._default(entry, f"defaults[{number}]"):
+                self._unfit.add(number)
+                yield problem
+
+    def sound(self, problems: Sequence[Problem]) -> Content:
+        """Return the content without what was found wrong, so that the rest can still be composed."""
+        package, content = self._file.package, self._content
+        nowhere = package and not _is_section(package)
+        tree = {} if nowhere else _without(content.tree, {p.key for p in problems}, package)
+        defaults = [entry for n, entry in enumerate(content.defaults) if n not in self._unfit]
+        return replace(content, tree=tree, defaults=defaults)
+
+    def _problem(self, key: str, what: str, fix: str = "") -> Problem:
+        written = key.removeprefix(f"{self._file.package}.")
+        line = self._content.lines.get(written)
+        place = f"{self._file.path}:{line}" if line else f"{self._file.path}"
+        return Problem(f"{place}: {key}" if key else place, what, fix, key=key)
+
+    def _hydra(self, settings: Mapping[str, Any]) -> Problem:
+        what = "hydra's own settings have no effect here"
+        params = "hydra.sweeper.params."
+        sweep = [
+            for_shell(f"{key.removeprefix(params)}={value}")
+            for key, value in settings.items()
+            if key.startswith(params)
+        ]
+        fix = f"leave it out, and sweep on the command line: -m {' '.join(sweep)}"
+        if not sweep:
+            folder = settings.get("hydra.run.dir") or settings.get("hydra.sweep.dir")
+            fix = f"leave it out; runs_dir: {folder}" if folder else "leave it out"
+        return replace(self._problem("hydra", what, fix), key="hydra")
+
+    def _no_section(self) -> Problem:
+        package = self._file.package
+        what = f"its settings are put below {package}, and there is no such section"
+        if self._file.group in self._shipped:
+            return self._problem("", what, GLOBAL)
+        near = nearest(self._file.group, list(self._shipped))
+        fix = f"{GLOBAL}, or a folder named like a section: {SECTIONS}"
+        return self._problem("", f"{what}{near}", fix)
+
+    def _unknown(self, key: str) -> Problem:
+        _, (problem, *_) = read_overrides([f"{key}=null"], self._groups, multirun=False)
+        inside = key.removeprefix(f"{self._file.package}.")
+        misplaced = self._file.package and inside in setting_types()
+        return self._problem(key, problem.what, GLOBAL if misplaced else problem.fix)
+
+    def _misfit(self, key: str, value: Any) -> Iterator[Problem]:
+        """Try the value on the schema's own types."""
+        known = container_of(key) or key
+        config = OmegaConf.structured(LaunchConfig) if known != key else _schema()
+        try:
+            OmegaConf.update(config, key, value, merge=True, force_add=mapping_of(key) is not None)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            name, fix = describe_type(setting_types()[known], known)
+            shown = value if isinstance(value, str) else hydra_value(value)
+            told = f"{shown} is not {name}" if known == key else in_a_line(error)
+            if isinstance(value, (list, dict)):
+                told = in_a_line(error)
+            yield self._problem(key, told, _as_line(fix, known))
+
+    def _default(self, entry: Any, place: str) -> Iterator[Problem]:
+        pairs = entry.items() if isinstance(entry, dict) else [("", entry)]
+        for typed, options in pairs:
+            words = str(typed).split()
+            group = words[-1].partition("@")[0] if words else ""
+            overrides, optional = "override" in words, "optional" in words
+            folder = self._file.folder
+            full = group[1:] if group.startswith("/") else "/".join(filter(None, [folder, group]))
+            for option in options if isinstance(options, list) else [options]:
+                if option in (None, "_self_", MISSING) or "$" in f"{option}{group}" or optional:
+                    continue
+                told = self._choice(full, group, str(option).partition("@")[0], overrides)
+                if told:
+                    yield self._problem(place, *told)
+
+    def _choice(
+        self, full: str, group: str, option: str, overrides: bool
+    ) -> tuple[str, str] | None:
+        """Say what is wrong with choosing an option in a defaults list, and what works."""
+        if not self._file.group:
+            return None  # conf/config.yaml
+        if not group and option.startswith("/"):
+            full, _, option = option[1:].rpartition("/")
+        known = self._groups.get(full)
+        bare = group.lstrip("/")
+        if known is None and bare in self._shipped and not group.startswith("/"):
+            what = f"chooses of {full}, and there is no such group"
+            return what, f"override /{bare}: {option}"
+        if known is None:
+            return f"there is no group {full!r}{nearest(full, list(self._groups))}", ""
+        if option not in known:
+            what = f"{full} has no option {option!r}{nearest(option, known)}"
+            before = f"{'override ' if overrides else ''}{group}: " if group else ""
+            return what, f"{before}{listed(option, known)}"
+        if group and not overrides and full in self._shipped and full != self._file.group:
+            return f"{full} is chosen already", f"override /{full}: {option}"
+        return None
+
+
+def _as_line(fix: str, key: str) -> str:
+    """Turn overrides that are offered into lines of a file: 'epochs=3' into 'epochs: 3'."""
+    line = f"{key.rpartition('.')[2]}: "
+    return ", or ".join(part.strip("'").replace(f"{key}=", line, 1) for part in fix.split(", or "))
+
+
+def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dict[str, Any]:
+    kept = {}
+    for name, value in tree.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if key not in keys:
+            kept[name] = _without(value, keys, key) if isinstance(value, dict) else value
+    return kept
+
+
+@functools.cache
+def _schema() -> Any:
+    """What values are tried on; those of other files stay in it, which changes no type."""
+    return OmegaConf.structured(LaunchConfig)
+
+
+def _is_section(key: str) -> bool:
+    return is_dataclass(setting_types().get(key)) or container_of(key) is not None
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and ("${" in value or value == MISSING)

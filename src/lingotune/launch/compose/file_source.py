@@ -1,0 +1,91 @@
+"""Hydra's view of group files: read as they are written, and checked as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra import version
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.hydra import Hydra
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra._internal.utils import create_config_search_path
+from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
+
+from lingotune.config.problems import Problem
+from lingotune.launch.compose.file_checks import read_checked
+from lingotune.launch.compose.group_files import GroupFile
+from lingotune.launch.compose.overrides import Groups
+
+_SCHEME = "lingotune"
+
+
+@dataclass
+class Reading:
+    """What was found wrong with the files that Hydra has read. groups, shipped: see `read_checked`."""
+
+    groups: Groups
+    shipped: Groups
+    problems: list[Problem] = field(default_factory=list)
+
+
+_READING: ContextVar[Reading] = ContextVar("reading")
+
+
+def path_of(folder: Path) -> str:
+    """Return a folder of group files as an entry of Hydra's search path."""
+    return f"{_SCHEME}://{folder.resolve()}"
+
+
+@contextmanager
+def hydra_at(conf_dir: Path) -> Iterator[None]:
+    """Have Hydra compose from a folder; `hydra.initialize_config_dir`, but with our source of files."""
+    before = get_gh_backup()
+    version.setbase("1.3")
+    SourcesRegistry.instance().register(GroupFileSource)
+    search_path = create_config_search_path(path_of(conf_dir))
+    Hydra.create_main_hydra2(task_name="lingotune", config_search_path=search_path)
+    try:
+        yield
+    finally:
+        restore_gh_from_backup(before)
+
+
+@contextmanager
+def reading(groups: Groups, shipped: Groups) -> Iterator[Reading]:
+    """Gather what is wrong with the files that are read in the block."""
+    token = _READING.set(Reading(groups, shipped))
+    try:
+        yield _READING.get()
+    finally:
+        _READING.reset(token)
+
+
+class GroupFileSource(FileConfigSource):  # type: ignore[misc]  # hydra has no types
+    """A folder of group files. What is wrong in a file is left out, and told by `reading`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Name in the search path."""
+        return _SCHEME
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read a file by its path without .yaml."""
+        path = Path(self.path, self._normalize_file_name(config_path))
+        file, now = GroupFile(Path(self.path), path), _READING.get()
+        checked = read_checked(file, now.groups, now.shipped)
+        now.problems += checked.problems
+        content = dict(checked.content.tree)
+        if checked.content.defaults:
+            content["defaults"] = checked.content.defaults
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{self.path}",
+            config=OmegaConf.create(content),
+            header={"package": file.header if content else "_global_"},
+        )
