@@ -66,7 +66,7 @@ def reading(groups: Groups, shipped: Groups) -> Iterator[Reading]:
         _READING.reset(token)
 
 
-class GroupFileSource(FileConfigSource):  # type: ignore[misc]  # hydra has no types
+class GroupFileSource(FileConfigSource):
     """A folder of group files. What is wrong in a file is left out, and told by `reading`."""
 
     @staticmethod

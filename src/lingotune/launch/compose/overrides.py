@@ -129,7 +129,7 @@ def removal(override: Override, groups: Groups, defaults: Mapping[str, Any], now
     elif type(None) in typing.get_args(kind):
         value = None
     elif typing.get_origin(kind) in (list, dict):
-        value = typing.get_origin(kind)()
+        value = {} if typing.get_origin(kind) is dict else []
     elif is_dataclass(kind):
         return _refused(override, "settings cannot be removed", f"{key}.setting=value")
     return _refused(override, "settings cannot be removed", override_text(key, value))
