@@ -1,9 +1,9 @@
 """Checkpoints that survive a kill at any moment: committing them, and telling complete from damaged ones.
 
-The Trainer writes a checkpoint file by file. The checkpoint counts once its manifest is there, which is
-written last and has the size and SHA-256 of every file, the job and the data. One without a manifest was
-being written when the run was killed; one that differs from its manifest is damaged. Neither is loaded:
-libraries read most damaged files without noticing. Standard library only.
+The Trainer writes a checkpoint file by file. It counts once its manifest exists, which is written last
+and records the size and SHA-256 of every file, the job and the data. A checkpoint without a manifest was
+still being written when the run was killed; one that differs from its manifest is damaged. Neither is
+loaded, as libraries read most damaged files without noticing. Standard library only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 @dataclass(frozen=True)
 class Owner:
-    """Identity of a training: SHA-256 of the job file and of the rows that are trained on."""
+    """Identity of a training: SHA-256 of the job file and of the rows it trains on."""
 
     job: str
     data: str
@@ -37,7 +37,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint after `step` updates, and the best one until then, complete as well."""
+    """A complete checkpoint after `step` updates, and the best one so far, which is complete as well."""
 
     step: int
     folder: Path
@@ -45,13 +45,13 @@ class Checkpoint:
 
 
 def begin(folder: Path) -> None:
-    """Make the folder of a checkpoint that is about to be written."""
+    """Create the folder of a checkpoint that is about to be written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
 
 
 def commit(folder: Path, owner: Owner, best: str | None) -> None:
-    """Make the checkpoint in `folder` count. best: name of the best checkpoint so far.
+    """Mark the checkpoint in `folder` as complete. best: name of the best checkpoint so far.
 
     All files are flushed to disk before the manifest, which appears atomically.
     """
@@ -71,9 +71,9 @@ def commit(folder: Path, owner: Owner, best: str | None) -> None:
 
 
 def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, str]]:
-    """Find the checkpoints in `root`: by step, the complete ones, and the faults of all others.
+    """Find the checkpoints in `root`; returns, by step, the complete ones and the faults of the others.
 
-    ConfigError if they are another job's, or if this job's data has changed since.
+    ConfigError if they belong to another job, or if the data has changed since.
     """
     faults = {step: fault(folder) for step, folder in _steps(root).items()}
     good: dict[int, Checkpoint] = {}
@@ -135,7 +135,7 @@ def rotate(root: Path, keep: int) -> None:
 
 
 def _steps(root: Path) -> dict[int, Path]:
-    """List step -> folder, in the order of the steps: modification times do not survive a copy."""
+    """Map step -> folder, sorted by step, as modification times do not survive a copy."""
     found = {
         int(match[1]): path
         for path in (root.iterdir() if root.is_dir() else ())
