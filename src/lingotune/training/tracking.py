@@ -140,7 +140,7 @@ class Guarded(TrainerCallback):
         except Exception as error:  # anything that its library raises
             self._works = False
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            say(f"warning: {self._name} is told nothing more, the run goes on: {reason}")
+            say(f"warning: {self._name} is switched off, the run continues: {reason}")
 
 
 def _call(event: Callable[..., Any], args: Any, state: Any, control: Any, kwargs: Any) -> None:
