@@ -1,4 +1,4 @@
-"""Classifier: pretrained, or made from scratch; its tokenizer is the data's."""
+"""Loading the classifier, pretrained or from scratch; its tokenizer is the one of the prepared data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lingotune.data.prepared.tokenizer import not_loaded
 
 
 def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int) -> Any:
-    """A classifier over `labels`, whose names and ids are part of its config."""
+    """Load a classifier over `labels`; their names and ids become part of its config."""
     names = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
@@ -31,19 +31,19 @@ def load_model(model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_le
         loaded = AutoModelForSequenceClassification.from_pretrained(
             model.name_or_path,
             config=config,
-            ignore_mismatched_sizes=True,  # a head for other classes is replaced by a new one
+            ignore_mismatched_sizes=True,  # replace a head for other classes by a new one
             **with_revision,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise not_loaded(model, error) from error
-    # transformers 5 keeps a checkpoint's own number format; half-precision weights do not train.
+    # transformers 5 keeps a checkpoint's own dtype, but half-precision weights do not train.
     return loaded.float()
 
 
 def layer_classes(model: Any) -> list[str]:
-    """Class names of the layers that make up most of a model: what sharding gathers one at a time.
+    """Find the class names of the layers that make up most of a model, the units of sharding.
 
-    transformers' own lists of modules that are not to be split lack DistilBERT, and cut XLM-R's layers.
+    transformers' own lists of such modules lack DistilBERT, and split XLM-R's layers.
     """
     lists = [module for module in model.modules() if isinstance(module, ModuleList)]
     if not lists:
@@ -91,7 +91,7 @@ def _check_length(config: Any, model: ModelConfig, max_length: int) -> None:
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return
-    # RoBERTa's positions start behind the padding id.
+    # RoBERTa's positions start after the padding id.
     usable = positions - (config.pad_token_id + 1 if "roberta" in config.model_type else 0)
     if max_length > usable:
         what = f"{model.name_or_path} has positions for {usable} tokens"
