@@ -11,8 +11,10 @@ from lingotune.config.schema import ModelConfig
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Sizes that an encoder's memory and speed depend on; `dim` is the hidden size, `embeddings` how many
-    of the parameters are those of words and positions, `vocabulary` the words."""
+    """Sizes that an encoder's memory and speed depend on.
+
+    dim: hidden size. embeddings: parameters for words and positions. vocabulary: number of words.
+    """
 
     parameters: int
     layers: int
@@ -23,7 +25,7 @@ class ModelSize:
 
 
 def model_size(model: ModelConfig) -> ModelSize | None:
-    """Look up the size of a known model, or of one from scratch; None where it is not known."""
+    """Look up the size of a known model, or compute that of one from scratch; None if it is unknown."""
     if model.name_or_path is not None:
         config = load("models")["models"].get(model.name_or_path)
         return size_of(config) if config else None
@@ -38,8 +40,8 @@ def model_size(model: ModelConfig) -> ModelSize | None:
 def size_of(config: Mapping[str, int]) -> ModelSize:
     """Count the parameters of an encoder with a classification head of three classes.
 
-    `types` is the number of token types, `head_layers` how many dim x dim layers come before the
-    classifier (the pooler, or a hidden layer of the head).
+    In `config`, `types` is the number of token types, and `head_layers` the number of dim x dim layers
+    before the classifier (the pooler, or a hidden layer of the head).
     """
     dim, inner = config["dim"], config["hidden_dim"]
     embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim

@@ -1,4 +1,4 @@
-"""Checks of the machines: instance, GPUs, distribution, image, number format, this machine. Pure."""
+"""Checks of the cluster: instance, GPUs, distribution, image, precision, this machine. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lingotune.preflight.registry import Found, Table, changed, typed
 
 
 def pin(image: Image | None) -> str:
-    """The overrides that pin this image."""
+    """Format the overrides that pin this image."""
     if image is None:
         return "another cluster"
     return (
@@ -156,7 +156,7 @@ def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
 
 
 def _instance_with_choice(cluster: ClusterConfig) -> Instance | None:
-    """The instance, where its distribution leaves a choice of images."""
+    """Return the instance if its distribution leaves a choice of images."""
     instance = instance_of(cluster)
     if instance is None:
         return None
@@ -231,7 +231,7 @@ def _uri_and_versions(job: JobConfig) -> Iterator[Found]:
         yield f"cluster.image.uri={image.uri}", what, "cluster.image.uri=null"
 
 
-# --- number format ------------------------------------------------------------------------------
+# --- precision ----------------------------------------------------------------------------------
 
 
 @CLUSTER.check("bf16-unsupported", "GPUs before Ampere emulate bf16, though libraries report it")

@@ -70,7 +70,7 @@ def _splits(job: JobConfig) -> Iterator[Found]:
     chooses = job.training.eval_strategy is not EvalStrategy.none
     for split, needed in (("validation", chooses), ("test", True)):
         share = getattr(data, f"{split}_share")
-        # A folder may hold the split; then the share has no part in it.
+        # A folder may contain the split; then the share is not used.
         if needed and share == 0 and getattr(data, split) is None and data.path is None:
             what = f"no {split} split is given, and its share of the training rows is 0"
             fix = f"data.{split}_share=0.1, or data.{split}=FILE"

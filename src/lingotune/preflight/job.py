@@ -20,14 +20,14 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.preflight.registry import Found, Table, typed
 
 JOB: Table[JobConfig] = Table()
-"""Checks that every entry runs, the workers too."""
+"""Checks that every command runs, and every worker."""
 
 NAME_LENGTH = 45
-"""Longest run name: SageMaker's job names have 63 characters, digest and attempt need the rest."""
+"""Longest run name: SageMaker's job names have 63 characters, of which digest and attempt take the rest."""
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
-# key: lowest and highest value allowed, and what is counted. What SageMaker's own model bounds above
-# (retries, warm pools) is left to it.
+# key: lowest and highest allowed value, and what it counts. Upper bounds that SageMaker's own service
+# model has (retries, warm pools) are left to it.
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
@@ -85,7 +85,7 @@ _POSITIVE = {
 
 
 def value_at(node: Any, key: str) -> Any:
-    """The setting of a dotted key."""
+    """Look up the value of a dotted key."""
     for part in key.split("."):
         node = getattr(node, part)
     return node
@@ -123,10 +123,10 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("secret-in-config", "a job file lies in S3 and in run folders, for all to read")
 def _secrets(job: JobConfig) -> Iterator[Found]:
-    """Search every text, of a LaunchConfig too: requests, tags and paths are as public as the job."""
+    """Search every text, a LaunchConfig's too, as requests, tags and paths are as public as the job."""
     travels = {item.name for item in fields(JobConfig)}
     for key, text in texts(job):
-        # some values are secrets by their names only; a name that is one itself was told before
+        # Some values are secrets only by their names; a name that is itself one was reported before.
         if looks_secret(f"{key}={text}") and not looks_secret(key):
             public = (
                 "; a job file must not hold one" if re.split(r"[.\[]", key)[0] in travels else ""

@@ -1,4 +1,4 @@
-"""Checks of what makes a job fast: batches, embeddings, what processes send each other. Pure."""
+"""Checks of settings for speed: batches, embeddings, communication between processes. Pure."""
 
 from __future__ import annotations
 
