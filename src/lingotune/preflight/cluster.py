@@ -89,7 +89,7 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
 # --- instances ----------------------------------------------------------------------------------
 
 
-@CLUSTER.check("unknown-instance", "what is not known cannot be checked")
+@CLUSTER.check("unknown-instance", "an unknown instance cannot be checked")
 def _instance(job: JobConfig) -> Iterator[Found]:
     wanted = job.cluster.instance_type
     if wanted is not None and wanted not in instances():
@@ -150,7 +150,7 @@ def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
     wanted = cluster.distribution is Distribution.smdistributed
     if wanted and instance and instance.smdistributed and instance.gpu == "V100":
-        what = "SageMaker's data parallel library is at its end on p3: AWS lists p4d and p4de only"
+        what = "SageMaker's data parallel library has reached its end on p3: AWS lists p4d and p4de only"
         fix = "cluster.distribution=torch_distributed"
         yield "cluster.distribution=smdistributed", what, fix
 
@@ -197,7 +197,7 @@ def _unknown_image(job: JobConfig) -> Iterator[Found]:
 
 
 @CLUSTER.check(
-    "image-misfit", "an image that lacks the GPU's kernels or the launcher fails when paid"
+    "image-misfit", "an image without the GPU's kernels or the launcher fails once it is billed"
 )
 def _misfit(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, _instance_with_choice(job.cluster)
@@ -254,7 +254,7 @@ def _fp16(job: JobConfig) -> Iterator[Found]:
 
 @CLUSTER.check(
     "shard-fp16",
-    "what overflows in one process's piece must keep all from the update: not proven yet",
+    "an overflow in one process's shard must make all skip the update: not proven yet",
 )
 def _shard_fp16(job: JobConfig) -> Iterator[Found]:
     instance = instance_of(job.cluster)

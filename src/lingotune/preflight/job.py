@@ -109,7 +109,7 @@ def _name_length(job: JobConfig) -> Iterator[Found]:
         yield f"name={job.name}", what, f"name={job.name[:NAME_LENGTH].strip('-')}"
 
 
-@JOB.check("out-of-range", "no run can come of the value")
+@JOB.check("out-of-range", "no run is possible with this value")
 def _ranges(job: JobConfig) -> Iterator[Found]:
     for key, (low, high, meaning) in _RANGES.items():
         value = value_at(job, key)
@@ -121,7 +121,7 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
             yield f"{key}={value:g}", "is out of range", meaning
 
 
-@JOB.check("secret-in-config", "a job file lies in S3 and in run folders, for all to read")
+@JOB.check("secret-in-config", "job files in S3 and in run folders can be read by others")
 def _secrets(job: JobConfig) -> Iterator[Found]:
     """Search every text, a LaunchConfig's too, as requests, tags and paths are as public as the job."""
     travels = {item.name for item in fields(JobConfig)}
@@ -203,7 +203,7 @@ def _global_batch_missing(job: JobConfig) -> Iterator[Found]:
         yield "scaling.global_batch", what, "scaling.global_batch=128"
 
 
-@JOB.check("global-batch-unused", "elsewhere the global batch follows from the cluster")
+@JOB.check("global-batch-unused", "with other rules the global batch follows from the cluster")
 def _global_batch_unused(job: JobConfig) -> Iterator[Found]:
     rule, batch = job.scaling.rule, job.scaling.global_batch
     if rule is not ScalingRule.fixed_global and batch is not None:
@@ -246,7 +246,7 @@ def _select(job: JobConfig) -> Iterator[Found]:
         yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
 
 
-@JOB.check("warmup-twice", "the warm-up is so many steps, or a share of them")
+@JOB.check("warmup-twice", "the warm-up is a number of steps, or a share of them")
 def _warmup(job: JobConfig) -> Iterator[Found]:
     steps, ratio = job.training.warmup_steps, job.training.warmup_ratio
     if steps is not None and ratio != TrainingConfig().warmup_ratio:
@@ -255,7 +255,7 @@ def _warmup(job: JobConfig) -> Iterator[Found]:
         yield f"training.warmup_ratio={ratio:g}", what, fix
 
 
-@JOB.check("tracker-twice", "a run is told to each tracker once")
+@JOB.check("tracker-twice", "each tracker gets a run once")
 def _trackers(job: JobConfig) -> Iterator[Found]:
     names = [tracker.value for tracker in job.training.report_to]
     if len(set(names)) < len(names):
@@ -263,7 +263,7 @@ def _trackers(job: JobConfig) -> Iterator[Found]:
         typed_names = ",".join(names)
         yield (
             f"training.report_to=[{typed_names}]",
-            "names one twice",
+            "names a tracker twice",
             f"training.report_to=[{once}]",
         )
 
@@ -288,7 +288,7 @@ _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
 def _hub_repo(job: JobConfig) -> Iterator[Found]:
     repo = job.hub.repo
     if repo is not None and not _REPO.fullmatch(repo):
-        what = "is no name of a repository: letters, digits, '-', '_' and '.', at most one '/'"
+        what = "is not a valid repository name: letters, digits, '-', '_' and '.', at most one '/'"
         fix = re.sub(r"[^A-Za-z0-9/_.-]+", "-", repo).strip("-/.") or "my-model"
         yield f"hub.repo={repo}", what, f"hub.repo={'/'.join(fix.split('/')[-2:])}"
 
@@ -297,6 +297,6 @@ def _hub_repo(job: JobConfig) -> Iterator[Found]:
 def _hub_license(job: JobConfig) -> Iterator[Found]:
     licence = job.hub.license
     if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
-        what = "is no licence as the hub names them"
+        what = "is not a licence identifier of the hub"
         fix = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "apache-2.0"
         yield f"hub.license={licence}", what, f"hub.license={fix}"

@@ -347,7 +347,7 @@ lingotune: 5 problems
       fix: 'data.languages=[de]'
   seed=-1  [out-of-range]
       is out of range
-      why: no run can come of the value
+      why: no run is possible with this value
       fix: a whole number from 0 to 4294967295
 next: the same command with --help lists groups and settings""",
     ),
