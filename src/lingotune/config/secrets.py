@@ -98,8 +98,13 @@ def _ascii_lower(text: str) -> str:
     return text.encode("ascii", "replace").decode().lower()
 
 
+@functools.lru_cache(maxsize=10_000)
 def looks_secret(text: str) -> bool:
-    """Tell whether the text contains something in the form of a token or a key."""
+    """Tell whether the text contains something in the form of a token or a key.
+
+    Cached, as a job's texts are checked with the job, again with the whole config, and in every job of a
+    sweep.
+    """
     return next(_spans(text), None) is not None
 
 

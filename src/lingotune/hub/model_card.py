@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
@@ -162,7 +162,7 @@ def _metadata(
     if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]
         values |= {"model_name": name, "eval_results": _evaluations(job, results.test)}
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    given: dict[str, object] = {key: value for key, value in values.items() if value is not None}
     return str(ModelCardData(**given).to_yaml()).strip()
 
 

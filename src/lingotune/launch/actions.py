@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.config.console import say
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
@@ -74,7 +74,7 @@ def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
     return with_machine_region
 
 
-def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, Any], int]:
+def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, object], int]:
     """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
     if settings.action is Action.plan:
         return {}, sweep.exit_code
@@ -91,7 +91,7 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
 
     checked = check_account([_requirements(plan) for plan in sweep.plans], settings.aws)
     print("\n".join(format_account(checked)), end="\n\n")
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "account": {
             "done": list(checked.done),
             "skipped": list(checked.skipped),
@@ -129,7 +129,7 @@ def _with_fetched(one: Composed) -> Composed:
     return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
 
 
-def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
     """Run every job here, one after the other; a failed one does not keep the others from it."""
     if sweep.exit_code:
         next_step = "nothing was run; mend, then rehearse again"
@@ -150,7 +150,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
 
 
-def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
+def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
     """Submit every job to a SageMaker on this machine, each when the one before has ended."""
     try:
         from lingotune.launch.simulator.loopback.backend import submit_here

@@ -111,7 +111,7 @@ class _Validator:
         else:
             yield from self._settings(file, settings)
 
-    def _settings(self, file: GroupFile, settings: Mapping[str, Any]) -> Iterator[Problem]:
+    def _settings(self, file: GroupFile, settings: Mapping[str, object]) -> Iterator[Problem]:
         if file.package and not _is_section(file.package):
             yield self._no_section(file)
             return
@@ -206,7 +206,7 @@ def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:
             yield replace(problem, severity=severity)
 
 
-def _readable(file: GroupFile) -> Mapping[str, Any]:
+def _readable(file: GroupFile) -> Mapping[str, object]:
     try:
         return file.settings()
     except (YAMLError, OmegaConfBaseException, ValueError, OSError):

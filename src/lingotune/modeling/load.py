@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.nn import ModuleList
@@ -70,7 +70,7 @@ def size_of_model(model: Any) -> ModelSize | None:
 
 
 def _scratch_config(
-    scratch: ArchitectureConfig, names: dict[str, Any], tokenizer: Any, max_length: int
+    scratch: ArchitectureConfig, names: Mapping[str, object], tokenizer: Any, max_length: int
 ) -> DistilBertConfig:
     return DistilBertConfig(
         vocab_size=len(tokenizer),

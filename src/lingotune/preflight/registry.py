@@ -53,7 +53,7 @@ class Table(Generic[Subject]):
         ]
 
 
-def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
+def changed(section: Any, where: str) -> Iterator[tuple[str, object]]:
     """Yield name and value of the settings that the schema marks with `where` and that were changed."""
     for setting in fields(section):
         if setting.metadata.get("where") == where:
@@ -62,7 +62,7 @@ def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
                 yield setting.name, value
 
 
-def typed(value: Any) -> str:
+def typed(value: object) -> str:
     """Format a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -73,7 +73,7 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
         axis.set_xlim(0, 1)
         axis.set_xticks([])
         frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
-    names = [pen.name(label, f"class {n} (see data.html)") for n, label in enumerate(labels)]
+    names = [pen.name(label, f"class {n} (no font for its name)") for n, label in enumerate(labels)]
     # matplotlib hides labels that begin with an underscore.
     names = [f" {name}" if name.startswith("_") else name for name in names]
     figure.legend(

@@ -17,11 +17,13 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import EvalStrategy, JobConfig, Precision, SelectMetric
 from lingotune.estimate.batch import BatchPlan, StepPlan
 
+Arguments = dict[str, Any]
+"""Arguments of `TrainingArguments`."""
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Current name -> name in older versions of transformers."""
 _NEWER = {"ddp_broadcast_buffers"}
 """Parameters to leave out of versions that do not have them yet."""
-_OLD_ONLY: dict[str, Any] = {
+_OLD_ONLY: Arguments = {
     "save_safetensors": True,  # pickled weights otherwise
 }
 """Parameters to set in versions that still have them, because the default is not what we want."""
@@ -45,7 +47,7 @@ def training_arguments(
     """
     training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
-    values: dict[str, Any] = {
+    values: Arguments = {
         "output_dir": str(folder),
         "seed": job.seed,
         "learning_rate": batch.learning_rate,
@@ -117,7 +119,7 @@ def compile_each_shape() -> None:
             setattr(config, name, _SHAPES)
 
 
-def _sharding(layers: Sequence[str]) -> dict[str, Any]:
+def _sharding(layers: Sequence[str]) -> Arguments:
     """Shard layer by layer with FSDP2, which keeps the model's parameters for optimizer groups."""
     has_version = inspect.signature(TrainingArguments.__init__).parameters["fsdp"].default is None
     if (
@@ -135,7 +137,7 @@ def _sharding(layers: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
+def _for_this_version(values: Arguments) -> Arguments:
     known = inspect.signature(TrainingArguments.__init__).parameters
     named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
     if "save_safetensors" in known:

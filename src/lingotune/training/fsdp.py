@@ -28,6 +28,8 @@ from lingotune.training.trainer import ClassifierTrainer
 if "fsdp_version" not in FullyShardedDataParallelPlugin.__dataclass_fields__:
     raise ImportError("accelerate knows FSDP2 since 1.6")
 
+StateDict = dict[str, Any]
+"""State dict of a torch optimizer."""
 WEIGHTS = "model*.safetensors"
 """Files of weights; transformers 4 splits those over 5 GB."""
 SCHEDULE = "scheduler.pt"
@@ -126,14 +128,14 @@ def whole_weights(model: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def own_part(state: dict[str, Any]) -> dict[str, Any]:
+def own_part(state: StateDict) -> StateDict:
     """Replace the shards in an optimizer's state dict by ordinary tensors with this rank's rows."""
     return _mapped(
         state, lambda _, value: value.to_local() if isinstance(value, DTensor) else value
     )
 
 
-def as_shards(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
+def as_shards(state: StateDict, optimizer: Any) -> StateDict:
     """Reverse `own_part`, for an optimizer whose weights are sharded alike."""
     weights = [value for group in optimizer.param_groups for value in group["params"]]
 
@@ -149,7 +151,7 @@ def as_shards(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
     return _mapped(state, shard)
 
 
-def _mapped(state: dict[str, Any], change: Any) -> dict[str, Any]:
+def _mapped(state: StateDict, change: Any) -> StateDict:
     # Optimizer state: weight number -> {"step": ..., "exp_avg": ..., "exp_avg_sq": ...}.
     values = {
         number: {name: change(number, value) for name, value in moments.items()}

@@ -256,7 +256,12 @@ class ProgressLines(TrainerCallback):
         failure.enter(f"training, step {state.global_step + 1} of {self.total_steps}")
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Print the new values; ConfigError if a loss is infinite or NaN."""
         logs = logs or {}

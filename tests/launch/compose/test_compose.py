@@ -24,7 +24,7 @@ from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
 from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.help import Command, help_page, setting_meanings
+from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
 from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
 from lingotune.preflight import check_job
 
@@ -117,7 +117,7 @@ def test_what_other_tools_call_a_setting_is_answered_with_its_name_here(
 
 
 def test_every_setting_has_a_meaning_in_the_help() -> None:
-    meanings = setting_meanings()
+    meanings = {key: first_sentence(text) for key, text in setting_texts().items()}
     assert set(meanings) == set(setting_types())
     assert all(len(text) > 5 for text in meanings.values())
     command = Command("python launch.py", "purpose")

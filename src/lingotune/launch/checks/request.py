@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from lingotune.config.secrets import looks_secret
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.render.shared_fields import Request
 from lingotune.preflight.registry import Found, Table
 
-REQUEST: Table[dict[str, Any]] = Table()
+REQUEST: Table[Request] = Table()
 CODE: Table[Bundle] = Table()
 
 BUNDLE_BYTES = 10_000_000
@@ -66,7 +66,7 @@ EXAMPLES = {
 
 
 @REQUEST.check("request-field", "SageMaker refuses a request that does not fit its model")
-def _fields(request: dict[str, Any]) -> Iterator[Found]:
+def _fields(request: Request) -> Iterator[Found]:
     for mistake in mistakes(request):
         if "<aws." not in str(mistake.value):  # a name that is still to be given
             setting = _setting(mistake.path)

@@ -220,7 +220,7 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     return []
 
 
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))

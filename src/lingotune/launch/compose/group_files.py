@@ -47,7 +47,7 @@ class GroupFile:
         told = [line.lstrip("# ") for line in self._head() if not _PACKAGE.match(line)]
         return re.split(r"(?<!e\.g)[.:] |; |\.$", " ".join(told))[0]
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Map the dotted keys that the file sets to their values, as they are written.
 
         Raises what OmegaConf and YAML raise for a file that cannot be read; ValueError where the file
@@ -76,7 +76,7 @@ def group_files(*roots: Path | None) -> list[GroupFile]:
     return [file for file in files if file.group and file.path.suffix == ".yaml"]
 
 
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
     if isinstance(node, dict) and node:
         for name, value in node.items():
             yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))

@@ -169,7 +169,7 @@ def _set_by(key: str, files: Sequence[GroupFile]) -> str:
 
 
 @functools.cache
-def _settings(file: GroupFile) -> Mapping[str, Any]:
+def _settings(file: GroupFile) -> Mapping[str, object]:
     """Read what the file sets; nothing if it cannot be read, which others report."""
     try:
         return file.settings()
@@ -240,11 +240,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {_shown(inner)}" for name, inner in value.items()) + "}"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def setting_meanings() -> dict[str, str]:
-    """Map each dotted key to the first sentence of the string under its field in the schema."""
-    return {key: first_sentence(text) for key, text in setting_texts().items()}
 
 
 def first_sentence(text: str) -> str:

@@ -332,7 +332,7 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
 # --- as JSON ------------------------------------------------------------------------------------
 
 
-def as_dict(sweep: Sweep) -> dict[str, Any]:
+def as_dict(sweep: Sweep) -> dict[str, object]:
     """Collect everything that a program may want of the plans, as plain values."""
     return {
         "lingotune": lingotune.__version__,
@@ -371,7 +371,7 @@ def finding(problem: Problem) -> dict[str, str | None]:
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
-def _job_dict(plan: Plan) -> dict[str, Any]:
+def _job_dict(plan: Plan) -> dict[str, object]:
     return {
         "name": plan.name,
         "sha256": plan.digests.job,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
@@ -24,6 +25,7 @@ from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import in_checkout
+from lingotune.launch.compose.options import program
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
@@ -33,6 +35,7 @@ from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
+from lingotune.launch.render.shared_fields import Arguments, Request
 from lingotune.launch.render.training_job import Digests, TrainingJob, describe
 
 if TYPE_CHECKING:
@@ -69,6 +72,12 @@ class Plan:
     """The user's own folder of group files."""
 
     @property
+    def typed(self) -> str:
+        """Command that makes this plan, with the overrides of this job alone."""
+        words = [*self.options, *(override.text for override in self.overrides)]
+        return shlex.join([*shlex.split(program("launch")), *words])
+
+    @property
     def rows(self) -> dict[str, int] | None:
         """Rows of each split; None where they are not known before the data is read."""
         return self.data.rows
@@ -79,7 +88,7 @@ class Plan:
         return self.training_job.name if self.training_job else self.job.name
 
     @property
-    def estimator(self) -> dict[str, Any] | None:
+    def estimator(self) -> Arguments | None:
         """Arguments of the SageMaker SDK v2, as `huggingface`; None on this machine."""
         return self.huggingface
 
@@ -89,17 +98,17 @@ class Plan:
         return self.problems
 
     @cached_property
-    def request(self) -> dict[str, Any] | None:
+    def request(self) -> Request | None:
         """The CreateTrainingJob request."""
         return to_request(self.training_job) if self.training_job else None
 
     @cached_property
-    def huggingface(self) -> dict[str, Any] | None:
+    def huggingface(self) -> Arguments | None:
         """Arguments of the SDK v2's estimator and of its `fit`."""
         return to_huggingface(self.training_job) if self.training_job else None
 
     @cached_property
-    def model_trainer(self) -> dict[str, Any] | None:
+    def model_trainer(self) -> Arguments | None:
         """Arguments of the SDK v3's ModelTrainer."""
         return to_model_trainer(self.training_job) if self.training_job else None
 

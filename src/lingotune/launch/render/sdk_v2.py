@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lingotune.config.schema import Distribution
 from lingotune.launch.render.bundle import PROGRAM
-from lingotune.launch.render.shared_fields import given, named, placement, tensorboard
+from lingotune.launch.render.shared_fields import Arguments, given, named, placement, tensorboard
 from lingotune.launch.render.training_job import TrainingJob
 
-_DISTRIBUTIONS: dict[Distribution, dict[str, Any] | None] = {
+_DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
     Distribution.none: None,
     Distribution.torch_distributed: {"torch_distributed": {"enabled": True}},
     Distribution.smdistributed: {"smdistributed": {"dataparallel": {"enabled": True}}},
 }
 
 
-def to_huggingface(job: TrainingJob) -> dict[str, Any]:
+def to_huggingface(job: TrainingJob) -> Arguments:
     """`{"estimator": {...}, "fit": {...}}`; `tensorboard_output_config` as the arguments of its class."""
     estimator = {
         "entry_point": PROGRAM,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lingotune.launch.render.shared_fields import (
     VOLUME_GB,
+    Arguments,
     all_channels,
     given,
     hyperparameters,
@@ -15,7 +14,7 @@ from lingotune.launch.render.shared_fields import (
 from lingotune.launch.render.training_job import TrainingJob
 
 
-def to_model_trainer(job: TrainingJob) -> dict[str, Any]:
+def to_model_trainer(job: TrainingJob) -> Arguments:
     """`{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
 
     Values are the arguments of the SDK's classes (`aws.start.start_v3` builds them). No `source_code`
@@ -69,7 +68,7 @@ def to_model_trainer(job: TrainingJob) -> dict[str, Any]:
     return {"trainer": trainer, "with": methods}
 
 
-def _v3_channel(name: str, uri: str) -> dict[str, Any]:
+def _v3_channel(name: str, uri: str) -> Arguments:
     source = {
         "s3_data_type": "S3Prefix",
         "s3_uri": uri,
@@ -78,7 +77,7 @@ def _v3_channel(name: str, uri: str) -> dict[str, Any]:
     return {"channel_name": name, "data_source": {"s3_data_source": source}}
 
 
-def _v3_placement(job: TrainingJob) -> dict[str, Any] | None:
+def _v3_placement(job: TrainingJob) -> Arguments | None:
     if job.ultra_server is None:
         return None
     place = {"ultra_server_id": job.ultra_server, "instance_count": job.instance_count}

@@ -14,6 +14,10 @@ from typing import Any
 import regex  # the model's patterns use \p{L}, which the standard library cannot parse
 
 from lingotune.catalog import load
+from lingotune.launch.render.shared_fields import Request
+
+Shape = dict[str, Any]
+"""Shape of botocore's service model: its type, bounds, pattern, choices or members."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Mistake:
 
 
 @lru_cache(maxsize=1)
-def _model() -> tuple[str, dict[str, dict[str, Any]]]:
+def _model() -> tuple[str, dict[str, Shape]]:
     loaded = load("request", "lingotune.launch")
     return loaded["root"], loaded["shapes"]
 
@@ -37,7 +41,7 @@ def _matches(pattern: str) -> Callable[..., Any]:
     return matcher
 
 
-def mistakes(request: dict[str, Any]) -> list[Mistake]:
+def mistakes(request: Request) -> list[Mistake]:
     """Everything in the request that the service's model does not allow; [] if it fits."""
     root, _ = _model()
     return list(_walk(root, request, ""))
@@ -70,7 +74,7 @@ def _walk(name: str, value: Any, path: str) -> Iterator[Mistake]:
                 yield from _walk(shape["value"], item, f"{path}[{key!r}]")
 
 
-def _structure(shape: dict[str, Any], value: dict[str, Any], prefix: str) -> Iterator[Mistake]:
+def _structure(shape: Shape, value: Request, prefix: str) -> Iterator[Mistake]:
     members = shape["members"]
     yield from (Mistake(prefix + n, "is unknown to the service") for n in value if n not in members)
     yield from (Mistake(prefix + n, "is missing") for n in shape["required"] if n not in value)
@@ -79,7 +83,7 @@ def _structure(shape: dict[str, Any], value: dict[str, Any], prefix: str) -> Ite
             yield from _walk(members[name], member, prefix + name)
 
 
-def _scalar(shape: dict[str, Any], value: Any, path: str) -> Iterator[Mistake]:
+def _scalar(shape: Shape, value: Any, path: str) -> Iterator[Mistake]:
     types = {"string": str, "integer": int, "long": int, "boolean": bool, "float": float}
     expected = types.get(shape["type"])
     if expected and (not isinstance(value, expected) or (expected is int and value is True)):
@@ -97,9 +101,7 @@ def _scalar(shape: dict[str, Any], value: Any, path: str) -> Iterator[Mistake]:
         yield from _bounds(shape, value, path, "", value)
 
 
-def _bounds(
-    shape: dict[str, Any], size: Any, path: str, unit: str, value: Any
-) -> Iterator[Mistake]:
+def _bounds(shape: Shape, size: Any, path: str, unit: str, value: Any) -> Iterator[Mistake]:
     low, high = shape.get("min"), shape.get("max")
     got = f"{size} {unit}".strip()
     if low is not None and size < low:

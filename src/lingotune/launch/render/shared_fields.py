@@ -9,6 +9,10 @@ from lingotune.config.schema import Distribution
 from lingotune.launch.render.bundle import PROGRAM
 from lingotune.launch.render.training_job import Pairs, TrainingJob
 
+Request = dict[str, Any]
+"""CreateTrainingJob request, or an object in it, in the form of SageMaker's API."""
+Arguments = dict[str, Any]
+"""Arguments for an SDK, with objects of its classes as dicts of their arguments."""
 CODE_CHANNEL = "code"
 CODE_IN_CONTAINER = "/opt/ml/input/data/code/sourcedir.tar.gz"
 """Path of the code when an isolated container cannot fetch it: SageMaker brings it as a channel."""
@@ -16,15 +20,15 @@ VOLUME_GB = 30
 """SageMaker's storage volume where the job names no size."""
 
 
-def given(**values: Any) -> dict[str, Any]:
-    """The values that say something."""
+def given(**values: object) -> Request:
+    """Select the values that are set, neither None nor false nor empty."""
     return {key: value for key, value in values.items() if value not in (None, False, (), [], {})}
 
 
 def hyperparameters(job: TrainingJob) -> dict[str, str]:
     """Build what the container's launcher reads, each value in JSON. None of them is a setting of the job:
     hyperparameters are joined into a shell command, cut at 2 500 characters, and logged."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "sagemaker_submit_directory": CODE_IN_CONTAINER if job.network_isolation else job.code_uri,
         "sagemaker_program": PROGRAM,
         "sagemaker_container_log_level": 20,
@@ -47,7 +51,7 @@ def all_channels(job: TrainingJob) -> Pairs:
     return (*job.channels, *code)
 
 
-def placement(job: TrainingJob) -> dict[str, Any] | None:
+def placement(job: TrainingJob) -> Request | None:
     """Place the job on its UltraServer; None without one."""
     if job.ultra_server is None:
         return None
@@ -55,7 +59,7 @@ def placement(job: TrainingJob) -> dict[str, Any] | None:
     return {"PlacementSpecifications": [place]}
 
 
-def tensorboard(job: TrainingJob, uri: str, path: str) -> dict[str, Any] | None:
+def tensorboard(job: TrainingJob, uri: str, path: str) -> Request | None:
     """Name where TensorBoard's events go, under the keys `uri` and `path`; None where they go nowhere."""
     if job.tensorboard_uri is None:
         return None
