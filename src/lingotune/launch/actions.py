@@ -59,9 +59,9 @@ def _runs_here(config: LaunchConfig) -> bool:
 
 
 def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
-    """Choose how the names of the account are completed before the jobs are described.
+    """Choose how missing names of the account are filled in before the jobs are described.
 
-    A plan asks nobody, and shows placeholders; what runs here gets names that stand for real ones.
+    A plan shows placeholders, without asking AWS; a job that runs here gets made-up names.
     """
     if config.action is Action.plan:
         return lambda aws: aws
@@ -108,8 +108,8 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
 
 
 def _with_fetched(one: Composed) -> Composed:
-    """Fetch what the plan needs from elsewhere: a job that runs here needs its data here, and the
-    digest of data that is prepared here follows from the tokenizer."""
+    """Fetch what the plan needs from elsewhere: prepared data for a job that runs here, or the tokenizer,
+    on which the digest of the prepared data depends."""
     config = one.config
     given = config.data.prepared
     if given is None:
@@ -130,7 +130,7 @@ def _with_fetched(one: Composed) -> Composed:
 
 
 def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
-    """Run every job here, one after the other; a failed one does not keep the others from it."""
+    """Run every job here, one after the other, even if one of them fails."""
     if sweep.exit_code:
         next_step = "nothing was run; mend, then rehearse again"
         raise ConfigError(errors_only(sweep.problems), next_step)
@@ -151,7 +151,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
 
 
 def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
-    """Submit every job to a SageMaker on this machine, each when the one before has ended."""
+    """Submit every job to a SageMaker on this machine, each when the previous one has ended."""
     try:
         from lingotune.launch.simulator.loopback.backend import submit_here
     except ImportError as error:
@@ -177,7 +177,7 @@ def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:
 
 
 def _requirements(plan: Plan) -> JobRequirements:
-    """List what the account is asked about the job."""
+    """List the job's requirements that the account is checked for."""
     from lingotune.launch.aws.account.check import JobRequirements
 
     job, cluster = plan.training_job, plan.job.cluster

@@ -1,11 +1,11 @@
 """From the command line to configs: Hydra composes the groups, then each job's values are set.
 
-Entries do not use `@hydra.main`: it writes what was typed to disk, lets `hydra.*` overrides write
-anywhere, and reports one problem at a time. The compose API and Hydra's own override grammar do the
-work here; problems are gathered and reported together.
+The commands do not use `@hydra.main`: it writes what was typed to disk, lets `hydra.*` overrides write
+anywhere, and reports one problem at a time. Instead Hydra's compose API and its override grammar do the
+work, and problems are collected and reported together.
 
-Hydra takes a fifth of a second for one config. The jobs of a sweep that choose the same groups
-share it: each sets its values on a copy, with the call that Hydra makes for them.
+Hydra takes a fifth of a second per config. Jobs of a sweep that choose the same groups share a config:
+each sets its values on a copy, with the same call as Hydra's.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of the command: the overrides that make it, the typed result, and what its check found.
+    """One job of the command: its overrides, the typed config, and what its check found.
 
-    `options`: what has to be typed with the overrides to have the same job again, e.g. --config-dir.
-    `config_dir`: the user's own folder of group files, typed or found.
+    options: to be typed with the overrides to get the same job again, e.g. --config-dir. config_dir: the
+    user's own folder of group files, typed or found.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -65,7 +65,7 @@ class Composed:
 
     @property
     def typed(self) -> str:
-        """The overrides as they were typed, in one line."""
+        """Overrides as they were typed, in one line."""
         return " ".join(map(str, self.overrides))
 
 
@@ -80,10 +80,9 @@ def compose_all(
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
-    `extra_dir`: the user's own folder of group files. `base`: a job whose settings the overrides change.
-
-    `check` names what is wrong with a composed config. ConfigError lists every error found, over
-    all overrides and jobs: refused overrides are left out so that the rest can still be checked.
+    extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
+    check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
+    refused overrides are left out so that the rest can still be checked.
     """
     _register_schema()
     groups = config_groups(conf_dir, extra_dir)
@@ -95,7 +94,7 @@ def compose_all(
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen)
             problems += wrong
-            # what a check says of a key whose override was left out follows from that
+            # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only(problems) if p.key}
             found = check(config) if config else []
             problems += [p for p in found if p.key not in refused]
@@ -118,9 +117,9 @@ _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
 def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
-    """Ask Hydra for each set of group choices once: a pickled config, or why there is none.
+    """Compose each set of group choices once; returns pickled configs, or the problems that prevent them.
 
-    Loading the pickle copies a config ten times faster than copy.deepcopy.
+    Loading a pickle copies a config ten times faster than copy.deepcopy.
     """
     search = [f"hydra.searchpath=[{_quoted(f'file://{extra_dir.resolve()}')}]"] if extra_dir else []
 
@@ -138,13 +137,13 @@ def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) 
 
 
 def _quoted(text: str) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it."""
+    """Quote a text for Hydra's grammar, whatever it contains."""
     return "'" + text.replace("'", "\\'") + "'"
 
 
 def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfig:
-    """Compose onto a job: once to learn which groups are chosen, files that choose others included,
-    and once with those sections at their defaults."""
+    """Compose onto a job: once to find out which groups are chosen, also by group files, and once with
+    the sections of these groups at their defaults."""
     register_job(job, conf_dir)
     asked = compose(PRIMARY, overrides=overrides, return_hydra_config=True)
     chosen = {group for group, option in asked.hydra.runtime.choices.items() if option is not None}
@@ -162,7 +161,7 @@ def _compose_one(
     """Compose the config of the overrides that fit, with a problem for each that does not."""
     options = [o for o in job if chooses_group(o, groups)]
     values = [o for o in job if not chooses_group(o, groups)]
-    # experiment=null is the default, and Hydra has no word for it
+    # experiment=null is the default, for which Hydra has no syntax
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
     if isinstance(base, Exception):
@@ -174,12 +173,16 @@ def _compose_one(
 
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:
-    """Apply the override as Hydra would; where it names a text of the user's own, as ++ would."""
+    """Apply an override as Hydra would, adding names of the user's own as with ++."""
     key = override.key_or_group
     added = mapping_of(key) is not None
     try:
         OmegaConf.update(config, key, override.value(), merge=True, force_add=added)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:  # data.labels.x is no index
+    except (
+        OmegaConfBaseException,
+        ValueError,
+        TypeError,
+    ) as error:  # data.labels.x is not an index
         return [wrong_type(override, error)]
     return []
 
@@ -232,7 +235,7 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
 
 
 def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
-    """Find values of wrong types that references brought in, and texts that would be references.
+    """Find values of a wrong type that come from references, and texts that look like references.
 
     OmegaConf checks neither, and the job file is read with references resolved.
     """

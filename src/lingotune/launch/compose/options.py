@@ -1,4 +1,4 @@
-"""The command line of train, launch and prepare: options, help, and what each refuses."""
+"""The command line of train, launch and prepare: options, help and checks."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def composed_jobs(
     conf_dir: Path,
     check: Callable[[LaunchConfig], list[Problem]],
 ) -> list[Composed]:
-    """Every job that the command line describes, checked; ConfigError lists all that is wrong.
+    """Compose and check every job that the command line describes; ConfigError lists all problems.
 
-    `--help` and `--cfg job` print and end the program with exit code 0.
+    `--help` and `--cfg job` print and exit with code 0.
     """
     options, overrides = options_parser(command).parse_known_args(argv)
     extra = user_dir(options.config_dir, os.environ)
@@ -52,9 +52,9 @@ def composed_jobs(
 
 
 def program(command: str) -> str:
-    """Tell how a command is called, the way this process was started: 'python train.py', 'lingotune train'.
+    """Name a command the way this process was started: `python train.py` or `lingotune train`.
 
-    From elsewhere (a notebook, a test) a checkout's own scripts are named, where there are some.
+    Elsewhere (in a notebook or a test) these are the scripts of a checkout, if there are any.
     """
     started = Path(sys.argv[0]).name
     if started == "lingotune":
@@ -65,7 +65,7 @@ def program(command: str) -> str:
 
 
 def options_parser(command: Command) -> Parser:
-    """The options that stand beside overrides."""
+    """Make the parser of the options besides overrides."""
     parser = Parser(
         command.program, description=command.purpose, allow_abbrev=False, add_help=False
     )
@@ -78,7 +78,7 @@ def options_parser(command: Command) -> Parser:
 
 
 def _same_repository(composed: Sequence[Composed]) -> list[Problem]:
-    """Jobs of a sweep that would publish to one repository: the second would be refused, in the end."""
+    """Find jobs of a sweep that would publish to the same repository, which would refuse the second."""
     jobs = [job_of(one.config) for one in composed]
     named = {job.hub.repo for job in jobs if job.hub.visibility is not Visibility.none}
     shared = [

@@ -18,7 +18,7 @@ from lingotune.launch.render.training_job import TrainingJob
 
 
 def to_request(job: TrainingJob) -> Request:
-    """Exactly what the v2 SDK sends for `to_huggingface`."""
+    """Build the request, exactly as the v2 SDK sends it for `to_huggingface`."""
     return {
         "TrainingJobName": job.name,
         "RoleArn": job.role,

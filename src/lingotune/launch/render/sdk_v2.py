@@ -1,4 +1,4 @@
-"""A training job as the SageMaker Python SDK v2 takes it: `HuggingFace(**estimator).fit(**fit)`. Pure."""
+"""A training job for the SageMaker Python SDK v2: `HuggingFace(**estimator).fit(**fit)`. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
 
 
 def to_huggingface(job: TrainingJob) -> Arguments:
-    """`{"estimator": {...}, "fit": {...}}`; `tensorboard_output_config` as the arguments of its class."""
+    """Build `{"estimator": {...}, "fit": {...}}`, with the arguments of its class for
+    `tensorboard_output_config`."""
     estimator = {
         "entry_point": PROGRAM,
         "source_dir": job.code_uri,
@@ -30,7 +31,7 @@ def to_huggingface(job: TrainingJob) -> Arguments:
         "max_run": job.max_run,
         "metric_definitions": named(job.metrics, "Name", "Regex"),
         "tags": named(job.tags, "Key", "Value"),
-        # Debugger and profiler run processing jobs of their own, and are on unless refused.
+        # Debugger and profiler run processing jobs of their own, and are on by default.
         "debugger_hook_config": False,
         "disable_profiler": not job.profiler,
         **given(

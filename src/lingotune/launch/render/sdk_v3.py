@@ -1,4 +1,4 @@
-"""A training job as the SageMaker Python SDK v3 takes it: `ModelTrainer`. Pure."""
+"""A training job for the SageMaker Python SDK v3: `ModelTrainer`. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from lingotune.launch.render.training_job import TrainingJob
 
 
 def to_model_trainer(job: TrainingJob) -> Arguments:
-    """`{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
+    """Build `{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
 
-    Values are the arguments of the SDK's classes (`aws.start.start_v3` builds them). No `source_code`
-    is given: so the container's own launcher runs, as it does for v2, and reads the same
-    hyperparameters.
+    Values are arguments of the SDK's classes (`aws.start.start_v3` builds these). No `source_code` is
+    given, so that the container's own launcher runs, as for v2, and reads the same hyperparameters.
     """
     trainer = {
         "base_job_name": job.name,
@@ -81,5 +80,5 @@ def _v3_placement(job: TrainingJob) -> Arguments | None:
     if job.ultra_server is None:
         return None
     place = {"ultra_server_id": job.ultra_server, "instance_count": job.instance_count}
-    # v3 cannot leave the flag out, and does not send it when it is false.
+    # v3 requires the flag, but does not send it if it is false.
     return {"enable_multiple_jobs": False, "placement_specifications": [place]}

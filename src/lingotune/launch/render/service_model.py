@@ -1,6 +1,6 @@
-"""A CreateTrainingJob request held against SageMaker's own model of it. Pure.
+"""Validation of a CreateTrainingJob request against SageMaker's own model of it. Pure.
 
-boto3 checks little more than types before it sends. The model (types, bounds, patterns, choices,
+boto3 itself checks little more than types before sending. The model (types, bounds, patterns, choices,
 required fields) is botocore's, copied into facts/request.json by tools/facts.py.
 """
 
@@ -22,7 +22,7 @@ Shape = dict[str, Any]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One field that the model does not allow: its path (`Tags[3].Key`), what is wrong, the value."""
+    """A field that the model does not allow: its path (`Tags[3].Key`), what is wrong, and the value."""
 
     path: str
     what: str
@@ -42,13 +42,13 @@ def _matches(pattern: str) -> Callable[..., Any]:
 
 
 def mistakes(request: Request) -> list[Mistake]:
-    """Everything in the request that the service's model does not allow; [] if it fits."""
+    """List everything in the request that the service's model does not allow; [] if it is valid."""
     root, _ = _model()
     return list(_walk(root, request, ""))
 
 
 def choices(shape: str) -> list[str]:
-    """The values of an enum of the model, e.g. of TrainingInstanceType."""
+    """List the values of an enum of the model, e.g. of TrainingInstanceType."""
     found: list[str] = _model()[1][shape]["enum"]
     return found
 
