@@ -51,7 +51,7 @@ def test_the_vocabulary_is_dense_bounded_and_covers_its_texts() -> None:
 def test_a_scratch_model_has_the_declared_shape_and_label_names() -> None:
     tokenizer = wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
     scratch = ArchitectureConfig(dim=16, heads=2, layers=1, hidden_dim=32)
-    model = load_model(ModelConfig("tiny", None, None, scratch), LABELS, tokenizer, 700)
+    model, _ = load_model(ModelConfig("tiny", None, None, scratch), LABELS, tokenizer, 700)
     assert (model.config.dim, model.config.n_layers) == (16, 1)
     assert model.config.max_position_embeddings == 700
     assert model.config.id2label == {0: "negative", 1: "neutral", 2: "positive"}
@@ -69,7 +69,7 @@ def half(tmp_path: Path) -> ModelConfig:
 
 
 def test_half_precision_checkpoints_train_in_full(half: ModelConfig) -> None:
-    model = load_model(half, LABELS, None, 16)
+    model, _ = load_model(half, LABELS, None, 16)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.num_labels == 3
 
