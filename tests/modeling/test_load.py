@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import ArchitectureConfig, ModelConfig, SampleConfig
+from lingotune.data.prepared import tokenizer
 from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
 from lingotune.data.sources.sample import sample_rows
 from lingotune.modeling.load import load_model
@@ -21,6 +24,7 @@ VOCABULARY = """
 import hashlib, sys
 sys.path[:0] = ["tests", "tests/modeling"]
 from test_load import TEXTS
+from lingotune.data.prepared import tokenizer
 from lingotune.data.prepared.tokenizer import train_vocabulary
 print(hashlib.sha256(repr(sorted(train_vocabulary(TEXTS, 1500).items())).encode()).hexdigest())
 """
@@ -46,6 +50,23 @@ def test_the_vocabulary_is_dense_bounded_and_covers_its_texts() -> None:
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids)
     assert unknown / sum(map(len, ids)) < 0.01
     assert tokenizer("Das ist gut.")["input_ids"][0] == tokenizer.cls_token_id
+
+
+def test_a_word_of_a_million_characters_takes_linear_time() -> None:
+    letters = random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=1_000_000)
+    started = time.process_time()
+    found = train_vocabulary([*TEXTS, "".join(letters)], 3000)
+    assert time.process_time() - started < 15  # the square of its length took a quarter of an hour
+    assert len(found) > 1000 and set("aez") <= found.keys()
+
+
+def test_words_of_ordinary_length_make_the_vocabulary_that_they_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [*TEXTS, "x" * 900 + "abc" * 30]
+    bounded = train_vocabulary(texts, 1500)
+    monkeypatch.setattr(tokenizer, "LONGEST_WORD", 10**9)
+    assert train_vocabulary(texts, 1500) == bounded
 
 
 def test_a_scratch_model_has_the_declared_shape_and_label_names() -> None:
