@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.tokenizer import has_tokenizer
+from lingotune.modeling.class_names import UNNAMED
 from lingotune.runs.folder import MODEL
 
 if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
-
-_UNNAMED = re.compile("LABEL_[0-9]+")
-"""Names that transformers gives to classes that have none."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError([Problem(str(path), f"cannot be read: {error}")]) from error
-    if len(set(labels)) < max(2, len(labels)) or any(map(_UNNAMED.fullmatch, labels)):
+    if len(set(labels)) < max(2, len(labels)) or any(map(UNNAMED.fullmatch, labels)):
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
         fix = "the model of a run of train.py, or id2label with the classes' names in config.json"
         raise ConfigError([Problem(str(path), f"is no classifier's that can be read: {said}", fix)])

@@ -188,7 +188,10 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
-    if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
+    assert trained.job is not None
+    names = [label.name for label in trained.job.data.labels]
+    ids = [names.index(name) for name in trained.labels]  # the model's classes, as the run counted
+    if known != rows_digest((row.id, row.language, ids[row.label], row.text) for row in rows()):
         what = "its source has changed since the training, and gives another test split"
         fix = "data=files data.path=... scores all its rows; or the source as it was"
         raise ConfigError([Problem(str(trained.folder), what, fix)])

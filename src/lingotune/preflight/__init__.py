@@ -8,6 +8,7 @@ code, and the request that would be sent.
 
 from __future__ import annotations
 
+from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import plan_batches
@@ -30,7 +31,24 @@ def check_job(job: JobConfig) -> list[Problem]:
     problems = [problem for table in TABLES for problem in table.run(job)]
     if not errors_only(problems):  # the arithmetic needs valid numbers
         try:
-            plan_batches(job)
+            problems += _scaled_lr(job, plan_batches(job).learning_rate)
         except ConfigError as error:
             problems += error.problems
     return problems
+
+
+def _scaled_lr(job: JobConfig, rate: float) -> list[Problem]:
+    """Find a learning rate that only its scaling takes beyond what the model's kind bears."""
+    kind, rule = kind_of(job.model), job.scaling.rule.value
+    if not rate > kind.limit:
+        return []
+    what = f"makes {rate:.3g} of lr={job.lr:g}; {kind.said} learns at {kind.low:g} to {kind.high:g}"
+    return [
+        Problem(
+            f"scaling.rule={rule}",
+            what,
+            "scaling=sqrt, scaling=none, or a larger scaling.base_batch",
+            check="scaled-lr-destroys",
+            why="the first updates would destroy the model",
+        )
+    ]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from lingotune.catalog.models import kind_of
+from lingotune.config.problems import Severity
 from lingotune.config.schema import (
     ArchitectureConfig,
     EvalStrategy,
@@ -119,6 +121,28 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
         value = value_at(job, key)
         if not 0 < value <= high:
             yield f"{key}={value:g}", "is out of range", meaning
+
+
+@JOB.check(
+    "lr-for-model",
+    "above, a model forgets what it knew; below, it learns next to nothing",
+    Severity.warning,
+)
+def _lr_range(job: JobConfig) -> Iterator[Found]:
+    kind = kind_of(job.model)
+    if 0 < job.lr <= kind.limit and not kind.low <= job.lr <= kind.high:
+        what = f"{kind.said} learns at {kind.low:g} to {kind.high:g}"
+        yield f"lr={job.lr:g}", what, f"lr={kind.lr:g}"
+
+
+@JOB.check("lr-destroys", "the first updates would destroy the model")
+def _lr_limit(job: JobConfig) -> Iterator[Found]:
+    kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
+    if kind.limit < job.lr <= highest:
+        what = (
+            f"{kind.said} learns at {kind.low:g} to {kind.high:g}, and never above {kind.limit:g}"
+        )
+        yield f"lr={job.lr:g}", what, f"lr={kind.lr:g}"
 
 
 @JOB.check("secret-in-config", "job files in S3 and in run folders can be read by others")

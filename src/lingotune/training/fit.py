@@ -197,7 +197,8 @@ def _outcome(
 
 @dataclass(frozen=True)
 class _Model:
-    """The classifier and its tokenizer. lines: for the log, how its layers compute."""
+    """The classifier and its tokenizer. lines: where its head is from and how its layers
+    compute, for the log."""
 
     model: Any
     tokenizer: Any
@@ -209,26 +210,30 @@ class _Model:
 
 def _load_model(context: RunContext) -> _Model:
     job = context.job
-    tokenizer, model = _load(context)
+    tokenizer, model, head = _load(context)
     parameters = sum(value.numel() for value in model.parameters())
     packing = Packing() if job.batching.padding_free else None
     lean, last_layer = choose_encoder(model, job.training, packing)
     embeddings = choose_embeddings(model, context.splits.values(), job.training)
-    return _Model(model, tokenizer, packing, parameters, lean, (embeddings, last_layer))
+    lines = (*([head] if head else []), embeddings, last_layer)
+    return _Model(model, tokenizer, packing, parameters, lean, lines)
 
 
-def _load(context: RunContext) -> tuple[Any, Any]:
-    """Load on rank 0 first, so that a model is fetched from the hub once; returns tokenizer and model."""
+def _load(context: RunContext) -> tuple[Any, Any, str | None]:
+    """Load on rank 0 first, so that a model is fetched from the hub once.
+
+    Returns tokenizer, model, and what became of the model's head.
+    """
     job, rank = context.job, context.rank
     if not rank.first:
         distributed.barrier(rank)
     tokenizer = tokenizer_of(job.model, context.store)
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
-    model = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
+    model, head = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
     if rank.first:
         distributed.barrier(rank)
-    return tokenizer, model
+    return tokenizer, model, head
 
 
 # --- the data -------------------------------------------------------------------------------------

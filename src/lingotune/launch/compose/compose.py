@@ -16,7 +16,7 @@ import pickle
 import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.hardware import fill_in, instances
+from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
-from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
+from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig
 from lingotune.config.settings import field_types, mapping_of
 from lingotune.launch.compose.from_job import PRIMARY
 from lingotune.launch.compose.from_job import register as register_job
@@ -189,13 +190,21 @@ def _set_value(config: DictConfig, override: Override) -> list[Problem]:
 
 # --- from a config to plain objects -------------------------------------------------------------
 
+_BY_MODEL = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
+"""Settings that are filled in with what suits the model."""
+
 
 def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
     raw = OmegaConf.to_container(config, resolve=False)
-    problems = [p for key, value in _leaves(raw, "") for p in _unusable(key, value)]
+    assert isinstance(raw, dict)
+    left_open = [key for key in _BY_MODEL if raw[key] == MISSING]
+    leaves = ((key, value) for key, value in _leaves(raw, "") if key not in left_open)
+    problems = [p for key, value in leaves for p in _unusable(key, value)]
     if problems:
         return None, problems
     try:
+        kind = kind_of(ModelConfig(name_or_path=config.model.name_or_path))
+        config.merge_with({key: getattr(kind, key) for key in left_open})
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"

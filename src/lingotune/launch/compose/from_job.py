@@ -16,6 +16,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from lingotune.config.schema import (
+    BY_MODEL,
+    MISSING,
     JobConfig,
     LaunchClusterConfig,
     LaunchConfig,
@@ -34,6 +36,10 @@ def register(job: JobConfig, conf_dir: Path, chosen: Collection[str] = ()) -> No
     for name in chosen:
         if name in field_types(JobConfig):
             setattr(base, name, field_types(LaunchConfig)[name]())
+    if "model" in chosen:  # what suited the old one
+        for item in fields(JobConfig):
+            if item.metadata == BY_MODEL:
+                setattr(base, item.name, MISSING)
     store = ConfigStore.instance()
     store.store(name=_BASE, node=base)
     store.store(name=PRIMARY, node={"defaults": _defaults(conf_dir)})

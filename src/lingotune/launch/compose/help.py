@@ -11,14 +11,14 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from lingotune.config import schema
 from lingotune.config.problems import ConfigError, Problem, nearest
-from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
 from lingotune.launch.compose.keys import config_groups
@@ -216,16 +216,22 @@ def _is_enum(kind: Any) -> bool:
 
 def default_of(key: str) -> Any:
     """Look up a setting's default in the schema; MISSING if a group file or the user has to give it."""
-    owner, _, name = key.rpartition(".")
-    section = setting_types()[owner] if owner else LaunchConfig
-    item = next(item for item in fields(section) if item.name == name)
+    item = _field_of(key)
     factory: Any = item.default_factory
     return item.default if factory is NO_DEFAULT else factory()
+
+
+def _field_of(key: str) -> Field[Any]:
+    owner, _, name = key.rpartition(".")
+    section = setting_types()[owner] if owner else LaunchConfig
+    return next(item for item in fields(section) if item.name == name)
 
 
 def _kind_and_default(key: str) -> str:
     default = default_of(key)
     told = "no default" if default == MISSING else f"default {_shown(default)}"
+    if _field_of(key).metadata == BY_MODEL:
+        told = f"default {BY_MODEL['default']}"
     return f"{kind_of(setting_types()[key])}; {told}"
 
 

@@ -46,7 +46,7 @@ class ImageVersions:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that SageMaker needs to know. Times are in seconds; max_wait is None without spot capacity.
+    """Everything that SageMaker needs to know. Times are in seconds; max_wait is None without spot.
 
     versions: None for an image of the user's own. Pairs keep their order.
     """
