@@ -117,7 +117,7 @@ def _change(
     *,
     guarded: bool,
 ) -> torch.Tensor:
-    job = JobConfig()
+    job = JobConfig(per_device_bs=32, epochs=3, lr=1e-3)
     job.name, job.training.max_grad_norm = "gradients", 1e6
     batch = BatchPlan(shape.world, shape.size, shape.accumulation, shape.batch, 1.0, ())
     args = training_arguments(

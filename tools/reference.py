@@ -182,6 +182,8 @@ def type_in_words(kind: Any) -> str:
 
 
 def _default(item: Field[Any]) -> str:
+    if item.metadata == schema.BY_MODEL:
+        return schema.BY_MODEL["default"]
     if item.default_factory is not MISSING:
         return "empty"
     return "required" if item.default == schema.MISSING else f"`{_typed(item.default)}`"

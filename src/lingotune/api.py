@@ -1,8 +1,8 @@
-"""The library: what `import lingotune as lt` offers to notebooks and scripts.
+"""The library: functions of `import lingotune as lt` for notebooks and scripts.
 
 Data files, `prepared/` and `runs/` are relative to the current folder, as for the commands. Nothing
-here ends the program, reads its arguments or changes its folder; environment variables, warning
-filters and the logging of libraries are as before when a call returns. torch, Hydra and the AWS
+here exits the program, reads its arguments or changes its folder; environment variables, warning
+filters and the libraries' logging are restored when a call returns. torch, Hydra and the AWS
 libraries are imported by the calls that need them.
 """
 
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 
 class _Shown(ConfigError):
-    """A ConfigError that reads in a traceback as it would in a terminal, with every problem."""
+    """ConfigError that shows every problem in a traceback, as in a terminal."""
 
     def __str__(self) -> str:
         return format_error(self)
@@ -50,14 +50,14 @@ _Shown.__module__, _Shown.__qualname__ = "lingotune", "ConfigError"
 
 
 def _public(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Show what is wrong in full, without the frames in which it was found."""
+    """Make a function show problems in full, without the frames in which they were found."""
 
     @functools.wraps(call)
     def shown(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
             return call(*args, **kwargs)
         except ConfigError as error:
-            found = _Shown(error.problems)  # the next commands are those of a shell
+            found = _Shown(error.problems)  # a next command would be for a shell
         raise found
 
     return shown
@@ -152,7 +152,7 @@ def _typed_key(override: str) -> str:
 
 
 def _not_of_a_job(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The keys that only a launch knows, each with what does the same here."""
+    """Yield the keys that only a launch knows, each with what to use here instead."""
     here = {
         "runs_dir": "lt.train(job, runs_dir=...)",
         "prepared_dir": "lt.train(job, prepared_dir=...)",
@@ -182,7 +182,7 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """The page to look at in a browser."""
+        """Path of the report page."""
         return self.folder / "report.html"
 
 
@@ -240,7 +240,7 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a text: the likeliest class, and the probability of each, summing to 1."""
+    """Prediction for a text: the likeliest class, and the probabilities of all classes, which sum to 1."""
 
     label: str
     probabilities: dict[str, float]
@@ -254,7 +254,7 @@ class Model:
 
     @property
     def folder(self) -> Path:
-        """The folder of the model's files, as `transformers` loads them."""
+        """Folder of the model's files, in the format of `transformers`."""
         return self._trained.folder
 
     @property

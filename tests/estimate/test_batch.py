@@ -76,7 +76,7 @@ def test_an_impossible_split_names_the_nearest_that_work() -> None:
 def test_a_split_is_exact_or_refused_with_values_that_work(
     wanted: int, per_device: int, processes: int
 ) -> None:
-    one = JobConfig(name="x", per_device_bs=per_device)
+    one = JobConfig(name="x", lr=1e-3, per_device_bs=per_device)
     one.cluster.processes = processes
     one.scaling.rule, one.scaling.global_batch = ScalingRule.fixed_global, wanted
     try:
@@ -84,7 +84,7 @@ def test_a_split_is_exact_or_refused_with_values_that_work(
     except ConfigError as error:
         for override in error.problems[0].fix.replace(",", " ").replace(" or ", " ").split():
             key, value = override.split("=")
-            trial = JobConfig(name="x", per_device_bs=per_device)
+            trial = JobConfig(name="x", lr=1e-3, per_device_bs=per_device)
             trial.cluster.processes = processes
             trial.scaling.rule, trial.scaling.global_batch = ScalingRule.fixed_global, wanted
             if key == "per_device_bs":
@@ -100,7 +100,7 @@ def test_a_split_is_exact_or_refused_with_values_that_work(
 def test_steps_equal_what_the_sampler_and_the_loop_make_of_the_rows(
     rows: int, batch: int, world: int
 ) -> None:
-    one = JobConfig(name="x", per_device_bs=batch, epochs=1)
+    one = JobConfig(name="x", lr=1e-3, per_device_bs=batch, epochs=1)
     one.cluster.processes = world
     one.scaling.accumulation = 2
     per_rank = math.ceil(rows / world)  # DistributedSampler pads

@@ -17,7 +17,9 @@ from pyarrow import parquet
 from lingotune.cli.main import main
 from lingotune.config.console import exit_code_of
 from lingotune.config.jobfile import dump_job, load_job
+from lingotune.config.schema import ModelConfig
 from lingotune.data.rows.ids import rows_digest
+from lingotune.modeling.load import load_model
 
 TEXTS = {"de": "sehr gut", "en": "bad <b>*x*</b>", "ja": "とても良い"}
 FILES = ["data=files", "data.columns.text=text", "data.columns.label=null", "data.columns.id=id"]
@@ -123,6 +125,22 @@ def test_the_runs_own_test_split_gives_the_runs_own_scores(
         assert (row["id"], row["predicted"]) == (same["id"], same["predicted"])
         assert row["probability_neutral"] == pytest.approx(same["probability_neutral"], abs=1e-5)
     assert "test: 120 rows read = 120 kept + 0 rejected" in printed
+
+
+def test_a_model_whose_classes_stand_in_another_order_scores_the_same(
+    finished: Path, tmp_path: Path, evaluated: Evaluated
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", ignore=lambda *_: ["evaluations"]))
+    job = load_job(run / "job.yaml")[0]
+    names = [label.name for label in job.data.labels][::-1]
+    before = ModelConfig("before", str(finished / "model"))
+    model, said = load_model(before, names, None, job.data.max_length)
+    assert said is not None and said.startswith("head: kept for positive, neutral, negative")
+    model.save_pretrained(str(run / "model"))
+    results, rows, _ = evaluated(run)
+    assert results["labels"] == names
+    then = parquet.read_table(finished / "predictions.parquet").to_pylist()
+    assert [row["predicted"] for row in rows] == [row["predicted"] for row in then]
 
 
 def test_a_source_that_has_changed_since_is_told(

@@ -540,7 +540,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "not finished": (lambda run: mended(run, "metrics.json"), (), "has not come to its end"),
     "hub=none": (lambda run: None, ("hub=none",), "the job was not to be published"),
     "a word of the job": (lambda run: None, ("lr=1",), "has no effect here"),
-    "no name": (lambda run: None, ("hub.repo='a b'",), "is no name of a repository"),
+    "no name": (lambda run: None, ("hub.repo='a b'",), "is not a valid repository name"),
     "a token for a name": (lambda run: None, (f"hub.repo={TOKEN}",), "[secret-in-config]"),
     "no such setting": (lambda run: None, ("hub.repoo=x",), "hub.repoo"),
 }

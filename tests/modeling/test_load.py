@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import ArchitectureConfig, ModelConfig, SampleConfig
+from lingotune.data.prepared import tokenizer
 from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
 from lingotune.data.sources.sample import sample_rows
 from lingotune.modeling.load import load_model
@@ -21,6 +24,7 @@ VOCABULARY = """
 import hashlib, sys
 sys.path[:0] = ["tests", "tests/modeling"]
 from test_load import TEXTS
+from lingotune.data.prepared import tokenizer
 from lingotune.data.prepared.tokenizer import train_vocabulary
 print(hashlib.sha256(repr(sorted(train_vocabulary(TEXTS, 1500).items())).encode()).hexdigest())
 """
@@ -48,10 +52,27 @@ def test_the_vocabulary_is_dense_bounded_and_covers_its_texts() -> None:
     assert tokenizer("Das ist gut.")["input_ids"][0] == tokenizer.cls_token_id
 
 
+def test_a_word_of_a_million_characters_takes_linear_time() -> None:
+    letters = random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=1_000_000)
+    started = time.process_time()
+    found = train_vocabulary([*TEXTS, "".join(letters)], 3000)
+    assert time.process_time() - started < 15  # the square of its length took a quarter of an hour
+    assert len(found) > 1000 and set("aez") <= found.keys()
+
+
+def test_words_of_ordinary_length_make_the_vocabulary_that_they_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [*TEXTS, "x" * 900 + "abc" * 30]
+    bounded = train_vocabulary(texts, 1500)
+    monkeypatch.setattr(tokenizer, "LONGEST_WORD", 10**9)
+    assert train_vocabulary(texts, 1500) == bounded
+
+
 def test_a_scratch_model_has_the_declared_shape_and_label_names() -> None:
     tokenizer = wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
     scratch = ArchitectureConfig(dim=16, heads=2, layers=1, hidden_dim=32)
-    model = load_model(ModelConfig("tiny", None, None, scratch), LABELS, tokenizer, 700)
+    model, _ = load_model(ModelConfig("tiny", None, None, scratch), LABELS, tokenizer, 700)
     assert (model.config.dim, model.config.n_layers) == (16, 1)
     assert model.config.max_position_embeddings == 700
     assert model.config.id2label == {0: "negative", 1: "neutral", 2: "positive"}
@@ -69,7 +90,7 @@ def half(tmp_path: Path) -> ModelConfig:
 
 
 def test_half_precision_checkpoints_train_in_full(half: ModelConfig) -> None:
-    model = load_model(half, LABELS, None, 16)
+    model, _ = load_model(half, LABELS, None, 16)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.num_labels == 3
 

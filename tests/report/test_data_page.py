@@ -231,7 +231,11 @@ def test_without_a_font_a_name_becomes_a_number(
     languages, classes = drawn(folder)
     assert languages == sorted(TEXTS)
     # The second would be drawn letter by letter from the left.
-    assert classes == ["class 0 (see data.html)", "class 1 (see data.html)", " _$x_1$"]
+    assert classes == [
+        "class 0 (no font for its name)",
+        "class 1 (no font for its name)",
+        " _$x_1$",
+    ]
 
 
 def test_settings_of_matplotlib_stay_as_they_were(folder: Path) -> None:

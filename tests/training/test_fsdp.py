@@ -54,9 +54,13 @@ def trained(*pairs: tuple[Path, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`whole` and `sharded`: the same job, without dropout, clipped in every step."""
+    """`whole` and `sharded`: the same job, without dropout, clipped in every step.
+
+    In fp32: CPUs that compute in bf16 use it by default, and its rounding depends on the order of sums.
+    """
     folder = tmp_path_factory.mktemp("runs")
-    same = ["model.scratch.dropout=0", "training.max_grad_norm=0.1", "training.weight_decay=0.01"]
+    same = ["model.scratch.dropout=0", "training.max_grad_norm=0.05", "training.weight_decay=0.01",
+            "training.precision=fp32"]  # fmt: skip
     trained(*(
         (job_file(folder, name, *same, *typed), folder / name)
         for name, typed in (("whole", []), ("sharded", [SHARD]))
@@ -64,9 +68,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# On some machines and samples AdamW amplifies rounding to 2e-5 .. 7e-5 by the eighth update, in the
-# code of before the move as well: to be compared with an optimiser that does not.
-@pytest.mark.xfail(strict=False, reason="rounding, amplified by AdamW, exceeds 1e-5")
 @pytest.mark.slow
 def test_losses_norms_scores_and_weights_are_those_of_whole_models(runs: Path) -> None:
     whole, sharded = outcome(runs / "whole"), outcome(runs / "sharded")
@@ -74,7 +75,7 @@ def test_losses_norms_scores_and_weights_are_those_of_whole_models(runs: Path) -
         found = dict(sharded["curves"][tag])
         assert found == pytest.approx(dict(points), rel=1e-5), tag
     norms = dict(whole["curves"]["train/grad_norm"])
-    assert len(norms) == 8 and min(norms.values()) > 0.1, "every gradient was clipped"
+    assert len(norms) == 8 and min(norms.values()) > 0.05, "every gradient was clipped"
     for name, value in whole["weights"].items():
         expected, got = torch.tensor(value), torch.tensor(sharded["weights"][name])
         assert torch.allclose(got, expected, rtol=1e-5, atol=1e-6), name

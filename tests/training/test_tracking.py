@@ -173,7 +173,7 @@ def test_a_tracker_that_fails_costs_nothing(capsys: pytest.CaptureFixture[str]) 
     guarded.on_log(None, state, None, logs={})
     guarded.on_log(None, state, None, logs={})
     guarded.end(None, state, None)
-    said = "warning: mlflow is told nothing more, the run goes on: the server is\n"
+    said = "warning: mlflow is switched off, the run continues: the server is\n"
     assert told == ["log"] and capsys.readouterr().out == said
 
 

@@ -1,7 +1,7 @@
 """Facts about instances, images, models and GPUs, and the rules that go with them.
 
-The facts are JSON files, each of which names its sources; `make facts` refreshes those that installed
-libraries know.
+The facts are JSON files, each of which names its sources; `make facts` updates those that come from
+installed libraries.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ from typing import Any
 
 @cache
 def load(name: str, package: str = "lingotune.catalog") -> Any:
-    """Read `facts/NAME.json` of a package, once."""
+    """Read `facts/NAME.json` of a package; cached."""
     return json.loads((resources.files(package) / "facts" / f"{name}.json").read_text("utf-8"))

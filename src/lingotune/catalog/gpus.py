@@ -1,4 +1,4 @@
-"""GPUs: peaks of arithmetic, memory and bus."""
+"""GPUs: peak arithmetic, memory bandwidth and bus bandwidth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from lingotune.catalog import load
 
 @dataclass(frozen=True)
 class Gpu:
-    """peaks: operations a second by precision. memory, bus: bytes a second; None = not known."""
+    """Peaks of a GPU.
+
+    peaks: FLOPs per second by precision. memory, bus: bytes per second; None = unknown.
+    """
 
     peaks: Mapping[str, float]
     memory: float | None
@@ -18,7 +21,7 @@ class Gpu:
 
 
 def find_gpu(name: str) -> Gpu | None:
-    """Look up a GPU by its usual name or its driver's; None = not known."""
+    """Look up a GPU by its usual name or the driver's name for it; None if it is unknown."""
     words = name.replace("-", " ").split()
     found = next((known for key, known in load("gpus")["gpus"].items() if key in words), None)
     if found is None:

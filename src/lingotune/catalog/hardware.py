@@ -1,7 +1,7 @@
-"""Instances, GPU generations and training images: which of them go together.
+"""Instances, GPU generations and training images: which of them work together.
 
-The facts lie in facts/*.json (each file names its sources, tests hold them against these); the
-rules are here. Pure: the same question, the same answer.
+The facts are in facts/*.json (each file names its sources, and tests compare them); the rules are
+here. Pure.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ WORKER_TRANSFORMERS = (4, 28)
 """Oldest transformers that the worker code runs on."""
 
 BF16_CAPABILITY = (8, 0)
-"""Ampere. Older GPUs only emulate bf16, slowly, though libraries report it as supported."""
+"""Compute capability of Ampere. Older GPUs emulate bf16, slowly, though libraries report support."""
 LAST_CUDA_WITH_VOLTA = (12, 4)
-"""Newest CUDA of the images whose PyTorch still has kernels for sm_70."""
+"""Newest CUDA version of images whose PyTorch still has kernels for sm_70."""
 FIRST_CUDA = {(8, 9): (11, 8), (9, 0): (11, 8), (10, 0): (12, 8), (12, 0): (12, 8)}
-"""Compute capability -> oldest CUDA that compiles for it, where an image may be too old."""
+"""Compute capability -> oldest CUDA that compiles for it, for GPUs that some images are too old for."""
 LAST_SMDDP_PYTORCH_ON_P3 = (2, 0)
-"""The SageMaker data parallel library of later PyTorch images refuses p3 instances."""
+"""Newest PyTorch whose image has a SageMaker data parallel library that accepts p3 instances."""
 SHARDING_ACCELERATE = (1, 10)
-"""Oldest accelerate that models have been sharded with."""
+"""Oldest accelerate with which sharding was tried."""
 
 
 @dataclass(frozen=True)
 class Instance:
     """One SageMaker instance type.
 
-    `gpu_gib` is the memory of one GPU, `nvme_gb` the local disk (0: it has a storage volume),
-    `efa` the number of fast network adapters.
+    gpu_gib: memory of one GPU. nvme_gb: size of the local disk; 0 = it needs a storage volume. efa:
+    number of fast network adapters.
     """
 
     instance_type: str
@@ -58,9 +58,9 @@ class Instance:
 
 @dataclass(frozen=True)
 class Image:
-    """One Hugging Face training image, by the version strings that the SDK knows it under.
+    """One Hugging Face training image, by the versions under which the SDK lists it.
 
-    `container` is the end of its tag, e.g. cu129-ubuntu22.04.
+    container: end of its tag, e.g. cu129-ubuntu22.04.
     """
 
     transformers: str
@@ -76,12 +76,12 @@ class Image:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """'4.28.1' -> (4, 28, 1), to compare by; anything but dotted digits raises ValueError."""
+    """Parse '4.28.1' to (4, 28, 1), for comparisons; ValueError for anything but dotted digits."""
     return tuple(int(part) for part in text.split("."))
 
 
 def python_version(tag: str) -> tuple[int, int]:
-    """'py310' -> (3, 10)."""
+    """Parse 'py310' to (3, 10)."""
     return int(tag[2]), int(tag[3:])
 
 
@@ -97,14 +97,14 @@ def instances() -> dict[str, Instance]:
 
 
 def instance_of(cluster: ClusterConfig) -> Instance | None:
-    """Look up the instance type of a cluster; None on this machine, and for a type that is not known."""
+    """Look up the instance type of a cluster; None for this machine, and for an unknown type."""
     return instances().get(cluster.instance_type or "")
 
 
 def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
-    """Decide what was left open and follows from the instance: its GPUs, and how to start on them.
+    """Fill in the settings that were left open and follow from the instance: GPUs and distribution.
 
-    This is done once, before a job is frozen: its workers read numbers and need no catalog.
+    This is done once, before a job is frozen, so that its workers read numbers and need no catalog.
     """
     instance, gpus, distribution = instance_of(cluster), cluster.gpus_per_node, cluster.distribution
     if gpus is None:
@@ -125,20 +125,20 @@ def images() -> tuple[Image, ...]:
 
 @lru_cache(maxsize=1)
 def registries() -> dict[str, str]:
-    """Region -> host of the registry that holds the images there."""
+    """Map each region to the host of its registry of images."""
     hosts = load("images")["registries"]
     assert isinstance(hosts, dict)
     return hosts
 
 
 def image_uri(tag: str, region: str) -> str:
-    """Build the ECR address of an image; an unknown region goes into the address of us-east-1."""
+    """Build the ECR address of an image; for an unknown region, its name replaces us-east-1's."""
     usual = registries()["us-east-1"].replace("us-east-1", region)
     return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
 
 
 def runs_worker(image: Image) -> bool:
-    """Tell whether the worker code runs on the image's Python and transformers."""
+    """Tell whether the worker code runs with the image's Python and transformers."""
     return (
         python_version(image.python) >= WORKER_PYTHON
         and version(image.transformers)[:2] >= WORKER_TRANSFORMERS
@@ -146,7 +146,7 @@ def runs_worker(image: Image) -> bool:
 
 
 def misfit(image: Image, instance: Instance, distribution: Distribution) -> str | None:
-    """Explain why this image does not run with this distribution there; None if it does."""
+    """Explain why an image does not run with this distribution on an instance; None if it does."""
     volta = instance.capability < (7, 5)
     if volta and version(image.cuda) > LAST_CUDA_WITH_VOLTA:
         return (
@@ -167,13 +167,13 @@ def misfit(image: Image, instance: Instance, distribution: Distribution) -> str 
 
 
 def newest_image(instance: Instance, distribution: Distribution) -> Image | None:
-    """The newest image that runs the worker code there; None where no image does."""
+    """Find the newest image that runs the worker code on an instance; None if no image does."""
     fitting = [i for i in images() if runs_worker(i) and misfit(i, instance, distribution) is None]
     return fitting[-1] if fitting else None
 
 
 def pinned_image(image: ImageConfig) -> Image | None:
-    """The known image that the pinned versions name ('4.12' names 4.12.3), if there is one."""
+    """Find the known image with the pinned versions ('4.12' matches 4.12.3); None if there is none."""
     for known in images():
         if (
             _names(image.transformers, known.transformers)
@@ -189,7 +189,7 @@ def _names(typed: str | None, full: str) -> bool:
 
 
 def resolve_image(cluster: ClusterConfig) -> Image | None:
-    """The image of a SageMaker cluster, auto or pinned; None where none is known or fits."""
+    """Find the image of a SageMaker cluster, auto or pinned; None if none is known or fits."""
     if cluster.image.lane is Lane.pinned:
         return pinned_image(cluster.image)
     instance = instance_of(cluster)
@@ -199,9 +199,10 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
 def resolve_precision(
     precision: Precision, capability: tuple[int, int] | None, *, cpu_has_bf16: bool = False
 ) -> Precision:
-    """`auto` -> the fastest safe format of a GPU of this compute capability; None = CPU.
+    """Resolve `auto` to the fastest safe precision of a GPU.
 
-    torch's own check passes for bf16 on V100 and T4 too, where it is emulated, and slow.
+    capability: the GPU's compute capability; None = CPU. torch's own check for bf16 passes on V100 and T4
+    too, where it is emulated, and slow.
     """
     if precision is not Precision.auto:
         return precision

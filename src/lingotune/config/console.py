@@ -1,4 +1,4 @@
-"""What entries print, and the exit codes that errors become."""
+"""Output and exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from lingotune.config.secrets import redacted
 
 
 def say(line: str) -> None:
-    """Print a line at once: who reads it may be waiting."""
+    """Print a line and flush it, as somebody may be waiting for it."""
     print(line, flush=True)
 
 
 def format_error(error: ConfigError) -> str:
-    """Format all problems of an error, counted, and the next command."""
+    """Format the number of an error's problems, all of them, and the next command."""
     count = len(error.problems)
     head = "1 problem" if count == 1 else f"{count} problems"
     text = f"lingotune: {head}\n{format_problems(error.problems)}"
@@ -36,15 +36,15 @@ def format_error(error: ConfigError) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Options of an entry; what it does not know is told as everything else that is wrong."""
+    """Parser of a command's options; unknown ones are reported like any other problem."""
 
     def error(self, message: str) -> NoReturn:
-        """ConfigError, for argparse repeats what was typed."""
+        """Raise ConfigError instead of exiting."""
         raise ConfigError([Problem("command line", message)], f"{self.prog} --help")
 
 
 def exit_code_of(body: Callable[[], int]) -> int:
-    """Run an entry's body; its known errors are printed to stderr and become exit codes."""
+    """Run a command's body; prints known errors to stderr and returns the exit code."""
     try:
         return body()
     except ConfigError as error:

@@ -29,20 +29,19 @@ _HEADER = "# lingotune job, sha256 of the lines below: "
 
 
 def job_of(config: JobConfig) -> JobConfig:
-    """Copy the part of what was composed that travels to the workers; of a job, all of it."""
+    """Copy the part of a composed config that travels to the workers; of a job that is all of it."""
     cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
     data = DataConfig(**_shared(config.data, DataConfig))
     return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster, "data": data})
 
 
 def _shared(config: Any, kind: Any) -> dict[str, Any]:
-    """The fields of a config that a kind above it has too."""
+    """Collect the fields of a config that its base class `kind` has, too."""
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(kind)}
 
 
 def plain(section: Any) -> dict[str, Any]:
-    """A job, or a section of it, as dicts, lists and plain values, in the order of the schema, enums
-    by name."""
+    """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order."""
     return dataclasses.asdict(section, dict_factory=_with_enum_names)
 
 
@@ -57,10 +56,10 @@ def _named(value: Any) -> Any:
 
 
 def dump_job(job: JobConfig) -> bytes:
-    """The job file's bytes: UTF-8, every setting in the order of the schema, enums by name.
+    """Format the job file: UTF-8 bytes, every setting in the order of the schema, enums by name.
 
-    The body is what `OmegaConf.to_yaml(OmegaConf.structured(job))` writes, without checking the
-    types of a typed job again, and with the sections that a sweep's jobs share written once.
+    The body equals `OmegaConf.to_yaml(OmegaConf.structured(job))`, but is faster: the types of a typed job
+    are not checked again, and sections that the jobs of a sweep share are formatted once.
     """
     sections = (json.dumps({key: value}) for key, value in plain(job).items())
     body = "".join(map(_as_yaml, sections)).encode()
@@ -69,7 +68,7 @@ def dump_job(job: JobConfig) -> bytes:
 
 @functools.lru_cache(maxsize=1000)
 def _as_yaml(section: str) -> str:
-    """A section of the job as OmegaConf writes it; it comes as JSON, which can be remembered."""
+    """Format a section of a job as OmegaConf does. It is passed as JSON, which can be a cache key."""
     text: str = yaml.dump(
         json.loads(section),
         Dumper=get_omega_conf_dumper(),
@@ -81,17 +80,17 @@ def _as_yaml(section: str) -> str:
 
 
 def job_digest(job: JobConfig) -> str:
-    """The job's identity: 64 hexadecimal digits."""
+    """Compute a job's identity: 64 hexadecimal digits."""
     return digest_in(dump_job(job))
 
 
 def digest_in(job_file: bytes) -> str:
-    """The digest that the first line of a job file's bytes holds."""
+    """Read the digest from the first line of a job file's bytes."""
     return job_file.split(b"\n", 1)[0].decode()[len(_HEADER) :]
 
 
 def load_job(path: str | Path) -> tuple[JobConfig, str]:
-    """Job and digest of a file that `dump_job` wrote; ConfigError if it is no such file."""
+    """Load job and digest from a file that `dump_job` wrote; ConfigError if it is not such a file."""
     try:
         content = Path(path).read_bytes()
         text = content.decode()

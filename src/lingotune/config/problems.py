@@ -1,4 +1,4 @@
-"""What the user can mend, and how it looks in the terminal. Standard library only."""
+"""Problems that the user can fix, and their form in the terminal. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lingotune.config.settings import setting_in
 
 
 class Severity(Enum):
-    """error stops the job; warning is printed and the job goes on."""
+    """Severity of a problem: an error stops the job, a warning is printed and the job continues."""
 
     error = "error"
     warning = "warning"
@@ -25,16 +25,15 @@ class Severity(Enum):
 class Problem:
     """One thing that the user can fix.
 
-    `where`: the setting as typed (`lr=3`), or file:line. `what`: what is wrong, with the value got.
-    `fix`: what works instead, if possible an override to paste. `why`: the fact behind it.
-    `check`: id of the check that found it, where it was one of the preflight's.
-    `key`, `value`: the setting concerned as a dotted key, and the text of its value; "" and None where
-    there is none.
+    where: the setting as typed (`lr=3`), or file:line. what: what is wrong, with the actual value. fix:
+    what works instead, if possible an override to paste. why: the fact behind it. check: id of the
+    preflight check that found it, if one did. key, value: the setting concerned as a dotted key, and the
+    text of its value; "" and None if there is none.
 
-    Nearly all problems are about a setting and say so in `where`, as `key=value` or as a dotted key.
-    Both parts are read from it here, once, and held against the schema, so that hundreds of call sites
-    need not repeat themselves. A word alone may be a folder as well as a setting (`model`): whoever
-    means the setting gives `key`, as the tables of checks do.
+    Nearly all problems are about a setting and name it in `where`, as `key=value` or as a dotted key. Both
+    parts are read from it here and compared with the schema, so that hundreds of call sites need not
+    repeat themselves. A single word may be a folder as well as a setting (`model`); whoever means the
+    setting has to pass `key`, as the tables of checks do.
     """
 
     where: str
@@ -54,12 +53,12 @@ class Problem:
 
     @property
     def section(self) -> str:
-        """First part of the key: data of data.path."""
+        """First part of the key: `data` for `data.path`."""
         return self.key.partition(".")[0]
 
 
 class ConfigError(Exception):
-    """Everything found wrong with what the user gave; entries print it and exit with code 2."""
+    """All problems found with the user's input; commands print them and exit with code 2."""
 
     def __init__(self, problems: list[Problem], next_command: str = "") -> None:
         self.problems = list(dict.fromkeys(problems))
@@ -67,29 +66,29 @@ class ConfigError(Exception):
         super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems, self.next_command)  # on its way from another process
+        return type(self), (self.problems, self.next_command)  # lets another process raise it here
 
 
 class PublishError(Exception):
-    """The model could not be published, but is safe; entries print it and exit with code 7."""
+    """The model could not be published, but is safe; commands print this and exit with code 7."""
 
 
 USER_ERROR = 2
-"""Exit code for what the user can mend."""
+"""Exit code for problems that the user can fix."""
 PUBLISH_FAILED = 7
-"""Exit code when the model is safe but could not be published."""
+"""Exit code if the model is safe but could not be published."""
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 PIPE_CLOSED = 141
-"""Exit code when the reader of the output went away, as shells have it."""
+"""Exit code if the reader of the output has gone away, as in shells."""
 
 
 _SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
-"""Spaces, and joiners that the spelling of names needs."""
+"""Characters that `isprintable` rejects but names need: spaces and joiners."""
 
 
 def printable(text: str) -> str:
-    """A text in one line: characters that are not for the eye are written out."""
+    """Escape all characters that cannot be printed, line breaks included."""
     return "".join(
         c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
         for c in text
@@ -97,9 +96,9 @@ def printable(text: str) -> str:
 
 
 def without_secrets(problem: Problem) -> Problem:
-    """Return the problem as it may be shown: what was typed, or is suggested, may hold a token.
+    """Redact a problem for display, as what was typed or is suggested may contain a token.
 
-    A suggestion made from a token is left out: it may hold the token's letters in another form.
+    A suggestion derived from a token is replaced, as it may contain the token's letters in another form.
     """
     shown: dict[str, Any] = {
         name: redacted(text, os.environ)
@@ -113,7 +112,7 @@ def without_secrets(problem: Problem) -> Problem:
 
 
 def format_problems(problems: Sequence[Problem]) -> str:
-    """One block a problem: severity, where, the check's id; what is wrong, why, what works."""
+    """Format one block per problem: severity, where, the check's id; what is wrong, why, and a fix."""
     blocks = []
     for problem in map(without_secrets, problems):
         mark = "warning: " if problem.severity is Severity.warning else ""
@@ -144,7 +143,7 @@ def _folded(line: str) -> list[str]:
 
 
 def errors_only(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems that stop a job."""
+    """Select the problems that stop a job."""
     return [p for p in problems if p.severity is Severity.error]
 
 
@@ -162,6 +161,6 @@ def listed(typed: str, known: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """' (did you mean X?)', or nothing where no known word comes close."""
+    """Format `; did you mean X?`, or nothing if no known word is close."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""

@@ -29,6 +29,9 @@ ON_SAGEMAKER = {"where": "sagemaker"}
 IN_LAUNCH = {"where": "launch"}
 """Metadata of settings that only launch.py reads."""
 
+BY_MODEL = {"default": "what suits the model"}
+"""Metadata of settings whose default is that of the model's kind, which composing fills in."""
+
 
 def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
     """Mark a switch that works from this version of PyTorch on, for the reason given."""
@@ -529,12 +532,14 @@ class JobConfig:
     """Run name: letters, digits and hyphens."""
     seed: int = 42
     """Seed of initialisation, order, dropout and splits."""
-    lr: float = 1e-3
-    """Learning rate as typed; `scaling` may derive another from it."""
-    per_device_bs: int = 32
-    """Examples of one process (one GPU) in one forward and backward pass."""
-    epochs: int = 3
-    """Passes over the training split."""
+    lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
+    """Learning rate as typed; `scaling` may derive another from it. By default 1e-3 from scratch; 5e-5,
+    3e-5 or 1e-5 for a small, a base or a large pretrained model."""
+    per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
+    """Examples of one process (one GPU) in one forward and backward pass. By default 32 from scratch, 16
+    for a pretrained model, 8 for a large one."""
+    epochs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
+    """Passes over the training split. By default 5 from scratch, 3 for a pretrained model."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The encoder."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -1,7 +1,7 @@
-"""Tokens and keys in texts, known by their form or from the environment: found, and left out.
+"""Finding and redacting tokens and keys in texts, known by their form or from the environment.
 
-Standard library only; the environment comes in as an argument. The forms are those of
-facts/secrets.json, which tools/secret_forms.py makes of gitleaks' rules.
+Standard library only; the environment is passed as an argument. The forms are in facts/secrets.json,
+which tools/secret_forms.py generates from gitleaks' rules.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pathlib import Path
 _FACTS = Path(__file__).with_name("facts") / "secrets.json"
 _NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
 _SHORTEST = 12
-"""Characters of a secret that is looked for; shorter ones stand anywhere."""
+"""Shortest value of a variable to look for; shorter ones occur by chance."""
 HIDDEN = "***"
 NO_TOKEN = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
-"""What works instead of a token that was typed."""
+"""Fix for a token that was typed."""
 
 
 @dataclass(frozen=True)
 class _Form:
     """One form of a token.
 
-    `entropy`: least bits per character; what has less is words, or a dummy.
-    `many_lines`: it may reach beyond the line in which its keyword stands.
+    entropy: minimum bits per character; a match with less is ordinary words or a placeholder. many_lines:
+    it may extend beyond the line that contains its keyword.
     """
 
     regex: str
@@ -49,7 +49,7 @@ class _Form:
 
 @functools.cache
 def _forms_by_keyword() -> dict[str, list[_Form]]:
-    """Map each keyword to the forms that cannot be in a text without it, in lower case."""
+    """Map each keyword, in lower case, to the forms that cannot occur in a text without it."""
     found: dict[str, list[_Form]] = {}
     for form in json.loads(_FACTS.read_text(encoding="utf-8"))["forms"].values():
         for keyword in form["keywords"]:
@@ -59,9 +59,9 @@ def _forms_by_keyword() -> dict[str, list[_Form]]:
 
 @functools.cache
 def _compiled(regex: str) -> re.Pattern[str]:
-    """Compile a form the first time that its keyword stands in a text: all would take a tenth of a second.
+    """Compile a form when its keyword first occurs in a text; compiling all would take a tenth of a second.
 
-    ASCII as in Go, whose rules they are.
+    ASCII only, as in Go, for which the rules were written.
     """
     return re.compile(regex, re.ASCII)
 
@@ -84,7 +84,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _lines_with(keyword: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the lines that hold the keyword: a token is searched nowhere else."""
+    """Yield start and end of the lines that contain the keyword; tokens are searched for nowhere else."""
     at = text.find(keyword)
     while at >= 0:
         stop = text.find("\n", at)
@@ -94,17 +94,22 @@ def _lines_with(keyword: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _ascii_lower(text: str) -> str:
-    """Lower the letters of ASCII only: of others some become two, which would shift all positions."""
+    """Lower ASCII letters only; some others become two letters, which would shift all positions."""
     return text.encode("ascii", "replace").decode().lower()
 
 
+@functools.lru_cache(maxsize=10_000)
 def looks_secret(text: str) -> bool:
-    """Tell whether the text holds something in the form of a token or a key."""
+    """Tell whether the text contains something in the form of a token or a key.
+
+    Cached, as a job's texts are checked with the job, again with the whole config, and in every job of a
+    sweep.
+    """
     return next(_spans(text), None) is not None
 
 
 def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """Return the values of variables with names like those of secrets, but for paths of files."""
+    """Return the values of variables with names of secrets, except paths of files."""
     return {
         value
         for name, value in environment.items()
@@ -113,14 +118,14 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
 
 
 def without_known(text: str, environment: Mapping[str, str]) -> str:
-    """Put stars where the text holds a secret of the environment."""
+    """Replace the environment's secrets in the text by stars."""
     for secret in sorted(secrets_of(environment), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def redacted(text: str, environment: Mapping[str, str]) -> str:
-    """Put stars where the text holds a secret, of the environment or by its form."""
+    """Replace secrets in the text by stars, those of the environment and those known by their form."""
     text = without_known(text, environment)
     shown, end = [], 0
     for start, stop in sorted(set(_spans(text))):

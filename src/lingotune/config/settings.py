@@ -36,7 +36,7 @@ def _walk(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def container_of(key: str) -> str | None:
-    """Find the list or mapping that a key names or lies in: data.labels of data.labels.0.name."""
+    """Find the list or mapping that a key names or lies in: `data.labels` for `data.labels.0.name`."""
     parts = key.split(".")
     parents = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
     settings = setting_types()
@@ -44,14 +44,14 @@ def container_of(key: str) -> str | None:
 
 
 def mapping_of(key: str) -> str | None:
-    """Find the mapping, whose names are the user's own, that a key lies in: aws.tags of aws.tags.team."""
+    """Find the mapping with names of the user's own that a key lies in: `aws.tags` for `aws.tags.team`."""
     container = container_of(key)
     kind = setting_types()[container] if container else None
     return container if typing.get_origin(kind) is dict else None
 
 
 def is_setting(key: str) -> bool:
-    """Tell whether a dotted key names a setting, a section, or what lies in a list or a mapping."""
+    """Tell whether a dotted key names a setting, a section, or an item of a list or a mapping."""
     plain = _INDEX.sub(r".\1", key)
     container = container_of(plain)
     if container is None or plain == container:
@@ -64,6 +64,6 @@ def is_setting(key: str) -> bool:
 
 
 def setting_in(text: str) -> tuple[str, str | None]:
-    """Split `key=value`, or a key alone with value None; ("", None) where it names no setting."""
+    """Split `key=value`, or a single key with value None; ("", None) if it names no setting."""
     key, equals, value = text.partition("=")
     return (key, value if equals else None) if is_setting(key) else ("", None)

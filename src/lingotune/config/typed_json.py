@@ -1,4 +1,4 @@
-"""JSON read into frozen dataclasses, every value checked against its annotation, and written back.
+"""Reading JSON into frozen dataclasses, checking every value against its annotation, and writing it.
 
 Annotations may be dataclasses, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `int`,
 `float`, `str`, `bool` and, for JSON of any shape, `object`. Standard library only.
@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 _NOT_WRITTEN = "not written"
 UNLESS_NONE = types.MappingProxyType({_NOT_WRITTEN: None})
-"""Metadata of a field that `to_json` leaves out where it is None: `field(default=None, metadata=...)`."""
+"""Metadata of a field that `to_json` leaves out if it is None: `field(default=None, metadata=...)`."""
 
 
 def from_json(kind: type[_T], values: object, path: str = "") -> _T:
-    """Build a dataclass from an object of JSON; unknown keys are ignored, so that newer files are read.
+    """Build a dataclass from a JSON object; unknown keys are ignored, so that newer files can be read.
 
-    `path` prefixes the names of fields in errors. ValueError names the field that is missing or of
+    path: prefix for the names of fields in errors. ValueError names the field that is missing or has
     another type; the dataclass may raise its own.
     """
     if not isinstance(values, dict):

@@ -1,1 +1,1 @@
-"""What the launcher and the workers agree on."""
+"""Agreements between the launcher and the workers: names, log lines, limits."""

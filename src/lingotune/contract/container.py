@@ -1,4 +1,4 @@
-"""Names that launcher and worker agree on: SageMaker's container contract, and our part in it."""
+"""Names that launcher and worker agree on: SageMaker's container contract, and our additions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ CONFIG_CHANNEL = "config"
 DATA_CHANNEL = "data"
 """Input channel that holds uploaded data files."""
 CHECKPOINTS = "/opt/ml/checkpoints"
-"""Where the container keeps checkpoints; SageMaker copies them to S3 as they come."""
+"""Folder for checkpoints in the container, which SageMaker continuously copies to S3."""
 DIGEST_VARIABLE = "LINGOTUNE_JOB_SHA256"
 """Environment variable by which the launcher tells every worker which job it started."""
 TENSORBOARD = "/opt/ml/output/data/tensorboard"
-"""Where rank 0 writes TensorBoard's events in the container; part of the output."""
+"""Folder for TensorBoard's events in the container; part of the output."""

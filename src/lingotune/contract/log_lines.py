@@ -1,17 +1,17 @@
 r"""The log lines that carry metrics, and the definitions by which SageMaker reads them back.
 
 SageMaker searches every line of a job's log with the regular expressions of its MetricDefinitions
-and sends the first group to CloudWatch. One table writes the lines and makes the expressions, so
-that neither can change alone:
+and sends the first group to CloudWatch. Lines and expressions come from one table, so that neither
+can change alone:
 
     step 10/145  loss 1.0986  lr 1.000e-03  grad 1.234
     step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)  ...
     test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  ...  samples/s 123.4
 
-(in place of the dots: worst-language 0.5500, the lowest macro-F1 of a language).
+(the dots stand for worst-language 0.5500, the lowest macro-F1 of a language).
 
-The expressions say nothing about where a line begins: launchers put ranks and times before it.
-SageMaker does not say whose syntax it reads; these keep to what Python, Java and RE2 share.
+The expressions are not anchored to the start of a line, as launchers put ranks and times there.
+SageMaker does not document their dialect; these use only what Python, Java and RE2 share.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from dataclasses import dataclass
 from lingotune.config.schema import NO_LANGUAGE
 
 MOST_DEFINITIONS = 40
-"""Metric definitions that a training job may have (botocore: MetricDefinitionList)."""
+"""Maximum number of metric definitions in a training job (botocore: MetricDefinitionList)."""
 
 _CODE = re.compile("[A-Za-z0-9_-]{1,35}")
-"""Language codes that get a metric: CloudWatch wants ASCII, and RFC 5646 tags end at 35 characters."""
+"""Language codes that get a metric: CloudWatch requires ASCII, and RFC 5646 allows 35 characters."""
 _COUNT = "[0-9]+"
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*(?:e[-+][0-9]+)?|inf|nan)"
-"""Every form in which Python's format() writes a float under the forms below."""
+"""Any number that Python's format() writes with the format specifications below."""
 
 
 @dataclass(frozen=True)
 class _Metric:
     """One number of a line, written as `label number`.
 
-    name: SageMaker's name. form: Python's format of the number. by_language: the scores of the
-    languages follow in parentheses.
+    name: SageMaker's name. form: Python's format specification. by_language: the languages' scores follow
+    in parentheses.
     """
 
     name: str
@@ -47,13 +47,13 @@ class _Metric:
 
     @property
     def key(self) -> str:
-        """The name without its part before the colon: what the line's writer calls the value."""
+        """Key of the value: the name without the part before the colon."""
         return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class _Line:
-    """How a kind of line begins, and its metrics in their order; the first is always there."""
+    """Kind of line: its beginning, and its metrics in order, of which the first is always present."""
 
     head: str
     metrics: tuple[_Metric, ...]
@@ -83,13 +83,12 @@ _LINES = (_TRAIN, _VALIDATION, _TEST)
 
 
 def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
-    """Format what the Trainer logs: `loss`, and `learning_rate` and `grad_norm` where they are given."""
+    """Format what the Trainer logs: `loss`, and if given, `learning_rate` and `grad_norm`."""
     return _write(_TRAIN, values, step=step, total=total_steps)
 
 
 def format_validation_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
-    """`loss`, `accuracy`, `macro_f1`, `macro_f1_<language>` for each language, and
-    `worst_language_macro_f1`."""
+    """Format `loss`, `accuracy`, `macro_f1`, `macro_f1_<language>` and `worst_language_macro_f1`."""
     return _write(_VALIDATION, values, step=step, total=total_steps)
 
 
@@ -99,11 +98,11 @@ def format_test_line(values: Mapping[str, float]) -> str:
 
 
 def metric_definitions(languages: Sequence[str]) -> list[dict[str, str]]:
-    """SageMaker's MetricDefinitions: `{"Name": ..., "Regex": ...}`, at most 40.
+    """List SageMaker's MetricDefinitions, `{"Name": ..., "Regex": ...}`, at most 40.
 
-    languages: the codes known before the data is read; none known, none defined. Two definitions
-    (validation and test) go to each; languages that no longer fit, from the fifteenth on, are left
-    out, and so are codes other than ASCII letters, digits, - and _.
+    languages: codes that are known before the data is read. Each gets two definitions (validation and
+    test). Languages that no longer fit, from the fifteenth on, are left out, as are codes with other
+    characters than ASCII letters, digits, - and _.
     """
     every = [(line, metric) for line in _LINES for metric in line.metrics]
     definitions = [_definition(metric.name, _regex(line, metric)) for line, metric in every]
@@ -122,7 +121,7 @@ def _definition(name: str, regex: str) -> dict[str, str]:
 
 
 def _codes(languages: Iterable[str]) -> list[str]:
-    """Those that may stand in a line, each once; rows without a language say nothing of their own."""
+    """Select the codes that may stand in a line, each once, leaving out that of rows without a language."""
     codes = dict.fromkeys(languages)
     return [code for code in codes if _CODE.fullmatch(code) and code != NO_LANGUAGE]
 
@@ -147,7 +146,7 @@ def _number(value: float, metric: _Metric) -> str:
 
 
 def _regex(line: _Line, metric: _Metric, code: str = "") -> str:
-    """Build the pattern that finds a metric's number, or one language's, in lines that `_write` wrote."""
+    """Build the pattern that finds a metric's number, or a language's, in lines that `_write` formats."""
     head = line.head.format(step=_COUNT, total=_COUNT)
     before = "" if metric is line.metrics[0] else ".*  "
     found = f"({_NUMBER})"

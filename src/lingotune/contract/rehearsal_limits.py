@@ -1,7 +1,7 @@
-"""A job cut down for its rehearsal: the same code on fewer ranks, steps and rows. Pure.
+"""Limits that cut a job down for its rehearsal: fewer ranks, steps and rows for the same code. Pure.
 
-The job file, the request and its environment stay those that would be sent. The limits come in a
-variable that only a rehearsal sets, and that `cluster.environment` may not hold.
+Job file, request and environment stay those that would be sent. The limits are passed in a variable that
+only a rehearsal sets, and that is not allowed in `cluster.environment`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ VARIABLE = "LINGOTUNE_REHEARSAL"
 
 @dataclass(frozen=True)
 class Limits:
-    """nodes; ranks: CPU processes of each. steps: updates. rows: of a split. tiny: a small model
-    from scratch in place of the job's."""
+    """Size of a rehearsal.
+
+    ranks: CPU processes per node. steps: updates. rows: per split. tiny: replace the job's model by a
+    small one from scratch."""
 
     nodes: int
     ranks: int
@@ -33,12 +35,12 @@ class Limits:
 
     @property
     def save_every(self) -> int:
-        """Updates between two checkpoints: the first comes early, and work is left after it."""
+        """Updates between two checkpoints, so few that work is left after the first."""
         return max(1, self.steps // 3)
 
 
 def write_limits(limits: Limits) -> dict[str, str]:
-    """The variable, for a worker's environment."""
+    """Return the variable for a worker's environment."""
     return {VARIABLE: json.dumps(asdict(limits))}
 
 

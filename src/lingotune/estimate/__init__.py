@@ -1,1 +1,1 @@
-"""Numbers that follow from a job. Pure."""
+"""Numbers that follow from a job: batch, steps, memory, time. Pure."""

@@ -1,6 +1,6 @@
-"""From a job to its numbers: global batch, learning rate, steps. Pure; the one author of each.
+"""Global batch, learning rate and steps of a job. Pure; nothing else computes them.
 
-Every number comes with its arithmetic as a line of text, so that a plan shows how it came about.
+Every number comes with its arithmetic as a line of text, so that a plan can show where it comes from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lingotune.config.schema import (
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What one update is made of. Batches count examples; the learning rate is AdamW's peak."""
+    """Batch and learning rate of an update. Batches count examples; the learning rate is AdamW's peak."""
 
     world_size: int
     per_device_batch: int
@@ -32,7 +32,7 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How many updates the training takes, and over how many of them the rate warms up."""
+    """Number of updates in the training, and of those over which the learning rate warms up."""
 
     train_rows: int
     steps_per_epoch: int
@@ -42,25 +42,28 @@ class StepPlan:
 
 
 def trains_used_rows(training: TrainingConfig) -> bool:
-    """Tell whether to train only the embedding rows that occur in the data: where it was asked for, and
-    by default where it is exact, as it is without weight decay. Shards are of all rows."""
+    """Tell whether to train only the embedding rows that occur in the data.
+
+    True if asked for, and by default if the result is exact, which it is without weight decay. Sharded
+    models train all rows.
+    """
     if training.freeze_embeddings or training.compact_vocabulary is False or training.shard:
         return False
     return bool(training.compact_vocabulary) or not training.weight_decay
 
 
 def processes_per_node(cluster: ClusterConfig) -> int:
-    """One process per GPU, or the given number of CPU processes."""
+    """Count the processes of a node: one per GPU, or the given number of CPU processes."""
     return cluster.gpus_per_node or cluster.processes
 
 
 def world_size(cluster: ClusterConfig) -> int:
-    """Processes of the whole job."""
+    """Count the processes of the whole job."""
     return cluster.nodes * processes_per_node(cluster)
 
 
 def plan_batches(job: JobConfig) -> BatchPlan:
-    """Global batch, accumulation and learning rate; ConfigError if the batch cannot be split."""
+    """Plan global batch, accumulation and learning rate; ConfigError if the batch cannot be split."""
     world = world_size(job.cluster)
     accumulation = _accumulation(job.scaling, job.per_device_bs, job.cluster)
     global_batch = job.per_device_bs * world * accumulation
@@ -75,7 +78,7 @@ def plan_batches(job: JobConfig) -> BatchPlan:
 
 
 def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
-    """Updates of the whole training. The last batch of an epoch may be smaller."""
+    """Plan the updates of the whole training. The last batch of an epoch may be smaller."""
     per_epoch = math.ceil(train_rows / batch.global_batch)
     epoch_text = f"{per_epoch} an epoch = {train_rows} rows / {batch.global_batch}, rounded up"
     if job.training.max_steps is None:

@@ -1,12 +1,13 @@
-"""Planning which texts make up each update, and each process's part of it, from lengths. Pure numpy.
+"""Planning, from the lengths of texts, which of them make up each update and its parts. Pure numpy.
 
-An update trains on a global batch of texts. The processes take it in parts ("micro-batches"), each padded
-to its longest text, and wait for each other at its end: an update takes as long as its slowest process.
-Batches of texts of similar length need little padding, and parts of equal cost need no waiting (Zhai et
-al. 2022, arXiv:2208.08124, section 3, do both for BERT). Parts may differ in their number of texts; the
-loss of each is weighted by its share of the batch, so that the gradient is that of the whole batch.
+An update trains on a global batch of texts, which is split into parts ("micro-batches") among the
+processes, each padded to its longest text. The processes wait for each other at the end of an update, so
+it takes as long as the slowest of them. Texts of similar length need little padding, and parts of equal
+cost no waiting (Zhai et al. 2022, arXiv:2208.08124, section 3, do both for BERT). Parts may differ in
+their number of texts; the loss of each is weighted by its share of the batch, so that the gradient is
+that of the whole batch.
 
-An epoch is planned for all updates at once, without a loop over texts, by arrays of shape (updates,
+An epoch is planned for all updates at once, without a loop over texts, on arrays of shape (updates,
 batch) and (updates, parts).
 """
 
@@ -21,11 +22,11 @@ from lingotune.estimate.batch import BatchPlan
 from lingotune.system.arrays import Array, mixed
 
 WINDOW_ROWS = 16384
-"""Rows of a window, at least, if `batching.window` is null."""
+"""Minimum number of rows in a window if `batching.window` is null."""
 WINDOW_BATCHES = 64
-"""Global batches of a window, at least, if `batching.window` is null."""
+"""Minimum number of global batches in a window if `batching.window` is null."""
 _ATTENTION = 1 / 4608
-"""Cost of attending to one token, as a share of all other cost of a token: 1 / (6 x hidden size), for a
+"""Cost of attending to one token, relative to all other cost of a token: 1 / (6 x hidden size), for a
 hidden size of 768."""
 
 
@@ -33,8 +34,8 @@ hidden size of 768."""
 class BatchShape:
     """Form of an update: `world` processes with `accumulation` parts each, of `size` texts on average.
 
-    multiple: widths are rounded up to a multiple of it, up to the longest text. packed: parts have no
-    padding, so that each costs what its texts cost.
+    multiple: widths are rounded up to a multiple of it, but no further than the longest text. packed:
+    parts have no padding, so that each costs the sum of its texts.
     """
 
     world: int
@@ -68,8 +69,8 @@ def shape_of(
 
 
 def _multiple(batching: BatchingConfig, training: TrainingConfig, has_gpu: bool) -> int:
-    """Choose the multiple that widths are rounded up to: 8 for tensor cores, 1 on a CPU, which gains
-    nothing by it, and more for a compiled model, as each width is compiled anew."""
+    """Choose the multiple to round widths up to: 8 for tensor cores, 1 on a CPU, which gains nothing from
+    it, and more for a compiled model, as each width is compiled separately."""
     if batching.padding_free:
         return 1
     if batching.pad_to_multiple_of:
@@ -102,18 +103,18 @@ class Epoch:
         return (len(self.cuts) - 1) // self.shape.parts
 
     def part(self, update: int, process: int, turn: int) -> Array:
-        """Rows of one part; `turn` counts the parts of this process in this update."""
+        """Return the rows of one part; `turn` counts the parts of this process in this update."""
         at = (update * self.shape.world + process) * self.shape.accumulation + turn
         return self.order[self.cuts[at] : self.cuts[at + 1]]
 
     def rows_of(self, update: int) -> int:
-        """Number of rows of an update: the global batch, or fewer in the last one."""
+        """Return the number of rows in an update: the global batch, or fewer in the last one."""
         ends = self.cuts[:: self.shape.parts]
         return int(ends[update + 1] - ends[update])
 
 
 def window_batches(batching: BatchingConfig, shape: BatchShape) -> int:
-    """Number of global batches of a window: as given, or enough for some thousand rows."""
+    """Return the number of global batches in a window: as given, or enough for some thousand rows."""
     return batching.window or max(WINDOW_BATCHES, -(-WINDOW_ROWS // shape.batch))
 
 
@@ -142,7 +143,7 @@ def plan_epoch(
 
 
 def shuffled(rows: int, seed: int, epoch: int) -> Array:
-    """Shuffle the numbers 0 to rows - 1, by sorting their hashes: numpy's generators may change."""
+    """Shuffle the numbers 0 to rows - 1 by sorting their hashes, as numpy's generators may change."""
     salt = int(mixed(np.array([epoch], np.uint64), seed)[0])
     return np.argsort(mixed(np.arange(rows, dtype=np.uint64), salt), kind="stable")
 
@@ -152,18 +153,18 @@ def _neighbours(
 ) -> Array:
     """Sort by length within windows of the random order, then shuffle the batches of all windows.
 
-    order: all rows, shuffled. whole: full global batches in it. batch: rows of one. window: batches of a
-    window. The rows behind the last full batch stay where they are.
+    order: all rows, shuffled. whole: number of full global batches in it. batch: rows in each. window:
+    batches in a window. The rows after the last full batch stay where they are.
     """
     first, rest = order[: whole * batch], order[whole * batch :]
     number = np.arange(whole * batch) // (max(1, window) * batch)  # window of each row
-    first = first[np.lexsort((-lengths[first], number))]  # by window, in it the longest first
+    first = first[np.lexsort((-lengths[first], number))]  # by window, then the longest first
     batches = first.reshape(whole, batch)[shuffled(whole, seed + 1, epoch)]
     return np.concatenate([batches.ravel(), rest])
 
 
 def _even_cuts(rows: int, updates: int, shape: BatchShape) -> Array:
-    """Cut into parts of equally many rows; the last update's differ by at most one."""
+    """Cut into parts with equal numbers of rows; those of the last update differ by at most one."""
     cuts = np.minimum(np.arange(updates * shape.parts + 1) * shape.size, rows)
     first = (updates - 1) * shape.batch  # row that the last update begins with
     cuts[-shape.parts - 1 :] = first + np.arange(shape.parts + 1) * (rows - first) // shape.parts
@@ -171,10 +172,10 @@ def _even_cuts(rows: int, updates: int, shape: BatchShape) -> Array:
 
 
 def _balanced(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
-    """Sort each update's rows by length and cut them so that its costliest part is as cheap as can be.
+    """Sort each update's rows by length and cut them so that its costliest part is as cheap as possible.
 
-    Returns order and cuts, as `Epoch` has them. A part is padded to its first text, the longest, so it
-    costs its number of rows times the cost of a row of that length: short texts come in large parts.
+    Returns order and cuts, as in `Epoch`. A part is padded to its first text, the longest, so it costs its
+    number of rows times the cost of a row of that length: parts of short texts have many rows.
     """
     grid, width = _by_length(order, lengths, updates, shape)
     ends = _least_costly_cuts(_cost(width, shape.multiple), (grid >= 0).sum(axis=1), shape.parts)
@@ -187,8 +188,8 @@ def _balanced(order: Array, lengths: Array, updates: int, shape: BatchShape) -> 
 def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tuple[Array, Array]:
     """Deal each update's rows to its parts, the longest first, each to the cheapest part so far.
 
-    Returns order and cuts, as `Epoch` has them. Without padding a part may mix lengths, and this greedy
-    rule comes within one text of equal costs (Graham 1969, "Bounds on Multiprocessing Timing Anomalies").
+    Returns order and cuts, as in `Epoch`. Without padding a part may mix lengths, and this greedy rule
+    comes within one text of equal costs (Graham 1969, "Bounds on Multiprocessing Timing Anomalies").
     """
     grid, width = _by_length(order, lengths, updates, shape)
     cost, all_updates = _cost(width, 1), np.arange(updates)
@@ -197,8 +198,8 @@ def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tup
     for place in range(grid.shape[1]):  # the next longest row of all updates at once
         part[:, place] = spent.argmin(axis=1)
         spent[all_updates, part[:, place]] += cost[:, place]
-    # Rows of the same part side by side; then count the real rows (grid >= 0) of each part by comparing
-    # (updates, 1, batch) with (parts, 1): sizes is (updates, parts).
+    # Bring the rows of each part together, then count its real rows (grid >= 0): comparing part numbers,
+    # (updates, 1, batch), with (parts, 1) gives (updates, parts, batch), and sizes is (updates, parts).
     by_part = np.argsort(part, axis=1, kind="stable")
     grid, part = (np.take_along_axis(one, by_part, axis=1) for one in (grid, part))
     sizes = ((part[:, None] == np.arange(shape.parts)[:, None]) & (grid >= 0)[:, None]).sum(axis=2)
@@ -208,9 +209,9 @@ def _dealt(order: Array, lengths: Array, updates: int, shape: BatchShape) -> tup
 def _by_length(
     order: Array, lengths: Array, updates: int, shape: BatchShape
 ) -> tuple[Array, Array]:
-    """Sort each update's rows, the longest first; returns rows and their lengths, (updates, batch).
+    """Sort each update's rows, the longest first; returns rows and their lengths, (updates, batch) each.
 
-    The last update is filled up with row -1 of length 0.
+    If the last update is smaller, it is filled up with row -1 of length 0.
     """
     padded = np.full(updates * shape.batch, -1, np.int64)
     padded[: len(order)] = order
@@ -223,13 +224,12 @@ def _by_length(
 def _least_costly_cuts(cost: Array, sizes: Array, parts: int) -> Array:
     """Cut each update so that its costliest part is as cheap as possible; returns (updates, parts + 1).
 
-    cost: (updates, batch), what each row of a part costs if the part begins with this row; it never rises
-    along an update. sizes: (updates,), rows of each update. The least possible cost is found by bisection
-    for all updates at once: a limit is feasible if parts filled up to it, one after the other, take all
-    rows.
+    cost: (updates, batch), the cost per row of a part that begins with this row; it never rises within an
+    update. sizes: (updates,), rows of each update. The least possible cost is found by bisection for all
+    updates at once: a limit is feasible if parts that are filled up to it, one by one, take all rows.
     """
     low = cost[:, 0].copy()  # no limit can be lower: the longest row has to fit
-    high = cost[:, 0] * -(-sizes // parts)  # always feasible: parts of equally many rows
+    high = cost[:, 0] * -(-sizes // parts)  # always feasible: parts with equal numbers of rows
     for _ in range(24):  # to within a 16-millionth of the interval
         middle = (low + high) / 2
         fits = _filled(cost, sizes, parts, middle)[:, -1] >= sizes
@@ -239,7 +239,7 @@ def _least_costly_cuts(cost: Array, sizes: Array, parts: int) -> Array:
 
 
 def _filled(cost: Array, sizes: Array, parts: int, limit: Array) -> Array:
-    """Fill part after part up to the limit of its update; returns cuts, (updates, parts + 1).
+    """Fill the parts one by one up to the limit of their update; returns cuts, (updates, parts + 1).
 
     cost and sizes as in `_least_costly_cuts`; limit: (updates,).
     """
@@ -247,32 +247,32 @@ def _filled(cost: Array, sizes: Array, parts: int, limit: Array) -> Array:
     cuts = np.zeros((updates, parts + 1), np.int64)
     for part in range(parts):
         start = cuts[:, part]  # (updates,)
-        # What a row costs in a part that begins here; any value will do where all rows are taken.
+        # Cost per row of a part that begins here; any value will do once all rows are taken.
         each = cost[np.arange(updates), np.minimum(start, batch - 1)]
-        # A margin of half a millionth: a limit equal to a part's cost must not lose a row to rounding.
+        # Rounding must not lose a row if the limit equals a part's cost: a margin of half a millionth.
         taken = np.floor(limit / np.maximum(each, 1e-9) * (1 + 5e-7)).astype(np.int64)
         cuts[:, part + 1] = np.minimum(start + taken, sizes)
     return cuts
 
 
 def _spread(cuts: Array, sizes: Array, parts: int) -> Array:
-    """Move cuts back so that no part is empty while its update has as many rows as parts."""
-    left = np.arange(parts, -1, -1)  # parts behind each cut, which need a row each
+    """Move cuts back so that no part is empty if its update has at least as many rows as parts."""
+    left = np.arange(parts, -1, -1)  # parts after each cut, which need a row each
     return np.minimum(
         cuts, np.maximum(sizes[:, None] - left, np.minimum(np.arange(parts + 1), sizes[:, None]))
     )
 
 
 def _cost(width: Array, multiple: int) -> Array:
-    """Cost of a row padded to each width, in tokens: itself, and the attention between its tokens."""
+    """Compute the cost in tokens of a row padded to each width: its own, plus attention between them."""
     rounded = -(-width // multiple) * multiple
     return rounded * (1 + rounded * _ATTENTION)
 
 
 def _longest_first(epoch: Epoch, lengths: Array, whole: int) -> Epoch:
-    """Move the update with the largest part, in padded tokens, to the front: it needs the most memory.
+    """Move the update with the largest part in padded tokens to the front, as it needs the most memory.
 
-    whole: full updates, of which one is chosen; a smaller last update stays last.
+    whole: number of full updates, among which it is chosen; a smaller last update stays last.
     """
     parts, batch = epoch.shape.parts, epoch.shape.batch
     sizes = np.diff(epoch.cuts).reshape(-1, parts)  # rows of each part, (updates, parts)
@@ -284,17 +284,17 @@ def _longest_first(epoch: Epoch, lengths: Array, whole: int) -> Epoch:
     return Epoch(order, np.append(0, np.cumsum(sizes[turned])), epoch.shape)
 
 
-# --- how good a plan is -------------------------------------------------------------------------
+# --- quality of a plan --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Efficiency:
     """Cost of padding and waiting, in tokens per text of the epoch.
 
-    real: a text's own tokens. padded: with padding. critical: with waiting too, as if each process had as
-    many tokens in each update as the one with the most. straggler: cost (attention included) of the
-    costliest process of an update divided by the mean process's; 1 = nobody waits. squares: mean square
-    of the widths that texts are padded to, which attention's cost is proportional to.
+    real: a text's own tokens. padded: including padding. critical: including waiting, too, as if every
+    process had as many tokens in each update as the one with the most. straggler: cost (with attention)
+    of the costliest process of an update divided by the mean over processes; 1 = nobody waits. squares:
+    mean square of the widths that texts are padded to; attention's cost is proportional to it.
     """
 
     real: float
@@ -327,7 +327,7 @@ def efficiency(epoch: Epoch, lengths: Array) -> Efficiency:
 def batching_lines(
     batching: BatchingConfig, shape: BatchShape, found: Efficiency
 ) -> tuple[str, str]:
-    """Format `batches: window of 128 global batches (16384 rows)`, and what they cost in tokens a text."""
+    """Format `batches: window of 128 global batches (16384 rows)`, and their cost in tokens per text."""
     mode = batching.mode.value
     if batching.mode is BatchMode.window:
         window = window_batches(batching, shape)
@@ -347,9 +347,9 @@ def batching_lines(
 
 
 def _per_part(epoch: Epoch, lengths: Array) -> tuple[Array, Array, Array]:
-    """Compute tokens, cost and sum of the squared widths of each part: three arrays, (updates x parts,)."""
-    # One entry more than rows, as reduceat takes no index beyond the end: an empty last part has one.
-    # An empty part elsewhere gets the value of the next row, and is set to 0.
+    """Compute tokens, cost and sum of squared widths of each part: three arrays, (updates x parts,)."""
+    # reduceat takes no index beyond the end, which is where an empty last part begins: append one entry.
+    # For an empty part elsewhere it returns the value of the next row, which is then set to 0.
     long = np.append(lengths[epoch.order], 0)
     sizes = np.diff(epoch.cuts)
     if epoch.shape.packed:

@@ -1,14 +1,14 @@
-"""How much GPU memory a training step takes: an estimate with its arithmetic. Pure.
+"""GPU memory of a training step: an estimate with its arithmetic. Pure.
 
-Counted are weights, gradients and AdamW's two moments in fp32, the half-precision copy of the
-weights, DDP's buckets, and the activations of a full batch of longest texts after Korthikanti et
-al. 2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
-`s b h (34 + 5 a s / h)` bytes a layer in half precision, about twice that in fp32. Attention is
-taken as materialised, as in the older images.
+It counts weights, gradients and AdamW's two moments in fp32, the half-precision copy of the weights,
+DDP's buckets, and the activations of a full batch of texts of maximum length, after Korthikanti et al.
+2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
+`s b h (34 + 5 a s / h)` bytes per layer in half precision, about twice that in fp32. Attention is
+assumed to be materialised, as in the older images.
 
-Of a sharded model each GPU holds its part of weights, gradients and moments, and, for as long as they are
-computed with, whole weights and gradients of the embeddings and of two layers (one is fetched ahead): 4
-bytes each in fp32; in half precision 2 and 2, and 4 of the gradient that is summed.
+With a sharded model each GPU holds its share of weights, gradients and moments, plus, while they are
+computed with, the unsharded weights and gradients of the embeddings and of two layers (one is prefetched):
+4 bytes each in fp32; in half precision 2 and 2, and 4 for the gradient that is summed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from lingotune.estimate.batch import world_size
 
 GIB = 2**30
 CUDA_GIB = 1.5
-"""CUDA's context, cuBLAS's workspace and the allocator's waste."""
+"""Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator."""
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """GiB on one GPU: what does not depend on the batch, what does, and how it came about."""
+    """GiB on one GPU: those that do not depend on the batch, those that do, and the arithmetic."""
 
     fixed_gib: float
     activations_gib: float
@@ -35,12 +35,12 @@ class MemoryEstimate:
 
     @property
     def gib(self) -> float:
-        """GiB, all together."""
+        """Total GiB."""
         return self.fixed_gib + self.activations_gib
 
 
 def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
-    """Memory of a training step on one GPU of the job's instance; None where a size is not known."""
+    """Estimate a training step's memory on one GPU of the job's instance; None if a size is unknown."""
     instance = instance_of(job.cluster)
     size = model_size(job.model)
     if instance is None or size is None:
@@ -58,7 +58,7 @@ def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
 
 
 def _states(size: ModelSize, job: JobConfig, half: bool) -> tuple[float, str]:
-    """GiB of weights, gradients and AdamW on one GPU, and their arithmetic."""
+    """Compute the GiB of weights, gradients and AdamW's state on one GPU, and the arithmetic."""
     gpus, millions = world_size(job.cluster), f"{size.parameters / 1e6:.3g} M"
     if job.training.shard:
         part = 16 * size.parameters / gpus / GIB

@@ -1,4 +1,4 @@
-"""Time of a job that has not run, from measured runs of the same set-up. Pure."""
+"""Expected time of a job, from measured runs of the same set-up. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lingotune.estimate.throughput import Setup, Throughput, samples_trained, se
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Expected seconds of a job's worker, and of the whole SageMaker job where runs measured that.
+    """Expected seconds of a job's worker, or of the whole SageMaker job where runs have measured that.
 
-    `other_seconds`: start-up, reading, tokenising, loading, saving. `basis`: the runs it is from.
+    other_seconds: start-up, reading, tokenising, loading, saving. basis: the runs it is based on.
     """
 
     seconds: float
@@ -54,11 +54,11 @@ def estimate_time(
     records: Sequence[Throughput],
     machine: str | None = None,
 ) -> TimeEstimate | None:
-    """Expected seconds, from the median of the runs of the same set-up; None = unknown.
+    """Estimate the seconds of a job from the median of runs of the same set-up; None if there are none.
 
-    rows: of train, validation and test; None = not known. precision: the resolved one. machine: off
-    SageMaker, which one (`throughput.cpu_machine()`); None = any. Runs on the same data count alone
-    where there are some.
+    rows: of train, validation and test; None = unknown. precision: the resolved one. machine: outside
+    SageMaker, the one to run on (`machine.cpu_machine()`); None = any. If some of the runs trained on the
+    same data, only these count.
     """
     wanted = setup_of(job, batch, precision, machine)
     measured, note = _same_data([r for r in records if _is(r.setup, wanted)], job)
@@ -93,7 +93,7 @@ def _is(setup: Setup, wanted: Setup) -> bool:
 
 
 def _same_data(records: Sequence[Throughput], job: JobConfig) -> tuple[Sequence[Throughput], str]:
-    """The runs on the job's data, or else all, and what is to be said about that."""
+    """Choose the runs on the job's data, or else all; returns them and a remark for the basis."""
     languages = set(job.data.languages)
     same = [
         r
@@ -107,7 +107,7 @@ def _same_data(records: Sequence[Throughput], job: JobConfig) -> tuple[Sequence[
 
 
 def _evaluations(training: TrainingConfig, steps: StepPlan) -> int:
-    """How often the validation split is scored during the training."""
+    """Count how often the validation split is scored during training."""
     if training.eval_strategy is EvalStrategy.none:
         return 0
     if training.eval_strategy is EvalStrategy.epoch:
@@ -117,7 +117,7 @@ def _evaluations(training: TrainingConfig, steps: StepPlan) -> int:
 
 
 def _runs(records: Sequence[Throughput]) -> str:
-    """`3 runs of 2026-11-20..23`."""
+    """Format `3 runs of 2026-11-20..23`."""
     days = sorted(record.date[:10] for record in records)
     first, last = days[0], days[-1]
     until = last[8:] if last[:8] == first[:8] else last
@@ -126,7 +126,7 @@ def _runs(records: Sequence[Throughput]) -> str:
 
 
 def exceeds_max_run(estimate: TimeEstimate | None, cluster: ClusterConfig) -> Problem | None:
-    """The finding that SageMaker would stop the job unfinished, if it would."""
+    """Return a finding if SageMaker would stop the job before it is finished."""
     if cluster.instance_type is None or estimate is None or estimate.seconds <= cluster.max_run:
         return None
     enough = math.ceil(estimate.seconds * 1.2 / 60) * 60

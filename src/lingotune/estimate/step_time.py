@@ -1,14 +1,15 @@
-"""How long an update takes on paper: arithmetic of the model, peaks of the GPU. Pure.
+"""Time of an update on paper, from the model's arithmetic and the GPU's peaks. Pure.
 
-A bound, and no promise: what the host spends on launching kernels is left out, and weighs most where
-batches are small. A training step computes 6 floating-point operations for each parameter that a token
-meets (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and 12 x layers x hidden size for each pair of
-tokens of a text. A ring sends 2 (n - 1) / n of the gradient's bytes (Patarasuk and Yuan 2009); the word
-embeddings' part comes last out of the backward pass, when nothing is left to hide it behind.
+It is a lower bound: launching kernels takes time as well, most of all relative to small batches. A
+training step computes 6 floating-point operations per token and parameter that the token passes through
+(Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and 12 x layers x hidden size per pair of tokens in a
+text. A ring all-reduce sends 2 (n - 1) / n of the gradient's bytes (Patarasuk and Yuan 2009). The word
+embeddings' share comes last out of the backward pass, when no computation is left to hide it.
 
-A sharded model's weights are gathered for the forward pass and once more for the backward pass, and its
-gradients scattered, (n - 1) / n of their bytes each time and in each part of an update (Zhao et al. 2023,
-arXiv:2304.11277): one and a half times as much in fp32. The forward pass begins with the embeddings'.
+A sharded model's weights are gathered for the forward pass and again for the backward pass, and its
+gradients are scattered: (n - 1) / n of their bytes each time, in every micro-batch of an update (Zhao et
+al. 2023, arXiv:2304.11277), which is one and a half times as much in fp32. Nothing hides the embeddings'
+weights either, as the forward pass begins with them.
 """
 
 from __future__ import annotations
@@ -27,16 +28,18 @@ if TYPE_CHECKING:
     from lingotune.estimate.bucketing import Efficiency
 
 OPTIMIZER_BYTES = 40
-"""Read and written for each parameter: weight, gradient and AdamW's moments, twice the gradient for the
-norm; with the copy in half precision."""
+"""Bytes read and written per parameter by an optimizer step: weight, gradient and AdamW's moments, the
+gradient twice more for its norm, and the half-precision copy."""
 FP32 = 4
-"""Bytes."""
+"""Bytes of a number in fp32."""
 
 
 @dataclass(frozen=True)
 class PaperStep:
-    """Seconds of one update on paper, and of its parts; `sending` is what is not hidden behind the
-    backward pass. efficiency: share of the time that one GPU alone would need for its part."""
+    """Seconds of each part of an update on paper.
+
+    sending: communication that computing does not hide. texts: trained on, by all GPUs.
+    """
 
     compute: float
     optimizer: float
@@ -50,13 +53,13 @@ class PaperStep:
 
     @property
     def texts_per_second(self) -> float:
-        """Texts a second of all GPUs together."""
+        """Texts per second, all GPUs together."""
         return self.texts / self.seconds
 
 
 @dataclass(frozen=True)
 class ShardingPlan:
-    """A model that is shared out: bytes of a weight as it is gathered, backward passes of an update."""
+    """Sharding of a model. width: bytes of a weight when gathered. parts: backward passes per update."""
 
     width: int
     parts: int
@@ -67,8 +70,8 @@ def operations(
 ) -> float:
     """FLOPs to train on one text, excluding padding.
 
-    tokens: its length. squares: the mean of the lengths' squares, where `tokens` is a mean too.
-    first_token_only: of the last layer's parameters a token meets those of keys and values alone.
+    tokens: its length, or the mean over texts. squares: the length squared, or the mean of the squares.
+    first_token_only: in the last layer tokens pass through the parameters of keys and values only.
     """
     met, layers = size.parameters - size.embeddings, size.layers
     if first_token_only:
@@ -77,18 +80,23 @@ def operations(
 
 
 def utilisation(operations: float, texts_per_second: float, peak: float) -> float:
-    """Share of a peak (operations a second, of all GPUs) that texts are trained with, of so many
-    operations each."""
+    """Compute the share of the GPUs' peak that training uses.
+
+    operations: FLOPs per text. peak: FLOPs per second of all GPUs together.
+    """
     return operations * texts_per_second / peak
 
 
 def trained_parameters(size: ModelSize, rows: int) -> int:
-    """Parameters that are trained where `rows` of the word embeddings are."""
+    """Count the parameters to train if `rows` of the word embeddings' rows are trained."""
     return size.parameters - (size.vocabulary - rows) * size.dim
 
 
 def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | None) -> int:
-    """Rows of the word embeddings that a job trains; word_pieces: that occur, None = not known."""
+    """Count the rows of the word embeddings that a job trains.
+
+    word_pieces: how many occur in the data; None = unknown.
+    """
     if training.freeze_embeddings:
         return 0
     if word_pieces is None or not trains_used_rows(training):
@@ -112,10 +120,11 @@ def paper_step(
     first_token_only: bool = False,
     shards: ShardingPlan | None = None,
 ) -> PaperStep | None:
-    """An update of `per_gpu` texts on each of `gpus` GPUs of a node; None where a figure is not known.
+    """Estimate an update of `per_gpu` texts on each of `gpus` GPUs per node; None if a figure is unknown.
 
-    tokens, squares: as computed, padding included. straggler: of the batches. trained_rows: word
-    embeddings that are trained; None = all. efa: network adapters of a node. shards: None = whole models.
+    tokens, squares: mean length and mean square, with padding. straggler: see `Efficiency`. trained_rows:
+    rows of the word embeddings that are trained; None = all. efa: network adapters per node. shards: None
+    = not sharded.
     """
     peak = gpu.peaks.get(precision.value)
     network = load("gpus")["network_gbs"].get(str(efa))
@@ -131,15 +140,19 @@ def paper_step(
     bare, behind = _traffic(size, rows, shards)
     second = (ranks - 1) / ranks / bandwidth
     sending = bare * second
-    if nodes > 1:  # what computing does not hide; gradients alone: its backward pass, two thirds
+    if (
+        nodes > 1
+    ):  # what computing does not hide: gradients overlap with the backward pass, two thirds
         sending += max(0.0, behind * second - compute * (1 if shards else 2 / 3))
     held = trained / ranks if shards else trained
     return PaperStep(compute, held * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
 
 
 def _traffic(size: ModelSize, rows: int, shards: ShardingPlan | None) -> tuple[float, float]:
-    """Bytes of an update that nothing hides, and those that are sent while it is computed, before the
-    share (n - 1) / n of them that n GPUs send."""
+    """Count the bytes to send per update: those that nothing hides, and those sent during computing.
+
+    Before the factor (n - 1) / n for n GPUs.
+    """
     words, trained = rows * size.dim, trained_parameters(size, rows)
     if shards is None:
         return 2 * FP32 * words, 2 * FP32 * (trained - words)
@@ -152,8 +165,10 @@ def _traffic(size: ModelSize, rows: int, shards: ShardingPlan | None) -> tuple[f
 def paper_lines(
     job: JobConfig, batch: BatchPlan, found: Efficiency, word_pieces: int | None
 ) -> tuple[str, ...]:
-    """Write what an update sends and takes on paper, as lines for the plan; none if a figure is not
-    known. found: padding and waiting of its batches."""
+    """Format, for the plan, what an update sends and how long it takes on paper.
+
+    found: padding and waiting of its batches. Lines whose figures are unknown are left out.
+    """
     size, instance = model_size(job.model), instance_of(job.cluster)
     if size is None or instance is None:
         return ()
@@ -195,7 +210,7 @@ def paper_lines(
 
 
 def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:
-    """Write what an update of a sharded model sends, beside what it would send of a whole one."""
+    """Format what an update of a sharded model sends, compared with a model that is not sharded."""
     weights = 2 * shards.parts * shards.width * size.parameters
     gradients = shards.parts * FP32 * trained_parameters(size, rows)
     usual = sum(_traffic(size, rows, None))

@@ -1,4 +1,4 @@
-"""What finished runs measured: throughput.jsonl, one line of JSON a run, which every run appends to."""
+"""Measurements of finished runs: throughput.jsonl, to which every run appends a line of JSON."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lingotune.estimate.batch import BatchPlan, StepPlan, processes_per_node, tr
 FILE = "throughput.jsonl"
 """Name of the file, in the folder of the run folders and in a container's output."""
 LOG_WORD = "throughput"
-"""What stands before the record in a container's log, so that it can be found there."""
+"""Word before the record in a container's log, by which it is found."""
 SCHEMA = 1
-"""Version of the lines; raised when a field changes its meaning."""
+"""Version of the format; incremented when a field changes its meaning."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What decides the speed of a run, beside its data.
+    """Everything besides the data that decides the speed of a run.
 
-    model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine
-    of one's own, then `machine` says which: the GPU's name, or the CPU and its cores. batching: mode,
-    window and rounding where they were set. embeddings: all rows are trained, those that are used, or
-    frozen. last_layer: for all tokens, or the first where the model allows it. compiled: by torch.compile.
-    distribution: what starts the processes, and whether they share one model out.
-    processes_per_node: GPUs used on a node, or CPU processes where `gpus_per_node` is 0.
+    model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine of
+    one's own, named by `machine`: the GPU, or the CPU and its cores. batching: mode, and window and
+    rounding if they were set. embeddings: rows that are trained: all, those that are used, or none
+    (frozen). last_layer: computed for all tokens, or for the first only if the model allows it. compiled:
+    by torch.compile. distribution: launcher of the processes, and whether the model is sharded.
+    processes_per_node: GPUs used on a node, or CPU processes if `gpus_per_node` is 0.
     """
 
     model: str
@@ -54,17 +54,20 @@ class Setup:
 
 @dataclass(frozen=True)
 class Throughput:
-    """One finished run. ValueError for figures that cannot be.
+    """Measurements of a finished run; None = unknown. ValueError for impossible figures.
 
-    date: end of the run, UTC, ISO. rows: of each split. tokens_*: of a training text after
-    truncation; padding: share of the trained tokens that was padding. Samples are counted over all
-    processes. Seconds: `train` without evaluating and saving, `eval` all of it, the final scores
-    too, `other` the rest of the worker's run. job_seconds: of the whole SageMaker job, start-up
-    and upload included; spot_billable_share: the part of them that was billed. trained_parameters:
-    without embeddings that are not used; tokens_square: mean square of the lengths; utilisation: share
-    of the GPUs' peak that went into texts. phases: seconds of the first process by what it did: data,
-    forward_backward, optimizer, evaluation, saving; communication is the part of forward_backward
-    that only waited for gradients. None = not known.
+    date: end of the run, UTC, ISO. rows: by split. Samples are counted over all processes.
+
+    tokens_mean, tokens_square, tokens_p95: mean, mean square and 95th percentile of the training texts'
+    lengths in tokens, after truncation. padding: share of the training tokens that was padding.
+
+    train_seconds: without evaluating and saving. eval_seconds: all evaluating, including the final
+    scores. other_seconds: the rest of the worker's run. job_seconds: the whole SageMaker job, including
+    start-up and upload. spot_billable_share: share of job_seconds that was billed.
+
+    trained_parameters: without unused embeddings. utilisation: share of the GPUs' peak FLOPs that went
+    into real tokens. phases: seconds of the first process in data, forward_backward, optimizer,
+    evaluation, saving, and communication, the part of forward_backward that only waited for gradients.
     """
 
     schema: int
@@ -113,7 +116,7 @@ class Throughput:
 
     @property
     def overhead_seconds(self) -> float:
-        """Seconds neither training nor evaluating, of the whole job if that is known."""
+        """Seconds neither training nor evaluating, of the whole job if they are known."""
         if self.job_seconds is None:
             return self.other_seconds
         return max(0.0, self.job_seconds - self.train_seconds - self.eval_seconds)
@@ -122,7 +125,7 @@ class Throughput:
 def setup_of(
     job: JobConfig, batch: BatchPlan, precision: Precision, machine: str | None = None
 ) -> Setup:
-    """The set-up of a job; `precision` is the resolved one, `machine` counts off SageMaker only."""
+    """Derive a job's set-up. precision: the resolved one. machine: ignored for a job on SageMaker."""
     cluster = job.cluster
     on_sagemaker = cluster.instance_type is not None
     return Setup(
@@ -156,7 +159,7 @@ def _embeddings(training: TrainingConfig) -> str:
 
 
 def model_id(model: ModelConfig) -> str:
-    """Name what the model's speed depends on: its hub id or folder, or the sizes of one from scratch."""
+    """Name a model by what its speed depends on: hub id or folder, or the sizes of one from scratch."""
     if model.name_or_path is not None:
         return model.name_or_path
     sizes = dataclasses.asdict(model.scratch)
@@ -164,34 +167,36 @@ def model_id(model: ModelConfig) -> str:
 
 
 def samples_trained(steps: StepPlan, global_batch: int, done: int | None = None) -> int:
-    """Training samples of the first `done` updates (None = all): an epoch's last batch is smaller."""
+    """Count the training samples in the first `done` updates (None = all); an epoch may end with fewer."""
     epochs, rest = divmod(steps.total_steps if done is None else done, steps.steps_per_epoch)
     return epochs * steps.train_rows + rest * global_batch
 
 
 def format_record(record: Throughput) -> str:
-    """The record as one line of JSON, ASCII only."""
+    """Format a record as one line of JSON, ASCII only."""
     return json.dumps(to_json(record))
 
 
 def parse_record(line: str) -> Throughput:
-    """The record of a line; ValueError says what is wrong with it."""
+    """Parse a line; ValueError says what is wrong with it."""
     return from_json(Throughput, json.loads(line))
 
 
 def append_record(path: Path, record: Throughput) -> None:
-    """Add a line to the file: one write at its end, so that parallel runs do not mix their lines."""
+    """Append a record to the file in one write, so that lines of parallel runs do not mix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = f"{format_record(record)}\n".encode()
     with path.open("ab+", buffering=0) as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
-            line = line if file.read(1) == b"\n" else b"\n" + line  # a torn line stays alone
+            line = (
+                line if file.read(1) == b"\n" else b"\n" + line
+            )  # do not append to an incomplete line
         file.write(line)
 
 
 def read_records(path: Path) -> tuple[list[Throughput], list[Problem]]:
-    """The file's records in its order, and warnings about lines that are none; no file, no records."""
+    """Read a file's records, in order, and warnings about invalid lines; no records if there is no file."""
     records, problems = [], []
     try:
         lines = path.read_bytes().split(b"\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,17 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.tokenizer import has_tokenizer
+from lingotune.modeling.class_names import UNNAMED
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
 
 if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
 
-_UNNAMED = re.compile("LABEL_[0-9]+")
-"""Names that transformers gives to classes without names."""
-
 
 @dataclass(frozen=True)
 class Trained:
-    """Folder of a saved model. labels: class names by id. job: job of its run, where it is known."""
+    """Folder of a saved model. labels: class names by id. job: the job of its run; None if unknown."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -50,7 +47,8 @@ def trained_model(run: str | Path) -> Trained:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    """Refuse a folder without one: transformers 5 makes an empty tokenizer, and all texts look alike."""
+    """Refuse a folder without a tokenizer; transformers 5 would make an empty one, for which all texts
+    are alike."""
     if not has_tokenizer(folder):
         what = "holds no tokenizer: its texts would be unknown words to the model"
         raise ConfigError([Problem(str(folder), what, remake_command(folder))])
@@ -64,7 +62,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         fix = remake_command(folder)
         raise ConfigError([Problem(str(path), f"cannot be read: {error}", fix)]) from error
-    if len(set(labels)) < max(2, len(labels)) or any(map(_UNNAMED.fullmatch, labels)):
+    if len(set(labels)) < max(2, len(labels)) or any(map(UNNAMED.fullmatch, labels)):
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
         fix = "the model of a run of lingotune, or id2label with the classes' names in config.json"
         raise ConfigError([Problem(str(path), f"is no classifier's that can be read: {said}", fix)])
@@ -74,7 +72,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
 def _job(folder: Path) -> JobConfig | None:
     """Load the job beside a run's model, or the one published with it.
 
-    A published job may be of another version or a rehearsal's; then a warning is enough, as the model
+    A published job may be of another version or from a rehearsal; a warning is enough then, as the model
     works without it.
     """
     own, published = folder.parent / JOB_FILE, folder / JOB_FILE
@@ -88,9 +86,9 @@ def _job(folder: Path) -> JobConfig | None:
 
 
 class Classifier:
-    """Scorer of texts with a saved model, on a GPU where there is one.
+    """Saved model that classifies texts, on a GPU if there is one.
 
-    batch: texts per forward pass. max_length: tokens read of a text; None = as many as it was trained
+    batch: texts per forward pass. max_length: tokens read of each text; None = as many as it was trained
     with. ConfigError if the model cannot be loaded.
     """
 
@@ -109,7 +107,7 @@ class Classifier:
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
                 folder, ignore_mismatched_sizes=True, output_loading_info=True
             )
-        except Exception as error:  # the libraries raise many kinds for files that are not whole
+        except Exception as error:  # the libraries raise many kinds for damaged files
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             what, fix = f"the model cannot be loaded: {reason}", remake_command(trained.folder)
             raise ConfigError([Problem(folder, what, fix)]) from error
@@ -156,9 +154,9 @@ def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _other_vocabulary(trained: Trained, tokenizer: Any, model: Any) -> Iterator[Problem]:
-    """Yield a problem if the tokenizer is empty or another model's: its size is far from the embeddings'.
+    """Yield a problem if the tokenizer is empty or another model's.
 
-    Embeddings are often padded, but never to twice the vocabulary.
+    Its size tells: embeddings are often padded, but never to twice the vocabulary.
     """
     pieces, rows = len(tokenizer), getattr(model.config, "vocab_size", None)
     if rows and not rows / 2 <= pieces <= rows:

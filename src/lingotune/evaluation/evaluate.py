@@ -35,12 +35,12 @@ from lingotune.runs.folder import METRICS, new_folder
 from lingotune.runs.results import DataSummary, LanguageScores
 
 EVALUATIONS = "evaluations"
-"""Folder of later evaluations, in a run folder."""
+"""Folder in a run folder that holds later evaluations."""
 REJECTED = "rejected.jsonl"
 _TEST = SPLITS[-1]
 _Rows = Callable[[], Iterator[Row]]
 _BLOCK = 8_192
-"""Texts that are tokenised, and sorted by length, together."""
+"""Texts that are tokenised and sorted by length together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class _Scored:
 # The fields of the last base come first in metrics.json.
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResults(LanguageScores, _Scored):
-    """Scores of a saved model, and what was scored: metrics.json of an evaluation.
+    """Contents of an evaluation's metrics.json: the scores of a saved model, and what was scored.
 
-    model: folder. data: settings. max_length: tokens read of each text. inputs: rows by input.
+    model: its folder. data: its settings. max_length: tokens read of each text. inputs: rows by input.
     """
 
 
@@ -87,8 +87,8 @@ def evaluate(
 
     data: scored as a whole, or its test split if it has one; None = the run's own test split.
     max_length: tokens read of each text; None = as many as the model was trained with. output: parent
-    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. ConfigError lists
-    everything that is wrong, before the model is loaded.
+    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. ConfigError, before
+    the model is loaded, lists everything that is wrong.
     """
     trained = trained_model(run)
     own = data is None
@@ -127,7 +127,7 @@ def evaluate(
 
 
 def _all_or_test(data: DataConfig) -> DataConfig:
-    """Read data that names only a test split as one source; ConfigError if its settings contradict."""
+    """Treat data with only a test split as one source; ConfigError if its settings are contradictory."""
     if data.train is None and data.path is None and data.test is not None:
         if data.source is Source.hub:
             data = replace(data, train=data.test, test=None)
@@ -159,9 +159,9 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
 def _read(
     data: DataConfig, seed: int | None, spool: Spool, rejected: RejectedFile
 ) -> tuple[_Rows, Mapping[str, Counts], tuple[str, ...]]:
-    """Read and check the rows to score; returns how to iterate over them, counts and warnings.
+    """Read and check the rows to score; returns a way to iterate over them, counts and warnings.
 
-    seed: carves out the test split as the training did; None = score everything that was given.
+    seed: carves out the test split as training did; None = score everything that was given.
     """
     readers = readers_of(data)
     if seed is not None and _TEST not in readers:
@@ -179,7 +179,7 @@ def _read(
 def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
     """Compare the rows with the digest that the run recorded; warn if there is none.
 
-    ConfigError if they differ: the source has changed since the training.
+    ConfigError if they differ: the source has changed since training.
     """
     known = None
     with suppress(OSError, ValueError):
@@ -188,13 +188,16 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
-    if known != rows_digest((row.id, row.language, row.label, row.text) for row in rows()):
+    assert trained.job is not None
+    names = [label.name for label in trained.job.data.labels]
+    ids = [names.index(name) for name in trained.labels]  # the model's classes, as the run counted
+    if known != rows_digest((row.id, row.language, ids[row.label], row.text) for row in rows()):
         what = "its source has changed since the training, and gives another test split"
         fix = "data=files data.path=... scores all its rows; or the source as it was"
         raise ConfigError([Problem(str(trained.folder), what, fix)])
 
 
-# --- their predictions ---------------------------------------------------------------------------
+# --- predictions ---------------------------------------------------------------------------------
 
 
 def _predict(

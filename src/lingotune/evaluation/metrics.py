@@ -1,8 +1,8 @@
 """Scores of a classifier, overall and per language, from its probabilities (numpy).
 
-The label set is fixed: a class that is absent from an evaluation set counts with F1 0 in the macro
-mean, as it would for a model that never finds it. Averaging over present classes only would let a
-perfect score on two of three classes read 1.0 where 0.667 is right.
+The label set is fixed: a class that is absent from an evaluation set counts as F1 0 in the macro mean,
+as for a model that never finds it. Averaging over present classes only would report 1.0 for a perfect
+score on two of three classes, where 0.667 is right.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ BINS = 15
 LEVEL = 0.95
 """Confidence level of the intervals."""
 FEWEST = 10
-"""Rows that an interval needs: three correct rows alone would give 1.000 to 1.000."""
+"""Minimum number of rows for an interval: three correct rows would give 1.000 to 1.000."""
 
 
 @dataclass(frozen=True)
 class Classes:
     """Class names in the order of their ids, and the rating that each class stands for.
 
-    stars: None where the classes are no ratings.
+    stars: None if the classes are not ratings.
     """
 
     names: tuple[str, ...]
@@ -47,10 +47,10 @@ class Classes:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for rows beside the truth; every array has one entry per row.
+    """Predictions and true classes of rows; every array has one entry per row.
 
     true: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object. stars:
-    ratings, float64, NaN where the source has none.
+    ratings, float64, NaN for rows without one.
     """
 
     true: IntArray
@@ -60,7 +60,7 @@ class Predictions:
 
     @property
     def predicted(self) -> IntArray:
-        """Id of the likeliest class of each row, int64."""
+        """Ids of the likeliest class of each row, int64."""
         likeliest: IntArray = self.probabilities.argmax(axis=1).astype(np.int64)
         return likeliest
 
@@ -77,7 +77,7 @@ def probabilities_of(logits: npt.ArrayLike) -> FloatArray:
     with np.errstate(invalid="ignore"):  # inf - inf
         powers = np.exp(values - values.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    # A model that has diverged knows nothing.
+    # A model that has diverged knows nothing, so all classes are equally likely.
     shares[~np.isfinite(shares).all(axis=1)] = 1 / values.shape[1]
     return shares
 
@@ -87,7 +87,7 @@ def scores_by_language(
 ) -> LanguageScores:
     """Score all rows and the rows of each language.
 
-    resamples: bootstrap samples behind the intervals, which follow from the seed; 0 = no intervals.
+    resamples: number of bootstrap samples for the intervals, drawn with the seed; 0 = no intervals.
     """
     codes = sorted(set(predictions.languages.tolist()))
     languages = {
@@ -102,7 +102,7 @@ def scores_by_language(
 
 
 def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:
-    """Find the language with the lowest score, the first by code among equals."""
+    """Find the language with the lowest score; among equals the first by code."""
     if not macro_f1:
         return None
     code = min(macro_f1, key=lambda code: (macro_f1[code], code))
@@ -112,8 +112,8 @@ def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:
 def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0) -> Scores:
     """Score predictions: accuracy, macro-F1, calibration, each class, the confusion matrix.
 
-    Ratios with a zero denominator are 0. `mean_absolute_error` is in stars, a class standing for the
-    mean of its stars. Intervals need at least `FEWEST` rows.
+    Ratios with a zero denominator are 0. `mean_absolute_error` is in stars; a class counts as the mean of
+    its stars. Intervals need at least `FEWEST` rows.
     """
     confusion = confusion_matrix(predictions.true, predictions.predicted, len(classes.names))
     rows, support = int(confusion.sum()), confusion.sum(axis=1)
@@ -170,7 +170,7 @@ def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntAr
 def calibration_error(predictions: Predictions) -> float:
     """Compute the expected calibration error of the likeliest class; 0 without rows.
 
-    The gap between confidence and accuracy, averaged over bins of confidence weighted by their rows.
+    It is the gap between confidence and accuracy, averaged over bins of confidence weighted by their rows.
     """
     if not len(predictions.true):
         return 0.0
@@ -182,19 +182,19 @@ def calibration_error(predictions: Predictions) -> float:
 
 
 def _accuracy(confusion: npt.NDArray[Any]) -> FloatArray:
-    """Accuracy of each matrix: (..., classes, classes) -> (...)."""
+    """Compute the accuracy of each matrix: (..., classes, classes) -> (...)."""
     hits = np.trace(confusion, axis1=-2, axis2=-1)
     return _ratio(hits, confusion.sum(axis=(-2, -1)))
 
 
 def _f1(confusion: npt.NDArray[Any]) -> FloatArray:
-    """F1 of each class: (..., classes, classes) -> (..., classes)."""
+    """Compute F1 of each class: (..., classes, classes) -> (..., classes)."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
 
 
 def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
-    """Distances between predicted and given stars, for the rows that have stars."""
+    """Compute the distances between predicted and true stars, for the rows that have stars."""
     if classes.stars is None:
         return np.zeros(0)
     said = np.asarray(classes.stars)[predictions.predicted]
@@ -205,7 +205,7 @@ def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
 def _drawn(counts: npt.NDArray[Any], resamples: int, seed: int) -> npt.NDArray[np.int64]:
     """Resample rows with replacement, as counts of each kind of row: (resamples, kinds).
 
-    Scores that follow from counts need no rows: the counts follow a multinomial distribution.
+    Scores that depend only on counts need no rows, as the counts follow a multinomial distribution.
     """
     total = int(counts.sum())
     return np.random.default_rng(seed).multinomial(total, counts / total, size=resamples)

@@ -18,14 +18,14 @@ from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.metrics import probabilities_of
 
 _BLOCK = 256
-"""Texts that are classified together, before the first result appears."""
+"""Texts that are classified together; results appear after each of these blocks."""
 _LINES = ".txt"
 """Suffix of files that hold one text per line."""
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
-"""Preparation of texts where that of the model's training is unknown."""
+"""Settings for preparing texts if those of the model's training are unknown."""
 _USABLE = "a text of whole characters; bytes in another encoding: iconv -f latin1 -t utf-8"
 Given = tuple[str, "str | Record"]
-"""A location, and the text there or the record that holds it."""
+"""A location, and the text there or the record that contains it."""
 
 
 def predict_lines(
@@ -49,9 +49,9 @@ def predict_lines(
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
-    """Prepare texts as they were prepared for training; ConfigError locates one that cannot be used.
+    """Prepare texts as for training; ConfigError locates one that cannot be used.
 
-    column: field of records that holds the text; None = the run's.
+    column: field of records that contains the text; None = the run's.
     """
     data = trained.job.data if trained.job else _UNKNOWN
     columns = replace(data.columns, text=column or data.columns.text)

@@ -8,7 +8,7 @@ from lingotune.config.problems import printable
 from lingotune.runs.results import Interval, LanguageScores, Scores
 
 NONE = "-"
-"""Cell of a score that does not exist."""
+"""Text for a score that does not exist."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Files of a model's folder that are published: known names only, and none with a secret in it."""
+"""Files of a model's folder that are published: known names only, and none that contains a secret."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _NAMES = (
     "bpe.codes", CARD, "metrics.json", JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
 )  # fmt: skip
 _READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
-"""Files in which anything that looks like a token is taken for one."""
+"""Files in which anything that looks like a token counts as one."""
 _PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
-"""Keys that hold the path a model or tokenizer was loaded from; the card names those on the hub."""
+"""Keys for the path that a model or tokenizer was loaded from; the card names those on the hub."""
 _BLOCK = 1 << 22
 
 
 def is_published(name: str) -> bool:
-    """Check whether a file with this path in the repository is one that is published."""
+    """Tell whether a file with this path in the repository is published."""
     return any(
         fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _NAMES
     )
 
 
 def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """List the files to publish by their path in the repository, and the paths of all others."""
+    """List the files to publish, by their path in the repository, and the paths of all others."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     files = {name: path for name, path in names.items() if is_published(name)}
@@ -44,7 +44,7 @@ def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
-    """List the files that contain the token, a secret from the environment, or what looks like one."""
+    """List the files that contain the token, a secret from the environment, or text that looks like one."""
     known = {token, *secrets_of(os.environ)}
     return [
         name

@@ -1,4 +1,4 @@
-"""Pushing the best model so far while training goes on, from another process, without risk to the run."""
+"""Pushing the best model so far during training, from another process, without risk to the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lingotune.runs.results import RunDescription, RunProgress
 from lingotune.system.helper_processes import helpers
 
 PATIENCE = 30
-"""Seconds granted at the end of training to a push that is still under way."""
+"""Seconds to wait at the end of training for a push in progress."""
 
 _STAGE = ".publishing-"
 
@@ -33,12 +33,12 @@ _STAGE = ".publishing-"
 def pushing(
     target: Target, job: JobConfig, folders: Folders, known: RunDescription
 ) -> Iterator[PushWhileTraining]:
-    """Yield the callback that pushes; at the end of the block, wait `PATIENCE` for the push under way.
+    """Yield the callback that pushes; at the end of the block, wait `PATIENCE` for a push in progress.
 
-    known: the results that are known before training: name, job_sha256, labels, base_model, data.
+    known: the part of the results that is known before training.
     """
     place = folders.model.parent
-    for left in place.glob(f"{_STAGE}*"):  # by an attempt that was killed
+    for left in place.glob(f"{_STAGE}*"):  # left by an attempt that was killed
         shutil.rmtree(left, ignore_errors=True)
     stage = tempfile.TemporaryDirectory(prefix=_STAGE, dir=place, ignore_cleanup_errors=True)
     with stage as work, _PushProcess() as process:
@@ -48,7 +48,7 @@ def pushing(
 
 
 class _PushProcess:
-    """One helper process, started on demand, and anew after it was ended from outside."""
+    """One helper process, started on demand, and restarted if it was killed."""
 
     def __init__(self) -> None:
         self._life = ExitStack()
@@ -75,8 +75,8 @@ class PushWhileTraining(TrainerCallback):
     """Rank 0's callback: after each complete checkpoint, push the best model so far to the hub.
 
     One push runs at a time; a checkpoint that is saved meanwhile is left to the next push. A push that
-    fails, whatever the reason, is reported by a warning and never interrupts the training. Add the
-    callback after the one that commits checkpoints.
+    fails, for whatever reason, causes a warning and never interrupts training. Add this callback after the
+    one that commits checkpoints.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class PushWhileTraining(TrainerCallback):
         self._scores = {name: float(found[key]) for key, name in names.items() if key in found}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Push the checkpoint that was committed, unless a push is under way."""
+        """Push the checkpoint that was just committed, unless a push is in progress."""
         if self._push and not self._push.done():
             return
         self.wait(0)
@@ -119,13 +119,13 @@ class PushWhileTraining(TrainerCallback):
             files = self._staged(best if best.is_dir() else last, state)
             message = f"Step {state.global_step} of {state.max_steps}"
             self._push = self._process.submit(commit_files, self._target, files, message)
-        except Exception as error:  # of a full disk, of a library, of a machine without processes
+        except Exception as error:  # a full disk, a library, no more processes
             say(f"warning: hub: nothing was pushed at step {state.global_step}: {error}")
             return
         self._step = state.global_step
 
     def wait(self, seconds: float) -> None:
-        """Wait for the push under way, if any, and warn if it has failed."""
+        """Wait for the push in progress, if any, and warn if it has failed."""
         push, self._push = self._push, None
         if push is None:
             return
@@ -135,14 +135,14 @@ class PushWhileTraining(TrainerCallback):
             self._warn("it is still under way, and is given up for the last one")
         except BrokenExecutor:
             self._warn("its process was ended from outside")
-        except Exception as error:  # HubError, or whatever the client raises
+        except Exception as error:  # HubError, or anything that the client raises
             self._warn(str(error))
 
     def _warn(self, reason: str) -> None:
         say(f"warning: hub: the push at step {self._step} failed, the training goes on: {reason}")
 
     def _staged(self, checkpoint: Path, state: Any) -> dict[str, Path]:
-        """Copy what is pushed to where no checkpoint rotation deletes it; returns name -> path."""
+        """Copy the files to push to where no checkpoint rotation deletes them; returns name -> path."""
         folder = self._work / "model"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -162,7 +162,7 @@ class PushWhileTraining(TrainerCallback):
 
 
 def _link(source: Path, place: Path) -> None:
-    """Hard-link where both lie on one disk, copy elsewhere: weights are large."""
+    """Hard-link a file if both places are on one disk, as weights are large; else copy it."""
     try:
         os.link(source, place)
     except OSError:

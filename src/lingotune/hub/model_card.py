@@ -1,13 +1,13 @@
 """The model card: metadata for the hub, scores, training settings, data, and limits of use.
 
-It follows from the job and its results alone, so that every push of a run writes the same card.
+It depends only on the job and its results, so every push of a run writes the same card.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "card.md.j2"
 _MARKUP = re.compile(r"[^\w\s.,:;%/'()+-]|_")
-"""Characters that may have a meaning in Markdown, HTML or formulas."""
+"""Characters that may have a special meaning in Markdown, HTML or formulas."""
 _CODE = re.compile(r"[a-z]{2,3}")
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _TASK = "text-classification"
@@ -44,7 +44,7 @@ _PLAIN = {
 
 
 class Markdown(str):
-    """Text that is Markdown already; any other text is escaped."""
+    """Text that is already Markdown; any other text is escaped."""
 
 
 def markdown(value: object) -> str:
@@ -60,8 +60,8 @@ def markdown(value: object) -> str:
 def base_model(model: ModelConfig) -> BaseModel | None:
     """Describe the model that is fine-tuned, without a folder's path; None for one from scratch.
 
-    Determined while it is loaded, and kept with the results: later, or on another machine, its name may
-    stand for another folder, or none.
+    Determined when the model is loaded, and kept with the results: later, or on another machine, the same
+    name may mean another folder, or none.
     """
     name = model.name_or_path
     if name is None:
@@ -91,7 +91,7 @@ def write_card(
 ) -> None:
     """Write the card, README.md, beside the model.
 
-    results: of the run, or its progress while it trains. repo: where it is published; None = nowhere yet.
+    results: the run's, or its progress during training. repo: where it is published; None = nowhere yet.
     """
     pictures = [name for name in PICTURES if (folder / name).is_file()]
     text = card(job, results, pictures, repo, licence)
@@ -143,7 +143,7 @@ def card(
 def _metadata(
     job: JobConfig, results: RunResults | RunProgress, repo: str | None, licence: str | None
 ) -> str:
-    """Format the metadata by which the hub files a model (huggingface_hub's ModelCardData)."""
+    """Format the metadata by which the hub indexes a model (huggingface_hub's ModelCardData)."""
     from huggingface_hub import ModelCardData
 
     codes = [code for code in _languages(results) if _CODE.fullmatch(code)]
@@ -162,7 +162,7 @@ def _metadata(
     if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]
         values |= {"model_name": name, "eval_results": _evaluations(job, results.test)}
-    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    given: dict[str, object] = {key: value for key, value in values.items() if value is not None}
     return str(ModelCardData(**given).to_yaml()).strip()
 
 
@@ -233,7 +233,7 @@ def _origin(job: JobConfig, known: RunDescription) -> Markdown:
 
 
 def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object]:
-    """Collect the settings of the training, and the figures that followed once it is over."""
+    """Collect the settings of the training, and once it is over, the figures that followed from them."""
     training = job.training
     return {
         "learning rate": f"{found.learning_rate if found else job.lr:g}",

@@ -1,4 +1,4 @@
-"""Assembly of a model's folder: everything that is published of a run, whether it is or not."""
+"""Assembling a model's folder: everything to publish of a run, even if it is not published."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def assemble(
     shutil.rmtree(folder / CURVES, ignore_errors=True)
     (folder / CURVES).mkdir()
     for number, events in enumerate(sorted(tensorboard.glob("events.out.tfevents.*"))):
-        # Their original names contain the host name.
+        # Their original names contain the host's name.
         name = f"events.out.tfevents.{number}.{job_digest(job)[:12]}"
         shutil.copy(events, folder / CURVES / name)
     write_card(folder, job, results)

@@ -1,6 +1,6 @@
 """Publishing a run's model: opening the repository before training, pushing after it or later.
 
-A push commits the model's folder of a run at once, so that main never holds half of it. A job has one
+A push commits a run's model folder as a whole, so that main never contains half of it. A job has one
 repository; the next push makes up for one that failed.
 """
 
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 def prepare(job: JobConfig, hub: HubConfig, known: RunDescription) -> Target | None:
     """Find the token, and create the repository or check that it is this job's; None for hub=none.
 
-    Called before training, since hours later is too late to learn that a token has expired. ConfigError
+    Call it before training, since hours later is too late to learn that a token has expired. ConfigError
     if the token or the repository cannot be used.
     """
     if hub.visibility is Visibility.none:
@@ -87,7 +87,7 @@ def publish(
 
 
 def command_of(*words: str) -> str:
-    """Return the command that publishes later, as it is typed."""
+    """Return the command to type for publishing later."""
     return f"{program('publish')} {shlex.join(words)}"
 
 
@@ -112,6 +112,6 @@ def within(seconds: float, function: Callable[..., _T], *arguments: Any) -> _T:
 
 
 def not_published(job: JobConfig, run: Path) -> bool:
-    """Check whether a run has finished, except for the push that it should have ended with."""
+    """Tell whether a run has finished except for the push that it should have ended with."""
     ended = finished(folders_in(run), job_digest(job)) is not None
     return ended and job.hub.visibility is not Visibility.none and not (run / PUBLISHED).exists()

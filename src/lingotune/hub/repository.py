@@ -1,6 +1,6 @@
 """Calls to the hub: opening a repository, committing files to it.
 
-Both run in a process of their own with a time limit, so that a hub that does not answer never holds up
+Both run in a process of their own with a time limit, so that a hub that does not answer never delays
 training (see publish.py). Their errors contain no token.
 """
 
@@ -26,7 +26,7 @@ _NEW_TOKEN = (
 
 
 class HubError(Exception):
-    """The hub was not reached, or refused. fix: the way out, if there is one."""
+    """The hub could not be reached, or refused. fix: a remedy, if there is one."""
 
     def __init__(self, reason: str, fix: str = "") -> None:
         super().__init__(reason, fix)
@@ -40,8 +40,8 @@ class HubError(Exception):
 class Target:
     """Repository of this job, which the token may write to.
 
-    job_file: content of the job file, which identifies the repository as this job's. licence: the base
-    model's, as the hub names it; None = not known.
+    job_file: contents of the job file, which identify the repository as this job's. licence: the base
+    model's, as the hub calls it; None = unknown.
     """
 
     repo: str
@@ -59,13 +59,13 @@ class Target:
 
 @dataclass(frozen=True)
 class _File:
-    """File of the repository: SHA-256 of a large file (LFS), or else git's blob digest, if known."""
+    """File in the repository: SHA-256 of a large file (LFS), or git's blob digest of others, if known."""
 
     sha256: str | None
     blob: str | None
 
     def is_of(self, path: Path) -> bool | None:
-        """Compare it with a local file; None if the hub gives no digest."""
+        """Tell whether it equals a local file; None if the hub gives no digest."""
         if self.sha256:
             return sha256_of(path) == self.sha256
         return _blob_of(path) == self.blob if self.blob else None
@@ -204,7 +204,7 @@ def _commit(
         *(CommitOperationAdd(path_in_repo=n, path_or_fileobj=content) for n, content in contents),
         *(CommitOperationDelete(path_in_repo=name) for name in gone),
     ]
-    # With the parent commit, a commit that somebody else made meanwhile is not overwritten.
+    # Naming the parent commit prevents overwriting one that somebody else made meanwhile.
     api.create_commit(target.repo, operations, commit_message=message, parent_commit=parent)
 
 
@@ -250,7 +250,7 @@ def _reason(error: Exception, repo: str) -> tuple[str, str]:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """Find the HTTP status of an error, or of one that it was raised from."""
+    """Find the HTTP status of an error, or of an error that caused it."""
     while error is not None:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status is not None:
@@ -274,5 +274,5 @@ def _blob(content: bytes) -> str:
 
 
 def _started(size: int) -> Any:
-    """Start git's digest of a file: SHA-1 of its size and its bytes."""
+    """Start git's digest of a file, which is the SHA-1 of its size and its bytes."""
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)

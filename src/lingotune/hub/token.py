@@ -1,4 +1,4 @@
-"""The hub's token, found by reference, as it is never part of a job."""
+"""The hub's token, which is never part of a job, but found by reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lingotune.config.schema import HubConfig
 
 _SSM = "ssm"
 READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
-"""IAM action that reads the token, by the service that keeps it."""
+"""Service that stores the token -> IAM action that reads it."""
 
 
 def find_token(hub: HubConfig) -> str:
@@ -31,7 +31,7 @@ def find_token(hub: HubConfig) -> str:
 
 
 def service_of(reference: str) -> str:
-    """Return the service that keeps a secret: `ssm` for the ARN of a parameter, else `secretsmanager`."""
+    """Return the service that stores a secret: `ssm` for the ARN of a parameter, else `secretsmanager`."""
     parts = reference.split(":")
     return _SSM if parts[0] == "arn" and len(parts) > 2 and parts[2] == _SSM else "secretsmanager"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.config.console import say
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
@@ -59,9 +59,9 @@ def _runs_here(config: LaunchConfig) -> bool:
 
 
 def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
-    """Choose how the names of the account are completed before the jobs are described.
+    """Choose how missing names of the account are filled in before the jobs are described.
 
-    A plan asks nobody, and shows placeholders; what runs here gets names that stand for real ones.
+    A plan shows placeholders, without asking AWS; a job that runs here gets made-up names.
     """
     if config.action is Action.plan:
         return lambda aws: aws
@@ -74,7 +74,7 @@ def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
     return with_machine_region
 
 
-def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, Any], int]:
+def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, object], int]:
     """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
     if settings.action is Action.plan:
         return {}, sweep.exit_code
@@ -91,7 +91,7 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
 
     checked = check_account([_requirements(plan) for plan in sweep.plans], settings.aws)
     print("\n".join(format_account(checked)), end="\n\n")
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "account": {
             "done": list(checked.done),
             "skipped": list(checked.skipped),
@@ -108,8 +108,8 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
 
 
 def _with_fetched(one: Composed) -> Composed:
-    """Fetch what the plan needs from elsewhere: a job that runs here needs its data here, and the
-    digest of data that is prepared here follows from the tokenizer."""
+    """Fetch what the plan needs from elsewhere: prepared data for a job that runs here, or the tokenizer,
+    on which the digest of the prepared data depends."""
     config = one.config
     given = config.data.prepared
     if given is None:
@@ -129,8 +129,8 @@ def _with_fetched(one: Composed) -> Composed:
     return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
 
 
-def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
-    """Run every job here, one after the other; a failed one does not keep the others from it."""
+def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
+    """Run every job here, one after the other, even if one of them fails."""
     if sweep.exit_code:
         next_step = "nothing was run; mend, then rehearse again"
         raise ConfigError(errors_only(sweep.problems), next_step)
@@ -150,8 +150,8 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
     return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
 
 
-def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, Any], int]:
-    """Submit every job to a SageMaker on this machine, each when the one before has ended."""
+def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
+    """Submit every job to a SageMaker on this machine, each when the previous one has ended."""
     try:
         from lingotune.launch.simulator.loopback.backend import submit_here
     except ImportError as error:
@@ -177,7 +177,7 @@ def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:
 
 
 def _requirements(plan: Plan) -> JobRequirements:
-    """List what the account is asked about the job."""
+    """List the job's requirements that the account is checked for."""
     from lingotune.launch.aws.account.check import JobRequirements
 
     job, cluster = plan.training_job, plan.job.cluster

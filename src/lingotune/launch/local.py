@@ -30,16 +30,16 @@ def train_here(
 ) -> Path:
     """Train a job; returns its run folder, a new one in `runs_dir`.
 
-    data: folder of prepared data; None = prepared in `prepared_dir`, if it is not there. typed: the
-    command line, which the run folder keeps. tell: takes lines about several processes' data. quiet:
-    several processes print nothing. ConfigError for what the user can mend, PublishError where the
-    model is trained but could not be published.
+    data: folder of prepared data; None = prepare it in `prepared_dir`, unless it is there. typed: the
+    command line, to be kept in the run folder. tell: prints lines about the data of several processes.
+    quiet: keep several processes from printing. ConfigError for problems that the user can fix,
+    PublishError if the model was trained but could not be published.
     """
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker  # torch from here on
 
         return worker.run(job, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir, typed=typed)
-    # Data problems are told here once, not by every rank.
+    # Report problems of the data here, once, rather than on every rank.
     store = open_store(job, data, Path(prepared_dir), tell)
     folder = new_run_folder(job, runs_dir)
     write_command(typed, folder)

@@ -1,11 +1,10 @@
-"""Group files, shipped and the user's own: each is placed, read, composed and checked."""
+"""Validation of group files, shipped and the user's own: location, content, composition, checks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from yaml import YAMLError
 
@@ -51,9 +50,9 @@ def _placed(problem: Problem, file: GroupFile) -> Problem:
 
 
 class _Validator:
-    """Checks one file after the other: its place, then its content, then the job that comes of it.
+    """Checker of group files: of a file's location, then its content, then the job that it composes.
 
-    A later step is left out where the one before has found something, which it would only repeat.
+    If a step finds something, the later ones are skipped, as they would only repeat it.
     """
 
     def __init__(self, conf_dir: Path, extra_dir: Path | None) -> None:
@@ -115,7 +114,7 @@ class _Validator:
             yield from _checked(config, file.group)
 
     def _compose(self, choice: str) -> LaunchConfig:
-        """The config of an option with what it leaves to the user, who would type it."""
+        """Compose the config of an option, with examples for the settings that it leaves to the user."""
         try:
             config = self._with(choice)
         except ConfigError as error:
@@ -140,17 +139,17 @@ class _Validator:
 
 
 def _example(key: str) -> str:
-    """Write an override that gives a setting some value that fits it."""
+    """Format an override that gives a setting some valid value."""
     if key == "cluster.instance_type":  # a text of its type alone would be no instance
         return f"{key}={next(iter(instances()))}"
     return describe_type(setting_types()[key], key)[1].split(", or ")[0]
 
 
 def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:
-    """Run the checks of the job, and those of a launch where the machines are SageMaker's.
+    """Run the checks of the job, and on SageMaker's machines those of a launch.
 
-    What SageMaker would refuse stops a cluster's file; elsewhere it is a warning, for the command line
-    may still change it before a submit.
+    What SageMaker would refuse is an error in a cluster's file, and a warning in others, as the command
+    line may still change it before a submit.
     """
     if config.cluster.instance_type is None:
         yield from errors_only(check_job(job_of(config)))
@@ -163,7 +162,7 @@ def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:
             yield replace(problem, severity=severity)
 
 
-def _readable(file: GroupFile) -> Mapping[str, Any]:
+def _readable(file: GroupFile) -> Mapping[str, object]:
     try:
         return file.settings()
     except (YAMLError, ValueError, OSError):

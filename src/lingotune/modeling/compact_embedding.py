@@ -1,9 +1,9 @@
-"""Training only the word embeddings that occur in the data; models and checkpoints stay whole.
+"""Training only the word embeddings that occur in the data; models and checkpoints keep all of them.
 
 The result is exact: a word piece that never occurs has a zero gradient, and AdamW without weight decay
-leaves it as it is, so its row needs no gradient, no moments and no exchange between processes. Two
-thirds of multilingual BERT's parameters are word embeddings, and a corpus in six languages uses a third
-of them.
+leaves it unchanged, so its row needs no gradient, no moments and no exchange between processes. Two
+thirds of multilingual BERT's parameters are word embeddings, of which a corpus in six languages uses a
+third.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lingotune.estimate.batch import trains_used_rows
 from lingotune.system.arrays import Array
 
 WORTH = 0.9
-"""Share of the rows: if more than that are used, all are trained."""
+"""Largest share of the rows to compact; if more are used, all are trained."""
 
 
 class CompactEmbedding(Embedding):
@@ -44,10 +44,10 @@ class CompactEmbedding(Embedding):
             _weight=weight[used].clone(),
         )
         self._used = used
-        # All rows, (vocabulary, dim). Only the unused ones are current: `whole` fills in the others.
+        # All rows, (vocabulary, dim). The used ones are out of date until `whole` fills them in.
         self._whole = weight.clone()
-        # id -> row of `weight`, (vocabulary,); -1, an index out of range, for an id that is not used.
-        # Not a buffer, as that would be saved, and broadcast by DistributedDataParallel.
+        # id -> row of `weight`, (vocabulary,); -1, which is out of range, for an id that is not used.
+        # Not a buffer, as DistributedDataParallel would broadcast it, and checkpoints would include it.
         self._place = torch.full((len(weight),), -1)
         self._place[used] = torch.arange(len(used))
 
@@ -64,7 +64,7 @@ class CompactEmbedding(Embedding):
         return super()._apply(fn, *args, **kwargs)
 
     def whole(self) -> torch.Tensor:
-        """Return all rows, (vocabulary, dim), on the CPU, with the trained ones as they are now."""
+        """Return all rows, (vocabulary, dim), on the CPU, with the current values of the trained ones."""
         self._whole[self._used] = self.weight.detach().to(self._whole)
         return self._whole
 
@@ -88,9 +88,9 @@ def used_ids(splits: Iterable[Split], special: Iterable[int]) -> Array:
 
 
 def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding | None:
-    """Replace the model's word embeddings by ones that train the rows of `used` ids only.
+    """Replace the model's word embeddings by a module that trains only the rows of the `used` ids.
 
-    Returns None and changes nothing if these are more than the share `worth` of all rows, or if the
+    Returns None and changes nothing if these are more than a share of `worth` of all rows, or if the
     result would not be exact: embeddings shared with another layer, renormalised, scaled or sparse.
     """
     whole = model.get_input_embeddings()
@@ -107,9 +107,9 @@ def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding |
 
 
 def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingConfig) -> str:
-    """Freeze, compact or leave the word embeddings as the job asks; returns the line that says so.
+    """Freeze, compact or keep the word embeddings as the job asks; returns a line for the log.
 
-    ConfigError if compacting was asked for and is impossible.
+    ConfigError if compacting was asked for but is impossible.
     """
     rows, wanted = model.get_input_embeddings().num_embeddings, training.compact_vocabulary
     if training.freeze_embeddings:

@@ -1,4 +1,4 @@
-"""Learning rates by layers: lower ones, which know the language, change less than the classifier."""
+"""Layer-wise learning rates: lower layers, which know the language, change less than the classifier."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _EMBEDDINGS = re.compile(r"\bembed|_embed|\bw[tp]e\b")
 
 
 def by_layers(optimizer: Any, model: Any, decay: float) -> None:
-    """Split the groups of a new optimizer: the learning rate of a layer is `decay` times that of the one
-    above it (ELECTRA, arXiv:2003.10555, appendix A).
+    """Give each layer `decay` times the learning rate of the layer above (ELECTRA, arXiv:2003.10555).
 
-    ConfigError where the model's layers are not known by their names.
+    Splits the parameter groups of a new optimizer. ConfigError if the model's layers cannot be told from
+    the names of its parameters.
     """
     depths = depths_of([name for name, _ in model.named_parameters()])
     depth = {id(value): depths[name] for name, value in model.named_parameters()}
@@ -25,12 +25,12 @@ def by_layers(optimizer: Any, model: Any, decay: float) -> None:
         for level in sorted({depth[id(value)] for value in group["params"]}):
             values = [value for value in group["params"] if depth[id(value)] == level]
             split.append((level, {**group, "params": values, "lr": group["lr"] * decay**level}))
-    # The classifier first: its rate is the one that is logged.
+    # The classifier first, as the Trainer logs the rate of the first group.
     optimizer.param_groups[:] = [group for _, group in sorted(split, key=lambda one: one[0])]
 
 
 def depths_of(names: list[str]) -> Mapping[str, int]:
-    """Parameter -> how many layers lie above its own: 0 in the classifier, most in the embeddings."""
+    """Map each parameter to the number of layers above its own: 0 in the classifier, most in embeddings."""
     layer = {name: int(found[1]) for name in names if (found := _LAYER.search(name))}
     if not layer:
         what = "the model's layers are not known by the names of its parameters"

@@ -1,11 +1,11 @@
-"""Encoders of BERT's kind without what the classifier does not read: the last layer beyond the first token,
-and, where it is asked for, padding.
+"""BERT-like encoders that skip what the classifier never reads: most of the last layer and, on request,
+padding.
 
-A classifier reads the last layer's vector of the first token. Of the other tokens that layer needs keys and
-values alone: five sixths of its work are left out, and the result is the same but for rounding. Without
-padding the layers take the tokens of all texts one after the other, each text attending to itself (as in
-Zhai et al. 2022, arXiv:2208.08124, section 3.1): by torch's attention over jagged tensors, on GPUs with
-kernels for variable lengths.
+A classifier reads only the first token's vector from the last layer. For the other tokens that layer needs
+nothing but keys and values, so five sixths of its work can be skipped, and the result is the same up to
+rounding. Without padding the layers process the tokens of all texts in one sequence, each text attending
+to itself only (as in Zhai et al. 2022, arXiv:2208.08124, section 3.1), with torch's attention over jagged
+tensors, which on GPUs has kernels for variable lengths.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import TrainingConfig
 
 JAGGED = (2, 5)
-"""Version of torch that has attention over jagged tensors, as far as it is used here."""
-
+"""First version of torch whose attention over jagged tensors can do what is needed here."""
 
 REAL, OFFSETS = "real", "offsets"
-"""Keys of a batch, see `Packing`; not for the model."""
+"""Keys of a batch that `Packing` takes out before the model gets it."""
 
 
 @dataclass
 class Packing:
-    """Where the real tokens of a padded batch lie; the layers of one model share it.
+    """Positions of the real tokens in a padded batch; the layers of a model share one object.
 
-    real: int64, their places in the batch taken row by row. offsets: int64, texts + 1, where in `real`
-    each text begins. longest: tokens of a text at most. None = the batch keeps its padding.
+    real: int64, (tokens,), their positions in the flattened batch. offsets: int64, (texts + 1,), where in
+    `real` each text begins, and the end. longest: width of the batch. None = the batch keeps its padding.
     """
 
     real: torch.Tensor | None = None
@@ -44,7 +43,7 @@ class Packing:
 
     @contextmanager
     def of(self, inputs: dict[str, torch.Tensor]) -> Iterator[None]:
-        """While the model runs on a batch, which loses what tells where its tokens lie."""
+        """Hold a batch's positions during the block; they are removed from `inputs`."""
         self.real, self.offsets = inputs.pop(REAL, None), inputs.pop(OFFSETS, None)
         self.longest = inputs["input_ids"].shape[1]
         try:
@@ -54,11 +53,12 @@ class Packing:
 
 
 class LeanLayer(nn.Module):
-    """Takes the place of an encoder's layer, with that layer's own submodules under their names, so that
-    weights are saved and loaded as before.
+    """Replacement for an encoder's layer.
 
-    (texts, tokens, dim) in and out; `last`: (texts, 1, dim) out. With a packing the tokens of all texts
-    are one dimension between the first layer and the last. as_tuple: what the model expects.
+    It takes over the layer's submodules under their names, so that weights are saved and loaded as before.
+    Maps (texts, tokens, dim) to the same shape; if it is the `last` layer, to (texts, 1, dim). With a
+    packing, hidden states are (tokens of all texts, dim) between the first layer and the last. as_tuple:
+    whether the model expects a tuple as output.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LeanLayer(nn.Module):
         self.train(layer.training)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the layer on hidden states and, in whichever form the version has it, a mask."""
+        """Compute the layer on hidden states and a mask, in whatever form this version passes them."""
         hidden, mask = _given(args, kwargs)
         packed = self._packing.real is not None
         if packed and self._first:
@@ -87,12 +87,15 @@ class LeanLayer(nn.Module):
         return (output,) if self._as_tuple else output
 
     def _asking(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Select the first token of each text: (texts, 1, dim), or (texts, dim) if packed."""
         offsets = self._packing.offsets
         return hidden[:, :1] if offsets is None else hidden[offsets[:-1]]
 
     def _padded(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
+        """Attend within each text of a padded batch; all (texts, tokens, dim), and so is the result."""
+        # (texts, tokens, dim) -> (texts, heads, tokens, dim / heads)
         query, key, value = (
             one.unflatten(-1, (self._heads(), -1)).transpose(1, 2) for one in (query, key, value)
         )
@@ -101,8 +104,14 @@ class LeanLayer(nn.Module):
         return found.transpose(1, 2).flatten(2)
 
     def _packed(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attend within each text of a packed batch; all (tokens of all texts, dim), and so is the result.
+
+        In the last layer the query and the result are (texts, dim): one token per text.
+        """
         offsets, longest = self._packing.offsets, self._packing.longest
         assert offsets is not None
+        # Jagged tensors, (texts, heads, tokens of each text, dim / heads), need offsets of the texts in the
+        # first dimension and the longest text; the last layer's query has one token per text.
         texts = torch.arange(len(offsets), device=offsets.device)
         of_query = (texts, 1) if self._last else (offsets, longest)
         jagged = [
@@ -136,7 +145,7 @@ class LeanLayer(nn.Module):
 
 
 class LeanDistilBertLayer(LeanLayer):
-    """Of DistilBERT."""
+    """Layer of DistilBERT."""
 
     def _heads(self) -> int:
         return int(self._attention.n_heads)
@@ -155,7 +164,7 @@ class LeanDistilBertLayer(LeanLayer):
 
 
 class LeanBertLayer(LeanLayer):
-    """Of BERT, RoBERTa and XLM-R."""
+    """Layer of BERT, RoBERTa or XLM-R."""
 
     def _heads(self) -> int:
         return int(self._attention.num_attention_heads)
@@ -174,11 +183,9 @@ class LeanBertLayer(LeanLayer):
 
 
 def read_first_token(model: Any, packing: Packing | None = None) -> bool:
-    """Let a classifier's encoder compute what the classifier reads, and no more: the last layer, and with
-    a packing all of them.
+    """Replace the last layer by one that computes only the first token; with a packing, all layers.
 
-    False, and nothing is done, where the model is of another kind, or its logits do not stay the same,
-    which is tried.
+    Returns False and changes nothing if the model is of another kind, or if its logits on a probe change.
     """
     layers = _layers(model)
     kind = _kind(layers[-1]) if layers else None
@@ -207,10 +214,9 @@ def read_first_token(model: Any, packing: Packing | None = None) -> bool:
 def choose_encoder(
     model: Any, training: TrainingConfig, packing: Packing | None
 ) -> tuple[bool, str]:
-    """Let the model compute no more than it must, as the job has it: whether the last layer is for the
-    first token alone; the line that says what is done.
+    """Make the encoder skip work as the job asks; returns whether it is lean, and a line for the log.
 
-    packing: where padding is left out. ConfigError where something was asked for that cannot be done.
+    packing: given to leave out padding. ConfigError if something was asked for that cannot be done.
     """
     if packing is not None and torch.__version__ < JAGGED:
         what = f"PyTorch {torch.__version__} has no attention over texts without padding"
@@ -242,14 +248,14 @@ def _logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def _gives(model: Any, inputs: Mapping[str, torch.Tensor], logits: torch.Tensor) -> bool:
     try:
         found = _logits(model, inputs).expand_as(logits)
-    except Exception:  # a model that only looks like one of the known kinds
+    except Exception:  # it only looks like one of the known kinds
         return False
     same: bool = torch.allclose(found, logits, rtol=1e-3, atol=1e-4)
     return same
 
 
 def _probe(model: Any) -> dict[str, torch.Tensor]:
-    """Two texts, one of them padded."""
+    """Make a batch of two texts, one of them padded: (2, 9) ids and mask."""
     ids = torch.randint(
         5, model.get_input_embeddings().num_embeddings, (2, 9), generator=torch.Generator()
     )
@@ -268,7 +274,7 @@ def _layers(model: Any) -> nn.ModuleList | None:
 
 
 def _kind(layer: Any) -> type[LeanLayer] | None:
-    """Tell a layer's kind by its submodules, whose names are those that weights are saved under."""
+    """Tell a layer's kind by the names of its submodules, which are part of the format of saved weights."""
     names = {name for name, _ in layer.named_modules()}
     for kind, needed in _KINDS.items():
         if needed <= names:
@@ -289,7 +295,7 @@ _KINDS: dict[type[LeanLayer], set[str]] = {
 
 
 def _given(args: Any, kwargs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Hidden states and mask, by place or by the names that versions have for them."""
+    """Find hidden states and mask among the arguments, by position or by the names in any version."""
     hidden = args[0] if args else kwargs["hidden_states" if "hidden_states" in kwargs else "x"]
     if len(args) > 1:
         return hidden, args[1]
@@ -297,8 +303,10 @@ def _given(args: Any, kwargs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Te
 
 
 def _mask_of(mask: torch.Tensor | None, query: torch.Tensor) -> torch.Tensor | None:
-    """For torch's attention: true or 0 where a query attends. mask: (texts, tokens) with 1 for tokens, or
-    (texts, 1, 1 or tokens, tokens) with booleans or what is added."""
+    """Convert a layer's mask for torch's attention: true, or 0 to be added, where a query attends.
+
+    mask: (texts, tokens), 1 for tokens; or (texts, 1, 1 or tokens, tokens), booleans or summands.
+    """
     if mask is None:
         return None
     if mask.dim() == 2:

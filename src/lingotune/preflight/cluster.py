@@ -1,4 +1,4 @@
-"""Checks of the machines: instance, GPUs, distribution, image, number format, this machine. Pure."""
+"""Checks of the cluster: instance, GPUs, distribution, image, precision, this machine. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lingotune.preflight.registry import Found, Table, changed, typed
 
 
 def pin(image: Image | None) -> str:
-    """The overrides that pin this image."""
+    """Format the overrides that pin this image."""
     if image is None:
         return "another cluster"
     return (
@@ -89,7 +89,7 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
 # --- instances ----------------------------------------------------------------------------------
 
 
-@CLUSTER.check("unknown-instance", "what is not known cannot be checked")
+@CLUSTER.check("unknown-instance", "an unknown instance cannot be checked")
 def _instance(job: JobConfig) -> Iterator[Found]:
     wanted = job.cluster.instance_type
     if wanted is not None and wanted not in instances():
@@ -154,13 +154,13 @@ def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
     wanted = cluster.distribution is Distribution.smdistributed
     if wanted and instance and instance.smdistributed and instance.gpu == "V100":
-        what = "SageMaker's data parallel library is at its end on p3: AWS lists p4d and p4de only"
+        what = "SageMaker's data parallel library has reached its end on p3: AWS lists p4d and p4de only"
         fix = "cluster.distribution=torch_distributed"
         yield "cluster.distribution=smdistributed", what, fix
 
 
 def _instance_with_choice(cluster: ClusterConfig) -> Instance | None:
-    """The instance, where its distribution leaves a choice of images."""
+    """Return the instance if its distribution leaves a choice of images."""
     instance = instance_of(cluster)
     if instance is None:
         return None
@@ -201,7 +201,7 @@ def _unknown_image(job: JobConfig) -> Iterator[Found]:
 
 
 @CLUSTER.check(
-    "image-misfit", "an image that lacks the GPU's kernels or the launcher fails when paid"
+    "image-misfit", "an image without the GPU's kernels or the launcher fails once it is billed"
 )
 def _misfit(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, _instance_with_choice(job.cluster)
@@ -235,7 +235,7 @@ def _uri_and_versions(job: JobConfig) -> Iterator[Found]:
         yield f"cluster.image.uri={image.uri}", what, "cluster.image.uri=null"
 
 
-# --- number format ------------------------------------------------------------------------------
+# --- precision ----------------------------------------------------------------------------------
 
 
 @CLUSTER.check("bf16-unsupported", "GPUs before Ampere emulate bf16, though libraries report it")
@@ -258,7 +258,7 @@ def _fp16(job: JobConfig) -> Iterator[Found]:
 
 @CLUSTER.check(
     "shard-fp16",
-    "what overflows in one process's piece must keep all from the update: not proven yet",
+    "an overflow in one process's shard must make all skip the update: not proven yet",
 )
 def _shard_fp16(job: JobConfig) -> Iterator[Found]:
     instance = instance_of(job.cluster)

@@ -54,7 +54,7 @@ def _languages(job: JobConfig) -> Iterator[Found]:
             yield "data.languages", f"names {language!r} {count} times", fix
 
 
-@DATA.check("shares-too-large", "what is held out is not trained on")
+@DATA.check("shares-too-large", "rows that are held out are not trained on")
 def _shares(job: JobConfig) -> Iterator[Found]:
     held_out = job.data.validation_share + job.data.test_share
     if held_out > 0.9:
@@ -62,7 +62,9 @@ def _shares(job: JobConfig) -> Iterator[Found]:
         yield "data.validation_share", what, "data.validation_share=0.1 data.test_share=0.1"
 
 
-@DATA.check("split-missing", "the best checkpoint is chosen on validation, the result told on test")
+@DATA.check(
+    "split-missing", "the best checkpoint is chosen on validation, scores are reported on test"
+)
 def _splits(job: JobConfig) -> Iterator[Found]:
     data = job.data
     if data.source is Source.sample:
@@ -70,7 +72,7 @@ def _splits(job: JobConfig) -> Iterator[Found]:
     chooses = job.training.eval_strategy is not EvalStrategy.none
     for split, needed in (("validation", chooses), ("test", True)):
         share = getattr(data, f"{split}_share")
-        # A folder may hold the split; then the share has no part in it.
+        # A folder may contain the split; then the share is not used.
         if needed and share == 0 and getattr(data, split) is None and data.path is None:
             what = f"no {split} split is given, and its share of the training rows is 0"
             fix = f"data.{split}_share=0.1, or data.{split}=FILE"
@@ -106,7 +108,7 @@ def _rows(job: JobConfig) -> Iterator[Found]:
         yield "data.rows", what, "data=amazon_reviews_multi data.rows..."
 
 
-@DATA.check("rejected-limit-unused", "a row is stopped at, or skipped")
+@DATA.check("rejected-limit-unused", "the limit is for rows that are skipped")
 def _max_rejected(job: JobConfig) -> Iterator[Found]:
     data = job.data
     if data.on_error is OnError.stop and data.max_rejected != DataConfig().max_rejected:
@@ -117,7 +119,7 @@ def _max_rejected(job: JobConfig) -> Iterator[Found]:
         yield where, what, "data.on_error=skip"
 
 
-@DATA.check("one-language", "languages are drawn more or less often than others")
+@DATA.check("one-language", "the power balances languages against each other")
 def _alpha(job: JobConfig) -> Iterator[Found]:
     if job.data.language_alpha is not None and len(job.data.languages) == 1:
         where = f"data.language_alpha={job.data.language_alpha:g}"

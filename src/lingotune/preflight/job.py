@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
+from lingotune.catalog.models import kind_of
+from lingotune.config.problems import Severity
 from lingotune.config.schema import (
     ArchitectureConfig,
     EvalStrategy,
@@ -20,14 +22,14 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.preflight.registry import Found, Table, typed
 
 JOB: Table[JobConfig] = Table()
-"""Checks that every entry runs, the workers too."""
+"""Checks that every command runs, and every worker."""
 
 NAME_LENGTH = 45
-"""Longest run name: SageMaker's job names have 63 characters, digest and attempt need the rest."""
+"""Longest run name: SageMaker's job names have 63 characters, of which digest and attempt take the rest."""
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
-# key: lowest and highest value allowed, and what is counted. What SageMaker's own model bounds above
-# (retries, warm pools) is left to it.
+# key: lowest and highest allowed value, and what it counts. Upper bounds that SageMaker's own service
+# model has (retries, warm pools) are left to it.
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
@@ -85,7 +87,7 @@ _POSITIVE = {
 
 
 def value_at(node: Any, key: str) -> Any:
-    """The setting of a dotted key."""
+    """Look up the value of a dotted key."""
     for part in key.split("."):
         node = getattr(node, part)
     return node
@@ -109,7 +111,7 @@ def _name_length(job: JobConfig) -> Iterator[Found]:
         yield f"name={job.name}", what, f"name={job.name[:NAME_LENGTH].strip('-')}"
 
 
-@JOB.check("out-of-range", "no run can come of the value")
+@JOB.check("out-of-range", "no run is possible with this value")
 def _ranges(job: JobConfig) -> Iterator[Found]:
     for key, (low, high, meaning) in _RANGES.items():
         value = value_at(job, key)
@@ -121,12 +123,34 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
             yield f"{key}={value:g}", "is out of range", meaning
 
 
-@JOB.check("secret-in-config", "a job file lies in S3 and in run folders, for all to read")
+@JOB.check(
+    "lr-for-model",
+    "above, a model forgets what it knew; below, it learns next to nothing",
+    Severity.warning,
+)
+def _lr_range(job: JobConfig) -> Iterator[Found]:
+    kind = kind_of(job.model)
+    if 0 < job.lr <= kind.limit and not kind.low <= job.lr <= kind.high:
+        what = f"{kind.said} learns at {kind.low:g} to {kind.high:g}"
+        yield f"lr={job.lr:g}", what, f"lr={kind.lr:g}"
+
+
+@JOB.check("lr-destroys", "the first updates would destroy the model")
+def _lr_limit(job: JobConfig) -> Iterator[Found]:
+    kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
+    if kind.limit < job.lr <= highest:
+        what = (
+            f"{kind.said} learns at {kind.low:g} to {kind.high:g}, and never above {kind.limit:g}"
+        )
+        yield f"lr={job.lr:g}", what, f"lr={kind.lr:g}"
+
+
+@JOB.check("secret-in-config", "job files in S3 and in run folders can be read by others")
 def _secrets(job: JobConfig) -> Iterator[Found]:
-    """Search every text, of a LaunchConfig too: requests, tags and paths are as public as the job."""
+    """Search every text, a LaunchConfig's too, as requests, tags and paths are as public as the job."""
     travels = {item.name for item in fields(JobConfig)}
     for key, text in texts(job):
-        # some values are secrets by their names only; a name that is one itself was told before
+        # Some values are secrets only by their names; a name that is itself one was reported before.
         if looks_secret(f"{key}={text}") and not looks_secret(key):
             public = (
                 "; a job file must not hold one" if re.split(r"[.\[]", key)[0] in travels else ""
@@ -203,7 +227,7 @@ def _global_batch_missing(job: JobConfig) -> Iterator[Found]:
         yield "scaling.global_batch", what, "scaling.global_batch=128"
 
 
-@JOB.check("global-batch-unused", "elsewhere the global batch follows from the cluster")
+@JOB.check("global-batch-unused", "with other rules the global batch follows from the cluster")
 def _global_batch_unused(job: JobConfig) -> Iterator[Found]:
     rule, batch = job.scaling.rule, job.scaling.global_batch
     if rule is not ScalingRule.fixed_global and batch is not None:
@@ -246,7 +270,7 @@ def _select(job: JobConfig) -> Iterator[Found]:
         yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
 
 
-@JOB.check("warmup-twice", "the warm-up is so many steps, or a share of them")
+@JOB.check("warmup-twice", "the warm-up is a number of steps, or a share of them")
 def _warmup(job: JobConfig) -> Iterator[Found]:
     steps, ratio = job.training.warmup_steps, job.training.warmup_ratio
     if steps is not None and ratio != TrainingConfig().warmup_ratio:
@@ -255,7 +279,7 @@ def _warmup(job: JobConfig) -> Iterator[Found]:
         yield f"training.warmup_ratio={ratio:g}", what, fix
 
 
-@JOB.check("tracker-twice", "a run is told to each tracker once")
+@JOB.check("tracker-twice", "each tracker gets a run once")
 def _trackers(job: JobConfig) -> Iterator[Found]:
     names = [tracker.value for tracker in job.training.report_to]
     if len(set(names)) < len(names):
@@ -263,7 +287,7 @@ def _trackers(job: JobConfig) -> Iterator[Found]:
         typed_names = ",".join(names)
         yield (
             f"training.report_to=[{typed_names}]",
-            "names one twice",
+            "names a tracker twice",
             f"training.report_to=[{once}]",
         )
 
@@ -288,7 +312,7 @@ _REPO = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
 def _hub_repo(job: JobConfig) -> Iterator[Found]:
     repo = job.hub.repo
     if repo is not None and not _REPO.fullmatch(repo):
-        what = "is no name of a repository: letters, digits, '-', '_' and '.', at most one '/'"
+        what = "is not a valid repository name: letters, digits, '-', '_' and '.', at most one '/'"
         fix = re.sub(r"[^A-Za-z0-9/_.-]+", "-", repo).strip("-/.") or "my-model"
         yield f"hub.repo={repo}", what, f"hub.repo={'/'.join(fix.split('/')[-2:])}"
 
@@ -297,6 +321,6 @@ def _hub_repo(job: JobConfig) -> Iterator[Found]:
 def _hub_license(job: JobConfig) -> Iterator[Found]:
     licence = job.hub.license
     if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
-        what = "is no licence as the hub names them"
+        what = "is not a licence identifier of the hub"
         fix = re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "apache-2.0"
         yield f"hub.license={licence}", what, f"hub.license={fix}"

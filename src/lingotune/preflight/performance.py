@@ -1,4 +1,4 @@
-"""Checks of what makes a job fast: batches, embeddings, what processes send each other. Pure."""
+"""Checks of settings for speed: batches, embeddings, communication between processes. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _window(job: JobConfig) -> Iterator[Found]:
 )
 def _compact_decay(job: JobConfig) -> Iterator[Found]:
     if job.training.compact_vocabulary and job.training.weight_decay:
-        what = f"would leave out what training.weight_decay={job.training.weight_decay:g} changes"
+        what = f"would skip what training.weight_decay={job.training.weight_decay:g} changes"
         fix = "training.weight_decay=0, or training.compact_vocabulary=false"
         yield "training.compact_vocabulary=true", what, fix
 
@@ -45,7 +45,7 @@ def _compression(job: JobConfig) -> Iterator[Found]:
         yield where, "has no effect with training.precision=fp32", "training.precision=auto"
 
 
-@PERFORMANCE.check("exchange-unused", "processes send each other the gradients of what is trained")
+@PERFORMANCE.check("exchange-unused", "processes exchange gradients of trained weights only")
 def _exchange(job: JobConfig) -> Iterator[Found]:
     if job.training.sparse_exchange:
         where, fix = "training.sparse_exchange=true", "training.sparse_exchange=false"
@@ -55,27 +55,27 @@ def _exchange(job: JobConfig) -> Iterator[Found]:
             yield where, "has no effect with training.freeze_embeddings=true", fix
 
 
-@PERFORMANCE.check("shard-alone", "a model is shared out between processes")
+@PERFORMANCE.check("shard-alone", "a model is sharded over several processes")
 def _shard_alone(job: JobConfig) -> Iterator[Found]:
     if job.training.shard and world_size(job.cluster) == 1:
         what = "has no effect on one process"
         yield "training.shard=true", what, "training.shard=false"
 
 
-@PERFORMANCE.check("shard-compact", "embeddings are shared out as they are, with all their rows")
+@PERFORMANCE.check("shard-compact", "embeddings are sharded with all their rows")
 def _shard_compact(job: JobConfig) -> Iterator[Found]:
     yield from _beside_shards(job, "compact_vocabulary", "null")
 
 
 @PERFORMANCE.check(
-    "shard-exchange", "of a sharded model each process receives the sums of its own piece alone"
+    "shard-exchange", "each process receives only the gradient sums of its own shard"
 )
 def _shard_exchange(job: JobConfig) -> Iterator[Found]:
     yield from _beside_shards(job, "sparse_exchange")
     yield from _beside_shards(job, "compress_gradients")
 
 
-@PERFORMANCE.check("compact-frozen", "what is not trained has nothing to compact")
+@PERFORMANCE.check("compact-frozen", "embeddings that are not trained need no compacting")
 def _compact_frozen(job: JobConfig) -> Iterator[Found]:
     if job.training.compact_vocabulary and job.training.freeze_embeddings:
         what = "has no effect with training.freeze_embeddings=true"
@@ -83,15 +83,15 @@ def _compact_frozen(job: JobConfig) -> Iterator[Found]:
 
 
 @PERFORMANCE.check(
-    "padding-free-whole", "the last layer takes texts out of their row by their first tokens"
+    "padding-free-whole", "without padding the last layer computes first tokens only"
 )
 def _padding_free(job: JobConfig) -> Iterator[Found]:
     if job.batching.padding_free and job.training.first_token_only is False:
-        what = "does not go with training.first_token_only=false"
+        what = "does not work with training.first_token_only=false"
         yield "batching.padding_free=true", what, "training.first_token_only=null"
 
 
-@PERFORMANCE.check("padding-free-multiple", "what has no padding has no width to round up")
+@PERFORMANCE.check("padding-free-multiple", "without padding there is no width to round up")
 def _padding_free_multiple(job: JobConfig) -> Iterator[Found]:
     multiple = job.batching.pad_to_multiple_of
     if job.batching.padding_free and multiple is not None:
@@ -100,7 +100,7 @@ def _padding_free_multiple(job: JobConfig) -> Iterator[Found]:
 
 
 @PERFORMANCE.check(
-    "shard-compile", "weights that come and go between layers were not tried in CUDA graphs"
+    "shard-compile", "weights that are gathered layer by layer were not tried in CUDA graphs"
 )
 def _shard_compile(job: JobConfig) -> Iterator[Found]:
     yield from _beside_shards(job, "compile")
@@ -113,7 +113,7 @@ def _beside_shards(job: JobConfig, name: str, fix: str = "false") -> Iterator[Fo
 
 
 @PERFORMANCE.check(
-    "compiled-shapes", "each number of texts and tokens is compiled by itself, for a minute or so"
+    "compiled-shapes", "each batch shape is compiled separately, which takes about a minute"
 )
 def _compiled(job: JobConfig) -> Iterator[Found]:
     if not job.training.compile:

@@ -1,4 +1,4 @@
-"""The form of a check: an id, why it matters, its severity, and a function that looks. Pure."""
+"""Tables of checks; each check has an id, a reason, a severity and a function. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Found = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Check(Generic[Subject]):
-    """One check; `find` yields nothing for a sound subject."""
+    """One check; `find` yields nothing if all is well."""
 
     id: str
     why: str
@@ -26,14 +26,14 @@ class Check(Generic[Subject]):
 
 @dataclass
 class Table(Generic[Subject]):
-    """Checks that look at the same subject, in the order in which they are told."""
+    """Checks of the same kind of subject, in the order in which their problems are reported."""
 
     checks: dict[str, Check[Subject]] = field(default_factory=dict)
 
     def check(
         self, id: str, why: str, severity: Severity = Severity.error
     ) -> Callable[[Callable[[Subject], Iterator[Found]]], Callable[[Subject], Iterator[Found]]]:
-        """Decorator: enter a function as the check of this id."""
+        """Decorate a function to register it as the check with this id."""
 
         def enter(
             find: Callable[[Subject], Iterator[Found]],
@@ -45,7 +45,7 @@ class Table(Generic[Subject]):
         return enter
 
     def run(self, subject: Subject, only: str | None = None) -> list[Problem]:
-        """Run all checks, or one by its id, and return everything that they find wrong."""
+        """Run all checks, or the one with the id `only`, and return everything that they find wrong."""
         return [
             Problem(where, what, fix, check.severity, check.id, check.why, *setting_in(where))
             for check in ([self.checks[only]] if only else self.checks.values())
@@ -53,8 +53,8 @@ class Table(Generic[Subject]):
         ]
 
 
-def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of the settings that the schema marks `where` and that were changed."""
+def changed(section: Any, where: str) -> Iterator[tuple[str, object]]:
+    """Yield name and value of the settings that the schema marks with `where` and that were changed."""
     for setting in fields(section):
         if setting.metadata.get("where") == where:
             value, factory = getattr(section, setting.name), setting.default_factory
@@ -62,8 +62,8 @@ def changed(section: Any, where: str) -> Iterator[tuple[str, Any]]:
                 yield setting.name, value
 
 
-def typed(value: Any) -> str:
-    """Write a value as it is typed on the command line."""
+def typed(value: object) -> str:
+    """Format a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

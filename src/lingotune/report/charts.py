@@ -44,7 +44,7 @@ def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) ->
 
 
 def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
-    """Draw the share of each class per language, one panel per split, as the page of the data does."""
+    """Draw the share of each class per language, one panel per split, as on the data page."""
     splits = splits_of_rows(rows, labels)
     write_png(partial(class_distribution, splits, labels), "Class distribution", path)
 

@@ -1,4 +1,4 @@
-"""Charts of data: the classes it holds, and how long its texts are."""
+"""Charts of data: the distribution of classes, and of the texts' lengths."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ _FONTS = (
     "Yu Gothic", "Microsoft YaHei", "WenQuanYi Zen Hei", "Noto Sans KR", "Malgun Gothic",
     "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai", "Arial",
 )  # fmt: skip
-"""Fonts tried, where they are installed, for characters that matplotlib's own font lacks."""
+"""Fonts to try, if installed, for characters that matplotlib's own font lacks."""
 
 
 # --- the charts ---------------------------------------------------------------------------------
 
 
 def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
-    """Draw the share of each class per language, with its rows at the right; one panel per split."""
+    """Draw the share of each class per language, and its number of rows at the right; a panel per split."""
     languages = max(len(splits[0].languages), 1)
     beside = 2 * len(splits) + 1
     height = 1.0 + 0.3 * languages + 0.22 * -(-len(labels) // beside)
@@ -73,8 +73,8 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
         axis.set_xlim(0, 1)
         axis.set_xticks([])
         frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
-    names = [pen.name(label, f"class {n} (see data.html)") for n, label in enumerate(labels)]
-    # matplotlib leaves out names that begin with an underscore.
+    names = [pen.name(label, f"class {n} (no font for its name)") for n, label in enumerate(labels)]
+    # matplotlib hides labels that begin with an underscore.
     names = [f" {name}" if name.startswith("_") else name for name in names]
     figure.legend(
         bars, names, fontsize=9, labelcolor=pen.ink, frameon=False, loc="outside lower center",
@@ -196,7 +196,7 @@ def svg(plot: Plot, name: str) -> str:
         plot(Pen(_PAGE_INK, lambda name: True)).savefig(drawn, format="svg", transparent=True)
     element = drawn.getvalue()[drawn.getvalue().index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'<g id="[^"]*"', "<g", element)  # the same ones in every figure
+    element = re.sub(r'<g id="[^"]*"', "<g", element)  # these ids are the same in every figure
     head, body = element.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None

@@ -16,7 +16,7 @@ from lingotune.system.arrays import mixed
 
 
 class Example(NamedTuple):
-    """Id and text of a row, as its shard has them."""
+    """Id and text of a row, as in its shard."""
 
     id: str
     text: str
@@ -25,7 +25,7 @@ class Example(NamedTuple):
 Key = tuple[str, int]
 """Language and class id."""
 _Place = tuple[int, int, int]
-"""Index of the file, of the row group in it, of the row in that."""
+"""Index of the file, of the row group in it, and of the row in that."""
 
 
 def choose_examples(

@@ -1,4 +1,4 @@
-"""Prepared data as a page with charts and example rows, and as lines for a terminal."""
+"""Description of prepared data: a page with charts and example rows, and lines for a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "report/data.html"
 EXAMPLES = 3
 """Example rows per class and language."""
 CHARACTERS = 400
-"""Characters shown of a text, at most."""
+"""Maximum number of characters shown of a text."""
 _TEMPLATE = "data.html.j2"
 _WIDTH = 98
 # All except tab and line feed, and those that change the writing direction.
@@ -110,7 +110,7 @@ def _split(split: statistics.Split, labels: Sequence[str], max_length: int) -> d
 
 
 def _examples(manifest: Manifest, folder: Path) -> dict[str, object]:
-    """Draw examples from the first split that has rows, in the languages that the figures name."""
+    """Draw examples from the first split that has rows, in the languages that the figures list."""
     splits = statistics.splits_of(manifest)
     split = next((split for split in splits if split.whole.total), splits[0])
     labels = [printable(label) for label in manifest.labels]

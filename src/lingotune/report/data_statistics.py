@@ -1,4 +1,4 @@
-"""Statistics of prepared data: the figures of its manifest, as numbers and as tables of text."""
+"""Statistics of prepared data: the figures of its manifest as numbers and as text tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RowsByClass = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Split -> language -> class -> rows."""
 
 MOST_LANGUAGES = 30
-"""Languages shown one by one; a column that holds no codes would fill pages."""
+"""Maximum number of languages listed; a column that does not hold codes would fill pages."""
 _LONGEST_NAME = 18
 
 
@@ -25,9 +25,9 @@ _LONGEST_NAME = 18
 class Figures:
     """Figures of one language, or of several, in a split.
 
-    rows: by class. tokens: after truncation to max_length. cut: rows that are longer. unknown: tokens
-    outside the vocabulary. lengths: rows by their tokens before truncation; the last entry counts all
-    longer ones too.
+    rows: by class. tokens: after truncation to max_length. cut: rows that are truncated. unknown: tokens
+    outside the vocabulary. lengths: number of rows by length in tokens before truncation; the last entry
+    includes all longer rows.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Figures:
 
     @property
     def total(self) -> int:
-        """Number of rows over all classes."""
+        """Number of rows, all classes together."""
         return sum(self.rows)
 
 
@@ -54,7 +54,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Flow:
-    """Fate of the rows that were read. other: in languages that were not asked for."""
+    """Number of rows read and their fate. other: rows in languages that were not asked for."""
 
     name: str
     read: int
@@ -65,7 +65,7 @@ class Flow:
 
     @property
     def sentence(self) -> str:
-        """The equation read = kept + rejected + of other languages + duplicates, in figures."""
+        """The equation read = kept + rejected + in other languages + duplicates, in figures."""
         left = self.kept + self.rejected + self.other + self.duplicates
         return (
             f"{self.read:,} read {'=' if self.read == left else 'is not'} {self.kept:,} kept"
@@ -80,7 +80,7 @@ class Flow:
 def splits_of(manifest: Manifest) -> list[Split]:
     """Collect the figures of all splits.
 
-    Every split lists the same languages, so that one without rows shows; beyond `MOST_LANGUAGES` the
+    Every split lists the same languages, so that one without rows is visible; beyond `MOST_LANGUAGES` the
     smallest are merged.
     """
     rows = {
@@ -94,7 +94,7 @@ def splits_of(manifest: Manifest) -> list[Split]:
 
 
 def splits_of_rows(rows: RowsByClass, labels: Sequence[str]) -> list[Split]:
-    """Collect rows by split, language and class, without figures of their tokens."""
+    """Collect numbers of rows by split, language and class, without figures of tokens."""
 
     def figures(split: str, language: str) -> Figures:
         classes = rows[split].get(language, {})
@@ -157,9 +157,9 @@ def percentile(lengths: Sequence[int], share: float) -> int:
 
 
 def flows_of(manifest: Manifest) -> list[Flow]:
-    """Count the rows of each input by their fate, and of all inputs last.
+    """Count the rows of each input by their fate, and last of all inputs together.
 
-    Kept of all inputs are the rows of the splits, so that a wrong sum shows.
+    The total of kept rows is counted from the splits, so that a wrong sum becomes visible.
     """
     flows = []
     for name, counts in manifest.inputs.items():
@@ -233,7 +233,7 @@ def legend(manifest: Manifest) -> list[str]:
 
 
 def figure_table(split: Split, labels: Sequence[str]) -> Table:
-    """Tabulate one row per language, and one for all of several."""
+    """Tabulate one row per language, and one for all if there are several."""
     header = ["", "rows", "tokens", "95% within", "cut", "unknown", *map(printable, labels)]
     lines = split.languages if len(split.languages) == 1 else (*split.languages, split.whole)
     return [header, *(_figure_cells(line) for line in lines)]
@@ -283,7 +283,7 @@ def rows_text(count: int) -> str:
 
 
 def brief(name: str) -> str:
-    """Shorten a name that would leave no room for others."""
+    """Shorten a name that would leave no room for other columns."""
     if columns(name) <= _LONGEST_NAME:
         return name
     name = name[:_LONGEST_NAME]

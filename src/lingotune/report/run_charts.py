@@ -1,4 +1,4 @@
-"""Charts of a run's page: curves over the steps, and confidence against accuracy."""
+"""Charts of a run's page: curves over the steps, and accuracy against confidence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Line = tuple[str, str, str]
 
 
 def course(history: Sequence[Mapping[str, float]], best_step: int | None) -> list[str]:
-    """Draw SVGs of the losses, scores, learning rate, speed and padding that the history has values of."""
+    """Draw SVGs of losses, scores, learning rate, speed and padding, as far as the history has them."""
     panels: dict[str, list[Line]] = {
         "Loss": [("loss", "training", _BLUE), ("eval_loss", "validation", _RED)],
         "Validation": [
@@ -64,7 +64,7 @@ def _course(
 
 
 def reliability(predictions: Predictions) -> str:
-    """Draw an SVG of the accuracy among predictions of about the same confidence."""
+    """Draw an SVG of the accuracy among predictions of similar confidence."""
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.predicted == predictions.true
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)

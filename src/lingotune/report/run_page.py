@@ -1,4 +1,4 @@
-"""The page of a run: report.html, self-contained, with every text of the user's escaped."""
+"""The page of a run: report.html, self-contained, with all text from outside escaped."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ _TEMPLATE = "run.html.j2"
 def write_run_report(run: Path, data: Path | None = None) -> Path:
     """Write `RUN/report.html` and return its path.
 
-    data: folder of the prepared data that was trained on, for the texts of examples; None = where it
-    was then. Without the data, examples show ids only. ConfigError if the run has not finished, or its
-    files are damaged or belong to other runs.
+    data: folder of the prepared data that it was trained on, for the texts of examples; None = where it
+    was during training. Without the data, examples show ids only. ConfigError if the run has not finished,
+    or its files are damaged or belong to other runs.
     """
     job, results = _run(run)
     page = run / PAGE
@@ -216,7 +216,7 @@ def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: Traini
 def _expected(
     run: Path, job: JobConfig, results: RunResults, batch: BatchPlan, rows: Mapping[str, int]
 ) -> TimeEstimate | None:
-    """Estimate the time from the runs of the same set-up that were recorded before this one."""
+    """Estimate the time from runs of the same set-up that were recorded before this one."""
     records, _ = read_records(run.resolve().parent / THROUGHPUT)
     earlier = records[: _own(records, results)]
     machine = None if job.cluster.instance_type else results.measured.machine
@@ -225,7 +225,7 @@ def _expected(
 
 
 def _own(records: Sequence[Throughput], results: RunResults) -> int:
-    """Find the run's own record; the index behind the last one if it is not written yet."""
+    """Find the index of the run's own record; the number of records if it is not written yet."""
     seconds = results.measured.train_seconds
     for place, record in enumerate(records):
         if record.job_sha256 == results.job_sha256 and record.train_seconds == seconds:
@@ -293,7 +293,7 @@ def _pictures(
     best_step: int,
     found: tuple[Predictions, list[str]] | None,
 ) -> dict[str, list[str]]:
-    """Draw the charts; none where matplotlib is not installed, as in some training images."""
+    """Draw the charts; none if matplotlib is not installed, as in some training images."""
     try:
         from lingotune.report import run_charts as charts
 

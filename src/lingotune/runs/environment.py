@@ -1,4 +1,4 @@
-"""Environment of a run: Python, the libraries that decide its numbers, and the machine."""
+"""Environment of a run: Python, the libraries that affect its numbers, and the machine."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.runs.results import RunProgress, RunResults
 
 METRICS = "metrics.json"
-"""Results of a run; written last, before the report that only shows them."""
+"""Results of a run; written last, except for the report, which only shows them."""
 MODEL = "model"
 """Folder of the trained model, in a run folder."""
 COMMAND = "command.txt"
 """The command line that made a run, as it was typed."""
 HISTORY = "history.jsonl"
-"""Log of the Trainer, one JSON object per line: `step` and figures of training, or `eval_...`."""
+"""Log of the Trainer, one JSON object per line: `step` and the figures of training, or `eval_...`."""
 _DATA = "prepared.json"
 
 Entry = dict[str, float]
@@ -37,7 +37,7 @@ Entry = dict[str, float]
 
 @dataclass(frozen=True)
 class Folders:
-    """Folders that a run writes to: all in one run folder on a laptop, apart on SageMaker."""
+    """Folders that a run writes to: all in one run folder on a laptop, in several places on SageMaker."""
 
     run: Path
     model: Path
@@ -50,7 +50,7 @@ class Folders:
 
     @property
     def in_container(self) -> bool:
-        """True if SageMaker laid them out."""
+        """True if these are the folders of SageMaker's container."""
         return self.model.parent != self.run
 
 
@@ -60,25 +60,25 @@ def folders_in(run: str | Path) -> Folders:
 
 
 def container_folders(environment: Mapping[str, str]) -> Folders | None:
-    """Return the folders that SageMaker wants results in; None outside its container."""
+    """Return the folders in which SageMaker expects results; None outside its container."""
     model = environment.get("SM_MODEL_DIR")
     if not model:
         return None
     run = Path(environment.get("SM_OUTPUT_DATA_DIR", f"{model}/../output/data"))
-    # The container's checkpoint folder has no variable; it lies beside the model's.
+    # No variable names the container's checkpoint folder; it lies beside the model's.
     return Folders(run, Path(model), Path(model).parent / "checkpoints")
 
 
 @contextmanager
 def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
-    """Make the folders, put the job file in place, and lock them for this process until the end.
+    """Make the folders, write the job file, and lock them for this process until the block ends.
 
     ConfigError if they belong to another job, or another process is training in them.
     """
     for folder in (folders.run, folders.model, folders.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
     path, content = folders.run / JOB_FILE, dump_job(job)
-    with path.open("ab") as file:  # the lock ends with the process, however that ends
+    with path.open("ab") as file:  # the lock ends with the process, even if it is killed
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -110,14 +110,14 @@ def moved_away(path: Path) -> str:
 def finished(folders: Folders, digest: str, again: str = "") -> RunResults | None:
     """Read the results of a finished run of this job; None if there is none.
 
-    ConfigError if its metrics.json is damaged; `again` is the command that makes it again.
+    ConfigError if its metrics.json is damaged; `again` is the command that recreates it.
     """
     try:
         values = json.loads((folders.run / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     ours = isinstance(values, dict) and values.get("job_sha256") == digest
-    if not ours or values.get("finished") is False:  # the model was published while it trained
+    if not ours or values.get("finished") is False:  # the model was published during training
         return None
     return results_from(values, folders.run, again)
 
@@ -147,7 +147,7 @@ def read_results(run: Path) -> RunResults:
 
 
 def write_metrics(results: RunResults, folders: Folders) -> None:
-    """Write metrics.json beside the model, then into the run folder, where it marks the run's end.
+    """Write metrics.json beside the model, then into the run folder, where it marks the run as finished.
 
     Each file appears only once it is complete.
     """
@@ -183,7 +183,7 @@ def read_history(run: Path) -> list[Entry]:
 
 
 def write_data_folder(folder: Path, run: Path) -> None:
-    """Note in the run folder which folder of prepared data it was trained on, on this machine."""
+    """Note in the run folder which folder of prepared data on this machine it was trained on."""
     (run / _DATA).write_text(json.dumps({"folder": str(folder.resolve())}) + "\n", encoding="utf-8")
 
 
@@ -196,9 +196,9 @@ def read_data_folder(run: Path) -> Path | None:
 
 
 def write_command(typed: str, run: Path) -> None:
-    """Keep in a run the command line that made it, without secrets; nothing where none was typed.
+    """Write the command line, without secrets, into the run folder; write nothing if none was typed.
 
-    It is no part of the job: the same job typed in another way is the same.
+    It is not part of the job: a job is the same however it was typed.
     """
     if typed:
         (run / COMMAND).write_text(f"{redacted(typed, os.environ)}\n", encoding="utf-8")

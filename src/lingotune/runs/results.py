@@ -1,6 +1,6 @@
 """Results of a run: metrics.json as frozen dataclasses, fields in the order of the file's keys.
 
-Older versions wrote fewer keys. Fields with a default are None, or empty, for a file that lacks them.
+Older versions wrote fewer keys: fields with a default are None, or empty, for a file without them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """Precision, recall and F1 of one class, 0 where they divide by nothing, and its number of rows."""
+    """Precision, recall and F1 of one class, 0 if the denominator is 0, and its number of rows."""
 
     precision: float
     recall: float
@@ -116,8 +116,8 @@ class TrainingFigures:
     """Length, batch, learning rate and time of the training.
 
     steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
-    best_step: update of the checkpoint that was kept. seconds: with evaluating and saving.
-    samples_per_second: without; None if nothing was left to train.
+    best_step: update of the checkpoint that was kept. seconds: including evaluating and saving.
+    samples_per_second: excluding them; None if nothing was left to train.
     """
 
     steps: int
@@ -238,7 +238,7 @@ class RunResults(Outcome, RunDescription):
 
 @dataclass(frozen=True, kw_only=True)
 class RunProgress(RunDescription):
-    """metrics.json beside a model that is published while it still trains.
+    """Contents of metrics.json beside a model that is published during training.
 
     validation: loss, macro_f1 and accuracy of the last evaluation.
     """

@@ -1,1 +1,1 @@
-"""This machine."""
+"""This machine: hashes of files, arrays, helper processes, its CPU."""

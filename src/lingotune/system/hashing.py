@@ -1,4 +1,4 @@
-"""What a file's bytes are, in one number. Standard library only."""
+"""Digests of files. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def sha256_of(path: Path) -> str:
-    """64 hexadecimal digits, read block by block; OSError if the file cannot be read."""
+    """Compute a file's SHA-256, 64 hexadecimal digits, block by block; OSError if it cannot be read."""
     digest = hashlib.sha256()
     with path.open("rb") as content:
         while block := content.read(1 << 20):

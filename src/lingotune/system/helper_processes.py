@@ -18,12 +18,12 @@ from typing import Any
 class _Process(SpawnProcess):
     """A spawned process that does not run the user's script again.
 
-    A script that calls the library without `if __name__ == "__main__"` would begin anew in each helper,
-    and wait there for what its first run holds. What helpers do never lies in it.
+    A script that calls the library without `if __name__ == "__main__"` would start over in each helper,
+    and wait there for locks that its first run holds. Helpers never need anything from it.
     """
 
     @staticmethod
-    def _Popen(process_obj: BaseProcess) -> Any:  # as multiprocessing's contexts call it
+    def _Popen(process_obj: BaseProcess) -> Any:  # multiprocessing's own name
         main = sys.modules["__main__"]
         hidden = {name: vars(main).pop(name, None) for name in ("__spec__", "__file__")}
         main.__spec__ = None
@@ -34,7 +34,7 @@ class _Process(SpawnProcess):
 
 
 class _Spawning(SpawnContext):
-    """Spawns rather than forks: threads (of a tokenizer, of torch) do not survive a fork."""
+    """Context that spawns processes, as threads (a tokenizer's, torch's) do not survive a fork."""
 
     Process = _Process
 
@@ -43,9 +43,9 @@ class _Spawning(SpawnContext):
 def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Executor]:
     """Yield an executor with at most `count` processes, each started on demand and calling `begin` first.
 
-    The processes end with the block, at once, whatever they are doing, and with this process, even if
-    it is killed. If one of them is killed, its futures and every later `submit` raise
-    concurrent.futures.BrokenExecutor: the caller knows what that means, and starts over with new ones.
+    The processes end at once when the block does, whatever they are doing, and when this process does,
+    even if it is killed. If one of them is killed, its futures and every later `submit` raise
+    concurrent.futures.BrokenExecutor; it is up to the caller to start new ones.
     """
     context = _Spawning()
     theirs, ours = context.Pipe(duplex=False)
@@ -53,8 +53,8 @@ def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Exe
     try:
         yield pool
     finally:
-        # Close the pipe first: a helper that was killed while it took its work would leave the others
-        # waiting for ever, and shutdown with them.
+        # Close the pipe first: if a helper was killed while it took its work, the others would wait
+        # forever, and shutdown for them.
         ours.close()
         theirs.close()
         pool.shutdown(cancel_futures=True)
@@ -68,7 +68,7 @@ def _begin(parent: Connection, begin: Callable[[], None] | None) -> None:
 
 
 def _end_with(parent: Connection) -> None:
-    """Exit when the parent does: left alone, a helper would wait for work for ever."""
+    """Exit when the parent does; an orphaned helper would wait for work forever."""
     try:
         parent.recv()  # nothing is ever sent: this returns when the other end is closed
     except (EOFError, OSError):

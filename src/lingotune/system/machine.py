@@ -1,4 +1,4 @@
-"""What this machine's CPU is and can."""
+"""This machine's CPU: its name and its abilities."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def cpu_machine() -> str:
-    """This machine, as far as it matters to a run on its CPU: `cpu x86_64, 2 cores`."""
+    """Describe this machine's CPU, as far as it affects a run's speed: `cpu x86_64, 2 cores`."""
     return f"cpu {platform.machine()}, {os.cpu_count()} cores"
 
 
 def cpu_has_bf16() -> bool:
-    """Tell whether this machine's CPU has instructions for bf16; elsewhere it would be emulated."""
+    """Tell whether this machine's CPU has instructions for bf16; without them it would be emulated."""
     try:
         known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux

@@ -1,6 +1,6 @@
-"""Entry of a run with a job file: `python -m lingotune.training --job FILE`.
+"""Entry point of a run with a job file: `python -m lingotune.training --job FILE`.
 
-In the code bundle this very file is called train.py.
+The code bundle includes a copy of this file as train.py.
 """
 
 import sys

@@ -17,14 +17,16 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import EvalStrategy, JobConfig, Precision, SelectMetric
 from lingotune.estimate.batch import BatchPlan, StepPlan
 
+Arguments = dict[str, Any]
+"""Arguments of `TrainingArguments`."""
 _OLD_NAMES = {"eval_strategy": "evaluation_strategy", "use_cpu": "no_cuda"}
 """Current name -> name in older versions of transformers."""
 _NEWER = {"ddp_broadcast_buffers"}
-"""Parameters to leave out where they do not exist yet."""
-_OLD_ONLY: dict[str, Any] = {
+"""Parameters to leave out of versions that do not have them yet."""
+_OLD_ONLY: Arguments = {
     "save_safetensors": True,  # pickled weights otherwise
 }
-"""Parameters to set where they still exist, as their default is not what we want."""
+"""Parameters to set in versions that still have them, because the default is not what we want."""
 
 
 def training_arguments(
@@ -38,14 +40,14 @@ def training_arguments(
     show_progress: bool,
     layers: Sequence[str] = (),
 ) -> TrainingArguments:
-    """Translate a job and its plan; numbers come from the plan, and none is derived here.
+    """Translate a job and its plan; all numbers come from the plan, none is derived here.
 
-    folder: of the checkpoints. capability: the GPU's; None = CPU. layers: class names of the model's
-    layers, for training.shard.
+    folder: for checkpoints. capability: the GPU's compute capability; None = CPU. layers: class names of
+    the model's layers, for training.shard.
     """
     training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
-    values: dict[str, Any] = {
+    values: Arguments = {
         "output_dir": str(folder),
         "seed": job.seed,
         "learning_rate": batch.learning_rate,
@@ -60,7 +62,7 @@ def training_arguments(
         "fp16": precision is Precision.fp16,
         "bf16": precision is Precision.bf16,
         "eval_strategy": training.eval_strategy.value if evaluates else "no",
-        # Save at each evaluation, so that the best is saved; resume.py saves in between, and rotates.
+        # Save at each evaluation, so that the best is saved; resume.py saves in between and deletes.
         "save_strategy": training.eval_strategy.value if evaluates else "epoch",
         # Nodes share no disk, and each loads the best checkpoint at the end.
         "save_on_each_node": job.cluster.nodes > 1,
@@ -82,7 +84,7 @@ def training_arguments(
     if training.shard:
         values |= _sharding(layers)
     if capability and capability >= BF16_CAPABILITY:
-        values["tf32"] = True  # for what is still computed in fp32
+        values["tf32"] = True  # for operations that remain in fp32
     if evaluates:
         select = job.evaluation.select
         values["metric_for_best_model"] = f"eval_{select.value}"
@@ -99,7 +101,7 @@ _SHAPES = 512
 
 
 def compile_each_shape() -> None:
-    """Let torch compile a program for each shape of batches, as CUDA graphs have one shape each.
+    """Make torch compile one program per batch shape, as a CUDA graph has a single shape.
 
     By default it compiles a dynamic program at the second shape, and gives up at the eighth. ConfigError
     if torch is too old to be configured.
@@ -117,10 +119,12 @@ def compile_each_shape() -> None:
             setattr(config, name, _SHAPES)
 
 
-def _sharding(layers: Sequence[str]) -> dict[str, Any]:
+def _sharding(layers: Sequence[str]) -> Arguments:
     """Shard layer by layer with FSDP2, which keeps the model's parameters for optimizer groups."""
     has_version = inspect.signature(TrainingArguments.__init__).parameters["fsdp"].default is None
-    if not has_version:  # before transformers 5 only accelerate knows FSDP2, by this variable
+    if (
+        not has_version
+    ):  # before transformers 5 this variable of accelerate's is the only way to FSDP2
         os.environ["FSDP_VERSION"] = "2"
     return {
         "fsdp": True if has_version else "full_shard auto_wrap",
@@ -128,20 +132,20 @@ def _sharding(layers: Sequence[str]) -> dict[str, Any]:
             **({"version": 2} if has_version else {}),
             "transformer_layer_cls_to_wrap": list(layers),
         },
-        # Scatter gradients after each micro-batch: whole ones kept in between would not fit.
+        # Scatter gradients after each micro-batch: unsharded ones kept in between would not fit.
         "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}},
     }
 
 
-def _for_this_version(values: dict[str, Any]) -> dict[str, Any]:
+def _for_this_version(values: Arguments) -> Arguments:
     known = inspect.signature(TrainingArguments.__init__).parameters
     named = {k if k in known else _OLD_NAMES.get(k, k): v for k, v in values.items()}
     if "save_safetensors" in known:
         named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
-    # Each exists since some version; older ones keep their own behaviour.
+    # Older versions that lack one of these keep their own behaviour.
     return {k: v for k, v in named.items() if k in known or k not in _NEWER}
 
 
 def _has_fused(has_gpu: bool) -> bool:
-    """Tell whether torch has a fused AdamW here that works with a gradient scaler: ten times faster."""
+    """Tell whether torch has a fused AdamW here, ten times faster, that works with a gradient scaler."""
     return bool(torch.__version__ >= (2, 1) if has_gpu else torch.__version__ >= (2, 4))

@@ -1,9 +1,9 @@
 """Checkpoints that survive a kill at any moment: committing them, and telling complete from damaged ones.
 
-The Trainer writes a checkpoint file by file. The checkpoint counts once its manifest is there, which is
-written last and has the size and SHA-256 of every file, the job and the data. One without a manifest was
-being written when the run was killed; one that differs from its manifest is damaged. Neither is loaded:
-libraries read most damaged files without noticing. Standard library only.
+The Trainer writes a checkpoint file by file. It counts once its manifest exists, which is written last
+and records the size and SHA-256 of every file, the job and the data. A checkpoint without a manifest was
+still being written when the run was killed; one that differs from its manifest is damaged. Neither is
+loaded, as libraries read most damaged files without noticing. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.typed_json import from_json, to_json
 from lingotune.system.hashing import sha256_of
 
 MANIFEST = "manifest.json"
@@ -29,15 +29,25 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 @dataclass(frozen=True)
 class Owner:
-    """Identity of a training: SHA-256 of the job file and of the rows that are trained on."""
+    """Identity of a training: SHA-256 of the job file and of the rows it trains on."""
 
     job: str
     data: str
 
 
 @dataclass(frozen=True)
+class _Manifest:
+    """Contents of manifest.json. best: a checkpoint's name. files: path -> size in bytes and SHA-256."""
+
+    job: str
+    data: str
+    best: str | None
+    files: dict[str, tuple[int, str]]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint after `step` updates, and the best one until then, complete as well."""
+    """A complete checkpoint after `step` updates, and the best one so far, which is complete as well."""
 
     step: int
     folder: Path
@@ -45,13 +55,13 @@ class Checkpoint:
 
 
 def begin(folder: Path) -> None:
-    """Make the folder of a checkpoint that is about to be written."""
+    """Create the folder of a checkpoint that is about to be written."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
 
 
 def commit(folder: Path, owner: Owner, best: str | None) -> None:
-    """Make the checkpoint in `folder` count. best: name of the best checkpoint so far.
+    """Mark the checkpoint in `folder` as complete. best: name of the best checkpoint so far.
 
     All files are flushed to disk before the manifest, which appears atomically.
     """
@@ -59,8 +69,8 @@ def commit(folder: Path, owner: Owner, best: str | None) -> None:
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         _to_disk(path)
-        files[path.relative_to(folder).as_posix()] = [path.stat().st_size, sha256_of(path)]
-    content = {"job": owner.job, "data": owner.data, "best": best, "files": files}
+        files[path.relative_to(folder).as_posix()] = (path.stat().st_size, sha256_of(path))
+    content = to_json(_Manifest(owner.job, owner.data, best, files))
     unfinished = folder / f"{MANIFEST}.tmp"
     manifest = {**content, "sha256": _seal(content)}
     unfinished.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -71,9 +81,9 @@ def commit(folder: Path, owner: Owner, best: str | None) -> None:
 
 
 def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, str]]:
-    """Find the checkpoints in `root`: by step, the complete ones, and the faults of all others.
+    """Find the checkpoints in `root`; returns, by step, the complete ones and the faults of the others.
 
-    ConfigError if they are another job's, or if this job's data has changed since.
+    ConfigError if they belong to another job, or if the data has changed since.
     """
     faults = {step: fault(folder) for step, folder in _steps(root).items()}
     good: dict[int, Checkpoint] = {}
@@ -83,7 +93,7 @@ def whole(root: Path, owner: Owner) -> tuple[dict[int, Checkpoint], dict[int, st
             continue
         manifest = _read(folder)
         _check_owner(root, manifest, owner)
-        best = manifest["best"]
+        best = manifest.best
         why = best and faults.get(_step_of(best), "is missing")
         if why:
             bad[step] = f"{best}, the best until then, {why}"
@@ -100,7 +110,7 @@ def fault(folder: Path) -> str | None:
         return "was not finished"
     except (ValueError, OSError):
         return f"has a damaged {MANIFEST}"
-    for name, (size, sha) in manifest["files"].items():
+    for name, (size, sha) in manifest.files.items():
         path = folder / name
         if not path.is_file():
             return f"lacks {name}"
@@ -125,7 +135,7 @@ def rotate(root: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints and the best; call it after a commit only."""
     steps = _steps(root)
     newest = max(steps)
-    best = _read(steps[newest])["best"]
+    best = _read(steps[newest]).best
     kept = {*sorted(steps)[-keep:], _step_of(best) if best else newest}
     for step, folder in steps.items():
         if step not in kept and (folder / MANIFEST).exists():
@@ -135,7 +145,7 @@ def rotate(root: Path, keep: int) -> None:
 
 
 def _steps(root: Path) -> dict[int, Path]:
-    """List step -> folder, in the order of the steps: modification times do not survive a copy."""
+    """Map step -> folder, sorted by step, as modification times do not survive a copy."""
     found = {
         int(match[1]): path
         for path in (root.iterdir() if root.is_dir() else ())
@@ -149,24 +159,24 @@ def _step_of(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read(folder: Path) -> _Manifest:
     """Read the manifest; ValueError if it is not as it was written."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or manifest.pop("sha256", None) != _seal(manifest):
+    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.pop("sha256", None) != _seal(content):
         raise ValueError(f"{folder}: the manifest was changed")
-    return manifest
+    return from_json(_Manifest, content)
 
 
-def _seal(content: dict[str, Any]) -> str:
+def _seal(content: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _check_owner(root: Path, manifest: dict[str, Any], owner: Owner) -> None:
-    if manifest["job"] != owner.job:
-        what = f"holds checkpoints of job {manifest['job'][:12]}; this is job {owner.job[:12]}"
+def _check_owner(root: Path, manifest: _Manifest, owner: Owner) -> None:
+    if manifest.job != owner.job:
+        what = f"holds checkpoints of job {manifest.job[:12]}; this is job {owner.job[:12]}"
         fix = "the run's own job.yaml, or another --run-dir"
         raise ConfigError([Problem(str(root), what, fix)])
-    if manifest["data"] != owner.data:
+    if manifest.data != owner.data:
         what = "the reviews are not those that these checkpoints were trained on"
         fix = "the data as it was, or another --run-dir to start over"
         raise ConfigError([Problem(str(root), what, fix)])

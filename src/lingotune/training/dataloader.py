@@ -6,7 +6,7 @@ whose sizes may differ (see estimate/bucketing.py, which plans them).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -23,8 +23,11 @@ from lingotune.estimate.bucketing import BatchShape, Efficiency, efficiency, pla
 from lingotune.modeling.lean_encoder import OFFSETS, REAL
 from lingotune.system.arrays import Array
 
+Batch = dict[str, Any]
+"""Arrays of a batch by name, or tensors once collated, and with `SHARE` a float."""
 
-class Batches(Dataset[dict[str, Any]]):
+
+class Batches(Dataset[Batch]):
     """A split as a dataset that makes whole batches of rows given by their numbers.
 
     multiple: widths are rounded up to a multiple of it. packed: batches also say where their real tokens
@@ -38,10 +41,10 @@ class Batches(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
-    def __getitems__(self, rows: Sequence[int] | Array | MicroBatch) -> dict[str, Any]:
+    def __getitems__(self, rows: Sequence[int] | Array | MicroBatch) -> Batch:
         """Make a padded batch, from row numbers or from the MicroBatch that the sampler yields."""
         if isinstance(rows, MicroBatch):
             batch = rows.batch(self._multiple)
@@ -76,7 +79,7 @@ class MicroBatch:
     prefetched: PrefetchedBatches
     number: int = 0
 
-    def batch(self, multiple: int) -> dict[str, Any]:
+    def batch(self, multiple: int) -> Batch:
         """Make its padded batch, as `Split.batch` does."""
         return self.prefetched.batch(self.number, multiple)
 
@@ -178,7 +181,7 @@ class Updates:
         return self.drawn[planned.order[at]], taken, sizes[mine] * shape.parts / texts
 
 
-def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
+def to_tensors(batch: Batch) -> Batch:
     """Turn the arrays of a batch into tensors: the collator."""
     return {
         name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
@@ -186,7 +189,7 @@ def to_tensors(batch: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class Loader(DataLoader[dict[str, Any]]):
+class Loader(DataLoader[Batch]):
     """DataLoader of the whole batches that `Batches` makes, in this process.
 
     torch's own iterator spends longer around each batch (mostly on a profiler mark) than making it takes;
@@ -195,9 +198,9 @@ class Loader(DataLoader[dict[str, Any]]):
 
     def __init__(
         self,
-        batches: Dataset[dict[str, Any]],
+        batches: Dataset[Batch],
         updates: Any,
-        collate: Callable[[Any], dict[str, Any]],
+        collate: Callable[[Any], Batch],
         *,
         pin_memory: bool = False,
     ) -> None:
@@ -212,7 +215,7 @@ class Loader(DataLoader[dict[str, Any]]):
             generator=torch.Generator(),
         )
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Batch]:
         batches: Any = self.dataset
         for rows in self.batch_sampler or ():
             batch = self.collate_fn(batches.__getitems__(rows))

@@ -1,4 +1,4 @@
-"""The processes of a job: identifying this one, checking that all are there, and that they agree.
+"""The processes of a job: identifying this one, and checking that all are present and agree.
 
 torchrun sets RANK, LOCAL_RANK and WORLD_SIZE; mpirun (SageMaker's data parallel launcher) sets
 OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
@@ -28,7 +28,7 @@ _MPI_NAMES = {
 
 @dataclass(frozen=True)
 class Rank:
-    """A process: its number in the job, its number on the node, and the number of processes in all."""
+    """A process: its number in the job, its number on the node, and the total number of processes."""
 
     rank: int
     local_rank: int
@@ -41,7 +41,7 @@ class Rank:
 
 
 def read_rank(environment: Mapping[str, str]) -> Rank:
-    """Read the rank from a launcher's environment; a process started by hand is alone."""
+    """Read the rank from a launcher's environment; without one the process is alone."""
 
     def number(name: str, alone: int) -> int:
         return int(environment.get(name) or environment.get(_MPI_NAMES[name]) or alone)
@@ -50,7 +50,7 @@ def read_rank(environment: Mapping[str, str]) -> Rank:
 
 
 def check_world(job: JobConfig, rank: Rank) -> None:
-    """Raise ConfigError unless as many processes run as were planned."""
+    """Raise ConfigError unless the number of processes is the planned one."""
     planned = world_size(job.cluster)
     if planned == rank.world_size:
         return
@@ -67,7 +67,7 @@ def check_world(job: JobConfig, rank: Rank) -> None:
 
 
 def choose_devices(job: JobConfig) -> None:
-    """Show this process the GPUs that the job asks for, before torch looks.
+    """Make only the GPUs that the job asks for visible to this process, before torch looks for them.
 
     A single process that sees several GPUs would use them as DataParallel, and one planned for the CPU
     would take a GPU: either way the batch would not be the planned one.
@@ -81,7 +81,7 @@ def choose_devices(job: JobConfig) -> None:
 
 
 def join(job: JobConfig, rank: Rank) -> None:
-    """Set up torch for this process, and join the process group if there are others."""
+    """Set up torch for this process, and join the process group if there are other processes."""
     import torch
 
     if job.cluster.threads:
@@ -105,7 +105,7 @@ def join(job: JobConfig, rank: Rank) -> None:
 
 
 def agree(rank: Rank, what: str, value: str) -> None:
-    """Raise ConfigError on every rank, with both values, unless all ranks hold the same value."""
+    """Raise ConfigError, with the differing values, on every rank unless all ranks hold the same value."""
     values = gather(rank, value)
     for other, theirs in enumerate(values):
         if theirs != values[0]:

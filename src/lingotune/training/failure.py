@@ -20,12 +20,12 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, PublishError, without_secrets
 
 LONGEST = 900
-"""Characters at most: SageMaker adds words of its own at both ends, and cuts at 1024."""
+"""Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
 _stage = "starting"
 
 
 def enter(stage: str) -> None:
-    """Note what this process is doing from now on, for the message of a failure."""
+    """Note the stage that this process enters, for the message of a failure."""
     global _stage
     _stage = stage
 
@@ -40,7 +40,7 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
         yield
     except Exception as error:
         text = paragraph(error, rank)
-        if not isinstance(error, (ConfigError, PublishError)):  # these are printed by the entry
+        if not isinstance(error, (ConfigError, PublishError)):  # the entry point prints these
             print(f"lingotune: {text}", file=sys.stderr, flush=True)
         if output:
             _write(Path(output), text)
@@ -100,14 +100,14 @@ def _write(output: Path, text: str) -> None:
         with (output / "failure").open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError:
-        pass  # another process was first, or the disk is what failed: the log has it
+        pass  # another process was first, or the disk has failed; the text is in the log, too
 
 
 def _tell_termination(rank: int, output: Path) -> None:
     """Write the file on SIGTERM too, even while this process waits for others inside a library.
 
-    Python runs signal handlers only between two bytecodes, which may be never. The wakeup pipe gets its
-    byte at once, and a thread reads it.
+    Python runs signal handlers only between two bytecodes, which may never happen there. The signal's byte
+    arrives in the wakeup pipe at once, and a thread reads it.
     """
     if threading.current_thread() is not threading.main_thread():
         return

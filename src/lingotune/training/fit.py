@@ -53,11 +53,11 @@ from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 
 @dataclass(frozen=True)
 class Training:
-    """A model, its data and the Trainer between them, ready to train; `build` makes it.
+    """A model, its data and the Trainer, ready to train; made by `build`.
 
-    batches: by split, train in the order of its rows, the others longest first. checkpoints: this
-    node's folder of them. parameters: of the whole model. lean: the last layer computes the first token
-    alone.
+    batches: by split; train in the order of its rows, the others longest first. checkpoints: this node's
+    folder for them. parameters: the number in the whole model. lean: whether the last layer computes only
+    the first token.
     """
 
     context: RunContext
@@ -109,9 +109,9 @@ def build(context: RunContext) -> Training:
 
 
 def resume(training: Training) -> Checkpoint | None:
-    """Find the checkpoint to resume from, None = step 0, and attach what keeps the training resumable.
+    """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints.
 
-    ConfigError if the checkpoints are another job's, or the ranks disagree about the data.
+    ConfigError if the checkpoints belong to another job, or the ranks disagree about the data.
     """
     failure.enter("looking for checkpoints")
     context = training.context
@@ -121,7 +121,7 @@ def resume(training: Training) -> Checkpoint | None:
     start = find_start(training.checkpoints, owner, rank)
     keeper = CheckpointKeeper(training.checkpoints, owner, job.training, steps, rank, start)
     epochs = Epochs(training.updates, steps.steps_per_epoch)
-    # In this order: the time that committing a checkpoint takes is not training time.
+    # The order matters: the time to commit a checkpoint is not training time.
     for callback in (epochs, keeper, training.stopwatch, _progress(job, steps, rank)):
         training.trainer.add_callback(callback)
     return start
@@ -158,7 +158,7 @@ def score(training: Training) -> dict[str, SplitScores]:
 
 
 def save(training: Training, tracking: Tracking | None, test: SplitScores) -> None:
-    """Save model, tokenizer and history, and end the trackers with the scores on test."""
+    """Save model, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
     trainer.save_whole(folders.model)
@@ -175,7 +175,7 @@ def _outcome(
     seconds: float,
     scores: Mapping[str, SplitScores],
 ) -> Outcome:
-    """Assemble what the training adds to the results of the run."""
+    """Assemble the part of the run's results that comes from training."""
     context = training.context
     batch, steps = context.batch, context.steps
     found = measured(
@@ -197,7 +197,8 @@ def _outcome(
 
 @dataclass(frozen=True)
 class _Model:
-    """The classifier and its tokenizer. lines: how its layers compute, for the log."""
+    """The classifier and its tokenizer. lines: where its head is from and how its layers
+    compute, for the log."""
 
     model: Any
     tokenizer: Any
@@ -209,26 +210,30 @@ class _Model:
 
 def _load_model(context: RunContext) -> _Model:
     job = context.job
-    tokenizer, model = _load(context)
+    tokenizer, model, head = _load(context)
     parameters = sum(value.numel() for value in model.parameters())
     packing = Packing() if job.batching.padding_free else None
     lean, last_layer = choose_encoder(model, job.training, packing)
     embeddings = choose_embeddings(model, context.splits.values(), job.training)
-    return _Model(model, tokenizer, packing, parameters, lean, (embeddings, last_layer))
+    lines = (*([head] if head else []), embeddings, last_layer)
+    return _Model(model, tokenizer, packing, parameters, lean, lines)
 
 
-def _load(context: RunContext) -> tuple[Any, Any]:
-    """Load on rank 0 first, so that a model is fetched from the hub once; returns tokenizer and model."""
+def _load(context: RunContext) -> tuple[Any, Any, str | None]:
+    """Load on rank 0 first, so that a model is fetched from the hub once.
+
+    Returns tokenizer, model, and what became of the model's head.
+    """
     job, rank = context.job, context.rank
     if not rank.first:
         distributed.barrier(rank)
     tokenizer = tokenizer_of(job.model, context.store)
-    # Saved with the model, so that texts to predict are cut as those trained on were.
+    # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
-    model = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
+    model, head = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
     if rank.first:
         distributed.barrier(rank)
-    return tokenizer, model
+    return tokenizer, model, head
 
 
 # --- the data -------------------------------------------------------------------------------------
@@ -236,7 +241,7 @@ def _load(context: RunContext) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class _Data:
-    """The batches of each split, and this process's updates. sampling: None = each row once an epoch."""
+    """The batches of each split, and this process's updates. sampling: None = each row once per epoch."""
 
     batches: Mapping[str, Batches]
     updates: Updates
@@ -261,7 +266,7 @@ def _plan_data(context: RunContext) -> _Data:
 
 
 def _announce(context: RunContext, model: _Model, data: _Data) -> None:
-    """Print what is trained, and how its batches are made."""
+    """Print the model's size, how its layers compute, and how batches are made."""
     job = context.job
     print(f"model {job.model.name}: {model.parameters / 1e6:.2f} M parameters")
     print(*model.lines, sep="\n")
@@ -348,7 +353,7 @@ def _trainer(
 def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
     if not training.shard:
         return ClassifierTrainer
-    try:  # older libraries run every other job
+    try:  # older libraries can run every other job
         from lingotune.training.fsdp import ShardedTrainer
     except ImportError as error:
         what = f"the libraries here are too old for it: {error}"
@@ -357,7 +362,7 @@ def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
 
 
 def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
-    """Weight of each class in the loss; None unless data.balance=weights."""
+    """Compute the weight of each class in the loss; None unless data.balance=weights."""
     if job.data.balance is not Balance.weights:
         return None
     labels = train.label[updates.drawn]
@@ -417,7 +422,7 @@ def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[f
     with training.stopwatch.evaluating(len(batches)):
         output = trainer.predict(batches)
     true = batches.split.label
-    # Row order is what ties a prediction to its language: prove it by the labels.
+    # A prediction belongs to a language by its row, so prove the order by the labels.
     assert np.array_equal(output.label_ids, true), "predictions came back in another order"
     codes = np.array(batches.split.codes, object)
     predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)

@@ -1,7 +1,8 @@
-"""Training a model of which each process holds a piece: the Trainer's FSDP2, with whole models on disk.
+"""Training a model sharded over processes: the Trainer with FSDP2, saving whole models.
 
-Checkpoints hold the weights as one ordinary file, which rank 0 writes, and reads for all; the optimizer's
-state as one file of each rank: that is never gathered, and going on takes as many ranks in any case.
+In a checkpoint the weights are one ordinary file, which rank 0 writes, and reads for all ranks. The
+optimizer's state is one file per rank: gathering it would only cost time, as a run resumes on the same
+number of ranks anyway.
 """
 
 from __future__ import annotations
@@ -27,23 +28,25 @@ from lingotune.training.trainer import ClassifierTrainer
 if "fsdp_version" not in FullyShardedDataParallelPlugin.__dataclass_fields__:
     raise ImportError("accelerate knows FSDP2 since 1.6")
 
+StateDict = dict[str, Any]
+"""State dict of a torch optimizer."""
 WEIGHTS = "model*.safetensors"
-"""transformers 4 writes what is larger than 5 GB as several files."""
+"""Files of weights; transformers 4 splits those over 5 GB."""
 SCHEDULE = "scheduler.pt"
 
 
 class ShardedTrainer(ClassifierTrainer):
-    """ClassifierTrainer of a model that is cut into a piece for each process."""
+    """ClassifierTrainer for a model of which each process holds a shard."""
 
     is_fsdp_enabled: bool
     model: Any
     optimizer: Any
 
     def create_accelerator_and_postprocess(self) -> None:
-        """The Trainer's own, on CPUs too, and summing gradients as exactly as without shards.
+        """Create the Trainer's accelerator with FSDP, on CPUs too, summing gradients in float32.
 
-        accelerate takes a plugin for FSDP on GPUs alone, though torch's runs on CPUs as well; left to
-        itself it would send gradients in the half precision that is computed in.
+        accelerate enables FSDP on GPUs only, though torch's runs on CPUs as well. By default it would sum
+        gradients in the half precision of the computation, less exactly than without sharding.
         """
         if self.args.fp16:
             what = "what overflows in one process's piece must keep all from the update: not proven here"
@@ -62,18 +65,18 @@ class ShardedTrainer(ClassifierTrainer):
     def autocast_smart_context_manager(
         self, *args: Any, **kwargs: Any
     ) -> AbstractContextManager[Any]:
-        """accelerate wraps the forward pass of other models in this, but not of those of FSDP2."""
+        """Return accelerate's autocast, which wraps the forward pass of other models, but not FSDP2's."""
         found: AbstractContextManager[Any] = self.accelerator.autocast()
         return found
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The weights are gathered by all ranks, and written by rank 0 alone: it reads them for all."""
+        """Gather the weights on rank 0, which writes them; every rank has to call this."""
         weights = whole_weights(self.model)
         if self.is_world_process_zero():
             self._save(output_dir, state_dict=weights)
 
     def save_whole(self, folder: Path) -> None:
-        """The model alone, by rank 0; every rank calls it."""
+        """Gather and save the model on rank 0; every rank has to call this."""
         weights = whole_weights(self.model)
         if self.is_world_process_zero():
             self.model.save_pretrained(str(folder), state_dict=weights, safe_serialization=True)
@@ -105,7 +108,7 @@ class ShardedTrainer(ClassifierTrainer):
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def _stand_ready(self) -> None:
-        """Cut the model as `train` does: an optimizer has to be there."""
+        """Shard the model as `train` does, for which there has to be an optimizer."""
         self.create_optimizer()
         self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self.model_wrapped = self.model
@@ -116,27 +119,30 @@ class ShardedTrainer(ClassifierTrainer):
 
 
 def whole_weights(model: Any) -> dict[str, torch.Tensor]:
-    """Gather all weights of a sharded model in CPU memory on rank 0; empty elsewhere. All ranks call it."""
+    """Gather all weights of a sharded model in rank 0's CPU memory; other ranks get an empty dict.
+
+    Every rank has to call this.
+    """
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     found: dict[str, torch.Tensor] = get_model_state_dict(model, options=options)
     return found
 
 
-def own_part(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state dict with this rank's pieces as ordinary tensors."""
+def own_part(state: StateDict) -> StateDict:
+    """Replace the shards in an optimizer's state dict by ordinary tensors with this rank's rows."""
     return _mapped(
         state, lambda _, value: value.to_local() if isinstance(value, DTensor) else value
     )
 
 
-def as_shards(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
-    """The reverse of `own_part`, for an optimizer of the same pieces."""
+def as_shards(state: StateDict, optimizer: Any) -> StateDict:
+    """Reverse `own_part`, for an optimizer whose weights are sharded alike."""
     weights = [value for group in optimizer.param_groups for value in group["params"]]
 
     def shard(number: int, value: Any) -> Any:
         weight = weights[number]
         if not isinstance(value, torch.Tensor) or value.shape != weight.to_local().shape:
-            return value  # the number of steps
+            return value  # the step count, a scalar
         return DTensor.from_local(
             value.to(weight.device), weight.device_mesh, weight.placements,
             run_check=False, shape=weight.shape, stride=weight.stride(),
@@ -145,7 +151,8 @@ def as_shards(state: dict[str, Any], optimizer: Any) -> dict[str, Any]:
     return _mapped(state, shard)
 
 
-def _mapped(state: dict[str, Any], change: Any) -> dict[str, Any]:
+def _mapped(state: StateDict, change: Any) -> StateDict:
+    # Optimizer state: weight number -> {"step": ..., "exp_avg": ..., "exp_avg_sq": ...}.
     values = {
         number: {name: change(number, value) for name, value in moments.items()}
         for number, moments in state["state"].items()

@@ -1,4 +1,4 @@
-"""Figures of the training for `metrics.json` and the throughput record; no scores."""
+"""Measurements of the training, for `metrics.json` and the throughput record; scores are elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lingotune.training.trainer import ClassifierTrainer
 def training_figures(
     trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float, found: Measured
 ) -> TrainingFigures:
-    """Collect length, batch, learning rate and time of the training, as planned and as it went."""
+    """Collect length, batch, learning rate and time of the training, planned and actual."""
     state = trainer.state
     best = state.best_model_checkpoint
     return TrainingFigures(
@@ -88,7 +88,7 @@ def _utilisation(
     *,
     lean: bool,
 ) -> float | None:
-    """Share of the GPUs' peak spent on texts without padding; None if the GPU or model is unknown."""
+    """Compute the share of peak FLOPs that went into real tokens; None if GPU or model is unknown."""
     gpu = find_gpu(machine_name()) if torch.cuda.is_available() else None
     size = size_of_model(trainer.model)
     peak = gpu and gpu.peaks.get(_format(trainer))

@@ -14,8 +14,8 @@ from lingotune.estimate.batch import plan_batches, world_size
 def limited(job: JobConfig, limits: Limits) -> JobConfig:
     """Limit a job to a few CPU ranks, steps and rows, without publishing or tracking.
 
-    It accumulates and evaluates if the job does, and the worker scales its learning rate by the same ratio
-    as on the whole cluster.
+    It accumulates gradients and evaluates if the job does, and the worker scales its learning rate by the
+    same ratio as on the whole cluster.
     """
     training = job.training
     evaluates = training.eval_strategy is not EvalStrategy.none
@@ -47,13 +47,13 @@ def _same_ratio(job: JobConfig, small: JobConfig) -> ScalingConfig:
         return ScalingConfig(accumulation=accumulation)
     batch = small.per_device_bs * world_size(small.cluster) * accumulation
     base, rest = divmod(job.scaling.base_batch * batch, planned.global_batch)
-    if rest:  # no whole number has the ratio
+    if rest:  # no integer gives the ratio
         base += rest / planned.global_batch  # type: ignore[assignment]
     return replace(job.scaling, accumulation=accumulation, base_batch=base)
 
 
 def spread(kinds: Sequence[tuple[int, int]], count: int) -> list[int]:
-    """Choose at most `count` rows, taking turns among kinds (language, class); ascending indices."""
+    """Choose at most `count` rows, taking turns among kinds (language, class); returns sorted indices."""
     by_kind: dict[tuple[int, int], list[int]] = {}
     for place, kind in enumerate(kinds):
         by_kind.setdefault(kind, []).append(place)

@@ -26,7 +26,7 @@ def owner_of(job: JobConfig, splits: Mapping[str, Split]) -> Owner:
 
 
 def node_folder(job: JobConfig, checkpoints: Path, rank: Rank) -> Path:
-    """Folder of this node's checkpoints: one for each node, as SageMaker copies all to one place."""
+    """Return this node's folder of checkpoints; each has its own, as SageMaker copies all to one place."""
     if job.cluster.nodes == 1:
         return checkpoints
     return checkpoints / f"node-{rank.rank // processes_per_node(job.cluster)}"
@@ -37,7 +37,7 @@ def find_start(root: Path, owner: Owner, rank: Rank) -> Checkpoint | None:
 
     Returns the same step on every rank, in the folder of the rank's node. Checkpoints that are damaged,
     unfinished or newer are moved out of the way, with a warning. ConfigError on every rank if the
-    checkpoints are another job's.
+    checkpoints belong to another job.
     """
     good: dict[int, Checkpoint] = {}
     bad: dict[int, str] = {}
@@ -69,7 +69,7 @@ def _warn(root: Path, bad: Mapping[int, str], step: int) -> None:
 
 
 class CheckpointKeeper(TrainerCallback):
-    """Callback that saves between evaluations too, commits every save, and rotates checkpoints."""
+    """Callback that also saves between evaluations, commits every checkpoint, and deletes old ones."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class CheckpointKeeper(TrainerCallback):
             state.best_model_checkpoint = str(self._start.best)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save every `save_steps` steps; the end of an epoch is saved after its evaluation."""
+        """Save every `save_steps` steps, but leave the end of an epoch to be saved after its evaluation."""
         step = state.global_step
         ends = step % self._steps.steps_per_epoch == 0 or step == self._steps.total_steps
         if self._every and step % self._every == 0 and not (ends and self._saves_at_epochs):

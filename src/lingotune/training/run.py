@@ -1,7 +1,7 @@
 """The run on a worker: from a job file to a model with its scores. Imports neither Hydra nor an AWS SDK.
 
-Every rank does the same; only rank 0 writes. On SageMaker the job file comes through the channel
-`config`, and the results go where the container contract wants them.
+Every rank does the same; only rank 0 writes. On SageMaker the job file arrives through the channel
+`config`, and the results go where the container contract expects them.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
 
 PREPARED = "prepared"
-"""Folder of prepared data if none is named."""
+"""Default folder for prepared data."""
 
 
 def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Tell a job file that is trained as it is from overrides, which may stand on top of one."""
+    """Tell whether to train a job file as it is; otherwise there are overrides, perhaps on top of one."""
     if _channel(CONFIG_CHANNEL, environment) is not None:
         return True
     others = _parser().parse_known_args(argv)[1] if "--job" in argv else []
@@ -79,7 +79,7 @@ def is_worker(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 _COMPOSING = ("-m", "--multirun", "--cfg", "--config-dir", "-h", "--help")
-"""Options that a job file alone has no use for."""
+"""Options that only make sense when a job is composed."""
 
 
 def _parser() -> Parser:
@@ -98,10 +98,10 @@ def _parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry of `train.py --job FILE` and of the container."""
+    """Run `train.py --job FILE`, also in the container; returns the exit code."""
     options = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        # The images set PYTHONUNBUFFERED, which writes a line in pieces, mixed with other ranks'.
+        # The images set PYTHONUNBUFFERED, which writes a line in pieces, interleaved with other ranks'.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
     with failure.reporting(distributed.read_rank(os.environ).rank, os.environ):
@@ -139,10 +139,9 @@ def run(
     """Train, evaluate, save and publish a job; returns the run folder, a new one in `runs_dir` by default.
 
     data: a folder of prepared data; without one the data is prepared in `prepared_dir`, unless it is
-    there already. limits: those of a rehearsal. typed: the command line, which the run folder keeps.
-    Raises ConfigError for everything that the user can fix, on every rank that sees it, and for faults
-    of the data before the run folder is made; PublishError if the model is trained but could not be
-    pushed.
+    there already. limits: those of a rehearsal. typed: the command line, to be kept in the run folder.
+    Raises ConfigError for anything that the user can fix, on every rank that sees it, for faults in the
+    data before the run folder is made; PublishError if the model was trained but could not be pushed.
     """
     started = time.monotonic()
     rank = distributed.read_rank(os.environ)
@@ -162,12 +161,12 @@ def run(
             target = _train(plan_run(job, store, splits, rank, folders), started)
     finally:
         distributed.leave(rank)
-    _publish(target, job, folders)  # however long that takes: no rank waits for it
+    _publish(target, job, folders)  # may take long, but no rank waits for it
     return folders.run
 
 
 def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
-    """Check the job and join the other processes; returns it, cut down by the limits of a rehearsal."""
+    """Check the job and join the other processes; returns the job, cut down if this is a rehearsal."""
     problems = errors_only(check_job(job))
     if limits:
         job = limited(job, limits)
@@ -211,14 +210,14 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
 
 
 def _publish_finished(job: JobConfig, folders: Folders, results: RunResults, rank: Rank) -> None:
-    """Make the push that a finished run may still lack."""
+    """Push a finished run that may not have been pushed yet."""
     if rank.first:
         print(f"{folders.run}: this job is finished")
         _publish(prepare(job, job.hub, results), job, folders)
 
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
-    """Set the job's variables where the launcher set others, as SageMaker's does with NCCL_DEBUG."""
+    """Set the job's variables where the launcher has set other values, as SageMaker does for NCCL_DEBUG."""
     for name, value in job.cluster.environment.items():
         before = os.environ.get(name)
         if before != value:
@@ -250,7 +249,7 @@ def _within(split: Split, limits: Limits | None) -> Split:
 
 
 def _train(context: RunContext, started: float) -> Target | None:
-    """Train, and write all that a run folder holds.
+    """Train, and write everything that a run folder holds.
 
     Returns the repository to publish to, on rank 0 of a job that is to be published.
     """
@@ -306,8 +305,8 @@ def _pushing(
 
 
 def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
-    """Describe the data: its digest, its rows by split, language and class, and the digest of the test
-    split's rows, which any version of lingotune computes alike."""
+    """Describe the data: its digest, the digest of the test split's rows, which is the same in any version
+    of lingotune, and the number of rows by split, language and class."""
     labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
     for name, split in splits.items():
@@ -330,14 +329,14 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
     except PublishError as error:
         if not folders.in_container:
             raise
-        # SageMaker takes no model from a job that fails, but its output.
+        # SageMaker keeps the output of a job that fails, but not its model.
         shutil.copytree(folders.model, folders.run / MODEL, dirs_exist_ok=True)
         lines = f"{error}\nthe job's output in S3, output.tar.gz, holds it as {MODEL}/"
         raise PublishError(lines) from None
 
 
 def _write(context: RunContext, results: RunResults) -> None:
-    """Write everything that a run folder holds beside the weights; metrics.json marks the run's end."""
+    """Write everything that a run folder holds besides the weights; metrics.json marks it as finished."""
     from lingotune.hub.model_folder import assemble
 
     folders = context.folders
@@ -358,7 +357,7 @@ def _write_charts(context: RunContext, results: RunResults) -> None:
         draw_confusion(results.test, labels, run / "confusion_matrix.png")
         draw_classes(results.data.rows, labels, run / "class_distribution.png")
         draw_curves(read_history(run), run / "learning_curves.png")
-    except ImportError as error:  # not every image holds matplotlib
+    except ImportError as error:  # not every image includes matplotlib
         print(f"warning: no pictures: {error}")
 
 
@@ -373,7 +372,7 @@ def _print_scores(results: RunResults) -> None:
 
 
 def _report(run: Path) -> None:
-    """Write the page of the run; whatever goes wrong with it costs the run nothing."""
+    """Write the report page; a failure only prints a warning."""
     try:
         from lingotune.report.run_page import write_run_report
 
@@ -383,7 +382,7 @@ def _report(run: Path) -> None:
 
 
 def _record(context: RunContext, results: RunResults) -> None:
-    """Append the run's measurements to throughput.jsonl; a failure to do so costs the run nothing."""
+    """Append the run's measurements to throughput.jsonl; a failure only prints a warning."""
     job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
     found = results.measured
     if not found.train_samples:

@@ -1,9 +1,9 @@
 """Exchanging only those rows of the word embeddings' gradient that an update has touched.
 
-A row whose word piece is in no text of the batch has a zero gradient in every process. The embeddings'
-gradient is the last that a backward pass computes, so no computation is left to hide its exchange; of
-tens of thousands of rows an update touches a few hundred in each process. The averages are those of
-DistributedDataParallel up to the order of addition.
+A row whose word piece occurs in no text of the batch has a zero gradient in every process: out of tens of
+thousands of rows an update touches a few hundred per process. It is worth it because the embeddings'
+gradient comes last in the backward pass, when no computation is left to hide its exchange. The averages
+equal those of DistributedDataParallel, up to the order of addition.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 class RowExchange:
     """Averages the embeddings' gradient over all processes, in place of DistributedDataParallel.
 
-    Create it before the model is wrapped: DistributedDataParallel is told to ignore the weight. wrapped:
-    called for the wrapped model, once there is a gradient.
+    Create it before the model is wrapped, as it makes DistributedDataParallel ignore the weight. wrapped:
+    returns the wrapped model; called only once there is a gradient.
     """
 
     def __init__(self, model: Any, wrapped: Any) -> None:
@@ -37,7 +37,7 @@ class RowExchange:
             self._touched.append(self._rows(inputs[0]))
 
     def _rows(self, ids: torch.Tensor) -> torch.Tensor:
-        """Rows of the weight that these ids look up: int64, ascending, each once."""
+        """Return the rows of the weight that these ids look up: int64, ascending, without repetition."""
         # A CompactEmbedding has fewer rows than there are ids.
         places = getattr(self._embeddings, "places", None)
         return torch.unique(ids if places is None else places(ids))
@@ -47,8 +47,8 @@ class RowExchange:
             return  # not the last micro-batch of the update: gradients accumulate
         gradient, world = weight.grad, distributed.get_world_size()
         assert gradient is not None
-        # Every process sends the same rows in the same order, its own touched ones and all others'
-        # (zeros here), so that one all_reduce of a (rows, dim) tensor sums them.
+        # Every process sends the same rows in the same order: those it touched itself, and those that
+        # others touched (zeros here). One all_reduce of a (rows, dim) tensor then sums them.
         rows = union(torch.unique(torch.cat(self._touched)))
         self._touched.clear()
         sums = gradient[rows].div_(world)
@@ -57,16 +57,16 @@ class RowExchange:
 
 
 def union(rows: torch.Tensor) -> torch.Tensor:
-    """Unite the numbers (int64, ascending) that each process holds; the result is the same in all of them.
+    """Unite the numbers that the processes hold (int64, ascending); returns the same union in each.
 
     Every process has to hold at least one number.
     """
     world = distributed.get_world_size()
-    # all_gather takes tensors of one size: find the largest first.
+    # all_gather needs tensors of equal size, so find the longest first.
     counts = [rows.new_empty(1) for _ in range(world)]
     distributed.all_gather(counts, rows.new_tensor([len(rows)]))
     most = int(torch.cat(counts).max())
-    # Pad with a number that is there anyway: a repetition does not change the union.
+    # Pad by repeating the first number, which does not change the union.
     filled = torch.cat([rows, rows[:1].expand(most - len(rows))])
     found = [rows.new_empty(most) for _ in range(world)]
     distributed.all_gather(found, filled)

@@ -1,4 +1,4 @@
-"""Where a run's seconds go: training, evaluating and the rest, and how much of it was padding."""
+"""Timers for a run: seconds spent on training, evaluating and the rest, and the share of padding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lingotune.system.machine import cpu_machine
 
 
 class Phases:
-    """Seconds of one process by what it does; GPUs are timed by their own events, without waiting."""
+    """Seconds that one process spends in each phase; on a GPU measured by CUDA events, without waiting."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -27,7 +27,7 @@ class Phases:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Count the block."""
+        """Add the duration of the block to the phase `name`."""
         if not torch.cuda.is_available():
             begun = time.perf_counter()
             yield
@@ -42,7 +42,7 @@ class Phases:
             self._take()
 
     def seconds(self) -> dict[str, float]:
-        """Total seconds per phase."""
+        """Return the total seconds per phase."""
         if self._pending:
             torch.cuda.synchronize()
         while self._pending:
@@ -58,18 +58,18 @@ class Phases:
 
 
 _EVENTS = 1000
-"""Kept at most before those that have happened are read."""
+"""Pairs of events to keep before those that have completed are read."""
 
 
 class Stopwatch(TrainerCallback):
-    """Counts one process's seconds and tokens; add it to the Trainer before `train`.
+    """Callback that counts one process's seconds and tokens; add it to the Trainer before `train`.
 
-    The Trainer evaluates and saves between two steps, and tells when it is done: what lies between
-    these moments is training. `train_seconds` ends with the last step, evaluation or checkpoint.
+    The Trainer evaluates and saves between two steps, and calls back when each of these is done; the time
+    in between is training. `train_seconds` ends with the last step, evaluation or checkpoint.
     """
 
     def __init__(self, validation_rows: int, samples_at: Callable[[int], int]) -> None:
-        """samples_at: training samples of all processes up to a step."""
+        """samples_at: returns the samples that all processes have trained on up to a step."""
         self.train_seconds = self.eval_seconds = self.save_seconds = 0.0
         self.phases = Phases()
         self.eval_samples = 0
@@ -84,7 +84,7 @@ class Stopwatch(TrainerCallback):
 
     @property
     def padding(self) -> float | None:
-        """Share of this process's training tokens that was padding; None = none was seen."""
+        """Share of this process's training tokens that was padding; None if it has seen no tokens."""
         return 1 - self._real_tokens / self._tokens if self._tokens else None
 
     def padded(self, tokens: float) -> float:
@@ -92,7 +92,7 @@ class Stopwatch(TrainerCallback):
         return tokens * self._tokens / self._real_tokens if self._real_tokens else tokens
 
     def pace(self) -> dict[str, float]:
-        """Since it was asked last: samples a second of all processes, and this one's padding."""
+        """Measure since the last call: samples per second of all processes, and this one's padding."""
         now = (self.train_seconds, self._samples_at(self._step), self._tokens, self._real_tokens)
         seconds, samples, tokens, real = (a - b for a, b in zip(now, self._last_pace))
         self._last_pace = now
@@ -100,7 +100,7 @@ class Stopwatch(TrainerCallback):
         return found | ({"padding": round(1 - real / tokens, 4)} if tokens else {})
 
     def counted(self, collator: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The collator, with the tokens of training batches counted on the way."""
+        """Wrap a collator so that the tokens of training batches are counted."""
 
         def collate(examples: Any) -> Any:
             batch = self._timed(collator, examples)
@@ -114,7 +114,7 @@ class Stopwatch(TrainerCallback):
         return collate
 
     def reading(self, batches: Dataset[Any]) -> Dataset[Any]:
-        """The batches, with the time counted that they take while training."""
+        """Wrap a dataset so that the time to make training batches is counted."""
         return _Timed(batches, self)
 
     def _timed(self, make: Callable[[Any], Any], given: Any) -> Any:
@@ -123,21 +123,21 @@ class Stopwatch(TrainerCallback):
 
     @contextmanager
     def evaluating(self, rows: int) -> Iterator[None]:
-        """Count the block as the evaluation of so many rows."""
+        """Count the block as evaluating `rows` rows."""
         started = self._now()
         yield
         self.eval_seconds += self._now() - started
         self.eval_samples += rows
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Training starts, or goes on from a checkpoint."""
+        """Start the clock, at step 0 or at the step of the checkpoint."""
         self._mark = self._now()
         self.first_step = self._step = state.global_step
         self._last_pace = (0.0, self._samples_at(self._step), 0, 0)
         self._training = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """An update is done. GPUs work behind the program's back: wait where another thing follows."""
+        """Count the update; GPUs work asynchronously, so wait for them if something else comes next."""
         halts = control.should_evaluate or control.should_save or control.should_training_stop
         self.train_seconds += self._lap(wait=halts)
         self._step = state.global_step
@@ -146,21 +146,21 @@ class Stopwatch(TrainerCallback):
     on_epoch_end = on_step_end
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The validation split has been scored."""
+        """Count the time as evaluating: the validation split has been scored."""
         self.eval_seconds += self._lap()
         self.eval_samples += self._validation_rows
         self._training = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint has been written; that is neither training nor evaluating."""
+        """Count the time as saving: a checkpoint has been written."""
         self.save_seconds += self._lap()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop counting: what is collated from here on is evaluated."""
+        """Stop counting tokens: batches from here on are for evaluation."""
         self._training = False
 
     def _lap(self, *, wait: bool = True) -> float:
-        """Seconds since the last lap."""
+        """Return the seconds since the last lap, and start the next."""
         before, self._mark = self._mark, self._now(wait=wait)
         return self._mark - before
 
@@ -185,14 +185,14 @@ class _Timed(Dataset[Any]):
 
 
 def machine_name() -> str:
-    """The GPU that this process trains on, or this machine's CPU."""
+    """Name the GPU that this process trains on, or this machine's CPU."""
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return cpu_machine()
 
 
 def token_figures(rows: Split) -> dict[str, float]:
-    """Mean, 95th percentile and mean square of the lengths of the tokenised texts."""
+    """Compute mean, mean square and 95th percentile of the texts' lengths in tokens."""
     return {
         "tokens_mean": round(float(rows.lengths.mean()), 2),
         "tokens_square": round(float((rows.lengths.astype(float) ** 2).mean()), 1),

@@ -1,4 +1,4 @@
-"""Trackers beside TensorBoard: their libraries, and where they write unless they are told."""
+"""Trackers other than TensorBoard: their libraries, and their default destinations."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lingotune.config.schema import Tracker
 from lingotune.runs.folder import Folders
 
 PROJECT = "lingotune"
-"""What a run belongs to, where the tracker's own variables say nothing else."""
+"""Default project of a run, unless the tracker's own variables name another."""
 REQUIREMENTS = {
     Tracker.mlflow: "mlflow-skinny>=2.8",
     Tracker.wandb: "wandb>=0.16",
     Tracker.trackio: "trackio>=0.3",
 }
-"""What a worker installs: no training image holds a tracker."""
+"""Requirements that a worker installs, as no training image includes a tracker."""
 _WANDB_HOST = "api.wandb.ai"
 
 
 def missing_trackers(trackers: Sequence[Tracker]) -> Iterator[Problem]:
-    """A problem for each whose library is not installed here."""
+    """Yield a problem for each tracker whose library is not installed here."""
     for tracker in trackers:
         if find_spec(tracker.value) is None:
             where = f"training.report_to=[{tracker.value}]"
@@ -32,15 +32,14 @@ def missing_trackers(trackers: Sequence[Tracker]) -> Iterator[Problem]:
 
 
 def settings_of(environment: Mapping[str, str], folders: Folders) -> dict[str, str]:
-    """Return what trackers read and `environment` does not set: the project, a place of the run's, and no
-    questions.
+    """Return the variables that trackers need and `environment` does not set: project, folder, no prompts.
 
-    MLflow writes beside the run folders, so that runs compare there; W&B without a key writes into the
-    run's own, for `wandb sync` later.
+    MLflow writes beside the run folders, so that runs can be compared; W&B without a key writes offline
+    into the run folder, for a later `wandb sync`.
     """
     run = folders.run.resolve()
     shared = run if folders.in_container else run.parent
-    has_database = find_spec("sqlalchemy") and find_spec("alembic")  # mlflow-skinny has none
+    has_database = find_spec("sqlalchemy") and find_spec("alembic")  # mlflow-skinny comes without
     wanted = {
         "MLFLOW_EXPERIMENT_NAME": PROJECT,
         "MLFLOW_TRACKING_URI": f"sqlite:///{shared}/mlflow.db" if has_database else f"file://{shared}/mlruns",

@@ -1,7 +1,7 @@
-"""Where a run's course is told beside its log: TensorBoard always, other trackers by name.
+"""Experiment tracking: TensorBoard always, other trackers by name.
 
-Rank 0 alone tells them. What a checkpoint knows is told once more when a run goes on from it, so that
-each attempt's curves are whole, and have each step once. A tracker that fails costs the run nothing.
+Only rank 0 reports to them. When a run resumes, the history in its checkpoint is reported again, so that
+each attempt has whole curves with every step once. A tracker that fails never stops the run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ METRICS = (
     "eval/macro_f1", "eval/accuracy", "eval/loss", "test/macro_f1", "test/accuracy",
     "test/worst_language_macro_f1",
 )  # fmt: skip
-"""TensorBoard's tags that runs are compared by."""
+"""TensorBoard tags by which runs are compared."""
 
 
 class Tracking:
@@ -37,7 +37,7 @@ class Tracking:
     def __init__(
         self, job: JobConfig, folders: Folders, settings: Mapping[str, bool | float | str]
     ) -> None:
-        """settings: what runs are compared by, see `hyperparameters`."""
+        """settings: those by which runs are compared, see `hyperparameters`."""
         self._set = settings_of(os.environ, folders)
         os.environ.update(self._set)
         others = [_callback(tracker.value) for tracker in job.training.report_to]
@@ -47,25 +47,25 @@ class Tracking:
         ]
 
     def attach(self, trainer: Trainer) -> None:
-        """From now on the trackers are told what the Trainer logs."""
+        """Report to the trackers whatever the Trainer logs from now on."""
         self._trainer = trainer
         for tracker in self._trackers:
             trainer.add_callback(tracker)
 
     def finish(self, test: SplitScores) -> None:
-        """Log the scores of the test split, and end the trackers."""
+        """Log the scores of the test split, and close the trackers."""
         headline = {"loss": test.loss, **test.headline()}
         scores = {f"test_{name}": value for name, value in headline.items()}
         trainer = self._trainer
         for tracker in self._trackers:
             tracker.on_log(trainer.args, trainer.state, trainer.control, logs=scores)
             tracker.end(trainer.args, trainer.state, trainer.control)
-        for name in self._set:  # the next run of a sweep has its own
+        for name in self._set:  # the next run of a sweep sets its own
             os.environ.pop(name, None)
 
 
 def _callback(name: str) -> TrainerCallback:
-    """The Trainer's own; ConfigError where its version knows none."""
+    """Create the Trainer's callback for a tracker; ConfigError if this version has none."""
     try:
         (kind,) = get_reporting_integration_callbacks([name])
         callback: TrainerCallback = kind()
@@ -79,7 +79,7 @@ def _callback(name: str) -> TrainerCallback:
 def hyperparameters(
     job: JobConfig, batch: BatchPlan, steps: StepPlan, precision: str
 ) -> dict[str, bool | float | str]:
-    """List what runs of a sweep may differ in, as TensorBoard's HParams takes it: number, text, bool."""
+    """List the settings that may differ between runs of a sweep, as TensorBoard's HParams takes them."""
     training = job.training
     return {
         "lr": job.lr,
@@ -106,9 +106,9 @@ def hyperparameters(
 
 
 class Guarded(TrainerCallback):
-    """A tracker's callback, told what was logged before; one that fails is told nothing more.
+    """Wrapper of a tracker's callback that replays the history on resume, and drops a tracker that fails.
 
-    It ends when it is told to: after the test scores, which come behind the training.
+    The tracker is closed by `end`, not by the end of training, as the test scores come later.
     """
 
     def __init__(self, name: str, callback: TrainerCallback) -> None:
@@ -116,7 +116,7 @@ class Guarded(TrainerCallback):
         self._works = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Training starts, or goes on: what was logged until then comes first."""
+        """Start the tracker, and report what was logged before a resume."""
         self._tell("on_train_begin", args, state, control, **kwargs)
         for entry in state.log_history:
             then = copy.copy(state)
@@ -125,11 +125,11 @@ class Guarded(TrainerCallback):
             self._tell("on_log", args, then, control, logs=logs, **kwargs)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """New values."""
+        """Report new values."""
         self._tell("on_log", args, state, control, **kwargs)
 
     def end(self, args: Any, state: Any, control: Any) -> None:
-        """The run is over."""
+        """Close the tracker: the run is over."""
         self._tell("on_train_end", args, state, control)
 
     def _tell(self, event: str, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -137,22 +137,22 @@ class Guarded(TrainerCallback):
             return
         try:
             _call(getattr(self._callback, event), args, state, control, kwargs)
-        except Exception as error:  # whatever its library raises
+        except Exception as error:  # anything that its library raises
             self._works = False
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            say(f"warning: {self._name} is told nothing more, the run goes on: {reason}")
+            say(f"warning: {self._name} is switched off, the run continues: {reason}")
 
 
 def _call(event: Callable[..., Any], args: Any, state: Any, control: Any, kwargs: Any) -> None:
-    # What the handler of the Trainer gives; some callbacks ask for a model even where there is none.
+    # The Trainer's handler always passes a model, and some callbacks require the argument.
     event(args, state, control, **{"model": None, **kwargs})
 
 
 class Curves(TensorBoardCallback):
-    """TensorBoard's curves, the run's settings for its HParams page, and the job.
+    """Callback that writes TensorBoard's curves, the settings for its HParams page, and the job file.
 
-    What an interrupted attempt wrote is replaced: a checkpoint knows all that was logged before it, also
-    on a machine that has seen none of it.
+    Files of an interrupted attempt are replaced: the checkpoint holds everything logged before it, so the
+    curves are whole on another machine, too.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Curves(TensorBoardCallback):
         self._begin = hparams(dict(settings), dict.fromkeys(METRICS, 0.0))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """In place of the Trainer's own texts, which hold paths of this machine."""
+        """Write the job and its settings, not the Trainer's own texts, which hold paths of this machine."""
         experiment, start, _ = self._begin
         writer = self.tb_writer
         writer.add_text("job.yaml", f"```yaml\n{self._job_file}```")
@@ -176,6 +176,6 @@ class Curves(TensorBoardCallback):
         writer.file_writer.add_summary(start)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The end of the session, for the HParams page."""
+        """Write the end of the session, which the HParams page needs."""
         self.tb_writer.file_writer.add_summary(self._begin[2])
         super().on_train_end(args, state, control, **kwargs)

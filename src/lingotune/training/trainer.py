@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer, with its known faults guarded, and what it reports on the way."""
+"""The Hugging Face Trainer with workarounds for its known faults, and the lines it prints."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from lingotune.training.timing import Phases
 
 
 class ClassifierTrainer(Trainer):
-    """Trainer whose gradient is the mean over the whole global batch, however that is cut into parts.
+    """Trainer whose gradient is the mean over the global batch, however it is split into micro-batches.
 
-    updates: which texts each process takes when; None = the Trainer's own random batches. compress: send
-    gradients in half precision, between GPUs. packing: the model's, where it leaves padding out.
-    transformers 4.46 to 5.23 believe that classification models divide their loss by the number of
-    accumulated items; they do not, and the gradient would come out multiplied by the accumulation
-    steps (transformers issue 47688). `tests/test_gradient.py` holds the equality.
+    transformers 4.46 to 5.23 assume that classification models divide their loss by the number of
+    accumulated items. They do not, so the gradient would be too large by a factor of the accumulation
+    steps (transformers issue 47688). `tests/training/test_gradient.py` proves the equality.
 
-    class_weights: of each class in the training loss, 1 on average over the examples: it is the sum
-    of the weighted losses over their number, however the batch is cut. label_smoothing: as torch's
-    cross_entropy has it. Scores are never weighted, nor smoothed. layer_decay: see `by_layers`.
-    pace: figures for each logged step, since the last one.
+    class_weights: one weight per class for the training loss, averaging 1 over the examples; the loss is
+    the sum of the weighted losses divided by the number of examples. label_smoothing: as in torch's
+    cross_entropy. Scores are neither weighted nor smoothed. layer_decay: see `by_layers`. pace: returns
+    the figures to log with each training loss. updates: sampler of this process's micro-batches; None =
+    the Trainer's own random batches. compress: send gradients in half precision between GPUs. phases:
+    timer for the parts of a step. packing: the model's, if it skips padding.
     """
 
     def __init__(
@@ -65,21 +65,24 @@ class ClassifierTrainer(Trainer):
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._pace, self._updates = pace, updates
         self._phases, self._packing = phases or Phases(), packing or Packing()
-        if compress and torch.cuda.is_available():  # gloo has no such sums
+        if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
             self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(QuietProgress())
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Forward and backward pass; what is sent to other processes meanwhile is waited for here."""
+        """Run the forward and backward pass, which includes waiting for gradients to be exchanged."""
         with self._phases.of("forward_backward"):
             return super().training_step(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """The model's own loss, or the weighted or smoothed one while training; a part's by its share."""
+        """Compute the model's own loss, or the weighted or smoothed one in training.
+
+        A micro-batch's loss is scaled by its share, see `MicroBatch.share`.
+        """
         inputs = dict(inputs)
         share = inputs.pop(SHARE, None)
         with self._packing.of(inputs):
@@ -101,7 +104,7 @@ class ClassifierTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Each process's own parts: nothing is left for accelerate to deal out."""
+        """Load this process's own micro-batches, so that accelerate need not distribute batches."""
         if self._updates is None:
             return super().get_train_dataloader()
         return Loader(
@@ -112,15 +115,15 @@ class ClassifierTrainer(Trainer):
         )
 
     def _wrap_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        """accelerate wraps it afterwards, with what its handler says; old versions have none yet."""
+        """Configure the handler that accelerate wraps the model with later; old versions have none."""
         wrapped = super()._wrap_model(model, *args, **kwargs)
         handler = getattr(getattr(self, "accelerator", None), "ddp_handler", None)
         if handler is not None:
-            handler.gradient_as_bucket_view = True  # no copies between gradients and what is sent
+            handler.gradient_as_bucket_view = True  # spares a copy of the gradients
         return wrapped
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """The Trainer's own, with a learning rate for each layer."""
+        """Create the Trainer's optimizer, with a learning rate per layer if there is a decay."""
         optimizer = super().create_optimizer(*args, **kwargs)
         if self._layer_decay != 1:
             by_layers(optimizer, self.model, self._layer_decay)
@@ -128,19 +131,19 @@ class ClassifierTrainer(Trainer):
         return optimizer
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """With the speed and the padding since the last line about training.
+        """Log, adding the speed and the padding since the last training loss.
 
-        In the log itself, and so in the checkpoints: what is resumed elsewhere knows the whole course.
+        They go into the log history, and so into checkpoints: a run resumed elsewhere has all of it.
         """
         if "loss" in logs:
             logs = {**logs, **self._pace()}
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Into a folder that is there and not empty.
+        """Save into a folder that already exists and is not empty.
 
-        transformers 4.36 writes elsewhere and lets every rank rename that, without waiting for the
-        others (transformers issue 27925); a folder that it finds it writes into.
+        transformers 4.36 writes to a temporary folder, which every rank renames without waiting for the
+        others (transformers issue 27925), but writes straight into a folder that exists.
         """
         folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
         if self.args.should_save:
@@ -150,10 +153,10 @@ class ClassifierTrainer(Trainer):
         super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """On each node that saves, the weights too.
+        """Save the weights too on each node that saves.
 
-        `save_pretrained` of transformers 5 writes on rank 0 alone: with `save_on_each_node` the other
-        nodes' checkpoints lack the weights, and these nodes end with others than the best.
+        In transformers 5 `save_pretrained` writes on rank 0 only: even with `save_on_each_node` the other
+        nodes' checkpoints lack weights, so those nodes could not load the best ones at the end.
         """
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
@@ -162,15 +165,15 @@ class ClassifierTrainer(Trainer):
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
     def save_whole(self, folder: Path) -> None:
-        """The model alone, by rank 0; every rank calls it."""
+        """Save the model on rank 0; every rank has to call this."""
         if self.is_world_process_zero():
             self.model.save_pretrained(str(folder), safe_serialization=True)
 
     def communication_seconds(self) -> float | None:
-        """Seconds of an update in which this process waits for gradients and computes nothing.
+        """Measure the seconds per update that this process waits for gradients without computing.
 
-        The mean of the updates that DistributedDataParallel measures; None = one process, or nothing
-        measured.
+        The mean over the updates that DistributedDataParallel measures; None for a single process, or if
+        nothing was measured.
         """
         wrapped = self.model_wrapped
         if not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
@@ -185,7 +188,7 @@ class ClassifierTrainer(Trainer):
         if start is None:
             self.train()
             return
-        # Some versions (accelerate 1.10) load a CPU rank's optimizer to "cpu:0", which torch refuses.
+        # Some versions (accelerate 1.10) load a CPU rank's optimizer onto "cpu:0", which torch refuses.
         torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
         if start.step < total_steps:
             self.train(resume_from_checkpoint=str(start.folder))
@@ -193,7 +196,7 @@ class ClassifierTrainer(Trainer):
             self._take_over(start)
 
     def _take_over(self, end: Checkpoint) -> None:
-        """Stand where `train` ended: going on from its last checkpoint, it may add a step."""
+        """Restore the state in which `train` ended; resuming from its last checkpoint may add a step."""
         self.state = TrainerState.load_from_json(str(end.folder / "trainer_state.json"))
         self._stand_ready()
         self._load_from_checkpoint(str(end.best or end.folder))
@@ -201,17 +204,17 @@ class ClassifierTrainer(Trainer):
         self.callback_handler.on_train_end(self.args, self.state, self.control)
 
     def _stand_ready(self) -> None:
-        """Prepare the model for loading its best weights: nothing to do here."""
+        """Prepare the model for loading its best weights; a hook for `ShardedTrainer`."""
 
 
 class HalfPrecisionSums(TrainerCallback):
-    """Sends gradients in half precision: torch's own hook of DistributedDataParallel."""
+    """Callback that sends gradients in half precision, with torch's own DistributedDataParallel hook."""
 
     def __init__(self, trainer: ClassifierTrainer) -> None:
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The model is wrapped, and has not run yet."""
+        """Register the hook: the model is wrapped by now, but has not run yet."""
         wrapped = self._trainer.model_wrapped
         if isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
             hook = (
@@ -233,14 +236,14 @@ def _numbered_cpu(storage: Any, location: str) -> Any:
 
 
 LINES = 20
-"""Lines about the training loss in a whole run on a terminal; TensorBoard has them all."""
+"""Training losses printed per run on a terminal; TensorBoard has all of them."""
 
 
 class ProgressLines(TrainerCallback):
-    """Readable lines of what the Trainer logs; stops a training whose loss is no longer a number.
+    """Callback that prints what the Trainer logs, and stops if the loss is no longer a finite number.
 
-    `lines`: about how many to print of the training loss in the whole run; None = one for each
-    logged step, where the log is read by a program (SageMaker makes metrics of these lines).
+    lines: about how many training losses to print per run; None = every logged one, for logs that a
+    program reads (SageMaker extracts metrics from these lines).
     """
 
     def __init__(self, lr: float, total_steps: int, show: bool, lines: int | None = LINES) -> None:
@@ -249,13 +252,18 @@ class ProgressLines(TrainerCallback):
         self.next_line = 0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A failure is told with its step."""
+        """Note the step, for the message of a failure."""
         failure.enter(f"training, step {state.global_step + 1} of {self.total_steps}")
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Called by the Trainer with the new values."""
+        """Print the new values; ConfigError if a loss is infinite or NaN."""
         logs = logs or {}
         step = state.global_step
         loss = logs.get("loss", logs.get("eval_loss"))
@@ -273,13 +281,13 @@ class ProgressLines(TrainerCallback):
 
 
 def _print(line: str) -> None:
-    """Past the progress bar, and at once: the time of a metric is the time of its line."""
+    """Print above the progress bar, and flush: SageMaker dates a metric by when its line arrives."""
     tqdm.write(line)
     sys.stdout.flush()
 
 
 class QuietProgress(ProgressCallback):
-    """The Trainer's progress bar without its dumps of dictionaries: `ProgressLines` prints."""
+    """The Trainer's progress bar without the dictionaries it prints; `ProgressLines` prints instead."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the bar only moves."""
+        """Print nothing."""

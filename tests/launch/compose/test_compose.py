@@ -26,7 +26,7 @@ from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
 from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.help import Command, help_page, setting_meanings
+from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
 from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
 from lingotune.launch.compose.quoting import override_text
 from lingotune.preflight import check_job
@@ -120,7 +120,7 @@ def test_what_other_tools_call_a_setting_is_answered_with_its_name_here(
 
 
 def test_every_setting_has_a_meaning_in_the_help() -> None:
-    meanings = setting_meanings()
+    meanings = {key: first_sentence(text) for key, text in setting_texts().items()}
     assert set(meanings) == set(setting_types())
     assert all(len(text) > 5 for text in meanings.values())
     command = Command("python launch.py", "purpose")
@@ -408,7 +408,7 @@ lingotune: 5 problems
       fix: 'data.languages=[de]'
   seed=-1  [out-of-range]
       is out of range
-      why: no run can come of the value
+      why: no run is possible with this value
       fix: a whole number from 0 to 4294967295
 next: the same command with --help lists groups and settings""",
     ),
@@ -579,12 +579,12 @@ def test_refusals_to_the_letter(case: str) -> None:
 
 
 def test_one_bad_value_of_a_sweep_is_reported_once_and_nothing_runs() -> None:
-    text = refusal("lr=1e-4,-1", "seed=1,2", multirun=True)
+    text = refusal("lr=1e-3,-1", "seed=1,2", multirun=True)
     assert text.count("lr=-1") == 1 and text.startswith("lingotune: 1 problem\n")
 
 
 def test_a_value_that_fails_in_some_jobs_is_reported_beside_the_others() -> None:
-    text = refusal("lr=1e-4,abc", "cluster=local,p3_16xl", "seed=-1", multirun=True)
+    text = refusal("lr=1e-3,abc", "cluster=local,p3_16xl", "seed=-1", multirun=True)
     assert text.startswith("lingotune: 2 problems\n")
     assert text.count("'abc' is not a number") == 1 and "  seed=-1 " in text
 

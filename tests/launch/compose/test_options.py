@@ -38,7 +38,7 @@ def test_the_overview_names_every_group_and_section() -> None:
     for group in config_groups(CONF):
         assert f"\n  {group}=" in page
     assert "\n  training.    The optimisation, in transformers' terms (22 settings)\n" in page
-    assert "\n  per_device_bs  a whole number; default 32\n" in page
+    assert "\n  per_device_bs  a whole number; default what suits the model\n" in page
     assert "training.precision" not in page
 
 
@@ -60,7 +60,9 @@ def test_every_setting_is_on_the_page_of_its_section() -> None:
 
 def test_one_setting_shows_its_whole_text() -> None:
     page = help_page(LAUNCH, CONF, topic="lr")
-    assert page.startswith("lr: a number; default 0.001\n\nLearning rate as typed; `scaling` may")
+    assert page.startswith(
+        "lr: a number; default what suits the model\n\nLearning rate as typed; `scaling` may"
+    )
     assert "model=xlmr_base             2e-05" in page.replace("\n" + " " * 30, " " * 4)
     whole = " ".join(help_page(LAUNCH, CONF, topic="training.compact_vocabulary").split())
     assert setting_texts()["training.compact_vocabulary"] in whole
@@ -115,6 +117,18 @@ def test_what_a_group_file_sets_elsewhere_goes_on_top_too() -> None:
     job = onto(job_of(compose("lr=9e-4")), "model=xlmr_base")
     assert (job.lr, job.model.name, job.name) == (2e-5, "xlmr-base", "xlmr-base-sample")
     assert onto(job_of(compose("name=mine")), "model=xlmr_base").name == "mine"
+
+
+def test_another_model_leaves_the_learning_rate_of_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    text = "# @package _global_\nmodel: {name: large, name_or_path: mine/bert-large-cased}\n"
+    (tmp_path / "model" / "mine.yaml").write_text(text)
+    before = job_of(compose("lr=9e-4"))
+    job = job_of(
+        compose_all(["model=mine"], CONF, lambda config: [], multirun=False,
+                    extra_dir=tmp_path, base=before)[0].config
+    )  # fmt: skip
+    assert (job.lr, job.per_device_bs, job.epochs) == (1e-5, 8, 3)
 
 
 def test_an_experiment_chooses_the_groups_that_it_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,13 @@ def planned(*overrides: str, account: Any = complete) -> Sweep:
     """Plans of a command's jobs, with names for the account unless `account` leaves them open."""
     composed = compose_all(list(overrides), CONF, check_launch, multirun=True)
     return Planner(build_bundle(), CostEstimator(date(2026, 11, 23)), account).sweep(composed)
+
+
+def test_each_job_of_a_sweep_is_typed_by_itself() -> None:
+    sweep = planned("cluster=p3_16xl", "seed=1,2", "aws.tags={team: a b}")
+    typed = [shlex.split(plan.typed)[-3:] for plan in sweep.plans]
+    tag = "aws.tags={team: a b}"
+    assert typed == [["cluster=p3_16xl", f"seed={n}", tag] for n in (1, 2)]
 
 
 def test_every_instance_has_a_plan_with_all_its_gpus() -> None:

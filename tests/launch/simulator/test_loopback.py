@@ -421,6 +421,8 @@ def test_a_sweep_goes_the_whole_circle(tmp_path: Path) -> None:
     assert asked.returncode == 0 and "sehr gut" in asked.stdout
     log = (tmp_path / completed["folder"] / "log.txt").read_text(encoding="utf-8")
     assert "test: loss" in log
+    typed = (tmp_path / completed["folder"] / "command.txt").read_text(encoding="utf-8")
+    assert "launch.py cluster=p3_16xl cluster.environment.PYTHONHASHSEED=1 " in typed
 
 
 @pytest.mark.slow

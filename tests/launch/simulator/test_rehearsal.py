@@ -146,8 +146,8 @@ def test_a_folder_that_is_there_already_is_not_used(tmp_path: Path) -> None:
 MISTAKES = {
     "the metric is a dict": (
         "training/fit.py",
-        '"accuracy": overall["accuracy"],',
-        '"accuracy": {"accuracy": overall["accuracy"]},',
+        "return {**scored.headline(), ",
+        'return {**scored.headline(), "accuracy": scored.headline(), ',
         "checkpoint",
         "rank 0, training, step 2 of 6: TypeError",
     ),

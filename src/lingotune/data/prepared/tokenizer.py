@@ -25,6 +25,10 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 
+LONGEST_WORD = 1000
+"""Characters of the longest word that pieces are learnt from. The trainer takes the square of a word's
+length, and WordPiece splits no word of more than 100 characters anyway."""
+
 
 def load_tokenizer(model: ModelConfig) -> Any:
     """The tokenizer of a pretrained model; ConfigError if it cannot be loaded."""
@@ -69,6 +73,8 @@ def special_tokens(tokenizer: Any) -> dict[str, str]:
 def train_vocabulary(texts: Iterable[str], size: int) -> dict[str, int]:
     """Word piece -> id, at most `size` of them: the same texts give the same ids, in every process.
 
+    The time is linear in the texts, whatever the length of their words: see LONGEST_WORD.
+
     The library's trainer numbers the pieces inside of words in the order of a hash table that is
     seeded anew in each process, and breaks ties between merges by these numbers: ranks that train
     for themselves would disagree. All single characters are therefore given to it, sorted, as if
@@ -91,7 +97,11 @@ def train_vocabulary(texts: Iterable[str], size: int) -> dict[str, int]:
     # Half of the vocabulary is left for longer pieces; words with rarer characters teach nothing.
     common = sorted(pieces, key=lambda piece: (-pieces[piece], piece))[: size // 2]
     kept = set(common)
-    known = (w for w in words.elements() if all(piece in kept for piece in _characters(w)))
+    known = (
+        word
+        for word in words.elements()
+        if len(word) <= LONGEST_WORD and all(piece in kept for piece in _characters(word))
+    )
     trained = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
     trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = [*SPECIAL_TOKENS.values(), *sorted(common)]

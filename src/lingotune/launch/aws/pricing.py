@@ -10,7 +10,7 @@ from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.answers import answered, connected
-from lingotune.launch.aws.account.calls import Calls
+from lingotune.launch.aws.account.calls import Calls, Response
 from lingotune.launch.cost.prices import Price
 
 PRICING_REGION = "us-east-1"
@@ -43,7 +43,7 @@ def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> lis
     return [Price(name, region, found[name], "AWS Pricing API", day) for name in sorted(found)]
 
 
-def _products(calls: Calls, region: str) -> Iterator[dict[str, Any]]:
+def _products(calls: Calls, region: str) -> Iterator[Response]:
     filters = {"regionCode": region, "component": "Training"}
     parameters: dict[str, Any] = {
         "ServiceCode": "AmazonSageMaker",
@@ -57,7 +57,7 @@ def _products(calls: Calls, region: str) -> Iterator[dict[str, Any]]:
         parameters["NextToken"] = page["NextToken"]
 
 
-def training_price(product: dict[str, Any]) -> tuple[str, float] | None:
+def training_price(product: Response) -> tuple[str, float] | None:
     """Instance type and USD an hour of a product of the Price List; None if it is something else."""
     attributes = product.get("product", {}).get("attributes", {})
     usage = attributes.get("usagetype")

@@ -13,6 +13,7 @@ from typing import Any
 
 from lingotune.config.problems import Problem
 from lingotune.config.schema import AwsConfig, Sdk
+from lingotune.launch.render.shared_fields import Arguments, Request
 
 _SDK_CONFIG = {
     "SchemaVersion": "1.0",
@@ -47,7 +48,7 @@ def missing_library(aws: AwsConfig) -> Problem | None:
     return Problem(f"aws.sdk={sdk.value}", what, fix, check="sdk-not-installed")
 
 
-def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:
+def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
     """`HuggingFace(**estimator).fit(**fit)` on a boto3 session and a SageMaker client of it."""
     os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     from sagemaker.debugger import TensorBoardOutputConfig
@@ -62,7 +63,7 @@ def start_v2(rendered: dict[str, Any], session: Any, client: Any) -> None:
     HuggingFace(**estimator, sagemaker_session=sdk).fit(**rendered["fit"])
 
 
-def start_v3(rendered: dict[str, Any], session: Any) -> None:
+def start_v3(rendered: Arguments, session: Any) -> None:
     """`ModelTrainer(**trainer).train()` on a boto3 session of its own, under the job's own name.
 
     ModelTrainer puts a time behind every name; the same job would be billed twice unnoticed. So the
@@ -101,7 +102,7 @@ def start_v3(rendered: dict[str, Any], session: Any) -> None:
     trainer.train(wait=False, logs=False)
 
 
-def _methods(rendered: dict[str, Any], shapes: Any) -> dict[str, Any]:
+def _methods(rendered: Arguments, shapes: Any) -> dict[str, object]:
     """Name of a `with_...` method -> its argument."""
     kinds = {
         "retry_strategy": shapes.RetryStrategy,
@@ -115,7 +116,7 @@ def _methods(rendered: dict[str, Any], shapes: Any) -> dict[str, Any]:
     return {**arguments, "with_metric_definitions": definitions} if definitions else arguments
 
 
-def enqueue(request: dict[str, Any], batch: Any, aws: AwsConfig) -> None:
+def enqueue(request: Request, batch: Any, aws: AwsConfig) -> None:
     """Put the request into an AWS Batch queue for training jobs, through a Batch client.
 
     Tags go to the service job: the payload may not hold them.

@@ -1,1 +1,1 @@
-"""Checks of what SageMaker would refuse."""
+"""Checks for everything that SageMaker would refuse."""

@@ -1,4 +1,4 @@
-"""Checks of a composed job before any data is read: each runs once for a job."""
+"""Checks of a composed job before any data is read; each runs once per job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lingotune.preflight import check_job, check_secrets
 
 
 def check_launch(config: LaunchConfig) -> list[Problem]:
-    """Find what keeps a config from being planned, or from being submitted where that was asked.
+    """Find the problems that prevent planning a config, or submitting it if that was asked.
 
-    Everything is reported at once: where the job itself is wrong, so is what SageMaker would refuse.
-    Of a sound job's plan that is a finding, and `check_planned` returns it.
+    Everything is reported at once: if the job itself has errors, so is everything that SageMaker would
+    refuse. Otherwise that is part of the plan's findings, which `check_planned` returns.
     """
     problems = [*check_job(job_of(config)), *check_secrets(config)]
     if config.attempt < 1:
@@ -36,7 +36,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
 
 
 def check_planned(config: LaunchConfig) -> list[Problem]:
-    """Find what the plan of a job for SageMaker shows beside the findings of `check_launch`."""
+    """Find the problems to show with the plan of a job for SageMaker, besides those of `check_launch`."""
     refused = [] if config.action is Action.submit else SAGEMAKER.run(config)
     return [*UNUSED.run(config), *refused]
 

@@ -14,7 +14,7 @@ from lingotune.preflight.registry import Found, Table
 
 @dataclass(frozen=True)
 class DataForImage:
-    """Prepared data, as its manifest tells, and the machines that are to read it."""
+    """Manifest of prepared data, and the cluster that is to read the data."""
 
     manifest: Manifest
     cluster: ClusterConfig

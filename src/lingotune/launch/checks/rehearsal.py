@@ -69,7 +69,7 @@ def _submits_here(config: LaunchConfig) -> bool:
     return config.cluster.backend is Backend.loopback and config.action is Action.submit
 
 
-@REHEARSAL.check("rehearsal-shard-alone", "a model is shared out between processes")
+@REHEARSAL.check("rehearsal-shard-alone", "a model is sharded over several processes")
 def _shard(config: LaunchConfig) -> Iterator[Found]:
     here = config.action is Action.rehearse or _submits_here(config)
     alone = config.cluster.nodes * config.rehearsal.ranks == 1

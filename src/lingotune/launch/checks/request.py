@@ -1,24 +1,24 @@
 """Checks of what would be sent: the code archive, and every field of the request. Pure.
 
-Fields are held against SageMaker's own model, so that there is no limit to copy by hand.
+Fields are compared with SageMaker's own model, so that no limits need copying by hand.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from lingotune.config.secrets import looks_secret
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.render.shared_fields import Request
 from lingotune.preflight.registry import Found, Table
 
-REQUEST: Table[dict[str, Any]] = Table()
+REQUEST: Table[Request] = Table()
 CODE: Table[Bundle] = Table()
 
 BUNDLE_BYTES = 10_000_000
-"""Limit of the code archive. Worker code takes a fraction of a MB; more got in by mistake."""
+"""Size limit of the code archive. The worker's code is a fraction of a MB; more is there by mistake."""
 FILE_BYTES = 1_000_000
 _DATA_FILE = re.compile(
     r"\.(jsonl?|csv|tsv|parquet|arrow|feather|safetensors|bin|pt|pth|ckpt|zip|gz)$"
@@ -62,13 +62,13 @@ EXAMPLES = {
     "cluster.image.uri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG",
     "name": "name=my-run",
 }
-"""Setting -> what fits."""
+"""Setting -> a valid override."""
 
 
 @REQUEST.check("request-field", "SageMaker refuses a request that does not fit its model")
-def _fields(request: dict[str, Any]) -> Iterator[Found]:
+def _fields(request: Request) -> Iterator[Found]:
     for mistake in mistakes(request):
-        if "<aws." not in str(mistake.value):  # a name that is still to be given
+        if "<aws." not in str(mistake.value):  # a name that is not set yet
             setting = _setting(mistake.path)
             yield setting, f"{mistake.what} ({mistake.path})", EXAMPLES.get(setting, "")
 

@@ -1,7 +1,7 @@
-"""Checks of a job against SageMaker and the account: what fails there, is refused, or costs. Pure.
+"""Checks for everything that SageMaker would refuse or bill needlessly, or that would fail there. Pure.
 
-The subject is the whole launch config of a job with an instance type. A plan shows what is found
-beside the request; a submit refuses.
+The subject is the whole launch config of a job with an instance type. A plan shows the findings beside
+the request; a submit refuses.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _newer_torch(config: LaunchConfig) -> Iterator[Found]:
 
 
 def _switches_since_torch(config: LaunchConfig) -> Iterator[tuple[str, tuple[int, int], str]]:
-    """Yield key, first version of PyTorch and reason of the switches that are on and need one."""
+    """Yield key, first version of PyTorch and reason for each switch that is on and needs a version."""
     for name in ("training", "batching"):
         section = getattr(config, name)
         for setting in fields(section):
@@ -128,7 +128,7 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
 
 
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
-    """Find an estimate above the share `low` of the GPU's memory, and at most `high`."""
+    """Find an estimate between the shares `low` and `high` of the GPU's memory."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
     if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
         return
@@ -382,5 +382,5 @@ def _profiler(config: LaunchConfig) -> Iterator[Found]:
 
 
 def account_names(aws: AwsConfig) -> dict[str, str | None]:
-    """The names without which nothing can be submitted."""
+    """Return the names that are required to submit, with their values."""
     return {"aws.role": aws.role, "aws.bucket": aws.bucket}

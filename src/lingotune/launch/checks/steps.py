@@ -1,4 +1,4 @@
-"""Checks of the numbers that follow once the rows are planned. Pure."""
+"""Checks of the numbers that follow from the number of rows. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lingotune.preflight.registry import Found, Table
 
 @dataclass(frozen=True)
 class JobWithSteps:
-    """A job with its numbers."""
+    """A job with its planned numbers."""
 
     job: JobConfig
     batch: BatchPlan

@@ -1,11 +1,11 @@
 """From the command line to configs: Hydra composes the groups, then each job's values are set.
 
-Entries do not use `@hydra.main`: it writes what was typed to disk, lets `hydra.*` overrides write
-anywhere, and reports one problem at a time. The compose API and Hydra's own override grammar do the
-work here; problems are gathered and reported together.
+The commands do not use `@hydra.main`: it writes what was typed to disk, lets `hydra.*` overrides write
+anywhere, and reports one problem at a time. Instead Hydra's compose API and its override grammar do the
+work, and problems are collected and reported together.
 
-Hydra takes a fifth of a second for one config. The jobs of a sweep that choose the same groups
-share it: each sets its values on a copy, with the call that Hydra makes for them.
+Hydra takes a fifth of a second per config. Jobs of a sweep that choose the same groups share a config:
+each sets its values on a copy, with the same call as Hydra's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickle
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.hardware import fill_in, instances
+from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
-from lingotune.config.schema import MISSING, JobConfig, LaunchConfig
+from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig
 from lingotune.config.settings import field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
@@ -55,10 +56,10 @@ _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of the command: the overrides that make it, the typed result, and what its check found.
+    """One job of the command: its overrides, the typed config, and what its check found.
 
-    `options`: what has to be typed with the overrides to have the same job again, e.g. --config-dir.
-    `config_dir`: the user's own folder of group files, typed or found.
+    options: to be typed with the overrides to get the same job again, e.g. --config-dir. config_dir: the
+    user's own folder of group files, typed or found.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -69,7 +70,7 @@ class Composed:
 
     @property
     def typed(self) -> str:
-        """The overrides as they were typed, in one line."""
+        """Overrides as they were typed, in one line."""
         return " ".join(map(str, self.overrides))
 
 
@@ -84,10 +85,9 @@ def compose_all(
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
-    `extra_dir`: the user's own folder of group files. `base`: a job whose settings the overrides change.
-
-    `check` names what is wrong with a composed config. ConfigError lists every error found, over
-    all overrides and jobs: refused overrides are left out so that the rest can still be checked.
+    extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
+    check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
+    refused overrides are left out so that the rest can still be checked.
     """
     _register_schema()
     groups = config_groups(conf_dir, extra_dir)
@@ -100,7 +100,7 @@ def compose_all(
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults)
             problems += [*files.problems, *wrong]
-            # what a check says of a key whose override was left out follows from that
+            # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only(problems) if p.key}
             found = check(config) if config else []
             refused |= {p.key for p in found if p.check == "secret-in-config"}
@@ -126,9 +126,9 @@ _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 def _chosen_groups(
     extra_dir: Path | None, base: tuple[JobConfig, Path] | None, files: Reading
 ) -> _Chosen:
-    """Ask Hydra for each set of group choices once: a pickled config, or why there is none.
+    """Compose each set of group choices once; returns pickled configs, or the problems that prevent them.
 
-    Loading the pickle copies a config ten times faster than copy.deepcopy.
+    Loading a pickle copies a config ten times faster than copy.deepcopy.
     """
     search = [f"hydra.searchpath=[{hydra_value(path_of(extra_dir))}]"] if extra_dir else []
 
@@ -146,8 +146,8 @@ def _chosen_groups(
 
 
 def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfig:
-    """Compose onto a job: once to learn which groups are chosen, files that choose others included,
-    and once with those sections at their defaults."""
+    """Compose onto a job: once to find out which groups are chosen, also by group files, and once with
+    the sections of these groups at their defaults."""
     register_job(job, conf_dir)
     asked = compose(PRIMARY, overrides=overrides, return_hydra_config=True)
     chosen = {group for group, option in asked.hydra.runtime.choices.items() if option is not None}
@@ -166,7 +166,7 @@ def _compose_one(
     removed = [o for o in job if o.is_delete()]
     options = [o for o in job if not o.is_delete() and chooses_group(o, groups)]
     values = [o for o in job if not o.is_delete() and not chooses_group(o, groups)]
-    # experiment=null is the default, and Hydra has no word for it
+    # experiment=null is the default, for which Hydra has no syntax
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
     if isinstance(base, ConfigError):
@@ -181,7 +181,7 @@ def _compose_one(
 
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:
-    """Apply the override as Hydra would; where it names a text of the user's own, as ++ would."""
+    """Apply an override as Hydra would, adding names of the user's own as with ++."""
     key, value = override.key_or_group, override.value()
     added = mapping_of(key) is not None
     if isinstance(value, float):  # 1e3 is a whole number, too
@@ -196,6 +196,8 @@ def _set_value(config: DictConfig, override: Override) -> list[Problem]:
 def _now(config: DictConfig, key: str) -> Any:
     """The value of a setting as far as it is known; None for what is no key."""
     try:
+        if key in _BY_MODEL and OmegaConf.is_missing(config, key):
+            return getattr(kind_of(ModelConfig(name_or_path=config.model.name_or_path)), key)
         return OmegaConf.select(config, key)
     except OmegaConfBaseException:
         return None
@@ -203,13 +205,21 @@ def _now(config: DictConfig, key: str) -> Any:
 
 # --- from a config to plain objects -------------------------------------------------------------
 
+_BY_MODEL = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
+"""Settings that are filled in with what suits the model."""
+
 
 def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
     raw = OmegaConf.to_container(config, resolve=False)
-    problems = [p for key, value in _leaves(raw, "") for p in _unusable(key, value)]
+    assert isinstance(raw, dict)
+    left_open = [key for key in _BY_MODEL if raw[key] == MISSING]
+    leaves = ((key, value) for key, value in _leaves(raw, "") if key not in left_open)
+    problems = [p for key, value in leaves for p in _unusable(key, value)]
     if problems:
         return None, problems
     try:
+        kind = kind_of(ModelConfig(name_or_path=config.model.name_or_path))
+        config.merge_with({key: getattr(kind, key) for key in left_open})
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
@@ -237,7 +247,7 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     return []
 
 
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
@@ -249,7 +259,7 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
-    """Find values of wrong types that references brought in, and texts that would be references.
+    """Find values of a wrong type that come from references, and texts that look like references.
 
     OmegaConf checks neither, and the job file is read with references resolved.
     """

@@ -1,4 +1,4 @@
-"""Where group files lie: those that are shipped, and the user's own."""
+"""Folders of group files: the shipped one, and the user's own."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def shipped_dir() -> Path:
 
 
 def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path | None:
-    """Find the user's own folder of group files; None where there is none.
+    """Find the user's own folder of group files; None if there is none.
 
-    The first of: --config-dir as typed, LINGOTUNE_CONFIG, and lingotune/ in the folder that the system
-    keeps configuration in (XDG_CONFIG_HOME, or ~/.config), which counts only where it exists.
-    ConfigError if either of the first two names no folder.
+    The first of: --config-dir as typed, LINGOTUNE_CONFIG, and if it exists, lingotune/ in the user's
+    folder for configuration (XDG_CONFIG_HOME, or ~/.config). ConfigError if one of the first two is not
+    a folder.
     """
     if typed is not None:
         return _folder(f"--config-dir {typed}", Path(typed))
@@ -43,7 +43,7 @@ def _folder(where: str, folder: Path) -> Path:
 
 
 def _configuration_home(environment: Mapping[str, str]) -> Path | None:
-    """XDG's rule: a relative path in the variable does not count."""
+    """Locate the user's folder for configuration; XDG ignores a relative path in the variable."""
     named = Path(environment.get("XDG_CONFIG_HOME", ""))
     if named.is_absolute():
         return named

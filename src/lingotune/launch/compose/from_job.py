@@ -1,8 +1,8 @@
 """A job that ran as the base of a new one: overrides go on top of its settings, groups included.
 
-Hydra composes as ever, but onto the job's values instead of the schema's defaults, and the shipped
-choices of groups that are part of a job are left out of the defaults list. A section whose group is
-chosen begins at the schema's defaults again: what p3_16xl does not say is not left over from p4d_24xl.
+Hydra composes as usual, but onto the job's values instead of the schema's defaults, and without the
+shipped choices of groups that are part of a job. A section whose group is chosen starts from the schema's
+defaults, so that cluster=p3_16xl does not inherit settings from the job's p4d_24xl.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from lingotune.config.schema import (
+    BY_MODEL,
+    MISSING,
     JobConfig,
     LaunchClusterConfig,
     LaunchConfig,
@@ -24,25 +26,29 @@ from lingotune.config.settings import field_types
 from lingotune.config.yaml_text import read_yaml
 
 PRIMARY = "from_job"
-"""Name of the config that Hydra composes then, in place of conf/config.yaml."""
+"""Name of the primary config in that case, instead of conf/config.yaml."""
 _BASE = "job_settings"
 
 
 def register(job: JobConfig, conf_dir: Path, chosen: Collection[str] = ()) -> None:
-    """Make `PRIMARY` known to Hydra, with the job as its base; the sections of `chosen` begin anew."""
+    """Register `PRIMARY` with Hydra, based on the job; sections in `chosen` start from their defaults."""
     base = launch_config(job)
     for name in chosen:
         if name in field_types(JobConfig):
             setattr(base, name, field_types(LaunchConfig)[name]())
+    if "model" in chosen:  # what suited the old one
+        for item in fields(JobConfig):
+            if item.metadata == BY_MODEL:
+                setattr(base, item.name, MISSING)
     store = ConfigStore.instance()
     store.store(name=_BASE, node=base)
     store.store(name=PRIMARY, node={"defaults": _defaults(conf_dir)})
 
 
 def launch_config(job: JobConfig) -> LaunchConfig:
-    """Widen a job to what is composed: the inverse of `job_of`, with defaults for the laptop's part.
+    """Extend a job to a launch config, the inverse of `job_of`, with defaults for the laptop's part.
 
-    A name that was made of those of model and data stays so, and follows them.
+    If the job's name is the default, made of model and data, it keeps following these.
     """
     own = _fields(job)
     own["cluster"] = LaunchClusterConfig(**_fields(job.cluster))
@@ -57,7 +63,7 @@ def _fields(section: Any) -> dict[str, Any]:
 
 
 def _defaults(conf_dir: Path) -> list[Any]:
-    """The defaults list of conf/config.yaml, without the choices that the job has made."""
+    """Read the defaults list of conf/config.yaml, without the choices that the job contains."""
     return [_undecided(entry) for entry in _shipped_defaults(conf_dir)]
 
 

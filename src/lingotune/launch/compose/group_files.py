@@ -1,4 +1,4 @@
-"""Group files as they lie on disk: where each puts its keys, and which settings it sets."""
+"""Group files on disk: the package of each, and the settings that it sets."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Content:
 
 @dataclass(frozen=True)
 class GroupFile:
-    """An option of a group; its group is the folder right below the root: experiment=nlp/deep."""
+    """File of a group's option; the group is the top folder below the root, as in experiment=nlp/deep."""
 
     root: Path
     path: Path
 
     @property
     def group(self) -> str:
-        """Name of the group; '' for a file that lies in none."""
+        """Name of the group; '' for a file outside of groups."""
         return self._parts[0] if len(self._parts) > 1 else ""
 
     @property
@@ -49,12 +49,12 @@ class GroupFile:
 
     @property
     def option(self) -> str:
-        """Name of the option, as after the = of an override."""
+        """Name of the option, as it follows the = in an override."""
         return "/".join(self._parts[1:]).removesuffix(self.path.suffix)
 
     @property
     def package(self) -> str:
-        """Dotted key below which the file's keys are put; '' for the root of the config."""
+        """Dotted key of the section that the file's keys belong to; '' for the root of the config."""
         named = (self.header or "_group_").replace("_group_", ".".join(self._parts[:-1]))
         return "" if named == "_global_" else named.removeprefix("_global_.")
 
@@ -66,7 +66,7 @@ class GroupFile:
 
     @property
     def says(self) -> str:
-        """First sentence of the comment that the file begins with; '' without one."""
+        """First sentence of the comment at the start of the file; '' without one."""
         told = [line.lstrip("# ") for line in self._head() if not _PACKAGE.match(line)]
         return re.split(r"(?<!e\.g)[.:] |; |\.$", " ".join(told))[0]
 
@@ -102,7 +102,7 @@ class GroupFile:
 
 
 def group_files(*roots: Path | None) -> list[GroupFile]:
-    """List the options of all groups below the roots, the first root's first."""
+    """List the options of all groups below the roots, root by root."""
     files = [GroupFile(root, path) for root in roots if root for path in visible_files(root)]
     return [file for file in files if file.group and file.path.suffix == ".yaml"]
 

@@ -1,4 +1,4 @@
-"""Help of the commands that compose a job: an overview, and a page for each section and setting."""
+"""Help for the commands that compose a job: an overview, and a page per section and setting."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from lingotune.config import schema
 from lingotune.config.problems import ConfigError, Problem, nearest
-from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
 from lingotune.launch.compose.keys import config_groups
@@ -37,10 +37,10 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Command:
-    """What a page says of its command.
+    """Description of a command, for its help.
 
-    `sections`: first words of the settings that it takes; empty = all. `options`: those beside `OPTIONS`.
-    `instead`: those that do not go with overrides, and the setting that stands for each.
+    sections: first parts of the settings that it takes; empty = all. options: those besides `OPTIONS`.
+    instead: those that do not go with overrides, and the setting that stands for each.
     """
 
     program: str
@@ -57,7 +57,7 @@ class Command:
 def help_page(
     command: Command, conf_dir: Path, extra_dir: Path | None = None, topic: str = ""
 ) -> str:
-    """Write the help of a command, or of one topic: a section, a group or a setting.
+    """Format the help of a command, or of one topic: a section, a group or a setting.
 
     Lines are at most 100 columns wide, or as wide as the terminal. ConfigError for an unknown topic.
     """
@@ -101,7 +101,7 @@ def _overview(command: Command, conf_dir: Path, extra_dir: Path | None) -> Itera
 
 
 def _groups(conf_dir: Path, extra_dir: Path | None) -> dict[str, list[str]]:
-    """The groups that have a place of their own: nlp/deep is an option of its outer folder."""
+    """List the groups, without subfolders, which belong to the options of their outer folder."""
     groups = config_groups(conf_dir, extra_dir)
     return {name: options for name, options in groups.items() if "/" not in name}
 
@@ -152,14 +152,14 @@ def _whole_setting(key: str, files: Sequence[GroupFile]) -> Iterator[str]:
 
 
 def _entry(key: str, setters: str = "") -> Iterator[str]:
-    """A setting in an overview: its name, its values and its default, and below its meaning."""
+    """Format a setting for an overview: name, values and default, and its meaning below."""
     line = _kind_and_default(key) + (f"; set by {setters}" if setters else "")
     yield from _wrapped(f"{key}  {line}", "      ", "  ")
     yield from _wrapped(f"{first_sentence(setting_texts()[key])}.", "      ", "      ")
 
 
 def _set_by(key: str, files: Sequence[GroupFile]) -> str:
-    """'data=files and hub=...': the options that set the key, those of a group in one word."""
+    """Format the options that set a key, several of a group as one: `data=files and hub=...`."""
     setters: dict[str, list[str]] = {}
     for file in files:
         if any(name == key or name.startswith(f"{key}.") for name in _settings(file)):
@@ -171,8 +171,8 @@ def _set_by(key: str, files: Sequence[GroupFile]) -> str:
 
 
 @functools.cache
-def _settings(file: GroupFile) -> Mapping[str, Any]:
-    """Read what the file sets; nothing if it cannot be read, which others report."""
+def _settings(file: GroupFile) -> Mapping[str, object]:
+    """Read the settings of a file; none if it cannot be read, which is reported elsewhere."""
     try:
         return file.settings()
     except Exception:
@@ -183,7 +183,7 @@ def _settings(file: GroupFile) -> Mapping[str, Any]:
 
 
 def kind_of(kind: Any) -> str:
-    """A type in words: 'auto | fp32 | fp16 | bf16', 'a whole number or null'."""
+    """Describe a type in words: `auto | fp32 | fp16 | bf16`, `a whole number or null`."""
     inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
     if typing.get_origin(kind) is typing.Union:
         choices = choices_of(kind)
@@ -198,7 +198,7 @@ def kind_of(kind: Any) -> str:
 
 
 def choices_of(kind: Any) -> list[str]:
-    """The words that a setting of the type takes, where they are few: of an enum, true and false."""
+    """List the words that a setting of the type takes: an enum's names, or true and false."""
     if typing.get_origin(kind) is typing.Union:
         return choices_of(typing.get_args(kind)[0])
     if kind is bool:
@@ -217,22 +217,28 @@ def _is_enum(kind: Any) -> bool:
 
 
 def default_of(key: str) -> Any:
-    """The schema's default of a setting; MISSING where a group file or the user has to give one."""
-    owner, _, name = key.rpartition(".")
-    section = setting_types()[owner] if owner else LaunchConfig
-    item = next(item for item in fields(section) if item.name == name)
+    """Look up a setting's default in the schema; MISSING if a group file or the user has to give it."""
+    item = _field_of(key)
     factory: Any = item.default_factory
     return item.default if factory is NO_DEFAULT else factory()
+
+
+def _field_of(key: str) -> Field[Any]:
+    owner, _, name = key.rpartition(".")
+    section = setting_types()[owner] if owner else LaunchConfig
+    return next(item for item in fields(section) if item.name == name)
 
 
 def _kind_and_default(key: str) -> str:
     default = default_of(key)
     told = "no default" if default == MISSING else f"default {_shown(default)}"
+    if _field_of(key).metadata == BY_MODEL:
+        told = f"default {BY_MODEL['default']}"
     return f"{kind_of(setting_types()[key])}; {told}"
 
 
 def _shown(value: Any) -> str:
-    """A value as it would be typed."""
+    """Format a value as it would be typed."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, bool) or value is None:
@@ -244,19 +250,14 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def setting_meanings() -> dict[str, str]:
-    """Map each dotted key to the first sentence of the string under its field in the schema."""
-    return {key: first_sentence(text) for key, text in setting_texts().items()}
-
-
 def first_sentence(text: str) -> str:
-    """The text up to its first full stop."""
+    """Cut a text at its first full stop."""
     return re.split(r"(?<!e\.g)\. ", text)[0].rstrip(".")
 
 
 @functools.cache
 def setting_texts() -> Mapping[str, str]:
-    """Map each dotted key, those of sections included, to the string under its field in the schema."""
+    """Map each dotted key, also of sections, to the docstring of its field in the schema."""
     texts = {}
     for key in setting_types():
         owner, _, name = key.rpartition(".")
@@ -268,7 +269,7 @@ def setting_texts() -> Mapping[str, str]:
 
 
 def _section_text(key: str) -> str:
-    """A section's own docstring, which says more than the string under its field."""
+    """Look up a section's own docstring, which says more than that of its field."""
     return " ".join(str(setting_types()[key].__doc__).split())
 
 
@@ -291,7 +292,7 @@ def _documented(section: ast.ClassDef) -> dict[str, str]:
 
 
 def _width() -> int:
-    """Columns of a line: the terminal's, 80 in a pipe, but never more than are easy to read."""
+    """Choose the columns of a line: the terminal's, or 80 in a pipe, but no more than are easy to read."""
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size((80, 24)).columns))
 
 
@@ -306,7 +307,7 @@ def _wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
 
 
 def _columns(rows: Mapping[str, str]) -> Iterator[str]:
-    """Two columns; a name that is too long for the first stands on a line of its own."""
+    """Format two columns; a name that is too long for the first gets a line of its own."""
     room = min(max(map(len, rows)), 26)
     for name, text in rows.items():
         indent = " " * (room + 4)

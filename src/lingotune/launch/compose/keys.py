@@ -1,4 +1,4 @@
-"""Groups, types of settings in words, and the names that settings have in other tools."""
+"""Groups, types of settings in words, and names of settings in other tools."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ ALIASES = {
     "job_queue": "aws.queue",
     "share_identifier": "aws.queue_share",
 }
-"""Name in another tool -> what to type here; a name that differs by its section only needs no line."""
+"""Name in another tool -> what to type here; names that differ only in their section need no entry."""
 _ALIKE = 0.76
-"""Least likeness of a word that is offered in place of an unknown one."""
+"""Minimum likeness of a word that is suggested for an unknown one."""
 
 
 def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, list[str]]:
@@ -143,9 +143,9 @@ def visible_files(root: Path) -> Iterator[Path]:
 
 
 def meant_by(key: str, groups: Mapping[str, Sequence[str]], value: str = "") -> tuple[str, bool]:
-    """Say what an unknown setting is called here: '; did you mean lr?', or nothing.
+    """Suggest the name that an unknown setting has here: `; did you mean lr?`, or nothing.
 
-    The second value tells whether it is sure: another tool's name, or a setting of another section.
+    The second value tells whether it is certain, as for another tool's name or another section's setting.
     value: as typed; an option of a group with a name like the key's tells which group is meant.
     """
     leaf = _leaf(key)
@@ -170,13 +170,13 @@ def _leaf(key: str) -> str:
 
 
 def _in_mapping(key: str) -> list[str]:
-    """Complete the key of a text in a mapping: tags.team is aws.tags.team."""
+    """Complete the key of an item in a mapping: `tags.team` is `aws.tags.team`."""
     mapping, _, name = key.rpartition(".")
     return [f"{k}.{name}" for k in setting_types() if mapping_of(k) and _leaf(k) == mapping]
 
 
 def _begun(key: str) -> list[str]:
-    """List the settings that go on from the key: training.warmup_ratio and _steps from warmup."""
+    """List the settings that begin with the key: `warmup` for training.warmup_ratio and warmup_steps."""
     section, _, leaf = key.rpartition(".")
     begun = [known for known in setting_types() if _leaf(known).startswith(f"{leaf}_")]
     found = [known for known in begun if known.startswith(section)]
@@ -184,14 +184,14 @@ def _begun(key: str) -> list[str]:
 
 
 def _likest(key: str, groups: Iterable[str]) -> str:
-    """Return what is spelled most like the key, as a whole: a setting, a group or an alias' meaning."""
+    """Find the most similar spelling to a whole key: a setting, a group or the meaning of an alias."""
     settings = setting_types()
     section, _, leaf = key.rpartition(".")
     leaves = {_leaf(known): known for known in reversed([*settings])}
     inside = {_leaf(known): known for known in settings if known.rpartition(".")[0] == section}
     by_word = {**ALIASES, **leaves, **inside}
     typed = [_letters(leaf)]
-    # Where the section exists, its letters say nothing of which setting in it is meant.
+    # If the section exists, its letters do not tell which of its settings is meant.
     if section not in (*settings, *groups):
         by_word |= {word: word for word in (*groups, *settings)}
         typed.append(_letters(key))
@@ -203,7 +203,7 @@ def _likest(key: str, groups: Iterable[str]) -> str:
 
 
 def _letters(word: str) -> str:
-    """Drop what is written now one way, now another: batchSize, batch-size, batch_size."""
+    """Normalise spellings: batchSize, batch-size and batch_size become the same."""
     return word.lower().translate(_SEPARATORS)
 
 
@@ -211,9 +211,9 @@ _SEPARATORS = str.maketrans("", "", "_-./ ")
 
 
 def _likeness(one: str, other: str) -> float:
-    """Return the share of letters in common, in order: 1 for the same words, 0 for none.
+    """Compute the share of common letters, in order: 1 for equal words, 0 for none.
 
-    Letters that have changed places are all in common.
+    Letters that have changed places are all common.
     """
     if len(one) > 3 and sorted(one) == sorted(other):
         return 1.0
@@ -222,7 +222,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def describe_type(kind: Any, key: str) -> tuple[str, str]:
-    """Put a type in words ('a whole number'), with an override that fits it."""
+    """Describe a type in words (`a whole number`), with an override that fits it."""
     options = [k for k in typing.get_args(kind) if k is not type(None)]
     if typing.get_origin(kind) is typing.Union:
         name, fix = describe_type(options[0], key)

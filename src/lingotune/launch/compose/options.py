@@ -1,4 +1,4 @@
-"""The command line of train, launch and prepare: options, help, and what each refuses."""
+"""The command line of train, launch and prepare: options, help and checks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def composed_jobs(
     conf_dir: Path,
     check: Callable[[LaunchConfig], list[Problem]],
 ) -> list[Composed]:
-    """Every job that the command line describes, checked; ConfigError lists all that is wrong.
+    """Compose and check every job that the command line describes; ConfigError lists all problems.
 
-    `--help` and `--cfg job` print and end the program with exit code 0.
+    `--help` and `--cfg job` print and exit with code 0.
     """
     options, overrides = options_parser(command).parse_known_args(argv)
     extra = user_dir(options.config_dir, os.environ)
@@ -58,7 +58,7 @@ def composed_jobs(
 
 
 def options_parser(command: Command) -> Parser:
-    """The options that stand beside overrides."""
+    """Make the parser of the options besides overrides."""
     parser = Parser(
         command.program, description=command.purpose, allow_abbrev=False, add_help=False
     )
@@ -82,7 +82,7 @@ def _without_effect(options: argparse.Namespace, command: Command) -> Iterator[P
 
 
 def _same_repository(composed: Sequence[Composed]) -> list[Problem]:
-    """Jobs of a sweep that would publish to one repository: the second would be refused, in the end."""
+    """Find jobs of a sweep that would publish to the same repository, which would refuse the second."""
     jobs = [job_of(one.config) for one in composed]
     named = {job.hub.repo for job in jobs if job.hub.visibility is not Visibility.none}
     shared = [

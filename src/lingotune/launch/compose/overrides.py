@@ -1,4 +1,4 @@
-"""What is typed, one override at a time: read with Hydra's grammar, refused in our words."""
+"""Overrides one at a time: reading them with Hydra's grammar, and refusing them in our own words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Groups = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class TypedOverride:
-    """One override of a job: the dotted key or group, the value as text, and the whole as typed."""
+    """One override of a job: dotted key or group, value as text, and the whole as it was typed."""
 
     key: str
     value: str
@@ -35,23 +35,23 @@ class TypedOverride:
 
     @classmethod
     def read(cls, text: str) -> TypedOverride:
-        """Split a text that need not be an override that Hydra can read."""
+        """Split a text, which need not be an override that Hydra can read."""
         key, _, value = text.partition("=")
         return cls(key.lstrip("+~"), value, text)
 
     @classmethod
     def of(cls, override: Override) -> TypedOverride:
-        """Keep of Hydra's object what is needed."""
+        """Convert Hydra's object."""
         text = override.input_line or ""
         return cls(override.key_or_group, text.partition("=")[2], text)
 
     @property
     def section(self) -> str:
-        """First part of the key: data of data.path."""
+        """First part of the key: `data` for `data.path`."""
         return self.key.partition(".")[0]
 
     def refused(self, what: str, fix: str = "") -> Problem:
-        """Make the problem that the whole override is; its key need not be a setting."""
+        """Make a problem of the whole override, whose key need not be a setting."""
         return Problem(self.text, what, fix, key=self.key, value=self.value or None)
 
     def __str__(self) -> str:
@@ -61,9 +61,9 @@ class TypedOverride:
 def read_overrides(
     texts: Sequence[str], groups: Groups, *, multirun: bool, new_groups: Collection[str] = ()
 ) -> tuple[list[list[Override]], list[Problem]]:
-    """Expand each text to the overrides of its sweep (to one without a sweep).
+    """Expand each text to the overrides of its sweep; to a single one if it is not a sweep.
 
-    Refused texts are left out; each becomes a problem. `new_groups`: those of the user's own, chosen by
+    Refused texts are left out; each becomes a problem. new_groups: the user's own, which are chosen by
     +group=option.
     """
     read: list[list[Override]] = []
@@ -85,7 +85,7 @@ def read_overrides(
 
 
 def chooses_group(override: Override, groups: Groups) -> bool:
-    """Tell whether it picks a group's option rather than values: cluster={nodes: 2} does not."""
+    """Tell whether an override chooses a group's option rather than values, as cluster={nodes: 2} does."""
     return override.key_or_group in groups and not isinstance(override.value(), dict)
 
 
@@ -147,7 +147,7 @@ def in_a_line(error: object) -> str:
 
 
 class _AsTyped(HydraOverrideVisitor):
-    """Reads 1.10 and true as texts: a number would come back as 1.1."""
+    """Visitor that reads 1.10 and true as texts, as a number would come back as 1.1."""
 
     def _createPrimitive(self, ctx: Any) -> Any:
         value = super()._createPrimitive(ctx)
@@ -218,7 +218,7 @@ def _refused(override: Override, what: str, fix: str = "") -> Problem:
 
 
 def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
-    """Refuse one value of a sweep; what is shown is the whole."""
+    """Refuse one value of a sweep, showing the whole sweep."""
     if chooses_group(value, groups):
         return _unknown_option(value, sweep, groups)
     return _not_named_texts(value, sweep)
@@ -283,7 +283,7 @@ def _options(group: str, groups: Groups, typed: str = "") -> str:
 
 
 def _not_named_texts(override: Override, sweep: Override) -> Problem | None:
-    """Refuse what is no text under a name of the user's own: cluster.environment, aws.tags."""
+    """Refuse values other than texts under names of the user's own: cluster.environment, aws.tags."""
     key, value = override.key_or_group, override.value()
     mapping = mapping_of(key)
     if mapping is None:

@@ -15,7 +15,7 @@ from lingotune.launch.cost.prices import Price, rate_text, usd_text
 
 @dataclass(frozen=True)
 class Bill:
-    """AWS's figures of a job's time: wall-clock seconds, and seconds billed per node."""
+    """AWS's figures for a job's time: wall-clock seconds, and seconds billed per node."""
 
     training_seconds: float
     billable_seconds: float
@@ -30,7 +30,7 @@ def after_run(
     record: Throughput | None,
     records: Sequence[Throughput],
 ) -> list[str]:
-    """Write what a finished job took and cost, how far off the estimate was, how well it scaled."""
+    """Format time and cost of a finished job, the error of the estimate, and how well it scaled."""
     nodes = f"{bill.nodes} node{'' if bill.nodes == 1 else 's'}"
     lines = [
         f"billed {bill.billable_seconds:.0f} s of {bill.training_seconds:.0f} s on each of {nodes}"
@@ -77,9 +77,9 @@ def _scaling(record: Throughput | None, records: Sequence[Throughput]) -> str:
 
 
 def single_gpu_speed(record: Throughput, records: Sequence[Throughput]) -> float | None:
-    """Median samples/s of the runs on one such GPU: same GPU, model, batch, precision and length.
+    """Compute the median samples/s of runs on one such GPU: same GPU, model, batch, precision and length.
 
-    Runs on the same data count alone where there are some. None = none was measured.
+    If some of them trained on the same data, only these count. None if there are none.
     """
     wanted = _gpu_setup(record.setup)
     alone = [
@@ -92,7 +92,7 @@ def single_gpu_speed(record: Throughput, records: Sequence[Throughput]) -> float
 
 
 def _gpu_setup(setup: Setup) -> tuple[str | int | None, ...] | None:
-    """Select what a run on one GPU shares with one on several; None for a run on CPUs."""
+    """Select the properties that runs on one GPU and on several can share; None for a run on CPUs."""
     if not setup.gpus_per_node:
         return None
     known = instances().get(setup.instance_type or "")

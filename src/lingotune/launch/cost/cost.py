@@ -1,7 +1,7 @@
-"""Time and money of a job that has not run: what it may take, what it may cost at worst. Pure.
+"""Expected and worst-case cost of a job that has not run. Pure.
 
-An expected time comes from measured runs of the same set-up; without one it is unknown, and the
-worst case stands. Every figure comes with its arithmetic as a line of text.
+The expected time comes from measured runs of the same set-up; without any it is unknown, and only the
+worst case remains. Every figure comes with its arithmetic as a line of text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lingotune.estimate.throughput import Throughput
 from lingotune.launch.cost.prices import Price, rate_text, usd_text
 
 HOUR = 3600
-"""Seconds."""
+"""Seconds in an hour."""
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """USD of one job; None = unknown. `worst_usd` is the most that SageMaker can bill."""
+    """Cost of one job in USD; None = unknown. worst_usd: the most that SageMaker can bill."""
 
     expected_usd: float | None
     worst_usd: float | None
@@ -38,7 +38,10 @@ class CostEstimate:
 
 
 def spot_share(cluster: ClusterConfig, records: Sequence[Throughput]) -> float | None:
-    """Median share of the time that spot runs on this instance type were billed; None = unknown."""
+    """Compute the median share of their time that spot runs on this instance type were billed for.
+
+    None if there are no such runs.
+    """
     shares = [
         r.spot_billable_share
         for r in records
@@ -53,10 +56,9 @@ def estimate_cost(
     price: Price | None,
     share: float | None = None,
 ) -> CostEstimate | None:
-    """Estimate what a job costs: expected and at worst. None on this machine, which bills nothing.
+    """Estimate the expected and the worst-case cost of a job; None on this machine, which bills nothing.
 
-    `share`: of the time that spot runs were billed (`spot_share`). Retries add nothing: AWS counts
-    max_run over all attempts together.
+    share: see `spot_share`. Retries add nothing, as AWS counts max_run over all attempts together.
     """
     if cluster.instance_type is None:
         return None
@@ -99,7 +101,7 @@ def _amount(
 
 
 def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
-    """Limits and prices that are no amounts."""
+    """Find limits and prices that are not valid amounts."""
     given = {"budget.max_usd": budget.max_usd, "budget.usd_per_hour": budget.usd_per_hour}
     return [
         Problem(f"{key}={value:g}", "is out of range", f"{key}=10", check="budget-range",
@@ -110,7 +112,7 @@ def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
 
 
 def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Problem]:
-    """Check the worst cases of a job, or of a sweep's jobs together, against the budget.
+    """Compare the worst cases of a job, or of all jobs of a sweep together, with the budget.
 
     worst: USD of each job on SageMaker; None = its price is unknown.
     """

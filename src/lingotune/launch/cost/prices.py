@@ -1,6 +1,6 @@
-"""Price of an instance per hour: the shipped price list, the user's, and what a price says of itself.
+"""Prices of instances per hour: the shipped price list and the user's own.
 
-A price is never made up: an instance or a region that no list has is unknown.
+A price is never guessed: it is unknown for an instance or a region that is in no list.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 
 US_EAST_1 = "us-east-1"
-"""The region whose price stands in where none is set."""
+"""Region whose price is used if none is set."""
 _DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?")
 
 
 @dataclass(frozen=True)
 class Price:
-    """On-demand price of SageMaker training: USD for an hour of one instance.
+    """On-demand price of SageMaker training: USD per hour of one instance.
 
-    date: the day, month or year that the price is of, ISO; empty for the user's own figure.
+    date: day, month or year of the price, ISO; empty for the user's own figure.
     """
 
     instance_type: str
@@ -38,7 +38,7 @@ class Price:
 
 
 def load_prices(path: str | None = None) -> tuple[Price, ...]:
-    """The user's prices, if there is a file (`budget.prices`), before the shipped ones.
+    """Load the user's prices, if there is a file (`budget.prices`), followed by the shipped ones.
 
     ConfigError lists everything that is wrong with the file.
     """
@@ -53,9 +53,9 @@ def find_price(
     region: str | None,
     usd_per_hour: float | None = None,
 ) -> Price | None:
-    """The first price of the instance there; `usd_per_hour` (of the budget) overrides all lists.
+    """Find the first price of an instance in a region; `usd_per_hour` (of the budget) overrides all lists.
 
-    Without a region the price of us-east-1. None = unknown.
+    Without a region it is the price of us-east-1. None = unknown.
     """
     where = region or US_EAST_1
     if usd_per_hour is not None:
@@ -65,7 +65,7 @@ def find_price(
 
 
 def price_text(price: Price, region: str | None, today: date) -> str:
-    """`28.152 USD/h (us-east-1, list price of 2021-11-29, source ...)`, with what speaks against it."""
+    """Format `28.152 USD/h (us-east-1, list price of 2021-11-29, source ...)`, with doubts about it."""
     amount = f"{price.usd_per_hour:g} USD/h"
     if not price.date:
         return f"{amount} ({price.source})"
@@ -82,12 +82,12 @@ def usd_text(amount: float | None, unit: str = " USD") -> str:
 
 
 def rate_text(price: Price, nodes: int) -> str:
-    """`7.09 USD/h x 2 nodes`."""
+    """Format `7.09 USD/h x 2 nodes`."""
     return f"{price.usd_per_hour:g} USD/h x {nodes} node{'' if nodes == 1 else 's'}"
 
 
 def unknown_text(instance_type: str, region: str | None) -> str:
-    """Write the message for an unknown price, with how to get one."""
+    """Format the message about an unknown price, with how to get one."""
     where = region or f"{US_EAST_1} (aws.region is not set)"
     return (
         f"price unknown: no list has {instance_type} in {where};"
@@ -97,7 +97,7 @@ def unknown_text(instance_type: str, region: str | None) -> str:
 
 
 def refresh_command(region: str | None, instance_type: str) -> str:
-    """The command that asks AWS for the price."""
+    """Return the command that asks AWS for the price."""
     return (
         f"{program('prices')} --region {region or US_EAST_1}"
         f" --instance {instance_type} > prices.json"
@@ -105,13 +105,13 @@ def refresh_command(region: str | None, instance_type: str) -> str:
 
 
 def format_prices(prices: Sequence[Price], note: str) -> str:
-    """The prices as a file that `load_prices` reads, a row a line."""
+    """Format prices as a file for `load_prices`, one per line."""
     rows = ",\n".join(f"    {json.dumps(asdict(price))}" for price in prices)
     return f'{{\n  "note": {json.dumps(note)},\n  "prices": [\n{rows}\n  ]\n}}\n'
 
 
 def _is_old(day: str, today: date) -> bool:
-    """Tell whether even the last day that the (partial) date may mean is over a year ago."""
+    """Tell whether a date, or the last day of a partial one, is over a year ago."""
     year_ago = f"{today.year - 1:04}-{today.month:02}-{today.day:02}"
     return day < year_ago[: len(day)]
 
@@ -151,7 +151,7 @@ def _parse(path: str, content: Any) -> list[Price]:
 
 
 def _faults(row: Any) -> list[str]:
-    """Everything wrong with one row of a price file."""
+    """Yield everything that is wrong with one row of a price file."""
     if not isinstance(row, dict):
         return [f"is {row!r}, not an object"]
     names = [field.name for field in fields(Price)]

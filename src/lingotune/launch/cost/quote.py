@@ -1,4 +1,4 @@
-"""Time and money of the jobs of a command: the price list and the measured runs, read once."""
+"""Expected time and cost of the jobs of a command; reads the price list and the measured runs once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Total:
-    """Sums over the jobs of a sweep; None where one of them is unknown."""
+    """Sums over the jobs of a sweep; None if one of them is unknown."""
 
     expected_usd: float | None
     worst_usd: float | None
@@ -52,7 +52,7 @@ class Total:
 
 
 class CostEstimator:
-    """Quotes jobs; ConfigError if the user's price file cannot be read."""
+    """Estimator of jobs' time and cost; ConfigError if the user's price file cannot be read."""
 
     def __init__(self, today: date) -> None:
         self._today = today
@@ -62,7 +62,7 @@ class CostEstimator:
     def quote(
         self, config: LaunchConfig, batch: BatchPlan, rows: Mapping[str, int] | None
     ) -> Quote:
-        """Time and money of one job that the preflight has accepted."""
+        """Estimate time and cost of a job that the preflight has accepted."""
         cluster, budget = config.cluster, config.budget
         records, problems = self._runs(config.runs_dir)
         instance = instance_of(cluster)
@@ -100,7 +100,7 @@ class CostEstimator:
 
 
 def cost_lines(cost: CostEstimate | None) -> tuple[str, ...]:
-    """The arithmetic of a cost, where there is one."""
+    """Return the arithmetic of a cost, if there is one."""
     return cost.arithmetic if cost else ()
 
 
@@ -123,7 +123,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def over_budget(budget: BudgetConfig, costs: Sequence[CostEstimate]) -> list[Problem]:
-    """Check the worst case of all jobs together against the budget."""
+    """Compare the worst case of all jobs together with the budget."""
     return check_budget(budget, [cost.worst_usd for cost in costs])
 
 

@@ -1,1 +1,1 @@
-"""Plans: what would run, with its numbers and findings."""
+"""Plans: what would run, with numbers and findings."""

@@ -1,5 +1,4 @@
-"""Delivery of a job's data to its machines, as the plan sees it: prepared here, prepared elsewhere, or
-prepared there. Prepares nothing."""
+"""How a job's data will reach its machines: prepared here, elsewhere, or by the job. Prepares nothing."""
 
 from __future__ import annotations
 
@@ -29,9 +28,9 @@ _URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")
 class Delivery:
     """Facts about a job's data before it runs.
 
-    rows: of each split; None where they are counted when the data is read. digest: of the prepared
-    data that the machines are given; None = they prepare it themselves. folder: where it lies, or
-    will. uri: where it lies in S3 already. manifest: None where it is not at hand.
+    rows: by split; None if they will be counted when the data is read. digest: of the prepared data that
+    the machines get; None = they prepare it themselves. folder: where it is, or will be. uri: where it is
+    in S3 already. manifest: None if it is not available.
     """
 
     rows: dict[str, int] | None
@@ -54,9 +53,9 @@ class Delivery:
 
 
 def deliver(config: LaunchConfig) -> Delivery:
-    """Find out what is known of a job's data; files that have not been prepared are read and checked.
+    """Find out what is known about a job's data; files that have not been prepared are read and checked.
 
-    ConfigError if they are not sound, or `data.prepared` is no data of this job.
+    ConfigError if they have errors, or `data.prepared` does not belong to this job.
     """
     data = config.data
     if data.prepared is not None:
@@ -79,7 +78,7 @@ def deliver(config: LaunchConfig) -> Delivery:
 
 
 def made_before(config: LaunchConfig) -> Manifest | None:
-    """The manifest of the sample as it was last prepared here, by a run on this machine; None = never."""
+    """Find the manifest of the sample that a run on this machine has prepared; None if there is none."""
     if config.data.source is not Source.sample:
         return None
     known = tokenizer_identity(config.model)
@@ -105,7 +104,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
 
 
 def from_folder(folder: Path, manifest: Manifest) -> Delivery:
-    """Describe data that lies prepared in a folder."""
+    """Describe prepared data in a folder."""
     rows = {split: found.rows for split, found in manifest.splits.items()}
     warnings = _warnings(manifest.warnings)
     return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)
@@ -116,7 +115,7 @@ def _warnings(texts: Iterable[str]) -> tuple[Problem, ...]:
 
 
 def _unknown_tokenizer(config: LaunchConfig) -> Problem:
-    """The prepared data follows from the tokenizer, and the job's name from the data."""
+    """Make the problem of an unknown tokenizer, on which the data depends, and the job's name on that."""
     name = config.model.name_or_path
     return Problem(
         f"model.name_or_path={name}",

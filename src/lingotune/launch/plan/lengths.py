@@ -1,4 +1,4 @@
-"""Lengths of a job's texts before it runs: from prepared data, or from published figures."""
+"""Lengths of a job's texts before it runs, from prepared data or from published figures."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ from lingotune.estimate.bucketing import (
 from lingotune.system.arrays import Array
 
 ROWS = 100_000
-"""Texts that an estimate is made with: as many more say nothing more."""
+"""Number of texts for an estimate; more would not change it."""
 
 
 @dataclass(frozen=True)
 class BatchingEstimate:
-    """Cost of the job's batches, and that of random ones. `basis`: where the lengths are from.
-    word_pieces: of the vocabulary that occur in the data; None = not known."""
+    """Cost of the job's batches, and of random ones.
+
+    basis: where the lengths are from. word_pieces: number of word pieces that occur in the data; None =
+    unknown.
+    """
 
     planned: Efficiency
     random: Efficiency
@@ -48,9 +51,9 @@ class BatchingEstimate:
 def estimate_batching(
     job: JobConfig, batch: BatchPlan, manifest: Manifest | None
 ) -> BatchingEstimate | None:
-    """Padding and waiting of an epoch like the job's; None where nothing is known of its texts' lengths.
+    """Estimate padding and waiting in an epoch of the job; None if the lengths of its texts are unknown.
 
-    manifest: of its prepared data.
+    manifest: of its prepared data, if there is any.
     """
     found = _of_manifest(manifest) if manifest else _published(job.data)
     if found is None:
@@ -73,7 +76,7 @@ def estimate_batching(
 
 
 def _of_manifest(manifest: Manifest) -> tuple[Array, str, None] | None:
-    """The training texts' lengths, thinned evenly where they are many."""
+    """Read the lengths of the training texts from a manifest, evenly thinned out if there are many."""
     counts = np.zeros(1, np.int64)
     for of_language in manifest.lengths["train"].values():
         more = np.array(of_language, np.int64)
@@ -88,8 +91,11 @@ def _of_manifest(manifest: Manifest) -> tuple[Array, str, None] | None:
 
 
 def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
-    """Draw `rows` lengths (tokens, int64) with the published percentiles of a corpus; KeyError if there
-    are none. languages: those of the corpus to take, alike; empty = all."""
+    """Draw `rows` lengths (tokens, int64) with the published percentiles of a corpus.
+
+    languages: those of the corpus to include, in equal shares; empty = all. KeyError if nothing is
+    published for it.
+    """
     of_language = load("lengths", "lingotune.launch")["data"][name]
     chosen = [of_language[code] for code in languages or of_language]
     return np.concatenate([_spread(one, rows // len(chosen)) for one in chosen])
@@ -109,8 +115,11 @@ def _published(data: DataConfig) -> tuple[Array, str, int | None] | None:
 
 
 def _spread(percentiles: Mapping[str, int], rows: int) -> Array:
-    """Lengths with these percentiles: their logarithms on straight lines between those of a normal
-    distribution, on from the last ones as before."""
+    """Draw lengths with these percentiles.
+
+    Between the percentiles the logarithm of the length is linear in the quantiles of a normal
+    distribution; beyond the outermost ones the lines continue.
+    """
     middle, high, top = (math.log(percentiles[name]) for name in ("median", "p95", "p99"))
     slope = (top - middle) / NormalDist().inv_cdf(0.99)
     normal = NormalDist().inv_cdf

@@ -1,4 +1,4 @@
-"""Presentation of plans: a compact page to read, in colour on a terminal, and everything as JSON."""
+"""Presentation of plans: a compact page, in colour on a terminal, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lingotune.launch.plan.planner import Plan, Sweep
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: lines, or a table with its header, or findings."""
+    """Part of the page: lines, or a table with its header, or findings."""
 
     title: str
     lines: Sequence[str] = ()
@@ -46,12 +46,12 @@ class Section:
 
 
 def page_of(sweep: Sweep) -> list[Section]:
-    """The page of one job, or of a sweep's."""
+    """Make the page of one job, or of a sweep."""
     return _plan_page(sweep) if len(sweep.plans) == 1 else _sweep_page(sweep)
 
 
 def _plan_page(sweep: Sweep) -> list[Section]:
-    """One job: settings, arithmetic, machines, time and money, findings, next commands."""
+    """Make the page of one job: settings, arithmetic, machines, time and cost, findings, next commands."""
     plan, problems = sweep.plans[0], sweep.problems
     return [
         Section("job", rows=_job_rows(plan)),
@@ -65,7 +65,7 @@ def _plan_page(sweep: Sweep) -> list[Section]:
 
 
 def _sweep_page(sweep: Sweep) -> list[Section]:
-    """Many jobs: what they share, one row each, what is wrong with any of them, the sum."""
+    """Make the page of many jobs: what they share, a row per job, all findings, and the sum."""
     plans, first = sweep.plans, sweep.plans[0]
     header = [
         "job",
@@ -132,7 +132,7 @@ def _job_rows(plan: Plan) -> list[list[str]]:
 
 
 def _delivery(data: Delivery) -> str:
-    """Say where the machines get the data from."""
+    """Describe where the machines get the data from."""
     if data.uri is not None:
         return data.uri
     if data.folder is None:
@@ -181,7 +181,7 @@ def _machines(plan: Plan) -> list[str]:
 
 
 def _machines_of(plans: Sequence[Plan]) -> list[str]:
-    """The machines of a sweep's jobs: all lines where they are the same, else two of each kind."""
+    """Describe the machines of a sweep: all lines if they are the same, else two of each kind."""
     kinds = list(dict.fromkeys(tuple(_machines(plan)) for plan in plans))
     if len(kinds) == 1:
         return list(kinds[0])
@@ -273,7 +273,7 @@ def show(sections: Sequence[Section]) -> None:
             _show_rich(sections)
             return
         except ImportError:
-            pass  # rich is for the eye only
+            pass  # rich is optional
     print(plain_text(sections), end="\n\n")
 
 
@@ -286,7 +286,7 @@ def _without_known(section: Section) -> Section:
 
 
 def plain_text(sections: Sequence[Section]) -> str:
-    """The page without colour, two spaces in."""
+    """Format the page without colour, indented by two spaces."""
     return "\n\n".join(f"{s.title}:\n{_plain_body(s)}" for s in sections)
 
 
@@ -319,7 +319,7 @@ def _show_rich(sections: Sequence[Section]) -> None:
             for row in section.rows:
                 shown.add_row(*(Text(cell, overflow="fold") for cell in row))
             console.print(shown)
-        elif section.title in ("next", "command"):  # to be copied: no line break of ours
+        elif section.title in ("next", "command"):  # to be copied, so never wrapped
             for line in section.lines:
                 console.print(Text(f"  {line}"), soft_wrap=True)
         else:
@@ -328,7 +328,7 @@ def _show_rich(sections: Sequence[Section]) -> None:
 
 
 def _rich_findings(findings: Sequence[Problem]) -> Any:
-    """A table; an override is folded where it has to be, but never cut."""
+    """Make a table of findings; a long override is wrapped, but never truncated."""
     from rich.table import Table
     from rich.text import Text
 
@@ -348,8 +348,8 @@ def _rich_findings(findings: Sequence[Problem]) -> Any:
 # --- as JSON ------------------------------------------------------------------------------------
 
 
-def as_dict(sweep: Sweep) -> dict[str, Any]:
-    """Collect everything that a program may want of the plans, as plain values."""
+def as_dict(sweep: Sweep) -> dict[str, object]:
+    """Collect everything that a program may want from the plans, as plain values."""
     return {
         "lingotune": lingotune.__version__,
         "exit_code": sweep.exit_code,
@@ -362,13 +362,13 @@ def as_dict(sweep: Sweep) -> dict[str, Any]:
 
 
 def requests_json(sweep: Sweep) -> str:
-    """The CreateTrainingJob request of one job, or the list of a sweep's."""
+    """Format the CreateTrainingJob request of one job, or the list of a sweep's."""
     requests = [plan.request for plan in sweep.plans]
     return to_json(requests[0] if len(requests) == 1 else requests)
 
 
 def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
-    """Write the problems as one object where no plan could be made."""
+    """Format the problems as one object if no plan could be made."""
     return to_json({
         "lingotune": lingotune.__version__,
         "exit_code": exit_code,
@@ -378,16 +378,16 @@ def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Indented, with letters as they are, and without the secrets of the environment."""
+    """Format JSON, indented, without escaping letters and without the environment's secrets."""
     return without_known(json.dumps(value, indent=2, ensure_ascii=False), os.environ)
 
 
 def finding(problem: Problem) -> dict[str, str | None]:
-    """Turn a finding into plain texts; `value` is None where none is concerned."""
+    """Convert a finding to plain texts; `value` is None if no value is concerned."""
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
-def _job_dict(plan: Plan) -> dict[str, Any]:
+def _job_dict(plan: Plan) -> dict[str, object]:
     return {
         "name": plan.name,
         "sha256": plan.digests.job,

@@ -1,18 +1,19 @@
-"""The plan of a job: its numbers, its request, its time and money, and everything wrong with it."""
+"""The plan of a job: its numbers, its request, its time and cost, and its problems."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
-from lingotune.config.program import in_checkout
+from lingotune.config.program import in_checkout, program
 from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
 from lingotune.data.prepared.manifest import Manifest, load_manifest
@@ -33,6 +34,7 @@ from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
+from lingotune.launch.render.shared_fields import Arguments, Request
 from lingotune.launch.render.training_job import Digests, TrainingJob, describe
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
 class Plan:
     """One job, ready to be shown or submitted.
 
-    `steps` is None where the number of training rows is not known before the data is read;
-    `training_job` is None on this machine, `command` on SageMaker.
+    steps: None if the number of training rows is unknown before the data is read. training_job: None on
+    this machine. command: None on SageMaker.
     """
 
     config: LaunchConfig
@@ -64,49 +66,55 @@ class Plan:
     training_job: TrainingJob | None
     command: tuple[str, ...] | None
     options: tuple[str, ...] = ()
-    """Options to type beside the overrides, e.g. --config-dir."""
+    """Options to type besides the overrides, e.g. --config-dir."""
     config_dir: Path | None = None
     """The user's own folder of group files."""
 
     @property
+    def typed(self) -> str:
+        """Command that makes this plan, with the overrides of this job alone."""
+        words = [*self.options, *(override.text for override in self.overrides)]
+        return shlex.join([*shlex.split(program("launch")), *words])
+
+    @property
     def rows(self) -> dict[str, int] | None:
-        """Rows of each split; None where they are not known before the data is read."""
+        """Rows by split; None if they are unknown before the data is read."""
         return self.data.rows
 
     @property
     def name(self) -> str:
-        """Name of the SageMaker job; on this machine the run's."""
+        """Name of the SageMaker job; on this machine, of the run."""
         return self.training_job.name if self.training_job else self.job.name
 
     @property
-    def estimator(self) -> dict[str, Any] | None:
+    def estimator(self) -> Arguments | None:
         """Arguments of the SageMaker SDK v2, as `huggingface`; None on this machine."""
         return self.huggingface
 
     @property
     def findings(self) -> tuple[Problem, ...]:
-        """Everything wrong with the job, errors and warnings: `problems`."""
+        """Problems of the job, errors and warnings; the same as `problems`."""
         return self.problems
 
     @cached_property
-    def request(self) -> dict[str, Any] | None:
+    def request(self) -> Request | None:
         """The CreateTrainingJob request."""
         return to_request(self.training_job) if self.training_job else None
 
     @cached_property
-    def huggingface(self) -> dict[str, Any] | None:
+    def huggingface(self) -> Arguments | None:
         """Arguments of the SDK v2's estimator and of its `fit`."""
         return to_huggingface(self.training_job) if self.training_job else None
 
     @cached_property
-    def model_trainer(self) -> dict[str, Any] | None:
+    def model_trainer(self) -> Arguments | None:
         """Arguments of the SDK v3's ModelTrainer."""
         return to_model_trainer(self.training_job) if self.training_job else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All jobs of a command, one or many, and the problems of each and of their sum."""
+    """All jobs of a command, one or many, and the problems of each and of all together."""
 
     plans: tuple[Plan, ...]
     problems: tuple[Problem, ...]
@@ -120,16 +128,16 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the plan: 2 where something has to be fixed first."""
+        """Exit code of the plan: 2 if something has to be fixed first."""
         return USER_ERROR if errors_only(self.problems) else 0
 
 
 class Planner:
-    """Makes the plans of a command's jobs, reading what they share once.
+    """Planner of a command's jobs, which reads what they share only once.
 
-    `account` completes the names of the account (region, role, bucket) that the jobs are described
-    with; by default they are as typed, and a name that is missing stays a placeholder. The user's
-    data files are read (to count and check the rows), and the price and throughput files.
+    account: fills in the names of the account (region, role, bucket) before the jobs are described; by
+    default they stay as typed, and missing ones are placeholders. The user's data files are read, to count
+    and check the rows, and so are the price and throughput files.
     """
 
     def __init__(
@@ -166,12 +174,12 @@ class Planner:
             problems += STEPS.run(JobWithSteps(job, batch, steps))
         training_job = None
         if job.cluster.instance_type is not None:
-            # The one description that is shown, checked, rehearsed and submitted.
+            # This very description is shown, checked, rehearsed and submitted.
             aws = self._account(config.aws)
             training_job = describe(job, aws, digests, config.attempt, data.uri)
             problems += [*self._findings(config, training_job, data), *quote.problems]
-        program = (PROGRAM,) if in_checkout() else MODULE
-        local = render_local(job, config.job_file or JOB_FILE, program)
+        started = (PROGRAM,) if in_checkout() else MODULE
+        local = render_local(job, config.job_file or JOB_FILE, started)
         return Plan(
             config=config,
             job=job,
@@ -196,7 +204,7 @@ class Planner:
     def _findings(
         self, config: LaunchConfig, job: TrainingJob, data: Delivery
     ) -> Iterator[Problem]:
-        """Check a job for SageMaker: its settings, its request, its prepared data, and the code."""
+        """Check a job for SageMaker: settings, request, prepared data and code."""
         yield from check_planned(config)
         yield from REQUEST.run(to_request(job))
         if data.manifest is not None:
@@ -206,7 +214,7 @@ class Planner:
     def _batching(
         self, config: LaunchConfig, job: JobConfig, batch: BatchPlan, data: Delivery
     ) -> BatchingEstimate | None:
-        """Estimate padding and waiting, once for the same data and the same batches."""
+        """Estimate padding and waiting, once per combination of data and batches."""
         same = [
             asdict(job.batching),
             asdict(replace(batch, learning_rate=0, arithmetic=())),
@@ -221,7 +229,7 @@ class Planner:
         return self._batchings[key]
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
-        """Find out what is known of the data, once for the same data."""
+        """Find out what is known about the data, once per data."""
         same = [asdict(config.data), config.seed, asdict(config.model), config.prepared_dir]
         key = json.dumps(same, default=str)
         if key not in self._data:
@@ -234,13 +242,13 @@ def _batching(
 ) -> BatchingEstimate | None:
     if manifest is None and job.data.source is not Source.hub:
         return None
-    from lingotune.launch.plan.lengths import estimate_batching  # numpy is for those who need it
+    from lingotune.launch.plan.lengths import estimate_batching  # imports numpy
 
     return estimate_batching(job, batch, manifest)
 
 
 def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
-    """Jobs of a sweep that are one and the same: SageMaker would refuse the second by its name."""
+    """Find identical jobs in a sweep, of which SageMaker would refuse the second for its name."""
     counts = Counter(plan.name for plan in plans if plan.training_job)
     return [
         Problem(
@@ -256,7 +264,7 @@ def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
 
 
 def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
-    """List what a planned SageMaker job finds in S3, by URI: code and job file first, then data."""
+    """List what a planned job will find in S3, by URI: code and job file first, then data."""
     job = plan.training_job
     assert job is not None, "a job of this machine finds nothing in S3"
     channels = dict(job.channels)
@@ -271,9 +279,9 @@ def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
 
 
 def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:
-    """Prepare the data of the plans here, once where several of them share it.
+    """Prepare the data of the plans here, once if several of them share it.
 
-    ConfigError if a source is not sound, or not the one any more that was planned with.
+    ConfigError if a source has errors, or has changed since the plan.
     """
     made: dict[str, Delivery] = {}
     for plan in plans:

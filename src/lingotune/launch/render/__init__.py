@@ -1,1 +1,1 @@
-"""A job in each library's words. Pure."""
+"""A job in the form that each library expects. Pure."""

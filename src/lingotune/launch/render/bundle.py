@@ -17,21 +17,21 @@ from importlib import resources
 from pathlib import Path
 
 PROGRAM = "train.py"
-"""The file that the toolkit starts; the same code as `python -m lingotune.training`."""
+"""Name of the script that the toolkit starts; it equals `python -m lingotune.training`."""
 REQUIREMENTS = "requirements.txt"
-"""What the toolkit installs before the job starts."""
+"""Name of the file with requirements, which the toolkit installs before the job starts."""
 LAPTOP_ONLY = ("api", "cli", "launch", "__main__")
 """Parts of the package that no worker needs; everything else travels."""
 
 
 def stays(name: str) -> bool:
-    """Tell whether a path in the package, such as `launch/cost/prices`, is no part of the bundle."""
+    """Tell whether a path in the package, such as `launch/cost/prices`, is left out of the bundle."""
     return name.partition("/")[0] in LAPTOP_ONLY
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Archive bytes (tar.gz), the digest of what is in it, and the files by their names in it."""
+    """Archive (tar.gz) as bytes, the digest of its contents, and its files by name."""
 
     content: bytes
     digest: str
@@ -39,7 +39,7 @@ class Bundle:
 
 
 def build_bundle(requirements: Sequence[str] = (), package: Path | None = None) -> Bundle:
-    """Pack the worker's code; `requirements` of its jobs beside its own.
+    """Pack the worker's code; `requirements` are those of its jobs, besides its own.
 
     package: folder of lingotune; default: the one that runs here, from a wheel or a checkout.
     """
@@ -53,7 +53,7 @@ def build_bundle(requirements: Sequence[str] = (), package: Path | None = None) 
             member.size = len(content)
             member.mode = 0o644
             tar.addfile(member, io.BytesIO(content))
-    # The digest is of the tar: compressed bytes differ between zlib versions.
+    # Take the digest of the tar, as compressed bytes differ between versions of zlib.
     digest = hashlib.sha256(archive.getvalue()).hexdigest()
     return Bundle(gzip.compress(archive.getvalue(), mtime=0), digest, files)
 

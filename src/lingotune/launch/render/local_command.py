@@ -9,13 +9,13 @@ from lingotune.estimate.batch import processes_per_node, world_size
 from lingotune.launch.render.bundle import PROGRAM
 
 MODULE = ("-m", "lingotune.training")
-"""What Python runs for a job file wherever lingotune is installed."""
+"""Arguments by which Python runs a job file wherever lingotune is installed."""
 
 
 def render_local(job: JobConfig, job_file: str, program: Sequence[str] = (PROGRAM,)) -> list[str]:
-    """Write the command that trains on this machine, in one process or several.
+    """Build the command that trains on this machine, in one process or several.
 
-    program: words that name the code to Python: train.py of a checkout, or `MODULE`.
+    program: arguments that tell Python what to run: train.py of a checkout, or `MODULE`.
     """
     words = [*program, "--job", job_file]
     if world_size(job.cluster) == 1:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lingotune.launch.render.shared_fields import (
     VOLUME_GB,
+    Request,
     all_channels,
     given,
     hyperparameters,
@@ -18,8 +17,8 @@ from lingotune.launch.render.training_job import TrainingJob
 # --- CreateTrainingJob --------------------------------------------------------------------------
 
 
-def to_request(job: TrainingJob) -> dict[str, Any]:
-    """Exactly what the v2 SDK sends for `to_huggingface`."""
+def to_request(job: TrainingJob) -> Request:
+    """Build the request, exactly as the v2 SDK sends it for `to_huggingface`."""
     return {
         "TrainingJobName": job.name,
         "RoleArn": job.role,
@@ -55,7 +54,7 @@ def to_request(job: TrainingJob) -> dict[str, Any]:
     }
 
 
-def _algorithm(job: TrainingJob) -> dict[str, Any]:
+def _algorithm(job: TrainingJob) -> Request:
     return {
         "TrainingImage": job.image,
         "TrainingInputMode": job.input_mode,
@@ -64,7 +63,7 @@ def _algorithm(job: TrainingJob) -> dict[str, Any]:
     }
 
 
-def _channel(name: str, uri: str) -> dict[str, Any]:
+def _channel(name: str, uri: str) -> Request:
     source = {
         "S3DataType": "S3Prefix",
         "S3Uri": uri,
@@ -73,7 +72,7 @@ def _channel(name: str, uri: str) -> dict[str, Any]:
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
-def _resources(job: TrainingJob) -> dict[str, Any]:
+def _resources(job: TrainingJob) -> Request:
     return given(
         InstanceType=job.instance_type,
         InstanceCount=job.instance_count,
@@ -85,7 +84,7 @@ def _resources(job: TrainingJob) -> dict[str, Any]:
     )
 
 
-def _checkpoints(job: TrainingJob) -> dict[str, Any] | None:
+def _checkpoints(job: TrainingJob) -> Request | None:
     if job.checkpoint_uri is None:
         return None
     return {"S3Uri": job.checkpoint_uri, "LocalPath": job.checkpoint_path}

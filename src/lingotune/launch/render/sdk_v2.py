@@ -1,23 +1,22 @@
-"""A training job as the SageMaker Python SDK v2 takes it: `HuggingFace(**estimator).fit(**fit)`. Pure."""
+"""A training job for the SageMaker Python SDK v2: `HuggingFace(**estimator).fit(**fit)`. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from lingotune.config.schema import Distribution
 from lingotune.launch.render.bundle import PROGRAM
-from lingotune.launch.render.shared_fields import given, named, placement, tensorboard
+from lingotune.launch.render.shared_fields import Arguments, given, named, placement, tensorboard
 from lingotune.launch.render.training_job import TrainingJob
 
-_DISTRIBUTIONS: dict[Distribution, dict[str, Any] | None] = {
+_DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
     Distribution.none: None,
     Distribution.torch_distributed: {"torch_distributed": {"enabled": True}},
     Distribution.smdistributed: {"smdistributed": {"dataparallel": {"enabled": True}}},
 }
 
 
-def to_huggingface(job: TrainingJob) -> dict[str, Any]:
-    """`{"estimator": {...}, "fit": {...}}`; `tensorboard_output_config` as the arguments of its class."""
+def to_huggingface(job: TrainingJob) -> Arguments:
+    """Build `{"estimator": {...}, "fit": {...}}`, with the arguments of its class for
+    `tensorboard_output_config`."""
     estimator = {
         "entry_point": PROGRAM,
         "source_dir": job.code_uri,
@@ -32,7 +31,7 @@ def to_huggingface(job: TrainingJob) -> dict[str, Any]:
         "max_run": job.max_run,
         "metric_definitions": named(job.metrics, "Name", "Regex"),
         "tags": named(job.tags, "Key", "Value"),
-        # Debugger and profiler run processing jobs of their own, and are on unless refused.
+        # Debugger and profiler run processing jobs of their own, and are on by default.
         "debugger_hook_config": False,
         "disable_profiler": not job.profiler,
         **given(

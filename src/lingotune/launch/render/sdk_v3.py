@@ -1,11 +1,10 @@
-"""A training job as the SageMaker Python SDK v3 takes it: `ModelTrainer`. Pure."""
+"""A training job for the SageMaker Python SDK v3: `ModelTrainer`. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from lingotune.launch.render.shared_fields import (
     VOLUME_GB,
+    Arguments,
     all_channels,
     given,
     hyperparameters,
@@ -15,12 +14,11 @@ from lingotune.launch.render.shared_fields import (
 from lingotune.launch.render.training_job import TrainingJob
 
 
-def to_model_trainer(job: TrainingJob) -> dict[str, Any]:
-    """`{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
+def to_model_trainer(job: TrainingJob) -> Arguments:
+    """Build `{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
 
-    Values are the arguments of the SDK's classes (`aws.start.start_v3` builds them). No `source_code`
-    is given: so the container's own launcher runs, as it does for v2, and reads the same
-    hyperparameters.
+    Values are arguments of the SDK's classes (`aws.start.start_v3` builds these). No `source_code` is
+    given, so that the container's own launcher runs, as for v2, and reads the same hyperparameters.
     """
     trainer = {
         "base_job_name": job.name,
@@ -69,7 +67,7 @@ def to_model_trainer(job: TrainingJob) -> dict[str, Any]:
     return {"trainer": trainer, "with": methods}
 
 
-def _v3_channel(name: str, uri: str) -> dict[str, Any]:
+def _v3_channel(name: str, uri: str) -> Arguments:
     source = {
         "s3_data_type": "S3Prefix",
         "s3_uri": uri,
@@ -78,9 +76,9 @@ def _v3_channel(name: str, uri: str) -> dict[str, Any]:
     return {"channel_name": name, "data_source": {"s3_data_source": source}}
 
 
-def _v3_placement(job: TrainingJob) -> dict[str, Any] | None:
+def _v3_placement(job: TrainingJob) -> Arguments | None:
     if job.ultra_server is None:
         return None
     place = {"ultra_server_id": job.ultra_server, "instance_count": job.instance_count}
-    # v3 cannot leave the flag out, and does not send it when it is false.
+    # v3 requires the flag, but does not send it if it is false.
     return {"enable_multiple_jobs": False, "placement_specifications": [place]}

@@ -1,6 +1,6 @@
-"""A CreateTrainingJob request held against SageMaker's own model of it. Pure.
+"""Validation of a CreateTrainingJob request against SageMaker's own model of it. Pure.
 
-boto3 checks little more than types before it sends. The model (types, bounds, patterns, choices,
+boto3 itself checks little more than types before sending. The model (types, bounds, patterns, choices,
 required fields) is botocore's, copied into facts/request.json by tools/facts.py.
 """
 
@@ -14,11 +14,15 @@ from typing import Any
 import regex  # the model's patterns use \p{L}, which the standard library cannot parse
 
 from lingotune.catalog import load
+from lingotune.launch.render.shared_fields import Request
+
+Shape = dict[str, Any]
+"""Shape of botocore's service model: its type, bounds, pattern, choices or members."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One field that the model does not allow: its path (`Tags[3].Key`), what is wrong, the value."""
+    """A field that the model does not allow: its path (`Tags[3].Key`), what is wrong, and the value."""
 
     path: str
     what: str
@@ -26,7 +30,7 @@ class Mistake:
 
 
 @lru_cache(maxsize=1)
-def _model() -> tuple[str, dict[str, dict[str, Any]]]:
+def _model() -> tuple[str, dict[str, Shape]]:
     loaded = load("request", "lingotune.launch")
     return loaded["root"], loaded["shapes"]
 
@@ -37,14 +41,14 @@ def _matches(pattern: str) -> Callable[..., Any]:
     return matcher
 
 
-def mistakes(request: dict[str, Any]) -> list[Mistake]:
-    """Everything in the request that the service's model does not allow; [] if it fits."""
+def mistakes(request: Request) -> list[Mistake]:
+    """List everything in the request that the service's model does not allow; [] if it is valid."""
     root, _ = _model()
     return list(_walk(root, request, ""))
 
 
 def choices(shape: str) -> list[str]:
-    """The values of an enum of the model, e.g. of TrainingInstanceType."""
+    """List the values of an enum of the model, e.g. of TrainingInstanceType."""
     found: list[str] = _model()[1][shape]["enum"]
     return found
 
@@ -70,7 +74,7 @@ def _walk(name: str, value: Any, path: str) -> Iterator[Mistake]:
                 yield from _walk(shape["value"], item, f"{path}[{key!r}]")
 
 
-def _structure(shape: dict[str, Any], value: dict[str, Any], prefix: str) -> Iterator[Mistake]:
+def _structure(shape: Shape, value: Request, prefix: str) -> Iterator[Mistake]:
     members = shape["members"]
     yield from (Mistake(prefix + n, "is unknown to the service") for n in value if n not in members)
     yield from (Mistake(prefix + n, "is missing") for n in shape["required"] if n not in value)
@@ -79,7 +83,7 @@ def _structure(shape: dict[str, Any], value: dict[str, Any], prefix: str) -> Ite
             yield from _walk(members[name], member, prefix + name)
 
 
-def _scalar(shape: dict[str, Any], value: Any, path: str) -> Iterator[Mistake]:
+def _scalar(shape: Shape, value: Any, path: str) -> Iterator[Mistake]:
     types = {"string": str, "integer": int, "long": int, "boolean": bool, "float": float}
     expected = types.get(shape["type"])
     if expected and (not isinstance(value, expected) or (expected is int and value is True)):
@@ -97,9 +101,7 @@ def _scalar(shape: dict[str, Any], value: Any, path: str) -> Iterator[Mistake]:
         yield from _bounds(shape, value, path, "", value)
 
 
-def _bounds(
-    shape: dict[str, Any], size: Any, path: str, unit: str, value: Any
-) -> Iterator[Mistake]:
+def _bounds(shape: Shape, size: Any, path: str, unit: str, value: Any) -> Iterator[Mistake]:
     low, high = shape.get("min"), shape.get("max")
     got = f"{size} {unit}".strip()
     if low is not None and size < low:

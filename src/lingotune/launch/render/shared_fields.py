@@ -9,22 +9,29 @@ from lingotune.config.schema import Distribution
 from lingotune.launch.render.bundle import PROGRAM
 from lingotune.launch.render.training_job import Pairs, TrainingJob
 
+Request = dict[str, Any]
+"""CreateTrainingJob request, or an object in it, in the form of SageMaker's API."""
+Arguments = dict[str, Any]
+"""Arguments for an SDK, with objects of its classes as dicts of their arguments."""
 CODE_CHANNEL = "code"
 CODE_IN_CONTAINER = "/opt/ml/input/data/code/sourcedir.tar.gz"
-"""Path of the code when an isolated container cannot fetch it: SageMaker brings it as a channel."""
+"""Path of the code in an isolated container, which cannot fetch it: SageMaker provides it as a channel."""
 VOLUME_GB = 30
-"""SageMaker's storage volume where the job names no size."""
+"""Size of SageMaker's storage volume if the job does not set one."""
 
 
-def given(**values: Any) -> dict[str, Any]:
-    """The values that say something."""
+def given(**values: object) -> Request:
+    """Select the values that are set, neither None nor false nor empty."""
     return {key: value for key, value in values.items() if value not in (None, False, (), [], {})}
 
 
 def hyperparameters(job: TrainingJob) -> dict[str, str]:
-    """Build what the container's launcher reads, each value in JSON. None of them is a setting of the job:
-    hyperparameters are joined into a shell command, cut at 2 500 characters, and logged."""
-    values: dict[str, Any] = {
+    """Build the hyperparameters for the container's launcher, each value as JSON.
+
+    None of them is a setting of the job: hyperparameters are joined into a shell command, limited to 2 500
+    characters, and logged.
+    """
+    values: dict[str, object] = {
         "sagemaker_submit_directory": CODE_IN_CONTAINER if job.network_isolation else job.code_uri,
         "sagemaker_program": PROGRAM,
         "sagemaker_container_log_level": 20,
@@ -42,26 +49,26 @@ def hyperparameters(job: TrainingJob) -> dict[str, str]:
 
 
 def all_channels(job: TrainingJob) -> Pairs:
-    """Pair names and S3 prefixes of the input channels, the code among them where it has one."""
+    """Pair names and S3 prefixes of the input channels, including the code's if there is one."""
     code = ((CODE_CHANNEL, job.code_uri),) if job.network_isolation else ()
     return (*job.channels, *code)
 
 
-def placement(job: TrainingJob) -> dict[str, Any] | None:
-    """Place the job on its UltraServer; None without one."""
+def placement(job: TrainingJob) -> Request | None:
+    """Build the placement on the job's UltraServer; None if it has none."""
     if job.ultra_server is None:
         return None
     place = {"UltraServerId": job.ultra_server, "InstanceCount": job.instance_count}
     return {"PlacementSpecifications": [place]}
 
 
-def tensorboard(job: TrainingJob, uri: str, path: str) -> dict[str, Any] | None:
-    """Name where TensorBoard's events go, under the keys `uri` and `path`; None where they go nowhere."""
+def tensorboard(job: TrainingJob, uri: str, path: str) -> Request | None:
+    """Build the destination of TensorBoard's events, with keys `uri` and `path`; None if there is none."""
     if job.tensorboard_uri is None:
         return None
     return {uri: job.tensorboard_uri, path: job.tensorboard_path}
 
 
 def named(pairs: Pairs, first: str, second: str) -> list[dict[str, str]]:
-    """Write pairs as the list of objects that AWS takes."""
+    """Convert pairs to the list of objects that AWS expects."""
     return [{first: name, second: value} for name, value in pairs]

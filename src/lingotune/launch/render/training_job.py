@@ -1,4 +1,4 @@
-"""One training job, independent of any SDK; the modules beside this one translate it. Pure."""
+"""Description of one training job, independent of any SDK; the other modules here translate it. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
 
 UNSET = "<aws.{}>"
-"""Placeholder for a name that the account's settings do not give yet."""
+"""Placeholder for a name of the account that has not been set yet."""
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -27,7 +27,7 @@ Pairs = tuple[tuple[str, str], ...]
 class Digests:
     """SHA-256 of the job file and the code, and the digest of the prepared data: 64 hexadecimal digits.
 
-    `data` is None when the workers prepare it themselves.
+    `data` is None if the workers prepare the data themselves.
     """
 
     job: str
@@ -37,7 +37,7 @@ class Digests:
 
 @dataclass(frozen=True)
 class ImageVersions:
-    """Versions by which the v2 estimator looks an image up, exactly as typed: it compares strings."""
+    """Versions by which the v2 estimator looks up an image; exactly as typed, as it compares strings."""
 
     transformers: str
     pytorch: str
@@ -46,9 +46,9 @@ class ImageVersions:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that SageMaker needs to know. Times in seconds; `max_wait` is None without spot capacity.
+    """Everything that SageMaker needs to know. Times are in seconds; max_wait is None without spot.
 
-    `versions` is None for an image of the user's own. Pairs keep the order they were given in.
+    versions: None for an image of the user's own. Pairs keep their order.
     """
 
     name: str
@@ -95,8 +95,11 @@ def root_uri(aws: AwsConfig) -> str:
 
 
 def job_name(job: JobConfig, digests: Digests, attempt: int = 1) -> str:
-    """`<name>-<10 digits>[-attempt]`: the same job, code and data have the same name, so that the
-    same job is not billed twice by mistake; `attempt` asks for it once more."""
+    """Format `<name>-<10 digits>[-attempt]`.
+
+    The same job, code and data get the same name, so that a job is not billed twice by mistake; `attempt`
+    makes a new name.
+    """
     parts = [digests.job, digests.code, digests.data or ""]
     identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
     suffix = f"-{attempt}" if attempt > 1 else ""
@@ -110,12 +113,11 @@ def describe(
     attempt: int = 1,
     data_uri: str | None = None,
 ) -> TrainingJob:
-    """Describe the training job of a job for SageMaker that the preflight has accepted.
-
-    `data_uri`: where the prepared data lies in S3 already, with a slash at its end.
+    """Describe the training job for a job on SageMaker that the preflight has accepted.
 
     The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
-    Names that `aws` lacks are put as `<aws.role>` and the like.
+    data_uri: S3 prefix of data that is there already, with a slash at its end. Names that `aws` lacks
+    become placeholders such as `<aws.role>`.
     """
     cluster, root = job.cluster, root_uri(aws)
     name = job_name(job, digests, attempt)
@@ -130,7 +132,7 @@ def describe(
         instance_type=cluster.instance_type or "",
         instance_count=cluster.nodes,
         distribution=cluster.distribution,
-        # Content-addressed: one object serves every job of the same code, one prefix the same data.
+        # Content-addressed: jobs with the same code share an object, those with the same data a prefix.
         code_uri=f"{root}/code/{digests.code}/sourcedir.tar.gz",
         channels=_channels(root, digests, data_uri),
         input_mode=cluster.input_mode.value,
@@ -177,7 +179,7 @@ def _channels(root: str, digests: Digests, data_uri: str | None) -> Pairs:
 
 
 def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
-    """Resolve address and versions of the image: pinned ones as typed."""
+    """Resolve address and versions of the image; pinned versions stay as typed."""
     typed = job.cluster.image
     if typed.uri is not None:
         return typed.uri, None

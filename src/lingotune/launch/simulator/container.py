@@ -9,10 +9,10 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Distribution
+from lingotune.launch.render.shared_fields import Request
 
 OPT_ML = "/opt/ml"
 """Root of the folders in a real container."""
@@ -28,7 +28,7 @@ class Container:
     content) that it was laid out from, all hosts of the job, and which of them this one is."""
 
     folder: Path
-    request: Mapping[str, Any]
+    request: Request
     objects: Mapping[str, bytes | Path]
     hosts: tuple[str, ...]
     current_host: str
@@ -59,7 +59,7 @@ class Container:
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
-def distribution_of(request: Mapping[str, Any]) -> Distribution:
+def distribution_of(request: Request) -> Distribution:
     """Read from a request how the toolkit will start the ranks."""
     parameters = request["HyperParameters"]
     if parameters.get("sagemaker_torch_distributed_enabled") == "true":
@@ -69,7 +69,7 @@ def distribution_of(request: Mapping[str, Any]) -> Distribution:
     return Distribution.none
 
 
-def host_names(request: Mapping[str, Any]) -> tuple[str, ...]:
+def host_names(request: Request) -> tuple[str, ...]:
     """Names for the job's hosts on this machine, one an instance.
 
     A lone host is `algo-1`, as on SageMaker. mpirun and several hosts connect to the names, so
@@ -82,7 +82,7 @@ def host_names(request: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def lay_out(
-    request: Mapping[str, Any],
+    request: Request,
     objects: Mapping[str, bytes | Path],
     folder: Path,
     *,
@@ -122,7 +122,7 @@ def lay_out(
     return container
 
 
-def _prefix(channel: Mapping[str, Any]) -> str:
+def _prefix(channel: Request) -> str:
     uri: str = channel["DataSource"]["S3DataSource"]["S3Uri"]
     return uri
 
@@ -147,7 +147,7 @@ def _fill(folder: Path, files: Mapping[str, bytes | Path]) -> None:
             path.write_bytes(content)
 
 
-def _write_config(container: Container, channels: Mapping[str, Mapping[str, Any]]) -> None:
+def _write_config(container: Container, channels: Mapping[str, Request]) -> None:
     request, hosts = container.request, list(container.hosts)
     instance = request["ResourceConfig"]["InstanceType"]
     mode = request["AlgorithmSpecification"]["TrainingInputMode"]
@@ -170,7 +170,7 @@ def _write_config(container: Container, channels: Mapping[str, Mapping[str, Any]
         path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _described(channel: Mapping[str, Any], mode: str) -> dict[str, str]:
+def _described(channel: Request, mode: str) -> dict[str, str]:
     source = channel["DataSource"]["S3DataSource"]
     content = {"ContentType": channel["ContentType"]} if "ContentType" in channel else {}
     return {

@@ -8,8 +8,8 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from lingotune.launch.render.shared_fields import Request
 from lingotune.launch.simulator.container import Container
 from lingotune.launch.simulator.init_process import BASE_DIR
 
@@ -83,7 +83,7 @@ def _of_the_rehearsal(temporary: Path) -> dict[str, str]:
     }
 
 
-def _region(request: Mapping[str, Any]) -> str:
+def _region(request: Request) -> str:
     region: str = json.loads(request["HyperParameters"].get("sagemaker_region", '""'))
     return region if re.fullmatch(r"[a-z]+(-[a-z]+)+-\d", region) else "us-east-1"
 

@@ -142,14 +142,13 @@ def recipe_here() -> Recipe:
         fix = "pip install '.[train]', or rehearsal.lane=image"
         raise ConfigError([Problem("rehearsal.lane=here", what, fix)])
     pins = {
-        n: None if _canonical(n) in visible else v
-        for n, v in known_lanes()["beside_toolkit"].items()
+        n: None if _canonical(n) in visible else v for n, v in known_lanes().beside_toolkit.items()
     }
     return Recipe(
         "here",
         Interpreter(Path(sys.executable), dotted(sys.version_info[:3])),
         requirements=_lines(pins),
-        alone=_lines(known_lanes()["toolkit"]),
+        alone=_lines(known_lanes().toolkit),
         constraints=_lines({n: v for n, v in visible.items() if _VALID_VERSION.fullmatch(v)}),
         under=under,
         check=_IMPORTS,
@@ -161,29 +160,25 @@ def recipe_here() -> Recipe:
 def recipe_of(image: Image, environment: Mapping[str, str]) -> Recipe:
     """The libraries of an image and the toolkit, on the image's Python where the machine has one."""
     wanted = python_version(image.python)
-    newest = known_lanes()["lanes"][image.transformers]["newest_python"]
-    interpreter = choose_interpreter(wanted, tuple(newest), environment)
+    newest = known_lanes().lanes[image.transformers].newest_python
+    interpreter = choose_interpreter(wanted, newest, environment)
     as_there = version(interpreter.version)[:2] == wanted
     remark = "as in the image" if as_there else f"the image has Python {dotted(wanted)}"
     return Recipe(
         f"transformers-{image.transformers}",
         interpreter,
         requirements=_lines(pins_of(image)),
-        alone=_lines(known_lanes()["toolkit"]),
+        alone=_lines(known_lanes().toolkit),
         check=_IMPORTS,
         effort="some minutes, 1.5 GB (5 GB where pip finds no CPU build of torch)",
         remark=remark,
     )
 
 
-def pins_of(image: Image) -> dict[str, str]:
-    """Package -> version: the libraries of a lane and what the toolkit needs beside them."""
-    lane = known_lanes()["lanes"][image.transformers]
-    return {
-        **known_lanes()["beside_toolkit"],
-        **known_lanes()["every_lane"],
-        **lane["pins"],
-    }
+def pins_of(image: Image) -> dict[str, str | None]:
+    """Map packages to versions: the libraries of a lane and what the toolkit needs besides."""
+    known = known_lanes()
+    return {**known.beside_toolkit, **known.every_lane, **known.lanes[image.transformers].pins}
 
 
 def _lines(pins: Mapping[str, str | None]) -> tuple[str, ...]:

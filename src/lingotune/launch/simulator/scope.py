@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lingotune.catalog.hardware import resolve_image
 from lingotune.config.problems import ConfigError, Problem
@@ -23,6 +22,7 @@ from lingotune.config.schema import (
 )
 from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.launch.plan.planner import Plan
+from lingotune.launch.render.shared_fields import Request
 from lingotune.launch.simulator.container import distribution_of, host_names
 from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
 
@@ -46,12 +46,12 @@ def complete(aws: AwsConfig) -> AwsConfig:
     )
 
 
-def hosts_of(request: Mapping[str, Any]) -> tuple[str, ...]:
+def hosts_of(request: Request) -> tuple[str, ...]:
     """Names of the hosts that are run for a CreateTrainingJob request."""
     return host_names(request)[:_MOST_NODES]
 
 
-def limits_of(settings: RehearsalConfig, request: Mapping[str, Any]) -> Limits:
+def limits_of(settings: RehearsalConfig, request: Request) -> Limits:
     """Decide how much of a job is run; the toolkit starts one process where nothing is distributed."""
     alone = distribution_of(request) is Distribution.none
     ranks = 1 if alone else settings.ranks

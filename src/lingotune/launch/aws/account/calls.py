@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem
 
+Response = dict[str, Any]
+"""Answer of a service, or an object in it, as boto3 returns it."""
 Answer = str | Problem
 """Result of a check: a line about what is well, or a problem."""
 READ_ONLY = ("describe_", "get_", "head_", "list_", "simulate_")
@@ -57,7 +59,7 @@ class Calls:
 
     def ask(
         self, service: str, operation: str, known: tuple[str, ...] = (), **parameters: Any
-    ) -> dict[str, Any]:
+    ) -> Response:
         """The answer to one call.
 
         known: beginnings of the error codes that raise Refused; any other raises Unanswered.
@@ -67,7 +69,7 @@ class Calls:
         from botocore.parsers import ResponseParserError
 
         try:
-            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
+            answer: Response = getattr(self._client(service), operation)(**parameters)
             return answer
         except ClientError as error:
             said = error.response.get("Error", {})

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lingotune.config.problems import Problem, Severity
-from lingotune.launch.aws.account.calls import Answer, Calls, Unanswered
+from lingotune.launch.aws.account.calls import Answer, Calls, Response, Unanswered
 
 PER_JOB = "Maximum number of instances per training job"
 """The quota that each job is held against alone, whatever else runs."""
@@ -77,9 +76,9 @@ def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[
         raise Unanswered(f"AWS lists no quota '{unknown[0]}' in {calls.region}")
 
 
-def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, dict[str, Any]]:
+def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, Response]:
     """Quotas by name; stops at the page that completes them."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Response] = {}
     token: dict[str, str] = {}
     while True:
         page = calls.ask(
@@ -94,7 +93,7 @@ def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, dict[str
         token = {"NextToken": following}
 
 
-def _judge(region: str, need: Need, quota: Mapping[str, Any], queued: bool) -> Answer:
+def _judge(region: str, need: Need, quota: Response, queued: bool) -> Answer:
     value, largest, count = quota["Value"], max(need.nodes), len(need.nodes)
     fits = f"the quota '{need.quota}' in {region} is {value:g}"
     if value < largest:
@@ -110,7 +109,7 @@ def _judge(region: str, need: Need, quota: Mapping[str, Any], queued: bool) -> A
     return f"{fits}, enough for {largest if queued else need.together}"
 
 
-def _raise(region: str, quota: Mapping[str, Any], value: int) -> str:
+def _raise(region: str, quota: Response, value: int) -> str:
     if not quota.get("Adjustable", True):
         return "another instance type or fewer machines: AWS does not raise this quota"
     command = [

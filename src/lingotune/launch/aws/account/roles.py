@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lingotune.config.problems import Problem, Severity
-from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered
+from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Response, Unanswered
 
 SAGEMAKER = "sagemaker.amazonaws.com"
 _ROLE = re.compile(
@@ -29,7 +29,7 @@ class Trust:
     conditions: tuple[str, ...] = ()
 
 
-def trust_of(policy: str | Mapping[str, Any]) -> Trust:
+def trust_of(policy: str | Response) -> Trust:
     """Read what a trust policy (JSON, URL-encoded JSON, or loaded) grants to SageMaker.
 
     ValueError: it is not a policy.
@@ -48,7 +48,7 @@ def trust_of(policy: str | Mapping[str, Any]) -> Trust:
     return Trust(granted, tuple(sorted(keys)) if granted else ())
 
 
-def _is_about_sagemaker(statement: Mapping[str, Any]) -> bool:
+def _is_about_sagemaker(statement: Response) -> bool:
     if not _names_sagemaker(statement.get("Principal")):
         return False
     if "NotAction" in statement:
@@ -105,7 +105,7 @@ def check_role(calls: Calls, arn: str, account: str | None) -> Iterator[Answer]:
         yield f"{arn} trusts {SAGEMAKER}{under}"
 
 
-def _read_trust(role: dict[str, Any]) -> Trust:
+def _read_trust(role: Response) -> Trust:
     try:
         return trust_of(role["AssumeRolePolicyDocument"])
     except (KeyError, ValueError) as error:
@@ -182,7 +182,7 @@ def _denied(calls: Calls, principal: str, actions: Sequence[str], resource: str)
     return denied
 
 
-def _missing_keys(result: dict[str, Any]) -> list[str]:
+def _missing_keys(result: Response) -> list[str]:
     """Keys that the policies ask for and the simulation was not given."""
     parts = [result, *result.get("ResourceSpecificResults", [])]
     return [key for part in parts for key in part.get("MissingContextValues", [])]

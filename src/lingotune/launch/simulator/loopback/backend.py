@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import boto3
 
@@ -16,7 +15,7 @@ from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.simulator.loopback.driver import Driver, Machines
 from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
-from lingotune.launch.simulator.loopback.jobs import Jobs
+from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
 from lingotune.launch.simulator.loopback.results import fetch_results
 from lingotune.launch.simulator.loopback.service import serve
 from lingotune.launch.simulator.loopback.watch import watch
@@ -27,14 +26,14 @@ from lingotune.launch.simulator.scope import (
     limits_of,
     variables_of_job,
 )
-from lingotune.runs.folder import new_folder
+from lingotune.runs.folder import new_folder, write_command
 
 
 @dataclass(frozen=True)
 class Finished:
     """A job that has ended: DescribeTrainingJob's last answer, and the folder with its results."""
 
-    description: dict[str, Any]
+    description: Fields
     folder: Path
 
     @property
@@ -86,6 +85,7 @@ def _submit(
     (results / "log.txt").write_text("\n".join([*watched.lines, ""]), encoding="utf-8")
     description = json.dumps(watched.description, indent=2, default=str)  # times as text
     (results / "training-job.json").write_text(f"{description}\n", encoding="utf-8")
+    write_command(plan.typed, results)
     tell(f"results: {results}")
     if watched.interrupted:
         raise KeyboardInterrupt

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 from lingotune.launch.render.service_model import mistakes
 
+Fields = dict[str, Any]
+"""Request to SageMaker, answer of it, or an object in one, in the form of its API."""
 STATUS = {
     "Stopping": "Stopping",
     "Stopped": "Stopped",
@@ -38,15 +40,15 @@ class Refusal(Exception):
 class Job:
     """One training job. Times are seconds since 1970."""
 
-    request: Mapping[str, Any]
+    request: Fields
     arn: str
     created: float = field(default_factory=time.time)
     secondary: str = ""
-    transitions: list[dict[str, Any]] = field(default_factory=list)
+    transitions: list[Fields] = field(default_factory=list)
     stop_asked: bool = False
     started: float | None = None
     ended: float | None = None
-    results: dict[str, Any] = field(default_factory=dict)
+    results: Fields = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,10 +86,10 @@ class Job:
         self.results |= results
         self.enter(secondary, message)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Fields:
         """The answer of DescribeTrainingJob: what was asked for, and what came of it."""
         asked = {key: value for key, value in self.request.items() if key != "Tags"}
-        times: dict[str, Any] = {"CreationTime": self.created}
+        times: Fields = {"CreationTime": self.created}
         times["LastModifiedTime"] = self.transitions[-1]["StartTime"]
         if self.started is not None:
             times["TrainingStartTime"] = self.started
@@ -105,7 +107,7 @@ class Job:
             **self.results,
         }
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Fields:
         """The job's entry in the answer of ListTrainingJobs."""
         told = self.describe()
         names = (
@@ -122,7 +124,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._lock = Lock()
 
-    def create(self, request: Mapping[str, Any], region: str) -> Job:
+    def create(self, request: Fields, region: str) -> Job:
         """Accept a request; Refusal if it does not fit SageMaker's model, or the name is taken."""
         found = mistakes(dict(request))
         if found:

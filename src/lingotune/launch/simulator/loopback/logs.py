@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from lingotune.launch.simulator.loopback.jobs import Fields
+
 GROUP = "/aws/sagemaker/TrainingJobs"
 _MOST = 1000
 """Lines of one call."""
@@ -22,7 +24,7 @@ class LogStream:
             "logGroupName": GROUP,
             "logStreamName": f"{job}/{host}-{int(time.time())}",
         }
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[Fields] = []
         self.lines: list[tuple[float, str]] = []
         logs.create_log_stream(**self._where)
 
@@ -48,9 +50,9 @@ def make_group(logs: Any) -> None:
 
 def final_metrics(
     definitions: Sequence[Mapping[str, str]], lines: Iterable[tuple[float, str]]
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """FinalMetricDataList: for each of the MetricDefinitions the last value that was logged."""
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, Fields] = {}
     patterns = [(entry["Name"], re.compile(entry["Regex"])) for entry in definitions]
     for when, line in lines:
         for name, pattern in patterns:

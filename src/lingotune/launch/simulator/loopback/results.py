@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.launch.simulator.container import Container, pack
+from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.storage import download, upload
 
 
 def put_results(
     s3: Any, containers: Sequence[Container], folder: Path, *, with_model: bool
-) -> dict[str, Any]:
+) -> Fields:
     """Upload what the hosts of one job left; the fields of DescribeTrainingJob that name the model.
 
     `folder` is a place to gather and pack in. Files of the same name are taken from the last host.
@@ -33,7 +34,7 @@ def put_results(
     return {"ModelArtifacts": {"S3ModelArtifacts": put(s3, model, output, "model")}}
 
 
-def fetch_results(s3: Any, description: Mapping[str, Any], folder: Path) -> None:
+def fetch_results(s3: Any, description: Fields, folder: Path) -> None:
     """A job's output into `folder`, its model into `model` there, as train.py's run folders have it."""
     output = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/"
     output += f"{description['TrainingJobName']}/output/"

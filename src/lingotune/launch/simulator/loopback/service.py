@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
@@ -18,9 +18,9 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from lingotune.launch.simulator.loopback.jobs import Jobs, Refusal
+from lingotune.launch.simulator.loopback.jobs import Fields, Jobs, Refusal
 
-Operation = Callable[[Mapping[str, Any], str], dict[str, Any]]
+Operation = Callable[[Fields, str], Fields]
 
 
 class Service:
@@ -52,17 +52,17 @@ class Service:
             json.dumps(answer), status, content_type="application/x-amz-json-1.1"
         )(environ, start_response)  # fmt: skip
 
-    def _create(self, asked: Mapping[str, Any], region: str) -> dict[str, Any]:
+    def _create(self, asked: Fields, region: str) -> Fields:
         return {"TrainingJobArn": self._jobs.create(asked, region).arn}
 
-    def _describe(self, asked: Mapping[str, Any], region: str) -> dict[str, Any]:
+    def _describe(self, asked: Fields, region: str) -> Fields:
         return self._jobs.get(asked["TrainingJobName"]).describe()
 
-    def _stop(self, asked: Mapping[str, Any], region: str) -> dict[str, Any]:
+    def _stop(self, asked: Fields, region: str) -> Fields:
         self._jobs.stop(asked["TrainingJobName"])
         return {}
 
-    def _list(self, asked: Mapping[str, Any], region: str) -> dict[str, Any]:
+    def _list(self, asked: Fields, region: str) -> Fields:
         part, status = asked.get("NameContains", ""), asked.get("StatusEquals")
         found = [job for job in self._jobs if part in job.name and status in (None, job.status)]
         newest = sorted(found, key=lambda job: job.created, reverse=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.logs import GROUP
 
 _PAUSE = 0.5
@@ -21,7 +22,7 @@ class Watched:
     """All lines of the log, DescribeTrainingJob's last answer, and whether Ctrl-C ended the job."""
 
     lines: tuple[str, ...]
-    description: dict[str, Any]
+    description: Fields
     interrupted: bool
 
 
@@ -31,7 +32,7 @@ def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
     followed = _Followed(session.client("logs"), name, tell)
     with _first_interrupt() as pressed:
         while True:
-            described: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
+            described: Fields = sagemaker.describe_training_job(TrainingJobName=name)
             del described["ResponseMetadata"]
             followed.advance(described)
             if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
@@ -69,7 +70,7 @@ class _Followed:
         self._tokens: dict[str, str] = {}
         self.lines: list[str] = []
 
-    def advance(self, described: dict[str, Any]) -> None:
+    def advance(self, described: Fields) -> None:
         """Tell what is new. Lines first: a job's last ones are there before its last status."""
         prefix = f"{self._name}/"
         streams = self._logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)

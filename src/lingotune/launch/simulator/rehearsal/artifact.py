@@ -9,10 +9,12 @@ import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from lingotune.config.typed_json import from_json
 from lingotune.launch.simulator.container import Container, pack
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.runs.folder import METRICS
+from lingotune.runs.results import RunResults
 
 TEXT = "Great product, works perfectly"
 _PROGRAM = """\
@@ -25,21 +27,20 @@ _LOG_LINES = 15
 
 
 def check_scores(container: Container) -> str:
-    """The files of the model in one line; StageFailed if a score is missing or no number."""
-    path = container.model / "metrics.json"
+    """List the files of the model in one line; StageFailed if a score is missing or not a number."""
+    path = container.model / METRICS
     if not path.is_file():
         raise StageFailed(f"the job ended without {path.name} beside the model")
-    test = json.loads(path.read_text(encoding="utf-8"))["test"]
-    scores = {"loss": test["loss"], **{k: test["overall"][k] for k in ("accuracy", "macro_f1")}}
-    bad = [f"{name} is {value!r}" for name, value in scores.items() if not _is_number(value)]
+    try:
+        test = from_json(RunResults, json.loads(path.read_text(encoding="utf-8"))).test
+    except ValueError as error:
+        raise StageFailed(f"{path.name}: {error}") from error
+    scores = {"loss": test.loss, **test.headline()}
+    bad = [f"{name} is {value!r}" for name, value in scores.items() if not math.isfinite(value)]
     if bad:
-        raise StageFailed(f"metrics.json: {', '.join(bad)}: not a number")
+        raise StageFailed(f"{path.name}: {', '.join(bad)}: not a number")
     files = sorted(path.name for path in container.model.iterdir())
     return f"{len(files)} files: {', '.join(files)}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def through_archive(container: Container, folder: Path) -> tuple[Path, int]:

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import RehearsalConfig
@@ -221,7 +220,7 @@ def newest_step(containers: Sequence[Container]) -> int:
     return max(set.intersection(*found), default=0)
 
 
-def as_dict(rehearsal: Rehearsal) -> Mapping[str, Any]:
+def as_dict(rehearsal: Rehearsal) -> Mapping[str, object]:
     """Collect the outcome as plain values, for output=json."""
     return {
         "name": rehearsal.name,

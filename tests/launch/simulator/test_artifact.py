@@ -1,0 +1,70 @@
+"""Checks of the scores that a rehearsed job leaves beside its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from results import results_for
+
+from lingotune.evaluation.metrics import Classes, Predictions
+from lingotune.launch.simulator.container import Container
+from lingotune.launch.simulator.rehearsal.artifact import check_scores
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.runs.folder import as_metrics
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    container = Container(tmp_path, {}, {}, ("algo-1",), "algo-1")
+    container.model.mkdir()
+    predictions = Predictions(
+        np.array([0, 1]), np.eye(2), np.array(["de", "en"], object), np.full(2, np.nan)
+    )
+    results = results_for(predictions, Classes(("bad", "good")), 0)
+    (container.model / "metrics.json").write_text(as_metrics(results), encoding="utf-8")
+    return container
+
+
+def test_the_files_of_a_model_with_its_scores_are_listed(container: Container) -> None:
+    (container.model / "config.json").touch()
+    assert check_scores(container) == "2 files: config.json, metrics.json"
+
+
+DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "not a number": (
+        lambda test: test.update(loss=float("nan")),
+        "metrics.json: loss is nan: not a number",
+    ),
+    "infinite": (
+        lambda test: test["overall"].update(macro_f1=float("inf")),
+        "metrics.json: macro_f1 is inf: not a number",
+    ),
+    "a text": (
+        lambda test: test["overall"].update(accuracy="0.7"),
+        "metrics.json: test.overall.accuracy is '0.7'",
+    ),
+    "missing": (lambda test: test.pop("loss"), "metrics.json: test.loss is missing"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_score_that_is_no_number_fails(damage: str, container: Container) -> None:
+    change, said = DAMAGES[damage]
+    path = container.model / "metrics.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values["test"])
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(StageFailed) as failed:
+        check_scores(container)
+    assert str(failed.value) == said
+
+
+def test_a_model_without_scores_fails(container: Container) -> None:
+    (container.model / "metrics.json").unlink()
+    with pytest.raises(StageFailed, match=r"ended without metrics\.json"):
+        check_scores(container)
