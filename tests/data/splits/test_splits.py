@@ -33,6 +33,7 @@ from lingotune.data.splits.counts import count_rows
 
 LABELS = star_labels("bad", "fair", "good")
 SHARES = {"validation": 0.1, "test": 0.1}
+POOLED = " or data.pool=true to read them as one source"
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +227,7 @@ def test_a_saved_dataset_dict() -> None:
     assert problem(data) == Problem(
         "data.path=saved",
         "holds train, unsupervised, validation: which split is which is not plain",
-        "data.path=null data.train=saved/train data.validation=saved/validation",
+        "data.path=null data.train=saved/train data.validation=saved/validation," + POOLED,
     )
     fix = config(train="saved/train", validation="saved/validation")
     assert sizes(load_splits(fix, 1)) == [36, 10, 4]
@@ -344,7 +345,7 @@ def test_a_folder_whose_splits_are_not_plain() -> None:
     assert problem(config(path="in")) == Problem(
         "data.path=in",
         "holds more.jsonl, train.jsonl: which split is which is not plain",
-        "data.path=null data.train=in/train.jsonl",
+        "data.path=null data.train=in/train.jsonl," + POOLED,
     )
     Path("in/more.jsonl").rename("in/dev.jsonl")
     write("in/val.jsonl", "c")

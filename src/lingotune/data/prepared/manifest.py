@@ -242,7 +242,9 @@ def _source(data: DataConfig) -> SourceFiles:
             for split, given in given_patterns(data).items()
             for _, pattern in expanded(data, given)
         ]
-        names = [name for pattern, key in patterns for name in hub_files(pattern, key)]
+        names = [
+            name for pattern, key in patterns for name in hub_files(pattern, key, pool=data.pool)
+        ]
         return SourceFiles("hub", tuple(map(SourceFile, names)))
     found = [(part, file) for part in local_parts(data) for file in part.files]
     with ThreadPoolExecutor() as pool:
