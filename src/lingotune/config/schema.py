@@ -20,6 +20,8 @@ NO_LANGUAGE = "und"
 """Language of rows whose source names none: ISO 639's code for undetermined."""
 PATTERN_LANGUAGE = "{language}"
 """Key under which a reader puts the language that stood in the pattern, not in a column."""
+Texts = Any
+"""Type of settings that are a text, a list of texts, or null: OmegaConf knows no such union."""
 AUTO = "auto"
 """In place of an encoding: the one that a file is found to have."""
 SPLITS = ("train", "validation", "test")
@@ -262,17 +264,17 @@ class DataConfig:
     """Short name, part of the run's name."""
     source: Source = MISSING  # type: ignore[assignment]
     """sample | files | hub; set by the group file."""
-    path: Any = None
+    path: Texts = None
     """source=files: a file, a glob or a folder, or a list of them; split by the shares below.
 
     Files whose paths speak of splits (train.jsonl, de/dev.csv; train/, test/) make these splits.
     """
-    train: Any = None
+    train: Texts = None
     """File or glob of the training split, or a list of them, in place of `path`. `{language}` stands for
     each language."""
-    validation: Any = None
+    validation: Texts = None
     """The same for validation."""
-    test: Any = None
+    test: Texts = None
     """The same for test."""
     pool: bool = False
     """Take the files of `path` for one source although their names say that they are different splits."""
@@ -318,6 +320,15 @@ class DataConfig:
     language; none = as they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
+
+    def __post_init__(self) -> None:
+        """Make texts of names of files that look like numbers."""
+        for name in ("path", *SPLITS):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                setattr(self, name, [str(one) for one in value])
+            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+                setattr(self, name, str(value))
 
 
 @dataclass

@@ -39,5 +39,5 @@ def near_encoding(word: str) -> str:
     """Return the known encoding that is spelled most like a word, or `auto`."""
     plain = word.lower().replace("-", "_").replace(" ", "_")
     names = sorted({*aliases, *aliases.values()})
-    near = next((n for n in get_close_matches(plain, names, n=3) if codec_of(n)), None)
-    return codec_of(near) or AUTO if near else AUTO
+    near = next((n for n in get_close_matches(plain, names, n=3) if codec_of(n)), AUTO)
+    return near.replace("_", "-")

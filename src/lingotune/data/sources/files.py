@@ -81,7 +81,7 @@ def find_files(pattern: str, key: str, known: Callable[[str], object] | None = N
                 f"{key}={pattern}", "no file matches the pattern", _inside(path, key)
             )
         for file in found:
-            if known is not None or not _is_text(file):
+            if known is not None or not is_text(file):
                 (known or check_type)(file.name)
     else:
         raise config_error(
@@ -121,10 +121,11 @@ def _data_files(folder: Path) -> list[Path]:
     folders = [f for f in entries if f.is_dir()]
     if any(words_of(f.name) for f in folders):
         return files + [f for inner in folders for f in _data_files(inner)]
-    return files or [f for inner in folders for f in visible(inner) if _is_text(f)]
+    return files or [f for inner in folders for f in visible(inner) if is_text(f)]
 
 
-def _is_text(file: Path) -> bool:
+def is_text(file: Path) -> bool:
+    """Tell whether a file holds one text, whose class is the name of its folder."""
     return file.name.lower().endswith(ENDING)
 
 
@@ -228,6 +229,15 @@ def is_data_file(name: str) -> bool:
     return known and name not in _ARROW_NOTES
 
 
+def uses_setting(name: str, setting: str) -> bool:
+    """Tell whether a file of this name may be read by a setting of how files are read."""
+    ending = _ending(name)
+    if setting == "sheet":
+        return _READERS.get(ending) is read_sheet
+    delimited = ending in (".csv", ".tsv", ".zip")
+    return delimited or (setting == "encoding" and (ending in _TEXT_READERS or ending == ENDING))
+
+
 def check_type(name: str) -> None:
     """Raise ConfigError if no reader knows the ending of a name; what is in a .zip shows later."""
     ending = _ending(name)
@@ -237,7 +247,7 @@ def check_type(name: str) -> None:
 
 def _reader_of(path: Path) -> _Reader:
     """The reader of a file that is there; ConfigError if there is none for it, or what is packed in it."""
-    if _is_text(path):
+    if is_text(path):
         return read_text
     if not path.name.lower().endswith(".zip"):
         check_type(path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from lingotune.config.schema import (
     Source,
 )
 from lingotune.data.rows.findings import HUB_PREFIX, all_or_problems
-from lingotune.data.sources.file_format import codec_of, near_encoding
-from lingotune.data.sources.files import find_files
+from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
+from lingotune.data.sources.files import find_files, uses_setting
 from lingotune.data.sources.split_names import (
     Named,
     by_split,
@@ -139,6 +140,7 @@ def local_parts(data: DataConfig) -> list[Part]:
     given = {ALL: path} if path else given_patterns(data)
     jobs = [partial(_found, data, split, patterns) for split, patterns in given.items()]
     found = dict(zip(given, all_or_problems(jobs)))
+    _check_used(data, [file for files in found.values() for file in files])
     if not data.pool:
         for split, files in found.items():
             if split != ALL:
@@ -151,6 +153,23 @@ def local_parts(data: DataConfig) -> list[Part]:
         for language in dict.fromkeys(files.values())
     ]
     return sorted(parts, key=lambda part: [ALL, *SPLITS].index(part.split))
+
+
+def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
+    """Make sure that a setting of how files are read concerns one of the files."""
+    how, kinds = format_of(data), {file.suffix.lower() for file in files}
+    problems = [
+        Problem(
+            f"data.{name}={value.name if isinstance(value, Enum) else value}",
+            f"has no effect on {', '.join(sorted(kinds))} files",
+            f"data.{name}={'null' if default is None else AUTO}",
+        )
+        for name, default in vars(FileFormat()).items()
+        if (value := getattr(how, name)) != default
+        and not any(uses_setting(file.name, name) for file in files)
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 _Files = dict[Path, "str | None"]
