@@ -6,7 +6,7 @@ import codecs
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -20,10 +20,11 @@ _BLOCK = 2**20
 _SAMPLE = 2**16
 """Bytes of lines with characters beyond ASCII that a legacy encoding is recognised by."""
 _PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+_WITHOUT_ASCII = dict.fromkeys(_PRINTABLE)
 _FIELD_ENDS = re.compile(rb'[,;\t"\r\n]')
 """None of these is half of a character in any encoding; a pipe may be."""
 _SHOWN = 3
-_CONTEXT = 12
+_CONTEXT = 15
 """Characters that are shown on both sides of an odd one."""
 _VALID_SHARE = 0.05
 """UTF-8 with bad rows: at least this share of the lines beyond ASCII is valid. By chance hardly any is."""
@@ -45,6 +46,8 @@ _OF_OLD_SYSTEMS = ("cp850", "cp852", "mac_roman")
 """Excel still writes these on demand. Any bytes are text in them, so they come second."""
 _MOST_ODD = 0.15
 """Share of odd characters above which an encoding is doubted; 0 where it is right."""
+_NO_TEXT = 0.4
+"""The same above which it is none."""
 _WIDER = {"shift_jis": "cp932", "gbk": "gb18030", "gb2312": "gb18030", "euc_kr": "cp949"}
 """Encoding -> the one that contains it: other rows of the file may need more than the sample."""
 
@@ -102,8 +105,7 @@ def _unmarked_codec(head: bytes) -> str | None:
             text = codecs.getincrementaldecoder(codec)().decode(head)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
-            ascii_characters[codec] = sum(map(str.isascii, text))
+        ascii_characters[codec] = len(text) - len(text.translate(_WITHOUT_ASCII))
     best = max(ascii_characters, key=lambda codec: ascii_characters[codec], default=None)
     others = [count for codec, count in ascii_characters.items() if codec != best]
     return best if best and ascii_characters[best] > 4 * max(others, default=0) else None
@@ -154,10 +156,12 @@ def _legacy_codec(sample: bytes, name: str) -> str:
         raise config_error(name, what, fix) from error
     matches = list(from_bytes(sample, cp_isolation=_LEGACY))
     found = _chosen(matches) if matches else "cp1252"
-    oddity = {codec: _oddity(sample, codec) for codec in (found, *_OF_OLD_SYSTEMS)}
-    if oddity[found] > _MOST_ODD:
-        found = min(oddity, key=lambda codec: oddity[codec])
-    if oddity[found] >= 1:
+    if (oddity := _oddity(sample, found)) > _MOST_ODD:
+        others = [match.encoding for match in matches] or _LEGACY
+        oddities = {codec: _oddity(sample, codec) for codec in (found, *others, *_OF_OLD_SYSTEMS)}
+        found = min(oddities, key=lambda codec: oddities[codec])
+        oddity = oddities[found]
+    if oddity > _NO_TEXT:
         what = "is not UTF-8, and in no encoding that is recognised"
         raise config_error(name, what, "data.encoding=ENCODING, such as cp1252 or utf-16")
     return _WIDER.get(found, found)
@@ -186,7 +190,7 @@ def _oddity(content: bytes, codec: str) -> float:
         text = f" {content.decode(codec)} "
     except UnicodeDecodeError:
         return math.inf
-    places = list(_beyond_ascii(text))
+    places = [n for n, c in enumerate(text) if ord(c) > 127 or (c < " " and c not in "\t\r\n")]
     return sum(_is_odd(*text[n - 1 : n + 2]) for n in places) / max(1, len(places))
 
 
@@ -212,9 +216,5 @@ def _decodes(content: bytes, codec: str) -> bool:
 def _surroundings(raw: bytes, codec: str) -> str:
     """The first character beyond ASCII of a line, with what stands around it."""
     text = raw.decode(codec, "replace").strip()
-    at = next(_beyond_ascii(text), 0)
+    at = next((n for n, character in enumerate(text) if ord(character) > 127), 0)
     return text[max(0, at - _CONTEXT) : at + _CONTEXT]
-
-
-def _beyond_ascii(text: str) -> Iterator[int]:
-    return (place for place, character in enumerate(text) if ord(character) > 127)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import re
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -140,7 +141,9 @@ def zipped_name(path: Path) -> str:
         return names[0]
     listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     what = f"holds {len(names)} files: {listed}" if names else "holds no file"
-    raise config_error(str(path), what, f"unzip it, then data.path={path.with_suffix('')}")
+    target = str(path.with_suffix(""))
+    command = f"unzip {shlex.quote(str(path))} -d {shlex.quote(target)}"
+    raise config_error(str(path), what, f"{command}, then data.path={target}")
 
 
 @contextmanager
