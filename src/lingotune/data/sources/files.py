@@ -112,14 +112,14 @@ def _expand(folder: Path, key: str) -> list[Path]:
 def _data_files(folder: Path) -> list[Path]:
     """The files that a folder stands for, if any.
 
-    Where a folder in it is called after a split, those beside it count too: nothing is passed over.
+    Where something in it is called after a split, the folders in it count too: nothing is passed over.
     """
     if (folder / "state.json").is_file():
         return _arrow_files(folder)
     entries = visible(folder)
     files = [f for f in entries if f.is_file() and is_data_file(f.name)]
     folders = [f for f in entries if f.is_dir()]
-    if any(words_of(f.name) for f in folders):
+    if any(words_of(f.name) for f in files + folders):
         return files + [f for inner in folders for f in _data_files(inner)]
     return files or [f for inner in folders for f in visible(inner) if is_text(f)]
 
