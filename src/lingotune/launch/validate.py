@@ -21,7 +21,7 @@ from lingotune.config.problems import (
     errors_only,
     nearest,
 )
-from lingotune.config.schema import MISSING, LaunchConfig, Source
+from lingotune.config.schema import MISSING, LaunchConfig, Source, Texts
 from lingotune.config.settings import container_of, field_types, setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.checks.sagemaker import SAGEMAKER
@@ -246,7 +246,7 @@ def _boolean_for_text(kind: Any, value: Any) -> bool:
     """Tell whether a boolean is given for a text, which would become 'True' or 'False'."""
     inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
     if isinstance(value, bool):
-        return kind is str or str in inner
+        return kind in (str, Texts) or str in inner
     if isinstance(value, list):
         return any(_boolean_for_text(inner[0] if inner else kind, item) for item in value)
     if isinstance(value, dict) and is_dataclass(kind):
