@@ -1,4 +1,4 @@
-"""The walls of the house, held against the imports of the code."""
+"""The architecture's rules about imports, checked against the code."""
 
 from __future__ import annotations
 

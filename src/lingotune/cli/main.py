@@ -1,6 +1,6 @@
-"""The command `lingotune`, also `python -m lingotune`: finds the command that was typed, and runs it.
+"""The command `lingotune`, also `python -m lingotune`: runs the command that was typed.
 
-Each command is a module of this package with `main(argv)`; only that of the command typed is imported.
+Each command is a module of this package with `main(argv)`; only the module of the typed one is imported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GROUPS = {
         "completion": "write a completion script for bash, zsh or fish",
     },
 }
-"""Heading -> command -> what it does."""
+"""Heading -> command -> description."""
 COMMANDS = [name for commands in GROUPS.values() for name in commands]
 
 
@@ -72,7 +72,7 @@ def _called() -> str:
 
 
 def overview() -> str:
-    """Write the commands in groups, a line each."""
+    """Format the commands in groups, one per line."""
     lines = textwrap.wrap(f"{lingotune.__doc__}", 80)
     lines += ["", "usage: lingotune COMMAND ..."]
     for heading, commands in GROUPS.items():
