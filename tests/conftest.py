@@ -1,4 +1,4 @@
-"""Options and paths that all tests share."""
+"""Options and paths shared by all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers of jobs, and code to run in them."""
+"""Containers for jobs, and code to run in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training jobs of overrides, with an account's names and digests that do not move."""
+"""Training jobs made from overrides, with fixed names of an account and fixed digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Markdown of the repository, taken apart for tests: code blocks, commands, links, anchors."""
+"""The repository's Markdown, parsed for tests: code blocks, commands, links, anchors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient of one update, however its texts are dealt out to processes and parts, and whatever the
+"""The gradient of one update, however its texts are split into processes and parts, and whatever the
 encoder leaves out.
 
 python tests/gradients.py   prints {"worst": relative difference to the whole batch's gradient} as JSON

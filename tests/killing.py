@@ -1,4 +1,4 @@
-"""A run that is killed at random moments and started again until it comes to its end.
+"""A run that is killed at random moments and started again until it is finished.
 
 python tests/killing.py JOB_FILE RUN_DIR KILLS SEED   prints {"kills": ..., "codes": [...]} as JSON
 

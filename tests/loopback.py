@@ -1,4 +1,4 @@
-"""An AWS on loopback: moto's server behind a front that records every call on the wire and can be told
+"""An AWS on loopback: moto's server behind a proxy that records every call on the wire and can be told
 to answer some operations itself (what moto cannot do, and every kind of refusal)."""
 
 from __future__ import annotations

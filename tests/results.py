@@ -1,4 +1,4 @@
-"""Results of runs and manifests of prepared data, as tests need them."""
+"""Results of runs and manifests of prepared data, for tests."""
 
 from __future__ import annotations
 

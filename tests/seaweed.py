@@ -1,4 +1,4 @@
-"""An S3 that looks at keys and permissions: SeaweedFS on loopback."""
+"""An S3 that checks keys and permissions: SeaweedFS on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""train.py that stops itself at a line: tests need not catch a process in passing.
+"""train.py that stops itself at a line, so that tests need not catch the right moment.
 
 python tests/stopping.py SIGNAL TEXT ARGUMENT ...   train.py ARGUMENT ..., which sends itself the signal
 (KILL, STOP) once it has printed a line with that text

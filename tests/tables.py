@@ -1,4 +1,4 @@
-"""The rows of all splits in lists, for tests to look at; the program itself never holds them."""
+"""The rows of all splits as lists, for tests; the program itself never holds them in memory."""
 
 from __future__ import annotations
 

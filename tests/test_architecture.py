@@ -1,4 +1,4 @@
-"""The walls of the house, held against the imports of the code."""
+"""The architecture's rules about imports, checked against the code."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "estimate": {"numpy"},
     "data": {
         "numpy", "pyarrow", "tokenizers", "transformers", "huggingface_hub", "boto3", "botocore",
-        "s3transfer", "rich",
+        "s3transfer", "rich", "charset_normalizer", "python_calamine",
     },
     "runs": {"torch"},
     "preflight": set(),

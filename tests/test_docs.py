@@ -1,4 +1,4 @@
-"""The documents hold: commands run, printed output is real, links lead somewhere, reference is fresh."""
+"""The documents are true: commands run, output is real, links work, the reference is up to date."""
 
 from __future__ import annotations
 

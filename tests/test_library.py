@@ -1,4 +1,4 @@
-"""The library as a notebook uses it: typed, complete, quick to import, and without traces."""
+"""The library as a notebook uses it: typed, complete, quick to import, and without side effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment and an empty folder: no checkout is in reach."""
+"""The wheel in a fresh environment and an empty folder, without a checkout in reach."""
 
 from __future__ import annotations
 

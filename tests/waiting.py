@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread brings about: for the state itself, never for a time."""
+"""Waiting for a state that another process or thread brings about, never for a time."""
 
 from __future__ import annotations
 

@@ -178,7 +178,8 @@ def type_in_words(kind: Any) -> str:
         return "texts by name"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return ", ".join(f"`{choice.name}`" for choice in kind)
-    return {bool: "`true`, `false`", int: "whole number", float: "number", str: "text"}[kind]
+    words = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text"}
+    return {**words, schema.Texts: "text or list of texts"}[kind]
 
 
 def _default(item: Field[Any]) -> str:

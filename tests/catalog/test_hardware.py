@@ -1,4 +1,4 @@
-"""Instances and images: our facts against their sources, and which image is chosen."""
+"""Instances and images: our facts compared with their sources, and the choice of image."""
 
 from __future__ import annotations
 

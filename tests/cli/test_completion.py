@@ -1,4 +1,4 @@
-"""Completion, asked of the shells themselves."""
+"""Completion, as the shells themselves give it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `lingotune`: its overview, its commands, and what it loads to tell of them."""
+"""The command `lingotune`: its overview, its commands, and the modules that it imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lingotune validate: all that is wrong with group files, at once, each with its file and key."""
+"""lingotune validate: every problem of the group files at once, each with its file and key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems: what they name, and how they are shown."""
+"""Problems: the settings they name, and how they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of secrets' forms: it is the tool's, it finds what it is for, and nothing ordinary."""
+"""The table of secrets' forms: it is up to date, finds every kind of secret, and nothing ordinary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token that was typed by mistake is nowhere repeated."""
+"""A token that was typed by mistake is repeated nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as dataclasses: what is written is read back, and what does not fit is named."""
+"""JSON as dataclasses: everything written is read back, and errors name the field."""
 
 from __future__ import annotations
 

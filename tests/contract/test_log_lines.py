@@ -1,4 +1,4 @@
-"""Metrics as SageMaker reads them: every definition against real log lines, and against any number."""
+"""Metrics as SageMaker reads them: every definition tried on real log lines, and on any number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rehearsed job: smaller, and the same in what a rehearsal has to prove."""
+"""A rehearsed job: smaller, but the same in everything that a rehearsal has to prove."""
 
 from __future__ import annotations
 

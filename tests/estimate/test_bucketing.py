@@ -1,4 +1,4 @@
-"""Which texts make up an update: every text once, the same everywhere, little padding and waiting."""
+"""Planning of updates: every text once, the same plan everywhere, little padding and waiting."""
 
 from __future__ import annotations
 

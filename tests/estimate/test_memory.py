@@ -1,4 +1,4 @@
-"""The memory estimate: its parameters are transformers' own count, and it grows as memory does."""
+"""The memory estimate: it counts parameters like transformers, and grows like the memory used."""
 
 from __future__ import annotations
 

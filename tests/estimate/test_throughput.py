@@ -1,4 +1,4 @@
-"""throughput.jsonl: what is written is read back, and a broken line costs nothing but itself."""
+"""throughput.jsonl: everything written is read back, and a broken line harms no other."""
 
 from __future__ import annotations
 

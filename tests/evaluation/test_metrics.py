@@ -1,4 +1,4 @@
-"""Scores against hand-worked figures and against their definitions, row by row."""
+"""Scores compared with figures worked out by hand, and with their definitions row by row."""
 
 from __future__ import annotations
 

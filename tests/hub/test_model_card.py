@@ -1,4 +1,4 @@
-"""The model card: metadata that the hub takes, figures of the run, nothing that means something else."""
+"""The model card: metadata that the hub accepts, the run's figures, and no text taken for markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishing against a hub on loopback: what arrives, and every way in which it can fail."""
+"""Publishing to a hub on loopback: what arrives, and every way in which it can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training only the embeddings that occur: the same losses and weights to the last bit, whole models."""
+"""Training only the embeddings that occur: equal losses and weights to the last bit, whole models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rates by layers, and the smoothed loss."""
+"""Layer-wise learning rates, and the smoothed loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders that compute no more than the classifier reads: the same logits and gradients, less work."""
+"""Encoders that compute only what the classifier reads: the same logits and gradients, less work."""
 
 from __future__ import annotations
 

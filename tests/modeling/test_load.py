@@ -1,4 +1,4 @@
-"""Tokenizers and models: the same in every process, trainable whatever the checkpoint holds."""
+"""Tokenizers and models: the same in every process, and trainable whatever the checkpoint's dtype."""
 
 from __future__ import annotations
 

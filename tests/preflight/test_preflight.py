@@ -1,4 +1,4 @@
-"""Every check of the preflight: what trips it, and what it offers instead, which does not."""
+"""Every check of the preflight: what triggers it, and the suggested fix, which does not."""
 
 from __future__ import annotations
 

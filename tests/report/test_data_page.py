@@ -1,4 +1,4 @@
-"""What is shown of prepared data: the right figures, nothing of the data loose in the page, no boxes."""
+"""The page of prepared data: correct figures, all text of the data escaped, no missing glyphs."""
 
 from __future__ import annotations
 

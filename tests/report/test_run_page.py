@@ -1,4 +1,4 @@
-"""The page of a run: complete, alone, and safe against whatever stands in the data."""
+"""The page of a run: complete, self-contained, and safe whatever the data contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results in a run folder: written as JSON, read as dataclasses, damage told as a message."""
+"""Results in a run folder: written as JSON, read as dataclasses, with messages about damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helper processes: what their caller sees when one is killed, and that they end with it."""
+"""Helper processes: what their caller sees if one is killed, and that they end when it does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of prepared tokens through torch's loader, and the loss that they are trained with."""
+"""Batches of prepared tokens from torch's loader, and the loss on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The failure file: one paragraph, by the one who failed first, whatever ended it."""
+"""The failure file: one paragraph by the process that failed first, whatever ended it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is shared out between processes: the same training, whole models on disk."""
+"""A model sharded over processes: the same training, and whole models on disk."""
 
 from __future__ import annotations
 

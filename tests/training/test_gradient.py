@@ -1,4 +1,4 @@
-"""The gradient of an update is the mean over its global batch, however that is dealt out."""
+"""The gradient of an update is the mean over its global batch, however that is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: the same result to the last bit, or a clear word why not."""
+"""Runs that are killed and resumed: the same result to the last bit, or a clear message why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending only the rows of the embeddings' gradient that were touched: the weights of plain DDP."""
+"""Sending only the touched rows of the embeddings' gradient gives the weights of plain DDP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves and HParams as TensorBoard reads them; other trackers, and what they cannot break."""
+"""Curves and HParams as TensorBoard reads them; other trackers, which cannot break a run."""
 
 from __future__ import annotations
 

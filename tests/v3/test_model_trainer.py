@@ -1,4 +1,4 @@
-"""What the SDK v3 really sends, held against our request, which is v2's to the letter.
+"""Requests that the SDK v3 really sends, compared with ours, which equals v2's to the letter.
 
 Runs in an environment of its own (`make test-v3`) on the golden files of tests/launch/render.
 """

@@ -1,4 +1,4 @@
-"""`launch.py aws.sdk=v3 action=submit`, over HTTP: the SDK v3 against a server on loopback."""
+"""`launch.py aws.sdk=v3 action=submit` over HTTP: the SDK v3 with a server on loopback."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Command-line entries."""
+"""The commands of the command line."""

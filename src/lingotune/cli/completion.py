@@ -1,8 +1,8 @@
-"""Entry of `lingotune completion SHELL`: a script that completes commands, options and overrides.
+"""`lingotune completion SHELL`: prints a script that completes commands, options and overrides.
 
-All words are in the script, so that no Python starts at a TAB. shtab, which writes such scripts from
-argparse parsers, knows options and their choices, but no words of the form key=value, which are most of
-what is typed here: one function in each shell's own language is less than teaching it those.
+The script contains all words, so that TAB starts no Python. shtab, which writes such scripts from argparse
+parsers, knows options and their choices, but no words of the form key=value, which are most of what is
+typed here: one function in each shell's language is less than teaching it those.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _OVERRIDES = {
     "evaluate": Command("", "", ("data",)),
     "publish": Command("", "", ("hub",)),
 }
-"""What overrides of the other commands may name."""
+"""Sections that overrides of the other commands may name."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """All that is completed. A key ends with =; `values` are those of a key; the rest is by command."""
+    """All words to complete. A key ends with =; `values` are by key, the rest by command."""
 
     options: Mapping[str, Sequence[str]]
     keys: Mapping[str, Sequence[str]]
@@ -46,7 +46,7 @@ class Words:
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("completion", "Write a completion script to standard output.")
     made.add_argument("shell", choices=list(SCRIPTS))
     made.add_argument("--config-dir", metavar="DIR", help="group files of your own to complete")
@@ -124,11 +124,11 @@ To install it:
 For python train.py and python launch.py too, in ~/.config/fish/config.fish:
   source ~/.config/fish/completions/lingotune.fish""",
 }
-"""How a script is installed, by shell."""
+"""Instructions to install the script, by shell."""
 
 
 def _cases(words: Mapping[str, Sequence[str]], variable: str, indent: str) -> Iterator[str]:
-    """Branches of a case statement of bash and zsh, those with the same words in one."""
+    """Format branches of a case statement for bash and zsh, merging those with the same words."""
     merged: dict[tuple[str, ...], list[str]] = {}
     for name, values in words.items():
         merged.setdefault(tuple(values), []).append(name)
@@ -152,7 +152,7 @@ def _zsh(words: Words) -> str:
 
 
 def _all_cases(words: Words) -> str:
-    """Shell text that sets the arrays options, keys and values from $command and $key."""
+    """Format shell code that sets the arrays options, keys and values from $command and $key."""
     parts = {"options": words.options, "keys": words.keys}
     lines = []
     for name, by_command in parts.items():

@@ -1,4 +1,4 @@
-"""Entry of `lingotune cost`: tell what a job on SageMaker took and cost."""
+"""`lingotune cost`: prints time and cost of a job on SageMaker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lingotune.config.console import Parser
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("cost", "Tell what a job on SageMaker took and cost.")
     made.add_argument("job", help="name of the training job")
     made.add_argument("--region", help="AWS region; default: this machine's AWS configuration")

@@ -1,4 +1,4 @@
-"""Entry of `lingotune evaluate`: the data is named by overrides."""
+"""`lingotune evaluate`: scores a model on data named by overrides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lingotune.preflight import check_secrets
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("evaluate", "Score the model of a run.")
     made.add_argument("run", help="a run folder, or a folder with a saved model")
     made.add_argument(
@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 def data_typed(
     run: str, typed: Sequence[str], conf_dir: Path, extra_dir: Path | None = None
 ) -> DataConfig | None:
-    """Compose the data that overrides name; None without any override.
+    """Compose the data that overrides name; None if there are no overrides.
 
     The classes are those of the run, if none are typed. ConfigError for other overrides.
     """
@@ -99,6 +99,6 @@ def data_typed(
 
 
 def typed_length(data: DataConfig | None, typed: Sequence[str]) -> int | None:
-    """Return the tokens to read of each text, where they were typed."""
+    """Return the number of tokens to read of each text, if it was typed."""
     given = any(o.key == "data.max_length" for o in map(TypedOverride.read, typed))
     return data.max_length if data and given else None

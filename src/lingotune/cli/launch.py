@@ -1,4 +1,4 @@
-"""Entry of `lingotune launch`: plan, check, rehearse or submit jobs on SageMaker."""
+"""`lingotune launch`: plans, checks, rehearses or submits jobs on SageMaker."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def command() -> Command:
-    """The command, for its help."""
+    """Describe the command, for its help."""
     return Command(program("launch"), PURPOSE)
 
 
 def _launch(argv: list[str]) -> int:
-    """Compose and check every job of the command, then hand them to what was asked for."""
+    """Compose and check every job of the command, then do what was asked for."""
     from lingotune.launch.actions import launch
 
     composed = composed_jobs(argv, command(), shipped_dir(), check_launch)

@@ -1,6 +1,6 @@
-"""The command `lingotune`, also `python -m lingotune`: finds the command that was typed, and runs it.
+"""The command `lingotune`, also `python -m lingotune`: runs the command that was typed.
 
-Each command is a module of this package with `main(argv)`; only that of the command typed is imported.
+Each command is a module of this package with `main(argv)`; only the module of the typed one is imported.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ GROUPS = {
         "completion": "write a completion script for bash, zsh or fish",
     },
 }
-"""Heading -> command -> what it does."""
+"""Heading -> command -> description."""
 COMMANDS = [name for commands in GROUPS.values() for name in commands]
 
 

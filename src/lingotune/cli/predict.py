@@ -1,4 +1,4 @@
-"""Entry of `lingotune predict`: label texts with the model of a run."""
+"""`lingotune predict`: labels texts with the model of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("predict", "Label texts with the model of a run.")
     made.add_argument("run", help="a run folder, or a folder with a saved model")
     made.add_argument("texts", nargs="*", help="texts; without any, one a line from standard input")
@@ -29,7 +29,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Label the texts, a line each as soon as it is known."""
+    """Label the texts, printing a line for each as soon as it is known."""
     options = parsed(parser(), argv, "texts")
     from lingotune.evaluation.classifier import trained_model
     from lingotune.evaluation.predict import predict_lines, read_texts
@@ -62,7 +62,7 @@ def _given(options: argparse.Namespace) -> Iterator[Given]:
 
 
 def _standard_input() -> TextIO:
-    """UTF-8 whatever the locale says; bytes that are none are found, with their line, later."""
+    """Read standard input as UTF-8, whatever the locale; invalid bytes are reported later, by line."""
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     return sys.stdin

@@ -1,4 +1,4 @@
-"""Entry of `lingotune prepare`: prepare a source for a model, once, and show what is in it."""
+"""`lingotune prepare`: prepares a source for a model, once, and shows what is in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lingotune.preflight import check_job, check_secrets
 
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
 _SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
-"""First words of the settings that prepared data follows from."""
+"""Sections of the settings that prepared data depends on."""
 _OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
 
 
@@ -34,12 +34,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def command() -> Command:
-    """The command, for its help."""
+    """Describe the command, for its help."""
     return Command(program("prepare"), PURPOSE, _SECTIONS)
 
 
 def check_data(config: LaunchConfig) -> list[Problem]:
-    """Check the settings that prepared data follows from."""
+    """Check the settings that prepared data depends on."""
     return [
         problem
         for problem in [*check_job(job_of(config)), *check_secrets(config)]

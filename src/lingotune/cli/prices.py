@@ -1,4 +1,4 @@
-"""Entry of `lingotune prices`: ask AWS for a price list."""
+"""`lingotune prices`: asks AWS for a price list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lingotune.config.console import Parser
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("prices", "Ask AWS for prices: a file for budget.prices.")
     made.add_argument("--region", required=True, help="AWS region, e.g. eu-west-1")
     made.add_argument("--instance", nargs="+", default=[], help="instance types; default: all")

@@ -1,4 +1,4 @@
-"""Entry of `lingotune publish`: the repository is named by overrides."""
+"""`lingotune publish`: pushes a model to the repository that overrides name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lingotune.preflight import check_job
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("publish", "Push the model of a run to the Hugging Face Hub.")
     made.add_argument("run", help="a run folder, or a folder with a saved model")
     made.add_argument(
@@ -60,7 +60,7 @@ def hub_typed(
     found: HubConfig = job_of(composed[0].config).hub
     names = {"visibility" if key == "hub" else key.partition(".")[2] for key in overrides}
     hub = replace(job.hub, **{name: getattr(found, name) for name in names})
-    # Where a check is called otherwise, it looks at these settings too: secrets, ranges.
+    # Checks of other sections look at these settings, too: secrets, ranges.
     checked = check_job(replace(job, hub=hub))
     wrong = [p for p in checked if p.section == "hub"]
     if errors_only(wrong):

@@ -1,4 +1,4 @@
-"""Entry of `lingotune report`: make the page of a run anew."""
+"""`lingotune report`: writes the page of a run again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lingotune.config.console import Parser
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("report", "Make the page of a run, report.html, anew.")
     made.add_argument("run", help="a run folder")
     made.add_argument(
@@ -20,7 +20,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the page and print where it lies."""
+    """Write the page and print its path."""
     options = parsed(parser(), argv)
     from lingotune.report.run_page import write_run_report
 

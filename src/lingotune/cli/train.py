@@ -1,4 +1,4 @@
-"""Entry of `lingotune train`: compose, check, then walk the worker's path, once for each job."""
+"""`lingotune train`: composes and checks every job, then trains them as a worker does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _INSTEAD = {"--run-dir": "runs_dir", "--data": "data.prepared", "--prepared-dir"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train every job that was typed, one after the other; with a job file alone, that one."""
+    """Train every job that was typed, one after the other, or the one of a job file."""
     if is_worker(argv, os.environ):
         from lingotune.training.run import main as run
 
@@ -59,14 +59,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def command() -> Command:
-    """The command, for its help; settings of the launch alone have no effect on it."""
+    """Describe the command, for its help; settings of the launch only have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
     sections += ["experiment", "runs_dir", "prepared_dir"]
     return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 
 def check_train(config: LaunchConfig) -> list[Problem]:
-    """Check a job for this machine; launch settings have no place in it."""
+    """Check a job for this machine, for which launch settings have no effect."""
     problems = [*check_job(job_of(config)), *check_secrets(config)]
     problems += missing_trackers(config.training.report_to)
     if config.cluster.instance_type is not None:

@@ -1,4 +1,4 @@
-"""Entry of `lingotune validate [DIR]`: compose and check every group file, shipped and the user's own."""
+"""`lingotune validate [DIR]`: composes and checks every group file, shipped and the user's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lingotune.launch.validate import validate
 
 
 def parser() -> Parser:
-    """The arguments of the command."""
+    """Make the parser of the command's arguments."""
     made = command_parser("validate", "Compose and check every group file, your own included.")
     made.add_argument(
         "folder",

@@ -1,4 +1,4 @@
-"""Words of a command line: how a command is called here, and its arguments."""
+"""Parsing of a command's arguments."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lingotune.config.program import program
 
 
 def command_parser(command: str, purpose: str) -> Parser:
-    """A parser of the command's arguments, by the name under which the command was started."""
+    """Make a parser of the command's arguments, under the name by which the command was started."""
     return Parser(program(command), description=purpose)
 
 
 def parsed(parser: Parser, argv: Sequence[str], words: str = "") -> argparse.Namespace:
-    """Parse the arguments; ConfigError for what is not known.
+    """Parse the arguments; ConfigError for unknown ones.
 
-    `words` names the argument that takes a list of words: argparse takes them only where the first of
-    them stands, not between and behind options.
+    words: name of the argument that takes a list of words, which argparse accepts only in one place, not
+    also between and after options.
     """
     options, rest = parser.parse_known_args(list(argv))
     if rest and (not words or any(word.startswith("-") for word in rest)):

@@ -20,6 +20,10 @@ NO_LANGUAGE = "und"
 """Language of rows whose source names none: ISO 639's code for undetermined."""
 PATTERN_LANGUAGE = "{language}"
 """Key under which a reader puts the language that stood in the pattern, not in a column."""
+Texts = Any
+"""Type of settings that are a text, a list of texts, or null: OmegaConf knows no such union."""
+AUTO = "auto"
+"""In place of an encoding: the one that a file is found to have."""
 SPLITS = ("train", "validation", "test")
 """What every job has."""
 ALL = "all"
@@ -174,6 +178,24 @@ BatchMode = Enum(
 """Which texts make up an update, see `BatchingConfig.mode`. No class: `global` is a word of Python's."""
 
 
+class Quoting(Enum):
+    """What a double quote is in CSV and TSV."""
+
+    auto = "auto"
+    standard = "standard"
+    none = "none"
+
+
+class Separator(Enum):
+    """What stands between the fields of CSV and TSV."""
+
+    auto = "auto"
+    comma = "comma"
+    semicolon = "semicolon"
+    tab = "tab"
+    pipe = "pipe"
+
+
 class OnError(Enum):
     """What to do with a row that cannot be used."""
 
@@ -245,17 +267,30 @@ class DataConfig:
     """Short name, part of the run's name."""
     source: Source = MISSING  # type: ignore[assignment]
     """sample | files | hub; set by the group file."""
-    path: Optional[str] = None
-    """source=files: one file, a glob or a folder; split by the shares below.
+    path: Texts = None
+    """source=files: a file, a glob or a folder, or a list of them; split by the shares below.
 
-    A folder that names its splits (train.jsonl, valid.jsonl; train/, test/) keeps them.
+    Files whose paths speak of splits (train.jsonl, de/dev.csv; train/, test/) make these splits.
     """
-    train: Optional[str] = None
-    """File or glob of the training split, in place of `path`. `{language}` stands for each language."""
-    validation: Optional[str] = None
+    train: Texts = None
+    """File or glob of the training split, or a list of them, in place of `path`. `{language}` stands for
+    each language."""
+    validation: Texts = None
     """The same for validation."""
-    test: Optional[str] = None
+    test: Texts = None
     """The same for test."""
+    pool: bool = False
+    """Take the files of `path` for one source although their names say that they are different splits."""
+    encoding: str = AUTO
+    """Encoding of text files, e.g. cp1252, utf-16; auto = found out from each file, and told."""
+    separator: Separator = Separator.auto
+    """What stands between the fields of CSV and TSV; auto = what splits header and rows alike."""
+    quoting: Quoting = Quoting.auto
+    """Double quotes in CSV and TSV. standard: they hold together texts with separators and line ends.
+    none: they are characters like others. auto: standard, but rows that quotes seem to melt together are
+    told, and TSV whose quotes do not balance is read as none."""
+    sheet: Optional[str] = None
+    """Sheet of spreadsheets; null = the only one that has rows."""
     languages: list[str] = field(default_factory=list)
     """Language codes to keep; empty = all."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
@@ -288,6 +323,15 @@ class DataConfig:
     language; none = as they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
+
+    def __post_init__(self) -> None:
+        """Make texts of names of files that look like numbers."""
+        for name in ("path", *SPLITS):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                setattr(self, name, [str(one) for one in value])
+            elif isinstance(value, (int, float)) and not isinstance(value, bool):
+                setattr(self, name, str(value))
 
 
 @dataclass

@@ -12,8 +12,8 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, Record, Unfit
-from lingotune.data.sources.files import find_files, read_files, reader_for
-from lingotune.data.sources.json_reader import read_lines
+from lingotune.data.sources.files import check_type, find_files, read_files
+from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.metrics import probabilities_of
 
@@ -23,7 +23,7 @@ _LINES = ".txt"
 """Suffix of files that hold one text per line."""
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
 """Settings for preparing texts if those of the model's training are unknown."""
-_USABLE = "a text of whole characters; bytes in another encoding: iconv -f latin1 -t utf-8"
+_USABLE = "a text of whole characters; --file FILE reads other encodings than UTF-8, too"
 Given = tuple[str, "str | Record"]
 """A location, and the text there or the record that contains it."""
 
@@ -88,7 +88,7 @@ def _has_lines(name: str) -> bool:
 
 def _check_readable(name: str) -> None:
     if not _has_lines(name):
-        reader_for(name)
+        check_type(name)
 
 
 def _unusable(place: str, one: str | Record, column: str, fault: Unfit) -> Problem:

@@ -14,6 +14,7 @@ from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
 from lingotune.config.schema import JobConfig, ModelConfig, SelectMetric, Source
 from lingotune.data.rows.labels import class_stars
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.score_rows import score_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
@@ -195,9 +196,9 @@ def _dataset(job: JobConfig) -> str | None:
     """Return the hub id of the data; None if it is not on the hub."""
     if job.data.source is not Source.hub:
         return None
-    found = (
-        _DATASET.match(given or "") for given in (job.data.train, job.data.path, job.data.test)
-    )
+    data = job.data
+    given = [one for of in (data.train, data.path, data.test) for one in patterns_in(of)]
+    found = map(_DATASET.match, given)
     return next((match[1] for match in found if match), None)
 
 

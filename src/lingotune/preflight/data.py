@@ -87,6 +87,11 @@ def _files_for_sample(job: JobConfig) -> Iterator[Found]:
         if getattr(job.data, name) is not None:
             what = "has no effect: data=sample generates its reviews"
             yield f"data.{name}", what, f"data=files data.{name}=..."
+    default = DataConfig()
+    for name in ("pool", "encoding", "separator", "quoting", "sheet"):
+        if getattr(job.data, name) != getattr(default, name):
+            what = "has no effect: data=sample generates its reviews"
+            yield f"data.{name}", what, f"data=files data.path=... data.{name}=..."
 
 
 @DATA.check("sample-for-files", "only data=sample generates reviews")

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import Separator
 from lingotune.data.rows.findings import Findings, summarise
+from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.files import find_files, read_file, read_files
 from lingotune.data.sources.hub_reader import read_hub
 
@@ -37,11 +39,13 @@ ROWS = [
 ]
 JSON_LINE = 'one object a line: {"review_body": "...", "stars": 5}'
 JSON_LIST = 'one list of objects: [{"review_body": "...", "stars": 5}, ...]'
-QUOTING = 'texts with commas, quotes or line ends in "...", quotes in them doubled'
+RAGGED = (
+    'data.on_error=skip, or texts with commas, quotes or line ends in "...", quotes in them doubled'
+)
 AGAIN = "write, copy or download it again"
 KNOWN = (
-    ".jsonl .ndjson .json .csv .tsv .parquet .arrow, the text ones also as .gz,"
-    " or a save_to_disk folder"
+    ".jsonl .ndjson .json .csv .tsv .parquet .arrow .xlsx .xls .ods, the text ones also as .gz"
+    " or .zip, a save_to_disk folder, or a folder of .txt files for each class"
 )
 LOCAL = "local files in its place: data=files data.path=reviews.jsonl"
 
@@ -281,12 +285,14 @@ def test_folder_without_data() -> None:
     expected = Problem("in", "the folder holds no data files; it has: deep, notes.txt", KNOWN)
     assert problem("in") == expected
     write_jsonl(Path("in/deep/a.jsonl"))
-    assert problem("in").fix == "'in/**/*.jsonl'"
+    assert problem("in").fix == "'data.path=in/**/*.jsonl'"
 
 
 def test_unknown_ending() -> None:
-    Path("r.xlsx").touch()
-    assert problem("r.xlsx") == Problem("r.xlsx", "unknown file type '.xlsx'", KNOWN)
+    for name in ("r.docx", "r.txt", "r.parquet.gz"):
+        Path(name).touch()
+        ending = name[1:]
+        assert problem(name) == Problem(name, f"unknown file type {ending!r}", KNOWN)
 
 
 @pytest.mark.parametrize("name", ["e.jsonl", "e.json", "e.csv", "e.tsv"])
@@ -298,14 +304,13 @@ def test_empty_file(name: str) -> None:
 
 
 def test_not_utf8_names_line_and_offset() -> None:
-    Path("l.jsonl").write_bytes('{"a": "x"}\n{"a": "café"}\n'.encode("latin1"))
+    latin1 = '{"a": "café"}\n'.encode("latin1")
+    Path("l.jsonl").write_bytes(b'{"a": "x"}\n' + latin1 + '{"a": "é"}\n'.encode() + latin1)
     assert problem("l.jsonl") == Problem(
-        "l.jsonl:2",
+        "l.jsonl:2, :4",
         "is not UTF-8: byte 0xe9 at offset 21",
-        "iconv -f latin1 -t utf-8 l.jsonl > l.utf8.jsonl",
+        "data.on_error=skip, or data.encoding=cp1252",
     )
-    Path("u.csv").write_bytes("a,b\n".encode("utf-16"))
-    assert problem("u.csv").fix == "iconv -f utf-16 -t utf-8 u.csv > u.utf8.csv"
 
 
 def test_bad_json_lines_are_counted_by_kind() -> None:
@@ -336,26 +341,31 @@ def test_bad_json_list() -> None:
 def test_ragged_csv() -> None:
     Path("r.csv").write_text('a,b\nx,1\ny\nz,1,2\n"p\nq",2\nw\n')
     assert problems("r.csv") == [
-        Problem("r.csv:3, :7", "has too few fields: 1, and the header 2", QUOTING),
-        Problem("r.csv:4", "has too many fields: 3, and the header 2", QUOTING),
+        Problem("r.csv:3, :7", "has too few fields: 1, and the header 2", RAGGED),
+        Problem("r.csv:4", "has too many fields: 3, and the header 2", RAGGED),
     ]
 
 
 def test_unbalanced_quote() -> None:
     Path("q.csv").write_text('a,b\nx,1\n"y,2\nz,3\n')
     what = "the row that starts here has a quote that is never closed"
-    assert problem("q.csv") == Problem("q.csv:3", what, QUOTING)
+    fix = "data.quoting=none, or data.on_error=skip"
+    assert problem("q.csv") == Problem("q.csv:3", what, fix)
 
 
 def test_csv_headers() -> None:
     Path("t.csv").write_text("a,b,a\n1,2,3\n")
     assert problem("t.csv").what == "the header names a column twice: 'a'"
     Path("s.csv").write_text("a;b\n1;2\n")
-    assert problem("s.csv") == Problem(
-        "s.csv:1",
-        "the header is one column, 'a;b': ';' looks like the separator",
-        "commas in .csv, tabs in .tsv",
-    )
+    with pytest.raises(ConfigError) as caught:
+        list(read_file(Path("s.csv"), how=FileFormat(separator=Separator.comma)))
+    assert caught.value.problems == [
+        Problem(
+            "s.csv:1",
+            "the header is one column, 'a;b': ';' looks like the separator",
+            "data.separator=semicolon",
+        )
+    ]
 
 
 def test_truncated_parquet() -> None:
@@ -395,14 +405,12 @@ def test_locations_are_shortened_within_a_file() -> None:
     assert summarise(["a row 1", "a row 2"], 2) == "a row 1, row 2"
 
 
-def test_a_few_bad_lines_of_one_file_can_be_removed_by_a_command() -> None:
+def test_rows_that_nothing_else_mends_are_left_out_by_a_setting() -> None:
     found = Findings()
     for line in (3, 17):
         found.note("empty", f"my file.jsonl:{line}", "has no text")
-    fix = "remove these rows: sed -i.bak '3d;17d' 'my file.jsonl'"
-    assert found.problems() == [Problem("my file.jsonl:3, :17", "has no text", fix)]
-    found.note("empty", "other.jsonl:1", "has no text")
-    assert found.problems()[0].fix == "remove these rows from the file"
+    expected = Problem("my file.jsonl:3, :17", "has no text", "data.on_error=skip")
+    assert found.problems() == [expected]
 
 
 # --- the hub ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,11 +29,14 @@ from lingotune.config.schema import (
     SampleConfig,
     Source,
 )
+from lingotune.data.sources.patterns import local_parts
+from lingotune.data.sources.split_names import words_of
 from lingotune.data.splits.carve import choose_splits
 from lingotune.data.splits.counts import count_rows
 
 LABELS = star_labels("bad", "fair", "good")
 SHARES = {"validation": 0.1, "test": 0.1}
+POOLED = " or data.pool=true to read them as one source"
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +230,7 @@ def test_a_saved_dataset_dict() -> None:
     assert problem(data) == Problem(
         "data.path=saved",
         "holds train, unsupervised, validation: which split is which is not plain",
-        "data.path=null data.train=saved/train data.validation=saved/validation",
+        "data.path=null data.train=saved/train data.validation=saved/validation," + POOLED,
     )
     fix = config(train="saved/train", validation="saved/validation")
     assert sizes(load_splits(fix, 1)) == [36, 10, 4]
@@ -236,6 +240,105 @@ def test_a_folder_with_files_that_name_no_split_is_one_source() -> None:
     write("in/a.jsonl", "a", 50)
     write("in/b.jsonl", "b", 50)
     assert sizes(load_splits(config(path="in"), 1)) == [80, 10, 10]
+
+
+# A tree of files, and where their rows go. In each, nothing official is trained on.
+TREES: dict[str, tuple[list[str], list[int]]] = {
+    "dotted": (["en.train.jsonl", "en.test.jsonl"], [36, 4, 40]),
+    "underscored": (["en_train.jsonl", "de_train.jsonl", "en_dev.jsonl"], [72, 40, 8]),
+    "dashed": (["reviews-train-de.jsonl", "reviews-test-de.jsonl"], [36, 4, 40]),
+    "deep": (["en/train.jsonl", "en/test.jsonl", "de/train.jsonl", "de/dev.jsonl"], [80, 40, 40]),
+    "folders": (["training/a.jsonl", "training/b.jsonl", "holdout/a.jsonl"], [72, 8, 40]),
+    "capitals": (["TRAIN.jsonl", "Test.jsonl", "Validation.jsonl"], [40, 40, 40]),
+    "camel case": (["trainSet.jsonl", "reviewsTest.jsonl"], [36, 4, 40]),
+    "glued": (["trainset.jsonl", "testdata.jsonl"], [36, 4, 40]),
+    "numbered": (["train1.jsonl", "train2.jsonl", "eval1.jsonl"], [72, 8, 40]),
+    "eval is validation": (["train.jsonl", "eval.jsonl", "test.jsonl"], [40, 40, 40]),
+    "hold-out": (["train.jsonl", "hold-out.jsonl"], [36, 4, 40]),
+    "a word in all names": (["dev-kit_train.jsonl", "dev-kit_test.jsonl"], [36, 4, 40]),
+    "folder and name": (["train/x.train.jsonl", "test/x.test.jsonl"], [36, 4, 40]),
+}
+# Names without split words, whatever they look like, or with the same in all.
+ONE_SOURCE = [
+    ["testimonials.jsonl", "devices.jsonl", "trainer.jsonl", "contest.jsonl", "latest.jsonl"],
+    ["evaluation_texts.jsonl", "invalid.jsonl", "medieval.jsonl", "développement.jsonl"],
+    ["a_test.jsonl", "b_test.jsonl"],
+    ["test/a.jsonl", "test/b.jsonl"],
+    ["valence.jsonl", "Trainé.jsonl", "protest-2024.jsonl"],
+]
+SPLIT_WORDS = "train training dev validation valid val test eval holdout".split()  # noqa: SIM905
+NOT_PLAIN = [
+    ["a.jsonl", "b.jsonl", "test.jsonl"],
+    ["dev.jsonl", "test.jsonl"],
+    ["train.jsonl", "dev.jsonl", "val.jsonl"],
+    ["train/a.jsonl", "train/dev.jsonl", "b.jsonl"],
+    ["train.jsonl", "test.jsonl", "extra/more.jsonl"],
+]
+
+
+def plant(names: list[str]) -> list[str]:
+    for number, name in enumerate(names):
+        write(f"in/{name}", f"source {number}")
+    return [f"in/{name}" for name in names]
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_split_words_anywhere_in_a_path_make_splits(name: str) -> None:
+    names, expected = TREES[name]
+    files = plant(names)
+    for path in ("in/**/*.jsonl", files):
+        assert sizes(load_splits(config(path=path), 1)) == expected, path
+    if all("/" not in file for file in names):
+        assert sizes(load_splits(config(path="in"), 1)) == expected
+    pooled = sizes(load_splits(config(path="in/**/*.jsonl", pool=True), 1))
+    assert pooled[1:] == [4 * len(names)] * 2, "pooled where it is said"
+
+
+@pytest.mark.parametrize("names", ONE_SOURCE, ids=str)
+def test_other_names_are_one_source(names: list[str]) -> None:
+    plant(names)
+    assert sum(sizes(load_splits(config(path="in/**/*.jsonl"), 1))) == 40 * len(names)
+    assert [part.split for part in local_parts(config(path="in/**/*.jsonl"))] == ["all"]
+
+
+@pytest.mark.parametrize("names", NOT_PLAIN, ids=str)
+@pytest.mark.parametrize("path", ["in/**/*.jsonl", "in"])
+def test_names_that_leave_it_open_stop_and_tell_what_was_seen(names: list[str], path: str) -> None:
+    plant(names)
+    found = problem(config(path=path))
+    assert found.where == f"data.path={path}"
+    assert found.fix.endswith("data.pool=true to read them as one source")
+    assert all(name.split("/")[0] in found.what for name in names if "dev" in name)
+    assert sum(sizes(load_splits(config(path=path, pool=True), 1))) >= 40
+
+
+def test_a_folder_above_all_files_says_nothing() -> None:
+    plant(["test/reviews/a.jsonl", "test/reviews/b.jsonl"])
+    assert sum(sizes(load_splits(config(path="in/test/reviews"), 1))) == 80
+    assert sum(sizes(load_splits(config(path=str(Path("in/test/reviews").absolute())), 1))) == 80
+    assert sum(sizes(load_splits(config(path="in/test/reviews/a.jsonl"), 1))) == 40
+
+
+def test_the_pattern_of_a_split_names_no_other_split_unsaid() -> None:
+    plant(["train.jsonl", "test.jsonl"])
+    found = problem(config(train="in/*.jsonl", test="in/test.jsonl"))
+    assert found == Problem(
+        "data.train=in/*.jsonl",
+        "also names test.jsonl: called after another split than train",
+        "a pattern without them, or data.pool=true to read them as train",
+    )
+    pooled = load_splits(config(train="in/*.jsonl", test="in/test.jsonl", pool=True), 1)
+    assert len(pooled["test"]) == 40
+    named_otherwise = config(train="in/test.jsonl", test="in/train.jsonl")
+    assert sizes(load_splits(named_otherwise, 1))[2] == 40, "what is typed in full is meant"
+
+
+@given(st.text(st.sampled_from("abtesrinvldTESR_-. 1é"), max_size=12))
+def test_split_words_are_bounded_by_what_is_no_letter(name: str) -> None:
+    found = words_of(name)
+    words = re.split(r"[^a-zé]+", re.sub(r"(?<=[a-zé])(?=[A-Z])", "_", name).lower())
+    glued = {f"{word}{end}": word for word in SPLIT_WORDS for end in ("", "set", "split", "data")}
+    assert found == {glued[word] for word in words if word in glued}
 
 
 def test_the_sample() -> None:
@@ -344,7 +447,7 @@ def test_a_folder_whose_splits_are_not_plain() -> None:
     assert problem(config(path="in")) == Problem(
         "data.path=in",
         "holds more.jsonl, train.jsonl: which split is which is not plain",
-        "data.path=null data.train=in/train.jsonl",
+        "data.path=null data.train=in/train.jsonl," + POOLED,
     )
     Path("in/more.jsonl").rename("in/dev.jsonl")
     write("in/val.jsonl", "c")

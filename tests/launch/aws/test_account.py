@@ -1,4 +1,4 @@
-"""The account check: real boto3 over HTTP against an AWS on loopback; nothing there is ever changed."""
+"""The account check: real boto3 over HTTP with an AWS on loopback, where nothing is ever changed."""
 
 from __future__ import annotations
 

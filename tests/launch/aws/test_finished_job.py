@@ -1,4 +1,4 @@
-"""Prices and finished jobs: the real boto3 against a loopback AWS."""
+"""Prices and finished jobs: real boto3 with an AWS on loopback."""
 
 from __future__ import annotations
 

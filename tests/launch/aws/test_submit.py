@@ -1,4 +1,4 @@
-"""Submitting, over HTTP: the real SDK and botocore against a server on loopback."""
+"""Submitting over HTTP: the real SDK and botocore with a server on loopback."""
 
 from __future__ import annotations
 

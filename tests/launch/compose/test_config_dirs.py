@@ -1,4 +1,4 @@
-"""Where group files are looked for, and what Hydra makes of those of the user's own."""
+"""Folders of group files: where they are looked for, and what the user's own can do."""
 
 from __future__ import annotations
 

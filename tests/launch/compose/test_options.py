@@ -1,4 +1,4 @@
-"""The options beside overrides: help by section, and a job that ran as the base of a new one."""
+"""Options besides overrides: help by section, and a job file as the base of a new job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time and money before and after a run, by hand-made figures."""
+"""Time and cost before and after a run, compared with figures worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices: the shipped list, the user's, and never one that nobody has given."""
+"""Prices: the shipped list, the user's own, and never a made-up one."""
 
 from __future__ import annotations
 

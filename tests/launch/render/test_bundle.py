@@ -1,4 +1,4 @@
-"""The code bundle: the same bytes for the same code, and all that a worker needs."""
+"""The code bundle: the same bytes for the same code, and everything that a worker needs."""
 
 from __future__ import annotations
 

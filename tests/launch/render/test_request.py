@@ -1,4 +1,4 @@
-"""A job in three dialects: golden for every cluster, and held against what the SDK v2 really sends.
+"""A job in three dialects: golden for every cluster, and compared with what the SDK v2 really sends.
 
 What the SDK v3 sends is compared by tests/v3, in an environment of its own: `make test-v3`.
 """

@@ -1,4 +1,4 @@
-"""The walk over SageMaker's model of a request: it lets a sound one through and finds each mistake."""
+"""Validation against SageMaker's model of a request: it accepts a valid one and finds each mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folders that a container finds, and what is read from them at its end."""
+"""The folders that a container gets, and what is read from them at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of the rehearsal: what goes in, which Python, and that making one survives accidents."""
+"""Environments of the rehearsal: contents, choice of Python, and making one despite accidents."""
 
 from __future__ import annotations
 

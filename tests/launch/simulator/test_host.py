@@ -1,4 +1,4 @@
-"""A rehearsed container at work: what the ranks see, how a job ends, and that nothing is left of it."""
+"""A running container: what the ranks see, how a job ends, and that it leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SageMaker on this machine: what it refuses, how its jobs go and end, and that a user sees it."""
+"""A SageMaker on this machine: what it refuses, how its jobs run and end, and what a user sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The S3 that a rehearsed container fetches its code from."""
+"""The S3 from which a rehearsed container fetches its code."""
 
 from __future__ import annotations
 

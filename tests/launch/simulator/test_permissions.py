@@ -1,4 +1,4 @@
-"""Submitting where S3 looks at keys and permissions, which moto does not: SeaweedFS does, on loopback."""
+"""Submitting to an S3 that checks keys and permissions, unlike moto's: SeaweedFS on loopback."""
 
 # ruff: noqa: F811 - a fixture is imported, and named by its tests
 from __future__ import annotations

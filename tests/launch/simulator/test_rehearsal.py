@@ -1,4 +1,4 @@
-"""The rehearsal, from the command on: real jobs through SageMaker's toolkit, sound ones and others."""
+"""The rehearsal, from the command on: real jobs in SageMaker's toolkit, with and without mistakes."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
-from lingotune.data.sources.patterns import expanded, given_patterns, local_parts
+from lingotune.data.sources.files import is_text
+from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
 
@@ -202,8 +203,11 @@ def folder_of(root: str | Path, data: DataConfig, identity: Identity) -> Path:
 
 
 def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
-    """List the settings of a job that its prepared data was not prepared with."""
-    wanted, found = _settings(data), dict(manifest.data)
+    """List the settings of a job that its prepared data was not prepared with.
+
+    A setting that is newer than the data had its default, or what is now its default, then.
+    """
+    wanted, found = _settings(data), {**_settings(DataConfig()), **manifest.data}
     if manifest.seed is not None:
         wanted["seed"], found["seed"] = seed, manifest.seed
     problems = []
@@ -243,20 +247,36 @@ def _source(data: DataConfig) -> SourceFiles:
             for split, given in given_patterns(data).items()
             for _, pattern in expanded(data, given)
         ]
-        names = [name for pattern, key in patterns for name in hub_files(pattern, key)]
+        names = [
+            name for pattern, key in patterns for name in hub_files(pattern, key, pool=data.pool)
+        ]
         return SourceFiles("hub", tuple(map(SourceFile, names)))
     found = [(part, file) for part in local_parts(data) for file in part.files]
     with ThreadPoolExecutor() as pool:
         digests = pool.map(_source_digest, (file for _, file in found))
-    files = (
-        SourceFile(
-            "/".join(filter(None, [part.split, part.language, file.name])),
-            file.stat().st_size,
-            digest,
-        )
-        for (part, file), digest in zip(found, digests)
-    )
-    return SourceFiles("files", tuple(files))
+        sizes = [file.stat().st_size for _, file in found]
+        described = list(zip(found, sizes, digests))
+    files = [
+        SourceFile(_source_name(part, file.name), size, digest)
+        for (part, file), size, digest in described
+        if not is_text(file)
+    ]
+    texts: dict[str, list[tuple[str, int, str]]] = {}
+    for (part, file), size, digest in described:
+        if is_text(file):  # its class is the name of its folder
+            name = _source_name(part, f"{file.absolute().parent.name}/*{file.suffix}")
+            texts.setdefault(name, []).append((file.name, size, digest))
+    return SourceFiles("files", (*files, *(_folder_of_texts(*of) for of in texts.items())))
+
+
+def _source_name(part: Part, name: str) -> str:
+    return "/".join(filter(None, [part.split, part.language, name]))
+
+
+def _folder_of_texts(name: str, files: Sequence[tuple[str, int, str]]) -> SourceFile:
+    """Many files of one text each, as one entry."""
+    digest = hashlib.sha256(json.dumps(sorted(files)).encode()).hexdigest()
+    return SourceFile(name, sum(size for _, size, _ in files), digest)
 
 
 def _source_digest(path: Path) -> str:

@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
 from lingotune.data.rows.columns import SeenColumns
 from lingotune.data.rows.findings import (
+    SKIP,
     Findings,
     Located,
     OnReject,
@@ -25,6 +26,7 @@ from lingotune.data.rows.findings import (
 from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.labels import Labels
 from lingotune.data.rows.languages import Languages
+from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.unicode import check_encodable, in_column, to_nfc
 
 
@@ -117,7 +119,7 @@ class Cleaner:
         self._ids = IdHashes()
         self._seen = SeenColumns(columns)
         self._at = ""
-        self._found = Findings()
+        self._found = Findings("mend these rows" if self._skip else SKIP)
         self._repeated = Findings()
         self._raised: list[Problem] = []
 
@@ -134,7 +136,7 @@ class Cleaner:
                 self.read += 1
                 names = tuple(record)
                 if names != seen.names:
-                    seen.change(self._at, location, names)
+                    seen.change(self._at, location, names, tuple(column_names(record)))
                 self._at = location
                 try:
                     language = languages.read(record)

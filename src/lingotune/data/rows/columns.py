@@ -47,8 +47,13 @@ class SeenColumns:
         self._by_file: dict[str, set[str]] = defaultdict(set)
         self._lacking: dict[str, tuple[str, ...]] = {}
 
-    def change(self, before: str, location: str, names: tuple[str, ...]) -> None:
-        """The row at `location` has other columns than the row at `before`."""
+    def change(
+        self, before: str, location: str, names: tuple[str, ...], listed: tuple[str, ...]
+    ) -> None:
+        """Note that the row at `location` has other columns than the row at `before`.
+
+        listed: names for messages, those in objects included.
+        """
         previous, self.names = self.names, names
         prefix = location.rstrip("0123456789")
         if prefix != self._prefix or len(self._shapes) > _MOST_COLUMNS:
@@ -61,8 +66,8 @@ class SeenColumns:
         self._by_file[file] |= self._named.intersection(names)
         if previous is not None:
             self._by_file[split_location(before)[0]] |= self._named.intersection(previous)
-        new = names if len(self._all) < _MOST_COLUMNS else self._named.intersection(names)
-        self._all.update(dict.fromkeys(new))
+        self._all.update(dict.fromkeys(listed if len(self._all) < _MOST_COLUMNS else ()))
+        self._all.update(dict.fromkeys(name for name in names if name in self._named))
 
     def note_lack(self, location: str, record: Record) -> None:
         """Note the file of a row that cannot be used, if a column that every row needs is not in it."""
@@ -134,7 +139,8 @@ def _has(found: list[str]) -> str:
 
 def candidate(name: str, column: str, found: Sequence[str]) -> str:
     """A column that is likely meant: its usual other names first, then a near spelling."""
-    lower = {column.lower(): column for column in reversed(found)}
+    lower = {column.lower().rpartition(".")[2]: column for column in reversed(found)}
+    lower.update({column.lower(): column for column in reversed(found)})
     for other in (column.lower(), *_OTHER_NAMES[name]):
         if other in lower:
             return lower[other]

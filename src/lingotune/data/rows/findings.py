@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,9 @@ HUB_PREFIX = "hf://"
 """Start of a location, or of a pattern, that names files of a hub repository."""
 AGAIN = "write, copy or download it again"
 """What mends a file that is not whole."""
+
+SKIP = "data.on_error=skip"
+"""The override that leaves out rows which cannot be used."""
 
 _SHOWN = 3
 _KEPT = 20
@@ -80,13 +82,19 @@ class Unfit(Exception):
 
 
 OnReject = Callable[[Rejected], None]
+OnRemark = Callable[[str], None]
 
 
 class Faults:
-    """Rows that a reader cannot give: told one by one to a listener, or gathered without one."""
+    """Rows that a reader cannot give: told one by one to a listener, or gathered without one.
 
-    def __init__(self, listener: OnReject | None = None) -> None:
-        self.listener = listener
+    remark: is told what is odd about a file that can be read.
+    """
+
+    def __init__(
+        self, listener: OnReject | None = None, remark: OnRemark = lambda text: None
+    ) -> None:
+        self.listener, self.remark = listener, remark
         self.count = 0
         self._found = Findings()
 
@@ -96,11 +104,16 @@ class Faults:
         if self.listener is None:
             self._found.note(reason, location, what, fix)
         else:
-            self.listener(Rejected(location, reason, what, shortened(raw), fix))
+            self.listener(Rejected(location, reason, what, shortened(raw), _without_skip(fix)))
 
     def problems(self) -> list[Problem]:
         """Return what was gathered, as problems."""
         return self._found.problems()
+
+
+def _without_skip(fix: str) -> str:
+    """The options of a fix, without that to skip rows, which is taken already."""
+    return ", or ".join(option for option in fix.split(", or ") if option != SKIP)
 
 
 def written(value: Any) -> str:
@@ -141,9 +154,13 @@ def summarise(locations: Sequence[str], count: int) -> str:
 
 
 class Findings:
-    """Problems of rows: each kind once, with its first locations and its count."""
+    """Problems of rows: each kind once, with its first locations and its count.
 
-    def __init__(self) -> None:
+    fix: what gets past the rows of a kind that has no fix of its own.
+    """
+
+    def __init__(self, fix: str = SKIP) -> None:
+        self._fix = fix
         self._kinds: dict[Hashable, tuple[str, str, list[str]]] = {}
         self._counts: Counter[Hashable] = Counter()
 
@@ -159,7 +176,7 @@ class Findings:
 
     def without(self, kinds: Sequence[Hashable]) -> list[Problem]:
         """The problems of all other kinds."""
-        rest = Findings()
+        rest = Findings(self._fix)
         rest._kinds = {kind: found for kind, found in self._kinds.items() if kind not in kinds}
         rest._counts = self._counts
         return rest.problems()
@@ -167,21 +184,9 @@ class Findings:
     def problems(self) -> list[Problem]:
         """One problem a kind, in the order of their first rows."""
         return [
-            Problem(summarise(locations, self._counts[kind]), what, fix or self._removal(kind))
+            Problem(summarise(locations, self._counts[kind]), what, fix or self._fix)
             for kind, (what, fix, locations) in self._kinds.items()
         ]
-
-    def _removal(self, kind: Hashable) -> str:
-        """How to be rid of the rows; a command where a few lines of one file have to go."""
-        locations = self._kinds[kind][2]
-        files = {split_location(location)[0] for location in locations}
-        file = next(iter(files))
-        lines = [split_location(location)[1] for location in locations]
-        by_line = len(files) == 1 and file.endswith((".jsonl", ".ndjson"))
-        if not by_line or self._counts[kind] > len(locations) or file.startswith(HUB_PREFIX):
-            return "remove these rows from the file"
-        script = ";".join(f"{line[1:]}d" for line in lines)
-        return f"remove these rows: sed -i.bak '{script}' {shlex.quote(file)}"
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from lingotune.config.problems import Problem
 from lingotune.config.schema import DataConfig, LabelConfig
 from lingotune.data.rows.findings import closest, show, summarise
 
-_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+)?")
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+|,00?)?")  # 4,000 is a thousand times 4
 _SHOWN_VALUES = 5
 _OTHERS = "any other"
 _MOST_VALUES = 1000
@@ -172,7 +172,7 @@ def _quoted(text: str) -> str:
 
 
 def _whole(raw: Any) -> int | None:
-    """The whole number that a raw value is; 4, 4.0, "4" and "4.0" are, True and "04" are not."""
+    """The whole number that a raw value is; 4, 4.0, "4", "4.0" and "4,0" are, True and "04" are not."""
     if isinstance(raw, bool):
         return None
     if isinstance(raw, int):
@@ -180,7 +180,7 @@ def _whole(raw: Any) -> int | None:
     if isinstance(raw, float):
         return int(raw) if math.isfinite(raw) and raw == int(raw) else None
     if isinstance(raw, str) and len(raw) < 20 and _WHOLE.fullmatch(raw.strip()):
-        return int(float(raw))
+        return int(float(raw.replace(",", ".")))
     return None
 
 

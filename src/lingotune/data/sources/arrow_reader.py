@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.data.rows.findings import AGAIN, Faults, Located, Record, config_error
+from lingotune.data.sources.file_format import FileFormat
 
 _BATCH = 8192
 """Rows that are held at a time."""
 
 
-def read_parquet(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """Rows of a Parquet file, a batch at a time."""
+def read_parquet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read the rows of a Parquet file, a batch at a time; `how` is for formats that need it."""
     with _arrow_errors(name, "Parquet"):
         from pyarrow import parquet
 
@@ -28,8 +29,8 @@ def read_parquet(path: Path, name: str, faults: Faults) -> Iterator[Located]:
             yield from _batches(file.schema_arrow, batches, name, faults)
 
 
-def read_arrow(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """The stream format that `datasets` writes, or the file format (Feather)."""
+def read_arrow(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read the stream format that `datasets` writes, or the file format (Feather)."""
     with _arrow_errors(name, "Arrow"):
         import pyarrow
 

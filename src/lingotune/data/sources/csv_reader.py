@@ -1,7 +1,8 @@
-"""Readers of CSV and TSV, strict UTF-8, line by line, with the standard library alone.
+"""Readers of CSV and TSV, line by line, with the standard library alone.
 
 All values stay strings. `name` is what messages call the file. Rows that cannot be read go to
-`faults`; what leaves open how many rows are lost, such as a quote out of place, is a ConfigError.
+`faults`; what leaves open how many rows are lost, such as a quote out of place, is a ConfigError,
+unless rows are skipped: then the line with the quote is one of them.
 """
 
 from __future__ import annotations
@@ -9,100 +10,226 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from lingotune.data.rows.findings import Faults, Located, config_error
-from lingotune.data.sources.json_reader import Line, read_lines
+from lingotune.config.schema import Quoting
+from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
+from lingotune.data.sources.csv_dialect import (
+    SEPARATORS,
+    Dialect,
+    Rows,
+    has_quoted_field,
+    recognise,
+    unquoted_since,
+)
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.lines import Line, TextFile, undecoded_fix
 
-_QUOTING = 'texts with commas, quotes or line ends in "...", quotes in them doubled'
+_HEAD = 200
+"""Lines that a file is recognised by."""
 _LONGEST_FIELD = 2**24
 """Characters of a field at most; a quote that is never closed makes a field of all that follows."""
 _READS_NUL = sys.version_info >= (3, 11)
+_QUOTES = f"data.quoting=none, or {SKIP}"
+_QUOTED = 'texts with commas, quotes or line ends in "...", quotes in them doubled'
 
 _Fault = tuple[str, str]
 """Reason and message."""
 
 
-def read_csv(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """Fields between commas; the first row is the header."""
-    return _delimited(path, name, ",", faults)
+def read_csv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read fields between commas, or the separator that the file has; the first row is the header."""
+    return _delimited(path, name, ",", faults, how)
 
 
-def read_tsv(path: Path, name: str, faults: Faults) -> Iterator[Located]:
+def read_tsv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read fields between tabs, as `read_csv` does between commas."""
-    return _delimited(path, name, "\t", faults)
+    return _delimited(path, name, "\t", faults, how)
 
 
 class _Feed:
     """The lines for the csv module; those of the row that it gives next, and what is wrong with them."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
+    def __init__(self, lines: Iterator[Line]) -> None:
         self._lines = lines
-        self.row: list[str] = []
+        self._again: list[Line] = []
+        self.row: list[Line] = []
         self.fault: _Fault | None = None
 
     def __iter__(self) -> Iterator[str]:
         keep = self.row.append
-        for _, line, fault in self._lines:
-            keep(line)
-            if fault:
-                self.fault = "not-utf8", fault
-            elif not _READS_NUL and "\0" in line:
-                self.fault, line = ("nul-character", "has a NUL character"), line.replace("\0", "")
-            yield line
+        while self._again:
+            keep(self._again.pop())
+            yield self._checked(self.row[-1])
+        for one in self._lines:
+            keep(one)
+            yield (
+                one[1] if not one[2] and (_READS_NUL or "\0" not in one[1]) else self._checked(one)
+            )
+
+    def _checked(self, line: Line) -> str:
+        _, text, fault = line
+        if fault:
+            self.fault = "not-in-encoding" if "UTF-8" not in fault else "not-utf8", fault
+        elif not _READS_NUL and "\0" in text:
+            self.fault, text = ("nul-character", "has a NUL character"), text.replace("\0", "")
+        return text
+
+    def raw(self) -> str:
+        """Return the text of the lines of the row."""
+        return "".join(text for _, text, _ in self.row)
+
+    def retry(self) -> str:
+        """Give the lines of the row once more, as rows of their own, but the first, which is returned."""
+        (_, first, _), *others = self.row
+        self._again.extend(reversed(others))
+        self.row.clear()
+        self.fault = None
+        return first
 
 
-def _delimited(path: Path, name: str, delimiter: str, faults: Faults) -> Iterator[Located]:
+def _delimited(
+    path: Path, name: str, usual: str, faults: Faults, how: FileFormat
+) -> Iterator[Located]:
     csv.field_size_limit(_LONGEST_FIELD)  # the default refuses texts over 131 072 characters
-    feed = _Feed(read_lines(path, name, faults))
-    rows = csv.reader(feed, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for fields in rows:
-            location, line = f"{name}:{line}", rows.line_num + 1
-            if feed.fault:
-                _note_fault(faults, location, feed, header)
-            elif not fields:
-                pass
-            elif header is None:
-                header = _checked_header(fields, location, delimiter)
-            elif len(fields) == len(header):
-                yield location, dict(zip(header, fields))
-            else:
-                _note_ragged(faults, location, fields, header, "".join(feed.row))
-            feed.row.clear()
-    except csv.Error as error:
-        raise config_error(f"{name}:{line}", _csv_reason(error), _QUOTING) from error
+    file = TextFile(path, name, faults, how)
+    head = [text for _, text, _ in islice(file.lines(), _HEAD)]
+    dialect = recognise(head, usual, how)
+    quoted = _is_quoted(file, head, dialect, name, faults, how)
+    yield from _Table(name, dialect, quoted, faults, how).rows(file.lines(), head)
 
 
-def _note_fault(faults: Faults, location: str, feed: _Feed, header: list[str] | None) -> None:
-    reason, what = feed.fault or ("", "")
-    if header is None:
-        raise config_error(location, f"the header {what}", "a header in UTF-8")
-    faults.note(reason, location, what, raw="".join(feed.row))
-    feed.fault = None
+def _is_quoted(
+    file: TextFile, head: list[str], dialect: Dialect, name: str, faults: Faults, how: FileFormat
+) -> bool:
+    """Tell whether quotes are syntax; between tabs they need not be, which takes all lines to see."""
+    if how.quoting is not Quoting.auto:
+        return how.quoting is Quoting.standard
+    header = next((line for line in head[dialect.preamble :] if line.strip()), "")
+    if dialect.separator != "\t" or has_quoted_field(header):
+        return True
+    rows = islice(file.lines(), dialect.preamble, None)
+    line = unquoted_since(rows, header.count("\t") + 1)
+    if line is None:
+        return True
+    what = "its quotes do not balance, and are read as characters like others (data.quoting=none)"
+    faults.remark(f"{name}: {what}; the first is in line {line}")
+    return False
 
 
-def _checked_header(fields: list[str], location: str, delimiter: str) -> list[str]:
-    twice = [column for column, count in Counter(fields).items() if count > 1]
-    if twice:
-        what = f"the header names a column twice: {', '.join(map(repr, twice))}"
-        raise config_error(location, what, "a name for each column")
-    others = [c for c in ",;\t|" if c != delimiter and c in fields[0]] if len(fields) == 1 else []
-    if others:
-        what = f"the header is one column, {fields[0]!r}: {others[0]!r} looks like the separator"
-        raise config_error(location, what, "commas in .csv, tabs in .tsv")
-    return fields
+class _Table:
+    """The rows of one file."""
 
+    def __init__(
+        self, name: str, dialect: Dialect, quoted: bool, faults: Faults, how: FileFormat
+    ) -> None:
+        self._name, self._dialect, self._quoted = name, dialect, quoted
+        self._faults, self._how = faults, how
+        self._header: list[str] | None = None
+        self._seen: Rows | None = None
 
-def _note_ragged(
-    faults: Faults, location: str, fields: list[str], header: list[str], raw: str
-) -> None:
-    size = "many" if len(fields) > len(header) else "few"
-    what = f"has too {size} fields: {len(fields)}, and the header {len(header)}"
-    faults.note(f"too-{size}-fields", location, what, _QUOTING, raw)
+    def rows(self, lines: Iterator[Line], head: list[str]) -> Iterator[Located]:
+        """Yield the rows; lines that quotes hold together wrongly are read again, one by one."""
+        feed = _Feed(islice(lines, self._dialect.preamble, None))
+        first = self._dialect.preamble + 1
+        while first:
+            first = yield from self._rows(feed, first, head)
+
+    def _rows(self, feed: _Feed, first: int, head: list[str]) -> Generator[Located, None, int]:
+        """Yield rows from a line on; returns the line to begin anew at, or 0 at the end."""
+        rows, line = self._parsed(feed), first
+        faults, name = self._faults, self._name
+        header, seen = self._header, self._seen
+        try:
+            for fields in rows:
+                location, start, line = f"{name}:{line}", line, first + rows.line_num
+                if feed.fault:
+                    self._note_fault(location, feed)
+                elif not fields:
+                    pass
+                elif header is None:
+                    header = self._header = self._checked_header(fields, location)
+                    seen = self._seen = self._looks(header, head)
+                elif seen is not None and len(feed.row) > 1 and self._is_melted(feed, seen):
+                    self._note_melted(location, feed, len(feed.row))
+                    return start + 1
+                elif len(fields) == len(header):
+                    if seen is not None:
+                        seen.learn(fields)
+                    yield location, dict(zip(header, fields))
+                else:
+                    self._note_ragged(location, fields, header, feed.raw())
+                feed.row.clear()
+        except csv.Error as error:
+            where, what = f"{name}:{line}", _csv_reason(error)
+            if faults.listener is None or header is None:
+                raise config_error(where, what, _QUOTES) from error
+            faults.note("quote-out-of-place", where, what, _QUOTES, feed.retry())
+            return line + 1
+        return 0
+
+    def _parsed(self, feed: _Feed) -> Any:
+        return csv.reader(
+            feed,
+            delimiter=self._dialect.separator,
+            quoting=csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE,
+            skipinitialspace=self._dialect.spaced,
+            strict=True,
+        )
+
+    def _looks(self, header: list[str], head: list[str]) -> Rows | None:
+        """What rows look like; None where quotes may hold together whatever they hold."""
+        if not self._quoted or self._how.quoting is not Quoting.auto:
+            return None
+        seen = Rows(self._dialect.separator, len(header))
+        seen.learn_lines(head[self._dialect.preamble + 1 :])
+        return seen
+
+    def _is_melted(self, feed: _Feed, seen: Rows) -> bool:
+        return seen.are([text for _, text, _ in feed.row])
+
+    def _checked_header(self, fields: list[str], location: str) -> list[str]:
+        names = [field.strip() for field in fields]
+        if names.count("") > 1:  # as spreadsheets write them: columns that are empty
+            names = [name or f"column {n}" for n, name in enumerate(names, 1)]
+        twice = [column for column, count in Counter(names).items() if count > 1]
+        if twice:
+            what = f"the header names a column twice: {', '.join(map(repr, twice))}"
+            raise config_error(location, what, "a name for each column")
+        separator = self._dialect.separator
+        others = [
+            (setting.name, c)
+            for setting, c in SEPARATORS.items()
+            if c != separator and c in fields[0] and len(fields) == 1
+        ]
+        if others:
+            setting, other = others[0]
+            what = f"the header is one column, {fields[0]!r}: {other!r} looks like the separator"
+            raise config_error(location, what, f"data.separator={setting}")
+        return names
+
+    # --- what is wrong --------------------------------------------------------------------------
+
+    def _note_fault(self, location: str, feed: _Feed) -> None:
+        reason, what = feed.fault or ("", "")
+        fix = undecoded_fix(self._how) if reason.startswith("not-") else ""
+        if self._header is None:
+            raise config_error(location, f"the header {what}", fix or "a header without it")
+        self._faults.note(reason, location, what, fix, feed.raw())
+        feed.fault = None
+
+    def _note_melted(self, location: str, feed: _Feed, count: int) -> None:
+        what = f"opens a quote that is closed {count - 1} lines further, and each line looks like a row"
+        fix = f"{_QUOTES}, or data.quoting=standard if it is one text"
+        self._faults.note("quote-out-of-place", location, what, fix, feed.retry())
+
+    def _note_ragged(self, location: str, fields: list[str], header: list[str], raw: str) -> None:
+        size = "many" if len(fields) > len(header) else "few"
+        what = f"has too {size} fields: {len(fields)}, and the header {len(header)}"
+        self._faults.note(f"too-{size}-fields", location, what, f"{SKIP}, or {_QUOTED}", raw)
 
 
 def _csv_reason(error: csv.Error) -> str:
@@ -112,4 +239,6 @@ def _csv_reason(error: csv.Error) -> str:
     if "field limit" in reason:
         what = "the row that starts here has a text of more than 16 million characters"
         return f"{what}: a quote that is never closed?"
+    if "new-line" in reason:
+        return "has a carriage return within a field without quotes"
     return f"is not CSV: {error}"

@@ -13,23 +13,47 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.data.rows.findings import AGAIN, Faults, Located, OnReject, closest, config_error
+from lingotune.data.rows.findings import (
+    AGAIN,
+    Faults,
+    Located,
+    OnReject,
+    OnRemark,
+    closest,
+    config_error,
+)
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
 from lingotune.data.sources.csv_reader import read_csv, read_tsv
+from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
+from lingotune.data.sources.lines import zipped_name
+from lingotune.data.sources.sheet_reader import read_sheet
+from lingotune.data.sources.split_names import words_of
+from lingotune.data.sources.text_reader import ENDING, read_text
 
-_Reader = Callable[[Path, str, Faults], Iterator[Located]]
-_READERS: dict[str, _Reader] = {
+_Reader = Callable[[Path, str, Faults, FileFormat], Iterator[Located]]
+_TEXT_READERS: dict[str, _Reader] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".json": read_json,
     ".csv": read_csv,
     ".tsv": read_tsv,
+}
+_READERS: dict[str, _Reader] = {
+    **_TEXT_READERS,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
+    ".xlsx": read_sheet,
+    ".xls": read_sheet,
+    ".ods": read_sheet,
 }
+_PACKED = (".gz", ".zip")
 _ARROW_NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
-_KNOWN_TYPES = f"{' '.join(_READERS)}, the text ones also as .gz, or a save_to_disk folder"
+_AS_FOUND = FileFormat()
+_KNOWN_TYPES = (
+    f"{' '.join(_READERS)}, the text ones also as .gz or .zip, a save_to_disk folder,"
+    " or a folder of .txt files for each class"
+)
 
 
 # --- which files --------------------------------------------------------------------------------
@@ -38,51 +62,76 @@ _KNOWN_TYPES = f"{' '.join(_READERS)}, the text ones also as .gz, or a save_to_d
 def find_files(pattern: str, key: str, known: Callable[[str], object] | None = None) -> list[Path]:
     """The files that a path or glob names, sorted by folder and name.
 
-    A folder stands for the data files in it, an Arrow folder (`save_to_disk`) for its Arrow files.
+    A folder stands for the data files in it and in the folders in it that are called after splits; an
+    Arrow folder (`save_to_disk`) for its Arrow files; one whose folders hold .txt files for these.
     `key` is the setting that holds the pattern, for the messages. known: raises ConfigError for the name
-    of a file that cannot be read; default: `reader_for`. ConfigError if nothing is there.
+    of a file that cannot be read; default: `check_type`. ConfigError if nothing is there.
     """
     path = Path(pattern).expanduser()
-    if path.exists():
-        found = _expand(path)
+    if path.is_file():
+        found = [path]
+        (known or check_type)(path.name)
+    elif path.exists():
+        found = _expand(path, key)
     elif glob.has_magic(pattern):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - `**`, hidden files
-        found = [f for m in matches for f in _expand_match(Path(m))]
+        found = [f for m in matches for f in _expand_match(Path(m), key)]
         if not found:
             raise config_error(
                 f"{key}={pattern}", "no file matches the pattern", _inside(path, key)
             )
+        for file in found:
+            if known is not None or not is_text(file):
+                (known or check_type)(file.name)
     else:
         raise config_error(
             f"{key}={pattern}", "there is no such file or folder", _inside(path, key)
         )
-    for file in found:
-        (known or reader_for)(file.name)
     return sorted(set(found), key=lambda f: (str(f.parent), f.name))
 
 
-def _expand_match(path: Path) -> list[Path]:
+def _expand_match(path: Path, key: str) -> list[Path]:
     """A folder that a glob happens to match counts only if it is an Arrow folder."""
-    return _expand(path) if path.is_file() or (path / "state.json").is_file() else []
-
-
-def _expand(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if path.is_file():
         return [path]
-    if (path / "state.json").is_file():
-        return _arrow_files(path)
-    found = [f for f in visible(path) if f.is_file() and is_data_file(f.name)]
-    if not found:
-        names = ", ".join(f.name for f in visible(path)[:10]) or "nothing"
-        deeper = next((f for f in sorted(path.rglob("*")) if is_data_file(f.name)), None)
-        fix = f"'{path}/**/*{deeper.suffix}'" if deeper else _KNOWN_TYPES
-        raise config_error(str(path), f"the folder holds no data files; it has: {names}", fix)
-    return found
+    return _expand(path, key) if (path / "state.json").is_file() else []
+
+
+def _expand(folder: Path, key: str) -> list[Path]:
+    if (folder / "state.json").is_file():
+        return _arrow_files(folder)
+    found = _data_files(folder)
+    if found:
+        return found
+    names = ", ".join(f.name for f in visible(folder)[:10]) or "nothing"
+    deeper = next((f for f in sorted(folder.rglob("*")) if is_data_file(f.name)), None)
+    fix = f"'{key}={folder}/**/*{deeper.suffix}'" if deeper else _KNOWN_TYPES
+    raise config_error(str(folder), f"the folder holds no data files; it has: {names}", fix)
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The files that a folder stands for, if any.
+
+    Where something in it is called after a split, the folders in it count too: nothing is passed over.
+    """
+    if (folder / "state.json").is_file():
+        return _arrow_files(folder)
+    entries = visible(folder)
+    files = [f for f in entries if f.is_file() and is_data_file(f.name)]
+    folders = [f for f in entries if f.is_dir()]
+    if any(words_of(f.name) for f in files + folders):
+        return files + [f for inner in folders for f in _data_files(inner)]
+    return files or [f for inner in folders for f in visible(inner) if is_text(f)]
+
+
+def is_text(file: Path) -> bool:
+    """Tell whether a file holds one text, whose class is the name of its folder."""
+    return file.name.lower().endswith(ENDING)
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries of a folder, sorted by name, without hidden ones."""
-    return sorted(f for f in folder.iterdir() if not f.name.startswith((".", "_")))
+    """List the entries of a folder by name, without hidden ones and Excel's marks of open files."""
+    return sorted(f for f in folder.iterdir() if not f.name.startswith((".", "_", "~$")))
 
 
 def _arrow_files(folder: Path) -> list[Path]:
@@ -117,19 +166,30 @@ def _inside(path: Path, key: str) -> str:
 # --- which reader -------------------------------------------------------------------------------
 
 
-def read_files(files: Iterable[Path], on_fault: OnReject | None = None) -> Iterator[Located]:
-    """The rows of several files, one after another; ConfigError at the end with all their problems."""
-    return read_named(((file, str(file)) for file in files), on_fault)
+def read_files(
+    files: Iterable[Path],
+    on_fault: OnReject | None = None,
+    how: FileFormat = _AS_FOUND,
+    on_remark: OnRemark = lambda text: None,
+) -> Iterator[Located]:
+    """Read several files, one after another; ConfigError at the end with all their problems.
+
+    on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
+    """
+    return read_named(((file, str(file)) for file in files), on_fault, how, on_remark)
 
 
 def read_named(
-    files: Iterable[tuple[Path, str]], on_fault: OnReject | None = None
+    files: Iterable[tuple[Path, str]],
+    on_fault: OnReject | None = None,
+    how: FileFormat = _AS_FOUND,
+    on_remark: OnRemark = lambda text: None,
 ) -> Iterator[Located]:
     """Read files that messages call by another name: (file, name)."""
     problems: list[Problem] = []
     for path, name in files:
         try:
-            yield from read_file(path, name, on_fault)
+            yield from read_file(path, name, on_fault, how, on_remark)
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -137,14 +197,18 @@ def read_named(
 
 
 def read_file(
-    path: Path, name: str | None = None, on_fault: OnReject | None = None
+    path: Path,
+    name: str | None = None,
+    on_fault: OnReject | None = None,
+    how: FileFormat = _AS_FOUND,
+    on_remark: OnRemark = lambda text: None,
 ) -> Iterator[Located]:
-    """The rows of one file; `name` is what messages call it, by default its path."""
+    """Read the rows of one file; `name` is what messages call it, by default its path."""
     name = name or str(path)
-    faults = Faults(on_fault)
+    faults = Faults(on_fault, on_remark)
     empty, problems = True, []
     try:
-        for located in reader_for(path.name)(path, name, faults):
+        for located in _reader_of(path)(path, name, faults, how):
             empty = False
             yield located
     except ConfigError as error:
@@ -161,19 +225,46 @@ def read_file(
 
 def is_data_file(name: str) -> bool:
     """Tell whether a reader knows the ending of a name; the files beside Arrow data have none of these."""
-    return _ending(name) in _READERS and name not in _ARROW_NOTES
+    known = _ending(name) in _READERS or name.lower().endswith(".zip")
+    return known and name not in _ARROW_NOTES
 
 
-def reader_for(name: str) -> _Reader:
-    """The reader of a file name's ending; ConfigError if there is none."""
-    try:
-        return _READERS[_ending(name)]
-    except KeyError:
-        raise config_error(name, f"unknown file type {_ending(name)!r}", _KNOWN_TYPES) from None
+def uses_setting(name: str, setting: str) -> bool:
+    """Tell whether a file of this name may be read by a setting of how files are read."""
+    ending = _ending(name)
+    if setting == "sheet":
+        return _READERS.get(ending) is read_sheet
+    delimited = ending in (".csv", ".tsv", ".zip")
+    return delimited or (setting == "encoding" and (ending in _TEXT_READERS or ending == ENDING))
+
+
+def check_type(name: str) -> None:
+    """Raise ConfigError if no reader knows the ending of a name; what is in a .zip shows later."""
+    ending = _ending(name)
+    if ending not in _READERS and ending != ".zip":
+        raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES)
+
+
+def _reader_of(path: Path) -> _Reader:
+    """The reader of a file that is there; ConfigError if there is none for it, or what is packed in it."""
+    if is_text(path):
+        return read_text
+    if not path.name.lower().endswith(".zip"):
+        check_type(path.name)
+        return _READERS[_ending(path.name)]
+    inner = zipped_name(path)
+    reader = _TEXT_READERS.get(Path(inner.lower()).suffix)
+    if reader is None:
+        what = f"holds {inner}, of a type that is not read out of a .zip"
+        raise config_error(str(path), what, f"unzip it; read out of one: {' '.join(_TEXT_READERS)}")
+    return reader
 
 
 def _ending(name: str) -> str:
+    """The ending that tells the type: that before .gz or .zip, of the types that are read packed."""
     lower = name.lower()
-    ending = Path(lower.removesuffix(".gz")).suffix
-    zipped = lower.endswith(".gz")
-    return ending + ".gz" if zipped and ending in (".parquet", ".arrow") else ending
+    packed = next((ending for ending in _PACKED if lower.endswith(ending)), "")
+    inner = Path(lower.removesuffix(packed)).suffix
+    if not packed or inner in _TEXT_READERS:
+        return inner
+    return inner + packed if packed == ".gz" else packed

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.data.rows.findings import HUB_PREFIX, Located, OnReject, config_error
-from lingotune.data.sources.files import read_named, reader_for
+from lingotune.data.rows.findings import HUB_PREFIX, Located, OnReject, OnRemark, config_error
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.files import check_type, read_named
+from lingotune.data.sources.split_names import check_names
 
 _HUB_PATTERN = re.compile(
     r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)"
@@ -21,23 +23,32 @@ _HUB_PATTERN = re.compile(
 _LOCAL_INSTEAD = "local files in its place: data=files data.path=reviews.jsonl"
 
 
-def read_hub(pattern: str, key: str, on_fault: OnReject | None = None) -> Iterator[Located]:
-    """Rows of the hub files that `hf://datasets/OWNER/NAME[@REVISION]/PATH` names; PATH may be a glob.
+def read_hub(
+    pattern: str,
+    key: str,
+    on_fault: OnReject | None = None,
+    how: FileFormat = FileFormat(),  # noqa: B008 - it is frozen
+    on_remark: OnRemark = lambda text: None,
+    *,
+    pool: bool = False,
+) -> Iterator[Located]:
+    """Read the hub files that `hf://datasets/OWNER/NAME[@REVISION]/PATH` names; PATH may be a glob.
 
     The files go through the same readers as local ones. All come from the one commit that the
-    revision stands for now. ConfigError if the hub cannot be reached or has no such file.
+    revision stands for now. ConfigError if the hub cannot be reached or has no such file, or if some
+    files are called after another split than `key`, unless they may be pooled.
     """
-    repo, sha, names = _found(pattern, key)
-    return read_named(_downloaded(repo, sha, names), on_fault)
+    repo, sha, names = _found(pattern, key, pool)
+    return read_named(_downloaded(repo, sha, names), on_fault, how, on_remark)
 
 
-def hub_files(pattern: str, key: str) -> list[str]:
-    """The files that the pattern names, as `OWNER/NAME@COMMIT/PATH`; ConfigError as `read_hub`."""
-    repo, sha, names = _found(pattern, key)
+def hub_files(pattern: str, key: str, *, pool: bool = False) -> list[str]:
+    """List the files that the pattern names, as `OWNER/NAME@COMMIT/PATH`; ConfigError as `read_hub`."""
+    repo, sha, names = _found(pattern, key, pool)
     return [f"{repo}@{sha}/{name}" for name in names]
 
 
-def _found(pattern: str, key: str) -> tuple[str, str, list[str]]:
+def _found(pattern: str, key: str, pool: bool) -> tuple[str, str, list[str]]:
     """Repository, commit and files that a pattern names."""
     match = _HUB_PATTERN.fullmatch(pattern)
     if match is None:
@@ -55,7 +66,9 @@ def _found(pattern: str, key: str) -> tuple[str, str, list[str]]:
         what = f"{repo} has no file {path}; it has: {listed or 'none'}"
         raise config_error(f"{key}={pattern}", what, _LOCAL_INSTEAD)
     for name in names:
-        reader_for(name)
+        check_type(name)
+    if not pool:
+        check_names(f"{key}={pattern}", key.rpartition(".")[2], list(map(PurePosixPath, names)))
     return repo, sha, names
 
 

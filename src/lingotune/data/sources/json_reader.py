@@ -1,4 +1,4 @@
-"""Readers of JSON lines and JSON, strict UTF-8, with the standard library alone.
+"""Readers of JSON lines and JSON, with the standard library alone.
 
 JSON lines are read line by line, a JSON file is held as a whole. `name` is what messages call the
 file. Rows that cannot be read go to `faults`; what leaves open how many rows are lost is a
@@ -7,90 +7,62 @@ ConfigError.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import shlex
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error, written
+from lingotune.config.schema import AUTO
+from lingotune.data.rows.findings import Faults, Located, config_error, written
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.lines import UNDECODED, Line, read_lines, undecoded_fix
 
 _JSON_LINE = 'one object a line: {"review_body": "...", "stars": 5}'
 _JSON_LIST = 'one list of objects: [{"review_body": "...", "stars": 5}, ...]'
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _decode = json.JSONDecoder().raw_decode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode is built upon
-# What `surrogateescape` makes of bytes that are not UTF-8.
-_UNDECODED = re.compile("[\udc80-\udcff]")
-
-Line = tuple[int, str, str]
-"""Number from 1; text with its end; what keeps it from being UTF-8, or nothing."""
+_BLANK = re.compile(r"\s*")
+_OPENING = re.compile(r"\s*(\[\s*(\{.*)?|\{)\s*", re.DOTALL)
+"""A line that opens a list of objects, or an object that goes on in the next line."""
 
 
-def read_lines(path: Path, name: str, faults: Faults) -> Iterator[Line]:
-    """The lines of a file; only a newline ends one, not U+2028.
+def read_jsonl(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read one object a line; empty lines do not count.
 
-    Bytes that are not UTF-8 end the reading, unless faults are told one by one.
+    A file that begins with a list, or with an object over several lines, is read as `read_json` does.
     """
-    offset = 0
-    with _unreadable_named(name), _open(path) as file:
-        for number, raw in enumerate(file, 1):
-            fault = ""
-            try:
-                line = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                at, utf16 = error.start, number == 1 and raw[:2] in _UTF16_MARKS
-                fault = f"is not UTF-8: byte 0x{raw[at]:02x} at offset {offset + at}"
-                if utf16 or faults.listener is None:
-                    fix = _conversion(name, "utf-16" if utf16 else "latin1")
-                    raise config_error(f"{name}:{number}", fault, fix) from error
-                line = raw.decode("utf-8", "surrogateescape")
-            if number == 1:
-                line = line.removeprefix("\ufeff")
-            yield number, line, fault
-            offset += len(raw)
+    lines = read_lines(path, name, faults, how)
+    before: list[Line] = []
+    for line in lines:
+        before.append(line)
+        if line[1] and not line[1].isspace():
+            break
+    lines = chain(before, lines)
+    if before and _begins_document(before[-1][1]):
+        return _document(list(lines), name, faults, how)
+    return _json_lines(lines, name, faults, how)
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rb")  # type: ignore[return-value]  # reads like a binary file
-    return path.open("rb")
-
-
-@contextmanager
-def _unreadable_named(name: str) -> Iterator[None]:
+def _begins_document(line: str) -> bool:
+    """Tell whether a file's first line is only a part of a JSON value, or a list of objects."""
     try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise config_error(name, f"is not a whole gzip file: {error}", AGAIN) from error
-    except OSError as error:
-        raise config_error(name, f"cannot be read: {error.strerror or error}") from error
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return _OPENING.fullmatch(line) is not None
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _conversion(name: str, encoding: str) -> str:
-    """The command that makes UTF-8 of a file."""
-    target = Path(name.removesuffix(".gz"))
-    source = f"<(gunzip -c {shlex.quote(name)})" if name.endswith(".gz") else shlex.quote(name)
-    new = shlex.quote(str(target.with_suffix(f".utf8{target.suffix}")))
-    return f"iconv -f {encoding} -t utf-8 {source} > {new}"
-
-
-def read_jsonl(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """One object a line; empty lines do not count."""
-    return _json_lines(read_lines(path, name, faults), name, faults)
-
-
-def _json_lines(lines: Iterable[Line], name: str, faults: Faults) -> Iterator[Located]:
+def _json_lines(
+    lines: Iterable[Line], name: str, faults: Faults, how: FileFormat
+) -> Iterator[Located]:
     for number, line, fault in lines:
         if not line or line.isspace():
             continue
         location = f"{name}:{number}"
         if fault:
-            faults.note("not-utf8", location, fault, _conversion(name, "latin1"), line)
+            faults.note("not-utf8", location, fault, undecoded_fix(how), line)
             continue
         try:
             record = _parsed(line)
@@ -126,23 +98,29 @@ def _json_kind(value: Any) -> str:
     return kinds.get(type(value), "number")
 
 
-def read_json(path: Path, name: str, faults: Faults) -> Iterator[Located]:
-    """A list of objects, an object that holds one such list, or JSON lines under another name."""
-    lines = list(read_lines(path, name, faults))
+def read_json(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read a list of objects, an object that holds one such list, one object that is a row, objects one
+    after another, or JSON lines under another name."""
+    return _document(list(read_lines(path, name, faults, how)), name, faults, how)
+
+
+def _document(lines: list[Line], name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     text = "".join(line for _, line, _ in lines)
     undecoded = any(fault for _, _, fault in lines)
     start = len(text) - len(text.lstrip())
     if text[start : start + 1] == "[":
-        return _objects(_json_list(text, start + 1, name), undecoded, faults)
+        return _objects(_json_list(text, start + 1, name), undecoded, faults, how)
     rows = _wrapped(text, name, faults)
     if rows is not None:
-        located = ((f"{name} row {n}", row) for n, row in enumerate(rows, 1))
-        return _objects(located, undecoded, faults)
-    return _json_lines(lines, name, faults)
+        return _objects(rows, undecoded, faults, how)
+    if _begins_document(next((line for _, line, _ in lines if line.strip()), "")):
+        return _objects(_json_sequence(text, start, name), undecoded, faults, how)
+    return _json_lines(lines, name, faults, how)
 
 
-def _wrapped(text: str, name: str, faults: Faults) -> list[Any] | None:
-    """The one list of objects in an object; None if the text is something else than an object."""
+def _wrapped(text: str, name: str, faults: Faults) -> Iterable[tuple[str, Any]] | None:
+    """The one list of objects in an object, or the object itself as a row; None if the text is something
+    else than one object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -152,20 +130,34 @@ def _wrapped(text: str, name: str, faults: Faults) -> list[Any] | None:
     lists = [v for v in value.values() if isinstance(v, list)]
     enough = any if faults.listener else all
     if lists and len(lists) == 1 and enough(isinstance(row, dict) for row in lists[0]):
-        return lists[0]
-    if lists or any(isinstance(v, dict) for v in value.values()):
-        raise config_error(name, f"is one JSON object with: {', '.join(value)}", _JSON_LIST)
-    return None
+        return ((f"{name} row {n}", row) for n, row in enumerate(lists[0], 1))
+    if _is_row(value):
+        line = text.count("\n", 0, text.index("{")) + 1
+        return [(f"{name}:{line}", value)]
+    raise config_error(name, f"is one JSON object with: {', '.join(value)}", _JSON_LIST)
+
+
+def _is_row(value: dict[str, Any]) -> bool:
+    """Tell a row, which may hold lists and objects, from a table: columns, or rows under some keys."""
+    nested = [v for v in value.values() if isinstance(v, (dict, list))]
+    if any(isinstance(v, list) and any(isinstance(row, dict) for row in v) for v in nested):
+        return False
+    if len(nested) < len(value) or not value:
+        return True
+    columns = all(isinstance(v, list) for v in nested)
+    indexed = all(isinstance(v, dict) and all(key.isdigit() for key in v) for v in nested)
+    return not (columns or indexed)
 
 
 def _objects(
-    values: Iterable[tuple[str, Any]], undecoded: bool, faults: Faults
+    values: Iterable[tuple[str, Any]], undecoded: bool, faults: Faults, how: FileFormat
 ) -> Iterator[Located]:
     """The values that are objects and, in a file with undecoded bytes, hold none of them."""
     for location, value in values:
         raw = written(value) if undecoded else ""
-        if _UNDECODED.search(raw):
-            faults.note("not-utf8", location, "is not UTF-8", raw=raw)
+        if UNDECODED.search(raw):
+            what = "is not UTF-8" if how.encoding == AUTO else f"is not {how.encoding}"
+            faults.note("not-utf8", location, what, undecoded_fix(how), raw)
         elif isinstance(value, dict):
             yield location, value
         else:
@@ -188,12 +180,26 @@ def _json_list(text: str, at: int, name: str) -> Iterator[tuple[str, Any]]:
         raise config_error(f"{name}:{line}", what, _JSON_LIST) from error
 
 
+def _json_sequence(text: str, at: int, name: str) -> Iterator[tuple[str, Any]]:
+    """Values one after another, each with the line on which it starts."""
+    line, counted = 1, 0
+    try:
+        while at < len(text):
+            line, counted = line + text.count("\n", counted, at), at
+            value, end = _decode(text, at)
+            yield f"{name}:{line}", value
+            at = _BLANK.match(text, end).end()  # type: ignore[union-attr]  # matches anything
+    except (ValueError, RecursionError) as error:
+        at_line = error.lineno if isinstance(error, json.JSONDecodeError) else line
+        what = f"is not JSON: {_reason(error)}"
+        raise config_error(f"{name}:{at_line}", what, _JSON_LINE) from error
+
+
 def _elements(text: str, at: int) -> Iterator[tuple[int, Any]]:
     """Start and value of each element; JSONDecodeError where the text departs from a list."""
-    blank = re.compile(r"\s*")
 
     def skip(start: int) -> int:
-        return blank.match(text, start).end()  # type: ignore[union-attr]  # matches anything
+        return _BLANK.match(text, start).end()  # type: ignore[union-attr]  # matches anything
 
     at = skip(at)
     while text[at : at + 1] != "]":

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import ALL, PATTERN_LANGUAGE, SPLITS, DataConfig, Source
+from lingotune.config.schema import (
+    ALL,
+    AUTO,
+    PATTERN_LANGUAGE,
+    SPLITS,
+    DataConfig,
+    Source,
+)
 from lingotune.data.rows.findings import HUB_PREFIX, all_or_problems
-from lingotune.data.sources.files import find_files, is_data_file, visible
-
-_ALIASES = {"dev": "validation", "valid": "validation", "val": "validation"}
-_SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(?=[._-]|$)")
+from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
+from lingotune.data.sources.files import find_files, uses_setting
+from lingotune.data.sources.split_names import (
+    Named,
+    by_split,
+    called_twice,
+    check_names,
+    listed,
+    names_of,
+)
 
 
 @dataclass(frozen=True)
@@ -29,10 +43,23 @@ class Part:
 # --- what was asked for -------------------------------------------------------------------------
 
 
-def given_patterns(data: DataConfig) -> dict[str, str]:
-    """Split -> its pattern, for the splits that have one."""
-    patterns = {split: getattr(data, split) for split in SPLITS}
-    return {split: pattern for split, pattern in patterns.items() if pattern is not None}
+def patterns_in(value: Any) -> list[str]:
+    """Return the patterns that a setting names: none, one, or those of a list."""
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def given_patterns(data: DataConfig) -> dict[str, list[str]]:
+    """Return the patterns of each split that has some."""
+    patterns = {split: patterns_in(getattr(data, split)) for split in SPLITS}
+    return {split: found for split, found in patterns.items() if found}
+
+
+def written_setting(name: str, value: Any) -> str:
+    """Format a setting that names files as it is typed."""
+    patterns = patterns_in(value)
+    return f"data.{name}={patterns[0] if len(patterns) == 1 else '[' + ','.join(patterns) + ']'}"
 
 
 def check_settings(data: DataConfig) -> None:
@@ -62,18 +89,20 @@ def _sample_problems(data: DataConfig) -> Iterator[Problem]:
 
 def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
     given = given_patterns(data)
-    patterns = {**({"path": data.path} if data.path is not None else {}), **given}
+    path = patterns_in(data.path)
+    patterns = {**({"path": path} if path else {}), **given}
     example = f"{HUB_PREFIX}datasets/OWNER/NAME/train.jsonl"
-    if data.source is Source.hub and data.path is not None:
-        yield Problem(f"data.path={data.path}", "has no effect: data.source=hub", "data.path=null")
-    elif data.path is not None and given:
+    where = written_setting("path", data.path)
+    if data.source is Source.hub and path:
+        yield Problem(where, "has no effect: data.source=hub", "data.path=null")
+    elif path and given:
         what = f"and {', '.join(f'data.{s}' for s in given)} are both set; one of them decides"
-        yield Problem(f"data.path={data.path}", what, "data.path=null")
-    elif data.path is None and data.train is None:
+        yield Problem(where, what, "data.path=null")
+    elif not path and "train" not in given:
         fix = "data.path=reviews.jsonl, or data.train=train.jsonl"
         fix = fix if data.source is Source.files else f"data.train={example}"
         yield Problem("data.train" if given else "data.path", "no file is named", fix)
-    for name, pattern in patterns.items():
+    for name, pattern in ((name, one) for name, of in patterns.items() for one in of):
         on_hub = pattern.startswith(HUB_PREFIX)
         if on_hub and data.source is Source.files:
             what = "names files on the hub, and data.source=files"
@@ -84,70 +113,119 @@ def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
         if PATTERN_LANGUAGE in pattern and not data.languages:
             what = "has {language}, and data.languages names none"
             yield Problem(f"data.{name}={pattern}", what, "'data.languages=[en,de]'")
+    if data.encoding != AUTO and codec_of(data.encoding) is None:
+        fix = f"data.encoding={near_encoding(data.encoding)}"
+        yield Problem(f"data.encoding={data.encoding}", "is no encoding of texts", fix)
 
 
-def expanded(data: DataConfig, pattern: str) -> list[tuple[str | None, str]]:
-    """The pattern for each language, or as it is."""
-    if PATTERN_LANGUAGE not in pattern:
-        return [(None, pattern)]
-    return [(code, pattern.replace(PATTERN_LANGUAGE, code)) for code in data.languages]
+def expanded(data: DataConfig, patterns: Sequence[str]) -> list[tuple[str | None, str]]:
+    """List the patterns, those with `{language}` once for each language, which comes first in a pair."""
+    return [
+        (code, pattern.replace(PATTERN_LANGUAGE, code or ""))
+        for pattern in patterns
+        for code in (data.languages if PATTERN_LANGUAGE in pattern else [None])
+    ]
 
 
 # --- where it lies ------------------------------------------------------------------------------
 
 
 def local_parts(data: DataConfig) -> list[Part]:
-    """The files on this machine that source=files names, by split; ConfigError if some are not there."""
-    patterns = {ALL: data.path} if data.path is not None else dict(given_patterns(data))
-    jobs = [
-        partial(_parts_of, split, language, pattern)
-        for split, given in patterns.items()
-        for language, pattern in expanded(data, given)
+    """Find the files on this machine that source=files names, by split.
+
+    Files of `path` that are called after splits make these splits. ConfigError if some are not there, or
+    it is not plain which split they are of.
+    """
+    path = patterns_in(data.path)
+    given = {ALL: path} if path else given_patterns(data)
+    jobs = [partial(_found, data, split, patterns) for split, patterns in given.items()]
+    found = dict(zip(given, all_or_problems(jobs)))
+    _check_used(data, [file for files in found.values() for file in files])
+    if not data.pool:
+        for split, files in found.items():
+            if split != ALL:
+                check_names(written_setting(split, getattr(data, split)), split, list(files))
+    if path and not data.pool:
+        found = _sorted_by_name(data, found[ALL])
+    parts = [
+        Part(split, language, tuple(f for f, of in files.items() if of == language))
+        for split, files in found.items()
+        for language in dict.fromkeys(files.values())
     ]
-    parts = [part for found in all_or_problems(jobs) for part in found]
-    names = {part.split for part in parts}
-    if ALL in names and len(names) > 1:
-        what = "holds split files for one language and whole files for another"
-        raise ConfigError([Problem(f"data.path={data.path}", what, "one layout for all languages")])
     return sorted(parts, key=lambda part: [ALL, *SPLITS].index(part.split))
 
 
-def _parts_of(split: str, language: str | None, pattern: str) -> list[Part]:
-    if split != ALL:
-        return [Part(split, language, tuple(find_files(pattern, f"data.{split}")))]
-    members = _split_members(Path(pattern).expanduser())
-    if not members:
-        return [Part(ALL, language, tuple(find_files(pattern, "data.path")))]
-    return [
-        Part(name, language, tuple(f for path in paths for f in find_files(str(path), "data.path")))
-        for name, paths in members.items()
+def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
+    """Make sure that a setting of how files are read concerns one of the files."""
+    how, kinds = format_of(data), {file.suffix.lower() for file in files}
+    problems = [
+        Problem(
+            f"data.{name}={value.name if isinstance(value, Enum) else value}",
+            f"has no effect on {', '.join(sorted(kinds))} files",
+            f"data.{name}={'null' if default is None else AUTO}",
+        )
+        for name, default in vars(FileFormat()).items()
+        if (value := getattr(how, name)) != default
+        and not any(uses_setting(file.name, name) for file in files)
     ]
+    if problems:
+        raise ConfigError(problems)
 
 
-def _split_members(folder: Path) -> dict[str, list[Path]]:
-    """Split -> its files or folders, in a folder that names its splits; {} where it does not."""
-    if not folder.is_dir() or (folder / "state.json").is_file():
-        return {}
-    entries = [f for f in visible(folder) if f.is_dir() or is_data_file(f.name)]
-    words = {entry: match[1] for entry in entries if (match := _SPLIT_NAME.match(entry.name))}
-    if "train" not in words.values() and not (folder / "dataset_dict.json").is_file():
-        return {}
-    members: dict[str, list[Path]] = {}
-    for entry, word in words.items():
-        members.setdefault(_ALIASES.get(word, word), []).append(entry)
-    if "train" not in members or len(words) < len(entries):
-        what = f"holds {', '.join(e.name for e in entries)}: which split is which is not plain"
-        raise ConfigError([Problem(f"data.path={folder}", what, _named(members, entries))])
-    for split, paths in members.items():
-        if len({words[path] for path in paths}) > 1:
-            what = f"names the {split} split twice: {', '.join(path.name for path in paths)}"
-            raise ConfigError([Problem(f"data.path={folder}", what, _named(members, entries))])
-    return members
+_Files = dict[Path, "str | None"]
+"""File -> the language that its pattern named."""
 
 
-def _named(members: Mapping[str, list[Path]], entries: list[Path]) -> str:
-    """Overrides that name each split by itself."""
-    chosen = {"train": entries, **members}
-    return " ".join(
-        ["data.path=null", *(f"data.{s}={chosen[s][0]}" for s in SPLITS if s in chosen)]
+def _found(data: DataConfig, split: str, patterns: Sequence[str]) -> _Files:
+    key = "data.path" if split == ALL else f"data.{split}"
+    jobs = [partial(find_files, pattern, key) for _, pattern in expanded(data, patterns)]
+    languages = (language for language, _ in expanded(data, patterns))
+    return {f: code for code, files in zip(languages, all_or_problems(jobs)) for f in files}
+
+
+def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:
+    named = names_of(list(files))
+    found = by_split(named)
+    twice = called_twice(found) if found else None
+    if found is None:
+        what = f"holds {listed(named)}: which split is which is not plain"
+        fixes = [_named_apart(data, named), "data.pool=true to read them as one source"]
+    elif twice:
+        split, same = twice
+        what = f"names the {split} split twice: {listed(same)}"
+        fixes = [_named_apart(data, named), "data.pool=true to read them as one source"]
+    else:
+        return {
+            split or ALL: {Path(one.file): files[Path(one.file)] for one in of}
+            for split, of in found.items()
+        }
+    where = written_setting("path", data.path)
+    raise ConfigError([Problem(where, what, ", or ".join(filter(None, fixes)))])
+
+
+def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
+    """Overrides that name each split by itself, as far as the names tell."""
+    has_test = any("test" in one.words for one in named)
+    members: dict[str, dict[str, None]] = {}
+    for one in named:
+        splits = one.splits(has_test=has_test)
+        if len(splits) == 1:
+            folder = Path(*one.file.parts[: len(one.file.parts) - _depth(one)])
+            members.setdefault(splits.pop(), {})[str(folder)] = None
+    if not members.get("train"):
+        return ""
+    settings = (
+        written_setting(split, list(members[split])) for split in SPLITS if split in members
     )
+    quoted = (f"'{one}'" if "[" in one else one for one in settings)
+    return " ".join(["data.path=null", *quoted])
+
+
+def _depth(one: Named) -> int:
+    """How many parts of the file's path follow the part that is shown."""
+    parts, shown = one.file.parts, one.shown.parts
+    for depth in range(len(parts)):
+        end = len(parts) - depth
+        if parts[end - len(shown) : end] == shown:
+            return depth
+    return 0

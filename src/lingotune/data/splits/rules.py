@@ -12,6 +12,7 @@ from lingotune.data.rows.labels import format_labels
 from lingotune.data.sources.patterns import (
     given_patterns,
     local_parts,
+    written_setting,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def _too_small(data: DataConfig, split: str, total: int) -> Problem:
 
 def _left_out(data: DataConfig, split: str) -> Problem:
     """A split that was given, and whose every text stands in a later one, or in one carved out of it."""
-    where = f"data.{split}" if getattr(data, split) is not None else f"data.path={data.path}"
+    named = getattr(data, split) is not None
+    where = f"data.{split}" if named else written_setting("path", data.path)
     if not data.unique_texts:
         return Problem(where, f"empty split {split}: its few rows went to the others", "more rows")
     later = "test" if split == "validation" else "validation or test"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Counts, OnReject
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
+
+_REMARKS = 20
+"""Remarks on files that are told, of each input."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,24 @@ def scan(
     counts: dict[str, Counts] = {}
     for name, read in readers.items():
         cleaner = Cleaner(data, name, on_reject=reject)
-        for row in cleaner.rows(read(cleaner.on_fault)):
+        remarks: list[str] = []
+        for row in cleaner.rows(read(cleaner.on_fault, remarks.append)):
             rows.add(row, INPUTS.index(name))
             keep(row)
         problems += cleaner.problems()
-        warnings += [f"{name}: {warning}" for warning in cleaner.warnings()]
+        warnings += [f"{name}: {warning}" for warning in [*_few(remarks), *cleaner.warnings()]]
         rejected = dict(cleaner.rejected)
         counts[name] = Counts(cleaner.read, cleaner.kept, rejected, cleaner.filtered)
     if problems:
         raise ConfigError(problems)
     return Scanned(rows.keys(), tuple(sorted(rows.languages)), counts, tuple(warnings))
+
+
+def _few(remarks: Sequence[str]) -> Iterator[str]:
+    """The first remarks on files, and how many more there are: a folder may hold thousands of them."""
+    yield from remarks[:_REMARKS]
+    if len(remarks) > _REMARKS:
+        yield f"and {len(remarks) - _REMARKS} more remarks on files"
 
 
 class _Rows:

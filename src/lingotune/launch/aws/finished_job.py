@@ -1,4 +1,4 @@
-"""Time and money of finished jobs, as AWS knows them; nothing is changed."""
+"""Time and cost of finished jobs, as AWS reports them; changes nothing."""
 
 from __future__ import annotations
 
@@ -42,11 +42,10 @@ _UNKNOWN_JOB = ("ValidationException", "ResourceNotFound")
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """A training job as DescribeTrainingJob tells it.
+    """A training job as described by DescribeTrainingJob.
 
-    created: UTC, ISO. bill: None as long as AWS has not said the seconds. config_uri: S3 prefix of
-    the channel with the job file; None = the job is not lingotune's. output_uri: S3 prefix of what
-    the job has left.
+    created: UTC, ISO. bill: None until AWS reports the seconds. config_uri: S3 prefix of the channel with
+    the job file; None = the job is not lingotune's. output_uri: S3 prefix of the job's output.
     """
 
     name: str
@@ -63,9 +62,9 @@ class FinishedJob:
 def account_for(
     name: str, region: str | None, runs_dir: str, prices: str | None, today: date
 ) -> list[str]:
-    """Account for a job on SageMaker: what it took and cost; its record is added to throughput.jsonl, once.
+    """Account for the time and cost of a job on SageMaker, and add its record to throughput.jsonl once.
 
-    Returns lines to print. ConfigError for an unknown job, no credentials or no region.
+    Returns lines to print. ConfigError if the job is unknown, or credentials or region are missing.
     """
     listed = load_prices(prices)
     calls = connected(region)
@@ -90,7 +89,7 @@ def account_for(
 
 
 def describe_job(calls: Calls, name: str) -> FinishedJob:
-    """ConfigError if there is no such job in the region."""
+    """Describe a job; ConfigError if there is no such job in the region."""
     try:
         said = calls.ask("sagemaker", "describe_training_job", _UNKNOWN_JOB, TrainingJobName=name)
     except Refused as refusal:
@@ -120,7 +119,7 @@ def describe_job(calls: Calls, name: str) -> FinishedJob:
 
 
 def fetch_job(calls: Calls, job: FinishedJob) -> JobConfig:
-    """The job file that the job was started with. Unanswered: it is not there or not readable."""
+    """Fetch the job file that the job was started with; Unanswered if it is missing or unreadable."""
     if job.config_uri is None:
         raise Unanswered(f"the job has no channel {CONFIG_CHANNEL}: lingotune has not started it")
     content = _read(calls, job.config_uri + JOB_FILE, lambda body: bytes(body.read()))
@@ -134,7 +133,7 @@ def fetch_job(calls: Calls, job: FinishedJob) -> JobConfig:
 
 
 def fetch_record(calls: Calls, job: FinishedJob) -> Throughput:
-    """The record in the job's output, packed or not. Unanswered: there is none."""
+    """Fetch the record from the job's output, packed or not; Unanswered if there is none."""
     bucket, _, prefix = job.output_uri.removeprefix("s3://").partition("/")
     listed = calls.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix).get("Contents", [])
     keys = [entry["Key"] for entry in listed]
@@ -161,7 +160,7 @@ def _last_record(body: Any) -> Throughput:
 
 
 def _read(calls: Calls, uri: str, read: Callable[[Any], T]) -> T:
-    """Fetch an object and `read` its bytes. Unanswered: not there, not allowed, not readable."""
+    """Fetch an object and parse its bytes with `read`; Unanswered if missing, denied or unreadable."""
     from botocore.exceptions import BotoCoreError
 
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -187,7 +186,7 @@ def _headline(job: FinishedJob, region: str) -> list[str]:
 def _estimate(
     job: JobConfig, record: Throughput | None, before: Sequence[Throughput]
 ) -> TimeEstimate | None:
-    """Estimate the time as a plan would have, had it been made when the job was created."""
+    """Estimate the time as a plan would have done when the job was created."""
     machine = instance_of(job.cluster)
     precision = resolve_precision(job.training.precision, machine.capability if machine else None)
     rows = record.rows if record else None
@@ -199,7 +198,7 @@ def _estimate(
 def _keep(
     record: Throughput | None, bill: Bill, records: Sequence[Throughput], path: Path
 ) -> list[str]:
-    """Add the record, with what only AWS knows, unless the file has it."""
+    """Add the record, completed by AWS's figures, unless the file has it already."""
     if record is None:
         return []
     if (record.job_sha256, record.date) in {(r.job_sha256, r.date) for r in records}:

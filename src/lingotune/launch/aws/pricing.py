@@ -1,4 +1,4 @@
-"""AWS's prices of training, asked without changing anything."""
+"""AWS's prices for training; asks without changing anything."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lingotune.launch.aws.account.calls import Calls, Response
 from lingotune.launch.cost.prices import Price
 
 PRICING_REGION = "us-east-1"
-"""One of the three regions where the Price List API is; each knows all regions' prices."""
+"""One of the three regions that offer the Price List API; each knows the prices of all regions."""
 
 
 _USAGE = re.compile(r"(?:[A-Z0-9]+-)?Train:(ml\.[a-z0-9-]+\.[a-z0-9]+)")
-"""usagetype of an hour of training on demand, e.g. EU-Train:ml.g5.xlarge. Training plans, HyperPod
+"""Pattern of the usagetype of on-demand training, e.g. EU-Train:ml.g5.xlarge. Training plans, HyperPod
 and serverless training have others."""
 
 
 def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> list[Price]:
-    """AWS's prices of training there, of these instance types or of all, by name.
+    """Fetch the prices of training in a region, for these instance types or for all, sorted by name.
 
     ConfigError if AWS does not answer or lists none of them.
     """
@@ -32,7 +32,7 @@ def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> lis
     for product in answered("the price list", lambda: list(_products(calls, region))):
         priced = training_price(product)
         if priced and (not instance_types or priced[0] in instance_types):
-            # Should there be several, the dearest: a budget is kept in any case.
+            # If there are several, take the highest, which keeps to the budget in any case.
             found[priced[0]] = max(priced[1], found.get(priced[0], 0))
     missing = [name for name in instance_types if name not in found]
     if missing or not found:
@@ -58,7 +58,7 @@ def _products(calls: Calls, region: str) -> Iterator[Response]:
 
 
 def training_price(product: Response) -> tuple[str, float] | None:
-    """Instance type and USD an hour of a product of the Price List; None if it is something else."""
+    """Read instance type and USD per hour from a product of the Price List; None for other products."""
     attributes = product.get("product", {}).get("attributes", {})
     usage = attributes.get("usagetype")
     matched = _USAGE.fullmatch(usage or "")

@@ -1,7 +1,7 @@
-"""One way for each library to start a rendered job. None of them is imported before it is asked for.
+"""Starting a rendered job with each of the libraries, which are imported only when needed.
 
-The SDKs report every call to their makers and read defaults from files of the machine: both are
-refused. v2 and v3 cannot be installed together.
+The SDKs report every call to their makers and read defaults from files of the machine; both are turned
+off. v2 and v3 cannot be installed together.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _LIBRARIES = {
     ),
     Sdk.boto3: ("boto3", "", "pip install 'lingotune[launch]'"),
 }
-"""Needs of each way: the distribution, the start of its version, how to install it."""
+"""Requirement of each SDK: the distribution, the beginning of its version, how to install it."""
 
 
 def missing_library(aws: AwsConfig) -> Problem | None:
-    """Find out, before anything is sent, whether the library that starts the job is installed here."""
+    """Check, before anything is sent, whether the library that starts the job is installed here."""
     sdk = Sdk.boto3 if aws.queue else aws.sdk
     name, version, fix = _LIBRARIES[sdk]
     try:
@@ -49,7 +49,7 @@ def missing_library(aws: AwsConfig) -> Problem | None:
 
 
 def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
-    """`HuggingFace(**estimator).fit(**fit)` on a boto3 session and a SageMaker client of it."""
+    """Run `HuggingFace(**estimator).fit(**fit)` with a boto3 session and its SageMaker client."""
     os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     from sagemaker.debugger import TensorBoardOutputConfig
     from sagemaker.huggingface import HuggingFace
@@ -64,13 +64,13 @@ def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
 
 
 def start_v3(rendered: Arguments, session: Any) -> None:
-    """`ModelTrainer(**trainer).train()` on a boto3 session of its own, under the job's own name.
+    """Run `ModelTrainer(**trainer).train()` with a boto3 session of its own, under the job's own name.
 
-    ModelTrainer puts a time behind every name; the same job would be billed twice unnoticed. So the
-    name is set where botocore builds the requests: the one that starts the job, and the question
-    that the SDK asks about it. The session must be new: clients keep the first job's name.
+    ModelTrainer appends the time to every name, so that the same job could be billed twice unnoticed.
+    Therefore the name is set where botocore builds the requests: the one that starts the job, and the one
+    by which the SDK asks about it. The session has to be new, as clients would keep the first job's name.
     """
-    # action=check asks the same questions of IAM, and says what it could not ask.
+    # action=check asks IAM the same questions, and reports those that it could not ask.
     os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
     from sagemaker.core import shapes
     from sagemaker.core.helper.session_helper import Session
@@ -103,7 +103,7 @@ def start_v3(rendered: Arguments, session: Any) -> None:
 
 
 def _methods(rendered: Arguments, shapes: Any) -> dict[str, object]:
-    """Name of a `with_...` method -> its argument."""
+    """Map the names of `with_...` methods to their arguments."""
     kinds = {
         "retry_strategy": shapes.RetryStrategy,
         "remote_debug_config": shapes.RemoteDebugConfig,
@@ -117,9 +117,9 @@ def _methods(rendered: Arguments, shapes: Any) -> dict[str, object]:
 
 
 def enqueue(request: Request, batch: Any, aws: AwsConfig) -> None:
-    """Put the request into an AWS Batch queue for training jobs, through a Batch client.
+    """Put the request into an AWS Batch queue for training jobs, with a Batch client.
 
-    Tags go to the service job: the payload may not hold them.
+    Tags become those of the service job, as the payload must not contain any.
     """
     payload = {key: value for key, value in request.items() if key != "Tags"}
     options = {"shareIdentifier": aws.queue_share, "schedulingPriority": aws.queue_priority}

@@ -1,4 +1,4 @@
-"""Starting jobs on SageMaker. Only this module and account/ talk to AWS, and only this one writes.
+"""Starting jobs on SageMaker. Nothing else writes to AWS.
 
 Uploads go to content-addressed keys and are sent once. Each SDK gets exactly the rendered dict.
 """
@@ -27,7 +27,7 @@ from lingotune.launch.render.training_job import UNSET, TrainingJob
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that SageMaker, or the queue before it, has accepted."""
+    """A job that SageMaker, or the queue in front of it, has accepted."""
 
     name: str
     region: str
@@ -60,10 +60,10 @@ class Submitted:
 
 
 def with_machine_region(aws: AwsConfig) -> AwsConfig:
-    """Fill in the region of this machine's AWS configuration where the config names none.
+    """Fill in the region of this machine's AWS configuration if the config names none.
 
-    No service is asked. Where boto3 is missing or finds no region, the account stays as it is:
-    whoever asks AWS next explains that.
+    Asks no service. If boto3 is missing or finds no region, the account stays as it is, and the next call
+    to AWS explains that.
     """
     if aws.region is not None:
         return aws
@@ -81,7 +81,7 @@ def with_machine_region(aws: AwsConfig) -> AwsConfig:
 def submit(plan: Plan, bundle: Bundle) -> Submitted:
     """Upload code, job and data, then start exactly the planned job, or put it into the queue.
 
-    ConfigError names what AWS refused, and says that nothing was started.
+    ConfigError says what AWS refused, and that nothing was started.
     """
     job, aws = plan.training_job, plan.config.aws
     assert job is not None, "a job of this machine is not submitted"

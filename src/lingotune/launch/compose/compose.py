@@ -31,7 +31,7 @@ from yaml import YAMLError
 from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
-from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig
+from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
@@ -267,7 +267,15 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
         if value is None:
             return
         kind = typing.get_args(kind)[0]
-    if not isinstance(value, typing.get_origin(kind) or kind):
+    if kind is Texts:
+        texts = value if isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(text, str) for text in texts):
+            name, fix = describe_type(kind, key)
+            yield Problem(key, f"{value!r} is not {name}", fix, key=key)
+        else:
+            for text in texts if value is not None else ():
+                yield from _misfits(text, str, key)
+    elif not isinstance(value, typing.get_origin(kind) or kind):
         name, fix = describe_type(kind, key)
         yield Problem(key, f"the setting that it refers to is not {name}", fix, key=key)
     elif is_dataclass(value):

@@ -18,7 +18,7 @@ from typing import Any
 
 from lingotune.config import schema
 from lingotune.config.problems import ConfigError, Problem, nearest
-from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig
+from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig, Texts
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
 from lingotune.launch.compose.keys import config_groups
@@ -194,7 +194,13 @@ def kind_of(kind: Any) -> str:
         return f"a list of {_plural(inner[0])}"
     if typing.get_origin(kind) is dict:
         return "texts by name"
-    return {int: "a whole number", float: "a number", str: "a text"}.get(kind, "settings")
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Texts: "a text or a list of texts",
+    }
+    return words.get(kind, "settings")
 
 
 def choices_of(kind: Any) -> list[str]:

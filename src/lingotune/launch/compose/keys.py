@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.schema import Texts
 from lingotune.config.settings import mapping_of, setting_types
 
 ALIASES = {
@@ -245,6 +246,7 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
         int: ("a whole number", "3"),
         float: ("a number", "0.1"),
         str: ("a text", "text"),
+        Texts: ("a text or a list of texts", f"text, or '{key}=[a,b]'"),
     }
     name, example = words.get(kind, ("a value that fits", "..."))
     return name, f"{key}={example}"

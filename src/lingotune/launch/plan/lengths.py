@@ -19,6 +19,7 @@ from lingotune.config.schema import (
     TrainingConfig,
 )
 from lingotune.data.prepared.manifest import Manifest
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.bucketing import (
     Efficiency,
@@ -103,7 +104,7 @@ def published(name: str, rows: int, languages: Sequence[str] = ()) -> Array:
 
 def _published(data: DataConfig) -> tuple[Array, str, int | None] | None:
     known = load("lengths", "lingotune.launch")["data"]
-    name = next((name for name in known if name in (data.train or "")), None)
+    name = next((name for name in known if name in " ".join(patterns_in(data.train))), None)
     if data.source is not Source.hub or name is None or not set(data.languages) <= set(known[name]):
         return None
     basis = f"{name}: its published percentiles in multilingual BERT's tokens"

@@ -63,7 +63,7 @@ def placement(job: TrainingJob) -> Request | None:
 
 
 def tensorboard(job: TrainingJob, uri: str, path: str) -> Request | None:
-    """Build the destination of TensorBoard's events, with keys `uri` and `path`; None if there is none."""
+    """Build the destination of TensorBoard's events, under the keys `uri` and `path`; None without one."""
     if job.tensorboard_uri is None:
         return None
     return {uri: job.tensorboard_uri, path: job.tensorboard_path}

@@ -46,9 +46,10 @@ class ImageVersions:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that SageMaker needs to know. Times are in seconds; max_wait is None without spot.
+    """Everything that SageMaker needs to know. Times are in seconds.
 
-    versions: None for an image of the user's own. Pairs keep their order.
+    max_wait: None without spot capacity. versions: None for an image of the user's own. Pairs keep their
+    order.
     """
 
     name: str
@@ -171,7 +172,7 @@ def describe(
 
 
 def _channels(root: str, digests: Digests, data_uri: str | None) -> Pairs:
-    # The slash at the end matters: S3Prefix is a string prefix.
+    # The final slash matters, as S3Prefix is a prefix of strings.
     config = (CONFIG_CHANNEL, f"{root}/jobs/{digests.job}/")
     if digests.data is None:
         return (config,)

@@ -1,1 +1,1 @@
-"""The rehearsal: a job for SageMaker run on this machine, as its training container would run it."""
+"""The rehearsal: running a job for SageMaker on this machine as its training container would."""

@@ -1,4 +1,4 @@
-"""One start of a job: all its hosts at once, their lines in one log, waited for step by step."""
+"""One start of a job: all its hosts at once, with their lines in one log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lingotune.launch.simulator.rehearsal.observed import Observed, observe
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
 
 SILENCE = 600
-"""Seconds without a line after which a job counts as hanging."""
+"""Seconds without a line after which a job counts as hung."""
 _LOG_LINES = 15
 
 
@@ -35,7 +35,7 @@ class Attempt:
         on_line: Callable[[int, str], None] = lambda number, line: None,
         address: str | None = None,
     ) -> None:
-        """`on_line` gets each line with the number of its host, from 0; the rest is as of a Host."""
+        """on_line: called with each line and the number of its host, from 0. The rest is as in Host."""
         self.containers = containers
         self.lines: list[str] = []
         self._on_line = on_line
@@ -62,7 +62,7 @@ class Attempt:
         self._held.close()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """The first line that the pattern is found in; StageFailed if the job ends before or hangs."""
+        """Wait for the first line with the pattern; StageFailed if the job ends before that or hangs."""
         seen = 0
 
         def found() -> re.Match[str] | None:
@@ -77,41 +77,41 @@ class Attempt:
         return next(m for m in (re.search(pattern, line) for line in self.lines) if m)
 
     def wait_for_file(self, pattern: str) -> None:
-        """Until every host has a file of this pattern among its checkpoints."""
+        """Wait until every host has a file that matches the pattern among its checkpoints."""
         self._wait(lambda: all(any(c.checkpoints.rglob(pattern)) for c in self.containers))
 
     def wait_for_end(self) -> None:
-        """Until all hosts have ended well; StageFailed if one did not."""
+        """Wait until all hosts have ended successfully; StageFailed if one has not."""
         codes = self._codes_at_the_end()
         if any(codes):
             raise self._failed(f"the job ended with exit code {next(filter(None, codes))}")
 
     def interrupt(self) -> None:
-        """Stop every rank where it is, then end the machines as a spot interruption does."""
+        """Suspend every rank, then end the machines like a spot interruption."""
         for process in (process for host in self.observe() for process in host.ranks):
             os.kill(process.pid, signal.SIGSTOP)
         for host in self.hosts:
             host.interrupt(grace=0.2)
 
     def end(self, grace: float) -> None:
-        """End all hosts as a stopped job's: SIGTERM, and SIGKILL `grace` seconds later."""
+        """End all hosts like those of a stopped job: SIGTERM, then SIGKILL `grace` seconds later."""
         for host in self.hosts:
             host.interrupt(grace)
 
     @property
     def over(self) -> bool:
-        """True once a host has ended; those left end soon."""
+        """True once a host has ended; the others end soon."""
         return any(host.poll() is not None for host in self.hosts)
 
     def failure_reason(self) -> str | None:
-        """Waits for the end. What DescribeTrainingJob would say; None if all hosts ended well."""
+        """Wait for the end; returns the FailureReason, None if all hosts have ended successfully."""
         codes = self._codes_at_the_end()
         if not any(codes):
             return None
         return self._failure_text() or failure_reason(None, next(filter(None, codes)))
 
     def observe(self) -> list[Observed]:
-        """Read what the processes of each host were given."""
+        """Read the arguments and environment of each host's processes."""
         return [observe(container) for container in self.containers]
 
     def _add(self, number: int, line: str) -> None:
@@ -149,7 +149,7 @@ class Attempt:
         return StageFailed(what, tuple(self.lines[-_LOG_LINES:]))
 
     def _failure_text(self) -> str | None:
-        """The FailureReason by the failure file that was written first."""
+        """Read the FailureReason from the failure file that was written first."""
         told = [(c.folder / "output/failure", host) for c, host in zip(self.containers, self.hosts)]
         files = sorted((path.stat().st_mtime, path, host) for path, host in told if path.exists())
         if not files:

@@ -1,5 +1,4 @@
-"""The folders of one training container, as SageMaker lays them out under /opt/ml, and what it reads
-there when the container has ended."""
+"""The folders of one training container, which SageMaker lays out under /opt/ml and reads at the end."""
 
 from __future__ import annotations
 
@@ -17,15 +16,17 @@ from lingotune.launch.render.shared_fields import Request
 OPT_ML = "/opt/ml"
 """Root of the folders in a real container."""
 REASON_LENGTH = 1024
-"""Characters of a FailureReason."""
+"""Maximum length of a FailureReason in characters."""
 _GROUP = "homogeneousCluster"
 _NETWORK = "lo"
 
 
 @dataclass(frozen=True)
 class Container:
-    """One host of a job: its folder, the CreateTrainingJob request and the objects (s3:// URI to
-    content) that it was laid out from, all hosts of the job, and which of them this one is."""
+    """One host of a job, laid out from a CreateTrainingJob request and objects in S3.
+
+    objects: s3:// URI -> contents. hosts: all hosts of the job. current_host: name of this one.
+    """
 
     folder: Path
     request: Request
@@ -40,7 +41,7 @@ class Container:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder where CheckpointConfig lets the job keep checkpoints; /opt/ml/checkpoints without one."""
+        """Folder for checkpoints, from CheckpointConfig; /opt/ml/checkpoints without one."""
         local = self.request.get("CheckpointConfig", {}).get("LocalPath")
         return self.inside(local or f"{OPT_ML}/checkpoints")
 
@@ -50,17 +51,17 @@ class Container:
         return self.folder / "output" / "data"
 
     def inside(self, path: str) -> Path:
-        """Translate a path of the container to its place here."""
+        """Translate a path in the container to the path here."""
         return self.folder / PurePosixPath(path).relative_to(OPT_ML)
 
     def failure(self) -> str | None:
-        """The text of the failure file; None if there is none."""
+        """Read the failure file; None if there is none."""
         path = self.folder / "output" / "failure"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
 
 def distribution_of(request: Request) -> Distribution:
-    """Read from a request how the toolkit will start the ranks."""
+    """Derive from a request how the toolkit will start the ranks."""
     parameters = request["HyperParameters"]
     if parameters.get("sagemaker_torch_distributed_enabled") == "true":
         return Distribution.torch_distributed
@@ -70,10 +71,10 @@ def distribution_of(request: Request) -> Distribution:
 
 
 def host_names(request: Request) -> tuple[str, ...]:
-    """Names for the job's hosts on this machine, one an instance.
+    """Choose names for the job's hosts on this machine, one per instance.
 
-    A lone host is `algo-1`, as on SageMaker. mpirun and several hosts connect to the names, so
-    that these must be addresses of this machine.
+    A single host is `algo-1`, as on SageMaker. mpirun, and several hosts, connect to the names, which
+    therefore have to be addresses of this machine.
     """
     count = request["ResourceConfig"]["InstanceCount"]
     if count > 1:
@@ -92,9 +93,9 @@ def lay_out(
 ) -> Container:
     """Fill an empty `folder` as SageMaker fills /opt/ml before it starts the container.
 
-    `objects` are the objects of S3 by full URI, `current_host` is the first host by default,
-    `checkpoints` a folder with what CheckpointConfig restores. ConfigError for a channel without
-    objects: SageMaker fails the job there.
+    objects: those in S3, by full URI. current_host: by default the first. checkpoints: folder with the
+    checkpoints to restore by CheckpointConfig. ConfigError for a channel without objects, for which
+    SageMaker fails a job.
     """
     container = Container(folder, request, objects, tuple(hosts), current_host or hosts[0])
     channels = {channel["ChannelName"]: channel for channel in request.get("InputDataConfig", [])}
@@ -110,7 +111,7 @@ def lay_out(
     ]
     if missing:
         raise ConfigError(missing)
-    # The toolkit makes code and output/data; SageMaker the others.
+    # The toolkit makes code and output/data, SageMaker the others.
     for path in (folder / "input" / "config", container.model, container.checkpoints):
         path.mkdir(parents=True, exist_ok=True)
     (folder / "output").mkdir()
@@ -128,7 +129,7 @@ def _prefix(channel: Request) -> str:
 
 
 def _under(prefix: str, objects: Mapping[str, bytes | Path]) -> dict[str, bytes | Path]:
-    """Objects whose URI starts with the prefix, by their path behind it; S3Prefix is no folder."""
+    """Select objects whose URI starts with the prefix, by the rest of it; S3Prefix is not a folder."""
     return {
         uri[len(prefix) :].lstrip("/") or uri.rpartition("/")[2]: content
         for uri, content in objects.items()
@@ -140,7 +141,7 @@ def _fill(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Copied, not linked: a container may write to its input.
+        # Copy rather than link, as a container may write to its input.
         if isinstance(content, Path):
             shutil.copyfile(content, path)
         else:
@@ -182,13 +183,13 @@ def _described(channel: Request, mode: str) -> dict[str, str]:
 
 
 def failure_reason(failure: str | None, exit_code: int) -> str:
-    """The FailureReason that DescribeTrainingJob would give for a container's failure file."""
+    """Derive the FailureReason of DescribeTrainingJob from a container's failure file."""
     reason = f"AlgorithmError: {failure}, " if failure else "AlgorithmError: "
     return f"{reason}exit code: {exit_code}"[:REASON_LENGTH]
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write model.tar.gz or output.tar.gz as SageMaker does: names relative to the folder."""
+    """Write model.tar.gz or output.tar.gz as SageMaker does, with names relative to the folder."""
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:  # weights hardly compress
         for path in sorted(folder.rglob("*")):
             tar.add(path, path.relative_to(folder).as_posix(), recursive=False)

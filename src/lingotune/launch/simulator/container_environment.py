@@ -17,15 +17,15 @@ _KEPT = re.compile(
     r"HOME$|PATH$|TZ$|LD_LIBRARY_PATH$|XDG_CACHE_HOME$|PIP_|SSL_CERT|REQUESTS_CA_BUNDLE$"
     r"|https?_proxy$|HTTPS?_PROXY$|HF_(HOME|ENDPOINT|HUB_CACHE|DATASETS_CACHE)$"
 )
-"""Variables of this machine that a container gets: where programs, packages and caches are, nothing
+"""Variables of this machine that a container gets: locations of programs, packages and caches, but nothing
 of an account."""
 
 
 def variables_of(container: Container, address: str, temporary: Path) -> dict[str, str]:
     """Build the variables that SageMaker, the image and the request set, and those of the sandbox.
 
-    `address` is that of the objects, `temporary` the container's /tmp. Nothing of the user's
-    accounts is in it.
+    address: of the server of objects. temporary: the container's /tmp. They contain nothing of the user's
+    accounts.
     """
     return {
         **_of_this_machine(os.environ),
@@ -62,17 +62,17 @@ def _of_the_container(container: Container, address: str) -> dict[str, str]:
 
 
 def _of_the_rehearsal(temporary: Path) -> dict[str, str]:
-    """Build the variables that turn a folder into a container on CPU, without the user's accounts."""
+    """Build the variables that make a folder a container on CPU, without the user's accounts."""
     nowhere = str(temporary / "nowhere")
     return {
-        "SM_STUDIO_LOCAL_MODE": "true",  # host names are not looked up
+        "SM_STUDIO_LOCAL_MODE": "true",  # do not look up host names
         "TMPDIR": str(temporary),
         "PIP_DRY_RUN": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
         "GLOO_SOCKET_IFNAME": "lo",
-        "PET_MASTER_PORT": str(_free_port()),  # torchrun's own is the same for every job
+        "PET_MASTER_PORT": str(_free_port()),  # torchrun's default is the same for every job
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
         "AWS_EC2_METADATA_DISABLED": "true",

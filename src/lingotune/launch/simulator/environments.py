@@ -1,7 +1,7 @@
 """Python environments for the rehearsal: AWS's training toolkit with the libraries to rehearse with.
 
-Made once and kept in the user's cache, in a folder whose name holds a digest of all that goes into
-it. An environment cannot be moved, so it is made in place: a mark written last says that it is whole.
+They are made once and kept in the user's cache, in a folder named by a digest of everything that goes into
+it. An environment cannot be moved, so it is made in place, and marked as complete at the end.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LIBRARIES = (
     "transformers", "datasets", "tokenizers", "accelerate", "huggingface_hub", "numpy", "pyarrow",
     "torch",
 )  # fmt: skip
-"""Libraries that the bundle trains with."""
+"""Libraries that the code in the bundle uses."""
 FIRST_TORCH_WEIGHTS_ONLY = (2, 6)
-"""From here on torch.load reads weights only: older Trainers cannot resume, but in their image can."""
+"""First torch whose load reads weights only: older Trainers can resume in their image, but not with it."""
 
 _READY = ".ready"
 _NEEDED_HERE = ("torch", "transformers", "datasets")
@@ -51,15 +51,15 @@ _REMEDIES = (
     (r"No matching distribution|new connection|[Nn]ame resolution|[Tt]imed out|ConnectionError",
      "a package index that pip reaches; what it asks now: python -m pip config list"),
 )  # fmt: skip
-"""Pattern in what a failed command wrote -> what helps."""
+"""Pattern in the output of a failed command -> remedy."""
 
 
 @dataclass(frozen=True)
 class Environment:
     """A virtual environment with the training toolkit.
 
-    `python` is its interpreter, `versions` those of LIBRARIES, `variables` what a process in it
-    needs besides; `seconds` is what making it took now, 0 where it was there.
+    python: its interpreter. versions: of LIBRARIES. variables: to set for its processes. seconds: time it
+    took to make it; 0 if it existed.
     """
 
     folder: Path
@@ -74,9 +74,9 @@ class Environment:
 class Recipe:
     """Contents of an environment.
 
-    `requirements` are installed with all they need, within `constraints`; `alone` without anything.
-    The folders of `under` are searched after the environment's own; `check` is Python that must run
-    in it. `effort` and `remark` are for people.
+    requirements: installed with their dependencies, within `constraints`. alone: installed without
+    dependencies. under: folders searched after the environment's own. check: Python code that has to run
+    in it. effort, remark: for people.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Recipe:
 
     @property
     def folder(self) -> str:
-        """Name of the folder: other contents, another name."""
+        """Name of the folder, which depends on the contents."""
         contents = [self.interpreter.version, self.requirements, self.alone, self.constraints]
         digest = hashlib.sha256(json.dumps([*contents, self.under]).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
@@ -100,9 +100,9 @@ class Recipe:
 def prepare_environment(
     image: Image | None, cache: Path, tell: Callable[[str], None]
 ) -> Environment:
-    """The environment of an image, with its libraries; None = with those of this Python.
+    """Return the environment with the libraries of an image; None = with those of this Python.
 
-    It is made if it is not there, which `tell` announces. ConfigError if that fails.
+    It is made if it does not exist, which `tell` announces. ConfigError if that fails.
     """
     recipe = recipe_here() if image is None else recipe_of(image, os.environ)
     folder, seconds = make(recipe, cache, tell)
@@ -123,17 +123,17 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 
 def torch_variables(image: Image | None) -> dict[str, str]:
-    """Variables that let today's torch load what the image's older one loads."""
+    """Return variables that let this torch load everything that the image's older one loads."""
     if image is None or version(image.pytorch) >= FIRST_TORCH_WEIGHTS_ONLY:
         return {}
     return {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
 
 
-# --- what goes into an environment ----------------------------------------------------------------
+# --- contents of an environment -------------------------------------------------------------------
 
 
 def recipe_here() -> Recipe:
-    """The toolkit over the libraries of this Python, none of which it may replace."""
+    """List the toolkit on top of this Python's libraries, none of which it may replace."""
     under = tuple(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))
     visible = _visible(under)
     missing = [name for name in _NEEDED_HERE if name not in visible]
@@ -158,7 +158,7 @@ def recipe_here() -> Recipe:
 
 
 def recipe_of(image: Image, environment: Mapping[str, str]) -> Recipe:
-    """The libraries of an image and the toolkit, on the image's Python where the machine has one."""
+    """List the libraries of an image and the toolkit, with the image's Python if the machine has it."""
     wanted = python_version(image.python)
     newest = known_lanes().lanes[image.transformers].newest_python
     interpreter = choose_interpreter(wanted, newest, environment)
@@ -186,11 +186,11 @@ def _lines(pins: Mapping[str, str | None]) -> tuple[str, ...]:
 
 
 def _visible(folders: Sequence[str]) -> dict[str, str]:
-    """Canonical name -> version of what is installed there; the first folder wins."""
+    """Map canonical names to versions of the packages in these folders; the first folder wins."""
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions(path=list(folders)):
         name = distribution.metadata["Name"]
-        if name:  # a half-removed one has none
+        if name:  # a half-removed package has none
             found.setdefault(_canonical(name), distribution.version)
     return found
 
@@ -203,9 +203,9 @@ def _canonical(name: str) -> str:
 
 
 def make(recipe: Recipe, cache: Path, tell: Callable[[str], None]) -> tuple[Path, float]:
-    """Folder of the environment of a recipe, and the seconds that making it took; 0 = it was there.
+    """Make the environment of a recipe; returns its folder and the seconds it took, 0 if it existed.
 
-    Only one process makes it, others wait. ConfigError where a step fails.
+    Only one process makes it, others wait. ConfigError if a step fails.
     """
     folder = cache / "environments" / recipe.folder
     if _is_whole(folder):
@@ -223,7 +223,7 @@ def make(recipe: Recipe, cache: Path, tell: Callable[[str], None]) -> tuple[Path
 
 
 def _is_whole(folder: Path) -> bool:
-    """Its interpreter is a link, and what that names may be gone."""
+    """Tell whether an environment is complete, and its interpreter, which is a link, still exists."""
     return (folder / _READY).exists() and (folder / "bin" / "python").exists()
 
 
@@ -258,7 +258,7 @@ def _fill(folder: Path, recipe: Recipe, lock: int) -> None:
 def _make_venv(folder: Path, python: Path, lock: int) -> None:
     try:
         _run([python, "-m", "venv", folder], lock)
-    except ConfigError:  # Debian's python3 has no venv of its own; virtualenv needs only a pip
+    except ConfigError:  # Debian's python3 comes without venv; virtualenv needs only pip
         shutil.rmtree(folder, ignore_errors=True)
         tools = folder / "virtualenv"
         _run([sys.executable, "-m", "pip", "install", "--target", tools, "virtualenv"], lock)
@@ -267,7 +267,7 @@ def _make_venv(folder: Path, python: Path, lock: int) -> None:
 
 
 def _run(command: Sequence[str | Path], lock: int, **variables: str) -> None:
-    """Run a step. Its processes hold the lock as well, since they may outlive this one."""
+    """Run a step. Its processes inherit the lock, as they may outlive this one."""
     done = subprocess.run(
         [str(part) for part in command], env={**_clean(os.environ), **variables}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(lock,),
@@ -282,7 +282,7 @@ def _run(command: Sequence[str | Path], lock: int, **variables: str) -> None:
 
 
 def _versions(python: Path) -> dict[str, str]:
-    """Canonical name -> version of what that Python finds; the first of two counts."""
+    """Map canonical names to versions of the packages that a Python finds; the first one counts."""
     output = subprocess.check_output([python, "-c", _VERSIONS], env=_clean(os.environ))
     return {_canonical(name): text for name, text in json.loads(output).items()}
 

@@ -1,6 +1,6 @@
-"""One host of a job: SageMaker's own training toolkit at work in a container's folders.
+"""One host of a job: SageMaker's own training toolkit running in a container's folders.
 
-The toolkit is the package that the real images run: it fetches the code, installs requirements.txt,
+The toolkit is the package that real images run: it fetches the code, installs requirements.txt,
 sets the SM_* variables, starts torchrun or mpirun and writes the failure file.
 """
 
@@ -29,23 +29,22 @@ from lingotune.launch.simulator.object_server import serve
 
 _HERE = Path(__file__).resolve().parent
 LOG = "log.txt"
-"""File in the container's folder with all that was printed, each line with seconds since the start."""
+"""File in the container's folder with all output, each line with the seconds since the start."""
 
 _PORT = 7777
-"""Port on which the toolkit lets hosts meet."""
+"""Port of the toolkit's rendezvous."""
 _PATIENCE = 120.0
-"""Seconds to wait for another rehearsal that holds the port."""
+"""Seconds to wait for another rehearsal that is using the port."""
 _MPI_STAND_INS = ("ssh-daemon", "host-name-library", "last-sleep")
 
 
 class Host:
-    """A container that runs, started at most once.
+    """A running container, which can be started only once.
 
-    `python` is that of an environment with the toolkit; `ranks` as many GPUs as the container seems
-    to have, and thus processes on CPU where the job is distributed. `variables` are put over the
-    container's environment. `on_line` gets every line that is printed, as it comes, in a thread of
-    its own. `address` is that of AWS's services; without one the container's objects are served to
-    it, and nothing else. As a context manager it leaves no process behind.
+    python: of an environment with the toolkit. ranks: GPUs that the container seems to have, and so
+    processes on CPU if the job is distributed. variables: override the container's environment. on_line:
+    called with every printed line, in a thread of its own. address: of AWS's services; without one the
+    container is served its own objects and nothing else. As a context manager it leaves no process behind.
     """
 
     def __init__(
@@ -70,13 +69,13 @@ class Host:
         self._reader = Thread(target=self._read, daemon=True)
 
     def start(self) -> None:
-        """Start the toolkit; ConfigError if the ranks could not meet on this machine.
+        """Start the toolkit; ConfigError if the ranks could not connect on this machine.
 
-        Hosts that need the one port where the toolkit lets ranks meet wait for their turn.
+        Hosts that need the toolkit's only rendezvous port wait for their turn.
         """
         with ExitStack() as held:
             held.enter_context(_meeting(self.container))
-            # Short, and so not in the container's folder: names of sockets are cut at 108.
+            # Not in the container's folder, as names of sockets are limited to 108 characters.
             temporary = Path(held.enter_context(TemporaryDirectory(prefix="lt-")))
             address = self._address or held.enter_context(serve(self.container.objects))
             self._process = self._run(variables_of(self.container, address, temporary))
@@ -105,15 +104,15 @@ class Host:
         )
 
     def poll(self) -> int | None:
-        """The exit code, None while it runs. The last lines may still be on their way."""
+        """Return the exit code, None while it runs. The last lines may not have arrived yet."""
         code = self._started.poll()
         return code if code is None or code >= 0 else 128 - code
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code (137: killed), once all is over and every line was passed on.
+        """Wait for the end and for every line; returns the exit code (137: killed).
 
-        TimeoutError if it still runs after `timeout` seconds; it then goes on running. What
-        `on_line` raised ended the container, and is raised here.
+        TimeoutError if it still runs after `timeout` seconds; it then continues. An exception of `on_line`
+        ends the container, and is raised here.
         """
         try:
             self._started.wait(timeout)
@@ -127,8 +126,11 @@ class Host:
         return code
 
     def interrupt(self, grace: float = 1.0) -> int:
-        """End it as a spot interruption does: SIGTERM to the first process and, `grace` seconds
-        later (SageMaker: 120), SIGKILL to all that still runs. Returns the exit code."""
+        """End it like a spot interruption; returns the exit code.
+
+        SIGTERM goes to the first process and, `grace` seconds later (SageMaker: 120), SIGKILL to all that
+        are left.
+        """
         self._started.send_signal(signal.SIGTERM)
         try:
             return self.wait(grace)
@@ -136,13 +138,13 @@ class Host:
             return self.kill()
 
     def kill(self) -> int:
-        """End everything at once."""
+        """Kill all processes at once."""
         kill_all(self._folder)
         return self.wait()
 
     @property
     def failure(self) -> str | None:
-        """The text of the failure file, None without one."""
+        """Read the failure file; None if there is none."""
         return self.container.failure()
 
     def __enter__(self) -> Host:
@@ -165,7 +167,7 @@ class Host:
         return self._process
 
     def _clear(self) -> None:
-        kill_all(self._folder)  # the first process does so too, unless it was killed itself
+        kill_all(self._folder)  # so does the first process, unless it was killed itself
         self._started.wait()
         self._reader.join()
         assert self._started.stdin is not None
@@ -187,11 +189,11 @@ class Host:
 
 
 def wait_for_all(hosts: Sequence[Host], timeout: float, grace: float = 10.0) -> list[int]:
-    """Exit codes of the hosts of one job, all started before.
+    """Wait for the hosts of one job, all of them started; returns their exit codes.
 
-    As SageMaker does, it ends the others once one has failed: ranks that just compute would not
-    notice. They have `grace` seconds to fail by themselves and say why. TimeoutError if any still
-    runs after `timeout` seconds; all are killed then.
+    Like SageMaker, it ends the others once one has failed, as ranks that are computing would not notice.
+    They have `grace` seconds to fail by themselves and say why. TimeoutError if any still runs after
+    `timeout` seconds; then all are killed.
     """
     deadline, failing = time.monotonic() + timeout, False
     while any(host.poll() is None for host in hosts):
@@ -207,7 +209,7 @@ def wait_for_all(hosts: Sequence[Host], timeout: float, grace: float = 10.0) -> 
 
 
 def stand_ins(container: Container) -> tuple[str, ...]:
-    """Parts of the real container that are replaced for its launcher to run here; see toolkit_main.py."""
+    """List the parts of a real container to replace so that its launcher runs here; see toolkit_main.py."""
     request = container.request
     mpi = distribution_of(request) is Distribution.smdistributed
     isolated = OPT_ML in request["HyperParameters"]["sagemaker_submit_directory"]
@@ -215,12 +217,12 @@ def stand_ins(container: Container) -> tuple[str, ...]:
 
 
 def _write_programs(folder: Path, python: Path, ranks: int) -> Path:
-    """Programs that the toolkit calls by name, in a folder for PATH."""
+    """Write programs that the toolkit calls by name into a folder for PATH."""
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     listed = "".join(f"echo 'GPU {number}: none, a CPU rank'\n" for number in range(ranks))
     _write_program(programs / "nvidia-smi", listed)
-    if not (python.parent / "torchrun").exists():  # torch came with another environment
+    if not (python.parent / "torchrun").exists():  # torch is from another environment
         _write_program(programs / "torchrun", f'exec "{python}" -m torch.distributed.run "$@"\n')
     return programs
 
@@ -232,7 +234,7 @@ def _write_program(path: Path, lines: str) -> None:
 
 @contextmanager
 def _meeting(container: Container) -> Iterator[None]:
-    """The port where the ranks meet, held for the first host if the toolkit lets them meet there."""
+    """Reserve the toolkit's rendezvous port for the first host, if the toolkit uses it."""
     mpi = distribution_of(container.request) is Distribution.smdistributed
     if mpi and len(container.hosts) > 1:
         what = "with smdistributed mpirun reaches the other nodes by ssh, which is not rehearsed"
@@ -246,7 +248,7 @@ def _meeting(container: Container) -> Iterator[None]:
 @contextmanager
 def _port() -> Iterator[None]:
     path = Path(gettempdir(), f"lingotune-{os.getuid()}-{_PORT}.lock")
-    with path.open("w") as file:  # the lock ends with this process, however that ends
+    with path.open("w") as file:  # the lock ends with this process, even if it is killed
         deadline = time.monotonic() + _PATIENCE
         while not _free(file):
             if time.monotonic() > deadline:

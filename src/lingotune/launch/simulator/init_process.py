@@ -2,9 +2,9 @@
 
     python init_process.py FOLDER PROGRAM [ARGUMENT ...]
 
-As the first process of a real one it ends everything with itself: when the program ends, and when
-whoever started it is gone, which shows as the end of standard input. A SIGTERM it keeps for itself,
-as the shell does that SageMaker's images start with: no training script ever sees it.
+Like the first process of a real container it takes all others down with it: when the program ends, and
+when its parent is gone, which closes standard input. It does not pass on SIGTERM, like the shell that
+SageMaker's images start with, so that no training script ever sees it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from threading import Thread
 
 BASE_DIR = "SAGEMAKER_BASE_DIR"
-"""Variable with the container's folder. Every process of the container inherits it, and is known by
-it even when its parent has gone or when it leads a session of its own, as torchrun's ranks do."""
+"""Variable with the container's folder. Every process of the container inherits it, and is recognised by
+it even if its parent has gone or it leads a session of its own, as torchrun's ranks do."""
 KILLED = 128 + signal.SIGKILL
 """Exit code of a container that was killed."""
 
 
 def processes_in(folder: str) -> list[int]:
-    """Ids of the processes, other than this one, whose container has this folder."""
+    """List the ids of the processes, other than this one, of the container with this folder."""
     mark = f"{BASE_DIR}={folder}".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*"):
@@ -39,7 +39,7 @@ def processes_in(folder: str) -> list[int]:
 
 
 def kill_all(folder: str) -> None:
-    """End every process of a container, those included that start meanwhile."""
+    """Kill every process of a container, including those that start meanwhile."""
     while running := processes_in(folder):
         for number in running:
             try:
@@ -50,7 +50,7 @@ def kill_all(folder: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the program; its exit code."""
+    """Run the program; returns its exit code."""
     folder, *program = argv
 
     def end_with_the_starter() -> None:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     def keep(number: int, frame: object) -> None:
         print("SIGTERM: the container shall stop; no process of the job is told", flush=True)
 
-    signal.signal(signal.SIGTERM, keep)  # a handler, not SIG_IGN: that would be inherited
+    signal.signal(signal.SIGTERM, keep)  # a handler rather than SIG_IGN, which would be inherited
     Thread(target=end_with_the_starter, daemon=True).start()
     code = subprocess.Popen(program, stdin=subprocess.DEVNULL).wait()
     kill_all(folder)

@@ -1,4 +1,4 @@
-"""Which Python an environment is made with: that of the training image, where this machine has it."""
+"""Choosing the Python of an environment: the training image's, if this machine has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that environments can be made with, and its full version, e.g. 3.10.13."""
+    """A Python to make environments with, and its full version, e.g. 3.10.13."""
 
     path: Path
     version: str
@@ -26,9 +26,9 @@ class Interpreter:
 def choose_interpreter(
     wanted: tuple[int, int], newest: tuple[int, int], environment: Mapping[str, str]
 ) -> Interpreter:
-    """The wanted Python, else this one, else another one up to the `newest` that the libraries allow.
+    """Choose the wanted Python, else this one, else another up to the `newest` that the libraries allow.
 
-    ConfigError where the machine has none of them.
+    ConfigError if the machine has none of them.
     """
     allowed = [(3, minor) for minor in range(newest[1], WORKER_PYTHON[1] - 1, -1)]
     for candidate in (wanted, sys.version_info[:2], *allowed):
@@ -41,10 +41,10 @@ def choose_interpreter(
 
 
 def find_interpreter(wanted: tuple[int, int], environment: Mapping[str, str]) -> Interpreter | None:
-    """A working Python of that version: this one, one of pyenv's, or python3.X on PATH."""
+    """Find a working Python of a version: this one, one of pyenv's, or python3.X on PATH."""
     for path in _interpreters(wanted, environment):
         if os.access(path, os.X_OK):
-            # A shim of pyenv may stand for a Python that is not switched on: it fails.
+            # A shim of pyenv fails if its Python is not activated.
             done = subprocess.run([path, "-c", _VERSION], capture_output=True, text=True)
             found = done.stdout.strip()
             if done.returncode == 0 and version(found)[:2] == wanted:
@@ -63,5 +63,5 @@ def _interpreters(wanted: tuple[int, int], environment: Mapping[str, str]) -> It
 
 
 def dotted(numbers: Sequence[int]) -> str:
-    """(3, 10) -> '3.10'."""
+    """Format (3, 10) as `3.10`."""
     return ".".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""S3 on loopback, as much as a container needs to fetch its code: objects to be read, nothing else."""
+"""S3 on loopback, just enough for a container to fetch its code: objects to read, nothing else."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
 @contextmanager
 def serve(objects: Mapping[str, bytes | Path]) -> Iterator[str]:
-    """The address of a server that gives out the objects (by s3:// URI), for as long as it is open.
+    """Serve the objects (by s3:// URI) during the block; yields the server's address.
 
-    Every other call, of S3 or of another service of AWS, is refused.
+    Every other call, to S3 or to another service of AWS, is refused.
     """
 
     class Handler(_Handler):

@@ -1,4 +1,4 @@
-"""The part of a job that runs on this machine: how much, where, with which libraries and names."""
+"""The part of a job that runs on this machine: its size, folder, libraries and names."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from lingotune.launch.simulator.container import distribution_of, host_names
 from lingotune.launch.simulator.environments import Environment, cache_folder, prepare_environment
 
 _MOST_NODES = 2
-"""With two hosts all is different that differs with more."""
+"""Two hosts show everything that is different with several."""
 _NAMES = {
     "role": "arn:aws:iam::111122223333:role/rehearsal",
     "bucket": "rehearsal",
     "region": "us-east-1",
 }
-"""Stand for what the settings of the account do not give: the toolkit wants real names."""
+"""Names in place of those that the account's settings do not give, as the toolkit needs valid ones."""
 
 
 def complete(aws: AwsConfig) -> AwsConfig:
-    """Fill in every name that a job needs and the account's settings do not give."""
+    """Fill in every name that a job needs but the account's settings do not give."""
     return replace(
         aws,
         role=aws.role or _NAMES["role"],
@@ -47,12 +47,12 @@ def complete(aws: AwsConfig) -> AwsConfig:
 
 
 def hosts_of(request: Request) -> tuple[str, ...]:
-    """Names of the hosts that are run for a CreateTrainingJob request."""
+    """Choose names for the hosts that run for a CreateTrainingJob request."""
     return host_names(request)[:_MOST_NODES]
 
 
 def limits_of(settings: RehearsalConfig, request: Request) -> Limits:
-    """Decide how much of a job is run; the toolkit starts one process where nothing is distributed."""
+    """Decide how much of a job is run; the toolkit starts one process if it is not distributed."""
     alone = distribution_of(request) is Distribution.none
     ranks = 1 if alone else settings.ranks
     tiny = settings.model is RehearsalModel.tiny
@@ -60,14 +60,14 @@ def limits_of(settings: RehearsalConfig, request: Request) -> Limits:
 
 
 def variables_of_job(job: JobConfig, limits: Limits) -> dict[str, str]:
-    """The limits, and the way to the hub for a job whose model or data come from there."""
+    """Return the limits, and access to the hub for a job whose model or data come from there."""
     own_model = job.model.name_or_path is not None and not limits.tiny
     online = {"HF_HUB_OFFLINE": "0"} if job.data.source is Source.hub or own_model else {}
     return {**online, **write_limits(limits)}
 
 
 def environment_of(plan: Plan, tell: Callable[[str], None]) -> Environment:
-    """The Python that the containers get: this machine's libraries, or those of the job's image."""
+    """Prepare the containers' Python, with this machine's libraries or those of the job's image."""
     image = None
     if plan.config.rehearsal.lane is RehearsalLane.image:
         image = resolve_image(plan.job.cluster)
@@ -77,7 +77,7 @@ def environment_of(plan: Plan, tell: Callable[[str], None]) -> Environment:
 
 @contextmanager
 def folder_of(plan: Plan) -> Iterator[Path]:
-    """A folder for the job's containers: a temporary one, or the job's own in `rehearsal.keep`."""
+    """Yield a folder for the job's containers: a temporary one, or the job's own in `rehearsal.keep`."""
     keep = plan.config.rehearsal.keep
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:

@@ -1,9 +1,9 @@
-"""SageMaker's training toolkit with stand-ins; `host.py` has the container's Python run this file.
+"""SageMaker's training toolkit with stand-ins; `host.py` runs this file with the container's Python.
 
     python toolkit_main.py [STAND_IN ...]
 
-Without stand-ins this is the command `train` that a container is started with. Each stand-in
-replaces one thing that only the real container holds.
+Without stand-ins this is the command `train` that starts a container. Each stand-in replaces one thing
+that only a real container has.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ def _module(name: str) -> Any:
 
 
 def no_ssh_daemon() -> None:
-    """mpirun starts ranks on this machine without ssh; the toolkit insists on /usr/sbin/sshd."""
+    """Do without /usr/sbin/sshd, which the toolkit insists on: mpirun needs no ssh on one machine."""
     _module("smdataparallel")._start_sshd_daemon = lambda: None
 
 
 def no_host_name_library() -> None:
-    """The library that gives every rank its container's host name ends programs elsewhere."""
+    """Do without the library that gives ranks their container's host name: it crashes programs here."""
     _module("smdataparallel").getfile = lambda module: ""
 
 
 def no_last_sleep() -> None:
-    """The toolkit sleeps 30 seconds once the ranks have ended."""
+    """Skip the 30 seconds that the toolkit sleeps after the ranks have ended."""
     _module("smdataparallel").time = SimpleNamespace(sleep=lambda seconds: None)
 
 
 def no_opt_ml() -> None:
-    """An isolated job names its code by the path in a real container."""
+    """Find the code of an isolated job, which names it by the path in a real container."""
     files, base_dir = _module("files"), _module("environment").base_dir
     fetch = files.download_and_extract
 
@@ -55,14 +55,14 @@ STAND_INS: dict[str, Callable[[], None]] = {
 
 
 def main(names: Sequence[str]) -> None:
-    """Put the stand-ins in place and train; ends the process."""
+    """Install the stand-ins and train; exits the process."""
     for name in names:
         STAND_INS[name]()
     _module("cli.train").main()
 
 
 if __name__ == "__main__":
-    # The folder of this file is no place to import from.
+    # Do not import from the folder of this file.
     sys.path[:] = [
         path for path in sys.path if Path(path or ".").resolve() != Path(__file__).parent
     ]

@@ -1,1 +1,1 @@
-"""Read-only questions that tell whether an AWS account is ready for a job."""
+"""Read-only checks of whether an AWS account is ready for a job."""

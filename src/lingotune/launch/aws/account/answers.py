@@ -1,4 +1,4 @@
-"""Answers of AWS for commands that need them: there, or an error that says why not."""
+"""Answers of AWS for commands that need them, or an error that says why there are none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def connected(region: str | None) -> Calls:
-    """Connect to AWS in a region; ConfigError where none is named or AWS does not answer."""
+    """Connect to AWS in a region; ConfigError if none is named or AWS does not answer."""
     try:
         return answered("AWS", lambda: connect(region))
     except ConfigError as error:
@@ -23,7 +23,7 @@ def connected(region: str | None) -> Calls:
 
 
 def answered(what: str, question: Callable[[], T]) -> T:
-    """The answer; ConfigError if there is none, with the reason."""
+    """Return the answer; ConfigError with the reason if there is none."""
     try:
         return question()
     except (Unanswered, KeyError, ValueError) as reason:
@@ -33,7 +33,7 @@ def answered(what: str, question: Callable[[], T]) -> T:
 
 
 def or_reason(question: Callable[[], T], what: str) -> tuple[T | None, list[str]]:
-    """The answer, or None and a line that says why there is none."""
+    """Return the answer, or None and a line that says why there is none."""
     try:
         return question(), []
     except (Unanswered, KeyError) as reason:

@@ -1,7 +1,7 @@
-"""Questions to AWS that change nothing, bounded in time. Every call of `action=check` goes through here.
+"""Calls to AWS that change nothing, with time limits. Every call of `action=check` goes through here.
 
-A question has three ends: an answer, a refusal that the asking check expects (`Refused`: there is no
-such role), or no answer (`Unanswered`: not allowed, not reachable), which skips the check.
+A call ends in one of three ways: an answer, an error that the check expects (`Refused`, e.g. there is no
+such role), or no answer (`Unanswered`: not allowed or not reachable), which skips the check.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from lingotune.config.problems import ConfigError, Problem
 Response = dict[str, Any]
 """Answer of a service, or an object in it, as boto3 returns it."""
 Answer = str | Problem
-"""Result of a check: a line about what is well, or a problem."""
+"""Result of a check: a line that says what is fine, or a problem."""
 READ_ONLY = ("describe_", "get_", "head_", "list_", "simulate_")
 """Prefixes of the operations that may be called, as boto3 spells them."""
 WORKERS = 8
-"""Questions asked at the same time."""
+"""Number of calls at the same time."""
 _LIMITS = {"connect_timeout": 5, "read_timeout": 15}  # seconds
-# Adaptive: throttled calls wait and are repeated. Three attempts: a dead endpoint is left in time.
+# Adaptive: throttled calls wait and are repeated. Three attempts, to give up a dead endpoint in time.
 _RETRIES = {"mode": "adaptive", "total_max_attempts": 3}
-# The right to ask is mostly named like the operation, but not in S3.
+# The permission mostly has the name of the operation, but not in S3.
 _RIGHTS = {"HeadBucket": "s3:ListBucket", "ListObjectsV2": "s3:ListBucket"}
 _DENIED = ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "403")
 _LONGEST_REASON = 240  # characters
@@ -34,13 +34,13 @@ R = TypeVar("R")
 
 
 class Unanswered(Exception):
-    """AWS gave no answer; the text says why."""
+    """AWS has not answered; the text says why."""
 
 
 class Refused(Exception):
     """AWS answered with an error that the check expects.
 
-    code, message: AWS's. headers: of the HTTP answer, in lower case.
+    code, message: AWS's. headers: of the HTTP response, in lower case.
     """
 
     def __init__(self, code: str, message: str, headers: dict[str, str]) -> None:
@@ -49,20 +49,20 @@ class Refused(Exception):
 
 
 class Calls:
-    """Read-only calls with this machine's credentials, in one region. Safe to share by threads."""
+    """Read-only calls with this machine's credentials, in one region. Threads may share it."""
 
     def __init__(self, session: Any) -> None:
         self.region: str = session.region_name
         self._session = session
         self._clients: dict[str, Any] = {}
-        self._lock = Lock()  # sessions, unlike clients, are not safe to share
+        self._lock = Lock()  # sessions, unlike clients, must not be shared
 
     def ask(
         self, service: str, operation: str, known: tuple[str, ...] = (), **parameters: Any
     ) -> Response:
-        """The answer to one call.
+        """Make a call and return the response.
 
-        known: beginnings of the error codes that raise Refused; any other raises Unanswered.
+        known: beginnings of the error codes that raise Refused; any other error raises Unanswered.
         """
         assert operation.startswith(READ_ONLY), operation
         from botocore.exceptions import BotoCoreError, ClientError
@@ -101,10 +101,10 @@ class Calls:
 
 
 def connect(region: str | None) -> Calls:
-    """Find credentials and region as boto3 does; no service is asked yet.
+    """Find credentials and region as boto3 does, without asking a service.
 
-    Unanswered: no library or no credentials here. ConfigError: credentials that cannot be used, or
-    no region.
+    Unanswered if the library or credentials are missing here. ConfigError if the credentials cannot be
+    used, or there is no region.
     """
     try:
         import boto3
@@ -117,7 +117,7 @@ def connect(region: str | None) -> Calls:
         credentials = session.get_credentials()
         if credentials is None:
             raise Unanswered("no AWS credentials on this machine")
-        credentials.get_frozen_credentials()  # fetches those of a role or of single sign-on
+        credentials.get_frozen_credentials()  # fetches those of a role or single sign-on
     except HTTPClientError as error:
         raise Unanswered(_one_line(f"no answer about the credentials: {error}")) from error
     except (BotoCoreError, ClientError) as error:
@@ -132,16 +132,16 @@ def connect(region: str | None) -> Calls:
 
 
 def unusable(reason: str) -> Problem:
-    """The finding that this machine's credentials are of no use."""
+    """Make the finding that this machine's credentials cannot be used."""
     fix = "aws sso login or aws configure; AWS_PROFILE=... chooses other credentials"
     what, why = f"cannot be used: {_one_line(reason)}", "every call to AWS is signed with them"
     return Problem("AWS credentials", what, fix, check="credentials", why=why)
 
 
 def each(question: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """The question's answers in the order of the items, WORKERS at a time.
+    """Ask a question about each item, WORKERS at a time; returns the answers in the order of the items.
 
-    The first is asked alone: a service that does not answer is then waited for only once.
+    The first is asked alone, so that a service that does not answer costs the wait only once.
     """
     yield from map(question, items[:1])
     with ThreadPoolExecutor(WORKERS) as pool:

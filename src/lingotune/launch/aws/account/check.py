@@ -1,7 +1,7 @@
-"""Check that an AWS account is ready for a job: the read-only questions of `action=check`.
+"""Checks that an AWS account is ready for a job: the read-only calls of `action=check`.
 
-Each check ends in what is well, in findings, or in being skipped with a reason: not allowed to ask,
-not reachable, no credentials. A check that could not be made is never a finding.
+Each check passes, yields findings, or is skipped for a reason: not allowed, not reachable, no
+credentials. A skipped check is never a finding.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _UNUSABLE = (
     "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",
     "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken", "RequestExpired",
 )  # fmt: skip
-"""STS's error codes for credentials that are of no use."""
+"""STS's error codes for credentials that cannot be used."""
 
 
 @dataclass(frozen=True)
 class JobRequirements:
-    """One job, as far as the account is asked about it.
+    """Requirements of one job on the account.
 
-    channels: name -> S3 prefix with a slash at its end, and whether the submit uploads what belongs
-    there (otherwise it has to be there already). reserved: runs in the capacity of a
-    training plan, which AWS counts apart from the quotas.
+    channels: name -> S3 prefix with a slash at its end, and whether submitting uploads its objects
+    (otherwise they have to be there already). reserved: runs in the capacity of a training plan, which
+    does not count against the quotas.
     """
 
     name: str
@@ -63,7 +63,7 @@ class JobRequirements:
 
 @dataclass(frozen=True)
 class AccountCheck:
-    """Lines about what is well, lines about what was not asked and why, and what is wrong."""
+    """Lines about what is fine, lines about what was skipped and why, and findings."""
 
     done: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class AccountCheck:
 
 @dataclass(frozen=True)
 class _Caller:
-    """Owner of the credentials, where AWS said so, and the calls that they sign."""
+    """Owner of the credentials, if AWS has told it, and the calls that use them."""
 
     calls: Calls
     arn: str | None = None
@@ -83,7 +83,7 @@ _Check = Callable[[_Caller], Iterator[Answer]]
 
 
 def check_account(jobs: Sequence[JobRequirements], aws: AwsConfig) -> AccountCheck:
-    """Ask AWS whether the jobs of a sweep can run there. Changes nothing, never raises for AWS."""
+    """Ask AWS whether the jobs of a sweep can run there. Changes nothing, and no error of AWS is raised."""
     checks = _checks(jobs, aws)
     try:
         caller, identity = _identify(connect(aws.region))
@@ -103,7 +103,7 @@ def check_account(jobs: Sequence[JobRequirements], aws: AwsConfig) -> AccountChe
 
 
 def format_account(check: AccountCheck) -> list[str]:
-    """The lines of the page: what was asked and is well, then what was not asked, and why."""
+    """Format the lines of the page: what is fine, then what was skipped and why."""
     return [
         "asked AWS:" if check.done or check.findings else "asked AWS: nothing",
         *(f"  ok       {line}" for line in check.done),
@@ -112,7 +112,7 @@ def format_account(check: AccountCheck) -> list[str]:
 
 
 def _identify(calls: Calls) -> tuple[_Caller, AccountCheck]:
-    """Ask whose credentials these are. ConfigError: AWS does not accept them."""
+    """Ask whose credentials these are; ConfigError if AWS does not accept them."""
     try:
         found = calls.ask("sts", "get_caller_identity", _UNUSABLE)
         arn, account = found["Arn"], found["Account"]
@@ -130,7 +130,7 @@ def _skip(topic: str, reason: Unanswered | KeyError) -> str:
 
 
 def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
-    """Run one check, up to where AWS gives no answer."""
+    """Run one check, until AWS does not answer."""
     done, skipped, findings = [], [], []
     try:
         for answer in check(caller):
@@ -143,11 +143,11 @@ def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
     return AccountCheck(tuple(done), tuple(skipped), tuple(findings))
 
 
-# --- which checks there are ---------------------------------------------------------------------
+# --- the checks ---------------------------------------------------------------------------------
 
 
 def _checks(jobs: Sequence[JobRequirements], aws: AwsConfig) -> dict[str, _Check]:
-    """The checks by topic, in the order of the page."""
+    """List the checks by topic, in the order of the page."""
     checks: dict[str, _Check] = {
         "role": partial(_role, aws),
         "pass the role": partial(_pass_role, aws),
@@ -180,7 +180,7 @@ def _secrets(jobs: Sequence[JobRequirements]) -> list[str]:
 
 
 def _arn(caller: _Caller, service: str, resource: str) -> str:
-    """ARN of a regional resource of the caller's account."""
+    """Format the ARN of a regional resource in the caller's account."""
     partition = (caller.arn or "arn:aws").split(":")[1]
     return f"arn:{partition}:{service}:{caller.calls.region}:{caller.account or '*'}:{resource}"
 

@@ -1,4 +1,4 @@
-"""Checks of the account's quotas: how many machines of a kind it may have at once."""
+"""Checks of the account's quotas: how many machines of a kind it may use at once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from lingotune.config.problems import Problem, Severity
 from lingotune.launch.aws.account.calls import Answer, Calls, Response, Unanswered
 
 PER_JOB = "Maximum number of instances per training job"
-"""The quota that each job is held against alone, whatever else runs."""
+"""Quota for each single job, whatever else runs."""
 _WHY = "AWS refuses jobs beyond the quota; an increase can take days"
 _WHY_POOL = "without the quota the machines are not kept, and the next job waits for new ones"
 
 
 @dataclass(frozen=True)
 class Need:
-    """Demand of a sweep on one quota.
+    """A sweep's demand on one quota.
 
-    quota: its name. nodes: machines of each job. by_instance: about one instance type; AWS lists
-    one for each. pool: about machines kept for the next job, without which jobs still run.
+    quota: its name. nodes: machines of each job. by_instance: whether AWS has one quota per instance type.
+    pool: whether it is about machines kept for the next job, without which jobs still run.
     """
 
     quota: str
@@ -30,17 +30,17 @@ class Need:
 
     @property
     def enforced(self) -> bool:
-        """AWS refuses a job beyond it, as far as is known."""
+        """True if AWS refuses jobs beyond the quota, as far as is known."""
         return self.by_instance and not self.pool
 
     @property
     def together(self) -> int:
-        """Machines if all jobs run at once."""
+        """Number of machines if all jobs run at once."""
         return max(self.nodes) if self.quota == PER_JOB else sum(self.nodes)
 
 
 def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
-    """The quotas that jobs touch; each is instance type, nodes, spot, keep alive.
+    """List the quotas that jobs need; each job is instance type, nodes, spot, keep alive.
 
     A warm pool's machines count against the quota of training jobs, too.
     """
@@ -59,13 +59,13 @@ def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
 
 
 def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[Answer]:
-    """Each quota suffices for every single job, and for all at once.
+    """Check that each quota is enough for every single job, and for all of them at once.
 
     queued: an AWS Batch queue holds jobs back, so that they need not all fit at once.
     """
     known = _listed(calls, "list_service_quotas", {need.quota for need in needs})
     missing = {need.quota for need in needs if need.by_instance} - known.keys()
-    if missing:  # an account without a value of its own has AWS's default
+    if missing:  # an account without its own value has AWS's default
         known = {**_listed(calls, "list_aws_default_service_quotas", missing), **known}
     for need in needs:
         quota = known.get(need.quota)
@@ -77,7 +77,7 @@ def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[
 
 
 def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, Response]:
-    """Quotas by name; stops at the page that completes them."""
+    """List quotas by name, reading pages until all are found."""
     found: dict[str, Response] = {}
     token: dict[str, str] = {}
     while True:

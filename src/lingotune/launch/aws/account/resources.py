@@ -16,7 +16,7 @@ _ABSENT = re.compile("not found|could not find", re.IGNORECASE)
 
 
 def check_bucket(calls: Calls, bucket: str, account: str | None) -> Iterator[Answer]:
-    """The bucket exists, in the job's region and the caller's account (None: not known)."""
+    """Check that the bucket exists, in the job's region and the caller's account (None: unknown)."""
     where, why = f"aws.bucket={bucket}", "a job reads and writes S3 in its own region"
     refused = None
     try:
@@ -30,7 +30,7 @@ def check_bucket(calls: Calls, bucket: str, account: str | None) -> Iterator[Ans
         fix = f"aws s3 mb s3://{bucket} --region {calls.region}"
         yield Problem(where, "does not exist", fix, check="bucket-missing", why=why)
         return
-    region = headers.get("x-amz-bucket-region", calls.region)  # told even to strangers
+    region = headers.get("x-amz-bucket-region", calls.region)  # sent to other accounts, too
     if region != calls.region:
         what = f"is in {region}, the job in {calls.region}"
         fix = f"aws.region={region}, or a bucket in {calls.region}"
@@ -55,9 +55,9 @@ def _owns(calls: Calls, bucket: str, account: str) -> bool:
 
 
 def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> Iterator[Answer]:
-    """Each channel holds objects, or the submit uploads some.
+    """Check that each channel has objects, unless submitting uploads them.
 
-    channels: S3 prefix (ending with a slash) -> channel name, and whether the submit uploads it.
+    channels: S3 prefix (ending with a slash) -> channel name, and whether submitting uploads it.
     """
     why = "a job whose channel holds nothing fails at its start"
     counted: dict[str, list[bool]] = {}
@@ -90,7 +90,7 @@ def _holds_objects(calls: Calls, uri: str) -> bool:
 
 
 def check_names(calls: Calls, names: Sequence[str]) -> Iterator[Answer]:
-    """No training job of these names exists; a name is taken for ever."""
+    """Check that no training job has these names, as a name can never be used again."""
     free = 0
     for name, status in zip(names, each(lambda name: _status(calls, name), names)):
         if status is None:
@@ -105,7 +105,7 @@ def check_names(calls: Calls, names: Sequence[str]) -> Iterator[Answer]:
 
 
 def _status(calls: Calls, name: str) -> str | None:
-    """Status of the training job, None if there is none."""
+    """Ask for the status of a training job; None if there is no such job."""
     known = ("ResourceNotFound", "ValidationException")
     try:
         job = calls.ask("sagemaker", "describe_training_job", known, TrainingJobName=name)
@@ -117,7 +117,7 @@ def _status(calls: Calls, name: str) -> str | None:
 
 
 def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
-    """The secret, or the parameter of an ARN, exists; what is in it is not asked."""
+    """Check that the secret, or the parameter of an ARN, exists, without reading its value."""
     if service_of(secret) == "ssm":
         yield from _parameter(calls, secret)
         return
@@ -155,11 +155,11 @@ def _parameter(calls: Calls, arn: str) -> Iterator[Answer]:
     yield Problem(f"hub.token_secret={arn}", what, fix, check="secret-missing", why=why)
 
 
-# --- what only some accounts need ---------------------------------------------------------------
+# --- needed by some accounts only ---------------------------------------------------------------
 
 
 def check_network(calls: Calls, subnets: list[str], groups: list[str]) -> Iterator[Answer]:
-    """Subnets and security groups exist, in one VPC."""
+    """Check that subnets and security groups exist, in the same VPC."""
     why = "the machines join this network at their start"
     vpcs: set[str] = set()
     for setting, plural, field, ids in (
@@ -184,7 +184,7 @@ def check_network(calls: Calls, subnets: list[str], groups: list[str]) -> Iterat
 
 
 def check_key(calls: Calls, setting: str, key: str) -> Iterator[Answer]:
-    """The KMS key exists and encrypts. setting: the config's key that names it."""
+    """Check that the KMS key exists and encrypts. setting: key of the config that names it."""
     where, why = f"{setting}={key}", "the job would fail when it writes"
     try:
         found = calls.ask("kms", "describe_key", ("NotFound", "InvalidArn"), KeyId=key)[
@@ -207,7 +207,7 @@ def check_key(calls: Calls, setting: str, key: str) -> Iterator[Answer]:
 
 
 def check_queue(calls: Calls, queue: str, share: str | None) -> Iterator[Answer]:
-    """The AWS Batch queue takes SageMaker training jobs now. share: the job's share identifier."""
+    """Check that the AWS Batch queue accepts SageMaker training jobs. share: the job's share identifier."""
     where, why = f"aws.queue={queue}", "the queue is what starts the job"
     found = calls.ask("batch", "describe_job_queues", jobQueues=[queue])["jobQueues"]
     if not found:

@@ -1,4 +1,4 @@
-"""The job's role, and who may do what: read from IAM, and simulated by IAM."""
+"""Checks of the job's role and of permissions, as read from IAM and simulated by IAM."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Trust:
 
 
 def trust_of(policy: str | Response) -> Trust:
-    """Read what a trust policy (JSON, URL-encoded JSON, or loaded) grants to SageMaker.
+    """Read what a trust policy (JSON, URL-encoded JSON, or parsed) grants to SageMaker.
 
-    ValueError: it is not a policy.
+    ValueError if it is not a policy.
     """
     if isinstance(policy, str):
         policy = json.loads(unquote(policy))
@@ -68,12 +68,12 @@ def _names_assume_role(actions: Any) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    """IAM writes a list of one as its item."""
+    """Return a list, as IAM writes a list of one as that item."""
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def check_role(calls: Calls, arn: str, account: str | None) -> Iterator[Answer]:
-    """The role exists in the caller's account and trusts SageMaker. account: None if not known."""
+    """Check that the role exists in the caller's account and trusts SageMaker. account: None = unknown."""
     parts = _ROLE.fullmatch(arn)
     if parts is None:
         raise Unanswered(f"{arn} is not the ARN of a role")
@@ -118,7 +118,7 @@ def _read_trust(role: Response) -> Trust:
 def check_caller(
     calls: Calls, caller: str | None, actions: Sequence[str], resource: str, where: str
 ) -> Iterator[Answer]:
-    """The caller may do the actions, as IAM simulates it. caller: ARN; where: the setting."""
+    """Check by IAM's simulation that the caller may do the actions. caller: ARN. where: the setting."""
     denied = _denied(calls, _principal(calls, caller), actions, resource)
     if denied:
         what = f"{caller} may not {' and '.join(denied)} on {resource}"
@@ -132,9 +132,9 @@ def check_caller(
 def check_role_access(
     calls: Calls, role: str, wanted: Sequence[tuple[tuple[str, ...], str]]
 ) -> Iterator[Answer]:
-    """The role may do what the job will do. wanted: actions and the resource that each is on.
+    """Check that the role may do what the job will do. wanted: actions, each with its resource.
 
-    A warning only: a policy of the resource may allow what the role's own do not.
+    Only warns, as a policy of the resource may allow what the role's own policies do not.
     """
     for actions, resource in wanted:
         denied = _denied(calls, role, actions, resource)
@@ -149,9 +149,9 @@ def check_role_access(
 
 
 def _principal(calls: Calls, caller: str | None) -> str:
-    """The user or role whose policies decide what a caller may do."""
+    """Find the user or role whose policies decide what a caller may do."""
     session = _SESSION.fullmatch(caller or "")
-    if session:  # the ARN of a session lacks the role's path
+    if session:  # a session's ARN lacks the role's path
         role = calls.ask("iam", "get_role", RoleName=session["role"])["Role"]
         return str(role["Arn"])
     if caller is None or not _USER.fullmatch(caller):
@@ -160,7 +160,7 @@ def _principal(calls: Calls, caller: str | None) -> str:
 
 
 def _denied(calls: Calls, principal: str, actions: Sequence[str], resource: str) -> list[str]:
-    """Those of the actions that are denied for certain; Unanswered if conditions leave it open."""
+    """List the actions that are certainly denied; Unanswered if that depends on conditions."""
     context = {"iam:PassedToService": SAGEMAKER, "aws:RequestedRegion": calls.region}
     answer = calls.ask(
         "iam",
@@ -183,6 +183,6 @@ def _denied(calls: Calls, principal: str, actions: Sequence[str], resource: str)
 
 
 def _missing_keys(result: Response) -> list[str]:
-    """Keys that the policies ask for and the simulation was not given."""
+    """List the keys that the policies ask for but the simulation was not given."""
     parts = [result, *result.get("ResourceSpecificResults", [])]
     return [key for part in parts for key in part.get("MissingContextValues", [])]

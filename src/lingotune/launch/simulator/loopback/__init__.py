@@ -1,1 +1,1 @@
-"""A SageMaker on this machine: the service's answers, and what stands behind them, by the rehearsal."""
+"""A SageMaker on this machine: the service's answers, and jobs that run as in a rehearsal."""

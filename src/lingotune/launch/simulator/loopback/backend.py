@@ -50,9 +50,9 @@ class Finished:
 def submit_here(
     plans: Sequence[Plan], bundle: Bundle, tell: Callable[[str], None]
 ) -> list[Finished]:
-    """Submit each plan's job to an account on this machine and see it to its end, one by one.
+    """Submit each plan's job to an account on this machine and follow it to its end, one by one.
 
-    For the time that this takes, the account is the only AWS that the process knows.
+    Meanwhile that account is the only AWS that this process knows.
     """
     jobs = Jobs()
     with serve(jobs) as address, only_aws(address):

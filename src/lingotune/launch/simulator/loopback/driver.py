@@ -1,4 +1,4 @@
-"""SageMaker's machines, played here by the hosts of a rehearsal."""
+"""SageMaker's machines, simulated by the hosts of a rehearsal."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from lingotune.launch.simulator.loopback.storage import download
 from lingotune.launch.simulator.scope import hosts_of
 
 GRACE = 1.0
-"""Seconds between SIGTERM and SIGKILL for a job that is stopped. SageMaker waits 120; but the first
-process of its images, and of ours, keeps the signal for itself, so that nothing comes of waiting."""
+"""Seconds between SIGTERM and SIGKILL for a job that is stopped. SageMaker waits 120, in vain: the first
+process of its images, as of ours, does not pass the signal on."""
 _PAUSE = 0.2
-"""Seconds between two looks at what goes on."""
+"""Seconds between checks for news."""
 
 
 @dataclass(frozen=True)
 class Machines:
     """Resources that jobs run on.
 
-    s3, logs: boto3 clients of the account, whose services are at `address`. python: that of an
-    environment with SageMaker's toolkit. ranks: processes of a host. variables: put over each
-    container's environment. folder: each job gets one in it, for its containers.
+    s3, logs: boto3 clients of the account, whose services are at `address`. python: of an environment
+    with SageMaker's toolkit. ranks: processes per host. variables: override each container's environment.
+    folder: parent of each job's folder for its containers.
     """
 
     s3: Any
@@ -45,7 +45,7 @@ class Machines:
 
 
 class Driver:
-    """Runs the jobs that were accepted, one after the other, in a thread, for as long as it is open."""
+    """Context manager that runs the accepted jobs, one after the other, in a thread."""
 
     def __init__(self, jobs: Jobs, machines: Machines) -> None:
         self._jobs, self._machines = jobs, machines
@@ -70,12 +70,12 @@ class Driver:
                 continue
             try:
                 _Run(job, self._machines, self._closing).to_its_end()
-            except Exception as error:  # whatever it is, the job must come to an end
+            except Exception as error:  # the job has to end in any case
                 _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
 
 
 class _Run:
-    """One job from its acceptance to its end."""
+    """Run of one job, from its acceptance to its end."""
 
     def __init__(self, job: Job, machines: Machines, closing: Event) -> None:
         self._job, self._machines, self._closing = job, machines, closing
@@ -83,7 +83,7 @@ class _Run:
         self._request = job.request
 
     def to_its_end(self) -> None:
-        """Go through all statuses; whatever is wrong with the job becomes its FailureReason."""
+        """Go through all statuses; any failure of the job becomes its FailureReason."""
         job = self._job
         if job.stop_asked:
             job.end("Stopped", "Training job stopped")
@@ -132,7 +132,7 @@ class _Run:
         ]  # fmt: skip
 
     def _train(self, containers: list[Container], streams: list[LogStream]) -> tuple[str, str]:
-        """The last status, and the FailureReason of a job that failed."""
+        """Train; returns the last status, and the FailureReason if the job failed."""
         machines = self._machines
         limit = time.monotonic() + self._request["StoppingCondition"]["MaxRuntimeInSeconds"]
         end = "Completed"
@@ -153,7 +153,7 @@ class _Run:
                     attempt.end(GRACE)
                     return end, ""
                 reason = attempt.failure_reason()
-        except ConfigError as error:  # hosts that cannot meet on one machine
+        except ConfigError as error:  # hosts that cannot connect on one machine
             reason = f"ClientError: {_message(error)}"
         finally:
             for stream in streams:

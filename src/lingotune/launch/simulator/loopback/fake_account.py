@@ -1,4 +1,4 @@
-"""The account of a SageMaker on this machine: the only AWS that this process knows meanwhile."""
+"""The account of a SageMaker on this machine, meanwhile the only AWS that this process knows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lingotune.config.schema import AwsConfig
 
 @contextmanager
 def only_aws(address: str) -> Iterator[None]:
-    """Let boto3 and the SDKs find this address, keys that are none, and nothing of the user's own.
+    """Let boto3 and the SDKs find this address and fake keys, and nothing of the user's.
 
-    Their settings are variables of the process: a session that somebody makes later has them too.
+    Their settings are environment variables, so that sessions created later have them, too.
     """
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("AWS_", "BOTO_"))]:
@@ -37,9 +37,9 @@ def only_aws(address: str) -> Iterator[None]:
 
 
 def make_bucket(session: Any, aws: AwsConfig) -> None:
-    """The bucket of the job's code, data and output."""
+    """Make the bucket for the job's code, data and output."""
     region = session.region_name
-    # S3 wants every region named but its first.
+    # S3 requires the region's name, except for its first one.
     where = {} if region == "us-east-1" else {"LocationConstraint": region}
     options = {"CreateBucketConfiguration": where} if where else {}
     session.client("s3").create_bucket(Bucket=aws.bucket, **options)

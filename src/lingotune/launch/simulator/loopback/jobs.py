@@ -1,6 +1,6 @@
-"""Training jobs as SageMaker tells of them: what it takes, how they move on, how they end.
+"""Training jobs as SageMaker describes them: their requests, statuses and results.
 
-Nothing is run here: the driver says what happens, the service is asked what has happened.
+Nothing runs here: the driver reports what happens, and the service is asked what has happened.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ STATUS = {
     "Completed": "Completed",
     "Failed": "Failed",
 }
-"""Secondary status -> status; every other one is InProgress."""
+"""Secondary status -> status; for all others it is InProgress."""
 ENDS = ("Stopped", "MaxRuntimeExceeded", "Completed", "Failed")
-"""Secondary statuses that no other follows."""
+"""Final secondary statuses."""
 
 
 class Refusal(Exception):
-    """An error of the service: its code, and its message."""
+    """Error of the service: its code and message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -58,18 +58,18 @@ class Job:
 
     @property
     def status(self) -> str:
-        """TrainingJobStatus: a job that is to be stopped is so until it has ended."""
+        """TrainingJobStatus; a job that was asked to stop is Stopping until it has ended."""
         if self.stop_asked and not self.over:
             return "Stopping"
         return STATUS.get(self.secondary, "InProgress")
 
     @property
     def over(self) -> bool:
-        """True once nothing more will happen."""
+        """True once the job has ended."""
         return self.secondary in ENDS
 
     def enter(self, secondary: str, message: str) -> None:
-        """Begin a secondary status; instances are billed from Downloading to the end."""
+        """Enter a secondary status; instances are billed from Downloading to the end."""
         now = time.time()
         if self.transitions:
             self.transitions[-1]["EndTime"] = now
@@ -82,12 +82,12 @@ class Job:
         self.secondary = secondary
 
     def end(self, secondary: str, message: str, **results: Any) -> None:
-        """The last status, with fields that DescribeTrainingJob has from then on."""
+        """Enter the last status, with fields for DescribeTrainingJob from then on."""
         self.results |= results
         self.enter(secondary, message)
 
     def describe(self) -> Fields:
-        """The answer of DescribeTrainingJob: what was asked for, and what came of it."""
+        """Build the answer of DescribeTrainingJob: the request, and its outcome so far."""
         asked = {key: value for key, value in self.request.items() if key != "Tags"}
         times: Fields = {"CreationTime": self.created}
         times["LastModifiedTime"] = self.transitions[-1]["StartTime"]
@@ -108,7 +108,7 @@ class Job:
         }
 
     def summary(self) -> Fields:
-        """The job's entry in the answer of ListTrainingJobs."""
+        """Build the job's entry in the answer of ListTrainingJobs."""
         told = self.describe()
         names = (
             "TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus",
@@ -125,7 +125,7 @@ class Jobs:
         self._lock = Lock()
 
     def create(self, request: Fields, region: str) -> Job:
-        """Accept a request; Refusal if it does not fit SageMaker's model, or the name is taken."""
+        """Accept a request; Refusal if it violates SageMaker's model, or the name is taken."""
         found = mistakes(dict(request))
         if found:
             told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
@@ -147,14 +147,14 @@ class Jobs:
         return job
 
     def get(self, name: str) -> Job:
-        """Refusal for an unknown name."""
+        """Find a job by its name; Refusal if there is none."""
         try:
             return self._jobs[name]
         except KeyError:
             raise Refusal("ValidationException", "Requested resource not found.") from None
 
     def stop(self, name: str) -> None:
-        """Ask for a job to be stopped; Refusal where it has ended."""
+        """Ask a job to stop; Refusal if it has ended."""
         job = self.get(name)
         if job.over:
             message = f"The request was rejected because the training job is in status {job.status}"
@@ -165,5 +165,5 @@ class Jobs:
         return iter(list(self._jobs.values()))
 
     def waiting(self) -> Job | None:
-        """The first that nobody has taken up."""
+        """Find the first job that has not been started."""
         return next((job for job in self if len(job.transitions) == 1), None)

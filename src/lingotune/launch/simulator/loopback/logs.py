@@ -1,4 +1,4 @@
-"""A host's lines in CloudWatch, as they come, and the figures that SageMaker reads from them."""
+"""Hosts' lines in CloudWatch, and the metrics that SageMaker extracts from them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lingotune.launch.simulator.loopback.jobs import Fields
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _MOST = 1000
-"""Lines of one call."""
+"""Maximum number of lines per call."""
 
 
 class LogStream:
-    """The log stream of one host; `add` is called by a thread of its own, `flush` by the driver's."""
+    """Log stream of one host; `add` is called by the host's thread, `flush` by the driver's."""
 
     def __init__(self, logs: Any, job: str, host: str) -> None:
         self._logs = logs
@@ -29,21 +29,21 @@ class LogStream:
         logs.create_log_stream(**self._where)
 
     def add(self, line: str) -> None:
-        """One line, now; CloudWatch takes no empty ones."""
+        """Add a line with the current time; CloudWatch does not accept empty ones."""
         if line.strip():
             now = time.time()
             self.lines.append((now, line))
             self._waiting.append({"timestamp": int(now * 1000), "message": line})
 
     def flush(self) -> None:
-        """Send what has come since."""
+        """Send the lines added since the last call."""
         while batch := self._waiting[:_MOST]:
             self._logs.put_log_events(**self._where, logEvents=batch)
             del self._waiting[: len(batch)]
 
 
 def make_group(logs: Any) -> None:
-    """The log group of all training jobs."""
+    """Make the log group of all training jobs."""
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
         logs.create_log_group(logGroupName=GROUP)
 
@@ -51,7 +51,7 @@ def make_group(logs: Any) -> None:
 def final_metrics(
     definitions: Sequence[Mapping[str, str]], lines: Iterable[tuple[float, str]]
 ) -> list[Fields]:
-    """FinalMetricDataList: for each of the MetricDefinitions the last value that was logged."""
+    """Build FinalMetricDataList: the last logged value for each of the MetricDefinitions."""
     values: dict[str, Fields] = {}
     patterns = [(entry["Name"], re.compile(entry["Regex"])) for entry in definitions]
     for when, line in lines:

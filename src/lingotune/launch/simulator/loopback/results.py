@@ -1,4 +1,4 @@
-"""Results of a job: out of its containers into S3, and back."""
+"""Results of a job: from its containers to S3, and back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lingotune.launch.simulator.loopback.storage import download, upload
 def put_results(
     s3: Any, containers: Sequence[Container], folder: Path, *, with_model: bool
 ) -> Fields:
-    """Upload what the hosts of one job left; the fields of DescribeTrainingJob that name the model.
+    """Upload the output of a job's hosts; returns the fields of DescribeTrainingJob that name the model.
 
-    `folder` is a place to gather and pack in. Files of the same name are taken from the last host.
+    folder: for collecting and packing. Of files with the same name, the last host's is taken.
     """
     request = containers[0].request
     asked = request["OutputDataConfig"]
@@ -35,7 +35,7 @@ def put_results(
 
 
 def fetch_results(s3: Any, description: Fields, folder: Path) -> None:
-    """A job's output into `folder`, its model into `model` there, as train.py's run folders have it."""
+    """Fetch a job's output into `folder`, and its model into `model` there, as in a run folder."""
     output = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/"
     output += f"{description['TrainingJobName']}/output/"
     with tempfile.TemporaryDirectory() as temporary:
@@ -66,7 +66,7 @@ def _put_files(s3: Any, gathered: Path, output: str, name: str) -> str:
 def _copy(
     s3: Any, asked: Mapping[str, str] | None, containers: Sequence[Container], folder: Path
 ) -> None:
-    """Collect what the job kept where CheckpointConfig or TensorBoardOutputConfig says."""
+    """Upload the files that the job has kept for CheckpointConfig or TensorBoardOutputConfig."""
     if asked is None:
         return
     uri = asked.get("S3Uri") or asked["S3OutputPath"]

@@ -1,4 +1,4 @@
-"""The service on a port of loopback: training jobs are answered here, all else of AWS by moto."""
+"""The service on a loopback port: calls about training jobs are answered here, all others by moto."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Operation = Callable[[Fields, str], Fields]
 
 
 class Service:
-    """A WSGI application with the calls that a training job needs; names and fields are the API's."""
+    """WSGI application with the calls that a training job needs; names and fields are the API's."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
@@ -39,7 +39,7 @@ class Service:
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        """One request, as WSGI has it."""
+        """Answer a request, as in WSGI."""
         operation = self._operations.get(environ.get("HTTP_X_AMZ_TARGET", ""))
         if operation is None:
             return self._others(environ, start_response)
@@ -81,7 +81,7 @@ class _Quiet(MotoRequestHandler):
 
 @contextmanager
 def serve(jobs: Jobs) -> Iterator[str]:
-    """The address of an empty account with these training jobs, for as long as it is open."""
+    """Serve an empty account with these training jobs during the block; yields its address."""
     server = make_server("127.0.0.1", 0, Service(jobs), threaded=True, request_handler=_Quiet)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:

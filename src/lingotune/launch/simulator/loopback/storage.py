@@ -1,4 +1,4 @@
-"""Folders and S3 prefixes, in both directions, through a boto3 client."""
+"""Copying between folders and S3 prefixes with a boto3 client."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI."""
+    """Split an s3:// URI into bucket and key."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 def download(s3: Any, uri: str, folder: Path) -> dict[str, Path]:
-    """Every object whose URI starts with this one: full URI -> its file.
+    """Download every object whose URI starts with this one; returns full URI -> file.
 
-    The files lie in `folder` by the rest of their keys; an object of this very URI by its name.
+    Files are named in `folder` by the rest of their keys; an object with exactly this URI, by its name.
     """
     bucket, prefix = split_uri(uri)
     found: dict[str, Path] = {}
@@ -30,7 +30,7 @@ def download(s3: Any, uri: str, folder: Path) -> dict[str, Path]:
 
 
 def upload(s3: Any, folder: Path, uri: str) -> None:
-    """Every file of a folder, under the prefix `uri`."""
+    """Upload every file in a folder, under the prefix `uri`."""
     bucket, prefix = split_uri(uri)
     for path in sorted(folder.rglob("*")):
         if path.is_file():

@@ -1,4 +1,4 @@
-"""A training job followed to its end, as its owner would from another machine."""
+"""Following a training job to its end, as its owner would from another machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.logs import GROUP
 
 _PAUSE = 0.5
-"""Seconds between two questions."""
+"""Seconds between two calls."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """All lines of the log, DescribeTrainingJob's last answer, and whether Ctrl-C ended the job."""
+    """The whole log, DescribeTrainingJob's last answer, and whether Ctrl-C ended the job."""
 
     lines: tuple[str, ...]
     description: Fields
@@ -27,7 +27,7 @@ class Watched:
 
 
 def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
-    """Tell statuses and log lines as they come. Ctrl-C stops the job; a second raises KeyboardInterrupt."""
+    """Print statuses and log lines as they come. Ctrl-C stops the job, twice: KeyboardInterrupt."""
     sagemaker, stopping = session.client("sagemaker"), False
     followed = _Followed(session.client("logs"), name, tell)
     with _first_interrupt() as pressed:
@@ -46,7 +46,7 @@ def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
 
 @contextmanager
 def _first_interrupt() -> Iterator[Event]:
-    """Set by the first Ctrl-C, which interrupts nothing: no line would be told twice, or never."""
+    """Yield an event that the first Ctrl-C sets; it interrupts nothing, so no line is lost or repeated."""
     pressed = Event()
 
     def press(*_: Any) -> None:
@@ -62,7 +62,7 @@ def _first_interrupt() -> Iterator[Event]:
 
 
 class _Followed:
-    """Lines shown of a job so far."""
+    """Progress of showing a job's statuses and lines."""
 
     def __init__(self, logs: Any, name: str, tell: Callable[[str], None]) -> None:
         self._logs, self._name, self._tell = logs, name, tell
@@ -71,7 +71,7 @@ class _Followed:
         self.lines: list[str] = []
 
     def advance(self, described: Fields) -> None:
-        """Tell what is new. Lines first: a job's last ones are there before its last status."""
+        """Print news. Lines come first, as a job's last ones exist before its last status."""
         prefix = f"{self._name}/"
         streams = self._logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)
         for stream in streams["logStreams"]:

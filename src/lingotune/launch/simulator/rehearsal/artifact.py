@@ -1,4 +1,4 @@
-"""Checks of what a job leaves behind: its scores, and its model packed, unpacked and asked."""
+"""Checks of a job's results: its scores, and a prediction from its packed model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_scores(container: Container) -> str:
 
 
 def through_archive(container: Container, folder: Path) -> tuple[Path, int]:
-    """The model packed as SageMaker does, and unpacked again; its folder, the archive's bytes."""
+    """Pack the model as SageMaker does, and unpack it; returns its folder and the archive's bytes."""
     archive, unpacked = folder / "model.tar.gz", folder / "model"
     pack(container.model, archive)
     with tarfile.open(archive) as tar:
@@ -53,7 +53,7 @@ def through_archive(container: Container, folder: Path) -> tuple[Path, int]:
 
 
 def predict(python: Path, code: Path, model: Path, variables: Mapping[str, str]) -> str:
-    """A label for `TEXT` from a saved model, with the job's own code and libraries."""
+    """Predict the label of `TEXT` with a saved model, by the job's own code and libraries."""
     done = subprocess.run(
         [str(python), "-c", _PROGRAM, str(model), TEXT],
         cwd=code,

@@ -1,6 +1,6 @@
-"""Processes of a rehearsed job as seen from outside, compared with the plan.
+"""Processes of a rehearsed job, observed from outside and compared with the plan.
 
-Linux shows every process's arguments and environment in /proc: nothing in the job takes part.
+Linux shows every process's arguments and environment in /proc, without the job's participation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORLD_SIZE = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 _LAUNCHERS = {"torchrun": "torchrun", "torch.distributed.run": "torchrun", "mpirun": "mpirun",
               "prterun": "mpirun"}  # fmt: skip
-"""Part of a command that shows a launcher -> the launcher's name."""
+"""Part of a command by which a launcher is recognised -> the launcher's name."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Process:
     environment: Mapping[str, str]
 
     def number(self, names: Sequence[str]) -> int | None:
-        """The first of these variables that is set, as a number."""
+        """Return the first of these variables that is set, as a number."""
         found = [self.environment[name] for name in names if self.environment.get(name)]
         return int(found[0]) if found else None
 
     @property
     def launches(self) -> bool:
-        """True for a launcher of ranks."""
+        """True for a process that launches ranks."""
         return _name_of_launcher(self.argv[:3]) is not None
 
     @property
@@ -52,21 +52,23 @@ class Process:
 
 @dataclass(frozen=True)
 class Observed:
-    """The launcher of one host (torchrun, mpirun; None where the toolkit starts the script itself)
-    and the processes that train, in the order of their ranks."""
+    """Launcher of one host, and the processes that train, in the order of their ranks.
+
+    launcher: torchrun or mpirun; None if the toolkit starts the script itself.
+    """
 
     launcher: tuple[str, ...] | None
     ranks: tuple[Process, ...]
 
     @property
     def program(self) -> str | None:
-        """The launcher's name."""
+        """Name of the launcher."""
         return _name_of_launcher(self.launcher or ())
 
 
 @dataclass(frozen=True)
 class Point:
-    """One thing that must have arrived as planned."""
+    """One item that has to arrive as planned."""
 
     what: str
     planned: str
@@ -79,7 +81,7 @@ class Point:
 
 
 def observe(container: Container) -> Observed:
-    """The processes that are at work in a container now."""
+    """Observe the processes that are running in a container."""
     running = [p for p in map(_read, processes_in(str(container.folder.resolve()))) if p]
     launchers = [p.argv for p in running if p.launches]
     ranks = sorted((p for p in running if p.trains), key=lambda p: p.number(_RANK) or 0)
@@ -93,7 +95,7 @@ def _read(number: int) -> Process | None:
         pairs = (text.partition("=") for text in _texts((folder / "environ").read_bytes()))
         return Process(number, tuple(argv), {name: value for name, _, value in pairs})
     except OSError:
-        return None  # ended meanwhile
+        return None  # it has ended meanwhile
 
 
 def _name(word: str) -> str:
@@ -115,9 +117,9 @@ def compare(
     digest: str,
     lines: Iterable[str],
 ) -> list[Point]:
-    """The points of ranks, world size, environment, channels and hyperparameters.
+    """Compare ranks, world size, environment, channels and hyperparameters with the plan.
 
-    `ranks`: processes of a host; `digest`: SHA-256 of the job file; `lines`: the job's log.
+    ranks: processes per host. digest: SHA-256 of the job file. lines: the job's log.
     """
     request = containers[0].request
     processes = [process for host in observed for process in host.ranks]
@@ -156,7 +158,7 @@ def _list(values: Iterable[object]) -> str:
 
 
 def peak_learning_rate(lines: Iterable[str]) -> float | None:
-    """The largest learning rate that the optimizer logged."""
+    """Find the largest learning rate in the log."""
     found = [float(m[1]) for line in lines if (m := re.search(r"  lr (\d\.\d+e[+-]\d+)", line))]
     return max(found, default=None)
 
@@ -164,7 +166,7 @@ def peak_learning_rate(lines: Iterable[str]) -> float | None:
 def as_text(
     observed: Sequence[Observed], folders: Sequence[Path], distribution: Distribution
 ) -> str:
-    """Write what reached the processes as stable JSON: without this machine's paths, ports and ids."""
+    """Format what reached the processes as stable JSON, without this machine's paths, ports and ids."""
     hosts = []
     for host, folder in zip(observed, folders):
         hosts.append({
@@ -185,13 +187,13 @@ def as_text(
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    """A launcher's command by its name, however it was started."""
+    """Format a launcher's command with its name, however it was started."""
     places = [n for n, word in enumerate(words) if _name(word) in _LAUNCHERS]
     return [_LAUNCHERS[_name(words[places[0]])], *words[places[0] + 1 :]] if places else []
 
 
 _MENDED = re.compile(r"environment (\w+)=(.*) \(the launcher had set ")
-"""Log line of a worker that has set a variable which its launcher had set otherwise."""
+"""Log line of a worker that has changed a variable set by its launcher."""
 _TOLD = re.compile(
     r"SM_|LINGOTUNE_|SAGEMAKER_TRAINING|TRAINING_JOB|(LOCAL_|GROUP_)?RANK$|(LOCAL_)?WORLD_SIZE$"
     r"|MASTER_ADDR$|OMPI_COMM_WORLD_(LOCAL_)?(RANK|SIZE)$|NCCL_|FI_|SMDATAPARALLEL_"

@@ -1,4 +1,4 @@
-"""The rehearsal itself: the job that would be billed, from its request to a prediction, on CPU here."""
+"""The rehearsal itself: runs the job that would be billed on this CPU, from its request to a prediction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lingotune.training.checkpoints import fault
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Outcome of a rehearsal: the stages, what was compared, what reached the processes, what is wrong."""
+    """Outcome of a rehearsal: stages, comparisons, what reached the processes, and problems."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -46,12 +46,12 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all stages together."""
+        """Total seconds of all stages."""
         return round(sum(stage.seconds for stage in self.stages), 1)
 
 
 def rehearse(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Rehearsal:
-    """Run a planned SageMaker job here; what goes wrong in it is among the `problems`."""
+    """Run a planned SageMaker job here; failures of the job become `problems` of the result."""
     checklist = Checklist(tell)
     with folder_of(plan) as folder:
         stage = _Rehearser(plan, bundle, checklist, folder)
@@ -68,7 +68,7 @@ def rehearse(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Rehears
 
 
 class _Rehearser:
-    """The stages in their order; what one finds, the next one uses."""
+    """Stages of a rehearsal, in order; later ones use the findings of earlier ones."""
 
     def __init__(self, plan: Plan, bundle: Bundle, checklist: Checklist, folder: Path) -> None:
         self._plan, self._bundle, self._folder = plan, bundle, folder
@@ -86,7 +86,7 @@ class _Rehearser:
         self.observed_text = ""
 
     def run(self) -> None:
-        """Run all stages; StageFailed or ConfigError ends them."""
+        """Run all stages; StageFailed or ConfigError if one of them fails."""
         with self._stage("environment") as note:
             environment = environment_of(self._plan, self._tell)
             note.text = environment.description
@@ -174,7 +174,7 @@ class _Rehearser:
             note.text = check_scores(attempt.containers[0])
 
     def _restored(self, containers: Sequence[Container]) -> Path | None:
-        """Gather the checkpoints of all hosts in one place, as S3 would hold them."""
+        """Collect the checkpoints of all hosts in one folder, as in S3."""
         if "CheckpointConfig" not in self._request:
             return None
         union = self._folder / "s3-checkpoints"
@@ -187,7 +187,7 @@ class _Rehearser:
             return "cluster.checkpoints=false: an interrupted job starts over"
         return "a new machine, with the checkpoints from S3 and nothing else"
 
-    # --- what is left ---------------------------------------------------------------------------
+    # --- after the job has run ------------------------------------------------------------------
 
     def _compare(self, first: Sequence[Container], lines: Sequence[str]) -> str:
         digest, rate = self._plan.digests.job, self._plan.batch.learning_rate
@@ -207,12 +207,12 @@ class _Rehearser:
 
 
 def format_rate(rate: float | None) -> str:
-    """A learning rate with the digits that the log has."""
+    """Format a learning rate with as many digits as in the log."""
     return "none logged" if rate is None else f"{rate:.3e}"
 
 
 def newest_step(containers: Sequence[Container]) -> int:
-    """The newest step whose checkpoint is whole on every host; 0 = none."""
+    """Find the newest step whose checkpoint is complete on every host; 0 = none."""
     found = []
     for container in containers:
         folders = [p.parent for p in container.checkpoints.rglob("checkpoint-*/manifest.json")]

@@ -1,4 +1,4 @@
-"""The checklist of a rehearsal: each stage with its time, told as it ends. Pure but for the clock."""
+"""The checklist of a rehearsal: each stage with its time, reported as it ends. Pure but for the clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage:
 
 
 class StageFailed(Exception):
-    """A stage that ended the rehearsal: what is wrong, the last log lines, what helps."""
+    """Failure of a stage, which ends the rehearsal: what is wrong, the last log lines, a remedy."""
 
     def __init__(self, what: str, log: tuple[str, ...] = (), fix: str = "") -> None:
         self.what, self.log, self.fix = what, log, fix
@@ -30,21 +30,21 @@ class StageFailed(Exception):
 
 @dataclass
 class Note:
-    """Note of a stage; set by its block."""
+    """Note about a stage, set by its block."""
 
     text: str = ""
 
 
 @dataclass
 class Checklist:
-    """The stages so far; `tell` gets a line for each."""
+    """The stages so far; `tell` is called with a line about each."""
 
     tell: Callable[[str], None]
     stages: list[Stage] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Note]:
-        """Time the block as a stage; a ConfigError or StageFailed in it is told and passed on."""
+        """Time the block as a stage; a ConfigError or StageFailed in it is reported and passed on."""
         note, started = Note(), time.monotonic()
         try:
             yield note
@@ -58,12 +58,12 @@ class Checklist:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all stages together."""
+        """Total seconds of all stages."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def failed(self) -> str | None:
-        """The stage that failed."""
+        """Stage that failed; None if none has."""
         return next((stage.name for stage in self.stages if not stage.ok), None)
 
     def _add(self, name: str, ok: bool, started: float, note: str) -> None:
@@ -74,6 +74,6 @@ class Checklist:
 
 
 def problem_of(stage: str, failed: StageFailed) -> Problem:
-    """A failed stage as a problem, the last log lines with it."""
+    """Make a problem of a failed stage, including the last log lines."""
     lines = [failed.what, *(("last lines of the log:", *failed.log) if failed.log else ())]
     return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.fix, check=stage)

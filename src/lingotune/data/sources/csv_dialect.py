@@ -1,0 +1,142 @@
+"""Separators and quoting of CSV and TSV files, recognised from their lines."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lingotune.config.schema import Separator
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.lines import Line
+
+SEPARATORS = {
+    Separator.comma: ",",
+    Separator.semicolon: ";",
+    Separator.tab: "\t",
+    Separator.pipe: "|",
+}
+_SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*')
+_WHOLE_FIELD = re.compile(r'"(?:[^"]|"")*"')
+_MOST_VALUES = 1000
+"""Values of a column that are remembered; one with more names no row by its value."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written. preamble: lines before the header (`sep=;`, which Excel writes).
+    spaced: a blank follows every separator, and belongs to no value."""
+
+    separator: str
+    preamble: int = 0
+    spaced: bool = False
+
+
+def recognise(head: Sequence[str], usual: str, how: FileFormat) -> Dialect:
+    """Recognise the dialect of a file by its first lines.
+
+    The separator is the one that splits header and rows alike; `usual` where several do, or none.
+    """
+    said = _SEP_LINE.fullmatch(head[0]) if head else None
+    rows = head[1:] if said else head
+    if how.separator is not Separator.auto:
+        separator = SEPARATORS[how.separator]
+    elif said:
+        separator = said[1]
+    else:
+        options = [usual, *(c for c in SEPARATORS.values() if c != usual)]
+        separator = max(options, key=lambda c: _evenness(rows, c))
+    header = next((line for line in rows if line.strip()), "")
+    count = header.count(separator)
+    spaced = 0 < count == header.count(separator + " ")
+    return Dialect(separator, 1 if said else 0, spaced)
+
+
+def _evenness(lines: Sequence[str], separator: str) -> float:
+    """Share of rows with as many fields as the header; 0 where that has one only."""
+    try:
+        rows = csv.reader(
+            lines,
+            delimiter=separator,
+            quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL,
+        )
+        counts = [len(row) for row in rows if row]
+    except csv.Error:
+        counts = [line.count(separator) + 1 for line in lines]
+    return counts.count(counts[0]) / len(counts) if counts and counts[0] > 1 else 0.0
+
+
+def unquoted_since(lines: Iterable[Line], columns: int) -> int | None:
+    """Find the first line that shows quotes between tabs to be characters like others; None if they are
+    syntax.
+
+    It is shown by fields that open a quote and do not close it, on lines that are whole rows and are
+    followed by whole rows. Where quotes are syntax, the row goes on in the next line.
+    """
+    first, unquoted, quoted, opened = None, 0, 0, 0
+    for number, line, _ in lines:
+        whole = line.count("\t") == columns - 1
+        if opened and whole:
+            first, unquoted = first or opened, unquoted + 1
+        elif opened:
+            quoted += 1
+        opened = 0
+        if '"' in line and _opens_quote(line):
+            if whole:
+                opened = number
+            else:
+                quoted += 1
+    if opened:
+        first, unquoted = first or opened, unquoted + 1
+    return first if unquoted > quoted else None
+
+
+def has_quoted_field(line: str) -> bool:
+    """Tell whether some field between tabs stands in quotes as a whole."""
+    return any(map(_WHOLE_FIELD.fullmatch, line.rstrip("\r\n").split("\t")))
+
+
+def _opens_quote(line: str) -> bool:
+    fields = line.rstrip("\r\n").split("\t")
+    return any(f.startswith('"') and not _WHOLE_FIELD.fullmatch(f) for f in fields)
+
+
+class Rows:
+    """What rows of a file look like: for columns whose values repeat, such as labels, which they are."""
+
+    def __init__(self, separator: str, columns: int) -> None:
+        self._separator, self._columns = separator, columns
+        self._count = 0
+        self._values: dict[int, set[str]] = {n: set() for n in range(columns)}
+
+    def learn(self, fields: Sequence[str]) -> None:
+        """Note the values of a row."""
+        self._count += 1
+        for column, values in self._values.items():
+            values.add(fields[column])
+            if len(values) > _MOST_VALUES:
+                del self._values[column]
+                break
+
+    def learn_lines(self, lines: Iterable[str]) -> None:
+        """Note the values of lines that are rows by themselves."""
+        for line in lines:
+            fields = self._split(line)
+            if len(fields) == self._columns:
+                self.learn(fields)
+
+    def are(self, lines: Sequence[str]) -> bool:
+        """Tell whether lines, which quotes hold together as one row, look like so many rows."""
+        repeating = {n: v for n, v in self._values.items() if 2 * len(v) <= self._count}
+        if not repeating:
+            return False
+        alike = 0
+        for line in lines:
+            fields = self._split(line)
+            if len(fields) == self._columns:
+                alike += all(fields[n] in values for n, values in repeating.items())
+        return alike >= max(2, 0.9 * len(lines))
+
+    def _split(self, line: str) -> list[str]:
+        return [f.strip().strip('"') for f in line.rstrip("\r\n").split(self._separator)]

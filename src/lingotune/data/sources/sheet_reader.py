@@ -1,0 +1,88 @@
+"""Reader of spreadsheets; python-calamine is imported when one is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error
+from lingotune.data.sources.file_format import FileFormat
+
+
+def read_sheet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
+    """Read the rows of the one sheet that has some, or of the sheet that `how` names.
+
+    The first row that is not empty is the header. Locations count rows as the spreadsheet does.
+    ConfigError if the file is no spreadsheet, or several sheets have rows and none is named.
+    """
+    rows = enumerate(_rows(path, name, how), 1)
+    header: list[str] = []
+    for number, values in rows:
+        location = f"{name} row {number}"
+        if all(value == "" for value in values):
+            continue
+        if not header:
+            header = _checked_header(values, location)
+            continue
+        if any(value != "" for value in values[len(header) :]):
+            what = f"has too many fields: {len(values)}, and the header {len(header)}"
+            faults.note("too-many-fields", location, what, raw=" | ".join(map(str, values)))
+            continue
+        yield location, {column: _plain(v) for column, v in zip(header, values) if column}
+
+
+def _rows(path: Path, name: str, how: FileFormat) -> Iterator[list[Any]]:
+    try:
+        import python_calamine as calamine
+    except ImportError as error:
+        fix = "pip install 'lingotune[xlsx]'"
+        raise config_error(name, "spreadsheets need python-calamine", fix) from error
+    try:
+        book = calamine.CalamineWorkbook.from_path(path)
+        sheet = book.get_sheet_by_name(_chosen(book, name, how.sheet))
+        yield from sheet.iter_rows()
+    except calamine.CalamineError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise config_error(name, f"is not a whole spreadsheet: {reason}", AGAIN) from error
+
+
+def _chosen(book: Any, name: str, wanted: str | None) -> str:
+    names: list[str] = book.sheet_names
+    filled = [sheet for sheet in names if book.get_sheet_by_name(sheet).total_height > 0]
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        what = f"has no sheet {wanted!r}; it has: {', '.join(map(repr, names))}"
+    elif len(filled) < 2:
+        return (filled or names)[0]
+    else:
+        what = f"has rows in {len(filled)} sheets: {', '.join(map(repr, filled))}; one is read"
+    choices = (f"data.sheet={_quoted(sheet)}" for sheet in filled or names)
+    raise config_error(name, what, ", or ".join(choices))
+
+
+def _quoted(sheet: str) -> str:
+    """A sheet's name as it is typed, quoted for Hydra and the shell."""
+    return sheet if sheet.isidentifier() else f"\"'{sheet}'\""
+
+
+def _checked_header(values: Sequence[Any], location: str) -> list[str]:
+    names = [str(_plain(value) or "").strip() for value in values]
+    while names and not names[-1]:
+        names.pop()
+    twice = [column for column, count in Counter(filter(None, names)).items() if count > 1]
+    if twice:
+        what = f"the header names a column twice: {', '.join(map(repr, twice))}"
+        raise config_error(location, what, "a name for each column")
+    return names
+
+
+def _plain(value: Any) -> Any:
+    """A cell as the formats with text have it: nothing for an empty one, whole numbers, dates as text."""
+    if value == "":
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (str, bool, int, float)) else str(value)

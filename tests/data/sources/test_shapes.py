@@ -1,0 +1,357 @@
+"""JSON in other shapes, spreadsheets, packed files and folders of texts are read, or say why not."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables import load_splits
+
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ColumnsConfig, DataConfig, LabelConfig, Source
+from lingotune.data.rows.findings import Rejected
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.files import find_files, read_file
+
+ROWS = [{"text": f"Text {n}, schön", "label": ("neg", "pos")[n % 2]} for n in range(30)]
+SHEET = """<?xml version="1.0"?>
+<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData>
+</worksheet>"""
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def config(path: Any, **settings: Any) -> DataConfig:
+    named = {"text": "text", "label": "label", **settings.pop("columns", {})}
+    labels = [LabelConfig("neg", ["1"]), LabelConfig("pos", ["2"])]
+    columns = ColumnsConfig(**named)
+    return DataConfig("d", Source.files, path=path, columns=columns, labels=labels, **settings)
+
+
+def count(path: Any, **settings: Any) -> int:
+    return sum(len(rows) for rows in load_splits(config(path, **settings), 1).values())
+
+
+def problems(path: Any, **settings: Any) -> list[Problem]:
+    with pytest.raises(ConfigError) as caught:
+        load_splits(config(path, **settings), 1)
+    return caught.value.problems
+
+
+def read(name: str, **how: Any) -> list[dict[str, Any]]:
+    return [record for _, record in read_file(Path(name), how=FileFormat(**how))]
+
+
+def places(name: str) -> list[str]:
+    return [location for location, _ in read_file(Path(name))]
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("before", ["", "\n \n"])
+def test_a_list_is_read_under_any_name(ending: str, indent: int | None, before: str) -> None:
+    Path("a" + ending).write_text(before + json.dumps(ROWS, indent=indent))
+    assert read("a" + ending) == ROWS
+    assert len(set(places("a" + ending))) == (30 if indent else 1)
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+@pytest.mark.parametrize("between", ["\n", "\n\n", " "])
+def test_objects_over_several_lines_are_read_one_after_another(ending: str, between: str) -> None:
+    Path("a" + ending).write_text(between.join(json.dumps(row, indent=2) for row in ROWS[:3]))
+    assert read("a" + ending) == ROWS[:3]
+    Path("a" + ending).write_text(json.dumps(ROWS[0], indent=2) + '\n{\n "text": ]')
+    with pytest.raises(ConfigError, match=":6"):
+        read("a" + ending)
+
+
+def test_a_file_with_one_object_is_one_row() -> None:
+    Path("one").mkdir()
+    for n, row in enumerate(ROWS):
+        record = {**row, "tags": ["a", "b"], "from": {"shop": {"id": n}}}
+        Path(f"one/{n}.json").write_text(json.dumps(record, indent=n % 3 or None))
+    assert count("one") == 30
+    assert places("one/3.json") == ["one/3.json:1"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"a": [1, 2], "b": [3, 4]}, {"a": {"0": 1}, "b": {"0": 2}}, {"train": ROWS, "test": ROWS}],
+)
+def test_an_object_that_is_a_table_is_no_row(table: dict[str, Any]) -> None:
+    Path("a.json").write_text(json.dumps(table))
+    with pytest.raises(ConfigError, match="is one JSON object with: "):
+        read("a.json")
+
+
+def test_a_bad_first_line_is_one_row() -> None:
+    Path("a.jsonl").write_text('[1]\n{"text": "a"}\n{"text"\n')
+    rejected: list[Rejected] = []
+    assert len(list(read_file(Path("a.jsonl"), on_fault=rejected.append))) == 1
+    assert [(r.place, r.reason) for r in rejected] == [(1, "not-an-object"), (3, "broken-json")]
+
+
+# --- nested columns -----------------------------------------------------------------------------
+
+
+def nested(row: dict[str, Any]) -> dict[str, Any]:
+    return {"review": {"text": row["text"], "by": {"lang": "en"}}, "ann": {"label": row["label"]}}
+
+
+def test_a_dot_leads_deeper_into_a_record() -> None:
+    Path("n.jsonl").write_text("".join(json.dumps(nested(row)) + "\n" for row in ROWS))
+    columns = {"text": "review.text", "label": "ann.label", "language": "review.by.lang"}
+    assert count("n.jsonl", columns=columns) == 30
+    found = problems("n.jsonl", columns={"language": "lang"})
+    assert found == [
+        Problem(
+            f"data.columns.{name}={typed}",
+            f"column {typed!r} is not in n.jsonl; it has: review.text, review.by.lang, ann.label",
+            fix,
+        )
+        for name, typed, fix in (
+            ("text", "text", "data.columns.text=review.text"),
+            (
+                "language",
+                "lang",
+                "data.columns.language=review.by.lang, or data.columns.language=null",
+            ),
+            ("label", "label", "data.columns.label=ann.label"),
+        )
+    ]
+
+
+def test_a_column_with_a_dot_in_its_name_is_itself() -> None:
+    lines = ["a.text,label", *(f"{n},{('neg', 'pos')[n % 2]}" for n in range(20))]
+    Path("d.csv").write_text("\n".join(lines))
+    assert count("d.csv", columns={"text": "a.text"}) == 20
+
+
+# --- spreadsheets -------------------------------------------------------------------------------
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "<c/>"
+    if isinstance(value, bool):
+        return f'<c t="b"><v>{int(value)}</v></c>'
+    if isinstance(value, (int, float)):
+        return f"<c><v>{value}</v></c>"
+    return f'<c t="inlineStr"><is><t xml:space="preserve">{value}</t></is></c>'
+
+
+def write_sheets(path: str, sheets: dict[str, list[list[Any]]]) -> None:
+    """An .xlsx with as little in it as the format allows."""
+    space = "http://schemas.openxmlformats.org"
+    numbered = list(enumerate(sheets.items(), 1))
+    names = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, (name, _) in numbered
+    )
+    relations = "".join(
+        f'<Relationship Id="r{n}" Target="worksheets/s{n}.xml"'
+        f' Type="{space}/officeDocument/2006/relationships/worksheet"/>'
+        for n, _ in numbered
+    )
+    with zipfile.ZipFile(path, "w") as book:
+        book.writestr(
+            "_rels/.rels",
+            f'<Relationships xmlns="{space}/package/2006/relationships"><Relationship Id="r1"'
+            f' Type="{space}/officeDocument/2006/relationships/officeDocument"'
+            ' Target="xl/workbook.xml"/></Relationships>',
+        )
+        book.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{space}/spreadsheetml/2006/main"'
+            f' xmlns:r="{space}/officeDocument/2006/relationships"><sheets>{names}</sheets></workbook>',
+        )
+        book.writestr(
+            "xl/_rels/workbook.xml.rels",
+            f'<Relationships xmlns="{space}/package/2006/relationships">{relations}</Relationships>',
+        )
+        for n, (_, rows) in numbered:
+            lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+            book.writestr(f"xl/worksheets/s{n}.xml", SHEET.format(lines))
+
+
+TABLE: list[list[Any]] = [
+    [" text ", "stars", "", "seen"],
+    ["schön", 4, None, True],
+    [None, None, None, None],
+    ["007", 4.5, None, False],
+    ["three", None, None, None],
+]
+
+
+def test_a_spreadsheet_is_read() -> None:
+    write_sheets("a.xlsx", {"Tabelle 1": TABLE, "empty": []})
+    assert read("a.xlsx") == [
+        {"text": "schön", "stars": 4, "seen": True},
+        {"text": "007", "stars": 4.5, "seen": False},
+        {"text": "three", "stars": None, "seen": None},
+    ]
+    assert places("a.xlsx") == ["a.xlsx row 2", "a.xlsx row 4", "a.xlsx row 5"]
+    write_sheets("b.xlsx", {"s": [["text", "label"], *([r["text"], r["label"]] for r in ROWS)]})
+    assert count("b.xlsx") == 30
+
+
+def test_of_several_sheets_one_is_named() -> None:
+    write_sheets("a.xlsx", {"train": TABLE, "held out": TABLE[:2], "notes": []})
+    (problem,) = problems("a.xlsx")
+    assert problem.what == "has rows in 2 sheets: 'train', 'held out'; one is read"
+    assert problem.fix == "data.sheet=train, or data.sheet=\"'held out'\""
+    assert len(read("a.xlsx", sheet="held out")) == 1
+    (problem,) = problems("a.xlsx", sheet="test")
+    assert problem.what == "has no sheet 'test'; it has: 'train', 'held out', 'notes'"
+
+
+def test_what_is_wrong_with_a_spreadsheet_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sheets("a.xlsx", {"s": [["text", "label"], ["a", "neg", "more"], ["b", "pos"]]})
+    rejected: list[Rejected] = []
+    assert len(list(read_file(Path("a.xlsx"), on_fault=rejected.append))) == 1
+    assert [(r.place, r.reason) for r in rejected] == [(2, "too-many-fields")]
+    write_sheets("a.xlsx", {"s": [["text", "text"], ["a", "neg"]]})
+    assert problems("a.xlsx")[0].what == "the header names a column twice: 'text'"
+    write_sheets("a.xlsx", {"s": [["text", "label"]]})
+    assert problems("a.xlsx")[0].what == "has no rows"
+    Path("a.xlsx").write_text("text,label\n")
+    assert problems("a.xlsx")[0].what.startswith("is not a whole spreadsheet: ")
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    assert problems("a.xlsx")[0].fix == "pip install 'lingotune[xlsx]'"
+
+
+# --- packed files -------------------------------------------------------------------------------
+
+
+def write_zip(path: str, files: dict[str, str]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.jsonl.zip"])
+def test_the_one_file_in_a_zip_is_read(name: str) -> None:
+    write_zip(name, {"in/": "", "in/rows.jsonl": LINES, "__MACOSX/in/._rows.jsonl": "x"})
+    assert read(name) == ROWS
+    assert places(name)[1] == f"{name}:2"
+    assert count(name) == 30
+    Path("in").mkdir()
+    Path(name).rename(f"in/{name}")
+    assert count("in") == 30
+
+
+def test_a_zip_of_more_or_less_than_one_file_is_told() -> None:
+    write_zip("a.zip", {"train.csv": "a", "test.csv": "b"})
+    expected = Problem(
+        "a.zip", "holds 2 files: train.csv, test.csv", "unzip a.zip -d a, then data.path=a"
+    )
+    assert problems("a.zip") == [expected]
+    write_zip("a.zip", {})
+    assert problems("a.zip")[0].what == "holds no file"
+    write_zip("a.zip", {"a.parquet": "x"})
+    assert problems("a.zip")[0].what == "holds a.parquet, of a type that is not read out of a .zip"
+    Path("a.zip").write_bytes(b"PK")
+    assert problems("a.zip")[0].what.startswith("is not a whole zip file: ")
+    write_zip("a.zip", {"a.jsonl": LINES})
+    content = Path("a.zip").read_bytes()
+    Path("a.zip").write_bytes(content[:60] + b"\xff\xff" + content[62:])
+    assert problems("a.zip")[0].what.startswith("is not a whole zip file: ")
+
+
+# --- folders of texts ---------------------------------------------------------------------------
+
+
+def write_texts(root: str, each: int = 15) -> None:
+    for label in ("neg", "pos"):
+        for n in range(each):
+            file = Path(root, label, f"{n}.txt")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{root} {label} {n}\nsecond line\n")
+
+
+@pytest.mark.parametrize("path", ["in", "in/*/*.txt", ["in/pos/*.txt", "in/neg/*.txt"]])
+def test_a_folder_of_texts_for_each_class_is_read(path: Any) -> None:
+    write_texts("in")
+    splits = load_splits(config(path), 1)
+    assert sum(len(rows) for rows in splits.values()) == 30
+    assert all(
+        text.split()[1] == ("neg", "pos")[label] and text.endswith("second line")
+        for rows in splits.values()
+        for text, label in zip(rows.text, rows.label)
+    )
+
+
+def test_such_folders_may_lie_in_splits() -> None:
+    write_texts("in/train")
+    write_texts("in/test", 5)
+    Path("in/README.txt").touch()
+    splits = load_splits(config("in"), 1)
+    assert {text.split()[0] for text in splits["test"].text} == {"in/test"}
+    assert (len(splits["test"]), len(splits["train"]) + len(splits["validation"])) == (10, 30)
+
+
+def test_the_columns_that_are_named_are_filled() -> None:
+    write_texts("in")
+    assert count("in", columns={"text": "body", "label": "queue"}) == 30
+    assert count("in", columns={"text": "body", "stars": "stars", "label": None}) == 30
+
+
+def test_a_text_file_by_itself_has_no_class() -> None:
+    Path("a.txt").write_text("a text")
+    assert problems("a.txt")[0].what == "unknown file type '.txt'"
+
+
+# --- several paths ------------------------------------------------------------------------------
+
+
+def test_several_paths_are_one_source() -> None:
+    for name, rows in (("a.jsonl", ROWS[:10]), ("b.jsonl", ROWS[10:])):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert count(["a.jsonl", "b.jsonl"]) == 30
+    assert count(["*.jsonl", "a.jsonl"]) == 30, "a file counts once"
+    splits = load_splits(
+        DataConfig(
+            "d",
+            Source.files,
+            train=["a.jsonl", "b.jsonl"],
+            columns=ColumnsConfig(text="text", label="label"),
+            labels=config("").labels,
+        ),
+        1,
+    )
+    assert sum(len(rows) for rows in splits.values()) == 30
+    assert [p.where for p in problems(["a.jsonl", "x.csv", "y.csv"])] == [
+        "data.path=x.csv",
+        "data.path=y.csv",
+    ]
+
+
+def test_settings_that_concern_no_file_are_told() -> None:
+    Path("a.jsonl").write_text(LINES)
+    assert count("a.jsonl", encoding="utf-8") == 30
+    found = problems("a.jsonl", sheet="one")
+    assert found == [
+        Problem("data.sheet=one", "has no effect on .jsonl files", "data.sheet=null"),
+    ]
+    assert len(find_files("a.jsonl", "data.path")) == 1
+
+
+@pytest.mark.parametrize("raw", ["1", "1.0", "1,0", " 1,00 "])
+def test_labels_with_decimals_are_whole_numbers(raw: str) -> None:
+    lines = [f"text {n};{raw if n % 2 else '2,0'}" for n in range(30)]
+    Path("l.csv").write_text("\n".join(["text;label", *lines]))
+    assert count("l.csv") == 30
+    Path("l.csv").write_text("\n".join(["text;label", *lines, "b;1,000"]))
+    assert "'1,000' in 'label' is not in data.labels" in problems("l.csv")[0].what
