@@ -105,9 +105,20 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         page.show([page.Section("findings", findings=checked.findings)])
     if settings.action is Action.check or errors_only(checked.findings):
         failed = errors_only(checked.findings) or sweep.exit_code
+        if not failed and not checked.asked:
+            failed = True
+            print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
         return answer, USER_ERROR if failed else 0
     answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
+
+
+_NOTHING_ASKED = Problem(
+    "action=check",
+    "AWS answered none of the questions above: nothing of the account is known to be ready",
+    "aws configure, AWS_PROFILE=..., or the permissions that are named there",
+    check="nothing-asked",
+)
 
 
 def _fetched_models(configs: Sequence[LaunchConfig]) -> dict[str, Path]:

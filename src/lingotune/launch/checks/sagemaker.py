@@ -35,10 +35,11 @@ from lingotune.config.schema import (
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
+from lingotune.launch.checks.places import PLACES
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table()
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -342,9 +343,11 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
 
 @SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")
 def _tags(config: LaunchConfig) -> Iterator[Found]:
-    for key in config.aws.tags:
+    for key, value in config.aws.tags.items():
         if key.lower().startswith(("aws:", "lingotune:")):
             yield f"aws.tags.{key}", "begins with a reserved prefix", "another name"
+        if value.lower().startswith("aws:"):
+            yield f"aws.tags.{key}={value}", "begins with a reserved prefix", "another value"
 
 
 @SAGEMAKER.check("queue-setting-unused", "share and priority order the jobs of a queue")

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
-from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.launch.checks.launch import check_planned
+from lingotune.launch.checks.places import PLACES
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
@@ -162,11 +163,18 @@ class Planner:
 
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
         """Plan all jobs; ConfigError lists what is wrong with their data."""
-        plans = tuple(self._plan(one) for one in composed)
+        plans, wrong = [], []
+        for one in composed:
+            try:
+                plans.append(self._plan(one))
+            except ConfigError as error:
+                wrong += error.problems
+        if wrong:
+            raise ConfigError(wrong)
         costs = [plan.cost for plan in plans if plan.cost]
         problems = [problem for plan in plans for problem in plan.problems]
         problems += [*over_budget(composed[0].config.budget, costs), *_same_twice(plans)]
-        return Sweep(plans, tuple(dict.fromkeys(problems)), sum_up(costs))
+        return Sweep(tuple(plans), tuple(dict.fromkeys(problems)), sum_up(costs))
 
     def _plan(self, one: Composed) -> Plan:
         config, job = one.config, job_of(one.config)
@@ -187,6 +195,9 @@ class Planner:
             aws = self._account(config.aws)
             model_uri = model.uri if model else None
             training_job = describe(job, aws, digests, config.attempt, data.uri, model_uri)
+            if config.aws.region is None and config.action in (Action.check, Action.submit):
+                # it was not known before that the job runs in this machine's region
+                problems += PLACES.run(replace(config, aws=aws))
             problems += [*self._findings(config, training_job, data), *quote.problems]
         program = (PROGRAM,) if in_checkout() else MODULE
         local = render_local(job, config.job_file or JOB_FILE, program)

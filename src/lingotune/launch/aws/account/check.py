@@ -69,6 +69,11 @@ class AccountCheck:
     skipped: tuple[str, ...] = ()
     findings: tuple[Problem, ...] = ()
 
+    @property
+    def asked(self) -> bool:
+        """True if AWS answered a question about the account, beside that of whose credentials these are."""
+        return any(not line.startswith("identity:") for line in self.done) or bool(self.findings)
+
 
 @dataclass(frozen=True)
 class _Caller:
