@@ -121,8 +121,8 @@ def describe(
     """Describe the training job for a job on SageMaker that the preflight has accepted.
 
     The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
-    data_uri, model_uri: S3 prefixes of data and of a base model that are there already, with a slash at their
-    ends. Names that `aws` lacks become placeholders such as `<aws.role>`.
+    data_uri, model_uri: S3 prefixes of data and of a base model that are there already, with a slash at the
+    end. Names that `aws` lacks become placeholders such as `<aws.role>`.
     """
     cluster, root = job.cluster, root_uri(aws)
     name = job_name(job, digests, attempt)
