@@ -359,7 +359,8 @@ class ModelConfig:
     name: str = MISSING
     """Short name, part of the run's name."""
     name_or_path: Optional[str] = MISSING
-    """Hub id or folder of a pretrained model; null = made from `scratch`."""
+    """Hub id or folder of a pretrained model, or on SageMaker its s3:// prefix; null = made from
+    `scratch`. A folder is uploaded for a job on SageMaker."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
@@ -560,7 +561,8 @@ class HubConfig:
     """Repository, `owner/name` or `name`; null = the run's name and six digits of its job's digest."""
     token_secret: Optional[str] = None
     """Name or ARN of the AWS secret that holds the token (or ARN of an SSM parameter), read by the job's
-    role. null = the HF_TOKEN variable or the hub's own token file on the machine that trains."""
+    role; a private model or data set of the hub is read with it, too. null = the HF_TOKEN variable or the
+    hub's own token file on the machine that trains."""
     license: Optional[str] = None
     """Licence of the published model, as the hub names it, e.g. apache-2.0; null = that of the base
     model, where its card names one."""
