@@ -15,7 +15,7 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
-from lingotune.data.prepared.tokenizer import has_tokenizer
+from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer
 from lingotune.modeling.class_names import UNNAMED
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
@@ -94,7 +94,7 @@ class Classifier:
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
 
         from lingotune.modeling.lean_encoder import read_first_token
@@ -103,7 +103,7 @@ class Classifier:
         logging.disable_progress_bar()
         folder = str(trained.folder)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._tokenizer = open_tokenizer(folder)
             model, loaded = AutoModelForSequenceClassification.from_pretrained(
                 folder, ignore_mismatched_sizes=True, output_loading_info=True
             )
