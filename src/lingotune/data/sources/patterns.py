@@ -19,7 +19,7 @@ from lingotune.config.schema import (
     DataConfig,
     Source,
 )
-from lingotune.data.rows.findings import all_or_problems
+from lingotune.data.rows.findings import all_or_problems, override
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
 from lingotune.data.sources.files import find_files, uses_setting
 from lingotune.data.sources.split_names import (
@@ -215,11 +215,8 @@ def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
             members.setdefault(splits.pop(), {})[str(folder)] = None
     if not members.get("train"):
         return ""
-    settings = (
-        written_setting(split, list(members[split])) for split in SPLITS if split in members
-    )
-    quoted = (f"'{one}'" if "[" in one else one for one in settings)
-    return " ".join(["data.path=null", *quoted])
+    settings = (override(f"data.{s}", *members[s]) for s in SPLITS if s in members)
+    return " ".join(["data.path=null", *settings])
 
 
 def _depth(one: Named) -> int:
