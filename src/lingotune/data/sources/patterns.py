@@ -205,15 +205,16 @@ def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:
 
 
 def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
-    """Overrides that name each split by itself, as far as the names tell."""
+    """Overrides that name each split by itself, as far as the names tell; the others for train."""
     has_test = any("test" in one.words for one in named)
     members: dict[str, dict[str, None]] = {}
     for one in named:
         splits = one.splits(has_test=has_test)
-        if len(splits) == 1:
+        if len(splits) < 2:
             folder = Path(*one.file.parts[: len(one.file.parts) - _depth(one)])
-            members.setdefault(splits.pop(), {})[str(folder)] = None
-    if not members.get("train"):
+            members.setdefault(splits.pop() if splits else "", {})[str(folder)] = None
+    members = {"train": members.pop("", {}), **members}
+    if not members["train"]:
         return ""
     settings = (override(f"data.{s}", *members[s]) for s in SPLITS if s in members)
     return " ".join(["data.path=null", *settings])
