@@ -391,7 +391,10 @@ def test_files_in_other_encodings_are_read_and_told(
 ) -> None:
     (tmp_path / "a.txt").write_bytes("schön\n“gut”, 5 €\n".encode("cp1252"))
     done = lingotune("predict", str(finished), "--json", "--file", f"{tmp_path}/a.txt")
-    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["schön", "“gut”, 5 €"]
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == [
+        "schön",
+        "“gut”, 5 €",
+    ]
     assert "a.txt: read as cp1252, since it is not UTF-8" in done.stderr
 
 
