@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import JobConfig
+from lingotune.config.schema import JobConfig, Texts
 from lingotune.config.settings import field_types
 from lingotune.launch.compose.keys import config_groups
 
@@ -50,6 +50,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     arguments = [k for k in typing.get_args(kind) if k is not type(None)]
     if typing.get_origin(kind) is typing.Union:
         return st.none() | values(arguments[0])
+    if kind is Texts:
+        return st.none() | TEXTS | st.lists(TEXTS, max_size=3)
     if typing.get_origin(kind) is list:
         return st.lists(values(arguments[0]), max_size=3)
     if typing.get_origin(kind) is dict:

@@ -371,7 +371,7 @@ def test_texts_that_cannot_be_read(
     write(tmp_path / "t.jsonl", [{"body": "x"}])
     (tmp_path / "half.jsonl").write_text('{"body": "\\ud83d"}')
     (tmp_path / "t.txt").write_text("x")
-    (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\n")
+    (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\nna\xc3\xafve\n")
     monkeypatch.chdir(tmp_path)
     done = lingotune("predict", str(finished), *typed)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
@@ -384,6 +384,18 @@ def test_standard_input_that_is_no_utf8(
     monkeypatch.setattr("sys.stdin", given)
     assert exit_code_of(lambda: main(["predict", str(finished)])) == 2
     assert "standard input:3\n      has half a surrogate pair, U+DCE9" in capsys.readouterr().err
+
+
+def test_files_in_other_encodings_are_read_and_told(
+    finished: Path, tmp_path: Path, lingotune: Called
+) -> None:
+    (tmp_path / "a.txt").write_bytes("schön\n“gut”, 5 €\n".encode("cp1252"))
+    done = lingotune("predict", str(finished), "--json", "--file", f"{tmp_path}/a.txt")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == [
+        "schön",
+        "“gut”, 5 €",
+    ]
+    assert "a.txt: read as cp1252, since it is not UTF-8" in done.stderr
 
 
 def test_globs_of_text_files(finished: Path, tmp_path: Path, lingotune: Called) -> None:

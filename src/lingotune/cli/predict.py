@@ -55,7 +55,7 @@ def _given(options: argparse.Namespace) -> Iterator[Given]:
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
-        return in_files(options.file)
+        return in_files(options.file, lambda text: print(f"note: {text}", file=sys.stderr))
     if options.texts:
         return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
     return in_lines(_standard_input(), "standard input")

@@ -11,7 +11,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
-from lingotune.data.rows.findings import Faults, Record, Unfit
+from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
@@ -68,13 +68,17 @@ def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> 
             raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 
 
-def in_files(pattern: str) -> Iterator[Given]:
+def in_files(pattern: str, on_remark: OnRemark = lambda text: None) -> Iterator[Given]:
     """Yield the lines of .txt files that are not empty, and the records of other files.
 
+    on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
     ConfigError if no file matches, or one cannot be read.
     """
     for file in find_files(pattern, "--file", _check_readable):
-        yield from _lines(file) if _has_lines(file.name) else read_files([file])
+        if _has_lines(file.name):
+            yield from in_lines(_lines(file, on_remark), str(file))
+        else:
+            yield from read_files([file], on_remark=on_remark)
 
 
 def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
@@ -83,8 +87,11 @@ def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
     return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
 
 
-def _lines(file: Path) -> Iterator[Given]:
-    return in_lines((line for _, line, _ in read_lines(file, str(file), Faults())), str(file))
+def _lines(file: Path, on_remark: OnRemark) -> Iterator[str]:
+    for number, line, fault in read_lines(file, str(file), Faults(remark=on_remark)):
+        if fault:
+            raise config_error(f"{file}:{number}", fault, "a file in one encoding")
+        yield line
 
 
 def _has_lines(name: str) -> bool:

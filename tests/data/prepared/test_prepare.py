@@ -30,6 +30,7 @@ from lingotune.config.schema import (
     LabelConfig,
     ModelConfig,
     OnError,
+    Quoting,
     Source,
 )
 from lingotune.data.loader.store import Store
@@ -37,7 +38,7 @@ from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.prepared import prepare as preparing
 from lingotune.data.prepared import shard_writer as module
 from lingotune.data.prepared import shards
-from lingotune.data.prepared.manifest import format_manifest, load_manifest, misfits
+from lingotune.data.prepared.manifest import format_manifest, identify, load_manifest, misfits
 from lingotune.data.prepared.prepare import prepare
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.tokenizer import load_tokenizer
@@ -458,6 +459,34 @@ def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) 
     other = config(source, max_length=12, languages=["de"])
     found = [problem.where for problem in misfits(manifest, other, 2)]
     assert found == ["data.languages=['de']", "data.max_length=12", "seed=2"]
+
+
+def test_settings_that_are_newer_than_the_data_had_their_defaults(
+    source: Path, tmp_path: Path
+) -> None:
+    manifest = load_manifest(made(config(source), tmp_path / "prepared"))
+    newer = ("pool", "encoding", "separator", "quoting", "sheet")
+    older = replace(manifest, data={k: v for k, v in manifest.data.items() if k not in newer})
+    assert len(older.data) == len(manifest.data) - len(newer)
+    assert misfits(older, config(source), 1) == []
+    found = misfits(older, config(source, encoding="cp1252", quoting=Quoting.none), 1)
+    assert [problem.where for problem in found] == ["data.encoding=cp1252", "data.quoting=none"]
+
+
+def test_how_files_are_read_and_the_folders_of_texts_belong_to_the_identity(
+    tmp_path: Path,
+) -> None:
+    for label in ("bad", "good"):
+        (tmp_path / label).mkdir()
+        for n in range(3):
+            (tmp_path / label / f"{n}.txt").write_text(f"{label} {n}")
+    first = identify(config(tmp_path), 1, "")
+    assert [file.name for file in first.source.files] == ["all/bad/*.txt", "all/good/*.txt"]
+    named = identify(config(tmp_path, encoding="utf-8"), 1, "")
+    pooled = identify(config(tmp_path, pool=True), 1, "")
+    (tmp_path / "good").rename(tmp_path / "fair")
+    renamed = identify(config(tmp_path), 1, "")
+    assert len({one.digest for one in (first, named, pooled, renamed)}) == 4
 
 
 def test_the_tokenizer_is_the_one_that_made_the_ids(source: Path, tmp_path: Path) -> None:

@@ -272,6 +272,14 @@ def test_missing_file_names_the_nearest() -> None:
     assert problem("other/x.csv").fix == ". holds: reviews.jsonl"
 
 
+def test_what_is_offered_can_be_pasted() -> None:
+    write_jsonl(Path("my reviews.jsonl"))
+    assert problem("my revews.jsonl").fix == """'data.path="my reviews.jsonl"'"""
+    Path("a folder/deep").mkdir(parents=True)
+    write_jsonl(Path("a folder/deep/a.jsonl"))
+    assert problem("a folder").fix == """'data.path="a folder/**/*.jsonl"'"""
+
+
 def test_empty_glob() -> None:
     write_jsonl(Path("reviews.jsonl"))
     assert problem("*.csv") == Problem(

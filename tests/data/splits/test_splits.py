@@ -312,6 +312,14 @@ def test_names_that_leave_it_open_stop_and_tell_what_was_seen(names: list[str], 
     assert sum(sizes(load_splits(config(path=path, pool=True), 1))) >= 40
 
 
+def test_files_that_name_no_split_are_offered_for_train() -> None:
+    plant(["a.jsonl", "my b.jsonl", "test.jsonl"])
+    assert problem(config(path="in")).fix == (
+        """data.path=null 'data.train=[in/a.jsonl,"in/my b.jsonl"]' data.test=in/test.jsonl,"""
+        + POOLED
+    )
+
+
 def test_a_folder_above_all_files_says_nothing() -> None:
     plant(["test/reviews/a.jsonl", "test/reviews/b.jsonl"])
     assert sum(sizes(load_splits(config(path="in/test/reviews"), 1))) == 80

@@ -462,7 +462,7 @@ lingotune: 3 problems
       fix: -m aws.tags.team=a,b; or one text: 'aws.tags.team="a,b"'
   data.path=a,b.csv
       several values need a multirun
-      fix: -m data.path=a,b.csv; or one text: 'data.path="a,b.csv"'
+      fix: -m data.path=a,b.csv; or one list: 'data.path=[a,b.csv]'; or one text: 'data.path="a,b.csv"'
 next: the same command with --help lists groups and settings""",
     ),
     "a list of rows": (
