@@ -43,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
     options = parsed(parser(), argv, "overrides")
     extra = user_dir(options.config_dir, os.environ)
     from lingotune.evaluation.evaluate import evaluate
+    from lingotune.evaluation.score_rows import score_warnings
     from lingotune.report.charts import draw_confusion
     from lingotune.report.tables import score_table
 
@@ -68,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
             f" + {count.filtered} of other languages"
         )
     print(score_table(results))
+    for warning in score_warnings(results):
+        print(f"warning: {warning}")
     print(f"see {done.folder}")
     return 0
 

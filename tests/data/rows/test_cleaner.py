@@ -31,7 +31,7 @@ from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Located, Rejected
 from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.rejected import RejectedFile
-from lingotune.data.rows.unicode import to_nfc
+from lingotune.data.rows.unicode import is_blank, to_nfc
 from lingotune.data.sources.file_format import format_of
 from lingotune.data.sources.files import find_files, read_files
 
@@ -190,7 +190,7 @@ FORMATS: dict[str, tuple[Callable[[list[Item]], tuple[bytes, list[int]]], list[s
 }
 TEXTS = (
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-    .filter(lambda text: text.strip())
+    .filter(lambda text: not is_blank(text))
     .map(to_nfc)
 )
 

@@ -291,6 +291,34 @@ def test_rows_without_a_text(text: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b\u200b",
+        "\ufeff",
+        " \u2060\u00ad ",
+        "\u3164",
+        "\u2800",
+        "\u200f\ufe0f",
+        "\x07",
+        "\U000e0061",
+    ],
+)
+def test_a_text_that_nobody_sees_is_none(text: str) -> None:
+    found = problem([row(), row(text)])
+    assert found.where == "in/r.jsonl:2"
+    assert found.what == "has no text in 'text', only characters that cannot be seen"
+
+
+@pytest.mark.parametrize("text", ["👩\u200d👧", "می\u200cخواهم", "\u200bgut", "！", "\u0301"])
+def test_what_can_be_seen_stays(text: str) -> None:
+    assert read([row(text)], normalize=False).text == [text]
+
+
+def test_a_title_that_nobody_sees_is_left_out() -> None:
+    assert read([row("b", title="\u200b")], columns={"title": "title"}).text == ["b"]
+
+
+@pytest.mark.parametrize(
     ("text", "what"),
     [
         (5, "has no text, but 5, in 'text'"),

@@ -27,7 +27,7 @@ from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.labels import Labels
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
-from lingotune.data.rows.unicode import check_encodable, in_column, to_nfc
+from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
 
 
 class Row(NamedTuple):
@@ -66,14 +66,15 @@ class Texts:
             if text is None:
                 raise Unfit("empty-text", f"has no text in {column!r}")
             raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
-        if self._title_column is not None and not _is_blank(text):
+        if self._title_column is not None and not is_blank(text):
             text = self._titled(record.get(self._title_column), text)
         return self.prepared(text, column)
 
     def prepared(self, text: str, column: str | None = None) -> str:
         """A text that stands alone, or in a column; Unfit if it cannot be used."""
-        if _is_blank(text):
-            raise Unfit("empty-text", "has no text" + in_column(column))
+        if is_blank(text):
+            unseen = ", only characters that cannot be seen" if text.strip() else ""
+            raise Unfit("empty-text", "has no text" + in_column(column) + unseen)
         if "\0" in text:
             raise Unfit("nul-character", "has a NUL character" + in_column(column))
         if text.isascii():
@@ -85,11 +86,7 @@ class Texts:
         if title is not None and not isinstance(title, str):
             what = f"has no text, but {show(title)}, in {self._title_column!r}"
             raise Unfit("title-not-text", what)
-        return f"{title}\n{text}" if title and not title.isspace() else text
-
-
-def _is_blank(text: str) -> bool:
-    return not text or text.isspace()
+        return f"{title}\n{text}" if title and not is_blank(title) else text
 
 
 class Cleaner:
