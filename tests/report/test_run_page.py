@@ -189,6 +189,7 @@ def test_what_is_odd_about_data_and_scores_is_told(tmp_path: Path) -> None:
     run, data = finished(tmp_path)
     metrics = json.loads((run / "metrics.json").read_text())
     metrics["data"]["warnings"] = ["all: 2 rows share 1 text <b>"]
+    (run / FILE).unlink()
     overall, column = metrics["test"]["overall"], len(NAMES) - 1
     overall["confusion"] = [
         [sum(row) if n == column else 0 for n in range(len(NAMES))] for row in overall["confusion"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     for one in composed:
         _refuse_others(one.overrides)
     for one in composed:
+        if one.findings:
+            print(format_problems(one.findings))
         _prepare(one.config)
     return 0
 

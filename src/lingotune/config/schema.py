@@ -212,7 +212,8 @@ class LabelConfig:
     name: str = MISSING
     """Human name, as predictions print it."""
     values: list[str] = field(default_factory=list)
-    """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts."""
+    """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts. true and false
+    match in every spelling, 1 and 0 included; classes stored by number match by name and by number."""
 
 
 @dataclass
@@ -299,7 +300,9 @@ class DataConfig:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     """Column names of the source."""
     labels: list[LabelConfig] = field(default_factory=list)
-    """The classes in the order of their ids. A list given on the command line replaces the whole."""
+    """The classes in the order of their ids. A list given on the command line replaces the whole; [a, b]
+    is short for classes without further values. auto = the values of the label column, sorted, if they
+    are at most 100; the source is read for them, and the job file lists them."""
     label_offset: int = 0
     """Added to a whole-number raw value before the mapping: 1 where labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)

@@ -14,6 +14,7 @@ from lingotune.config.schema import (
     SampleConfig,
     Source,
 )
+from lingotune.data.rows.labels import is_auto, normal_value
 from lingotune.data.sources.patterns import setting_problems
 from lingotune.preflight.registry import Found, Table
 
@@ -25,7 +26,7 @@ DATA: Table[JobConfig] = Table()
 @DATA.check("labels-too-few", "a classifier chooses between classes")
 def _labels_too_few(job: JobConfig) -> Iterator[Found]:
     count = len(job.data.labels)
-    if count < 2:
+    if count < 2 and not is_auto(job.data.labels):
         yield "data.labels", f"names {count} class(es); a classifier needs two", _LABELS
 
 
@@ -40,7 +41,11 @@ def _labels_not_distinct(job: JobConfig) -> Iterator[Found]:
 
 @DATA.check("label-values-overlap", "a raw value means one class")
 def _label_values(job: JobConfig) -> Iterator[Found]:
-    raw = Counter(value for label in job.data.labels for value in {*label.values, label.name})
+    raw = Counter(
+        value
+        for label in job.data.labels
+        for value in {label.name, *map(normal_value, label.values)}
+    )
     for value, count in raw.items():
         if count > 1:
             yield "data.labels", f"maps the raw value {value!r} to {count} classes", _LABELS

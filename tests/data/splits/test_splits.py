@@ -498,9 +498,7 @@ def test_a_text_with_several_classes_is_told_with_its_rows() -> None:
     kept: list[Row] = []
     found = survey(config(path="all.jsonl"), 1, lambda rejected: None, kept.append, kept)
     told = "all: 5 rows share 1 text and have different classes"
-    assert found.warnings == (
-        f"{told}: 'same' is negative in all.jsonl:41 and neutral in all.jsonl:42",
-    )
+    assert found.warnings == (f"{told}: 'same' is bad in all.jsonl:41 and fair in all.jsonl:42",)
     assert count_rows(config(path="all.jsonl"), 1)[1] == (told,)
 
 

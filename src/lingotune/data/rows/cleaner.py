@@ -24,7 +24,7 @@ from lingotune.data.rows.findings import (
     written,
 )
 from lingotune.data.rows.ids import IdHashes
-from lingotune.data.rows.labels import Labels
+from lingotune.data.rows.labels import Labels, alone, is_no_label
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
@@ -95,10 +95,18 @@ class Cleaner:
     data.on_error=skip: rows that are wrong go to `on_reject` and are counted; what is wrong with whole
     files, with the settings, or with more than `data.max_rejected` of the rows, is a problem.
     data.on_error=stop: every wrong row is one. Always read = kept + rejected + filtered (by language).
-    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row.
+    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row. labels: shared by the
+    splits of a source, whose problems are then the same from each of them.
     """
 
-    def __init__(self, data: DataConfig, split: str, *, on_reject: OnReject | None = None) -> None:
+    def __init__(
+        self,
+        data: DataConfig,
+        split: str,
+        *,
+        on_reject: OnReject | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         self.read = 0
         self.kept = 0
         self.filtered = 0
@@ -111,7 +119,8 @@ class Cleaner:
         self._skip = data.on_error is OnError.skip
         self._max_rejected = data.max_rejected
         self._on_reject = on_reject
-        self._labels = Labels(data)
+        self._shares_labels = labels is not None
+        self._labels = labels or Labels(data)
         self._languages = Languages(data)
         self._ids = IdHashes()
         self._seen = SeenColumns(columns)
@@ -148,6 +157,8 @@ class Cleaner:
                     self.filtered += 1
         except ConfigError as error:
             self._raised += error.problems
+        self._ids = IdHashes()  # the others of the source wait for the last to be read
+        self._labels.rejected_share = max(self._labels.rejected_share, self._share())
 
     # --- one record -----------------------------------------------------------------------------
 
@@ -261,7 +272,8 @@ class Cleaner:
 
     def warnings(self) -> list[str]:
         """List what is odd, but no problem."""
-        warnings = [*self._labels.warnings(), *self._languages.warnings()]
+        warnings = [] if self._shares_labels else self._labels.warnings()
+        warnings += self._languages.warnings()
         if self._skip and self.rejected:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")
         repeated = [problem.where for problem in self._repeated.problems()]
@@ -272,8 +284,13 @@ _FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("ti
 """Setting whose column is missing -> reasons of rows that follow from it."""
 
 
-def _unlabelled(value: Any, column: str | None) -> Unfit:
-    if value is None or value == "":
+def _unlabelled(raw: Any, column: str | None) -> Unfit:
+    value = alone(raw)
+    if is_no_label(value):
         return Unfit("no-label", f"has no value in {column!r}", noted=True)
+    if isinstance(value, (list, tuple)):
+        return Unfit(
+            "several-labels", f"has several classes in {column!r}: {show(value)}", noted=True
+        )
     what = f"value {show(value)} in {column!r} is not in data.labels"
     return Unfit("unknown-label", what, noted=True)

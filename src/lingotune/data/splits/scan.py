@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.schema import DataConfig
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Counts, OnReject
+from lingotune.data.rows.labels import Labels
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
 
@@ -35,18 +36,23 @@ def scan(
     """Read all inputs; ConfigError lists what is wrong with all of them together."""
     rows, problems, warnings = _Rows(grouped=data.columns.group is not None), [], []
     counts: dict[str, Counts] = {}
-    for name, read in readers.items():
-        cleaner = Cleaner(data, name, on_reject=reject)
-        remarks: list[str] = []
-        for row in cleaner.rows(read(cleaner.on_fault, remarks.append)):
+    labels = Labels(data)
+    cleaners = {name: Cleaner(data, name, on_reject=reject, labels=labels) for name in readers}
+    remarks: dict[str, list[str]] = {name: [] for name in readers}
+    for name, cleaner in cleaners.items():
+        for row in cleaner.rows(readers[name](cleaner.on_fault, remarks[name].append)):
             rows.add(row, INPUTS.index(name))
             keep(row)
+    for name, cleaner in cleaners.items():
         problems += cleaner.problems()
-        warnings += [f"{name}: {warning}" for warning in [*_few(remarks), *cleaner.warnings()]]
+        warnings += [f"{name}: {warning}" for warning in [*_few(remarks[name]), *cleaner.warnings()]]
         rejected = dict(cleaner.rejected)
         counts[name] = Counts(cleaner.read, cleaner.kept, rejected, cleaner.filtered)
     if problems:
         raise ConfigError(problems)
+    warnings += [
+        f"{name}: {warning}" for name in list(readers)[:1] for warning in labels.warnings()
+    ]
     return Scanned(rows.keys(), tuple(sorted(rows.languages)), counts, tuple(warnings))
 
 
