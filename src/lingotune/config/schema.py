@@ -26,6 +26,8 @@ HUB_PREFIX = "hf://"
 """Start of a pattern, or of a location, that names files of a hub repository."""
 AUTO = "auto"
 """In place of an encoding: the one that a file is found to have."""
+DETECT = "detect"
+"""In place of a language column: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")
 """What every job has."""
 ALL = "all"
@@ -229,7 +231,7 @@ class ColumnsConfig:
     label: Optional[str] = None
     """Class name or raw value, mapped by `data.labels`."""
     language: Optional[str] = None
-    """Language code of a row, kept up to the per-language scores."""
+    """Language of a row, kept up to the per-language scores; detect = of each text, by py3langid."""
     id: Optional[str] = None
     """Row id, for messages."""
     group: Optional[str] = None
@@ -296,7 +298,12 @@ class DataConfig:
     sheet: Optional[str] = None
     """Sheet of spreadsheets; null = the only one that has rows."""
     languages: list[str] = field(default_factory=list)
-    """Language codes to keep; empty = all."""
+    """Languages to keep; empty = all. Spellings are brought to BCP 47: en takes in en-US, EN and English."""
+    language_map: dict[str, str] = field(default_factory=dict)
+    """What is written in the source -> language code, where it is not plain or not to be joined, e.g.
+    {pt-BR: pt-BR, simple: en}."""
+    default_language: Optional[str] = None
+    """Language of rows that name none; null = such rows are errors, if a column is named."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     """Column names of the source."""
     labels: list[LabelConfig] = field(default_factory=list)

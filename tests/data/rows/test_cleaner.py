@@ -519,17 +519,23 @@ def test_later_rows_of_an_id_are_skipped_or_warned_of() -> None:
     assert rows.warnings == ["the same id as an earlier row: a.jsonl:3, :5"]
 
 
-def test_odd_language_codes_are_worth_a_warning() -> None:
+def test_languages_are_brought_to_one_code_and_told() -> None:
     codes = ["de", "DE", "de", "English", "zh-Hant", "zh_hant", "x", "en", "und", "fil"]
     write("a.jsonl", [record(n, language=code) for n, code in enumerate(codes)])
     every = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=[]), "train")
+    assert every.language == ["de", "de", "de", "en", "zh", "zh", "x", "en", "und", "fil"]
     assert every.warnings == [
-        "no language codes, such as de or pt-BR: 'English' (1), 'x' (1)",
-        "one language written in several ways, taken for several: 'de' (2), 'DE' (1)",
-        "one language written in several ways, taken for several: 'zh-Hant' (1), 'zh_hant' (1)",
+        "no languages, such as de, pt-BR or French: 'x' (1)",
+        "languages brought to one code: de = 'de' (2), 'DE' (1); en = 'English' (1), 'en' (1);"
+        " zh = 'zh-Hant' (1), 'zh_hant' (1)",
     ]
     some = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=["de", "en"]), "train")
-    assert some.warnings == every.warnings[1:2] and some.language == ["de", "de", "en"]
+    assert some.language == ["de", "de", "de", "en", "en"]
+    assert some.warnings == [
+        "languages brought to one code: de = 'de' (2), 'DE' (1); en = 'English' (1), 'en' (1)",
+        "5 rows left out, not in data.languages=[de, en]: 'zh-Hant' (1), 'zh_hant' (1), 'x' (1),"
+        " 'und' (1), 'fil' (1)",
+    ]
 
 
 def test_a_row_that_is_rejected_leaves_its_id_to_others() -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import SPLITS, DataConfig, Source
+from lingotune.config.schema import DETECT, DataConfig, SPLITS, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
+from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.files import is_text
 from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
@@ -192,6 +193,8 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
         "seed": carved_by,
         "tokenizer": tokenizer,
     }
+    if data.columns.language == DETECT:
+        parts["detector"] = detector_version()
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Identity(source, settings, carved_by, tokenizer, digest)

@@ -289,7 +289,7 @@ def _booleans(mapping: Mapping[str, int]) -> dict[str, int]:
     words = {w.lower(): n for w, n in mapping.items() if w.lower() in ("true", "false")}
     if words:
         return words
-    numbers = {int(value): n for value, n in mapping.items() if _WHOLE.fullmatch(value)}
+    numbers = {whole_number(value): n for value, n in mapping.items() if _WHOLE.fullmatch(value)}
     return {"false": numbers[0], "true": numbers[1]} if numbers.keys() == {0, 1} else {}
 
 
