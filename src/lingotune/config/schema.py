@@ -298,7 +298,7 @@ class DataConfig:
     sheet: Optional[str] = None
     """Sheet of spreadsheets; null = the only one that has rows."""
     languages: list[str] = field(default_factory=list)
-    """Languages to keep; empty = all. Spellings are brought to BCP 47: en takes in en-US, EN and English."""
+    """Languages to keep; empty = all. Spellings are brought to BCP 47: en takes in en-US and English."""
     language_map: dict[str, str] = field(default_factory=dict)
     """What is written in the source -> language code, where it is not plain or not to be joined, e.g.
     {pt-BR: pt-BR, simple: en}."""
