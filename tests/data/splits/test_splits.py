@@ -514,3 +514,43 @@ def test_contradictory_rows_are_those_of_a_text_with_two_classes(
         classes.setdefault(text, set()).add(label)
     expected = [n for n, (text, _) in enumerate(pairs) if len(classes[text]) > 1]
     assert contradictory_rows(keys_of({"train": rows})).tolist() == expected
+
+
+UNLABELLED: dict[str, Any] = {
+    "no column": {},
+    "empty": {"stars": None},
+    "placeholder": {"stars": -1},
+}
+
+
+@pytest.mark.parametrize("kind", UNLABELLED)
+def test_a_split_without_labels_is_told_as_such(kind: str) -> None:
+    write("train.jsonl", "r")
+    rows = [{"text": f"new {n}", "lang": "en", **UNLABELLED[kind]} for n in range(5)]
+    Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = problem(config(train="train.jsonl", test="test.jsonl"))
+    assert given == Problem(
+        "data.test=test.jsonl",
+        "has no labels, so nothing can be scored on it",
+        "data.test=null; after the training: lingotune predict RUN --file test.jsonl",
+    )
+    assert load_splits(config(train="train.jsonl"), 1)["test"].text
+    Path("folder").mkdir()
+    for name in ("train", "test"):
+        Path(f"{name}.jsonl").rename(f"folder/{name}.jsonl")
+    in_folder = problem(config(path="folder"))
+    assert in_folder.where == "the test split of data.path=folder"
+    assert in_folder.fix.startswith("data.path=null data.train=folder/train.jsonl; after")
+
+
+def test_one_list_for_the_unknown_values_of_all_splits() -> None:
+    for name, stars in {"train": ["a", "b"], "validation": ["a", "c"], "test": ["b", None]}.items():
+        rows = [{"text": f"{name} {n}", "lang": "en", "stars": s} for n, s in enumerate(stars * 5)]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {split: f"{split}.jsonl" for split in SPLITS}
+    unknown, empty = sorted(problems(config(**given)), key=lambda found: found.what, reverse=False)
+    assert unknown.what.startswith(
+        "3 values in 'stars' are not in data.labels: 'a' (10), 'b' (10), 'c' (5)"
+    )
+    assert unknown.fix == "'data.labels=[a, b, c]', or data.labels=auto"
+    assert empty.what == "has no value in 'stars'" and empty.where.startswith("test.jsonl:2")

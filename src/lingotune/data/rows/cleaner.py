@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
@@ -21,10 +22,11 @@ from lingotune.data.rows.findings import (
     Unfit,
     shortened,
     show,
+    split_location,
     written,
 )
 from lingotune.data.rows.ids import IdHashes
-from lingotune.data.rows.labels import Labels, alone, is_no_label
+from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholder
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
@@ -125,6 +127,7 @@ class Cleaner:
         self._ids = IdHashes()
         self._seen = SeenColumns(columns)
         self._at = ""
+        self._placeholders: Counter[str] = Counter()
         self._found = Findings("mend these rows" if self._skip else SKIP)
         self._repeated = Findings()
         self._raised: list[Problem] = []
@@ -170,6 +173,7 @@ class Cleaner:
         labelled = self._labels.read(value, column, location)
         text = self._text(record)
         if labelled is None:
+            self._placeholders[repr(value)] += is_placeholder(value)
             raise _unlabelled(value, column)
         group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)
@@ -234,7 +238,9 @@ class Cleaner:
         problems = self._raised + missing
         if not self._skip or (self._passed_limit() and not missing and not shifted):
             problems += self._limit_problems()
-            problems += self._found.without([r for name in absent for r in _FOLLOWS.get(name, ())])
+            follows = [reason for name in absent for reason in _FOLLOWS.get(name, ())]
+            problems += self._found.without([*follows, "no-label"])
+            problems += self._no_label_problems() if labelled else []
             problems += self._labels.problems() if labelled else []
         else:
             problems += shifted
@@ -243,6 +249,29 @@ class Cleaner:
         if not problems and not self.kept:
             problems.append(Problem(f"data.{self._split}", f"no rows were read for {self._split}"))
         return problems
+
+    def is_unlabelled(self) -> bool:
+        """Tell whether no row has a label: the column is missing, empty, or -1 throughout."""
+        lacking = self.rejected["no-label"] + self._placeholders.total()
+        others = self.rejected["unknown-label"] - self._placeholders.total()
+        return lacking > 0 and not self.kept and others == 0
+
+    @property
+    def file(self) -> str:
+        """Return the file of the last row."""
+        return split_location(self._at)[0]
+
+    def unlabelled_problems(self, where: str, fix: str) -> list[Problem]:
+        """Return the problems of an input that cannot be scored, in place of those of its rows."""
+        for value, count in self._placeholders.items():
+            self._labels.forget(value, count)
+        what = "has no labels, so nothing can be scored on it"
+        return [Problem(where, what, fix)]
+
+    def _no_label_problems(self) -> list[Problem]:
+        others = [kind for kind in self._found.kinds if kind != "no-label"]
+        fix = self._labels.leaving_out() or "fill the values in"
+        return [replace(problem, fix=fix) for problem in self._found.without(others)]
 
     def _missing(self) -> list[Problem]:
         if self._seen.names is None:
@@ -287,7 +316,7 @@ _FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("ti
 def _unlabelled(raw: Any, column: str | None) -> Unfit:
     value = alone(raw)
     if is_no_label(value):
-        return Unfit("no-label", f"has no value in {column!r}", noted=True)
+        return Unfit("no-label", f"has no value in {column!r}")
     if isinstance(value, (list, tuple)):
         return Unfit(
             "several-labels", f"has several classes in {column!r}: {show(value)}", noted=True

@@ -86,7 +86,8 @@ class Labels:
         value = alone(raw)
         read = self._map(value)
         if read is None:
-            self._note(value, column, location)
+            if not is_no_label(value):  # the split tells of those
+                self._note(value, column, location)
         else:
             self._known[type(value), value] = read
         return read
@@ -133,18 +134,21 @@ class Labels:
         return class_id, raw.id + self._offset
 
     def problems(self) -> list[Problem]:
-        """Return a problem for all unknown values together, and others for rows with none or several."""
+        """Return a problem for all unknown values together, and another for rows with several."""
         shifted = self.shift_problems()
         if shifted:
             return shifted
-        empty = [value for value, found in self._found.items() if is_no_label(found[0])]
         several = [
-            value for value, found in self._found.items()
-            if isinstance(found[0], (list, tuple)) and value not in empty
-        ]  # fmt: skip
-        unknown = [value for value in self._found if value not in {*several, *empty}]
-        kinds = (unknown, self._unknown), (several, self._several), (empty, self._empty)
+            value for value, found in self._found.items() if isinstance(found[0], (list, tuple))
+        ]
+        unknown = [value for value in self._found if value not in several]
+        kinds = (unknown, self._unknown), (several, self._several)
         return [problem_of(values) for values, problem_of in kinds if values]
+
+    def forget(self, value: str, count: int) -> None:
+        """Forget a value, as `repr` writes it, that was met so often and nowhere else."""
+        if self._counts[value] == count:
+            self._found.pop(value, None)
 
     def shift_problems(self) -> list[Problem]:
         """Return the problem of values that count from 0 where the mapping counts from 1."""
@@ -169,18 +173,14 @@ class Labels:
         places = sorted(locations, key=_place) if len({*map(_file, locations)}) == 1 else locations
         return summarise(places, sum(self._counts[value] for value in values))
 
-    def _empty(self, values: Sequence[str]) -> Problem:
-        what = f"has no value in {self._found[values[0]][1]!r}"
-        return Problem(self._where(values), what, self._leaving_out() or "fill the values in")
-
     def _several(self, values: Sequence[str]) -> Problem:
         raw, column, _ = self._found[values[0]]
         what = (
             f"has several classes in {column!r}, such as {show(raw)}; here a text has exactly one"
         )
-        return Problem(self._where(values), what, self._leaving_out() or "one class for each row")
+        return Problem(self._where(values), what, self.leaving_out() or "one class for each row")
 
-    def _leaving_out(self) -> str:
+    def leaving_out(self) -> str:
         """Write the overrides that leave rows out; '' where that is done already, or half would go."""
         if self._skips or self.rejected_share >= 0.5:
             return ""
@@ -221,12 +221,12 @@ class Labels:
         met = [text for value in values if (text := value_text(self._found[value][0])) is not None]
         classes, is_joined = self._with(met)
         if len(classes) < 2 or len(met) < len(values):
-            return self._leaving_out() or "data.columns.label=COLUMN: another column"
+            return self.leaving_out() or "data.columns.label=COLUMN: another column"
         options = [format_labels(classes)]
         if not self._known and not any(label.values for label in classes):
             options.append(f"data.labels={AUTO}")
-        elif not is_joined and self._leaving_out():
-            options.append(self._leaving_out())
+        elif not is_joined and self.leaving_out():
+            options.append(self.leaving_out())
         return ", or ".join(options)
 
     def _with(self, met: Sequence[str]) -> tuple[list[LabelConfig], bool]:
@@ -271,6 +271,11 @@ def alone(raw: Any) -> Any:
 def is_no_label(raw: Any) -> bool:
     """Tell whether a value says nothing: null, a blank text or an empty list."""
     return raw is None or (is_blank(raw) if isinstance(raw, str) else raw in ([], ()))
+
+
+def is_placeholder(raw: Any) -> bool:
+    """Tell whether a value stands in place of a label: -1, as many test sets have it in all rows."""
+    return whole_number(raw) == -1
 
 
 def boolean(raw: Any) -> str:
