@@ -141,6 +141,12 @@ def _has(found: list[str]) -> str:
     return f"it has: {', '.join(found)}" if found else "it has no columns"
 
 
+def usual_column(name: str, found: Sequence[str]) -> str | None:
+    """Find the column that has one of the usual names of what is looked for, in any case."""
+    lower = {column.strip().lower(): column for column in reversed(found)}
+    return next((lower[other] for other in _OTHER_NAMES[name] if other in lower), None)
+
+
 def candidate(name: str, column: str, found: Sequence[str]) -> str:
     """A column that is likely meant: its usual other names first, then a near spelling."""
     lower = {column.lower().rpartition(".")[2]: column for column in reversed(found)}

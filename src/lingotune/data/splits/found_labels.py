@@ -35,8 +35,10 @@ class FoundLabels:
     column: str
 
 
-def find_labels(data: DataConfig) -> FoundLabels:
+def find_labels(data: DataConfig, *, join: bool = False) -> FoundLabels:
     """Read a source for its classes; rows that cannot be used are left out.
+
+    join: values that differ by case or blanks only become one class.
 
     ConfigError if no column holds classes, if they are too many or differ by spelling only, or if the
     source cannot be read.
@@ -54,7 +56,7 @@ def find_labels(data: DataConfig) -> FoundLabels:
     if not values.rows:
         what = f"finds no classes: {values.column!r} holds none"
         raise ConfigError(problems or [Problem(_WHERE, what, "data.columns.label=COLUMN")])
-    return FoundLabels(_classes(values), values.rows, values.column)
+    return FoundLabels(_classes(values, join=join), values.rows, values.column)
 
 
 class _Values(Labels):
@@ -92,11 +94,11 @@ def _too_many(values: _Values) -> Problem:
     )
 
 
-def _classes(values: _Values) -> list[LabelConfig]:
+def _classes(values: _Values, *, join: bool) -> list[LabelConfig]:
     """Make classes of the values; ConfigError if some differ by spelling only, or are fewer than two."""
     classes = join_spellings(list(values.rows))
     several = [label for label in classes if label.values]
-    if several:
+    if several and not join:
         spelled = ", ".join(
             show(text) for label in several[:3] for text in _spellings(label, values)
         )
