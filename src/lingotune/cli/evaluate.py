@@ -16,6 +16,7 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, JobConfig, RowCounts, Source
 from lingotune.data.rows.findings import HUB_PREFIX
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.overrides import TypedOverride
@@ -88,14 +89,14 @@ def _prediction_offered(run: str, data: DataConfig | None) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        place = data and (data.path or data.test)
+        places = patterns_in(data.path or data.test) if data else []
         unlabelled = any(
             p.key in ("data.columns.label", "data.columns.stars") or "has no value in" in p.what
             for p in error.problems
         )
-        if not place or not unlabelled:
+        if not places or not unlabelled:
             raise
-        command = shlex.join(["lingotune", "predict", run, "--file", place])
+        command = shlex.join(["lingotune", "predict", run, "--file", places[0]])
         raise ConfigError(error.problems, f"{command}  # if it has no labels") from error
 
 
@@ -136,7 +137,7 @@ def _with_source(job: JobConfig, typed: Sequence[TypedOverride], run: str) -> Jo
     data = job.data
     places = [o for o in typed if o.key in _SOURCES]
     if places:
-        on_hub = any(place.value.strip("'\"").startswith(HUB_PREFIX) for place in places)
+        on_hub = any(place.value.strip("'\"[").startswith(HUB_PREFIX) for place in places)
         source = Source.hub if on_hub else Source.files
         data = replace(
             data,

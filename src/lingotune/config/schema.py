@@ -25,7 +25,7 @@ Texts = Any
 HUB_PREFIX = "hf://"
 """Start of a pattern, or of a location, that names files of a hub repository."""
 AUTO = "auto"
-"""In place of an encoding: the one that a file is found to have."""
+"""In place of an encoding, or of classes: what the source is found to have."""
 DETECT = "detect"
 """In place of a language column: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")

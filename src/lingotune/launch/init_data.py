@@ -14,6 +14,7 @@ import yaml
 from lingotune.config.jobfile import job_of, plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.data.splits.look import Look, described, look
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.overrides import TypedOverride
@@ -79,6 +80,8 @@ def _lines(name: str, found: Look, usual: DataConfig) -> Iterator[str]:
         yield f"# Rows by language: {_counted(found.languages)}.\n"
     if found.rejected:
         yield f"# Rows that cannot be used, and are left out: {_counted(found.rejected)}.\n"
+    for remark in found.remarks[:_SHOWN]:
+        yield f"# {_in_a_line(remark)}\n"
     settings: dict[str, Any] = {"defaults": ["files"], "name": name}
     values, defaults = plain(data), plain(usual)
     for field in fields(DataConfig):
@@ -87,16 +90,26 @@ def _lines(name: str, found: Look, usual: DataConfig) -> Iterator[str]:
         if values[field.name] != defaults[field.name]:
             settings[field.name] = values[field.name]
     for place in ("path", *SPLITS):
-        if isinstance(settings.get(place), str) and "://" not in settings[place]:
-            settings[place] = str(Path(settings[place]).expanduser().absolute())
+        patterns = [*map(_absolute, patterns_in(settings.get(place)))]
+        if patterns:
+            settings[place] = patterns[0] if len(patterns) == 1 else patterns
     settings["columns"] = values["columns"]
     if values["labels"] != defaults["labels"]:
         settings["labels"] = list(described(data.labels))
     yield yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=98)
 
 
+def _absolute(pattern: str) -> str:
+    return pattern if "://" in pattern else str(Path(pattern).expanduser().absolute())
+
+
 def _counted(counts: Mapping[str, int]) -> str:
     shown = [f"{name} {rows}" for name, rows in list(counts.items())[:_SHOWN]]
     more = len(counts) - len(shown)
     text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return _in_a_line(text)
+
+
+def _in_a_line(text: str) -> str:
+    """Write a text as one line of a comment."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)

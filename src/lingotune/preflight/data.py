@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from lingotune.config.schema import (
     DETECT,
@@ -19,7 +20,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.rows.labels import is_auto, normal_value
 from lingotune.data.rows.language_tags import standard_tag
-from lingotune.data.sources.patterns import given_patterns, setting_problems
+from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
 _LABELS = "'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'"
@@ -95,8 +96,8 @@ def _default_language(job: JobConfig) -> Iterator[Found]:
 @DATA.check("language-map-unused", "the source has to say languages that can be mapped")
 def _language_map(job: JobConfig) -> Iterator[Found]:
     data = job.data
-    patterns = [data.path, *given_patterns(data).values()]
-    from_path = any(PATTERN_LANGUAGE in pattern for pattern in patterns if pattern)
+    patterns = [*patterns_in(data.path), *chain.from_iterable(given_patterns(data).values())]
+    from_path = any(PATTERN_LANGUAGE in pattern for pattern in patterns)
     if data.language_map and data.columns.language is None and not from_path:
         what = "has no effect: no column of languages is named"
         yield "data.language_map", what, "data.columns.language=COLUMN, or data.language_map={}"

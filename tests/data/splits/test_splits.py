@@ -29,10 +29,10 @@ from lingotune.config.schema import (
     SampleConfig,
     Source,
 )
+from lingotune.data.rows.cleaner import Row
 from lingotune.data.sources.patterns import local_parts
 from lingotune.data.sources.split_names import words_of
 from lingotune.data.splits.carve import choose_splits, contradictory_rows
-from lingotune.data.rows.cleaner import Row
 from lingotune.data.splits.counts import count_rows
 from lingotune.data.splits.survey import survey
 

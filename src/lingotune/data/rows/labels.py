@@ -12,12 +12,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from lingotune.config.problems import Problem
-from lingotune.config.schema import DataConfig, LabelConfig, OnError
+from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
 from lingotune.data.rows.findings import show, split_location, summarise
 from lingotune.data.rows.unicode import is_blank, visible_part
 
-AUTO = "auto"
-"""Only entry of `data.labels` where the classes are the values that the source holds."""
 MOST_CLASSES = 100
 """Values that are taken for classes; a column with more holds texts or numbers."""
 

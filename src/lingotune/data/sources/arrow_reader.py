@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.data.rows.findings import AGAIN, Faults, Located, Record, config_error
-from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.rows.labels import ClassName
+from lingotune.data.sources.file_format import FileFormat
 
 _BATCH = 8192
 """Rows that are held at a time."""

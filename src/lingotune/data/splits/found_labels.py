@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import DataConfig, LabelConfig, OnError
+from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
 from lingotune.data.rows.cleaner import Cleaner
 from lingotune.data.rows.findings import show
 from lingotune.data.rows.labels import (
-    AUTO,
     MOST_CLASSES,
     Labels,
     alone,
@@ -48,7 +47,7 @@ def find_labels(data: DataConfig, *, join: bool = False) -> FoundLabels:
     values, problems = _Values(lenient), []
     for name, read in readers_of(data).items():
         cleaner = Cleaner(lenient, name, labels=values)
-        for row in cleaner.rows(read(cleaner.on_fault)):
+        for row in cleaner.rows(read(cleaner.on_fault, _ignore)):
             values.count(row.label)
             if len(values.rows) > MOST_CLASSES:
                 raise ConfigError([_too_many(values)])
@@ -57,6 +56,10 @@ def find_labels(data: DataConfig, *, join: bool = False) -> FoundLabels:
         what = f"finds no classes: {values.column!r} holds none"
         raise ConfigError(problems or [Problem(_WHERE, what, "data.columns.label=COLUMN")])
     return FoundLabels(_classes(values, join=join), values.rows, values.column)
+
+
+def _ignore(remark: str) -> None:
+    """Leave remarks on files to whoever reads them next."""
 
 
 class _Values(Labels):

@@ -24,6 +24,7 @@ from lingotune.data.rows.columns import usual_column
 from lingotune.data.rows.findings import Record
 from lingotune.data.rows.labels import MOST_CLASSES, whole_number
 from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.nested import add_nested, column_names
 from lingotune.data.splits.found_labels import find_labels
 from lingotune.data.splits.readers import readers_of
 
@@ -39,7 +40,7 @@ class Look:
     """What was found. data: settings for the source, with its columns, classes and length.
 
     classes, languages: rows by name, the most frequent first. characters: median and 95th percentile.
-    rejected: rows that cannot be used, by reason.
+    rejected: rows that cannot be used, by reason. remarks: on how files were read, e.g. their encoding.
     """
 
     data: DataConfig
@@ -47,6 +48,7 @@ class Look:
     languages: dict[str, int]
     characters: tuple[int, int]
     rejected: dict[str, int]
+    remarks: tuple[str, ...]
 
 
 def look(data: DataConfig, typed: Sequence[str]) -> Look:
@@ -55,8 +57,12 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
     ConfigError where no column can be the text or the class, or the source cannot be read.
     """
     sample = [
-        record for read in readers_of(data).values() for _, record in islice(read(_ignore), _SAMPLE)
+        record
+        for read in readers_of(data).values()
+        for _, record in islice(read(_ignore, _ignore), _SAMPLE)
     ]
+    for record in sample:
+        add_nested(record, [name for name in column_names(record) if "." in name])
     data = replace(data, columns=_columns(sample, data.columns, typed))
     if data.columns.language is not None and data.default_language is None:
         lacks = any(standard_tag(str(r.get(data.columns.language) or "")) is None for r in sample)
@@ -66,8 +72,8 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
     return _measured(data, typed)
 
 
-def _ignore(rejected: object) -> None:
-    pass
+def _ignore(told: object) -> None:
+    """Leave rows that cannot be read, and remarks on files, to the second reading."""
 
 
 def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str]) -> ColumnsConfig:
@@ -138,10 +144,11 @@ def _measured(data: DataConfig, typed: Sequence[str]) -> Look:
     lengths: list[int] = []
     tokens: list[float] = []
     rejected: Counter[str] = Counter()
+    remarks: list[str] = []
     share = 0.0
     for name, read in readers_of(lenient).items():
         cleaner = Cleaner(lenient, name)
-        for row in cleaner.rows(read(cleaner.on_fault)):
+        for row in cleaner.rows(read(cleaner.on_fault, remarks.append)):
             classes[row.label] += 1
             languages[row.language] += 1
             lengths.append(len(row.text))

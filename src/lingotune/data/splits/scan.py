@@ -14,7 +14,7 @@ from lingotune.config.schema import ALL, SPLITS, DataConfig, Source
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Counts, OnReject
 from lingotune.data.rows.labels import Labels
-from lingotune.data.sources.patterns import local_parts
+from lingotune.data.sources.patterns import local_parts, written_setting
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
 
@@ -48,7 +48,9 @@ def scan(
     unlabelled = _unlabelled(data, cleaners)
     for name, cleaner in cleaners.items():
         problems += unlabelled[name] if name in unlabelled else cleaner.problems()
-        warnings += [f"{name}: {warning}" for warning in [*_few(remarks[name]), *cleaner.warnings()]]
+        warnings += [
+            f"{name}: {warning}" for warning in [*_few(remarks[name]), *cleaner.warnings()]
+        ]
         rejected = dict(cleaner.rejected)
         counts[name] = Counts(cleaner.read, cleaner.kept, rejected, cleaner.filtered)
     if problems:
@@ -73,14 +75,11 @@ def _unlabelled(data: DataConfig, cleaners: Mapping[str, Cleaner]) -> dict[str, 
     found = {}
     for name, cleaner in cleaners.items():
         if cleaner.is_unlabelled():
-            pattern = getattr(data, name)
-            where = (
-                f"data.{name}={pattern}"
-                if pattern
-                else f"the {name} split of data.path={data.path}"
-            )
-            file = shlex.quote(pattern or cleaner.file)
-            without = f"data.{name}=null" if pattern else _without(data, name)
+            given = getattr(data, name, None)
+            path = written_setting("path", data.path)
+            where = written_setting(name, given) if given else f"the {name} split of {path}"
+            without = f"data.{name}=null" if given else _without(data, name)
+            file = shlex.quote(cleaner.file)
             fix = f"{without}; after the training: lingotune predict RUN --file {file}"
             found[name] = cleaner.unlabelled_problems(where, fix)
     return found

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem, Severity
-from lingotune.config.schema import LabelConfig, LaunchConfig, Source
+from lingotune.config.schema import AUTO, LabelConfig, LaunchConfig, Source
 from lingotune.config.typed_json import from_json
-from lingotune.data.rows.labels import AUTO, format_labels, is_auto
+from lingotune.data.rows.labels import format_labels, is_auto
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import Composed
 
 _SHOWN = 8
@@ -67,7 +68,7 @@ def _not_read_here(config: LaunchConfig) -> str:
         return ""
     if data.prepared is not None:
         return data.prepared
-    places = [place for place in (data.path, data.train) if place is not None]
+    places = [*patterns_in(data.path), *patterns_in(data.train)]
     elsewhere = [place for place in places if "://" in place]
     return elsewhere[0] if elsewhere or data.source is Source.hub else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-from lingotune.data.rows.labels import AUTO
+from lingotune.config.schema import AUTO
 
 _KEY = ("data", "labels")
 
