@@ -93,9 +93,7 @@ def test_stars_keep_their_classes_and_what_is_typed_stays() -> None:
     write("s.jsonl", rows)
     main(["--init", "my-conf/data/stars.yaml", "data.path=s.jsonl"])
     stars = made("stars")
-    assert (
-        stars.columns.stars == "rating" and [label.name for label in stars.labels][0] == "negative"
-    )
+    assert stars.columns.stars == "rating" and stars.labels[0].name == "negative"
     typed = ["data.columns.label=sub", "data.columns.stars=null", "data.max_length=77"]
     main(["--init", "my-conf/data/sub.yaml", "data.path=s.jsonl", *typed])
     sub = made("sub")

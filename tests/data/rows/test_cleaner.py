@@ -487,7 +487,8 @@ def test_more_than_allowed_stop_with_reasons_places_and_what_works() -> None:
             "a.jsonl:92",
             "value 9 in 'stars' is not in data.labels;"
             " known: 1, 2, 3, 4, 5, negative, neutral, positive",
-            "remove these rows, or add the value to a class in data.labels",
+            "'data.labels=[{name: negative, values: [1, 2]}, {name: neutral, values: [3]},"
+            " {name: positive, values: [4, 5]}, {name: 9, values: []}]'",
         ),
     ]
     assert Read("a.jsonl", replace(SKIP, max_rejected=0.07)).cleaner.problems() == []
@@ -532,6 +533,8 @@ def test_languages_are_brought_to_one_code_and_told() -> None:
     some = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=["de", "en"]), "train")
     assert some.language == ["de", "de", "de", "en", "en"]
     assert some.warnings == [
+        "no row has the value 5 (positive); values seen: 1, 2, 3, 4."
+        " If they count from 0: data.label_offset=1",
         "languages brought to one code: de = 'de' (2), 'DE' (1); en = 'English' (1), 'en' (1)",
         "5 rows left out, not in data.languages=[de, en]: 'zh-Hant' (1), 'zh_hant' (1), 'x' (1),"
         " 'und' (1), 'fil' (1)",

@@ -173,7 +173,8 @@ class Cleaner:
         labelled = self._labels.read(value, column, location)
         text = self._text(record)
         if labelled is None:
-            self._placeholders[repr(value)] += is_placeholder(value)
+            if is_placeholder(value):
+                self._placeholders[repr(value)] += 1
             raise _unlabelled(value, column)
         group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)

@@ -167,9 +167,8 @@ def _measured(data: DataConfig, typed: Sequence[str]) -> Look:
         most_rejected = max(data.max_rejected, math.ceil(share * 100) / 100)
         data = replace(data, on_error=OnError.skip, max_rejected=most_rejected)
     named = {data.labels[n].name: rows for n, rows in classes.most_common()}
-    return Look(
-        data, named, dict(languages.most_common()), (round(half), round(most)), dict(rejected)
-    )
+    figures = dict(languages.most_common()), (round(half), round(most))
+    return Look(data, named, *figures, dict(rejected), tuple(remarks))
 
 
 def described(classes: Sequence[LabelConfig]) -> Iterator[dict[str, Any] | str]:
