@@ -15,7 +15,6 @@ from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, JobConfig, RowCounts, Source
-from lingotune.data.rows.findings import HUB_PREFIX
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
@@ -135,14 +134,11 @@ def _with_source(job: JobConfig, typed: Sequence[TypedOverride], run: str) -> Jo
     ConfigError where none is, and all rows of its own were trained on or held out by chance.
     """
     data = job.data
-    places = [o for o in typed if o.key in _SOURCES]
-    if places:
-        on_hub = any(place.value.strip("'\"[").startswith(HUB_PREFIX) for place in places)
-        source = Source.hub if on_hub else Source.files
+    if any(o.key in _SOURCES for o in typed):
         data = replace(
             data,
-            name=source.value,
-            source=source,
+            name=Source.files.value,
+            source=Source.files,
             rows=RowCounts(),
             path=None,
             train=None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import DETECT, DataConfig, SPLITS, Source
+from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.language_detection import detector_version

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from lingotune.config.schema import AUTO
 
 _KEY = ("data", "labels")
