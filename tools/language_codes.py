@@ -1,4 +1,4 @@
-"""Write the table of language codes and names that data is read with, language_codes.json.
+"""Write the table of language codes and names that data is read with, facts/languages.json.
 
 pip install langcodes language_data && python tools/language_codes.py
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from langcodes import Language, standardize_tag, tag_is_valid
 
-OUTPUT = Path(__file__).parents[1] / "src/lingotune/data/rows/language_codes.json"
+OUTPUT = Path(__file__).parents[1] / "src/lingotune/data/rows/facts/languages.json"
 _BIBLIOGRAPHIC = [
     "alb", "arm", "baq", "bur", "chi", "cze", "dut", "fre", "geo", "ger", "gre", "ice", "mac", "mao",
     "may", "per", "rum", "slo", "tib", "wel",
@@ -52,7 +52,12 @@ def main() -> None:
                 folded = name.casefold().partition(" (")[0]
                 if len(folded) > 3 or not folded.isascii():
                     names.setdefault(folded, primary)
-    table = {"codes": dict(sorted(others.items())), "names": dict(sorted(names.items()))}
+    source = "IANA's language subtag registry and CLDR, by langcodes: tools/language_codes.py"
+    table = {
+        "source": source,
+        "codes": dict(sorted(others.items())),
+        "names": dict(sorted(names.items())),
+    }
     text = json.dumps(table, ensure_ascii=False, indent=0)
     OUTPUT.write_text(text + "\n", encoding="utf-8")
 

@@ -232,7 +232,9 @@ def _code_digest() -> str:
     """Digest the modules that prepare data, since other code may make other rows."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
-    for path in sorted(path for package in _CODE for path in root.joinpath(package).glob("*.py")):
+    folders = [root / package for package in _CODE]
+    paths = [p for of in folders for p in [*of.glob("*.py"), *of.glob("facts/*.json")]]
+    for path in sorted(paths):
         name = path.relative_to(root).as_posix()
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())

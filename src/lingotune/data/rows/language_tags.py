@@ -46,6 +46,6 @@ def primary(tag: str) -> str:
 @functools.cache
 def _table() -> tuple[dict[str, str], dict[str, str]]:
     """Other codes of languages, and their names; made by tools/language_codes.py."""
-    path = Path(__file__).with_name("language_codes.json")
+    path = Path(__file__).with_name("facts") / "languages.json"
     table = json.loads(path.read_text(encoding="utf-8"))
     return table["codes"], table["names"]
