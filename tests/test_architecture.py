@@ -62,7 +62,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "estimate": {"numpy"},
     "data": {
         "numpy", "pyarrow", "tokenizers", "transformers", "huggingface_hub", "boto3", "botocore",
-        "s3transfer", "rich", "charset_normalizer", "python_calamine",
+        "s3transfer", "rich", "charset_normalizer", "python_calamine", "py3langid",
     },
     "runs": {"torch"},
     "preflight": set(),

@@ -212,7 +212,8 @@ def test_plans(command: str, home: Path) -> None:
 def test_preparations(command: str, home: Path) -> None:
     done = execute(command, home)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list((home / "prepared").glob("*/manifest.json"))
+    made = "my-conf/data/*.yaml" if "--init" in command else "prepared/*/manifest.json"
+    assert list(home.glob(made))
 
 
 @of_kind("account", "submit")

@@ -121,6 +121,7 @@ def _composed(
 ) -> Composed:
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+    from lingotune.launch.compose.labels import with_found_labels
 
     first = settings[0] if settings else None
     base = job_of(first) if isinstance(first, JobConfig) else None
@@ -128,10 +129,10 @@ def _composed(
     if len(overrides) + (base is not None) < len(settings):
         raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
     extra = user_dir(config_dir, os.environ)
-    (one,) = compose_all(
+    composed = compose_all(
         overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base
     )
-    return one
+    return with_found_labels(composed)[0]
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:

@@ -49,21 +49,47 @@ def predict_lines(
                 yield f"{ranked[0][0]:10} ({others})  {printable(text)}"
 
 
-def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
-    """Prepare texts as for training; ConfigError locates one that cannot be used.
+def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterator[Record]:
+    """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class.
 
-    column: field of records that contains the text; None = the run's.
+    ConfigError if a record has such a column already, or the model cannot be loaded.
     """
+    model, names, waiting = Classifier(trained), trained.labels, iter(rows)
+    new = ["predicted", *(f"probability_{name}" for name in names)]
+    while block := list(islice(waiting, _BLOCK)):
+        logits = model.logits([text for _, text in block])
+        for (record, _), shares in zip(block, probabilities_of(logits).tolist()):
+            taken = [name for name in new if name in record]
+            if taken:
+                what = f"the rows have a column {taken[0]!r} already"
+                raise ConfigError([Problem("predict", what, "another name for it in the file")])
+            best = names[max(range(len(names)), key=shares.__getitem__)]
+            yield {**record, **dict(zip(new, [best, *shares]))}
+
+
+def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
+    """Prepare texts as they were prepared for training; ConfigError locates one that cannot be used.
+
+    column: field of records that holds the text; None = the run's.
+    """
+    return (text for _, text in read_rows(given, trained, column))
+
+
+def read_rows(
+    given: Iterable[Given], trained: Trained, column: str | None
+) -> Iterator[tuple[Record, str]]:
+    """Prepare texts as `read_texts` does, each with its record: all of its columns, or `text` alone."""
     data = trained.job.data if trained.job else _UNKNOWN
     columns = replace(data.columns, text=column or data.columns.text)
     texts, deep = Texts(columns, normalize=data.normalize), nested_columns(columns)
     for place, one in given:
         try:
             if isinstance(one, str):
-                yield texts.prepared(one)
+                yield {"text": one}, texts.prepared(one)
             else:
-                add_nested(one, deep)
-                yield texts.of(one)
+                record = dict(one)  # what is added is no column of the source
+                add_nested(record, deep)
+                yield one, texts.of(record)
         except Unfit as fault:
             raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 

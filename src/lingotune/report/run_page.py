@@ -18,7 +18,7 @@ from lingotune.estimate.throughput import FILE as THROUGHPUT
 from lingotune.estimate.throughput import Throughput, read_records
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.score_rows import score_rows
+from lingotune.evaluation.score_rows import score_rows, score_warnings
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
 from lingotune.report.run_examples import (
@@ -106,6 +106,10 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         "digest": job_digest(job),
         "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
         "summary": _summary(results),
+        "warnings": [
+            *score_warnings(results.test),
+            *(printable(warning) for warning in results.data.warnings),
+        ],
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [

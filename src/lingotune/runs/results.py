@@ -186,12 +186,14 @@ class DataSummary:
     """Data of a run.
 
     sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
-    version of lingotune computes alike. rows: split -> language -> class -> rows.
+    version of lingotune computes alike. rows: split -> language -> class -> rows. warnings: what was
+    odd about them when they were prepared.
     """
 
     sha256: str
     test_sha256: str | None = None
     rows: dict[str, dict[str, dict[str, int]]]
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split in SPLITS:

@@ -327,7 +327,12 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
             for code in sorted({code for code, _ in counts})
         }
     test_sha256 = store.digest(SPLITS[-1])
-    return DataSummary(sha256=store.manifest.digest, test_sha256=test_sha256, rows=rows)
+    return DataSummary(
+        sha256=store.manifest.digest,
+        test_sha256=test_sha256,
+        rows=rows,
+        warnings=store.manifest.warnings,
+    )
 
 
 def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
@@ -373,6 +378,7 @@ def _write_charts(context: RunContext, results: RunResults) -> None:
 
 
 def _print_scores(results: RunResults) -> None:
+    from lingotune.evaluation.score_rows import score_warnings
     from lingotune.report.tables import score_table
 
     test, speed = results.test, results.training.samples_per_second
@@ -380,6 +386,8 @@ def _print_scores(results: RunResults) -> None:
     values |= {} if speed is None else {"samples_per_second": speed}
     print(format_test_line(values), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(test)}\n")
+    for warning in score_warnings(test):
+        print(f"warning: {warning}")
 
 
 def _report(run: Path) -> None:

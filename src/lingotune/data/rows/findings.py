@@ -168,6 +168,11 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
+    @property
+    def kinds(self) -> list[Hashable]:
+        """Return the kinds that were noted."""
+        return list(self._kinds)
+
     def note(self, kind: Hashable, location: str, what: str, fix: str = "") -> None:
         """One more row of a kind; the kind's first row gives the wording."""
         self._counts[kind] += 1

@@ -49,6 +49,7 @@ from lingotune.launch.compose.overrides import (
     wrong_type,
 )
 from lingotune.launch.compose.quoting import hydra_value
+from lingotune.launch.compose.short_forms import spelled_out
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
@@ -182,7 +183,7 @@ def _compose_one(
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:
     """Apply an override as Hydra would, adding names of the user's own as with ++."""
-    key, value = override.key_or_group, override.value()
+    key, value = override.key_or_group, spelled_out(override.key_or_group, override.value())
     added = mapping_of(key) is not None
     if isinstance(value, float):  # 1e3 is a whole number, too
         value = typed_value(setting_types().get(key), str(value))
