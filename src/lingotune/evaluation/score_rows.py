@@ -39,6 +39,18 @@ def score_rows(scores: LanguageScores) -> list[ScoreRow]:
     ]
 
 
+def own_rows(scores: LanguageScores) -> dict[str, dict[str, str]]:
+    """Map each of the user's metrics to its values as text: on `all` rows, then of each language."""
+    names = dict.fromkeys(name for _, of in scores.sections() for name in of.own or ())
+    return {
+        name: {
+            printable(code): NONE if (value := (of.own or {}).get(name)) is None else f"{value:.4g}"
+            for code, of in scores.sections()
+        }
+        for name in names
+    }
+
+
 def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
     between = of.intervals
     absent = f"no {', '.join(map(printable, of.absent))}" if of.absent else ""
