@@ -127,17 +127,17 @@ def test_a_changed_file_under_a_job_that_ran_says_what_to_type(folder: Path) -> 
     Source(Path("my_code.py"), "my_code.py", FILE.encode()).keep_in(run)
     (run / "job.yaml").write_bytes(dump_job(job))
     base = {"base": load_job(run / "job.yaml")[0], "base_dir": run}
-    assert code_of("lr=0.1", **base) == job.code
+    assert code_of("seed=1", **base) == job.code
     Path("my_code.py").write_text(FILE + "#")
-    (problem,) = refused("lr=0.1", **base)
+    (problem,) = refused("seed=1", **base)
     now, _, before = problem.fix.partition("; ")
     assert now == "as it is now: code.file=my_code.py"
-    assert code_of("lr=0.1", TYPED[0], **base).sha256 == sha256_of(f"{FILE}#".encode())
+    assert code_of("seed=1", TYPED[0], **base).sha256 == sha256_of(f"{FILE}#".encode())
     kept = before.removeprefix("as it was: ")
-    assert code_of("lr=0.1", kept, **base).sha256 == job.code.sha256
+    assert code_of("seed=1", kept, **base).sha256 == job.code.sha256
     Path("my_code.py").unlink()
-    assert code_of("lr=0.1", **base).file == str(run / stored_name(str(job.code.sha256)))
-    (problem,) = refused("lr=0.1", base=base["base"])
+    assert code_of("seed=1", **base).file == str(run / stored_name(str(job.code.sha256)))
+    (problem,) = refused("seed=1", base=base["base"])
     assert "cannot be read" in problem.what
 
 
