@@ -139,6 +139,15 @@ def write_home(folder: Path) -> None:
         own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
         pq.write_table(pa.Table.from_pylist(own), folder / f"{name}.parquet")
     write_groups(ROOT / "docs" / "extending.md", folder / "DIR")
+    for target in (folder, folder / "DIR"):
+        (target / "my_code.py").write_text(own_code())
+
+
+def own_code() -> str:
+    """The Python file that docs/extending.md shows."""
+    blocks = blocks_of(ROOT / "docs" / "extending.md")
+    (text,) = [b.text for b in blocks if b.text.startswith("# my_code.py\n")]
+    return text
 
 
 def write_groups(document: Path, folder: Path) -> list[str]:
@@ -332,9 +341,14 @@ def test_some_output_is_checked() -> None:
 @pytest.mark.parametrize("document", ["README.md", "docs/extending.md"])
 def test_group_files_that_are_shown_work(document: str, home: Path) -> None:
     choices = write_groups(ROOT / document, home / "own")
-    assert {choice.partition("=")[0] for choice in choices} >= {"model", "data", "cluster"}
-    done = run(str(ROOT / "launch.py"), "--config-dir", str(home / "own"), *choices, cwd=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    (home / "own" / "my_code.py").write_text(own_code())
+    first = {choice.partition("=")[0]: choice for choice in reversed(choices)}
+    assert first.keys() >= {"model", "data", "cluster"}
+    others = [[choice] for choice in choices if choice not in first.values()]
+    for together in (list(first.values()), *others):
+        options = ["--config-dir", str(home / "own"), *together]
+        done = run(str(ROOT / "launch.py"), *options, cwd=home)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -104,13 +104,11 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
     """
     from lingotune.launch.checks.launch import check_launch
     from lingotune.launch.cost.quote import CostEstimator
+    from lingotune.launch.plan.code_bundle import bundle_of
     from lingotune.launch.plan.planner import Planner
-    from lingotune.launch.render.bundle import build_bundle
-    from lingotune.training.trackers import REQUIREMENTS
 
     composed = _composed(settings, config_dir, check_launch)
-    needed = [REQUIREMENTS[name] for name in composed.config.training.report_to]
-    sweep = Planner(build_bundle(needed), CostEstimator(date.today())).sweep([composed])
+    sweep = Planner(bundle_of([composed.config]), CostEstimator(date.today())).sweep([composed])
     return replace(sweep.plans[0], problems=sweep.problems)
 
 

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import JobConfig, Texts
+from lingotune.config.schema import CodeConfig, JobConfig, Texts
 from lingotune.config.settings import field_types
 from lingotune.launch.compose.keys import config_groups
 
@@ -68,7 +68,11 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 @given(values(JobConfig))
 def test_the_body_is_what_omegaconf_writes_and_any_job_survives(job: JobConfig) -> None:
     content = dump_job(job)
-    assert content.split(b"\n", 1)[1] == OmegaConf.to_yaml(OmegaConf.structured(job)).encode()
+    written = OmegaConf.to_container(OmegaConf.structured(job), enum_to_str=True)
+    assert isinstance(written, dict)
+    if job.code == CodeConfig():  # as before there was such a section
+        del written["code"]
+    assert content.split(b"\n", 1)[1] == OmegaConf.to_yaml(OmegaConf.create(written)).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.yaml"
         path.write_bytes(content)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,23 @@ def _shared(config: Any, kind: Any) -> dict[str, Any]:
 
 
 def plain(section: Any) -> dict[str, Any]:
-    """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order."""
-    return dataclasses.asdict(section, dict_factory=_with_enum_names)
+    """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order.
+
+    Sections that are not used are left out.
+    """
+    values = dataclasses.asdict(section, dict_factory=_with_enum_names)
+    for name in _unused(section):
+        del values[name]
+    return values
+
+
+def _unused(section: Any) -> Iterator[str]:
+    for item in dataclasses.fields(section):
+        factory = item.default_factory
+        if not item.metadata.get("written") or factory is dataclasses.MISSING:
+            continue
+        if getattr(section, item.name) == factory():
+            yield item.name
 
 
 def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ IN_LAUNCH = {"where": "launch"}
 
 BY_MODEL = {"default": "what suits the model"}
 """Metadata of settings whose default is that of the model's kind, which composing fills in."""
+WHERE_USED = {"written": "where used"}
+"""Metadata of sections that a job file has only where they differ from their defaults: the digests of other
+jobs stay as they were before there was such a section."""
 
 
 def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
@@ -591,6 +594,28 @@ class HubConfig:
 
 
 @dataclass
+class CodeConfig:
+    """Own code without a fork: metrics, a model builder and Trainer callbacks, by name."""
+
+    file: Optional[str] = None
+    """Python file that defines them, which travels with the job. Typed: relative to the current folder; in
+    a group file: to the folder of your group files. null = installed packages alone."""
+    metrics: list[str] = field(default_factory=list)
+    """Names of metrics to compute beside the others: functions marked with @metric."""
+    select: Optional[str] = None
+    """The one of `metrics` whose best checkpoint becomes the model, in place of `evaluation.select`."""
+    builder: Optional[str] = None
+    """Name of the function, marked with @model_builder, that makes the classifier; null = the stock one."""
+    callbacks: list[str] = field(default_factory=list)
+    """Names of Trainer callbacks, marked with @callback, in the order in which they are called."""
+    requirements: list[str] = field(default_factory=list)
+    """What pip installs for them on a worker, e.g. ['scikit-learn==1.5.0']. Packages whose entry points are
+    named above are added when the job is composed, in the version that is installed."""
+    sha256: Optional[str] = None
+    """Digest of `file`, filled in when the job is composed; a file with another one is refused."""
+
+
+@dataclass
 class JobConfig:
     """One training job: all that a worker needs, the same on every worker."""
 
@@ -622,6 +647,13 @@ class JobConfig:
     """The scores."""
     hub: HubConfig = field(default_factory=HubConfig)
     """Publishing."""
+    code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
+    """Own metrics, model builder and callbacks."""
+
+
+def selected_by(job: JobConfig) -> str:
+    """Name the validation metric that chooses the best checkpoint."""
+    return job.code.select or job.evaluation.select.value
 
 
 @dataclass

@@ -79,6 +79,18 @@ def _one_class(where: str, of: Scores) -> str:
     return f"the model names one class only{where}: {printable(names[0])}, for {of.rows} of {of.rows} rows"
 
 
+def own_rows(scores: LanguageScores) -> dict[str, dict[str, str]]:
+    """Map each of the user's metrics to its values as text: on `all` rows, then of each language."""
+    names = dict.fromkeys(name for _, of in scores.sections() for name in of.own or ())
+    return {
+        name: {
+            printable(code): NONE if (value := (of.own or {}).get(name)) is None else f"{value:.4g}"
+            for code, of in scores.sections()
+        }
+        for name in names
+    }
+
+
 def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
     between = of.intervals
     absent = f"no {', '.join(map(printable, of.absent))}" if of.absent else ""

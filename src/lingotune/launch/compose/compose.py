@@ -48,6 +48,7 @@ from lingotune.launch.compose.overrides import (
     removal,
     wrong_type,
 )
+from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.quoting import hydra_value
 from lingotune.launch.compose.short_forms import spelled_out
 
@@ -83,10 +84,12 @@ def compose_all(
     multirun: bool,
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
+    base_dir: Path | None = None,
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
     extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
+    base_dir: the folder of its file, with its copy of the user's own code.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
@@ -96,10 +99,11 @@ def compose_all(
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     composed, defaults = [], default_options(conf_dir)
+    origin = Origin(extra_dir, base, base_dir)
     with hydra_at(conf_dir), reading(groups, shipped) as files:
         chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None, files)
         for job in itertools.product(*read):
-            config, wrong = _compose_one(job, groups, chosen, defaults)
+            config, wrong = _compose_one(job, groups, chosen, defaults, origin)
             problems += [*files.problems, *wrong]
             # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only(problems) if p.key}
@@ -161,7 +165,11 @@ def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfi
 
 
 def _compose_one(
-    job: Sequence[Override], groups: Groups, chosen: _Chosen, defaults: Mapping[str, Any]
+    job: Sequence[Override],
+    groups: Groups,
+    chosen: _Chosen,
+    defaults: Mapping[str, Any],
+    origin: Origin,
 ) -> tuple[LaunchConfig | None, list[Problem]]:
     """Compose the config of the overrides that fit, with a problem for each that does not."""
     removed = [o for o in job if o.is_delete()]
@@ -178,6 +186,9 @@ def _compose_one(
     problems = [removal(o, groups, defaults, _now(config, o.key_or_group)) for o in removed]
     problems += [p for o in values for p in _set_value(config, o)]
     typed, more = _typed(config)
+    if typed is not None:
+        typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
+        more = [*more, *found]
     return typed, problems + more
 
 

@@ -44,6 +44,7 @@ def composed_jobs(
             multirun=options.multirun,
             extra_dir=extra,
             base=load_job_of(Path(options.job))[0] if options.job else None,
+            base_dir=Path(options.job).parent if options.job else None,
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems], error.next_command) from None
