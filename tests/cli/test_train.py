@@ -18,6 +18,7 @@ import torch
 from conftest import ROOT, compose, run
 
 from lingotune.catalog.hardware import resolve_precision
+from lingotune.cli.train import main
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Precision
@@ -388,3 +389,23 @@ def test_a_worker_writes_whole_lines_where_python_is_unbuffered() -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         subprocess.run([sys.executable, "-c", code], stdout=writing, env=environment, check=True)
         assert reading.recv(100) == b"one line\n"
+
+
+def test_the_files_and_models_of_a_whole_sweep_are_looked_for_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.jsonl").write_text('{"review_body": "x", "stars": 1}\n')
+    typed = ["-m", "data=files", "data.train=there.jsonl", "data.validation=there.jsonl"]
+    typed += ["data.test=there.jsonl,gone.jsonl,lost.jsonl"]
+    with pytest.raises(ConfigError) as caught:
+        main(typed)
+    assert [problem.where for problem in caught.value.problems] == [
+        "data.test=gone.jsonl",
+        "data.test=lost.jsonl",
+    ]
+    assert not Path("runs").exists()
+    models = ["-m", "model=pretrained", "model.name_or_path=./gone,./lost"]
+    with pytest.raises(ConfigError) as caught:
+        main(models)
+    assert [problem.value for problem in caught.value.problems] == ["./gone", "./lost"]

@@ -17,13 +17,15 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import ROOT
+from conftest import ROOT, compose
 from hubserver import Hub, Repo, hub_server
 from moto.server import ThreadedMotoServer
 
-from lingotune.config.jobfile import load_job
+from lingotune.config.jobfile import dump_job, job_of, load_job
 from lingotune.hub.allowlist import contents_of, with_secrets
 from lingotune.hub.publish import PUBLISHED, not_published
+from lingotune.preflight import check_job
+from lingotune.training.base_model import sign_in
 
 TOKEN = "hf_" + "canary" * 6
 TRAIN = str(ROOT / "train.py")
@@ -589,6 +591,26 @@ def aws() -> Iterator[dict[str, str]]:
     client("ssm").put_parameter(Name="/hf/token", Value=TOKEN, Type="SecureString")
     yield environment
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reads"),
+    [
+        (["model=pretrained", "model.name_or_path=me/private"], True),
+        (["data=amazon_reviews_multi", "data.languages=[en]"], True),
+        (["hub=private"], False),
+    ],
+)
+def test_a_private_model_is_read_with_the_jobs_token(
+    aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, overrides: list[str], reads: bool
+) -> None:
+    for name, value in {**aws, "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": ""}.items():
+        monkeypatch.setenv(name, value)
+    job = job_of(compose("cluster=p3_16xl", "hub.token_secret=hf/token", *overrides))
+    assert not [p for p in check_job(job) if p.key == "hub.token_secret"]
+    sign_in(job)
+    assert os.environ["HF_TOKEN"] == (TOKEN if reads else "")
+    assert TOKEN not in dump_job(job).decode()
 
 
 PLACES = ["hf/token", "hf/pair", "arn:aws:ssm:us-east-1:123456789012:parameter/hf/token"]

@@ -9,17 +9,20 @@ from dataclasses import fields
 from pathlib import Path
 
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import Problem, format_problems
+from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
 )
+from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.splits.readers import readers_of
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
+from lingotune.launch.plan.base_model import deliver_model
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.runs.folder import read_results
@@ -48,6 +51,7 @@ def main(argv: Sequence[str]) -> int:
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     typed = shlex.join([*shlex.split(program("train")), *argv])
+    _check_sources(composed)
     results = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
@@ -79,6 +83,25 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         what = f"has no effect in {program('train')}"
         problems.append(Problem(key, what, program("launch"), key=key))
     return problems
+
+
+def _check_sources(composed: Sequence[Composed]) -> None:
+    """Look for the files and models of every job of a sweep; ConfigError lists all that is missing."""
+    if len(composed) == 1:  # it says so itself, when it reads them
+        return
+    problems: list[Problem] = []
+    for one in composed:
+        data, model = one.config.data, one.config.model
+        problems += deliver_model(model)[1]
+        try:
+            if data.prepared is not None and not data.prepared.startswith("s3://"):
+                load_manifest(Path(data.prepared))
+            elif data.prepared is None:
+                readers_of(data)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems, "no job was started; mend, then start again")
 
 
 def _train(one: Composed, typed: str) -> Path:

@@ -22,6 +22,8 @@ PATTERN_LANGUAGE = "{language}"
 """Key under which a reader puts the language that stood in the pattern, not in a column."""
 Texts = Any
 """Type of settings that are a text, a list of texts, or null: OmegaConf knows no such union."""
+HUB_PREFIX = "hf://"
+"""Start of a pattern, or of a location, that names files of a hub repository."""
 AUTO = "auto"
 """In place of an encoding: the one that a file is found to have."""
 SPLITS = ("train", "validation", "test")
@@ -268,7 +270,8 @@ class DataConfig:
     source: Source = MISSING  # type: ignore[assignment]
     """sample | files | hub; set by the group file."""
     path: Texts = None
-    """source=files: a file, a glob or a folder, or a list of them; split by the shares below.
+    """source=files: a file, a glob or a folder, or a list of them; split by the shares below. Files on the
+    hub (hf://datasets/OWNER/NAME/train.jsonl) make it source=hub.
 
     Files whose paths speak of splits (train.jsonl, de/dev.csv; train/, test/) make these splits.
     """
@@ -325,13 +328,20 @@ class DataConfig:
     """Sizes of the generated sample."""
 
     def __post_init__(self) -> None:
-        """Make texts of names of files that look like numbers."""
+        """Make texts of names of files that look like numbers, and a hub source of files that lie there."""
+        named: list[Any] = []
         for name in ("path", *SPLITS):
             value = getattr(self, name)
             if isinstance(value, list):
                 setattr(self, name, [str(one) for one in value])
             elif isinstance(value, (int, float)) and not isinstance(value, bool):
                 setattr(self, name, str(value))
+            named += value if isinstance(value, list) else [] if value is None else [value]
+        on_hub = bool(named) and all(str(one).startswith(HUB_PREFIX) for one in named)
+        if on_hub and self.source in (Source.files, Source.hub):
+            self.source = Source.hub
+            if self.path is not None and self.train is None:  # the rest is carved out of it
+                self.train, self.path = self.path, None
 
 
 @dataclass
@@ -359,7 +369,8 @@ class ModelConfig:
     name: str = MISSING
     """Short name, part of the run's name."""
     name_or_path: Optional[str] = MISSING
-    """Hub id or folder of a pretrained model; null = made from `scratch`."""
+    """Hub id or folder of a pretrained model, or on SageMaker its s3:// prefix; null = made from
+    `scratch`. A folder is uploaded for a job on SageMaker."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
@@ -560,7 +571,8 @@ class HubConfig:
     """Repository, `owner/name` or `name`; null = the run's name and six digits of its job's digest."""
     token_secret: Optional[str] = None
     """Name or ARN of the AWS secret that holds the token (or ARN of an SSM parameter), read by the job's
-    role. null = the HF_TOKEN variable or the hub's own token file on the machine that trains."""
+    role; a private model or data set of the hub is read with it, too. null = the HF_TOKEN variable or the
+    hub's own token file on the machine that trains."""
     license: Optional[str] = None
     """Licence of the published model, as the hub names it, e.g. apache-2.0; null = that of the base
     model, where its card names one."""

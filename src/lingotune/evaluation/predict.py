@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, Record, Unfit
+from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
@@ -55,10 +56,14 @@ def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> 
     """
     data = trained.job.data if trained.job else _UNKNOWN
     columns = replace(data.columns, text=column or data.columns.text)
-    texts = Texts(columns, normalize=data.normalize)
+    texts, deep = Texts(columns, normalize=data.normalize), nested_columns(columns)
     for place, one in given:
         try:
-            yield texts.prepared(one) if isinstance(one, str) else texts.of(one)
+            if isinstance(one, str):
+                yield texts.prepared(one)
+            else:
+                add_nested(one, deep)
+                yield texts.of(one)
         except Unfit as fault:
             raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 

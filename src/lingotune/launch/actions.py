@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from lingotune.config.console import say
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
 from lingotune.config.schema import Action, AwsConfig, Backend, LaunchConfig, Output, Source
-from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL
+from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import misfits
-from lingotune.data.prepared.tokenizer import fetch_tokenizer
-from lingotune.data.transfer import fetch, fetch_manifest
+from lingotune.data.prepared.tokenizer import fetch_tokenizer, is_tokenizer_file
+from lingotune.data.transfer import fetch, fetch_manifest, fetch_model
 from lingotune.launch.aws.start import missing_library
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan import page
+from lingotune.launch.plan.base_model import is_model_file
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.launch.render.bundle import Bundle
 
@@ -35,9 +36,11 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
+    copies: dict[str, Path] = {}
     if settings.action is not Action.plan:
+        copies = _fetched_models([one.config for one in composed])
         composed = [_with_fetched(one) for one in composed]
-    planner = Planner(bundle, CostEstimator(date.today()), _account(settings))
+    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies)
     sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
@@ -102,9 +105,38 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         page.show([page.Section("findings", findings=checked.findings)])
     if settings.action is Action.check or errors_only(checked.findings):
         failed = errors_only(checked.findings) or sweep.exit_code
+        if not failed and not checked.asked:
+            failed = True
+            print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
         return answer, USER_ERROR if failed else 0
     answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
+
+
+_NOTHING_ASKED = Problem(
+    "action=check",
+    "AWS answered none of the questions above: nothing of the account is known to be ready",
+    "aws configure, AWS_PROFILE=..., or the permissions that are named there",
+    check="nothing-asked",
+)
+
+
+def _fetched_models(configs: Sequence[LaunchConfig]) -> dict[str, Path]:
+    """Fetch models in S3 for jobs that run here; of others the tokenizer, where data is prepared here.
+
+    Returns the folders of whole models by their URI.
+    """
+    copies: dict[str, Path] = {}
+    for config in configs:
+        name = config.model.name_or_path or ""
+        if not name.startswith("s3://") or name in copies or config.action is Action.check:
+            continue
+        if _runs_here(config):
+            print(f"fetching {name}", file=sys.stderr)
+            copies[name] = fetch_model(name, is_model_file)
+        elif config.data.source is Source.files and config.data.prepared is None:
+            fetch_model(name, is_tokenizer_file)
+    return copies
 
 
 def _with_fetched(one: Composed) -> Composed:
@@ -182,7 +214,12 @@ def _requirements(plan: Plan) -> JobRequirements:
 
     job, cluster = plan.training_job, plan.job.cluster
     assert job is not None
-    uploads = {CONFIG_CHANNEL: True, DATA_CHANNEL: plan.data.uri is None}
+    in_s3 = plan.model is not None and plan.model.uri is not None
+    uploads = {
+        CONFIG_CHANNEL: True,
+        DATA_CHANNEL: plan.data.uri is None,
+        MODEL_CHANNEL: not in_s3,
+    }
     return JobRequirements(
         name=job.name,
         instance_type=job.instance_type,

@@ -74,6 +74,15 @@ def _local_distribution(job: JobConfig) -> Iterator[Found]:
         yield where, what, "cluster.distribution=torch_distributed"
 
 
+@CLUSTER.check("model-in-s3-on-this-machine", "SageMaker brings a model from S3 to its machines")
+def _local_model(job: JobConfig) -> Iterator[Found]:
+    model = job.model.name_or_path or ""
+    if job.cluster.instance_type is None and model.startswith("s3://"):
+        what = "is in S3, and cluster=local reads models from folders and from the hub"
+        fix = f"aws s3 cp --recursive {model} FOLDER, then model.name_or_path=FOLDER"
+        yield f"model.name_or_path={model}", what, fix
+
+
 @CLUSTER.check(
     "sagemaker-setting-on-this-machine", "cluster=local starts no training job on SageMaker"
 )

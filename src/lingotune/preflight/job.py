@@ -15,6 +15,7 @@ from lingotune.config.schema import (
     JobConfig,
     ScalingRule,
     SelectMetric,
+    Source,
     TrainingConfig,
     Visibility,
 )
@@ -299,9 +300,10 @@ def _trackers(job: JobConfig) -> Iterator[Found]:
 def _hub_unused(job: JobConfig) -> Iterator[Found]:
     if job.hub.visibility is not Visibility.none:
         return
+    reads = job.model.name_or_path is not None or job.data.source is Source.hub
     for name in ("repo", "token_secret", "license"):
         value = getattr(job.hub, name)
-        if value is not None:
+        if value is not None and not (name == "token_secret" and reads):
             yield f"hub.{name}={typed(value)}", "has no effect with hub=none", "hub=private"
 
 

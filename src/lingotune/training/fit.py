@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -39,6 +40,7 @@ from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed, failure
 from lingotune.training.arguments import training_arguments
+from lingotune.training.base_model import located
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
@@ -227,10 +229,11 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     job, rank = context.job, context.rank
     if not rank.first:
         distributed.barrier(rank)
-    tokenizer = tokenizer_of(job.model, context.store)
+    base = located(job.model, os.environ)
+    tokenizer = tokenizer_of(base, context.store)
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
-    model, head = load_model(job.model, _label_names(job), tokenizer, job.data.max_length)
+    model, head = load_model(base, _label_names(job), tokenizer, job.data.max_length)
     if rank.first:
         distributed.barrier(rank)
     return tokenizer, model, head

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
 from lingotune.config.program import program
-from lingotune.config.schema import SPLITS, JobConfig, Precision
+from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.contract.log_lines import format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
@@ -59,8 +60,9 @@ from lingotune.runs.folder import (
     write_metrics,
 )
 from lingotune.runs.remake import load_job_of
-from lingotune.runs.results import DataSummary, RunDescription, RunResults
+from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.training import distributed, failure
+from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
 from lingotune.training.rehearsal import limited, spread
@@ -153,6 +155,7 @@ def run(
         if known and before:
             _publish_finished(job, known, before, rank)
             return known.run
+        sign_in(job)
         store, splits = _open_data(job, data, _prepared_dir(prepared_dir, known), rank, limits)
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         if rank.first:
@@ -189,7 +192,8 @@ def _open_data(
     if rank.first:
         print(f"reading {job.data.name}", flush=True)
     failure.enter("reading the data")
-    store = open_store(job, data, prepared_dir, say if rank.first else lambda line: None)
+    here = replace(job, model=located(job.model, os.environ))
+    store = open_store(here, data, prepared_dir, say if rank.first else lambda line: None)
     return store, {name: _within(store.split(name), limits) for name in SPLITS}
 
 
@@ -275,9 +279,16 @@ def _description(context: RunContext) -> RunDescription:
         name=job.name,
         job_sha256=job_digest(job),
         labels=tuple(label.name for label in job.data.labels),
-        base_model=base_model(job.model),
+        base_model=_base_model(job.model),
         data=_data_summary(context.store, context.splits),
     )
+
+
+def _base_model(model: ModelConfig) -> BaseModel | None:
+    described = base_model(model)
+    if described is None or not channel_of(model, os.environ):
+        return described
+    return BaseModel(name=Path(str(model.name_or_path)).name, on_hub=False)
 
 
 def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target | None:

@@ -552,6 +552,20 @@ def test_hub_files_are_read_language_by_language(hub: str) -> None:
     assert len([p for p in FakeHub.asked if p.startswith("/api")]) == 2, "one question, asked twice"
 
 
+def test_a_path_on_the_hub_is_one_source_that_holds_no_other_split(hub: str) -> None:
+    root = "hf://datasets/me/reviews@refs/convert/parquet/en"
+    read = read_hub_in_process(hub, path=[f"{root}/train.jsonl"])
+    assert sum(len(read[split][0]) for split in ("train", "validation", "test")) == 20
+    (found,) = read_hub_in_process(hub, path=f"{root}/*.jsonl")
+    assert found == [
+        f"data.train={root}/*.jsonl",
+        "also names test.jsonl, validation.jsonl: called after another split than train",
+        "a pattern without them, or data.pool=true to read them as train",
+    ]
+    pooled = read_hub_in_process(hub, path=f"{root}/*.jsonl", pool=True)
+    assert sum(len(pooled[split][0]) for split in ("train", "validation", "test")) == 40
+
+
 def test_the_hubs_parquet_conversion_is_read_shard_by_shard(hub: str) -> None:
     root = "hf://datasets/me/converted@refs/convert/parquet/{language}"
     patterns = {s: f"{root}/{s}/*.parquet" for s in ("train", "validation", "test")}

@@ -371,7 +371,7 @@ def test_settings_that_contradict_each_other() -> None:
         "has {language}, and data.languages names none",
         "'data.languages=[en,de]'",
     )
-    assert problem(config(path="hf://datasets/a/b/c.csv")).fix == "data.source=hub"
+    assert problem(config(path=["hf://datasets/a/b/c.csv", "d.csv"])).fix == "data.source=hub"
     assert problem(config(Source.hub, train="c.csv")).fix == (
         "data.train=hf://datasets/OWNER/NAME/train.jsonl, or data=files"
     )
@@ -457,6 +457,12 @@ def test_a_folder_whose_splits_are_not_plain() -> None:
 
 
 # --- the hub, counted ---------------------------------------------------------------------------
+
+
+def test_files_on_the_hub_are_a_hub_source() -> None:
+    data = config(path="hf://datasets/a/b/c.csv", validation="hf://datasets/a/b/d.csv")
+    assert (data.source, data.path, data.train) == (Source.hub, None, "hf://datasets/a/b/c.csv")
+    assert config(path="c.csv").source is Source.files
 
 
 def test_hub_rows_are_counted_without_reading() -> None:

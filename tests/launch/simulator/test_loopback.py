@@ -23,8 +23,17 @@ from described import described
 from waiting import wait_until
 
 from lingotune.config.jobfile import job_digest, job_of
-from lingotune.config.schema import AwsConfig
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import AwsConfig, ModelConfig
 from lingotune.contract.log_lines import metric_definitions
+from lingotune.data.prepared.tokenizer import (
+    is_tokenizer_file,
+    tokenizer_identity,
+    train_vocabulary,
+    wordpiece_tokenizer,
+)
+from lingotune.data.transfer import fetch_model
+from lingotune.launch.plan.base_model import is_model_file
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.training_job import TrainingJob
@@ -401,6 +410,64 @@ def test_a_plan_says_that_the_backend_has_no_effect_on_it() -> None:
 def test_training_here_has_no_backend() -> None:
     done = run("train.py", "cluster.backend=loopback")
     assert done.returncode == 2 and "has no effect in python train.py" in done.stderr
+
+
+def test_a_model_in_s3_is_fetched_and_its_changes_are_seen(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path))
+    uri = f"s3://{AWS.bucket}/models/mine"
+    for name in ("config.json", "tokenizer.json", "model.safetensors", "deeper/config.json"):
+        account.put(f"{uri}/{name}", b"{}")
+    account.put(f"{uri}-2/config.json", b"another model")
+    model = ModelConfig("mine", uri)
+    assert tokenizer_identity(model) is None
+    folder = fetch_model(uri, is_tokenizer_file)
+    files = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    assert files == ["config.json", "tokenizer.json"]
+    before = tokenizer_identity(model)
+    assert before is not None
+    account.put(f"{uri}/tokenizer.json", b"[]")
+    assert fetch_model(f"{uri}/", is_model_file) == folder
+    assert (folder / "model.safetensors").is_file() and tokenizer_identity(model) != before
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        (f"s3://{AWS.bucket}/nothing", "holds no model"),
+        ("s3://no-such-bucket-here/mine", "AWS refused ListObjectsV2: NoSuchBucket"),
+    ],
+)
+def test_a_model_that_is_not_in_s3_is_told(account: Account, uri: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fetch_model(uri, is_model_file)
+    (problem,) = caught.value.problems
+    assert said in problem.what and problem.where == f"model.name_or_path={uri}"
+
+
+@pytest.mark.slow
+def test_a_model_of_the_users_own_goes_the_whole_circle(tmp_path: Path) -> None:
+    """In a folder: uploaded by the real SDK, brought by the channel, and its head kept by name."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = wordpiece_tokenizer(train_vocabulary(["very good", "sehr schlecht"] * 9, 200), 32)
+    tokenizer.save_pretrained(str(tmp_path / "mine"))
+    names = dict(enumerate(["positive", "neutral", "negative"]))
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=64, id2label=names,
+        label2id={name: number for number, name in names.items()},
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(str(tmp_path / "mine"))
+    typed = ["cluster=p3_2xl", "model=pretrained", "model.name_or_path=mine", "data.max_length=32"]
+    here = ["cluster.backend=loopback", "action=submit", "output=json"]
+    done = run(str(ROOT / "launch.py"), *typed, *here, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (job,) = json.loads(done.stdout)["submitted"]
+    assert {c["ChannelName"] for c in job["InputDataConfig"]} == {"config", "model"}
+    log = (tmp_path / job["folder"] / "log.txt").read_text(encoding="utf-8")
+    assert "head: kept for negative, neutral, positive, by name" in log
 
 
 @pytest.mark.slow

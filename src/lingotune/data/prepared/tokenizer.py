@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,7 +37,7 @@ def load_tokenizer(model: ModelConfig) -> Any:
 
     with_revision = {"revision": model.revision} if model.revision else {}
     try:
-        return AutoTokenizer.from_pretrained(str(model.name_or_path), **with_revision)
+        return AutoTokenizer.from_pretrained(_place(model), **with_revision)
     except (OSError, ValueError) as error:
         raise not_loaded(model, error) from error
 
@@ -136,6 +137,25 @@ _FILES = (
 """What the tokenizers of all kinds of models are saved as, each as some of these."""
 
 
+def is_tokenizer_file(name: str) -> bool:
+    """Tell a file that a tokenizer is loaded from by its name; config.json says of which kind it is."""
+    return name in _FILES or name == "config.json"
+
+
+def copy_of(uri: str) -> Path:
+    """Name the folder of this machine's cache that keeps files of a model in S3."""
+    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(os.environ.get("LINGOTUNE_CACHE") or Path(users, "lingotune"))
+    digest = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()
+    return cache.expanduser().absolute() / "models" / digest[:16]
+
+
+def _place(model: ModelConfig) -> str:
+    """Find where a model's files are read: a model in S3 is in this machine's copy, if it was fetched."""
+    name = str(model.name_or_path)
+    return str(copy_of(name)) if name.startswith("s3://") else name
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Tell whether a model's folder holds a tokenizer of any kind."""
     return any((folder / name).is_file() for name in _FILES)
@@ -147,7 +167,7 @@ def tokenizer_identity(model: ModelConfig) -> str | None:
     if model.name_or_path is None:
         scratch = {"vocabulary of": asdict(model.scratch)["vocab_size"]}
         return hashlib.sha256(json.dumps(scratch).encode()).hexdigest()
-    folder = Path(model.name_or_path)
+    folder = Path(_place(model))
     if not folder.is_dir():
         cached = _cached(model)
         if cached is None:

@@ -22,8 +22,6 @@ Located = tuple[str, Record]
 RAW_CHARACTERS = 2000
 """Characters of a row that is left out that are kept for its reader."""
 
-HUB_PREFIX = "hf://"
-"""Start of a location, or of a pattern, that names files of a hub repository."""
 AGAIN = "write, copy or download it again"
 """What mends a file that is not whole."""
 

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.data.rows.findings import HUB_PREFIX, Located, OnReject, OnRemark, config_error
+from lingotune.config.schema import HUB_PREFIX
+from lingotune.data.rows.findings import Located, OnReject, OnRemark, config_error
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.files import check_type, read_named
 from lingotune.data.sources.split_names import check_names

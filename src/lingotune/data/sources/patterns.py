@@ -13,12 +13,13 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
     ALL,
     AUTO,
+    HUB_PREFIX,
     PATTERN_LANGUAGE,
     SPLITS,
     DataConfig,
     Source,
 )
-from lingotune.data.rows.findings import HUB_PREFIX, all_or_problems
+from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
 from lingotune.data.sources.files import find_files, uses_setting
 from lingotune.data.sources.split_names import (

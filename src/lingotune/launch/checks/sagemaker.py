@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 from lingotune.catalog.hardware import (
     SHARDING_ACCELERATE,
@@ -34,10 +35,11 @@ from lingotune.config.schema import (
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
+from lingotune.launch.checks.places import PLACES
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table()
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -106,15 +108,6 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
         what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
         fix = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
         yield "hub.token_secret", what, fix
-
-
-@SAGEMAKER.check("model-on-this-machine", "the workers do not see this machine's disk")
-def _local_model(config: LaunchConfig) -> Iterator[Found]:
-    model = config.model.name_or_path
-    if model is not None and (model.startswith(("/", ".", "~")) or "\\" in model):
-        what = "is a folder of this machine; the job on SageMaker would not find it"
-        fix = "a model on the hub: model.name_or_path=OWNER/NAME"
-        yield f"model.name_or_path={model}", what, fix
 
 
 @SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
@@ -263,7 +256,7 @@ def _isolation_hub(config: LaunchConfig) -> Iterator[Found]:
     uses = {
         "hub=none": config.hub.visibility is not Visibility.none,
         "data=files": config.data.source is Source.hub,
-        "model=tiny": config.model.name_or_path is not None,
+        "model=tiny": _on_hub(config.model.name_or_path),
     }
     for fix, used in uses.items():
         if used:
@@ -272,6 +265,11 @@ def _isolation_hub(config: LaunchConfig) -> Iterator[Found]:
                 f"{key} needs the hub, and aws.network_isolation=true keeps the container from it"
             )
             yield key, what, f"{fix}, or aws.network_isolation=false"
+
+
+def _on_hub(model: str | None) -> bool:
+    """Tell a model of the hub; one in a folder or in S3 reaches the job as a channel."""
+    return model is not None and not model.startswith("s3://") and not Path(model).is_dir()
 
 
 @SAGEMAKER.check("region-without-images", "each region has its own registry of images")
@@ -345,9 +343,11 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
 
 @SAGEMAKER.check("tags-reserved", "AWS keeps aws: for itself, lingotune: says which run it was")
 def _tags(config: LaunchConfig) -> Iterator[Found]:
-    for key in config.aws.tags:
+    for key, value in config.aws.tags.items():
         if key.lower().startswith(("aws:", "lingotune:")):
             yield f"aws.tags.{key}", "begins with a reserved prefix", "another name"
+        if value.lower().startswith("aws:"):
+            yield f"aws.tags.{key}={value}", "begins with a reserved prefix", "another value"
 
 
 @SAGEMAKER.check("queue-setting-unused", "share and priority order the jobs of a queue")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
 from lingotune.config.program import in_checkout, program
-from lingotune.config.schema import AwsConfig, JobConfig, LaunchConfig, Source
-from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE
+from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Source
+from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
 from lingotune.launch.checks.launch import check_planned
+from lingotune.launch.checks.places import PLACES
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
@@ -28,6 +29,7 @@ from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
+from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
@@ -55,6 +57,7 @@ class Plan:
     overrides: tuple[TypedOverride, ...]
     digests: Digests
     data: Delivery
+    model: BaseModel | None
     batch: BatchPlan
     steps: StepPlan | None
     batching: BatchingEstimate | None
@@ -136,8 +139,9 @@ class Planner:
     """Planner of a command's jobs, which reads what they share only once.
 
     account: fills in the names of the account (region, role, bucket) before the jobs are described; by
-    default they stay as typed, and missing ones are placeholders. The user's data files are read, to count
-    and check the rows, and so are the price and throughput files.
+    default they stay as typed, and missing ones are placeholders. copies: folders with the files of models
+    in S3, by their URI, where they are needed here. The user's data files are read, to count and check the
+    rows, and so are the price and throughput files.
     """
 
     def __init__(
@@ -145,38 +149,54 @@ class Planner:
         bundle: Bundle,
         costs: CostEstimator,
         account: Callable[[AwsConfig], AwsConfig] = lambda aws: aws,
+        copies: Mapping[str, Path] | None = None,
     ) -> None:
         self._bundle = bundle
         self._costs = costs
         self._account = account
+        self._copies = copies or {}
         self._data: dict[str, Delivery] = {}
+        self._models: dict[str, tuple[BaseModel | None, list[Problem]]] = {}
         self._batchings: dict[str, BatchingEstimate | None] = {}
         self._code_problems = CODE.run(bundle)
 
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
         """Plan all jobs; ConfigError lists what is wrong with their data."""
-        plans = tuple(self._plan(one) for one in composed)
+        plans, wrong = [], []
+        for one in composed:
+            try:
+                plans.append(self._plan(one))
+            except ConfigError as error:
+                wrong += error.problems
+        if wrong:
+            raise ConfigError(wrong)
         costs = [plan.cost for plan in plans if plan.cost]
         problems = [problem for plan in plans for problem in plan.problems]
         problems += [*over_budget(composed[0].config.budget, costs), *_same_twice(plans)]
-        return Sweep(plans, tuple(dict.fromkeys(problems)), sum_up(costs))
+        return Sweep(tuple(plans), tuple(dict.fromkeys(problems)), sum_up(costs))
 
     def _plan(self, one: Composed) -> Plan:
         config, job = one.config, job_of(one.config)
         job_file = dump_job(job)
         batch = plan_batches(job)
         data = self._deliver(config)
-        digests = Digests(digest_in(job_file), self._bundle.digest, data.digest)
+        model, wrong = self._model(job) if job.cluster.instance_type else (None, [])
+        model_digest = model.digest if model else None
+        digests = Digests(digest_in(job_file), self._bundle.digest, data.digest, model_digest)
         quote = self._costs.quote(config, batch, data.rows)
         steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
-        problems = [*one.findings, *data.problems]
+        problems = [*one.findings, *data.problems, *wrong]
         if steps:
             problems += STEPS.run(JobWithSteps(job, batch, steps))
         training_job = None
         if job.cluster.instance_type is not None:
             # This very description is shown, checked, rehearsed and submitted.
             aws = self._account(config.aws)
-            training_job = describe(job, aws, digests, config.attempt, data.uri)
+            model_uri = model.uri if model else None
+            training_job = describe(job, aws, digests, config.attempt, data.uri, model_uri)
+            if config.aws.region is None and config.action in (Action.check, Action.submit):
+                # it was not known before that the job runs in this machine's region
+                problems += PLACES.run(replace(config, aws=aws))
             problems += [*self._findings(config, training_job, data), *quote.problems]
         started = (PROGRAM,) if in_checkout() else MODULE
         local = render_local(job, config.job_file or JOB_FILE, started)
@@ -187,6 +207,7 @@ class Planner:
             overrides=one.overrides,
             digests=digests,
             data=data,
+            model=model,
             batch=batch,
             steps=steps,
             batching=self._batching(config, job, batch, data),
@@ -228,6 +249,14 @@ class Planner:
             self._batchings[key] = _batching(job, batch, manifest)
         return self._batchings[key]
 
+    def _model(self, job: JobConfig) -> tuple[BaseModel | None, list[Problem]]:
+        """Find out how a model reaches its job, once for the same one."""
+        key = json.dumps(asdict(job.model))
+        if key not in self._models:
+            copy = self._copies.get(job.model.name_or_path or "")
+            self._models[key] = deliver_model(job.model, copy)
+        return self._models[key]
+
     def _deliver(self, config: LaunchConfig) -> Delivery:
         """Find out what is known about the data, once per data."""
         same = [asdict(config.data), config.seed, asdict(config.model), config.prepared_dir]
@@ -264,7 +293,7 @@ def _same_twice(plans: Sequence[Plan]) -> list[Problem]:
 
 
 def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
-    """List what a planned job will find in S3, by URI: code and job file first, then data."""
+    """List what a planned job will find in S3, by URI: code and job file, the model, then the data."""
     job = plan.training_job
     assert job is not None, "a job of this machine finds nothing in S3"
     channels = dict(job.channels)
@@ -272,6 +301,8 @@ def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
         job.code_uri: bundle.content,
         channels[CONFIG_CHANNEL] + JOB_FILE: plan.job_file,
     }
+    if plan.model is not None and MODEL_CHANNEL in channels:
+        found |= {channels[MODEL_CHANNEL] + path.name: path for path in plan.model.files()}
     if plan.data.folder is not None and DATA_CHANNEL in channels:
         root = plan.data.folder
         found |= {f"{channels[DATA_CHANNEL]}{p.as_posix()}": root / p for p in plan.data.files()}

@@ -12,6 +12,7 @@ from lingotune.contract.container import (
     CONFIG_CHANNEL,
     DATA_CHANNEL,
     DIGEST_VARIABLE,
+    MODEL_CHANNEL,
     TENSORBOARD,
 )
 from lingotune.contract.log_lines import metric_definitions
@@ -27,12 +28,13 @@ Pairs = tuple[tuple[str, str], ...]
 class Digests:
     """SHA-256 of the job file and the code, and the digest of the prepared data: 64 hexadecimal digits.
 
-    `data` is None if the workers prepare the data themselves.
+    `data` is None if the workers prepare the data themselves, `model` unless a folder is uploaded.
     """
 
     job: str
     code: str
     data: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def job_name(job: JobConfig, digests: Digests, attempt: int = 1) -> str:
     makes a new name.
     """
     parts = [digests.job, digests.code, digests.data or ""]
+    parts += [digests.model] if digests.model else []
     identity = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:10]
     suffix = f"-{attempt}" if attempt > 1 else ""
     return f"{job.name}-{identity}{suffix}"
@@ -113,12 +116,13 @@ def describe(
     digests: Digests,
     attempt: int = 1,
     data_uri: str | None = None,
+    model_uri: str | None = None,
 ) -> TrainingJob:
     """Describe the training job for a job on SageMaker that the preflight has accepted.
 
     The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
-    data_uri: S3 prefix of data that is there already, with a slash at its end. Names that `aws` lacks
-    become placeholders such as `<aws.role>`.
+    data_uri, model_uri: S3 prefixes of data and of a base model that are there already, with a slash at the
+    end. Names that `aws` lacks become placeholders such as `<aws.role>`.
     """
     cluster, root = job.cluster, root_uri(aws)
     name = job_name(job, digests, attempt)
@@ -135,7 +139,7 @@ def describe(
         distribution=cluster.distribution,
         # Content-addressed: jobs with the same code share an object, those with the same data a prefix.
         code_uri=f"{root}/code/{digests.code}/sourcedir.tar.gz",
-        channels=_channels(root, digests, data_uri),
+        channels=_channels(root, digests, data_uri, model_uri),
         input_mode=cluster.input_mode.value,
         output_uri=f"{root}/output",
         output_key=aws.kms_key,
@@ -171,12 +175,14 @@ def describe(
     )
 
 
-def _channels(root: str, digests: Digests, data_uri: str | None) -> Pairs:
+def _channels(root: str, digests: Digests, data_uri: str | None, model_uri: str | None) -> Pairs:
     # The final slash matters, as S3Prefix is a prefix of strings.
-    config = (CONFIG_CHANNEL, f"{root}/jobs/{digests.job}/")
-    if digests.data is None:
-        return (config,)
-    return config, (DATA_CHANNEL, data_uri or f"{root}/data/{digests.data}/")
+    found = [(CONFIG_CHANNEL, f"{root}/jobs/{digests.job}/")]
+    if digests.data is not None:
+        found.append((DATA_CHANNEL, data_uri or f"{root}/data/{digests.data}/"))
+    if model_uri or digests.model:
+        found.append((MODEL_CHANNEL, model_uri or f"{root}/models/{digests.model}/"))
+    return tuple(found)
 
 
 def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:

@@ -69,6 +69,11 @@ class AccountCheck:
     skipped: tuple[str, ...] = ()
     findings: tuple[Problem, ...] = ()
 
+    @property
+    def asked(self) -> bool:
+        """True if AWS answered a question about the account, beside that of whose credentials these are."""
+        return any(not line.startswith("identity:") for line in self.done) or bool(self.findings)
+
 
 @dataclass(frozen=True)
 class _Caller:
@@ -214,11 +219,21 @@ def _role_access(
         (("s3:ListBucket",), s3),
         (("s3:GetObject", "s3:PutObject"), f"{s3}/{aws.prefix}/*"),
     ]
+    for prefix in _elsewhere(jobs, bucket):  # data or a model that lie in another bucket
+        there = f"arn:{role.split(':')[1]}:s3:::{prefix}"
+        wanted.append((("s3:GetObject",), f"{there}*"))
+        wanted.append((("s3:ListBucket",), there.partition("/")[0]))
     for secret in _secrets(jobs):  # AWS adds six characters of its own to a secret's name
         named = _arn(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
         resource = secret if secret.startswith("arn:") else named
         wanted.append(((READING[service_of(secret)],), resource))
     yield from check_role_access(caller.calls, role, wanted)
+
+
+def _elsewhere(jobs: Sequence[JobRequirements], bucket: str) -> list[str]:
+    """List the channels' places outside of the job's own bucket: BUCKET/PREFIX/."""
+    places = [uri.removeprefix("s3://") for job in jobs for uri, _ in job.channels.values()]
+    return list(dict.fromkeys(place for place in places if not place.startswith(f"{bucket}/")))
 
 
 def _bucket(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:

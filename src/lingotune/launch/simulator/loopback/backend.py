@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boto3
 
 from lingotune.config.problems import Problem
+from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
@@ -67,6 +68,8 @@ def _submit(
     aws = complete(plan.config.aws)
     session = boto3.Session(region_name=aws.region)
     make_bucket(session, aws)
+    if plan.model is not None and plan.model.uri is not None:
+        make_bucket(session, replace(aws, bucket=split_uri(plan.model.uri)[0]))
     limits = limits_of(plan.config.rehearsal, plan.request)
     environment = environment_of(plan, tell)
     tell(f"{plan.name}: {limits}\n{environment.description}")

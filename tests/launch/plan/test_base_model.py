@@ -1,0 +1,159 @@
+"""Base models of the user's own: what the plan says of them, and how they reach a job on SageMaker."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import compose
+
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import errors_only
+from lingotune.config.schema import ModelConfig
+from lingotune.contract.container import MODEL_CHANNEL
+from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.compose.compose import Composed
+from lingotune.launch.cost.quote import CostEstimator
+from lingotune.launch.plan.base_model import deliver_model, model_files
+from lingotune.launch.plan.planner import Plan, Planner, objects
+from lingotune.launch.render.bundle import Bundle
+from lingotune.training.base_model import located
+
+OWN = ("cluster=p3_16xl", "model=pretrained", "aws.bucket=mine")
+BUNDLE = Bundle(b"code", "c" * 64, {})
+Parts = dict[str, Any]
+CONFIG = {"model_type": "bert", "hidden_size": 8}
+
+
+def folder(place: Path, **changed: str | None) -> Path:
+    """Write the files of a model by name, dots as underscores; None leaves one out."""
+    files = {"config_json": json.dumps(CONFIG), "model_safetensors": "weights",
+             "tokenizer_json": "{}"} | changed  # fmt: skip
+    place.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        if text is not None:
+            (place / name.replace("_", ".", 1)).write_text(text)
+    return place
+
+
+def planned(*overrides: str, copies: dict[str, Path] | None = None) -> Plan:
+    config = compose(*OWN, *overrides)
+    found = tuple(check_launch(config))
+    planner = Planner(BUNDLE, CostEstimator(date(2026, 11, 1)), copies=copies)
+    return planner.sweep([Composed((), config, found)]).plans[0]
+
+
+def of_the_model(plan: Plan) -> list[str]:
+    return [p.what for p in errors_only(list(plan.problems)) if p.key.startswith("model.")]
+
+
+def test_a_folder_is_uploaded_by_digest_and_arrives_as_a_channel(tmp_path: Path) -> None:
+    model = folder(tmp_path / "m", training_args_bin="x", README_md="x", pytorch_model_bin="x")
+    (tmp_path / "m" / "training_args.bin").write_text("x")
+    plan = planned(f"model.name_or_path={model}")
+    assert not of_the_model(plan) and plan.training_job and plan.digests.model
+    uri = dict(plan.training_job.channels)[MODEL_CHANNEL]
+    assert uri == f"s3://mine/lingotune/models/{plan.digests.model}/"
+    sent = {k.removeprefix(uri): v for k, v in objects(plan, BUNDLE).items() if k.startswith(uri)}
+    names = ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sent == {name: model / name for name in names}
+    assert plan.huggingface and plan.huggingface["fit"]["inputs"][MODEL_CHANNEL] == uri
+
+
+def test_other_weights_make_another_job(tmp_path: Path) -> None:
+    model = folder(tmp_path / "m")
+    first = planned(f"model.name_or_path={model}")
+    again = planned(f"model.name_or_path={model}")
+    folder(tmp_path / "m", model_safetensors="others")
+    other = planned(f"model.name_or_path={model}")
+    assert first.name == again.name != other.name
+    assert first.digests.job == other.digests.job
+
+
+def test_a_prefix_in_s3_is_a_channel_as_it_is() -> None:
+    plan = planned("model.name_or_path=s3://theirs/models/mine")
+    assert not of_the_model(plan) and plan.training_job and plan.digests.model is None
+    assert dict(plan.training_job.channels)[MODEL_CHANNEL] == "s3://theirs/models/mine/"
+    assert not [uri for uri in objects(plan, BUNDLE) if uri.startswith("s3://theirs")]
+
+
+def test_what_runs_here_finds_the_copy_of_a_model_in_s3(tmp_path: Path) -> None:
+    uri = "s3://theirs/models/mine"
+    plan = planned(f"model.name_or_path={uri}", copies={uri: folder(tmp_path)})
+    assert objects(plan, BUNDLE)[f"{uri}/config.json"] == tmp_path / "config.json"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"config_json": None}, "holds no model: there is no config.json"),
+        ({"config_json": "{}"}, "names no model_type"),
+        ({"config_json": "{"}, "cannot be read"),
+        ({"model_safetensors": None}, "holds no weights"),
+        ({"tokenizer_json": None}, "holds no tokenizer"),
+    ],
+)
+def test_a_folder_that_no_model_comes_of_is_an_error(
+    tmp_path: Path, changed: Parts, said: str
+) -> None:
+    plan = planned(f"model.name_or_path={folder(tmp_path / 'm', **changed)}")
+    (what,) = of_the_model(plan)
+    assert said in what
+
+
+def test_a_lacking_part_of_the_weights_is_named(tmp_path: Path) -> None:
+    model = folder(tmp_path)
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    _, (problem,) = deliver_model(ModelConfig("m", str(model)))
+    assert problem.what == "lacks model-2.safetensors, which its model.safetensors.index.json names"
+    assert "model.safetensors.index.json" in {path.name for path in model_files(model)}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./nowhere", "no folder of this machine"),
+        ("runs/x/model", "no folder of this machine"),
+        ("~/models/mine", "no folder of this machine"),
+        ("s3://bucket", "names no folder in a bucket"),
+        ("s3://bucket/x/output/model.tar.gz", "is an archive"),
+        ("s3://bucket/x/model.safetensors", "is one file of a model"),
+    ],
+)
+def test_names_that_lead_nowhere_are_errors(name: str, said: str) -> None:
+    (what,) = of_the_model(planned(f"model.name_or_path='{name}'"))
+    assert said in what
+
+
+def test_a_revision_of_a_folder_is_told(tmp_path: Path) -> None:
+    plan = planned(f"model.name_or_path={folder(tmp_path)}", "model.revision=main")
+    assert of_the_model(plan) == ["has no effect: only models of the hub have revisions"]
+
+
+def test_a_model_of_the_hub_has_no_channel_and_may_have_a_token() -> None:
+    plan = planned("model.name_or_path=me/private", "hub.token_secret=hf-token")
+    assert {p.check for p in errors_only(list(plan.problems))} == {"requirements-missing"}
+    assert plan.training_job
+    assert MODEL_CHANNEL not in dict(plan.training_job.channels)
+
+
+def test_an_isolated_container_takes_a_model_that_comes_as_a_channel(tmp_path: Path) -> None:
+    isolated = ["aws.network_isolation=true", "cluster.image.lane=pinned",
+                "cluster.image.uri=111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"]  # fmt: skip
+    own = planned(f"model.name_or_path={folder(tmp_path)}", *isolated)
+    assert "isolation-with-hub" not in {problem.check for problem in own.problems}
+    hub = planned("model.name_or_path=me/mine", *isolated)
+    assert "isolation-with-hub" in {problem.check for problem in hub.problems}
+
+
+def test_the_worker_loads_from_the_channel() -> None:
+    model = job_of(compose(*OWN, "model.name_or_path=s3://theirs/models/mine")).model
+    there = located(model, {"SM_CHANNEL_MODEL": "/opt/ml/input/data/model"})
+    assert there.name_or_path == "/opt/ml/input/data/model"
+    assert located(model, {}) == model
+    tiny = ModelConfig("tiny", None)
+    assert located(tiny, {"SM_CHANNEL_MODEL": "/opt/ml/input/data/model"}) == tiny
