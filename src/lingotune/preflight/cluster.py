@@ -102,12 +102,18 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
 def _instance(job: JobConfig) -> Iterator[Found]:
     wanted = job.cluster.instance_type
     if wanted is not None and wanted not in instances():
-        what = f"unknown instance type{nearest(wanted, list(instances()))}"
-        yield (
-            f"cluster.instance_type={wanted}",
-            what,
-            f"cluster.instance_type={listed(wanted, list(instances()))}",
-        )
+        known = _alike(wanted)
+        # of a family that is not known, what is spelled alike may cost a hundredfold
+        misspelt = any(wanted.split(".")[:2] == other.split(".")[:2] for other in known)
+        hint = nearest(wanted, known) if misspelt or wanted.count(".") != 2 else ""
+        fix = f"cluster.instance_type={listed(wanted if hint else '', known)}"
+        yield f"cluster.instance_type={wanted}", f"unknown instance type{hint}", fix
+
+
+def _alike(wanted: str) -> list[str]:
+    """The known instances, those of the same size first."""
+    size = wanted.rpartition(".")[2]
+    return sorted(instances(), key=lambda other: other.rpartition(".")[2] != size)
 
 
 @CLUSTER.check("processes-on-sagemaker", "SageMaker's launcher starts one process per GPU")

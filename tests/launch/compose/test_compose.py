@@ -545,7 +545,7 @@ lingotune: 3 problems
       fix: name=value
   data.labels[0].values
       the setting that it refers to is not a list that fits
-      fix: 'data.labels[0].values=[a,b]'
+      fix: 'data.labels.0.values=[a,b]'
   budget
       the setting that it refers to is not a mapping that fits
       fix: 'budget={name: value}'

@@ -32,7 +32,7 @@ from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
-from lingotune.config.settings import field_types, mapping_of, setting_types
+from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
@@ -210,7 +210,8 @@ def _now(config: DictConfig, key: str) -> Any:
     try:
         if key in _BY_MODEL and OmegaConf.is_missing(config, key):
             return getattr(kind_of(ModelConfig(name_or_path=config.model.name_or_path)), key)
-        return OmegaConf.select(config, key)
+        now = OmegaConf.select(config, key)
+        return OmegaConf.to_container(now) if OmegaConf.is_config(now) else now
     except OmegaConfBaseException:
         return None
 
@@ -270,6 +271,15 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
         yield prefix, node
 
 
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def _outer(key: str) -> tuple[Any, str]:
+    """Type and key of the list that a key lies in."""
+    known = container_of(key) or key
+    return setting_types()[known], known
+
+
 def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
     """Find values of a wrong type that come from references, and texts that look like references.
 
@@ -289,6 +299,9 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
                 yield from _misfits(text, str, key)
     elif not isinstance(value, typing.get_origin(kind) or kind):
         name, fix = describe_type(kind, key)
+        if "[" in key:  # as it is typed: data.labels.0.name
+            typed = _INDEX.sub(r".\1", key)
+            fix = describe_type(*_outer(typed) if key.endswith("]") else (kind, typed))[1]
         yield Problem(key, f"the setting that it refers to is not {name}", fix, key=key)
     elif is_dataclass(value):
         for name, inner in field_types(kind).items():

@@ -45,6 +45,10 @@ ALIASES = {
     "dataset": "data",
     "dataset_name": "data",
     "use_cpu": "cluster=local",
+    "per_gpu_train_batch_size": "per_device_bs",
+    "per_gpu_eval_batch_size": "evaluation.per_device_bs",
+    "push_to_hub_model_id": "hub.repo",
+    "push_to_hub_token": "hub.token_secret",
     "eval_batch_size": "evaluation.per_device_bs",
     "train_batch_size": "per_device_bs",
     # PyTorch Lightning, Keras, axolotl, LLaMA-Factory

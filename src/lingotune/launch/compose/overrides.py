@@ -9,6 +9,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
+from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
 from hydra.core.override_parser.types import Override
@@ -20,7 +21,8 @@ from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.keys import describe_type, meant_by
-from lingotune.launch.compose.quoting import for_shell, override_text
+from lingotune.launch.compose.quoting import for_shell, override_text, repaired
+from lingotune.launch.compose.trainer_names import not_here
 
 Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
@@ -110,7 +112,9 @@ def wrong_type(override: Override, error: object = "", now: Any = None) -> Probl
     if is_dataclass(kind):
         fix = f"{key}.setting=value, each on its own"
         return Problem(text, f"does not fit: {in_a_line(error)}", fix)
-    if typing.get_origin(kind) is list and not value.startswith(("[", "{")):
+    if typing.get_origin(kind) is list and value == "null":
+        fix = override_text(key, now or [])
+    elif typing.get_origin(kind) is list and not value.startswith(("[", "{")):
         fix = for_shell(f"{key}=[{value}]")
     elif kind in (bool, int, float) and isinstance(now, kind):
         fix = override_text(key, now)
@@ -132,7 +136,7 @@ def removal(override: Override, groups: Groups, defaults: Mapping[str, Any], now
     elif typing.get_origin(kind) in (list, dict):
         value = {} if typing.get_origin(kind) is dict else []
     elif is_dataclass(kind):
-        return _refused(override, "settings cannot be removed", f"{key}.setting=value")
+        return _refused(override, "settings cannot be removed", "leave it out")
     return _refused(override, "settings cannot be removed", override_text(key, value))
 
 
@@ -232,8 +236,45 @@ def _not_an_override(text: str) -> Problem:
         if equals and key in setting_types():
             fix = for_shell(f"{key}={value}")
         return Problem(text, "unknown option", fix)
+    key, equals, value = text.partition("=")
+    name = key.lstrip("+~")
+    kind = setting_types().get(container_of(name) or name)
+    if equals and kind is not None:
+        return _unreadable(name, value, kind, text)
     fix = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
     return Problem(text, "is not a setting of the form key=value", fix)
+
+
+def _unreadable(key: str, value: str, kind: Any, text: str) -> Problem:
+    """Name the first character that Hydra's grammar cannot read, and the form that it can."""
+    place = _first_wrong(text)
+    seen = f"{text[place]!r}, character {place + 1}" if place < len(text) else "its end"
+    holds_items = typing.get_origin(kind) in (list, dict) or value.strip()[:1] in ("[", "{")
+    fixed = f"{key}={repaired(value, holds_items=holds_items)}"
+    try:
+        _parse(fixed)
+    except HydraException:
+        fixed = f"{key}={repaired(value, holds_items=False)}"
+    what = f"cannot be read from {seen}, on: symbols need quotes"
+    return Problem(text, what, for_shell(fixed), key=key, value=value)
+
+
+class _Listener(ErrorListener):
+    place: int | None = None
+
+    def syntaxError(self, recognizer: Any, symbol: Any, line: int, column: int, *more: Any) -> None:
+        self.place = column if self.place is None else self.place
+
+
+def _first_wrong(text: str) -> int:
+    listener, lexer = _Listener(), OverrideLexer(InputStream(text))
+    parser = OverrideParser(CommonTokenStream(lexer))
+    for reader in (lexer, parser):
+        reader.removeErrorListeners()
+        reader.addErrorListener(listener)
+    parser.override()
+    place = len(text) if listener.place is None else listener.place
+    return place + len(text[place:]) - len(text[place:].lstrip())
 
 
 def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | None:
@@ -307,6 +348,9 @@ def _unknown_key(override: Override, groups: Groups) -> Problem | None:
         return _refused(override, f"{mapping} holds texts by name, nothing deeper", fix)
     if key in settings or container_of(key):
         return None
+    absent = not_here().get(key.rpartition(".")[2])
+    if absent:
+        return _refused(override, f"is not a setting here: {absent.because}", absent.instead)
     hint, is_sure = meant_by(key, groups, TypedOverride.of(override).value)
     section = key.split(".")[0]
     inside = [k for k in settings if k.startswith(f"{section}.") and k.count(".") == 1]

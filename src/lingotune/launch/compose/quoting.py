@@ -10,6 +10,7 @@ from typing import Any
 
 _PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*|\$\{[\w.]+\}", re.ASCII)
 """Texts that need no quotes in any place of an override."""
+_NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?")
 _NAME_ENDS = re.compile(r"[\\()\[\]{}:=,\s]")
 _ESCAPED = r"\\\g<0>"
 """Names in mappings have no quotes; a backslash stands before what would end them."""
@@ -49,6 +50,25 @@ def _text(text: str) -> str:
 def override_text(key: str, value: Any) -> str:
     """Write `key=value` to be pasted into a shell."""
     return for_shell(f"{key}={hydra_value(value)}")
+
+
+_PIECE = re.compile(r"""([^\[\]{},:'"]+)(:?)""")
+
+
+def repaired(value: str, *, holds_items: bool) -> str:
+    """Write a value that Hydra's grammar cannot read as one that it can.
+
+    holds_items: it is a list or a mapping, of which each item is quoted where that is needed; else the
+    whole is one text.
+    """
+    return _PIECE.sub(_quoted_piece, value) if holds_items else _text(value)
+
+
+def _quoted_piece(found: re.Match[str]) -> str:
+    piece, colon = found[1].strip(), found[2]
+    if not piece or colon or _NUMBER.fullmatch(piece):
+        return _NAME_ENDS.sub(_ESCAPED, piece) + (": " if colon else "")
+    return piece if piece.lower() in _WORDS else _text(piece)
 
 
 def for_shell(word: str) -> str:
