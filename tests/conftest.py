@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import warm
 from golden_files import GOLDEN, golden_text
 from hypothesis import settings
 from waiting import PATIENCE
 
 from lingotune.config.schema import LaunchConfig
-from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose import compose as composing
 
 # The developer's own group files are none of the tests'.
 os.environ["LINGOTUNE_CONFIG"] = ""
@@ -52,18 +55,26 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def compose(*overrides: str) -> LaunchConfig:
-    """The config of overrides, unchecked."""
-    return compose_all(list(overrides), CONF, lambda config: [], multirun=False)[0].config
+    """The config of overrides, unchecked. Hydra is asked once for each choice of groups, as in a sweep."""
+    with mock.patch.object(composing, "_chosen_groups", _chosen_groups):
+        composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
+    return composed[0].config
+
+
+_chosen_groups = functools.cache(composing._chosen_groups)
 
 
 def run(
     *arguments: str, cwd: Path = ROOT, timeout: float = PATIENCE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project as a user would; python is this one."""
+    """Run a command of the project as a user would; python is this one, and warm where that will do."""
+    whole = {**os.environ, **environment}
+    if warm.is_warm(arguments, whole):
+        return warm.run(arguments, cwd, whole, timeout)
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env=whole,
         capture_output=True,
         text=True,
         timeout=timeout,
