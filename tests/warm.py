@@ -22,10 +22,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing import process
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
-WITH_TORCH = ["train.py", "tests/killing.py", "tests/forked.py"]
+WITH_TORCH = ["train.py", "tests/killing.py", "tests/forked.py", "tests/stopping.py"]
 WITHOUT_TORCH = ["launch.py"]
 """Scripts, and below commands of `python -m lingotune`, that are run without torch, and go another way
 where it is there."""
@@ -79,13 +79,56 @@ def run(
     arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """Run `python ARGUMENT ...`; TimeoutExpired after `timeout` seconds, when it has been killed."""
+    return server_for(arguments, environment).run(arguments, cwd, environment, timeout)
+
+
+def server_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Server:
+    """Return what forks for a command of this checkout; it is kept for the next one."""
     torch = _needs_torch(arguments)
     assert torch is not None, arguments
-    return _server(torch, _read_once(environment)).run(arguments, cwd, environment, timeout)
+    return _server(torch, _read_once(environment))
+
+
+class Process:
+    """A fork that runs, as subprocess.Popen has it. It is no child of this process."""
+
+    def __init__(self, answers: socket.socket) -> None:
+        self._answers = answers
+        self.pid = int(answers.recv(64))
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code; TimeoutError if there is none within `timeout` seconds."""
+        if self.returncode is None:
+            self._answers.settimeout(timeout)
+            self.returncode = int(self._answers.recv(64))
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        with contextlib.suppress(BlockingIOError):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.wait()
+        self._answers.close()
 
 
 class Server:
-    """A process that has imported modules and forks, one command after the other; it ends with this one."""
+    """A process that has imported modules, and forks for each command; it ends with this one."""
 
     def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
         self._socket, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
@@ -99,32 +142,40 @@ class Server:
                 pass_fds=[theirs.fileno()],
             )
 
+    def start(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        out: IO[Any],
+        err: IO[Any] = sys.__stderr__,
+    ) -> Process:
+        """Fork for `python ARGUMENT ...`, with this process's standard input and these files."""
+        command = {"arguments": [*arguments], "cwd": str(cwd), "environment": dict(environment)}
+        answers, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with theirs, tempfile.TemporaryFile("w+") as given:
+            json.dump(command, given)
+            given.flush()
+            files = [0, out.fileno(), err.fileno(), given.fileno(), theirs.fileno()]
+            socket.send_fds(self._socket, [b"fork"], files)
+            theirs.close()
+            return Process(answers)
+
     def run(
         self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """Fork for `python ARGUMENT ...`, and wait for its end."""
-        command = {"arguments": [*arguments], "cwd": str(cwd), "environment": dict(environment)}
-        with contextlib.ExitStack() as files:
-            given, out, err = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
-            json.dump(command, given)
-            given.flush()
-            told = [0, out.fileno(), err.fileno(), given.fileno()]
-            socket.send_fds(self._socket, [b"fork"], told)
-            child = self._answer(None)
-            try:
-                code = self._answer(timeout)
-            except TimeoutError:
-                os.kill(child, signal.SIGKILL)
-                self._answer(None)
-                expired = [sys.executable, *arguments], timeout, _text(out), _text(err)
-                raise subprocess.TimeoutExpired(*expired) from None
-            return subprocess.CompletedProcess(
-                [sys.executable, *arguments], code, _text(out), _text(err)
-            )
-
-    def _answer(self, timeout: float | None) -> int:
-        self._socket.settimeout(timeout)
-        return int(self._socket.recv(64))
+        command = [sys.executable, *arguments]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with self.start(arguments, cwd, environment, out, err) as process:
+                try:
+                    code = process.wait(timeout)
+                except TimeoutError:
+                    process.kill()
+                    process.wait()
+                    told = _text(out), _text(err)
+                    raise subprocess.TimeoutExpired(command, timeout, *told) from None
+            return subprocess.CompletedProcess(command, code, _text(out), _text(err))
 
 
 def _text(stream: TextIO) -> str:
@@ -144,22 +195,47 @@ def _server(torch: bool, read_once: tuple[tuple[str, str], ...]) -> Server:
 def _wait_for_command(client: socket.socket) -> dict[str, Any] | None:
     """Fork for each command; returns it in the fork, and None in this process once the tests are over."""
     while True:
-        message, files, *_ = socket.recv_fds(client, 8, 4)
+        message, files, *_ = socket.recv_fds(client, 8, 5)
         if not message:
             return None
-        child = os.fork()
-        if child == 0:
+        while _reap(os.WNOHANG):
+            pass
+        if os.fork() == 0:
             client.close()
-            for number, file in enumerate(files[:3]):
-                os.dup2(file, number)
-            command: dict[str, Any] = json.loads(os.pread(files[3], 1 << 24, 0))
-            for file in files:
-                os.close(file)
-            return command
+            return _fork(files)
         for file in files:
             os.close(file)
+
+
+def _reap(options: int) -> bool:
+    try:
+        return os.waitpid(-1, options)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+def _fork(files: Sequence[int]) -> dict[str, Any]:
+    """Fork once more: this process tells of the end of the other, in which the command is returned."""
+    *streams, given, answers = files
+    client = socket.socket(fileno=answers)
+    child = os.fork()
+    if child:
+        for file in files[:-1]:
+            os.close(file)
         client.send(b"%d" % child)
-        client.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(OSError):  # the tests may be over
+            client.send(b"%d" % code)
+        os._exit(0)
+    client.close()
+    for number, file in enumerate(streams):
+        os.dup2(file, number)
+    with os.fdopen(given) as text:
+        text.seek(0)
+        command: dict[str, Any] = json.load(text)
+    for file in streams:
+        os.close(file)
+    return command
 
 
 def _become(command: Mapping[str, Any]) -> None:

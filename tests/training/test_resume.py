@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from conftest import ROOT, compose, run
 from killing import metrics, outcome
 from waiting import PATIENCE, wait_until
@@ -61,9 +62,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def killed_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    command = [sys.executable, str(ROOT / "tests/killing.py")]
     arguments = [str(job_file(folder)), str(folder / "run"), str(kills), str(seed)]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder)
+    done = run(str(ROOT / "tests/killing.py"), *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -160,9 +160,11 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
 def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path) -> None:
     moved = interrupted_run(uninterrupted, tmp_path)
     arguments = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved)]
-    stopped = [sys.executable, str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
-    with subprocess.Popen(stopped, stdout=subprocess.DEVNULL) as first:
-        assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
+    stopped = [str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
+    server = warm.server_for(stopped, os.environ)
+    with (tmp_path / "log").open("w") as log, server.start(stopped, ROOT, os.environ, log) as first:
+        stat = Path(f"/proc/{first.pid}/stat")
+        wait_until(lambda: ") T " in stat.read_text(), going=lambda: first.poll() is None)
         second = run("train.py", *arguments)
         first.kill()
     assert second.returncode == 2
