@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import yaml
+from waiting import PATIENCE
 
 LARGE = (".safetensors", ".bin", ".parquet")
 
@@ -95,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             failure[0] -= 1
             what = failure[2]
         if what == "hang":
-            time.sleep(120)
+            time.sleep(PATIENCE)
             return
         if what == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)

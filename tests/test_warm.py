@@ -94,7 +94,7 @@ def test_what_a_fork_cannot_show_is_a_new_process(
 
 def test_what_is_planned_with_has_no_torch() -> None:
     """A plan that needs it would work unnoticed."""
-    code = "import warm, importlib, sys; [*map(importlib.import_module, warm.IMPORTS[False])]"
+    code = "import warm, importlib, sys; [*map(importlib.import_module, warm.IMPORTS['planning'])]"
     done = run(
         "-c", f"{code}; sys.exit('torch' in sys.modules)", PYTHONPATH=os.pathsep.join(sys.path)
     )

@@ -25,13 +25,8 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
-WITH_TORCH = ["train.py", "tests/killing.py", "tests/forked.py", "tests/stopping.py"]
-WITHOUT_TORCH = ["launch.py"]
-"""Scripts, and below commands of `python -m lingotune`, that are run without torch, and go another way
-where it is there."""
-COMMANDS_WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
 IMPORTS = {
-    True: [
+    "training": [
         "datasets", "pandas", "torch.utils.tensorboard", "tensorboard.plugins.hparams.api_pb2",
         "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
         "transformers.convert_slow_tokenizer", "transformers.models.distilbert.modeling_distilbert",
@@ -39,8 +34,16 @@ IMPORTS = {
         "lingotune.report.charts", "lingotune.report.run_charts", "lingotune.report.run_page",
         "lingotune.report.tables", "lingotune.training.fit",
     ],
-    False: ["lingotune.cli.launch", "lingotune.cli.prepare", "lingotune.launch.actions"],
+    "planning": ["lingotune.cli.launch", "lingotune.cli.prepare", "lingotune.launch.actions"],
+    "submitting": ["lingotune.cli.launch", "lingotune.launch.actions", "sagemaker.huggingface", "boto3"],
 }  # fmt: skip
+"""What commands of a kind have imported. Those that need no torch must do without it: they go another way
+where it is there."""
+SCRIPTS = {
+    "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
+    "tests/forked.py": "training", "tests/stopping.py": "training",
+}  # fmt: skip
+WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
 READ_ONCE = (
     "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC",
     "MKL_", "MPL", "NUMEXPR", "OMP_", "OPENBLAS", "PYTHON", "TMPDIR", "TOKENIZERS", "TORCH", "TRANSFORMERS",
@@ -53,19 +56,20 @@ BEGINNING = dict(os.environ)
 
 def is_warm(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Tell whether a fork will do: a command of this checkout, in an environment like that of the tests."""
-    known = sys.platform == "linux" and _needs_torch(arguments) is not None
-    return known and _read_once(environment) == _read_once(BEGINNING)
+    known = sys.platform == "linux" and _kind(arguments)
+    return bool(known) and _read_once(environment) == _read_once(BEGINNING)
 
 
-def _needs_torch(arguments: Sequence[str]) -> bool | None:
-    """Whether the imports of `python ARGUMENT ...` are those with torch; None for another's command."""
+def _kind(arguments: Sequence[str]) -> str | None:
+    """Return the kind of `python ARGUMENT ...`; None for what is no command of this checkout."""
     first, *rest = arguments
+    if first == "-m" and rest[0] != "lingotune":
+        return None
     if first == "-m":
-        return rest[1] not in COMMANDS_WITHOUT_TORCH if rest[0] == "lingotune" else None
-    path = ROOT / first
-    if path in [ROOT / script for script in WITH_TORCH]:
-        return True
-    return False if path in [ROOT / script for script in WITHOUT_TORCH] else None
+        kind = "planning" if {*rest[1:2]} <= {*WITHOUT_TORCH} else "training"
+    else:
+        kind = next((kind for name, kind in SCRIPTS.items() if ROOT / first == ROOT / name), "")
+    return "submitting" if kind == "planning" and "action=submit" in rest else kind or None
 
 
 def _read_once(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -76,17 +80,21 @@ def _read_once(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def run(
-    arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    given: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `python ARGUMENT ...`; TimeoutExpired after `timeout` seconds, when it has been killed."""
-    return server_for(arguments, environment).run(arguments, cwd, environment, timeout)
+    return server_for(arguments, environment).run(arguments, cwd, environment, timeout, given)
 
 
 def server_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Server:
     """Return what forks for a command of this checkout; it is kept for the next one."""
-    torch = _needs_torch(arguments)
-    assert torch is not None, arguments
-    return _server(torch, _read_once(environment))
+    kind = _kind(arguments)
+    assert kind, arguments
+    return _server(kind, _read_once(environment))
 
 
 class Process:
@@ -149,25 +157,36 @@ class Server:
         environment: Mapping[str, str],
         out: IO[Any],
         err: IO[Any] = sys.__stderr__,
+        given: IO[Any] | None = None,
     ) -> Process:
-        """Fork for `python ARGUMENT ...`, with this process's standard input and these files."""
+        """Fork for `python ARGUMENT ...` with these streams; by default those of this process."""
         command = {"arguments": [*arguments], "cwd": str(cwd), "environment": dict(environment)}
         answers, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs, tempfile.TemporaryFile("w+") as given:
-            json.dump(command, given)
-            given.flush()
-            files = [0, out.fileno(), err.fileno(), given.fileno(), theirs.fileno()]
+        with theirs, tempfile.TemporaryFile("w+") as told:
+            json.dump(command, told)
+            told.flush()
+            first = given.fileno() if given else 0
+            files = [first, out.fileno(), err.fileno(), told.fileno(), theirs.fileno()]
             socket.send_fds(self._socket, [b"fork"], files)
             theirs.close()
             return Process(answers)
 
     def run(
-        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        timeout: float,
+        given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Fork for `python ARGUMENT ...`, and wait for its end."""
+        """Fork for `python ARGUMENT ...`, and wait for its end; given: its standard input."""
         command = [sys.executable, *arguments]
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            with self.start(arguments, cwd, environment, out, err) as process:
+        with contextlib.ExitStack() as files:
+            text, out, err = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+            text.write(given or "")
+            text.seek(0)
+            streams = out, err, None if given is None else text
+            with self.start(arguments, cwd, environment, *streams) as process:
                 try:
                     code = process.wait(timeout)
                 except TimeoutError:
@@ -184,9 +203,9 @@ def _text(stream: TextIO) -> str:
 
 
 @functools.cache
-def _server(torch: bool, read_once: tuple[tuple[str, str], ...]) -> Server:
+def _server(kind: str, read_once: tuple[tuple[str, str], ...]) -> Server:
     others = {name: value for name, value in BEGINNING.items() if not name.startswith(READ_ONCE)}
-    return Server(IMPORTS[torch], others | dict(read_once))
+    return Server(IMPORTS[kind], others | dict(read_once))
 
 
 # --- in the process that forks --------------------------------------------------------------------

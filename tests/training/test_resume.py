@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -163,8 +164,7 @@ def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path
     stopped = [str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
     server = warm.server_for(stopped, os.environ)
     with (tmp_path / "log").open("w") as log, server.start(stopped, ROOT, os.environ, log) as first:
-        stat = Path(f"/proc/{first.pid}/stat")
-        wait_until(lambda: ") T " in stat.read_text(), going=lambda: first.poll() is None)
+        wait_until(lambda: is_stopped(first.pid), lambda: first.poll() is None)
         second = run("train.py", *arguments)
         first.kill()
     assert second.returncode == 2
@@ -181,14 +181,26 @@ def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -
     command += [str(ROOT / "train.py"), "--job", str(path), "--run-dir"]
     straight = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True)
     assert straight.returncode == 0, straight.stderr
-    with subprocess.Popen([*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL) as job:
-        wait_until((tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST).exists)
-        os.kill(random.choice(ranks_of(job.pid)), signal.SIGKILL)
+    # One rank stops itself behind checkpoint 4, and the other waits for it.
+    stopping = [str(ROOT / "tests/stopping.py"), "STOP", "step 6/"]
+    interrupted = [stopping if word == str(ROOT / "train.py") else [word] for word in command]
+    interrupted = [*itertools.chain(*interrupted), str(tmp_path / "b")]
+    with subprocess.Popen(interrupted, stdout=subprocess.DEVNULL) as job:
+        wait_until(lambda: any(map(is_stopped, ranks_of(job.pid))), lambda: job.poll() is None)
+        assert (tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST).exists()
+        ranks = ranks_of(job.pid)
+        os.kill(random.choice(ranks), signal.SIGKILL)
+        for rank in ranks:
+            os.kill(rank, signal.SIGCONT)
         assert job.wait(PATIENCE) != 0
     again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("resuming at step") == 1
     assert outcome(tmp_path / "b") == outcome(tmp_path / "a")
+
+
+def is_stopped(pid: int) -> bool:
+    return ") T " in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
 
 
 def ranks_of(agent: int) -> list[int]:
