@@ -28,6 +28,7 @@ from documents import (
     words_of,
 )
 from hubserver import hub_server
+from waiting import PATIENCE
 
 from lingotune.launch.compose.keys import config_groups, setting_types
 
@@ -438,4 +439,6 @@ def test_commits_run_the_tools_of_make_check() -> None:
 def test_the_programs_named_are_installed() -> None:
     for program in ("tensorboard", "torchrun"):
         path = Path(sys.executable).parent / program
-        assert subprocess.run([path, "--help"], capture_output=True, timeout=120).returncode == 0
+        assert (
+            subprocess.run([path, "--help"], capture_output=True, timeout=PATIENCE).returncode == 0
+        )

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from results import manifest_of
 from tables import TINY, load_splits, star_labels, write
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import (
@@ -352,6 +352,22 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
     assert contents(killed) == contents(whole)
 
 
+STOPS = """
+import os, signal, sys
+if "--multiprocessing-fork" in sys.orig_argv:
+    number = 1
+    while True:
+        try:
+            os.close(os.open(f"{folder}/helper-{{number}}", os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            number += 1
+    if number == {which}:
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+"""A sitecustomize: the helper process of that number stops itself as it begins."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [1, 2], ids=["the tokenizer's", "one that tokenises"])
 def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_path: Path) -> None:
@@ -360,16 +376,13 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_pa
         "-m", "lingotune", "prepare", "data=files", f"data.path={source}", "data.columns.text=text",
         "data.columns.language=lang", "data.columns.label=null", f"prepared_dir={tmp_path}/p",
     ]  # fmt: skip
-    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
-        helpers: list[int] = []
-        while len(helpers) < which:
-            assert process.poll() is None
-            helpers = [
-                pid
-                for pid in children(process.pid)
-                if b"spawn_main" in read(Path(f"/proc/{pid}/cmdline"))
-            ]
-        os.kill(helpers[-1], signal.SIGKILL)
+    (tmp_path / "sitecustomize.py").write_text(STOPS.format(folder=tmp_path, which=which))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'src'}"}
+    with subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        (helper,) = wait_until(lambda: stopped(process.pid), lambda: process.poll() is None)
+        os.kill(helper, signal.SIGKILL)
         _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2 and "Traceback" not in told
     assert "was ended from outside" in told and "finished shards are kept" in told
@@ -377,9 +390,11 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_pa
     assert run(*command).returncode == 0
 
 
-def children(pid: int) -> list[int]:
+def stopped(pid: int) -> list[int]:
+    """Children of a process that have stopped."""
     threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return sorted(int(word) for thread in threads for word in read(thread).split())
+    children = [word for thread in threads for word in read(thread).split()]
+    return [int(one) for one in children if b") T " in read(Path(f"/proc/{int(one)}/stat"))]
 
 
 def read(path: Path) -> bytes:

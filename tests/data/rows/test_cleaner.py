@@ -20,10 +20,11 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 from tables import collect, star_labels
+from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError, Source
@@ -204,7 +205,7 @@ def planted(draw: st.DrawFn) -> tuple[str, list[Item]]:
 
 
 @given(planted())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_every_row_is_kept_rejected_or_filtered(file: tuple[str, list[Item]]) -> None:
     name, items = file
     content, places = FORMATS[name][0](items)
@@ -233,7 +234,7 @@ def test_every_row_is_kept_rejected_or_filtered(file: tuple[str, list[Item]]) ->
 
 
 @given(st.sampled_from(list(FORMATS)), st.lists(TEXTS, min_size=1, max_size=8))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_a_clean_file_is_the_same_in_both_modes(name: str, texts: list[str]) -> None:
     Path(name).write_bytes(FORMATS[name][0]([(GOOD, text) for text in texts])[0])
     rows = collect(read_files([Path(name)]), STOP, "train")
@@ -780,7 +781,7 @@ print([path.name for path in Path().iterdir()])
 def test_a_full_disk_is_told_and_leaves_nothing_behind(rows: int) -> None:
     """A limit on the file's size, in place of a full disk; it is met at the end, or on the way."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(rows)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FULL, str(rows)], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout.splitlines() == ["cannot be written: File too large", "[]"], done.stderr
 
