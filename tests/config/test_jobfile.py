@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import JobConfig
+from lingotune.config.schema import JobConfig, Texts
 from lingotune.config.settings import field_types
 from lingotune.launch.compose.keys import config_groups
 
@@ -54,6 +54,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(arguments[0]), max_size=3)
     if typing.get_origin(kind) is dict:
         return st.dictionaries(TEXTS, TEXTS, max_size=3)
+    if kind is Texts:
+        return st.none() | TEXTS | st.lists(TEXTS, max_size=3)
     if is_dataclass(kind):
         return st.builds(kind, **{name: values(k) for name, k in field_types(kind).items()})
     if issubclass(kind, Enum):

@@ -271,7 +271,7 @@ def _first_wrong(text: str) -> int:
     for reader in (lexer, parser):
         reader.removeErrorListeners()
         reader.addErrorListener(listener)
-    parser.override()
+    parser.override()  # type: ignore[no-untyped-call]
     place = len(text) if listener.place is None else listener.place
     return place + len(text[place:]) - len(text[place:].lstrip())
 
