@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import warm
 from golden_files import GOLDEN, golden_text
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from waiting import PATIENCE
 
 from lingotune.config.schema import LaunchConfig
-from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose import compose as composing
 
 # The developer's own group files are none of the tests'.
 os.environ["LINGOTUNE_CONFIG"] = ""
+if "PYTEST_XDIST_WORKER" in os.environ:  # they share the cores; threads in excess wait by spinning
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+warm.BEGINNING.update(os.environ)
 
-# Shared machines stall: no example has a deadline. CI repeats the same examples every time.
-settings.register_profile("lingotune", deadline=None, derandomize="CI" in os.environ)
+# Shared machines stall: no example has a deadline, and none is too slow. A fixture of a function is made
+# once for all examples, as these tests want it. CI repeats the same examples every time.
+settings.register_profile(
+    "lingotune",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("lingotune")
 
 # Tests interrupt what they start. A shell that starts these in the background lets everything ignore that.
@@ -52,18 +64,34 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def compose(*overrides: str) -> LaunchConfig:
-    """The config of overrides, unchecked."""
-    return compose_all(list(overrides), CONF, lambda config: [], multirun=False)[0].config
+    """The config of overrides, unchecked. Hydra is asked once for each choice of groups, as in a sweep."""
+    with mock.patch.object(composing, "_chosen_groups", _chosen_groups):
+        composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
+    return composed[0].config
+
+
+_chosen_groups = functools.cache(composing._chosen_groups)
 
 
 def run(
-    *arguments: str, cwd: Path = ROOT, timeout: float = PATIENCE, **environment: str
+    *arguments: str,
+    cwd: Path = ROOT,
+    timeout: float = PATIENCE,
+    given: str | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project as a user would; python is this one."""
+    """Run a command of the project as a user would; python is this one, and warm where that will do.
+
+    given: its standard input; that of the tests by default.
+    """
+    whole = {**os.environ, **environment}
+    if warm.is_warm(arguments, whole):
+        return warm.run(arguments, cwd, whole, timeout, given)
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env=whole,
+        input=given,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -14,13 +14,14 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import yaml
+from waiting import PATIENCE
 
 LARGE = (".safetensors", ".bin", ".parquet")
 
@@ -62,8 +63,11 @@ class Hub:
 
 
 class Handler(BaseHTTPRequestHandler):
-    hub: Hub
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        self.hub: Hub = self.server.hub
+        super().setup()
 
     def log_message(self, *args: Any) -> None:
         """Silence."""
@@ -92,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             failure[0] -= 1
             what = failure[2]
         if what == "hang":
-            time.sleep(120)
+            time.sleep(PATIENCE)
             return
         if what == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -287,6 +291,7 @@ def faults_of(card: str) -> list[str]:
 
 
 class Server(ThreadingHTTPServer):
+    hub: Hub
     daemon_threads = True
     block_on_close = False
 
@@ -297,12 +302,22 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def hub_server(token: str) -> Iterator[Hub]:
     """A hub that takes this token."""
-    hub = Hub(tokens={token})
-    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": hub}))
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    with hubs_at_one_address(token) as new:
+        yield new()
+
+
+@contextmanager
+def hubs_at_one_address(token: str) -> Iterator[Callable[[], Hub]]:
+    """Yield what begins a new hub that takes this token: connections from then on are to it."""
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def new() -> Hub:
+        server.hub = Hub(tokens={token}, endpoint=f"http://127.0.0.1:{server.server_port}")
+        return server.hub
+
     try:
-        yield hub
+        yield new
     finally:
         server.shutdown()
         server.server_close()

@@ -6,7 +6,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from waiting import wait_until
 
 BUCKET = "example-bucket"
 
@@ -52,7 +52,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = (folder / "log").open("w")
     with subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as server:
         try:
-            _wait_for_bucket(client(address, *KEYS["owner"][:2]))
+            owner = client(address, *KEYS["owner"][:2])
+            wait_until(lambda: _has_bucket(owner), lambda: server.poll() is None)
             yield address
         finally:
             server.kill()
@@ -65,13 +66,10 @@ def client(address: str, key: str, secret: str) -> Any:
     )  # fmt: skip
 
 
-def _wait_for_bucket(owner: Any) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            owner.create_bucket(Bucket=BUCKET)
-            owner.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
-            return
-        except (ClientError, BotoCoreError):
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+def _has_bucket(owner: Any) -> bool:
+    try:
+        owner.create_bucket(Bucket=BUCKET)
+        owner.put_object(Bucket=BUCKET, Key="ready", Body=b"1")
+    except (ClientError, BotoCoreError):
+        return False
+    return True

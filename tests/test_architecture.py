@@ -22,7 +22,7 @@ AWS = {"sagemaker", "boto3", "botocore"}
 # From the ground up: a package imports itself and those named, inside functions too.
 _ESTIMATE = {"config", "system", "catalog"}
 _RUNS = {"config", "system", "contract"}
-_EVALUATION = {"config", "contract", "data", "modeling", "runs"}
+_EVALUATION = {"config", "contract", "data", "modeling", "plugins", "runs"}
 _WORKER = {*_ESTIMATE, *_RUNS, *_EVALUATION, "estimate", "preflight", "evaluation", "report", "hub"}
 OURS: dict[str, set[str]] = {
     "config": set(),
@@ -38,8 +38,9 @@ OURS: dict[str, set[str]] = {
     "data.transfer": {"data.prepared"},
     "data.loader": {"data.rows", "data.prepared", "data.transfer"},
     "runs": _RUNS,
+    "plugins": {"config"},
     "preflight": {"config", "catalog", "estimate", "data"},
-    "modeling": {"config", "system", "catalog", "estimate", "data"},
+    "modeling": {"config", "system", "catalog", "estimate", "data", "plugins"},
     "evaluation": _EVALUATION,
     "report": {"config", "system", "contract", "estimate", "data", "evaluation", "runs"},
     "hub": {"config", "system", "contract", "catalog", "data", "evaluation", "runs"},
@@ -62,11 +63,12 @@ THIRD_PARTY: dict[str, set[str]] = {
     "estimate": {"numpy"},
     "data": {
         "numpy", "pyarrow", "tokenizers", "transformers", "huggingface_hub", "boto3", "botocore",
-        "s3transfer", "rich", "charset_normalizer", "python_calamine",
+        "s3transfer", "rich", "charset_normalizer", "python_calamine", "py3langid",
     },
     "runs": {"torch"},
+    "plugins": {"numpy"},
     "preflight": set(),
-    "modeling": {"torch", "transformers", "numpy"},
+    "modeling": {"torch", "transformers", "numpy", "safetensors"},
     "evaluation": {"numpy", "pyarrow", "torch", "transformers"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},

@@ -28,6 +28,7 @@ from documents import (
     words_of,
 )
 from hubserver import hub_server
+from waiting import PATIENCE
 
 from lingotune.launch.compose.keys import config_groups, setting_types
 
@@ -139,6 +140,15 @@ def write_home(folder: Path) -> None:
         own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
         pq.write_table(pa.Table.from_pylist(own), folder / f"{name}.parquet")
     write_groups(ROOT / "docs" / "extending.md", folder / "DIR")
+    for target in (folder, folder / "DIR"):
+        (target / "my_code.py").write_text(own_code())
+
+
+def own_code() -> str:
+    """The Python file that docs/extending.md shows."""
+    blocks = blocks_of(ROOT / "docs" / "extending.md")
+    (text,) = [b.text for b in blocks if b.text.startswith("# my_code.py\n")]
+    return text
 
 
 def write_groups(document: Path, folder: Path) -> list[str]:
@@ -212,7 +222,8 @@ def test_plans(command: str, home: Path) -> None:
 def test_preparations(command: str, home: Path) -> None:
     done = execute(command, home)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list((home / "prepared").glob("*/manifest.json"))
+    made = "my-conf/data/*.yaml" if "--init" in command else "prepared/*/manifest.json"
+    assert list(home.glob(made))
 
 
 @of_kind("account", "submit")
@@ -331,9 +342,14 @@ def test_some_output_is_checked() -> None:
 @pytest.mark.parametrize("document", ["README.md", "docs/extending.md"])
 def test_group_files_that_are_shown_work(document: str, home: Path) -> None:
     choices = write_groups(ROOT / document, home / "own")
-    assert {choice.partition("=")[0] for choice in choices} >= {"model", "data", "cluster"}
-    done = run(str(ROOT / "launch.py"), "--config-dir", str(home / "own"), *choices, cwd=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    (home / "own" / "my_code.py").write_text(own_code())
+    first = {choice.partition("=")[0]: choice for choice in reversed(choices)}
+    assert first.keys() >= {"model", "data", "cluster"}
+    others = [[choice] for choice in choices if choice not in first.values()]
+    for together in (list(first.values()), *others):
+        options = ["--config-dir", str(home / "own"), *together]
+        done = run(str(ROOT / "launch.py"), *options, cwd=home)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -423,4 +439,6 @@ def test_commits_run_the_tools_of_make_check() -> None:
 def test_the_programs_named_are_installed() -> None:
     for program in ("tensorboard", "torchrun"):
         path = Path(sys.executable).parent / program
-        assert subprocess.run([path, "--help"], capture_output=True, timeout=120).returncode == 0
+        assert (
+            subprocess.run([path, "--help"], capture_output=True, timeout=PATIENCE).returncode == 0
+        )

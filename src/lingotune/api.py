@@ -104,13 +104,11 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
     """
     from lingotune.launch.checks.launch import check_launch
     from lingotune.launch.cost.quote import CostEstimator
+    from lingotune.launch.plan.code_bundle import bundle_of
     from lingotune.launch.plan.planner import Planner
-    from lingotune.launch.render.bundle import build_bundle
-    from lingotune.training.trackers import REQUIREMENTS
 
     composed = _composed(settings, config_dir, check_launch)
-    needed = [REQUIREMENTS[name] for name in composed.config.training.report_to]
-    sweep = Planner(build_bundle(needed), CostEstimator(date.today())).sweep([composed])
+    sweep = Planner(bundle_of([composed.config]), CostEstimator(date.today())).sweep([composed])
     return replace(sweep.plans[0], problems=sweep.problems)
 
 
@@ -121,6 +119,7 @@ def _composed(
 ) -> Composed:
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
+    from lingotune.launch.compose.labels import with_found_labels
 
     first = settings[0] if settings else None
     base = job_of(first) if isinstance(first, JobConfig) else None
@@ -128,10 +127,10 @@ def _composed(
     if len(overrides) + (base is not None) < len(settings):
         raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
     extra = user_dir(config_dir, os.environ)
-    (one,) = compose_all(
+    composed = compose_all(
         overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base
     )
-    return one
+    return with_found_labels(composed)[0]
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CONF
+from waiting import PATIENCE
 
 from lingotune.cli.completion import SCRIPTS, script, words_of
 
@@ -119,7 +120,7 @@ def _typed_in_zsh(home: Path, line: str) -> str:
 
 def _read(terminal: int, until: str) -> str:
     shown = ""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while until not in shown and time.monotonic() < end:
         if select.select([terminal], [], [], 1)[0]:
             try:

@@ -212,10 +212,7 @@ def test_the_end_shows_a_table_and_commands_that_work(finished: tuple[Path, str]
 def test_predict_reads_standard_input_and_refuses_other_folders(
     finished: tuple[Path, str], tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "lingotune", "predict", str(finished[0])],
-        input="one\n\ntwo\n", capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    done = run("-m", "lingotune", "predict", str(finished[0]), given="one\n\ntwo\n")
     assert [line.rsplit(None, 1)[1] for line in done.stdout.splitlines()] == ["one", "two"]
     refused = run("-m", "lingotune", "predict", str(tmp_path), "x")
     assert refused.returncode == 2 and "holds no trained model" in refused.stderr
@@ -332,7 +329,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals(case: str, tmp_path: Path) -> None:
     overrides, expected = REFUSED[case]
-    done = run(TRAIN, *overrides, cwd=tmp_path, HF_HUB_OFFLINE="1")
+    offline = {"HF_HUB_OFFLINE": "1"} if "model=pretrained" in overrides else {}
+    done = run(TRAIN, *overrides, cwd=tmp_path, **offline)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     for part in expected:

@@ -10,6 +10,7 @@ from conftest import CONF
 
 from lingotune.cli.validate import main
 from lingotune.config.problems import Problem, errors_only
+from lingotune.launch.compose.group_files import GroupFile
 from lingotune.launch.validate import validate
 
 WRONG = {
@@ -97,3 +98,16 @@ def test_a_sound_folder_is_counted(
     assert main([str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert f" shipped group files and 1 of {tmp_path}: all compose" in last
+
+
+def test_the_shipped_folder_typed_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def problems_of(_: object, file: GroupFile) -> list[Problem]:
+        asked.append(file.path)
+        return []
+
+    monkeypatch.setattr("lingotune.launch.validate._Validator.problems_of", problems_of)
+    monkeypatch.chdir(CONF.parent)
+    assert validate(CONF, Path("conf")) == []
+    assert asked and len(asked) == len({path.resolve() for path in asked})

@@ -13,6 +13,7 @@ import pytest
 from conftest import compose
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity
@@ -176,7 +177,7 @@ def test_parallel_runs_do_not_mix_their_lines(tmp_path: Path) -> None:
         for _ in range(4)
     ]
     for process in started:
-        process.communicate(format_record(RECORD), timeout=60)
+        process.communicate(format_record(RECORD), timeout=PATIENCE)
         assert process.returncode == 0
     records, problems = read_records(path)
     assert not problems

@@ -182,6 +182,48 @@ def test_other_data_is_scored_whole(finished: Path, tmp_path: Path, evaluated: E
     assert evaluated(finished, *FILES, *given)[0]["overall"]["rows"] == 9
 
 
+def test_other_data_is_read_with_the_settings_of_the_run(
+    finished: Path, tmp_path: Path, evaluated: Evaluated, lingotune: Called
+) -> None:
+    rows = [
+        {
+            "review_body": row["text"],
+            "review_id": row["id"],
+            "stars": row["stars"],
+            "language": row["language"],
+        }
+        for row in reviews(30)
+    ]
+    path = write(tmp_path / "more.jsonl", rows)
+    results, scored, _ = evaluated(finished, f"data.path={path}")
+    assert results["data"]["columns"]["text"] == "review_body" and len(scored) == 30
+    assert results["max_length"] == 24 and results["data"]["source"] == "files"
+    unlabelled = [{k: v for k, v in row.items() if k != "stars"} for row in rows]
+    bare = write(tmp_path / "bare.jsonl", unlabelled)
+    refused = lingotune("evaluate", str(finished), f"data.path={bare}")
+    assert refused.returncode == 2
+    assert (
+        f"next: lingotune predict {finished} --file {bare}  # if it has no labels" in refused.stderr
+    )
+
+
+def test_predictions_keep_all_columns(finished: Path, tmp_path: Path, lingotune: Called) -> None:
+    rows = [{"review_body": row["text"], "id": row["id"], "shop": "x"} for row in reviews(5)]
+    path, out = write(tmp_path / "new.jsonl", rows), tmp_path / "out.jsonl"
+    done = lingotune("predict", str(finished), "--file", str(path), "--output", str(out))
+    assert (done.returncode, done.stdout) == (0, f"5 rows with their classes: {out}\n")
+    labelled = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [{k: row[k] for k in rows[0]} for row in labelled] == rows
+    for row in labelled:
+        shares = {k: v for k, v in row.items() if k.startswith("probability_")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert max(shares, key=lambda key: shares[key]) == f"probability_{row['predicted']}"
+    again = lingotune(
+        "predict", str(finished), "--file", str(out), "--output", str(tmp_path / "b.csv")
+    )
+    assert again.returncode == 2 and "have a column 'predicted' already" in again.stderr
+
+
 def test_rows_that_cannot_be_used_are_told(
     finished: Path, tmp_path: Path, evaluated: Evaluated, lingotune: Called
 ) -> None:
@@ -371,7 +413,7 @@ def test_texts_that_cannot_be_read(
     write(tmp_path / "t.jsonl", [{"body": "x"}])
     (tmp_path / "half.jsonl").write_text('{"body": "\\ud83d"}')
     (tmp_path / "t.txt").write_text("x")
-    (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\n")
+    (tmp_path / "latin.txt").write_bytes(b"x\ncaf\xe9\nna\xc3\xafve\n")
     monkeypatch.chdir(tmp_path)
     done = lingotune("predict", str(finished), *typed)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
@@ -384,6 +426,18 @@ def test_standard_input_that_is_no_utf8(
     monkeypatch.setattr("sys.stdin", given)
     assert exit_code_of(lambda: main(["predict", str(finished)])) == 2
     assert "standard input:3\n      has half a surrogate pair, U+DCE9" in capsys.readouterr().err
+
+
+def test_files_in_other_encodings_are_read_and_told(
+    finished: Path, tmp_path: Path, lingotune: Called
+) -> None:
+    (tmp_path / "a.txt").write_bytes("schön\n“gut”, 5 €\n".encode("cp1252"))
+    done = lingotune("predict", str(finished), "--json", "--file", f"{tmp_path}/a.txt")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == [
+        "schön",
+        "“gut”, 5 €",
+    ]
+    assert "a.txt: read as cp1252, since it is not UTF-8" in done.stderr
 
 
 def test_globs_of_text_files(finished: Path, tmp_path: Path, lingotune: Called) -> None:

@@ -22,6 +22,7 @@ from lingotune.evaluation.metrics import (
     scores_by_language,
 )
 from lingotune.evaluation.predictions import write_predictions
+from lingotune.evaluation.score_rows import score_warnings
 from lingotune.report.tables import score_table
 from lingotune.runs.results import WorstLanguage
 
@@ -167,3 +168,19 @@ def test_predictions_are_kept_row_by_row(tmp_path: Any) -> None:
         "probability_positive": pytest.approx(0.1),
     }  # fmt: skip
     assert rows[1]["stars"] is None and rows[1]["predicted"] == "positive"
+
+
+def test_a_model_that_names_one_class_only_is_told() -> None:
+    one = scores_by_language(said([0, 1, 2] * 300, [2] * 900, ["de", "en"] * 450), CLASSES)
+    assert score_warnings(one) == ["the model names one class only: positive, for 900 of 900 rows"]
+    true = [0, 2] * 10
+    in_one = said(true * 2, [2] * 20 + true, ["de"] * 20 + ["en"] * 20)
+    assert score_warnings(scores_by_language(in_one, CLASSES)) == [
+        "the model names one class only in de: positive, for 20 of 20 rows"
+    ]
+    never = said([0, 1, 2] * 10, [0, 2, 2] * 10)
+    assert score_warnings(scores_by_language(never, CLASSES)) == [
+        "the model never names neutral (10 rows)"
+    ]
+    assert score_warnings(scores_by_language(said([2] * 9, [2] * 9), CLASSES)) == []
+    assert score_warnings(scores_by_language(said(true, true), CLASSES)) == []

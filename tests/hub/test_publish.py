@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,9 +17,11 @@ from typing import Any
 
 import boto3
 import pytest
+import warm
 from conftest import ROOT, compose
-from hubserver import Hub, Repo, hub_server
+from hubserver import Hub, Repo, hubs_at_one_address
 from moto.server import ThreadedMotoServer
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.jobfile import dump_job, job_of, load_job
 from lingotune.hub.allowlist import contents_of, with_secrets
@@ -36,13 +38,15 @@ QUICK = (
 NAME = "tiny-sample"
 
 
-def environment_of(
-    hub: Hub | str, home: Path, token: str | None = TOKEN, **environment: str
-) -> dict[str, str]:
+HF_HOME = tempfile.TemporaryDirectory(prefix="hf-home-")
+"""Without a token's file. The client reads where it is at import: one for all, as the hub's address."""
+
+
+def environment_of(hub: Hub | str, token: str | None = TOKEN, **environment: str) -> dict[str, str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "AWS_"))}
     clean |= {
         "HF_ENDPOINT": hub if isinstance(hub, str) else hub.endpoint,
-        "HF_HOME": str(home / "hf"),
+        "HF_HOME": HF_HOME.name,
         "HF_HUB_DISABLE_XET": "1",  # the hub on loopback speaks LFS
         "PYTHONPATH": str(ROOT / "src"),
         **environment,
@@ -53,15 +57,8 @@ def environment_of(
 def python(
     hub: Hub | str, *arguments: str, cwd: Path, token: str | None = TOKEN, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command of the project in a process of its own: the client reads its endpoint at import."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=environment_of(hub, cwd, token, **environment),
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
+    """A command of the project in a process of its own."""
+    done = warm.run(arguments, cwd, environment_of(hub, token, **environment), timeout=PATIENCE)
     assert TOKEN not in done.stdout + done.stderr
     # torchrun shows one of its own for a process that failed.
     assert "cluster.processes=2" in arguments or "Traceback" not in done.stderr, done.stderr
@@ -78,22 +75,28 @@ def held(repo: Repo) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Repo, set[str]]:
+def new_hub() -> Iterator[Callable[[], Hub]]:
+    with hubs_at_one_address(TOKEN) as new:
+        yield new
+
+
+@pytest.fixture(scope="module")
+def trained(
+    new_hub: Callable[[], Hub], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str, Repo, set[str]]:
     """A run that was published as it trained: its folder, what it printed, the repository."""
-    folder = tmp_path_factory.mktemp("trained")
-    with hub_server(TOKEN) as hub:
-        done = python(hub, TRAIN, *QUICK, "hub=private", cwd=folder)
-        assert done.returncode == 0, done.stderr
-        (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
-        (repo,) = hub.repos.items()
-        assert repo[0] == f"me/{run.name[: len(NAME)]}-{load_job(run / 'job.yaml')[1][:6]}"
-        return run, done.stdout.replace(hub.endpoint, "ENDPOINT"), repo[1], hub.authorization
+    folder, hub = tmp_path_factory.mktemp("trained"), new_hub()
+    done = python(hub, TRAIN, *QUICK, "hub=private", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
+    (repo,) = hub.repos.items()
+    assert repo[0] == f"me/{run.name[: len(NAME)]}-{load_job(run / 'job.yaml')[1][:6]}"
+    return run, done.stdout.replace(hub.endpoint, "ENDPOINT"), repo[1], hub.authorization
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server(TOKEN) as hub:
-        yield hub
+def hub(new_hub: Callable[[], Hub]) -> Hub:
+    return new_hub()
 
 
 @pytest.fixture
@@ -434,27 +437,24 @@ def trained_beside_a_kill(
     From the first checkpoint to the kill the training runs for a tenth of the time only, so that
     checkpoints are still to come after it, however slow the machine is.
     """
-    command = [sys.executable, TRAIN, *QUICK, "epochs=8", "hub=private"]
-    log, end = tmp_path / "out", time.monotonic() + 150
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            command, cwd=tmp_path, env=environment_of(hub, tmp_path), stdout=out
-        ) as job,
-    ):
+    command = [TRAIN, *QUICK, "epochs=8", "hub=private"]
+    log, environment = tmp_path / "out", environment_of(hub)
+    server = warm.server_for(command, environment)
+    with log.open("w") as out, server.start(command, tmp_path, environment, out) as job:
         try:
             # The repository was opened by a process as well, which ended before the training began.
-            while not ("step 8/" in log.read_text() and helpers_of(job.pid)):
-                assert job.poll() is None and time.monotonic() < end, log.read_text()
-                time.sleep(0.01)
+            wait_until(
+                lambda: "step 8/" in log.read_text() and helpers_of(job.pid),
+                going=lambda: job.poll() is None,
+            )
             while not reached():
-                assert job.poll() is None and time.monotonic() < end, log.read_text()
+                assert job.poll() is None, log.read_text()
                 for what, seconds in ((signal.SIGSTOP, 0.3), (signal.SIGCONT, 0.03)):
                     job.send_signal(what)
                     time.sleep(seconds)
             (helper,) = helpers_of(job.pid)
             os.kill(helper, signal.SIGKILL)
-            assert job.wait(150) == 0
+            assert job.wait(PATIENCE) == 0
         finally:
             job.kill()
     (run,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, compose, run
+from waiting import PATIENCE
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.schema import Precision
@@ -79,7 +80,7 @@ def on_a_terminal(*arguments: str, columns: int = 80) -> str:
     )
     os.close(side)
     output = b""
-    while select.select([main], [], [], 120)[0]:
+    while select.select([main], [], [], PATIENCE)[0]:
         try:
             chunk = os.read(main, 65536)
         except OSError:  # the other side is closed
@@ -87,7 +88,7 @@ def on_a_terminal(*arguments: str, columns: int = 80) -> str:
         output += chunk
         if not chunk:
             break
-    process.wait(timeout=60)
+    process.wait(PATIENCE)
     os.close(main)
     return output.decode()
 

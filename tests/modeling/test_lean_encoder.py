@@ -140,7 +140,9 @@ def test_dropout_is_as_strong_as_before(kind: str, way: str) -> None:
 
     def spread(model: Any, packing: Packing | None = None) -> Any:
         torch.manual_seed(3)
-        logits = torch.stack([run(model, packing)[0].detach() for _ in range(100)])
+        given = packed(batch(model)) if packing else batch(model)
+        with torch.no_grad(), (packing or Packing()).of(given):
+            logits = torch.stack([model(**given).logits for _ in range(100)])
         return logits.mean(0), logits.std(0)
 
     expected = spread(new(kind, dropout=0.3).train())

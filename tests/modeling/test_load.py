@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -102,3 +103,16 @@ def test_more_tokens_than_positions_are_refused(half: ModelConfig) -> None:
     assert problem.where == "data.max_length=64"
     assert problem.what.endswith("has positions for 32 tokens")
     assert problem.fix == "data.max_length=32"
+
+
+def test_a_tokenizer_that_transformers_5_has_saved_is_read_by_any_version(tmp_path: Path) -> None:
+    """The images of SageMaker have transformers 4; on it, AutoTokenizer knows no TokenizersBackend."""
+    made = wordpiece_tokenizer(train_vocabulary(TEXTS, 1500), 64)
+    made.save_pretrained(str(tmp_path))
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"tokenizer_class": "TokenizersBackend"}
+    path.write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    loaded = tokenizer.load_tokenizer(ModelConfig("mine", str(tmp_path)))
+    assert loaded(TEXTS[:20])["input_ids"] == made(TEXTS[:20])["input_ids"]
+    assert loaded.pad_token_id == made.pad_token_id and loaded.model_max_length == 64

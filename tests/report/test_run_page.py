@@ -185,6 +185,24 @@ def test_the_scores_are_those_of_the_run(whole: Any) -> None:
     assert page.tags.count("caption") == 2 * (1 + len(CODES))
 
 
+def test_what_is_odd_about_data_and_scores_is_told(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["data"]["warnings"] = ["all: 2 rows share 1 text <b>"]
+    (run / FILE).unlink()
+    overall, column = metrics["test"]["overall"], len(NAMES) - 1
+    overall["confusion"] = [
+        [sum(row) if n == column else 0 for n in range(len(NAMES))] for row in overall["confusion"]
+    ]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    text = read(run, data).text
+    assert "Warning: all: 2 rows share 1 text <b>" in text
+    assert (
+        f"Warning: the model names one class only: {list(overall['classes'])[-1]}, for 60 of 60"
+        in text
+    )
+
+
 def test_the_pictures_are_named(whole: Any) -> None:
     names = {
         value for tag, name, value in whole[2].attributes if (tag, name) == ("svg", "aria-label")

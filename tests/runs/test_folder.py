@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from results import results_for
 
@@ -114,7 +114,6 @@ def test_damage_is_told_with_its_place(run: Path) -> None:
 values_of_json = st.none() | st.booleans() | st.integers() | st.text() | st.just([]) | st.just({})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=values_of_json)
 def test_any_hand_edit_is_read_or_told(data: st.DataObject, value: Any, run: Path) -> None:
     values = json.loads(as_metrics(results()))

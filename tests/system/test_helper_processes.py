@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run
+from waiting import PATIENCE
 
 from lingotune.system.helper_processes import helpers
 
@@ -28,8 +29,8 @@ def test_helpers_end_with_the_block_whatever_they_are_doing() -> None:
     begun = time.monotonic()
     with helpers(1) as pool:
         process = pool.submit(os.getpid).result()
-        pool.submit(time.sleep, 60)
-    assert time.monotonic() - begun < 50 and not Path(f"/proc/{process}").exists()
+        pool.submit(time.sleep, 2 * PATIENCE)
+    assert time.monotonic() - begun < PATIENCE and not Path(f"/proc/{process}").exists()
 
 
 def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:

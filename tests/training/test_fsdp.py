@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,8 +45,7 @@ def job_file(folder: Path, name: str, *overrides: str) -> Path:
 def trained(*pairs: tuple[Path, Path]) -> None:
     """Run jobs in run folders, one after the other, each on two processes."""
     words = [str(path) for pair in pairs for path in pair]
-    command = [sys.executable, str(ROOT / "tests/forked.py"), "2", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run(str(ROOT / "tests/forked.py"), "2", *words)
     logs = [Path(f"{folder}.{rank}.log").read_text() for _, folder in pairs for rank in (0, 1)]
     assert done.returncode == 0, logs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 from conftest import ROOT, compose, run
 from killing import metrics, outcome
 from waiting import PATIENCE, wait_until
@@ -61,9 +63,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def killed_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    command = [sys.executable, str(ROOT / "tests/killing.py")]
     arguments = [str(job_file(folder)), str(folder / "run"), str(kills), str(seed)]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=folder)
+    done = run(str(ROOT / "tests/killing.py"), *arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -160,9 +161,10 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
 def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path) -> None:
     moved = interrupted_run(uninterrupted, tmp_path)
     arguments = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved)]
-    stopped = [sys.executable, str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
-    with subprocess.Popen(stopped, stdout=subprocess.DEVNULL) as first:
-        assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
+    stopped = [str(ROOT / "tests/stopping.py"), "STOP", "model tiny", *arguments]
+    server = warm.server_for(stopped, os.environ)
+    with (tmp_path / "log").open("w") as log, server.start(stopped, ROOT, os.environ, log) as first:
+        wait_until(lambda: is_stopped(first.pid), lambda: first.poll() is None)
         second = run("train.py", *arguments)
         first.kill()
     assert second.returncode == 2
@@ -179,14 +181,26 @@ def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -
     command += [str(ROOT / "train.py"), "--job", str(path), "--run-dir"]
     straight = subprocess.run([*command, str(tmp_path / "a")], capture_output=True, text=True)
     assert straight.returncode == 0, straight.stderr
-    with subprocess.Popen([*command, str(tmp_path / "b")], stdout=subprocess.DEVNULL) as job:
-        wait_until((tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST).exists)
-        os.kill(random.choice(ranks_of(job.pid)), signal.SIGKILL)
+    # One rank stops itself behind checkpoint 4, and the other waits for it.
+    stopping = [str(ROOT / "tests/stopping.py"), "STOP", "step 6/"]
+    interrupted = [stopping if word == str(ROOT / "train.py") else [word] for word in command]
+    interrupted = [*itertools.chain(*interrupted), str(tmp_path / "b")]
+    with subprocess.Popen(interrupted, stdout=subprocess.DEVNULL) as job:
+        wait_until(lambda: any(map(is_stopped, ranks_of(job.pid))), lambda: job.poll() is None)
+        assert (tmp_path / "b/checkpoints/checkpoint-4" / MANIFEST).exists()
+        ranks = ranks_of(job.pid)
+        os.kill(random.choice(ranks), signal.SIGKILL)
+        for rank in ranks:
+            os.kill(rank, signal.SIGCONT)
         assert job.wait(PATIENCE) != 0
     again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("resuming at step") == 1
     assert outcome(tmp_path / "b") == outcome(tmp_path / "a")
+
+
+def is_stopped(pid: int) -> bool:
+    return ") T " in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
 
 
 def ranks_of(agent: int) -> list[int]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError
-from lingotune.config.schema import DataConfig
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import SPLITS, DataConfig, JobConfig, RowCounts, Source
+from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.preflight import check_secrets
+
+_SOURCES = {"data.path", *(f"data.{split}" for split in SPLITS)}
+"""Settings that name the data itself."""
 
 
 def parser() -> Parser:
@@ -43,17 +49,19 @@ def main(argv: Sequence[str]) -> int:
     options = parsed(parser(), argv, "overrides")
     extra = user_dir(options.config_dir, os.environ)
     from lingotune.evaluation.evaluate import evaluate
+    from lingotune.evaluation.score_rows import score_warnings
     from lingotune.report.charts import draw_confusion
     from lingotune.report.tables import score_table
 
     data = data_typed(options.run, options.overrides, shipped_dir(), extra)
-    done = evaluate(
-        options.run,
-        data,
-        max_length=typed_length(data, options.overrides),
-        output=options.output,
-        batch=options.batch,
-    )
+    with _prediction_offered(options.run, data):
+        done = evaluate(
+            options.run,
+            data,
+            max_length=typed_length(data, options.overrides),
+            output=options.output,
+            batch=options.batch,
+        )
     results = done.results
     try:
         draw_confusion(results, results.labels, done.folder / "confusion_matrix.png")
@@ -68,8 +76,27 @@ def main(argv: Sequence[str]) -> int:
             f" + {count.filtered} of other languages"
         )
     print(score_table(results))
+    for warning in score_warnings(results):
+        print(f"warning: {warning}")
     print(f"see {done.folder}")
     return 0
+
+
+@contextmanager
+def _prediction_offered(run: str, data: DataConfig | None) -> Iterator[None]:
+    """Name the command for data without labels, where the column of labels is missing or empty."""
+    try:
+        yield
+    except ConfigError as error:
+        places = patterns_in(data.path or data.test) if data else []
+        unlabelled = any(
+            p.key in ("data.columns.label", "data.columns.stars") or "has no value in" in p.what
+            for p in error.problems
+        )
+        if not places or not unlabelled:
+            raise
+        command = shlex.join(["lingotune", "predict", run, "--file", places[0]])
+        raise ConfigError(error.problems, f"{command}  # if it has no labels") from error
 
 
 def data_typed(
@@ -77,7 +104,8 @@ def data_typed(
 ) -> DataConfig | None:
     """Compose the data that overrides name; None if there are no overrides.
 
-    The classes are those of the run, if none are typed. ConfigError for other overrides.
+    Where no `data=` is typed, columns, labels, languages and all other settings are those of the run. The
+    classes always are, if none are typed. ConfigError for other overrides.
     """
     if not typed:
         return None
@@ -89,13 +117,38 @@ def data_typed(
     if others:
         what = "has no effect here: overrides name the data that the model is scored on"
         raise ConfigError([o.refused(what, "data=files data.path=...") for o in others])
-    config = compose_all(list(typed), conf_dir, check_secrets, multirun=False, extra_dir=extra_dir)[
-        0
-    ].config
-    data: DataConfig = job_of(config).data
+    chosen = any(o.key == "data" for o in overrides)
+    base = None if chosen or trained.job is None else _with_source(trained.job, overrides, run)
+    (one,) = compose_all(
+        list(typed), conf_dir, check_secrets, multirun=False, extra_dir=extra_dir, base=base
+    )
+    data: DataConfig = job_of(one.config).data
     if trained.job is None or any(o.key == "data.labels" for o in overrides):
         return data
     return replace(data, labels=trained.job.data.labels)
+
+
+def _with_source(job: JobConfig, typed: Sequence[TypedOverride], run: str) -> JobConfig:
+    """Take the source out of a run's data where another one is typed; all else are its defaults.
+
+    ConfigError where none is, and all rows of its own were trained on or held out by chance.
+    """
+    data = job.data
+    if any(o.key in _SOURCES for o in typed):
+        data = replace(
+            data,
+            name=Source.files.value,
+            source=Source.files,
+            rows=RowCounts(),
+            path=None,
+            train=None,
+            validation=None,
+            test=None,
+        )
+    elif data.source is not Source.sample and data.test is None:
+        what = "no override names other data, and of its own a part was trained on"
+        raise ConfigError([Problem(run, what, "data.path=reviews.jsonl")])
+    return replace(job, data=data)
 
 
 def typed_length(data: DataConfig | None, typed: Sequence[str]) -> int | None:

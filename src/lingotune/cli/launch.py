@@ -10,8 +10,7 @@ from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
-from lingotune.launch.render.bundle import build_bundle
-from lingotune.training.trackers import REQUIREMENTS
+from lingotune.launch.plan.code_bundle import bundle_of
 
 PURPOSE = (
     "Plan (the default), check or submit SageMaker training jobs: one config, checked before it is"
@@ -42,5 +41,4 @@ def _launch(argv: list[str]) -> int:
     from lingotune.launch.actions import launch
 
     composed = composed_jobs(argv, command(), shipped_dir(), check_launch)
-    needed = [REQUIREMENTS[name] for one in composed for name in one.config.training.report_to]
-    return launch(composed, build_bundle(needed))
+    return launch(composed, bundle_of([one.config for one in composed]))

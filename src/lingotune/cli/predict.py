@@ -24,15 +24,21 @@ def parser() -> Parser:
     made.add_argument("texts", nargs="*", help="texts; without any, one a line from standard input")
     made.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
     made.add_argument("--column", help="that column; default: the one that was trained on")
+    made.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write .csv, .jsonl or .parquet: all columns of the rows, the class, the probabilities",
+    )
     made.add_argument("--json", action="store_true", help="one JSON object a text")
     return made
 
 
 def main(argv: Sequence[str]) -> int:
-    """Label the texts, printing a line for each as soon as it is known."""
+    """Label the texts: a line for each as soon as its class is known, or a file of all."""
     options = parsed(parser(), argv, "texts")
     from lingotune.evaluation.classifier import trained_model
-    from lingotune.evaluation.predict import predict_lines, read_texts
+    from lingotune.evaluation.predict import predict_lines, predict_rows, read_rows
+    from lingotune.evaluation.prediction_files import check_output, write_rows
 
     trained = trained_model(options.run)
     if options.texts and options.file:
@@ -41,12 +47,21 @@ def main(argv: Sequence[str]) -> int:
     if options.column and not options.file:
         what = "has no effect without --file"
         raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
-    texts = read_texts(_given(options), trained, options.column)
-    first = next(texts, None)
+    if options.output and options.json:
+        what = "has no effect with --output, whose suffix says the format"
+        raise ConfigError([Problem("--json", what, "--output FILE.jsonl")])
+    output = check_output(options.output) if options.output else None
+    rows = read_rows(_given(options), trained, options.column)
+    first = next(rows, None)
     if first is None:
         fix = f'predict {options.run} "A text"'
         raise ConfigError([Problem("predict", "no text was given", fix)])
-    for line in predict_lines(trained, chain([first], texts), as_json=options.json):
+    rows = chain([first], rows)
+    if output is not None:
+        count = write_rows(predict_rows(trained, rows), output)
+        print(f"{count} rows with their classes: {output}")
+        return 0
+    for line in predict_lines(trained, (text for _, text in rows), as_json=options.json):
         print(line, flush=True)
     return 0
 
@@ -55,7 +70,7 @@ def _given(options: argparse.Namespace) -> Iterator[Given]:
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
-        return in_files(options.file)
+        return in_files(options.file, lambda text: print(f"note: {text}", file=sys.stderr))
     if options.texts:
         return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
     return in_lines(_standard_input(), "standard input")

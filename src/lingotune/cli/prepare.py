@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lingotune.config.console import say
+from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
-from lingotune.launch.compose.config_dirs import shipped_dir
+from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.compose.overrides import TypedOverride
@@ -20,22 +21,37 @@ from lingotune.preflight import check_job, check_secrets
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
 _SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
 """Sections of the settings that prepared data depends on."""
+_OPTIONS = {
+    "--init FILE": "look at a source, FILE or data.path=..., and write a group file for it: FILE.yaml",
+}
 _OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
 
 
 def main(argv: Sequence[str]) -> int:
     """Prepare the data of every job that was typed."""
+    own = Parser(command().program, add_help=False, allow_abbrev=False)
+    own.add_argument("--init", metavar="FILE")
+    own.add_argument("--config-dir", metavar="DIR")
+    options, typed = own.parse_known_args(list(argv))
+    if options.init is not None and not {"-h", "--help"} & set(typed):
+        from lingotune.launch.init_data import init_data  # numpy from here on
+
+        extra = user_dir(options.config_dir, os.environ)
+        print(init_data(options.init, typed, shipped_dir(), extra))
+        return 0
     composed = composed_jobs(list(argv), command(), shipped_dir(), check_data)
     for one in composed:
         _refuse_others(one.overrides)
     for one in composed:
+        if one.findings:
+            print(format_problems(one.findings))
         _prepare(one.config)
     return 0
 
 
 def command() -> Command:
     """Describe the command, for its help."""
-    return Command(program("prepare"), PURPOSE, _SECTIONS)
+    return Command(program("prepare"), PURPOSE, _SECTIONS, _OPTIONS)
 
 
 def check_data(config: LaunchConfig) -> list[Problem]:

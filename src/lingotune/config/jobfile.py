@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from yaml import YAMLError
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
-from lingotune.config.yaml_text import read_yaml
+from lingotune.config.yaml_text import read_yaml, typed_value
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
@@ -41,8 +42,23 @@ def _shared(config: Any, kind: Any) -> dict[str, Any]:
 
 
 def plain(section: Any) -> dict[str, Any]:
-    """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order."""
-    return dataclasses.asdict(section, dict_factory=_with_enum_names)
+    """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order.
+
+    Sections that are not used are left out.
+    """
+    values = dataclasses.asdict(section, dict_factory=_with_enum_names)
+    for name in _unused(section):
+        del values[name]
+    return values
+
+
+def _unused(section: Any) -> Iterator[str]:
+    for item in dataclasses.fields(section):
+        factory = item.default_factory
+        if not item.metadata.get("written") or factory is dataclasses.MISSING:
+            continue
+        if getattr(section, item.name) == factory():
+            yield item.name
 
 
 def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,7 +126,8 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
 def _parse(path: str | Path, body: str) -> JobConfig:
     try:
         content, _ = read_yaml(body)
-        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), OmegaConf.create(content or {}))
+        settings = OmegaConf.create(typed_value(JobConfig, content or {}))
+        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), settings)
         job = OmegaConf.to_object(loaded)
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]

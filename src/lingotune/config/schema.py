@@ -25,7 +25,9 @@ Texts = Any
 HUB_PREFIX = "hf://"
 """Start of a pattern, or of a location, that names files of a hub repository."""
 AUTO = "auto"
-"""In place of an encoding: the one that a file is found to have."""
+"""In place of an encoding, or of classes: what the source is found to have."""
+DETECT = "detect"
+"""In place of a language column: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")
 """What every job has."""
 ALL = "all"
@@ -37,6 +39,9 @@ IN_LAUNCH = {"where": "launch"}
 
 BY_MODEL = {"default": "what suits the model"}
 """Metadata of settings whose default is that of the model's kind, which composing fills in."""
+WHERE_USED = {"written": "where used"}
+"""Metadata of sections that a job file has only where they differ from their defaults: the digests of other
+jobs stay as they were before there was such a section."""
 
 
 def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
@@ -212,7 +217,8 @@ class LabelConfig:
     name: str = MISSING
     """Human name, as predictions print it."""
     values: list[str] = field(default_factory=list)
-    """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts."""
+    """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts. true and false
+    match in every spelling, 1 and 0 included; classes stored by number match by name and by number."""
 
 
 @dataclass
@@ -228,7 +234,7 @@ class ColumnsConfig:
     label: Optional[str] = None
     """Class name or raw value, mapped by `data.labels`."""
     language: Optional[str] = None
-    """Language code of a row, kept up to the per-language scores."""
+    """Language of a row, kept up to the per-language scores; detect = of each text, by py3langid."""
     id: Optional[str] = None
     """Row id, for messages."""
     group: Optional[str] = None
@@ -295,11 +301,18 @@ class DataConfig:
     sheet: Optional[str] = None
     """Sheet of spreadsheets; null = the only one that has rows."""
     languages: list[str] = field(default_factory=list)
-    """Language codes to keep; empty = all."""
+    """Languages to keep; empty = all. Spellings are brought to BCP 47: en takes in en-US and English."""
+    language_map: dict[str, str] = field(default_factory=dict)
+    """What is written in the source -> language code, where it is not plain or not to be joined, e.g.
+    {pt-BR: pt-BR, simple: en}."""
+    default_language: Optional[str] = None
+    """Language of rows that name none; null = such rows are errors, if a column is named."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     """Column names of the source."""
     labels: list[LabelConfig] = field(default_factory=list)
-    """The classes in the order of their ids. A list given on the command line replaces the whole."""
+    """The classes in the order of their ids. A list given on the command line replaces the whole; [a, b]
+    is short for classes without further values. auto = the values of the label column, sorted, if they
+    are at most 100; the source is read for them, and the job file lists them."""
     label_offset: int = 0
     """Added to a whole-number raw value before the mapping: 1 where labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
@@ -581,6 +594,28 @@ class HubConfig:
 
 
 @dataclass
+class CodeConfig:
+    """Own code without a fork: metrics, a model builder and Trainer callbacks, by name."""
+
+    file: Optional[str] = None
+    """Python file that defines them, which travels with the job. Typed: relative to the current folder; in
+    a group file: to the folder of your group files. null = installed packages alone."""
+    metrics: list[str] = field(default_factory=list)
+    """Names of metrics to compute beside the others: functions marked with @metric."""
+    select: Optional[str] = None
+    """The one of `metrics` whose best checkpoint becomes the model, in place of `evaluation.select`."""
+    builder: Optional[str] = None
+    """Name of the function, marked with @model_builder, that makes the classifier; null = the stock one."""
+    callbacks: list[str] = field(default_factory=list)
+    """Names of Trainer callbacks, marked with @callback, in the order in which they are called."""
+    requirements: list[str] = field(default_factory=list)
+    """What pip installs for them on a worker, e.g. ['scikit-learn==1.5.0']. Packages whose entry points are
+    named above are added when the job is composed, in the version that is installed."""
+    sha256: Optional[str] = None
+    """Digest of `file`, filled in when the job is composed; a file with another one is refused."""
+
+
+@dataclass
 class JobConfig:
     """One training job: all that a worker needs, the same on every worker."""
 
@@ -612,6 +647,13 @@ class JobConfig:
     """The scores."""
     hub: HubConfig = field(default_factory=HubConfig)
     """Publishing."""
+    code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
+    """Own metrics, model builder and callbacks."""
+
+
+def selected_by(job: JobConfig) -> str:
+    """Name the validation metric that chooses the best checkpoint."""
+    return job.code.select or job.evaluation.select.value
 
 
 @dataclass

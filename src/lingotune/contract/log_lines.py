@@ -8,7 +8,8 @@ can change alone:
     step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)  ...
     test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  ...  samples/s 123.4
 
-(the dots stand for worst-language 0.5500, the lowest macro-F1 of a language).
+(the dots stand for worst-language 0.5500, the lowest macro-F1 of a language; the user's own metrics
+follow by their names).
 
 The expressions are not anchored to the start of a line, as launchers put ranks and times there.
 SageMaker does not document their dialect; these use only what Python, Java and RE2 share.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lingotune.config.schema import NO_LANGUAGE
 
@@ -79,7 +80,13 @@ _TRAIN = _Line(
 )
 _VALIDATION = _Line(_STEP + "validation: ", _scores("validation"))
 _TEST = _Line("test: ", (*_scores("test"), _Metric("train:samples_per_second", "samples/s", ".1f")))
-_LINES = (_TRAIN, _VALIDATION, _TEST)
+_LINES = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
+
+
+def _with_own(line: _Line, split: str, own: Sequence[str]) -> _Line:
+    """Add the user's own metrics to a line of scores, behind the others."""
+    added = tuple(_Metric(f"{split}:{name}", name, ".6g") for name in own)
+    return replace(line, metrics=(*line.metrics, *added))
 
 
 def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
@@ -87,24 +94,30 @@ def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) 
     return _write(_TRAIN, values, step=step, total=total_steps)
 
 
-def format_validation_line(step: int, total_steps: int, values: Mapping[str, float]) -> str:
-    """Format `loss`, `accuracy`, `macro_f1`, `macro_f1_<language>` and `worst_language_macro_f1`."""
-    return _write(_VALIDATION, values, step=step, total=total_steps)
+def format_validation_line(
+    step: int, total_steps: int, values: Mapping[str, float], own: Sequence[str] = ()
+) -> str:
+    """Format `loss`, `accuracy`, `macro_f1`, `macro_f1_<language>`, `worst_language_macro_f1` and own."""
+    line = _with_own(_VALIDATION, "validation", own)
+    return _write(line, values, step=step, total=total_steps)
 
 
-def format_test_line(values: Mapping[str, float]) -> str:
+def format_test_line(values: Mapping[str, float], own: Sequence[str] = ()) -> str:
     """Format the final scores, named as in `format_validation_line`, and `samples_per_second` if known."""
-    return _write(_TEST, values)
+    return _write(_with_own(_TEST, "test", own), values)
 
 
-def metric_definitions(languages: Sequence[str]) -> list[dict[str, str]]:
+def metric_definitions(languages: Sequence[str], own: Sequence[str] = ()) -> list[dict[str, str]]:
     """List SageMaker's MetricDefinitions, `{"Name": ..., "Regex": ...}`, at most 40.
 
     languages: codes that are known before the data is read. Each gets two definitions (validation and
     test). Languages that no longer fit, from the fifteenth on, are left out, as are codes with other
-    characters than ASCII letters, digits, - and _.
+    characters than ASCII letters, digits, - and _. own: the user's metrics, before the languages; of these,
+    too, those are left out that do not fit.
     """
-    every = [(line, metric) for line in _LINES for metric in line.metrics]
+    fit = own[: (MOST_DEFINITIONS - sum(len(line.metrics) for line in _LINES.values())) // 2]
+    lines = [_with_own(line, name, () if name == "train" else fit) for name, line in _LINES.items()]
+    every = [(line, metric) for line in lines for metric in line.metrics]
     definitions = [_definition(metric.name, _regex(line, metric)) for line, metric in every]
     split = [(line, metric) for line, metric in every if metric.by_language]
     room = (MOST_DEFINITIONS - len(definitions)) // len(split)

@@ -15,8 +15,10 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
-from lingotune.data.prepared.tokenizer import has_tokenizer
+from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer
+from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
+from lingotune.plugins.loading import OwnFunction
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
 
@@ -94,19 +96,25 @@ class Classifier:
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
 
         from lingotune.modeling.lean_encoder import read_first_token
 
+        builder = builder_of(trained.folder, trained.job).builder
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         folder = str(trained.folder)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder)
-            model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                folder, ignore_mismatched_sizes=True, output_loading_info=True
-            )
+            self._tokenizer = open_tokenizer(folder)
+            if builder:
+                model, loaded = _rebuilt(trained, builder), {"mismatched_keys": ()}
+            else:
+                model, loaded = AutoModelForSequenceClassification.from_pretrained(
+                    folder, ignore_mismatched_sizes=True, output_loading_info=True
+                )
+        except ConfigError:
+            raise
         except Exception as error:  # the libraries raise many kinds for damaged files
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             what, fix = f"the model cannot be loaded: {reason}", remake_command(trained.folder)
@@ -141,6 +149,14 @@ class Classifier:
         logits = np.empty((len(order), len(self._model.config.id2label)))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+
+def _rebuilt(trained: Trained, builder: OwnFunction) -> Any:
+    from lingotune.modeling.own_model import rebuild_model
+
+    assert trained.job is not None, "the builder is that of the job"
+    max_length = trained.job.data.max_length
+    return rebuild_model(builder, trained.folder, trained.job.model, trained.labels, max_length)
 
 
 def _mismatches(trained: Trained, loaded: Mapping[str, Any]) -> Iterator[Problem]:

@@ -30,7 +30,10 @@ from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.own_code import metrics_of
+from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.plugins.loading import OwnCode
 from lingotune.runs.folder import METRICS, new_folder
 from lingotune.runs.results import DataSummary, LanguageScores
 
@@ -91,7 +94,7 @@ def evaluate(
     the model is loaded, lists everything that is wrong.
     """
     trained = trained_model(run)
-    own = data is None
+    is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
     data = replace(data, labels=_in_order(data.labels, trained))
     seed = trained.job.seed if trained.job else 0
@@ -99,28 +102,46 @@ def evaluate(
     classes = Classes(trained.labels, class_stars(data.labels))
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
-            rows, counts, warnings = _read(data, seed if own else None, spool, rejected)
-            if own:
+            rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
+            if is_own:
                 warnings = (*warnings, *_check_same(trained, rows))
+        own, untrusted = _own_metrics(trained)
+        warnings = (*warnings, *untrusted)
         model = Classifier(trained, batch, max_length)
         predictions, ids = _predict(model, classes, rows())
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
+    scored = scores_by_language(predictions, classes, scoring.resamples, seed)
+    told: list[str] = []
+    if own.metrics:
+        name = _TEST if is_own else data.name
+        scored = with_own_metrics(scored, own.metrics, predictions, classes, name, told.append)
     results = EvaluationResults(
         model=str(trained.folder),
         data=plain(data),
         max_length=model.max_length,
         inputs=dict(counts),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(line.removeprefix("warning: ") for line in told)),
         labels=trained.labels,
-        **vars(scores_by_language(predictions, classes, scoring.resamples, seed)),
+        **vars(scored),
     )
     write_predictions(predictions, ids, classes, folder / FILE)
     text = json.dumps(to_json(results), indent=2, ensure_ascii=False) + "\n"
     (folder / METRICS).write_text(text, encoding="utf-8")
     return Evaluation(folder, results)
+
+
+def _own_metrics(trained: Trained) -> tuple[OwnCode, tuple[str, ...]]:
+    """Load the user's own metrics; a warning in their place where their code is not here."""
+    try:
+        return metrics_of(trained.folder, trained.job), ()
+    except ConfigError as error:
+        problem = error.problems[0]
+        return OwnCode(), (
+            f"own metrics are left out: {problem.where}: {problem.what}; {problem.fix}",
+        )
 
 
 # --- the rows to score --------------------------------------------------------------------------

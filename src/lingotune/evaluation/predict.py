@@ -11,7 +11,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
-from lingotune.data.rows.findings import Faults, Record, Unfit
+from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
@@ -49,32 +49,62 @@ def predict_lines(
                 yield f"{ranked[0][0]:10} ({others})  {printable(text)}"
 
 
-def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
-    """Prepare texts as for training; ConfigError locates one that cannot be used.
+def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterator[Record]:
+    """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class.
 
-    column: field of records that contains the text; None = the run's.
+    ConfigError if a record has such a column already, or the model cannot be loaded.
     """
+    model, names, waiting = Classifier(trained), trained.labels, iter(rows)
+    new = ["predicted", *(f"probability_{name}" for name in names)]
+    while block := list(islice(waiting, _BLOCK)):
+        logits = model.logits([text for _, text in block])
+        for (record, _), shares in zip(block, probabilities_of(logits).tolist()):
+            taken = [name for name in new if name in record]
+            if taken:
+                what = f"the rows have a column {taken[0]!r} already"
+                raise ConfigError([Problem("predict", what, "another name for it in the file")])
+            best = names[max(range(len(names)), key=shares.__getitem__)]
+            yield {**record, **dict(zip(new, [best, *shares]))}
+
+
+def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
+    """Prepare texts as they were prepared for training; ConfigError locates one that cannot be used.
+
+    column: field of records that holds the text; None = the run's.
+    """
+    return (text for _, text in read_rows(given, trained, column))
+
+
+def read_rows(
+    given: Iterable[Given], trained: Trained, column: str | None
+) -> Iterator[tuple[Record, str]]:
+    """Prepare texts as `read_texts` does, each with its record: all of its columns, or `text` alone."""
     data = trained.job.data if trained.job else _UNKNOWN
     columns = replace(data.columns, text=column or data.columns.text)
     texts, deep = Texts(columns, normalize=data.normalize), nested_columns(columns)
     for place, one in given:
         try:
             if isinstance(one, str):
-                yield texts.prepared(one)
+                yield {"text": one}, texts.prepared(one)
             else:
-                add_nested(one, deep)
-                yield texts.of(one)
+                record = dict(one)  # what is added is no column of the source
+                add_nested(record, deep)
+                yield one, texts.of(record)
         except Unfit as fault:
             raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 
 
-def in_files(pattern: str) -> Iterator[Given]:
+def in_files(pattern: str, on_remark: OnRemark = lambda text: None) -> Iterator[Given]:
     """Yield the lines of .txt files that are not empty, and the records of other files.
 
+    on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
     ConfigError if no file matches, or one cannot be read.
     """
     for file in find_files(pattern, "--file", _check_readable):
-        yield from _lines(file) if _has_lines(file.name) else read_files([file])
+        if _has_lines(file.name):
+            yield from in_lines(_lines(file, on_remark), str(file))
+        else:
+            yield from read_files([file], on_remark=on_remark)
 
 
 def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
@@ -83,8 +113,11 @@ def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
     return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
 
 
-def _lines(file: Path) -> Iterator[Given]:
-    return in_lines((line for _, line, _ in read_lines(file, str(file), Faults())), str(file))
+def _lines(file: Path, on_remark: OnRemark) -> Iterator[str]:
+    for number, line, fault in read_lines(file, str(file), Faults(remark=on_remark)):
+        if fault:
+            raise config_error(f"{file}:{number}", fault, "a file in one encoding")
+        yield line
 
 
 def _has_lines(name: str) -> bool:

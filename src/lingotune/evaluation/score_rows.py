@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lingotune.config.problems import printable
+from lingotune.evaluation.metrics import FEWEST
 from lingotune.runs.results import Interval, LanguageScores, Scores
 
 NONE = "-"
@@ -37,6 +38,57 @@ def score_rows(scores: LanguageScores) -> list[ScoreRow]:
         _row("all", overall, is_lowest=False),
         *(_row(code, of, is_lowest=code == lowest) for code, of in languages),
     ]
+
+
+def score_warnings(scores: LanguageScores) -> list[str]:
+    """List what a table of scores hides: a model that names one class only, or never names one.
+
+    A language is told by itself only where the model as a whole names several classes.
+    """
+    if _named_alone(scores.overall):
+        return [_one_class("", scores.overall)]
+    warnings = []
+    never = [
+        f"{printable(name)} ({of.rows} rows)"
+        for name, of, named in zip(
+            scores.overall.classes, scores.overall.classes.values(), _named(scores.overall)
+        )
+        if of.rows and not named
+    ]
+    if never:
+        warnings.append(f"the model never names {', '.join(never)}")
+    return warnings + [
+        _one_class(f" in {printable(code)}", of)
+        for code, of in sorted(scores.languages.items())
+        if of.rows >= FEWEST and _named_alone(of)
+    ]
+
+
+def _named(of: Scores) -> list[int]:
+    """Count how often the model names each class."""
+    return [sum(column) for column in zip(*of.confusion)]
+
+
+def _named_alone(of: Scores) -> bool:
+    """Tell whether the model names one class only, where the rows have several."""
+    return sum(map(bool, _named(of))) == 1 and sum(bool(c.rows) for c in of.classes.values()) > 1
+
+
+def _one_class(where: str, of: Scores) -> str:
+    names = [name for name, count in zip(of.classes, _named(of)) if count]
+    return f"the model names one class only{where}: {printable(names[0])}, for {of.rows} of {of.rows} rows"
+
+
+def own_rows(scores: LanguageScores) -> dict[str, dict[str, str]]:
+    """Map each of the user's metrics to its values as text: on `all` rows, then of each language."""
+    names = dict.fromkeys(name for _, of in scores.sections() for name in of.own or ())
+    return {
+        name: {
+            printable(code): NONE if (value := (of.own or {}).get(name)) is None else f"{value:.4g}"
+            for code, of in scores.sections()
+        }
+        for name in names
+    }
 
 
 def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:

@@ -233,6 +233,10 @@ def _origin(job: JobConfig, known: RunDescription) -> Markdown:
     return Markdown(f"fine-tuned from {name}, which is not on the hub")
 
 
+def _selection(job: JobConfig) -> str:
+    return markdown(job.code.select) if job.code.select else _PLAIN[job.evaluation.select]
+
+
 def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object]:
     """Collect the settings of the training, and once it is over, the figures that followed from them."""
     training = job.training
@@ -241,9 +245,7 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "schedule": f"{training.schedule.value}, {found.warmup_steps if found else '-'} warm-up steps",
         "batch": f"{found.global_batch if found else job.per_device_bs} examples per update",
         "updates": f"{found.steps} ({found.epochs:g} epochs)" if found else "-",
-        "best checkpoint": f"step {found.best_step}, by {_PLAIN[job.evaluation.select]}"
-        if found
-        else "-",
+        "best checkpoint": f"step {found.best_step}, by {_selection(job)}" if found else "-",
         "optimizer": f"AdamW, weight decay {training.weight_decay:g}",
         "precision": found.precision if found else "-",
         "maximum length": f"{job.data.max_length} tokens",

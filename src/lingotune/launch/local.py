@@ -15,6 +15,7 @@ from lingotune.data.loader.open_store import open_store
 from lingotune.estimate.batch import world_size
 from lingotune.hub.publish import command_of, not_published
 from lingotune.launch.render.local_command import MODULE, render_local
+from lingotune.plugins.source import find_source
 from lingotune.runs.folder import new_run_folder, write_command
 
 
@@ -39,10 +40,13 @@ def train_here(
         from lingotune.training import run as worker  # torch from here on
 
         return worker.run(job, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir, typed=typed)
+    source = find_source(job.code, [])
     # Report problems of the data here, once, rather than on every rank.
     store = open_store(job, data, Path(prepared_dir), tell)
     folder = new_run_folder(job, runs_dir)
     write_command(typed, folder)
+    if source:
+        source.keep_in(folder)
     _start_processes(job, folder, store.folder, subprocess.DEVNULL if quiet else None)
     return folder
 

@@ -30,6 +30,8 @@ from lingotune.preflight import check_job
 
 def validate(conf_dir: Path, extra_dir: Path | None) -> list[Problem]:
     """Find what is wrong with the files of both folders; `where` names the file and the key."""
+    if extra_dir and extra_dir.samefile(conf_dir):
+        extra_dir = None  # `validate conf` in a checkout: its files are checked once
     validator = _Validator(conf_dir, extra_dir)
     files = [
         GroupFile(root, path)

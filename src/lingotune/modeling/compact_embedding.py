@@ -43,6 +43,7 @@ class CompactEmbedding(Embedding):
             None if padding is None else int(torch.searchsorted(used, padding)),
             _weight=weight[used].clone(),
         )
+        self.weight.requires_grad_(whole.weight.requires_grad)
         self._used = used
         # All rows, (vocabulary, dim). The used ones are out of date until `whole` fills them in.
         self._whole = weight.clone()

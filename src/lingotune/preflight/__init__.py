@@ -13,11 +13,12 @@ from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import plan_batches
 from lingotune.preflight.cluster import CLUSTER
+from lingotune.preflight.code import OWN_CODE
 from lingotune.preflight.data import DATA
 from lingotune.preflight.job import JOB
 from lingotune.preflight.performance import PERFORMANCE
 
-TABLES = (JOB, CLUSTER, DATA, PERFORMANCE)
+TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE)
 """Tables of checks, in the order in which their problems are reported."""
 
 

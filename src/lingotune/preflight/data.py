@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from lingotune.config.schema import (
+    DETECT,
+    NO_LANGUAGE,
+    PATTERN_LANGUAGE,
     DataConfig,
     EvalStrategy,
     JobConfig,
@@ -14,7 +18,9 @@ from lingotune.config.schema import (
     SampleConfig,
     Source,
 )
-from lingotune.data.sources.patterns import setting_problems
+from lingotune.data.rows.labels import is_auto, normal_value
+from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
 _LABELS = "'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'"
@@ -25,7 +31,7 @@ DATA: Table[JobConfig] = Table()
 @DATA.check("labels-too-few", "a classifier chooses between classes")
 def _labels_too_few(job: JobConfig) -> Iterator[Found]:
     count = len(job.data.labels)
-    if count < 2:
+    if count < 2 and not is_auto(job.data.labels):
         yield "data.labels", f"names {count} class(es); a classifier needs two", _LABELS
 
 
@@ -40,7 +46,11 @@ def _labels_not_distinct(job: JobConfig) -> Iterator[Found]:
 
 @DATA.check("label-values-overlap", "a raw value means one class")
 def _label_values(job: JobConfig) -> Iterator[Found]:
-    raw = Counter(value for label in job.data.labels for value in {*label.values, label.name})
+    raw = Counter(
+        value
+        for label in job.data.labels
+        for value in {label.name, *map(normal_value, label.values)}
+    )
     for value, count in raw.items():
         if count > 1:
             yield "data.labels", f"maps the raw value {value!r} to {count} classes", _LABELS
@@ -48,10 +58,49 @@ def _label_values(job: JobConfig) -> Iterator[Found]:
 
 @DATA.check("languages-repeated", "a language is kept or not")
 def _languages(job: JobConfig) -> Iterator[Found]:
-    for language, count in Counter(job.data.languages).items():
+    codes = [standard_tag(language) or language for language in job.data.languages]
+    for language, count in Counter(codes).items():
         if count > 1:
-            fix = f"'data.languages=[{','.join(dict.fromkeys(job.data.languages))}]'"
+            fix = f"'data.languages=[{','.join(dict.fromkeys(codes))}]'"
             yield "data.languages", f"names {language!r} {count} times", fix
+
+
+@DATA.check("default-language", "rows without a language have to get one that counts")
+def _default_language(job: JobConfig) -> Iterator[Found]:
+    data, default = job.data, job.data.default_language
+    if default is None:
+        return
+    where = f"data.default_language={default}"
+    tag = standard_tag(default)
+    if data.columns.language == DETECT:
+        yield (
+            where,
+            "has no effect: the language of every text is detected",
+            "data.default_language=null",
+        )
+    elif tag is None:
+        yield (
+            where,
+            "is no language, such as de, pt-BR or French",
+            f"data.default_language={NO_LANGUAGE}",
+        )
+    elif data.languages and tag not in [standard_tag(code) or code for code in data.languages]:
+        what = f"is not among data.languages=[{', '.join(data.languages)}]"
+        yield (
+            where,
+            what,
+            f"data.default_language={data.languages[0]}, or data.default_language=null",
+        )
+
+
+@DATA.check("language-map-unused", "the source has to say languages that can be mapped")
+def _language_map(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    patterns = [*patterns_in(data.path), *chain.from_iterable(given_patterns(data).values())]
+    from_path = any(PATTERN_LANGUAGE in pattern for pattern in patterns)
+    if data.language_map and data.columns.language is None and not from_path:
+        what = "has no effect: no column of languages is named"
+        yield "data.language_map", what, "data.columns.language=COLUMN, or data.language_map={}"
 
 
 @DATA.check("shares-too-large", "rows that are held out are not trained on")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, printable
-from lingotune.config.schema import JobConfig, Precision
+from lingotune.config.schema import JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
@@ -18,7 +18,7 @@ from lingotune.estimate.throughput import FILE as THROUGHPUT
 from lingotune.estimate.throughput import Throughput, read_records
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.score_rows import score_rows
+from lingotune.evaluation.score_rows import own_rows, score_rows, score_warnings
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
 from lingotune.report.run_examples import (
@@ -106,6 +106,10 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         "digest": job_digest(job),
         "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
         "summary": _summary(results),
+        "warnings": [
+            *score_warnings(results.test),
+            *(printable(warning) for warning in results.data.warnings),
+        ],
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [
@@ -209,7 +213,7 @@ def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: Traini
         ["learning rate", f"{batch.learning_rate:g}", f"{training.learning_rate:g}"],
         ["warm-up steps", str(steps.warmup_steps), str(training.warmup_steps)],
         ["precision", job.training.precision.value, training.precision],
-        ["best checkpoint", f"by {job.evaluation.select.value}", f"step {training.best_step:,}"],
+        ["best checkpoint", f"by {selected_by(job)}", f"step {training.best_step:,}"],
     ]
 
 
@@ -257,9 +261,19 @@ def _scores(name: str, scores: SplitScores, labels: Sequence[str]) -> dict[str, 
         "name": name,
         "loss": f"{scores.loss:.4f}",
         "languages": table,
+        "own": _own_metrics(scores),
         "classes": classes,
         "confusions": [_confusion(printable(code), of, labels) for code, of in scores.sections()],
     }
+
+
+def _own_metrics(scores: SplitScores) -> Table:
+    """Tabulate the user's metrics, a row for each language; empty without any."""
+    found = own_rows(scores)
+    if not found:
+        return []
+    codes = [printable(code) for code, _ in scores.sections()]
+    return [["language", *found], *([code, *(of[code] for of in found.values())] for code in codes)]
 
 
 def _confusion(code: str, of: Scores, labels: Sequence[str]) -> dict[str, object]:

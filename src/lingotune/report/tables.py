@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from lingotune.evaluation.metrics import FEWEST
-from lingotune.evaluation.score_rows import NONE, score_rows
+from lingotune.evaluation.score_rows import NONE, own_rows, score_rows
 from lingotune.runs.results import LanguageScores, RunResults
 
+_WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
 
 
@@ -40,7 +42,16 @@ def score_table(scores: LanguageScores) -> str:
         ).rstrip()
         for row in cells
     ]
-    return "\n".join([*lines, *_notes(scores)])
+    return "\n".join([*lines, *_own(scores), *_notes(scores)])
+
+
+def _own(scores: LanguageScores) -> list[str]:
+    """A line for each of the user's metrics, wrapped: its value on all rows, and of each language."""
+    lines = []
+    for name, values in own_rows(scores).items():
+        line = f"{name}: {', '.join(f'{code} {value}' for code, value in values.items())}"
+        lines += textwrap.wrap(line, _WIDEST, subsequent_indent="  ", break_long_words=False)
+    return lines
 
 
 def _notes(scores: LanguageScores) -> list[str]:

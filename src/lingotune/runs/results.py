@@ -43,7 +43,7 @@ class Scores:
     majority: accuracy of always predicting the most frequent class. absent: classes without a row.
     mean_absolute_error: in stars; None where the rows or the classes have no stars. classes: by name.
     confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
-    if none were drawn or there are too few rows.
+    if none were drawn or there are too few rows. own: the user's metrics by name; None without any.
     """
 
     rows: int
@@ -56,6 +56,7 @@ class Scores:
     classes: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
     intervals: Intervals | None = field(default=None, metadata=UNLESS_NONE)
+    own: dict[str, float] | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         if {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
@@ -79,12 +80,13 @@ class LanguageScores:
     worst_language: WorstLanguage | None
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy and, if there are languages, worst_language_macro_f1."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **(self.overall.own or {}),
         }
 
     def macro_f1_by_language(self) -> dict[str, float]:
@@ -186,12 +188,14 @@ class DataSummary:
     """Data of a run.
 
     sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
-    version of lingotune computes alike. rows: split -> language -> class -> rows.
+    version of lingotune computes alike. rows: split -> language -> class -> rows. warnings: what was
+    odd about them when they were prepared.
     """
 
     sha256: str
     test_sha256: str | None = None
     rows: dict[str, dict[str, dict[str, int]]]
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split in SPLITS:

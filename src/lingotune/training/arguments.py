@@ -14,7 +14,13 @@ from transformers import TrainingArguments
 from lingotune.catalog.hardware import BF16_CAPABILITY
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import EvalStrategy, JobConfig, Precision, SelectMetric
+from lingotune.config.schema import (
+    EvalStrategy,
+    JobConfig,
+    Precision,
+    SelectMetric,
+    selected_by,
+)
 from lingotune.estimate.batch import BatchPlan, StepPlan
 
 Arguments = dict[str, Any]
@@ -39,11 +45,13 @@ def training_arguments(
     capability: tuple[int, int] | None,
     show_progress: bool,
     layers: Sequence[str] = (),
+    greater_is_better: bool = True,
 ) -> TrainingArguments:
     """Translate a job and its plan; all numbers come from the plan, none is derived here.
 
     folder: for checkpoints. capability: the GPU's compute capability; None = CPU. layers: class names of
-    the model's layers, for training.shard.
+    the model's layers, for training.shard. greater_is_better: of the user's own metric, where code.select
+    names one.
     """
     training, has_gpu = job.training, capability is not None
     evaluates = training.eval_strategy is not EvalStrategy.none
@@ -86,9 +94,9 @@ def training_arguments(
     if capability and capability >= BF16_CAPABILITY:
         values["tf32"] = True  # for operations that remain in fp32
     if evaluates:
-        select = job.evaluation.select
-        values["metric_for_best_model"] = f"eval_{select.value}"
-        values["greater_is_better"] = select is not SelectMetric.loss
+        values["metric_for_best_model"] = f"eval_{selected_by(job)}"
+        by_loss = job.code.select is None and job.evaluation.select is SelectMetric.loss
+        values["greater_is_better"] = greater_is_better and not by_loss
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
     if training.compile:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lingotune.config.schema import JobConfig
 from lingotune.data.loader.store import Split, Store
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
+from lingotune.plugins.loading import NO_CODE, OwnCode
 from lingotune.runs.folder import Folders
 from lingotune.training.distributed import Rank
 
@@ -17,6 +18,7 @@ class RunContext:
     """A job, its data, its plan, this process's place in it, and the folders that it writes to.
 
     splits: train, validation and test of the store, or a selection of the rows of each (a rehearsal's).
+    own: the user's own code.
     """
 
     job: JobConfig
@@ -26,12 +28,18 @@ class RunContext:
     folders: Folders
     batch: BatchPlan
     steps: StepPlan
+    own: OwnCode = NO_CODE
 
 
 def plan_run(
-    job: JobConfig, store: Store, splits: Mapping[str, Split], rank: Rank, folders: Folders
+    job: JobConfig,
+    store: Store,
+    splits: Mapping[str, Split],
+    rank: Rank,
+    folders: Folders,
+    own: OwnCode = NO_CODE,
 ) -> RunContext:
     """Plan the batches and steps of a job on its rows. ConfigError if the batch cannot be split."""
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
-    return RunContext(job, store, splits, rank, folders, batch, steps)
+    return RunContext(job, store, splits, rank, folders, batch, steps, own)

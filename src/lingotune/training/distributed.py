@@ -7,15 +7,16 @@ OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Distribution, JobConfig
 from lingotune.estimate.batch import processes_per_node, world_size
 
+T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 """Longest wait for other processes: one rank reads and tokenises while the rest wait."""
 
@@ -134,6 +135,22 @@ def from_first(rank: Rank, value: Any) -> Any:
     box = [value]
     torch.distributed.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def computed_by_first(rank: Rank, compute: Callable[[], T]) -> T:
+    """Compute on rank 0 alone; returns its result, or raises its ConfigError, on every rank."""
+    value: Any = None
+    problems: list[Problem] = []
+    if rank.first:
+        try:
+            value = compute()
+        except ConfigError as error:
+            problems = error.problems
+    value, problems = from_first(rank, (value, problems))
+    if problems:
+        raise ConfigError(problems)
+    result: T = value
+    return result
 
 
 def barrier(rank: Rank) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from lingotune.catalog.hardware import resolve_precision
+from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
@@ -29,11 +30,13 @@ from lingotune.estimate.batch import StepPlan
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.own_metrics import try_metrics, values_of, with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
+from lingotune.modeling.own_model import build_model
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
@@ -44,8 +47,9 @@ from lingotune.training.base_model import located
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
-from lingotune.training.distributed import Rank
+from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.measurements import measured, training_figures
+from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
@@ -80,6 +84,8 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
     """
     training = build(context)
     start = resume(training)
+    for callback in own_callbacks(context.own.callbacks, context.rank):
+        training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
     scores = score(training)
@@ -95,6 +101,8 @@ def build(context: RunContext) -> Training:
     transformers.set_seed(job.seed)
     failure.enter("loading the model")
     model = _load_model(context)
+    failure.enter("trying the metrics")
+    _try_metrics(context)
     stopwatch = Stopwatch(
         len(context.splits["validation"]),
         partial(samples_trained, context.steps, context.batch.global_batch),
@@ -168,6 +176,7 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores) -> No
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
         training.tokenizer.save_pretrained(str(folders.model))
+        training.context.own.keep_in(folders.model)
     distributed.barrier(rank)
 
 
@@ -216,7 +225,11 @@ def _load_model(context: RunContext) -> _Model:
     parameters = sum(value.numel() for value in model.parameters())
     packing = Packing() if job.batching.padding_free else None
     lean, last_layer = choose_encoder(model, job.training, packing)
-    embeddings = choose_embeddings(model, context.splits.values(), job.training)
+    training = job.training
+    if context.own.builder and training.compact_vocabulary is None:
+        # What an unknown model does with its embeddings cannot be told.
+        training = replace(training, compact_vocabulary=False)
+    embeddings = choose_embeddings(model, context.splits.values(), training)
     lines = (*([head] if head else []), embeddings, last_layer)
     return _Model(model, tokenizer, packing, parameters, lean, lines)
 
@@ -233,7 +246,11 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     tokenizer = tokenizer_of(base, context.store)
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
-    model, head = load_model(base, _label_names(job), tokenizer, job.data.max_length)
+    given = (base, _label_names(job), tokenizer, job.data.max_length)
+    if builder := context.own.builder:
+        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1), None
+    else:
+        model, head = load_model(*given)
     if rank.first:
         distributed.barrier(rank)
     return tokenizer, model, head
@@ -326,6 +343,7 @@ def _trainer(
         capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
         show_progress=_shows_progress(context.rank),
         layers=layer_classes(model.model) if job.training.shard else (),
+        greater_is_better=_greater_is_better(context),
     )
     weights = _class_weights(job, context.splits["train"], data.updates)
     if context.rank.first and weights:
@@ -346,7 +364,7 @@ def _trainer(
         train_dataset=stopwatch.reading(data.batches["train"]),
         eval_dataset=data.batches["validation"],
         data_collator=stopwatch.counted(to_tensors),
-        compute_metrics=_metrics(data.batches["validation"].split, labels),
+        compute_metrics=_metrics(context, data.batches["validation"].split),
     )
     if job.training.sparse_exchange and context.batch.world_size > 1:
         RowExchange(trainer.model, lambda: trainer.model_wrapped)
@@ -376,7 +394,7 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
-    return ProgressLines(job.lr, steps.total_steps, rank.first, lines)
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, job.code.metrics)
 
 
 def _precision(job: JobConfig) -> Precision:
@@ -388,18 +406,46 @@ def _precision(job: JobConfig) -> Precision:
     return resolve_precision(wanted, None, cpu_has_bf16=cpu_has_bf16())
 
 
-def _metrics(rows: Split, labels: list[str]) -> Callable[[Any], dict[str, float]]:
-    """Make the Trainer's `compute_metrics` for `rows`: overall scores, and macro-F1 of each language."""
-    codes, classes = np.array(rows.codes, object), Classes(tuple(labels))
-    stars = np.full(len(rows), np.nan)
+def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, float]]:
+    """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
+    codes, classes = np.array(rows.codes, object), Classes(tuple(_label_names(context.job)))
+    stars, own = _stars_for_own(context, rows), context.own.metrics
 
     def compute(prediction: Any) -> dict[str, float]:
         true = np.asarray(prediction.label_ids)
         found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
         scored = scores_by_language(found, classes)
-        return {**scored.headline(), **scored.macro_f1_by_language()}
+        mine = computed_by_first(
+            context.rank,
+            lambda: values_of(own, found, classes, "validation", say, context.job.code.select),
+        ) if own else {}  # fmt: skip
+        return {**scored.headline(), **mine, **scored.macro_f1_by_language()}
 
     return compute
+
+
+def _stars_for_own(context: RunContext, rows: Split) -> np.ndarray:
+    """Read the ratings of validation rows, NaN for none; not read unless a metric may look at them."""
+    if not context.own.metrics:
+        return np.full(len(rows), np.nan)
+    stars: np.ndarray = context.store.ids_and_stars("validation", rows)[1]
+    return stars
+
+
+def _try_metrics(context: RunContext) -> None:
+    """Compute own metrics on random predictions, so that a mistake in one ends the run at once."""
+    rows, names = context.splits["validation"], tuple(_label_names(context.job))
+    if not context.own.metrics:
+        return
+    uniform = np.full((len(rows), len(names)), 1 / len(names))
+    stars = _stars_for_own(context, rows)
+    given = Predictions(rows.label, uniform, np.array(rows.codes, object), stars)
+    computed_by_first(context.rank, lambda: try_metrics(context.own.metrics, given, Classes(names)))
+
+
+def _greater_is_better(context: RunContext) -> bool:
+    select = context.job.code.select
+    return all(m.mark.greater_is_better for m in context.own.metrics if m.name == select)
 
 
 def _score(training: Training, name: str) -> SplitScores:
@@ -410,6 +456,11 @@ def _score(training: Training, name: str) -> SplitScores:
     ids, stars = context.store.ids_and_stars(name, batches.split)
     loss, predictions = _predict(training, batches, stars)
     scored = scores_by_language(predictions, classes, job.evaluation.resamples, job.seed)
+    if own := context.own.metrics:
+        scored = computed_by_first(
+            context.rank,
+            lambda: with_own_metrics(scored, own, predictions, classes, name, say),
+        )
     if name == "test" and context.rank.first:
         places = np.argsort(batches.split.place)  # back to the order of the prepared rows
         in_order = [ids[place] for place in places.tolist()]

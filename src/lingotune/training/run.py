@@ -44,6 +44,9 @@ from lingotune.estimate.throughput import (
 from lingotune.hub.model_card import base_model
 from lingotune.hub.publish import prepare, publish
 from lingotune.hub.repository import Target
+from lingotune.plugins.check import own_code_lines
+from lingotune.plugins.loading import OwnCode, load_code
+from lingotune.plugins.source import bundle_folder, find_source, is_changed
 from lingotune.preflight import check_job
 from lingotune.runs.folder import (
     MODEL,
@@ -112,8 +115,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _main(options: argparse.Namespace) -> None:
-    file = options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}"
-    job, digest = load_job_of(Path(file))
+    job_file = Path(options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}")
+    job, digest = load_job_of(job_file)
     planned = os.environ.get(DIGEST_VARIABLE)
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"
@@ -125,6 +128,7 @@ def _main(options: argparse.Namespace) -> None:
         data=options.data or _channel(DATA_CHANNEL, os.environ),
         prepared_dir=options.prepared_dir,
         limits=read_limits(os.environ),
+        code_dirs=[job_file.parent],
     )
 
 
@@ -137,11 +141,13 @@ def run(
     prepared_dir: str | None = None,
     limits: Limits | None = None,
     typed: str = "",
+    code_dirs: Sequence[Path] = (),
 ) -> Path:
     """Train, evaluate, save and publish a job; returns the run folder, a new one in `runs_dir` by default.
 
     data: a folder of prepared data; without one the data is prepared in `prepared_dir`, unless it is
     there already. limits: those of a rehearsal. typed: the command line, to be kept in the run folder.
+    code_dirs: folders that may hold a copy of the user's own code, beside the run's and the bundle's.
     Raises ConfigError for anything that the user can fix, on every rank that sees it, for faults in the
     data before the run folder is made; PublishError if the model was trained but could not be pushed.
     """
@@ -155,13 +161,16 @@ def run(
         if known and before:
             _publish_finished(job, known, before, rank)
             return known.run
+        own = _own_code(job, [known.run] if known else [], code_dirs, rank)
         sign_in(job)
         store, splits = _open_data(job, data, _prepared_dir(prepared_dir, known), rank, limits)
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
         if rank.first:
             write_command(typed, folders.run)
         with _next_command_on_interrupt(folders, rank), _opened(folders, job, rank):
-            target = _train(plan_run(job, store, splits, rank, folders), started)
+            if rank.local_rank == 0:
+                own.keep_in(folders.run)
+            target = _train(plan_run(job, store, splits, rank, folders, own), started)
     finally:
         distributed.leave(rank)
     _publish(target, job, folders)  # may take long, but no rank waits for it
@@ -183,6 +192,19 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     distributed.choose_devices(job)
     distributed.join(job, rank)
     return job
+
+
+def _own_code(job: JobConfig, runs: Sequence[Path], others: Sequence[Path], rank: Rank) -> OwnCode:
+    """Load the user's own code: devices are chosen, and no data has been read."""
+    failure.enter("loading your code")
+    source = find_source(job.code, [*runs, *others, bundle_folder()])
+    if source and rank.first and is_changed(job.code, source):
+        again = f"python train.py --job {runs[0] if runs else 'RUN'}/{JOB_FILE} code.file={job.code.file}"
+        print(
+            f"warning: {job.code.file} has changed; this job goes on with its own copy, {source.path}"
+        )
+        print(f"with the file as it is now: {again}", flush=True)
+    return load_code(job.code, source)
 
 
 def _open_data(
@@ -262,7 +284,8 @@ def _train(context: RunContext, started: float) -> Target | None:
 
     from lingotune.training.fit import fit  # torch and transformers from here on
 
-    with _pushing(target, context, known) if target else nullcontext() as pusher:
+    pushing = _pushing(target, context, known) if target else nullcontext()
+    with pushing as pusher, context.own.errors_told():
         outcome = fit(context, pusher)
     seconds = round(time.monotonic() - started, 1)
     results = RunResults(**vars(known), **vars(outcome), seconds=seconds)
@@ -294,6 +317,8 @@ def _base_model(model: ModelConfig) -> BaseModel | None:
 def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target | None:
     """Print the plan, and open the repository of a job that is to be published."""
     print(f"run {context.folders.run}")
+    for line in own_code_lines(context.job.code):
+        print(f"own code {line}")
     for warning in context.store.manifest.warnings:
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
@@ -327,7 +352,12 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
             for code in sorted({code for code, _ in counts})
         }
     test_sha256 = store.digest(SPLITS[-1])
-    return DataSummary(sha256=store.manifest.digest, test_sha256=test_sha256, rows=rows)
+    return DataSummary(
+        sha256=store.manifest.digest,
+        test_sha256=test_sha256,
+        rows=rows,
+        warnings=store.manifest.warnings,
+    )
 
 
 def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
@@ -373,13 +403,16 @@ def _write_charts(context: RunContext, results: RunResults) -> None:
 
 
 def _print_scores(results: RunResults) -> None:
+    from lingotune.evaluation.score_rows import score_warnings
     from lingotune.report.tables import score_table
 
     test, speed = results.test, results.training.samples_per_second
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
-    print(format_test_line(values), flush=True)
+    print(format_test_line(values, list(test.overall.own or {})), flush=True)
     print(f"\ntest split, best checkpoint by validation:\n{score_table(test)}\n")
+    for warning in score_warnings(test):
+        print(f"warning: {warning}")
 
 
 def _report(run: Path) -> None:

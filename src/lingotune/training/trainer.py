@@ -243,11 +243,18 @@ class ProgressLines(TrainerCallback):
     """Callback that prints what the Trainer logs, and stops if the loss is no longer a finite number.
 
     lines: about how many training losses to print per run; None = every logged one, for logs that a
-    program reads (SageMaker extracts metrics from these lines).
+    program reads (SageMaker extracts metrics from these lines). own: names of the user's metrics.
     """
 
-    def __init__(self, lr: float, total_steps: int, show: bool, lines: int | None = LINES) -> None:
-        self.lr, self.total_steps, self.show = lr, total_steps, show
+    def __init__(
+        self,
+        lr: float,
+        total_steps: int,
+        show: bool,
+        lines: int | None = LINES,
+        own: Sequence[str] = (),
+    ) -> None:
+        self.lr, self.total_steps, self.show, self.own = lr, total_steps, show, own
         self.steps_a_line = 0 if lines is None else total_steps // lines
         self.next_line = 0
 
@@ -277,7 +284,7 @@ class ProgressLines(TrainerCallback):
             _print(format_train_line(step, self.total_steps, logs))
         elif "eval_macro_f1" in logs:
             scores = {key.removeprefix("eval_"): value for key, value in logs.items()}
-            _print(format_validation_line(step, self.total_steps, scores))
+            _print(format_validation_line(step, self.total_steps, scores, self.own))
 
 
 def _print(line: str) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from results import manifest_of
 from tables import TINY, load_splits, star_labels, write
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import (
@@ -30,6 +30,7 @@ from lingotune.config.schema import (
     LabelConfig,
     ModelConfig,
     OnError,
+    Quoting,
     Source,
 )
 from lingotune.data.loader.store import Store
@@ -37,7 +38,7 @@ from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.prepared import prepare as preparing
 from lingotune.data.prepared import shard_writer as module
 from lingotune.data.prepared import shards
-from lingotune.data.prepared.manifest import format_manifest, load_manifest, misfits
+from lingotune.data.prepared.manifest import format_manifest, identify, load_manifest, misfits
 from lingotune.data.prepared.prepare import prepare
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.tokenizer import load_tokenizer
@@ -351,6 +352,22 @@ def test_killed_at_any_moment_and_started_again(tmp_path: Path) -> None:
     assert contents(killed) == contents(whole)
 
 
+STOPS = """
+import os, signal, sys
+if "--multiprocessing-fork" in sys.orig_argv:
+    number = 1
+    while True:
+        try:
+            os.close(os.open(f"{folder}/helper-{{number}}", os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            number += 1
+    if number == {which}:
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+"""A sitecustomize: the helper process of that number stops itself as it begins."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [1, 2], ids=["the tokenizer's", "one that tokenises"])
 def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_path: Path) -> None:
@@ -359,16 +376,13 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_pa
         "-m", "lingotune", "prepare", "data=files", f"data.path={source}", "data.columns.text=text",
         "data.columns.language=lang", "data.columns.label=null", f"prepared_dir={tmp_path}/p",
     ]  # fmt: skip
-    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True) as process:
-        helpers: list[int] = []
-        while len(helpers) < which:
-            assert process.poll() is None
-            helpers = [
-                pid
-                for pid in children(process.pid)
-                if b"spawn_main" in read(Path(f"/proc/{pid}/cmdline"))
-            ]
-        os.kill(helpers[-1], signal.SIGKILL)
+    (tmp_path / "sitecustomize.py").write_text(STOPS.format(folder=tmp_path, which=which))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'src'}"}
+    with subprocess.Popen(
+        [sys.executable, *command], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        (helper,) = wait_until(lambda: stopped(process.pid), lambda: process.poll() is None)
+        os.kill(helper, signal.SIGKILL)
         _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2 and "Traceback" not in told
     assert "was ended from outside" in told and "finished shards are kept" in told
@@ -376,9 +390,11 @@ def test_a_killed_helper_is_told_and_the_next_command_goes_on(which: int, tmp_pa
     assert run(*command).returncode == 0
 
 
-def children(pid: int) -> list[int]:
+def stopped(pid: int) -> list[int]:
+    """Children of a process that have stopped."""
     threads = Path(f"/proc/{pid}/task").glob("*/children")
-    return sorted(int(word) for thread in threads for word in read(thread).split())
+    children = [word for thread in threads for word in read(thread).split()]
+    return [int(one) for one in children if b") T " in read(Path(f"/proc/{int(one)}/stat"))]
 
 
 def read(path: Path) -> bytes:
@@ -458,6 +474,34 @@ def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) 
     other = config(source, max_length=12, languages=["de"])
     found = [problem.where for problem in misfits(manifest, other, 2)]
     assert found == ["data.languages=['de']", "data.max_length=12", "seed=2"]
+
+
+def test_settings_that_are_newer_than_the_data_had_their_defaults(
+    source: Path, tmp_path: Path
+) -> None:
+    manifest = load_manifest(made(config(source), tmp_path / "prepared"))
+    newer = ("pool", "encoding", "separator", "quoting", "sheet")
+    older = replace(manifest, data={k: v for k, v in manifest.data.items() if k not in newer})
+    assert len(older.data) == len(manifest.data) - len(newer)
+    assert misfits(older, config(source), 1) == []
+    found = misfits(older, config(source, encoding="cp1252", quoting=Quoting.none), 1)
+    assert [problem.where for problem in found] == ["data.encoding=cp1252", "data.quoting=none"]
+
+
+def test_how_files_are_read_and_the_folders_of_texts_belong_to_the_identity(
+    tmp_path: Path,
+) -> None:
+    for label in ("bad", "good"):
+        (tmp_path / label).mkdir()
+        for n in range(3):
+            (tmp_path / label / f"{n}.txt").write_text(f"{label} {n}")
+    first = identify(config(tmp_path), 1, "")
+    assert [file.name for file in first.source.files] == ["all/bad/*.txt", "all/good/*.txt"]
+    named = identify(config(tmp_path, encoding="utf-8"), 1, "")
+    pooled = identify(config(tmp_path, pool=True), 1, "")
+    (tmp_path / "good").rename(tmp_path / "fair")
+    renamed = identify(config(tmp_path), 1, "")
+    assert len({one.digest for one in (first, named, pooled, renamed)}) == 4
 
 
 def test_the_tokenizer_is_the_one_that_made_the_ids(source: Path, tmp_path: Path) -> None:

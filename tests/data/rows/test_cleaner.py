@@ -20,10 +20,11 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 from tables import collect, star_labels
+from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError, Source
@@ -31,7 +32,7 @@ from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Located, Rejected
 from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.rejected import RejectedFile
-from lingotune.data.rows.unicode import to_nfc
+from lingotune.data.rows.unicode import is_blank, to_nfc
 from lingotune.data.sources.file_format import format_of
 from lingotune.data.sources.files import find_files, read_files
 
@@ -190,7 +191,7 @@ FORMATS: dict[str, tuple[Callable[[list[Item]], tuple[bytes, list[int]]], list[s
 }
 TEXTS = (
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
-    .filter(lambda text: text.strip())
+    .filter(lambda text: not is_blank(text))
     .map(to_nfc)
 )
 
@@ -204,7 +205,7 @@ def planted(draw: st.DrawFn) -> tuple[str, list[Item]]:
 
 
 @given(planted())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_every_row_is_kept_rejected_or_filtered(file: tuple[str, list[Item]]) -> None:
     name, items = file
     content, places = FORMATS[name][0](items)
@@ -233,7 +234,7 @@ def test_every_row_is_kept_rejected_or_filtered(file: tuple[str, list[Item]]) ->
 
 
 @given(st.sampled_from(list(FORMATS)), st.lists(TEXTS, min_size=1, max_size=8))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_a_clean_file_is_the_same_in_both_modes(name: str, texts: list[str]) -> None:
     Path(name).write_bytes(FORMATS[name][0]([(GOOD, text) for text in texts])[0])
     rows = collect(read_files([Path(name)]), STOP, "train")
@@ -487,7 +488,8 @@ def test_more_than_allowed_stop_with_reasons_places_and_what_works() -> None:
             "a.jsonl:92",
             "value 9 in 'stars' is not in data.labels;"
             " known: 1, 2, 3, 4, 5, negative, neutral, positive",
-            "remove these rows, or add the value to a class in data.labels",
+            "'data.labels=[{name: negative, values: [1, 2]}, {name: neutral, values: [3]},"
+            " {name: positive, values: [4, 5]}, {name: 9, values: []}]'",
         ),
     ]
     assert Read("a.jsonl", replace(SKIP, max_rejected=0.07)).cleaner.problems() == []
@@ -519,17 +521,25 @@ def test_later_rows_of_an_id_are_skipped_or_warned_of() -> None:
     assert rows.warnings == ["the same id as an earlier row: a.jsonl:3, :5"]
 
 
-def test_odd_language_codes_are_worth_a_warning() -> None:
+def test_languages_are_brought_to_one_code_and_told() -> None:
     codes = ["de", "DE", "de", "English", "zh-Hant", "zh_hant", "x", "en", "und", "fil"]
     write("a.jsonl", [record(n, language=code) for n, code in enumerate(codes)])
     every = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=[]), "train")
+    assert every.language == ["de", "de", "de", "en", "zh", "zh", "x", "en", "und", "fil"]
     assert every.warnings == [
-        "no language codes, such as de or pt-BR: 'English' (1), 'x' (1)",
-        "one language written in several ways, taken for several: 'de' (2), 'DE' (1)",
-        "one language written in several ways, taken for several: 'zh-Hant' (1), 'zh_hant' (1)",
+        "no languages, such as de, pt-BR or French: 'x' (1)",
+        "languages brought to one code: de = 'de' (2), 'DE' (1); en = 'English' (1), 'en' (1);"
+        " zh = 'zh-Hant' (1), 'zh_hant' (1)",
     ]
     some = collect(read_files([Path("a.jsonl")]), replace(STOP, languages=["de", "en"]), "train")
-    assert some.warnings == every.warnings[1:2] and some.language == ["de", "de", "en"]
+    assert some.language == ["de", "de", "de", "en", "en"]
+    assert some.warnings == [
+        "no row has the value 5 (positive); values seen: 1, 2, 3, 4."
+        " If they count from 0: data.label_offset=1",
+        "languages brought to one code: de = 'de' (2), 'DE' (1); en = 'English' (1), 'en' (1)",
+        "5 rows left out, not in data.languages=[de, en]: 'zh-Hant' (1), 'zh_hant' (1), 'x' (1),"
+        " 'und' (1), 'fil' (1)",
+    ]
 
 
 def test_a_row_that_is_rejected_leaves_its_id_to_others() -> None:
@@ -771,7 +781,7 @@ print([path.name for path in Path().iterdir()])
 def test_a_full_disk_is_told_and_leaves_nothing_behind(rows: int) -> None:
     """A limit on the file's size, in place of a full disk; it is met at the end, or on the way."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(rows)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FULL, str(rows)], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout.splitlines() == ["cannot be written: File too large", "[]"], done.stderr
 

@@ -241,6 +241,11 @@ def test_a_row_with_a_quote_out_of_place_is_left_out_alone(bad: str) -> None:
     assert len(read("a.csv", quoting=Quoting.none)) == 41
 
 
+def test_where_other_rows_need_quotes_the_row_is_left_out_first() -> None:
+    write("a.csv", ["text,label,language", '"good, really",pos,en', "a,pos,en", '"open,pos,en'])
+    assert problems("a.csv")[0].fix == "data.on_error=skip, or data.quoting=none"
+
+
 def test_many_rows_with_open_quotes_are_left_out_in_one_go() -> None:
     write("a.csv", ["text,label,language", *(f'"open {n},pos,en' for n in range(3000))])
     kept, left_out = skipped("a.csv")

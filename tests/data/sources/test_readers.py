@@ -18,9 +18,10 @@ from urllib.parse import unquote
 import pyarrow
 import pytest
 from conftest import ROOT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
+from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Separator
@@ -222,9 +223,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @given(st.lists(st.fixed_dictionaries({"a": TEXTS, "b": TEXTS}), min_size=1, max_size=8))
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 def test_any_texts_survive_every_text_format(rows: list[dict[str, str]]) -> None:
     write_jsonl(Path("any.jsonl"), rows)
     Path("any.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -238,9 +237,7 @@ def test_any_texts_survive_every_text_format(rows: list[dict[str, str]]) -> None
 
 
 @given(st.binary(max_size=60), st.sampled_from([".jsonl", ".json", ".csv", ".parquet", ".arrow"]))
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_explained(content: bytes, ending: str) -> None:
     path = Path("any" + ending)
     path.write_bytes(content)
@@ -270,6 +267,14 @@ def test_missing_file_names_the_nearest() -> None:
         "data.path=reviews.jsonl",
     )
     assert problem("other/x.csv").fix == ". holds: reviews.jsonl"
+
+
+def test_what_is_offered_can_be_pasted() -> None:
+    write_jsonl(Path("my reviews.jsonl"))
+    assert problem("my revews.jsonl").fix == """'data.path="my reviews.jsonl"'"""
+    Path("a folder/deep").mkdir(parents=True)
+    write_jsonl(Path("a folder/deep/a.jsonl"))
+    assert problem("a folder").fix == """'data.path="a folder/**/*.jsonl"'"""
 
 
 def test_empty_glob() -> None:
@@ -522,7 +527,7 @@ def read_hub_in_process(endpoint: str, **settings: Any) -> Any:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(Path("home").resolve())}
     command = [sys.executable, "-c", READ, json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
 

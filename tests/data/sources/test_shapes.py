@@ -208,7 +208,7 @@ def test_of_several_sheets_one_is_named() -> None:
     write_sheets("a.xlsx", {"train": TABLE, "held out": TABLE[:2], "notes": []})
     (problem,) = problems("a.xlsx")
     assert problem.what == "has rows in 2 sheets: 'train', 'held out'; one is read"
-    assert problem.fix == "data.sheet=train, or data.sheet=\"'held out'\""
+    assert problem.fix == "data.sheet=train, or 'data.sheet=\"held out\"'"
     assert len(read("a.xlsx", sheet="held out")) == 1
     (problem,) = problems("a.xlsx", sheet="test")
     assert problem.what == "has no sheet 'test'; it has: 'train', 'held out', 'notes'"

@@ -29,10 +29,12 @@ from lingotune.config.schema import (
     SampleConfig,
     Source,
 )
+from lingotune.data.rows.cleaner import Row
 from lingotune.data.sources.patterns import local_parts
 from lingotune.data.sources.split_names import words_of
-from lingotune.data.splits.carve import choose_splits
+from lingotune.data.splits.carve import choose_splits, contradictory_rows
 from lingotune.data.splits.counts import count_rows
+from lingotune.data.splits.survey import survey
 
 LABELS = star_labels("bad", "fair", "good")
 SHARES = {"validation": 0.1, "test": 0.1}
@@ -312,6 +314,14 @@ def test_names_that_leave_it_open_stop_and_tell_what_was_seen(names: list[str], 
     assert sum(sizes(load_splits(config(path=path, pool=True), 1))) >= 40
 
 
+def test_files_that_name_no_split_are_offered_for_train() -> None:
+    plant(["a.jsonl", "my b.jsonl", "test.jsonl"])
+    assert problem(config(path="in")).fix == (
+        """data.path=null 'data.train=[in/a.jsonl,"in/my b.jsonl"]' data.test=in/test.jsonl,"""
+        + POOLED
+    )
+
+
 def test_a_folder_above_all_files_says_nothing() -> None:
     plant(["test/reviews/a.jsonl", "test/reviews/b.jsonl"])
     assert sum(sizes(load_splits(config(path="in/test/reviews"), 1))) == 80
@@ -485,3 +495,70 @@ def test_a_split_whose_texts_all_stand_in_another_is_told() -> None:
     assert found[0].fix == "other rows for train, or data.unique_texts=false"
     fix = config(train="a.jsonl", validation="b.jsonl", test="c.jsonl", unique_texts=False)
     assert sizes(load_splits(fix, 1)) == [40, 40, 40]
+
+
+def test_a_text_with_several_classes_is_told_with_its_rows() -> None:
+    write("all.jsonl", "r")
+    same = [{"text": "same", "stars": star, "lang": "en"} for star in (1, 3, 5, 5, 2)]
+    alike = [{"text": "alike", "stars": star, "lang": "en"} for star in (4, 5)]  # one class
+    with Path("all.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in [*same, *alike]))
+    kept: list[Row] = []
+    found = survey(config(path="all.jsonl"), 1, lambda rejected: None, kept.append, kept)
+    told = "all: 5 rows share 1 text and have different classes"
+    assert found.warnings == (f"{told}: 'same' is bad in all.jsonl:41 and fair in all.jsonl:42",)
+    assert count_rows(config(path="all.jsonl"), 1)[1] == (told,)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=30))
+def test_contradictory_rows_are_those_of_a_text_with_two_classes(
+    pairs: list[tuple[int, int]],
+) -> None:
+    rows = Rows(
+        [f"t{text}" for text, _ in pairs], [label for _, label in pairs], ["en"] * len(pairs)
+    )
+    classes: dict[int, set[int]] = {}
+    for text, label in pairs:
+        classes.setdefault(text, set()).add(label)
+    expected = [n for n, (text, _) in enumerate(pairs) if len(classes[text]) > 1]
+    assert contradictory_rows(keys_of({"train": rows})).tolist() == expected
+
+
+UNLABELLED: dict[str, Any] = {
+    "no column": {},
+    "empty": {"stars": None},
+    "placeholder": {"stars": -1},
+}
+
+
+@pytest.mark.parametrize("kind", UNLABELLED)
+def test_a_split_without_labels_is_told_as_such(kind: str) -> None:
+    write("train.jsonl", "r")
+    rows = [{"text": f"new {n}", "lang": "en", **UNLABELLED[kind]} for n in range(5)]
+    Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = problem(config(train="train.jsonl", test="test.jsonl"))
+    assert given == Problem(
+        "data.test=test.jsonl",
+        "has no labels, so nothing can be scored on it",
+        "data.test=null; after the training: lingotune predict RUN --file test.jsonl",
+    )
+    assert load_splits(config(train="train.jsonl"), 1)["test"].text
+    Path("folder").mkdir()
+    for name in ("train", "test"):
+        Path(f"{name}.jsonl").rename(f"folder/{name}.jsonl")
+    in_folder = problem(config(path="folder"))
+    assert in_folder.where == "the test split of data.path=folder"
+    assert in_folder.fix.startswith("data.path=null data.train=folder/train.jsonl; after")
+
+
+def test_one_list_for_the_unknown_values_of_all_splits() -> None:
+    for name, stars in {"train": ["a", "b"], "validation": ["a", "c"], "test": ["b", None]}.items():
+        rows = [{"text": f"{name} {n}", "lang": "en", "stars": s} for n, s in enumerate(stars * 5)]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {split: f"{split}.jsonl" for split in SPLITS}
+    unknown, empty = sorted(problems(config(**given)), key=lambda found: found.what, reverse=False)
+    assert unknown.what.startswith(
+        "3 values in 'stars' are not in data.labels: 'a' (10), 'b' (10), 'c' (5)"
+    )
+    assert unknown.fix == "'data.labels=[a, b, c]', or data.labels=auto"
+    assert empty.what == "has no value in 'stars'" and empty.where.startswith("test.jsonl:2")

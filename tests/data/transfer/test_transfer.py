@@ -471,14 +471,14 @@ def test_two_who_send_the_same_do_not_disturb_each_other(s3: str) -> None:  # no
 
     def hold(**_: Any) -> None:
         begun.set()
-        go.wait(30)
+        go.wait(PATIENCE)
 
     slow.meta.events.register("before-send.s3.UploadPart", hold)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(upload, slow, files, silent)
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         upload(quick, files, silent)
         assert "Uploads" not in quick.list_multipart_uploads(Bucket=BUCKET)
         go.set()
-        assert first.result(60).objects == 1
+        assert first.result(PATIENCE).objects == 1
     assert "Uploads" not in quick.list_multipart_uploads(Bucket=BUCKET)

@@ -462,7 +462,7 @@ lingotune: 3 problems
       fix: -m aws.tags.team=a,b; or one text: 'aws.tags.team="a,b"'
   data.path=a,b.csv
       several values need a multirun
-      fix: -m data.path=a,b.csv; or one text: 'data.path="a,b.csv"'
+      fix: -m data.path=a,b.csv; or one list: 'data.path=[a,b.csv]'; or one text: 'data.path="a,b.csv"'
 next: the same command with --help lists groups and settings""",
     ),
     "a list of rows": (
@@ -678,10 +678,18 @@ def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
 @pytest.mark.parametrize(
     "typed",
     ["foo", "x", "optimizer", "num_workers", "hidden_size", "early_stopping", "verbose", "cluster.x",
-     "training.foo", "data.columns.foo", "experiment.foo", "evaluation.metric", "out"],
+     "training.foo", "data.columns.foo", "experiment.foo", "evaluation.meter", "out"],
 )  # fmt: skip
 def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:
     assert meant_by(typed, config_groups(CONF)) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("evaluation.metric", "evaluation.select"), ("data.file", "data.path")],
+)
+def test_words_of_own_code_are_not_offered_for_others(typed: str, meant: str) -> None:
+    assert meant_by(typed, config_groups(CONF)) == (f": here it is {meant}", True)
 
 
 def test_a_refused_override_names_its_key_and_value() -> None:

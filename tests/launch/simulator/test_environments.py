@@ -228,19 +228,23 @@ print(make(bare_recipe(folder, sys.argv[2]), folder / "cache", lambda line: prin
 """
 
 
-def start_maker(folder: Path, before: str = "sleep 1") -> subprocess.Popen[str]:
+def start_maker(folder: Path, before: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", MAKER, str(folder), before]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def test_of_two_processes_one_makes_it(tmp_path: Path) -> None:
-    bare_recipe(tmp_path)  # its program is there before both start
-    makers = [start_maker(tmp_path) for _ in range(2)]
-    outputs = [maker.communicate(timeout=PATIENCE)[0] for maker in makers]
+    go_on = tmp_path / "go_on"
+    before = f"while [ ! -e {go_on} ]; do sleep 0.02; done"
+    with start_maker(tmp_path, before) as making:
+        wait_until((tmp_path / "made.txt").exists, lambda: making.poll() is None)
+        with start_maker(tmp_path, before) as other:
+            assert other.stdout and other.stdout.readline().startswith("waiting")
+            go_on.touch()
+            assert "0.0)" in other.communicate(timeout=PATIENCE)[0]
+        told = making.communicate(timeout=PATIENCE)[0]
+    assert told.startswith("making an environment") and "0.0)" not in told
     assert times_made(tmp_path) == 1
-    (making,) = [output for output in outputs if "making an environment" in output]
-    (other,) = [output for output in outputs if output != making]
-    assert "0.0)" not in making and "0.0)" in other
 
 
 def test_what_a_killed_process_started_ends_before_another_makes_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from conftest import ROOT, compose, run
 from containers import PLAIN, packed
 from described import described
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import ConfigError
@@ -500,7 +500,7 @@ def test_ctrl_c_stops_the_job_and_keeps_its_log(tmp_path: Path) -> None:
         for line in launched.stdout:
             if " Training: " in line:
                 launched.send_signal(signal.SIGINT)
-        code = launched.wait(60)
+        code = launched.wait(PATIENCE)
     assert code == 130
     (folder,) = (tmp_path / "runs").iterdir()
     told = json.loads((folder / "training-job.json").read_text(encoding="utf-8"))

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import SPLITS, DataConfig, Source
+from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
+from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.files import is_text
 from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
@@ -192,6 +193,8 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
         "seed": carved_by,
         "tokenizer": tokenizer,
     }
+    if data.columns.language == DETECT:
+        parts["detector"] = detector_version()
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Identity(source, settings, carved_by, tokenizer, digest)
@@ -229,7 +232,9 @@ def _code_digest() -> str:
     """Digest the modules that prepare data, since other code may make other rows."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
-    for path in sorted(path for package in _CODE for path in root.joinpath(package).glob("*.py")):
+    folders = [root / package for package in _CODE]
+    paths = [p for of in folders for p in [*of.glob("*.py"), *of.glob("facts/*.json")]]
+    for path in sorted(paths):
         name = path.relative_to(root).as_posix()
         digest.update(f"{name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())

@@ -138,7 +138,7 @@ class _Preparation:
             loading(self._model, self._data.max_length, files, aside=aside) as tokenizer,
         ):
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
-                found = survey(self._data, self._seed, rejected, rows.add)
+                found = survey(self._data, self._seed, rejected, rows.add, rows)
             self._check_unchanged()
             with self._timed("tokenizer"):
                 texts = (row.text for row, split in found.rows(rows) if split == 0)

@@ -33,13 +33,27 @@ length, and WordPiece splits no word of more than 100 characters anyway."""
 
 def load_tokenizer(model: ModelConfig) -> Any:
     """The tokenizer of a pretrained model; ConfigError if it cannot be loaded."""
-    from transformers import AutoTokenizer
-
     with_revision = {"revision": model.revision} if model.revision else {}
     try:
-        return AutoTokenizer.from_pretrained(_place(model), **with_revision)
+        return open_tokenizer(_place(model), **with_revision)
     except (OSError, ValueError) as error:
         raise not_loaded(model, error) from error
+
+
+def open_tokenizer(place: str, **revision: str) -> Any:
+    """Open a tokenizer's files, those that transformers 5 has written with transformers 4 too.
+
+    Version 5 calls a tokenizer that is no model's own a TokenizersBackend, which version 4 does not know;
+    its tokenizer.json is read by either. ValueError or OSError as the library raises them.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        return AutoTokenizer.from_pretrained(place, **revision)
+    except ValueError as error:
+        if "TokenizersBackend" not in str(error):
+            raise
+    return PreTrainedTokenizerFast.from_pretrained(place, **revision)
 
 
 def wordpiece_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
@@ -21,13 +22,14 @@ from lingotune.data.rows.findings import (
     Unfit,
     shortened,
     show,
+    split_location,
     written,
 )
 from lingotune.data.rows.ids import IdHashes
-from lingotune.data.rows.labels import Labels
+from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholder
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
-from lingotune.data.rows.unicode import check_encodable, in_column, to_nfc
+from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
 
 
 class Row(NamedTuple):
@@ -66,14 +68,15 @@ class Texts:
             if text is None:
                 raise Unfit("empty-text", f"has no text in {column!r}")
             raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
-        if self._title_column is not None and not _is_blank(text):
+        if self._title_column is not None and not is_blank(text):
             text = self._titled(record.get(self._title_column), text)
         return self.prepared(text, column)
 
     def prepared(self, text: str, column: str | None = None) -> str:
         """A text that stands alone, or in a column; Unfit if it cannot be used."""
-        if _is_blank(text):
-            raise Unfit("empty-text", "has no text" + in_column(column))
+        if is_blank(text):
+            unseen = ", only characters that cannot be seen" if text.strip() else ""
+            raise Unfit("empty-text", "has no text" + in_column(column) + unseen)
         if "\0" in text:
             raise Unfit("nul-character", "has a NUL character" + in_column(column))
         if text.isascii():
@@ -85,11 +88,7 @@ class Texts:
         if title is not None and not isinstance(title, str):
             what = f"has no text, but {show(title)}, in {self._title_column!r}"
             raise Unfit("title-not-text", what)
-        return f"{title}\n{text}" if title and not title.isspace() else text
-
-
-def _is_blank(text: str) -> bool:
-    return not text or text.isspace()
+        return f"{title}\n{text}" if title and not is_blank(title) else text
 
 
 class Cleaner:
@@ -98,10 +97,18 @@ class Cleaner:
     data.on_error=skip: rows that are wrong go to `on_reject` and are counted; what is wrong with whole
     files, with the settings, or with more than `data.max_rejected` of the rows, is a problem.
     data.on_error=stop: every wrong row is one. Always read = kept + rejected + filtered (by language).
-    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row.
+    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row. labels: shared by the
+    splits of a source, whose problems are then the same from each of them.
     """
 
-    def __init__(self, data: DataConfig, split: str, *, on_reject: OnReject | None = None) -> None:
+    def __init__(
+        self,
+        data: DataConfig,
+        split: str,
+        *,
+        on_reject: OnReject | None = None,
+        labels: Labels | None = None,
+    ) -> None:
         self.read = 0
         self.kept = 0
         self.filtered = 0
@@ -114,11 +121,13 @@ class Cleaner:
         self._skip = data.on_error is OnError.skip
         self._max_rejected = data.max_rejected
         self._on_reject = on_reject
-        self._labels = Labels(data)
+        self._shares_labels = labels is not None
+        self._labels = labels or Labels(data)
         self._languages = Languages(data)
         self._ids = IdHashes()
         self._seen = SeenColumns(columns)
         self._at = ""
+        self._placeholders: Counter[str] = Counter()
         self._found = Findings("mend these rows" if self._skip else SKIP)
         self._repeated = Findings()
         self._raised: list[Problem] = []
@@ -151,6 +160,8 @@ class Cleaner:
                     self.filtered += 1
         except ConfigError as error:
             self._raised += error.problems
+        self._ids = IdHashes()  # the others of the source wait for the last to be read
+        self._labels.rejected_share = max(self._labels.rejected_share, self._share())
 
     # --- one record -----------------------------------------------------------------------------
 
@@ -162,6 +173,8 @@ class Cleaner:
         labelled = self._labels.read(value, column, location)
         text = self._text(record)
         if labelled is None:
+            if is_placeholder(value):
+                self._placeholders[repr(value)] += 1
             raise _unlabelled(value, column)
         group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)
@@ -226,7 +239,9 @@ class Cleaner:
         problems = self._raised + missing
         if not self._skip or (self._passed_limit() and not missing and not shifted):
             problems += self._limit_problems()
-            problems += self._found.without([r for name in absent for r in _FOLLOWS.get(name, ())])
+            follows = [reason for name in absent for reason in _FOLLOWS.get(name, ())]
+            problems += self._found.without([*follows, "no-label"])
+            problems += self._no_label_problems() if labelled else []
             problems += self._labels.problems() if labelled else []
         else:
             problems += shifted
@@ -235,6 +250,29 @@ class Cleaner:
         if not problems and not self.kept:
             problems.append(Problem(f"data.{self._split}", f"no rows were read for {self._split}"))
         return problems
+
+    def is_unlabelled(self) -> bool:
+        """Tell whether no row has a label: the column is missing, empty, or -1 throughout."""
+        lacking = self.rejected["no-label"] + self._placeholders.total()
+        others = self.rejected["unknown-label"] - self._placeholders.total()
+        return lacking > 0 and not self.kept and others == 0
+
+    @property
+    def file(self) -> str:
+        """Return the file of the last row."""
+        return split_location(self._at)[0]
+
+    def unlabelled_problems(self, where: str, fix: str) -> list[Problem]:
+        """Return the problems of an input that cannot be scored, in place of those of its rows."""
+        for value, count in self._placeholders.items():
+            self._labels.forget(value, count)
+        what = "has no labels, so nothing can be scored on it"
+        return [Problem(where, what, fix)]
+
+    def _no_label_problems(self) -> list[Problem]:
+        others = [kind for kind in self._found.kinds if kind != "no-label"]
+        fix = self._labels.leaving_out() or "fill the values in"
+        return [replace(problem, fix=fix) for problem in self._found.without(others)]
 
     def _missing(self) -> list[Problem]:
         if self._seen.names is None:
@@ -264,7 +302,8 @@ class Cleaner:
 
     def warnings(self) -> list[str]:
         """List what is odd, but no problem."""
-        warnings = [*self._labels.warnings(), *self._languages.warnings()]
+        warnings = [] if self._shares_labels else self._labels.warnings()
+        warnings += self._languages.warnings()
         if self._skip and self.rejected:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")
         repeated = [problem.where for problem in self._repeated.problems()]
@@ -275,8 +314,13 @@ _FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("ti
 """Setting whose column is missing -> reasons of rows that follow from it."""
 
 
-def _unlabelled(value: Any, column: str | None) -> Unfit:
-    if value is None or value == "":
-        return Unfit("no-label", f"has no value in {column!r}", noted=True)
+def _unlabelled(raw: Any, column: str | None) -> Unfit:
+    value = alone(raw)
+    if is_no_label(value):
+        return Unfit("no-label", f"has no value in {column!r}")
+    if isinstance(value, (list, tuple)):
+        return Unfit(
+            "several-labels", f"has several classes in {column!r}: {show(value)}", noted=True
+        )
     what = f"value {show(value)} in {column!r} is not in data.labels"
     return Unfit("unknown-label", what, noted=True)

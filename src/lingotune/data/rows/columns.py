@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lingotune.config.problems import Problem
-from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig
+from lingotune.config.schema import DETECT, PATTERN_LANGUAGE, ColumnsConfig
 from lingotune.data.rows.findings import Record, closest, split_location
 
 _MOST_COLUMNS = 1000
@@ -38,6 +38,8 @@ class SeenColumns:
     def __init__(self, columns: ColumnsConfig) -> None:
         self.names: tuple[str, ...] | None = None
         """The columns of the last row, None before the first."""
+        if columns.language == DETECT:
+            columns = replace(columns, language=None)
         self._columns = columns
         self._named = {name for name in vars(columns).values() if name is not None}
         self._all: dict[str, None] = {}
@@ -129,12 +131,20 @@ def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
     options = [f"{key}={near}"] if near else []
     if name in ("title", "language", "id", "group"):
         options.append(f"{key}=null")
+    if name == "language" and not near:
+        options.append(f"{key}={DETECT}")
     what = f"column {column!r} is not in {file}; {_has(found)}"
     return Problem(f"{key}={column}", what, ", or ".join(options) or f"{key}=COLUMN")
 
 
 def _has(found: list[str]) -> str:
     return f"it has: {', '.join(found)}" if found else "it has no columns"
+
+
+def usual_column(name: str, found: Sequence[str]) -> str | None:
+    """Find the column that has one of the usual names of what is looked for, in any case."""
+    lower = {column.strip().lower(): column for column in reversed(found)}
+    return next((lower[other] for other in _OTHER_NAMES[name] if other in lower), None)
 
 
 def candidate(name: str, column: str, found: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _SHOWN = 3
 _KEPT = 20
 _LOCATION = re.compile(r"(.*?)(:\d+| row \d+)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PLAIN = re.compile(r"[\w./*?+-]+", re.ASCII)
+"""Texts that Hydra's grammar reads without quotes."""
 _T = TypeVar("_T")
 
 
@@ -165,6 +168,11 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
+    @property
+    def kinds(self) -> list[Hashable]:
+        """Return the kinds that were noted."""
+        return list(self._kinds)
+
     def note(self, kind: Hashable, location: str, what: str, fix: str = "") -> None:
         """One more row of a kind; the kind's first row gives the wording."""
         self._counts[kind] += 1
@@ -185,6 +193,12 @@ class Findings:
             Problem(summarise(locations, self._counts[kind]), what, fix or self._fix)
             for kind, (what, fix, locations) in self._kinds.items()
         ]
+
+
+def override(key: str, *values: str) -> str:
+    """Write a setting, with one text or a list of them, so that it can be pasted into a shell."""
+    texts = [v if _PLAIN.fullmatch(v) else '"' + v.replace('"', '\\"') + '"' for v in values]
+    return shlex.quote(f"{key}={texts[0]}" if len(texts) == 1 else f"{key}=[{','.join(texts)}]")
 
 
 def closest(word: str, known: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.data.rows.findings import AGAIN, Faults, Located, Record, config_error
+from lingotune.data.rows.labels import ClassName
 from lingotune.data.sources.file_format import FileFormat
 
 _BATCH = 8192
@@ -96,7 +97,7 @@ def _note_unreadable(faults: Faults, location: str, error: ValueError) -> None:
         faults.note("unreadable-value", location, what)
 
 
-def _class_names(schema: Any) -> dict[str, list[str]]:
+def _class_names(schema: Any) -> dict[str, list[ClassName]]:
     """Columns that `datasets` stores as numbers of named classes (ClassLabel).
 
     Without their names the numbers would be taken for stars.
@@ -104,7 +105,7 @@ def _class_names(schema: Any) -> dict[str, list[str]]:
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return {
-            column: feature["names"]
+            column: ClassName.all_of(feature["names"])
             for column, feature in features.items()
             if feature.get("_type") == "ClassLabel" and column in schema.names
         }

@@ -76,13 +76,15 @@ def unquoted_since(lines: Iterable[Line], columns: int) -> int | None:
     """
     first, unquoted, quoted, opened = None, 0, 0, 0
     for number, line, _ in lines:
+        if not opened and '"' not in line:
+            continue
         whole = line.count("\t") == columns - 1
         if opened and whole:
             first, unquoted = first or opened, unquoted + 1
         elif opened:
             quoted += 1
         opened = 0
-        if '"' in line and _opens_quote(line):
+        if _opens_quote(line):
             if whole:
                 opened = number
             else:

@@ -33,7 +33,7 @@ _HEAD = 200
 _LONGEST_FIELD = 2**24
 """Characters of a field at most; a quote that is never closed makes a field of all that follows."""
 _READS_NUL = sys.version_info >= (3, 11)
-_QUOTES = f"data.quoting=none, or {SKIP}"
+_NO_QUOTES = "data.quoting=none"
 _QUOTED = 'texts with commas, quotes or line ends in "...", quotes in them doubled'
 
 _Fault = tuple[str, str]
@@ -154,7 +154,7 @@ class _Table:
                     header = self._header = self._checked_header(fields, location)
                     seen = self._seen = self._looks(header, head)
                 elif seen is not None and len(feed.row) > 1 and self._is_melted(feed, seen):
-                    self._note_melted(location, feed, len(feed.row))
+                    self._note_melted(location, feed, head)
                     return start + 1
                 elif len(fields) == len(header):
                     if seen is not None:
@@ -166,8 +166,8 @@ class _Table:
         except csv.Error as error:
             where, what = f"{name}:{line}", _csv_reason(error)
             if faults.listener is None or header is None:
-                raise config_error(where, what, _QUOTES) from error
-            faults.note("quote-out-of-place", where, what, _QUOTES, feed.retry())
+                raise config_error(where, what, self._quote_fix(head)) from error
+            faults.note("quote-out-of-place", where, what, self._quote_fix(head), feed.retry())
             return line + 1
         return 0
 
@@ -221,9 +221,17 @@ class _Table:
         self._faults.note(reason, location, what, fix, feed.raw())
         feed.fault = None
 
-    def _note_melted(self, location: str, feed: _Feed, count: int) -> None:
-        what = f"opens a quote that is closed {count - 1} lines further, and each line looks like a row"
-        fix = f"{_QUOTES}, or data.quoting=standard if it is one text"
+    def _quote_fix(self, head: list[str]) -> str:
+        """What gets past a quote out of place; first what suits the other rows of the file."""
+        separator = self._dialect.separator
+        lines = [line for line in head[self._dialect.preamble :] if line.strip()]
+        need_quotes = any(line.count(separator) > lines[0].count(separator) for line in lines)
+        return f"{SKIP}, or {_NO_QUOTES}" if need_quotes else f"{_NO_QUOTES}, or {SKIP}"
+
+    def _note_melted(self, location: str, feed: _Feed, head: list[str]) -> None:
+        more = len(feed.row) - 1
+        what = f"opens a quote that is closed {more} lines further, and each line looks like a row"
+        fix = f"{self._quote_fix(head)}, or data.quoting=standard if it is one text"
         self._faults.note("quote-out-of-place", location, what, fix, feed.retry())
 
     def _note_ragged(self, location: str, fields: list[str], header: list[str], raw: str) -> None:

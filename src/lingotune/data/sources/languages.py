@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lingotune.config.schema import DataConfig, Source
+from lingotune.data.rows.language_tags import standard_tag
 
 
 def known_languages(data: DataConfig) -> list[str]:
@@ -11,4 +12,4 @@ def known_languages(data: DataConfig) -> list[str]:
         from lingotune.data.sources.sample import LANGUAGES
 
         return list(LANGUAGES)
-    return data.languages
+    return [standard_tag(code) or code for code in data.languages]

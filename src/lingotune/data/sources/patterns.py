@@ -19,7 +19,7 @@ from lingotune.config.schema import (
     DataConfig,
     Source,
 )
-from lingotune.data.rows.findings import all_or_problems
+from lingotune.data.rows.findings import all_or_problems, override
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
 from lingotune.data.sources.files import find_files, uses_setting
 from lingotune.data.sources.split_names import (
@@ -205,21 +205,19 @@ def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:
 
 
 def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
-    """Overrides that name each split by itself, as far as the names tell."""
+    """Overrides that name each split by itself, as far as the names tell; the others for train."""
     has_test = any("test" in one.words for one in named)
     members: dict[str, dict[str, None]] = {}
     for one in named:
         splits = one.splits(has_test=has_test)
-        if len(splits) == 1:
+        if len(splits) < 2:
             folder = Path(*one.file.parts[: len(one.file.parts) - _depth(one)])
-            members.setdefault(splits.pop(), {})[str(folder)] = None
-    if not members.get("train"):
+            members.setdefault(splits.pop() if splits else "", {})[str(folder)] = None
+    members = {"train": members.pop("", {}), **members}
+    if not members["train"]:
         return ""
-    settings = (
-        written_setting(split, list(members[split])) for split in SPLITS if split in members
-    )
-    quoted = (f"'{one}'" if "[" in one else one for one in settings)
-    return " ".join(["data.path=null", *quoted])
+    settings = (override(f"data.{s}", *members[s]) for s in SPLITS if s in members)
+    return " ".join(["data.path=null", *settings])
 
 
 def _depth(one: Named) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error
+from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error, override
 from lingotune.data.sources.file_format import FileFormat
 
 
@@ -59,13 +59,8 @@ def _chosen(book: Any, name: str, wanted: str | None) -> str:
         return (filled or names)[0]
     else:
         what = f"has rows in {len(filled)} sheets: {', '.join(map(repr, filled))}; one is read"
-    choices = (f"data.sheet={_quoted(sheet)}" for sheet in filled or names)
+    choices = (override("data.sheet", sheet) for sheet in filled or names)
     raise config_error(name, what, ", or ".join(choices))
-
-
-def _quoted(sheet: str) -> str:
-    """A sheet's name as it is typed, quoted for Hydra and the shell."""
-    return sheet if sheet.isidentifier() else f"\"'{sheet}'\""
 
 
 def _checked_header(values: Sequence[Any], location: str) -> list[str]:

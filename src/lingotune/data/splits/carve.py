@@ -69,6 +69,16 @@ def repeated_in(hashes: Array, chosen: Array) -> list[tuple[str, str, int, int]]
     return found
 
 
+def contradictory_rows(keys: Keys) -> Array:
+    """Find the rows whose text stands with different classes; int64 places, in order."""
+    order = np.lexsort((keys.label, keys.text))
+    text, label = keys.text[order], keys.label[order]
+    # Sorted by text and then by class, neighbours of one text and two classes contradict each other.
+    differ = (text[1:] == text[:-1]) & (label[1:] != label[:-1])
+    places: Array = np.flatnonzero(np.isin(keys.text, np.unique(text[1:][differ])))
+    return places
+
+
 def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique: bool) -> Array:
     """The split of each row, int8: places in `SPLITS`, or `REMOVED`.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lingotune.config.problems import ConfigError
-from lingotune.config.schema import DataConfig
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import ALL, SPLITS, DataConfig, Source
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Counts, OnReject
+from lingotune.data.rows.labels import Labels
+from lingotune.data.sources.patterns import local_parts, written_setting
 from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
 
@@ -35,18 +38,26 @@ def scan(
     """Read all inputs; ConfigError lists what is wrong with all of them together."""
     rows, problems, warnings = _Rows(grouped=data.columns.group is not None), [], []
     counts: dict[str, Counts] = {}
-    for name, read in readers.items():
-        cleaner = Cleaner(data, name, on_reject=reject)
-        remarks: list[str] = []
-        for row in cleaner.rows(read(cleaner.on_fault, remarks.append)):
+    labels = Labels(data)
+    cleaners = {name: Cleaner(data, name, on_reject=reject, labels=labels) for name in readers}
+    remarks: dict[str, list[str]] = {name: [] for name in readers}
+    for name, cleaner in cleaners.items():
+        for row in cleaner.rows(readers[name](cleaner.on_fault, remarks[name].append)):
             rows.add(row, INPUTS.index(name))
             keep(row)
-        problems += cleaner.problems()
-        warnings += [f"{name}: {warning}" for warning in [*_few(remarks), *cleaner.warnings()]]
+    unlabelled = _unlabelled(data, cleaners)
+    for name, cleaner in cleaners.items():
+        problems += unlabelled[name] if name in unlabelled else cleaner.problems()
+        warnings += [
+            f"{name}: {warning}" for warning in [*_few(remarks[name]), *cleaner.warnings()]
+        ]
         rejected = dict(cleaner.rejected)
         counts[name] = Counts(cleaner.read, cleaner.kept, rejected, cleaner.filtered)
     if problems:
         raise ConfigError(problems)
+    warnings += [
+        f"{name}: {warning}" for name in list(readers)[:1] for warning in labels.warnings()
+    ]
     return Scanned(rows.keys(), tuple(sorted(rows.languages)), counts, tuple(warnings))
 
 
@@ -55,6 +66,34 @@ def _few(remarks: Sequence[str]) -> Iterator[str]:
     yield from remarks[:_REMARKS]
     if len(remarks) > _REMARKS:
         yield f"and {len(remarks) - _REMARKS} more remarks on files"
+
+
+def _unlabelled(data: DataConfig, cleaners: Mapping[str, Cleaner]) -> dict[str, list[Problem]]:
+    """Problems of given validation and test splits without any label, where train has some."""
+    if not any(cleaners[name].kept for name in (SPLITS[0], ALL) if name in cleaners):
+        return {}
+    found = {}
+    for name, cleaner in cleaners.items():
+        if cleaner.is_unlabelled():
+            given = getattr(data, name, None)
+            path = written_setting("path", data.path)
+            where = written_setting(name, given) if given else f"the {name} split of {path}"
+            without = f"data.{name}=null" if given else _without(data, name)
+            file = shlex.quote(cleaner.file)
+            fix = f"{without}; after the training: lingotune predict RUN --file {file}"
+            found[name] = cleaner.unlabelled_problems(where, fix)
+    return found
+
+
+def _without(data: DataConfig, name: str) -> str:
+    """Overrides that name the other splits of a folder, each by itself."""
+    files: dict[str, list[str]] = {}
+    for part in local_parts(data) if data.source is Source.files else []:
+        if part.split != name:
+            files.setdefault(part.split, []).extend(map(str, part.files))
+    if not files or any(len(named) > 1 for named in files.values()):
+        return "data.path=null data.train=FILE"
+    return shlex.join(["data.path=null", *(f"data.{split}={of[0]}" for split, of in files.items())])
 
 
 class _Rows:

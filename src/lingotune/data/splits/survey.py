@@ -11,7 +11,8 @@ import numpy as np
 from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import OnReject
-from lingotune.data.splits.carve import INPUTS, REMOVED, choose_splits
+from lingotune.data.splits.carve import INPUTS, REMOVED, choose_splits, contradictory_rows
+from lingotune.data.splits.contradictions import contradiction_warnings
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.rules import check_counts, duplicate_warnings, is_unique, shares_of
 from lingotune.data.splits.scan import Scanned, scan
@@ -44,11 +45,15 @@ def _forget(row: Row) -> None:
 
 
 def survey(
-    data: DataConfig, seed: int, reject: OnReject, keep: Callable[[Row], None] = _forget
+    data: DataConfig,
+    seed: int,
+    reject: OnReject,
+    keep: Callable[[Row], None] = _forget,
+    kept: Iterable[Row] = (),
 ) -> Survey:
     """Read a source and choose the split of each row: what was not given is carved out of the one
     source, or out of train, by `seed`. `reject` is told of rows that are skipped, `keep` of all
-    others.
+    others; `kept` gives those again, for examples in warnings.
 
     Memory: 22 bytes a row, 30 with groups. ConfigError lists what is wrong with all of it together.
     """
@@ -59,7 +64,9 @@ def survey(
     counts = {s: Counter(keys.label[chosen == n].tolist()) for n, s in enumerate(SPLITS)}
     notes = [*check_counts(data, counts, shares), *duplicate_warnings(keys, chosen)]
     warnings = [*scanned.warnings, *(f"{split}: {what}" for split, what in notes)]
-    return Survey(scanned, chosen, (*warnings, *_other_counts(data, scanned)))
+    warnings += [*_other_counts(data, scanned)]
+    warnings += contradiction_warnings(keys, contradictory_rows(keys), data.labels, kept)
+    return Survey(scanned, chosen, tuple(warnings))
 
 
 def _other_counts(data: DataConfig, scanned: Scanned) -> Iterator[str]:

@@ -78,6 +78,9 @@ def _setting(path: str) -> str:
     return SETTINGS[max(starts, key=len)] if starts else path
 
 
+_FACTS = tuple(f"lingotune/{package}/facts/" for package in ("catalog", "config", "data/rows"))
+
+
 @CODE.check("code-too-large", "the archive holds code; data and models have their own channels")
 def _size(bundle: Bundle) -> Iterator[Found]:
     if len(bundle.content) > BUNDLE_BYTES:
@@ -88,7 +91,7 @@ def _size(bundle: Bundle) -> Iterator[Found]:
 @CODE.check("data-in-code", "reviews may be personal data; code is kept for every run")
 def _data(bundle: Bundle) -> Iterator[Found]:
     for name, content in bundle.files.items():
-        own = name.startswith(("lingotune/catalog/facts/", "lingotune/config/facts/"))
+        own = name.startswith(_FACTS)
         if len(content) > FILE_BYTES or (_DATA_FILE.search(name) and not own):
             what = f"looks like data ({len(content)} bytes) and would travel with the code"
             yield name, what, "move it out of src/lingotune, name it in data.path=..."

@@ -24,6 +24,7 @@ from lingotune.catalog.hardware import (
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity, listed, nearest
 from lingotune.config.schema import (
+    DETECT,
     AwsConfig,
     InputMode,
     LaunchConfig,
@@ -77,6 +78,15 @@ def _shard(config: LaunchConfig) -> Iterator[Found]:
         what = f"needs accelerate {needed}; the job's image has {has}"
         fix = "training.shard=false, or an image of transformers 4.56 and a GPU newer than the V100"
         yield "training.shard=true", what, fix
+
+
+@SAGEMAKER.check("detect-on-worker", "no image holds the library that detects languages")
+def _detection(config: LaunchConfig) -> Iterator[Found]:
+    data = config.data
+    if data.source is Source.hub and data.columns.language == DETECT and data.prepared is None:
+        what = "the machines of the job prepare data of the hub, and cannot detect languages"
+        fix = "data.prepared=FOLDER, made here by lingotune prepare with the same settings"
+        yield f"data.columns.language={DETECT}", what, fix
 
 
 @SAGEMAKER.check("image-too-old", "it would stop at its first import, on the paid machine")

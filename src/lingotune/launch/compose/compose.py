@@ -34,7 +34,7 @@ from lingotune.config.problems import ConfigError, Problem, errors_only, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
-from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
+from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.keys import config_groups, describe_type
@@ -48,7 +48,9 @@ from lingotune.launch.compose.overrides import (
     removal,
     wrong_type,
 )
+from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.quoting import hydra_value
+from lingotune.launch.compose.short_forms import spelled_out
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
@@ -82,10 +84,12 @@ def compose_all(
     multirun: bool,
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
+    base_dir: Path | None = None,
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
     extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
+    base_dir: the folder of its file, with its copy of the user's own code.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
@@ -95,10 +99,11 @@ def compose_all(
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     composed, defaults = [], default_options(conf_dir)
+    origin = Origin(extra_dir, base, base_dir)
     with hydra_at(conf_dir), reading(groups, shipped) as files:
-        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None, files)
+        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
-            config, wrong = _compose_one(job, groups, chosen, defaults)
+            config, wrong = _compose_one(job, groups, chosen, defaults, origin)
             problems += [*files.problems, *wrong]
             # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only(problems) if p.key}
@@ -123,9 +128,7 @@ def _register_schema() -> None:
 _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
-def _chosen_groups(
-    extra_dir: Path | None, base: tuple[JobConfig, Path] | None, files: Reading
-) -> _Chosen:
+def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
     """Compose each set of group choices once; returns pickled configs, or the problems that prevent them.
 
     Loading a pickle copies a config ten times faster than copy.deepcopy.
@@ -140,7 +143,8 @@ def _chosen_groups(
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            return ConfigError(files.problems) if files.problems else error
+            wrong = problems_so_far()
+            return ConfigError(wrong) if wrong else error
 
     return chosen
 
@@ -160,7 +164,11 @@ def _onto_job(job: JobConfig, conf_dir: Path, overrides: list[str]) -> DictConfi
 
 
 def _compose_one(
-    job: Sequence[Override], groups: Groups, chosen: _Chosen, defaults: Mapping[str, Any]
+    job: Sequence[Override],
+    groups: Groups,
+    chosen: _Chosen,
+    defaults: Mapping[str, Any],
+    origin: Origin,
 ) -> tuple[LaunchConfig | None, list[Problem]]:
     """Compose the config of the overrides that fit, with a problem for each that does not."""
     removed = [o for o in job if o.is_delete()]
@@ -177,12 +185,15 @@ def _compose_one(
     problems = [removal(o, groups, defaults, _now(config, o.key_or_group)) for o in removed]
     problems += [p for o in values for p in _set_value(config, o)]
     typed, more = _typed(config)
+    if typed is not None:
+        typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
+        more = [*more, *found]
     return typed, problems + more
 
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:
     """Apply an override as Hydra would, adding names of the user's own as with ++."""
-    key, value = override.key_or_group, override.value()
+    key, value = override.key_or_group, spelled_out(override.key_or_group, override.value())
     added = mapping_of(key) is not None
     if isinstance(value, float):  # 1e3 is a whole number, too
         value = typed_value(setting_types().get(key), str(value))

@@ -11,6 +11,7 @@ from typing import Any
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.config.yaml_text import read_yaml, typed_value
 from lingotune.launch.compose.keys import visible_files
+from lingotune.launch.compose.short_forms import spelled_out
 
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$")
 
@@ -81,7 +82,7 @@ class GroupFile:
         if not isinstance(content, dict):
             raise ValueError("holds no settings: the form is key: value, a line each")
         defaults = content.pop("defaults", None) or []
-        tree = _typed(content, self.package)
+        tree = _typed(spelled_out(self.package, content), self.package)
         entries = defaults if isinstance(defaults, list) else [defaults]
         return Content(tree, dict(_leaves(tree, self.package)), entries, lines)
 

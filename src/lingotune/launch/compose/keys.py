@@ -30,6 +30,8 @@ ALIASES = {
     "label_smoothing_factor": "training.label_smoothing",
     "save_total_limit": "training.keep_checkpoints",
     "metric_for_best_model": "evaluation.select",
+    "metric": "evaluation.select",
+    "data.file": "data.path",
     "max_seq_length": "data.max_length",
     "train_file": "data.train",
     "validation_file": "data.validation",

@@ -15,6 +15,7 @@ from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.config_dirs import user_dir
 from lingotune.launch.compose.help import Command, help_page
+from lingotune.launch.compose.labels import with_found_labels
 from lingotune.launch.compose.quoting import override_text
 from lingotune.runs.remake import load_job_of
 
@@ -43,12 +44,14 @@ def composed_jobs(
             multirun=options.multirun,
             extra_dir=extra,
             base=load_job_of(Path(options.job))[0] if options.job else None,
+            base_dir=Path(options.job).parent if options.job else None,
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems], error.next_command) from None
     problems += _same_repository(composed)
     if problems:
         raise ConfigError(problems)
+    composed = with_found_labels(composed)
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)

@@ -18,6 +18,7 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
+from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.keys import describe_type, meant_by
 from lingotune.launch.compose.quoting import for_shell, override_text, repaired
@@ -303,9 +304,9 @@ def _needs_multirun(override: Override) -> Problem:
     key, text = override.key_or_group, line_of(override)
     kind, value = setting_types().get(key), TypedOverride.of(override).value
     fix = f"-m {text}"
-    if typing.get_origin(kind) is list:
+    if typing.get_origin(kind) is list or kind is Texts:
         fix += f"; or one list: '{key}=[{value}]'"
-    elif mapping_of(key) or describe_type(kind, key)[0] == "a text":
+    if kind is Texts or mapping_of(key) or describe_type(kind, key)[0] == "a text":
         fix += f"; or one text: '{key}=\"{value}\"'"
     return _refused(override, "several values need a multirun", fix)
 

@@ -21,7 +21,7 @@ from lingotune.config.problems import (
     without_secrets,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import Distribution, EvalStrategy, Lane
+from lingotune.config.schema import Distribution, EvalStrategy, Lane, selected_by
 from lingotune.config.secrets import without_known
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
@@ -29,6 +29,7 @@ from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
+from lingotune.plugins.check import own_code_lines
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
 
 
 def _job_rows(plan: Plan) -> list[list[str]]:
-    job, training, select = plan.job, plan.job.training, plan.job.evaluation.select.value
+    job, training, select = plan.job, plan.job.training, selected_by(plan.job)
     scored = {
         EvalStrategy.none: "scored at the end",
         EvalStrategy.epoch: f"scored every epoch, best by {select}",
@@ -126,6 +127,7 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
     if plan.training_job is not None:
         rows.insert(3, ["prepared", _delivery(plan.data)])
+    rows[5:5] = [["own code", line] for line in own_code_lines(job.code)]
     if plan.config_dir:
         rows.insert(-1, ["group files", f"{plan.config_dir} beside the shipped ones"])
     return rows

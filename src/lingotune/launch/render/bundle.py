@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 
 PROGRAM = "train.py"
 """Name of the script that the toolkit starts; it equals `python -m lingotune.training`."""
@@ -38,14 +39,20 @@ class Bundle:
     files: Mapping[str, bytes]
 
 
-def build_bundle(requirements: Sequence[str] = (), package: Path | None = None) -> Bundle:
+def build_bundle(
+    requirements: Sequence[str] = (),
+    package: Path | None = None,
+    own_code: Mapping[str, bytes] = MappingProxyType({}),
+) -> Bundle:
     """Pack the worker's code; `requirements` are those of its jobs, besides its own.
 
-    package: folder of lingotune; default: the one that runs here, from a wheel or a checkout.
+    package: folder of lingotune; default: the one that runs here, from a wheel or a checkout. own_code:
+    files of the user's own, by their names in the archive.
     """
     package = package or Path(str(resources.files("lingotune")))
     files = {name: path.read_bytes() for name, path in sorted(_worker_files(package).items())}
     files[REQUIREMENTS] += "".join(f"{line}\n" for line in sorted(set(requirements))).encode()
+    files |= sorted(own_code.items())
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in files.items():

@@ -156,7 +156,8 @@ def describe(
             *aws.tags.items(),
         ),
         metrics=tuple(
-            (m["Name"], m["Regex"]) for m in metric_definitions(known_languages(job.data))
+            (m["Name"], m["Regex"])
+            for m in metric_definitions(known_languages(job.data), job.code.metrics)
         ),
         max_run=cluster.max_run,
         max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,

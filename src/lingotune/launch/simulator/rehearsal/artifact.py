@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lingotune.config.typed_json import from_json
+from lingotune.evaluation.own_code import TRUST
 from lingotune.launch.simulator.container import Container, pack
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
 from lingotune.runs.folder import METRICS
@@ -63,6 +64,7 @@ def predict(python: Path, code: Path, model: Path, variables: Mapping[str, str])
             "HF_HUB_OFFLINE": "1",
             "CUDA_VISIBLE_DEVICES": "-1",
             "OMP_NUM_THREADS": "1",
+            TRUST: "1",  # the job's own code, which has just run
             **variables,
         },
         capture_output=True,

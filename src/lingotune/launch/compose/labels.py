@@ -1,0 +1,86 @@
+"""Short forms of `data.labels`: a list of names, and `auto` for the classes that the source holds.
+
+The schema knows lists of classes only. Short forms are spelled out before values reach it, and `auto` is
+replaced here, by reading the source, so that the job file says which classes there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lingotune.config.jobfile import plain
+from lingotune.config.problems import ConfigError, Problem, Severity
+from lingotune.config.schema import AUTO, LabelConfig, LaunchConfig, Source
+from lingotune.config.typed_json import from_json
+from lingotune.data.rows.labels import format_labels, is_auto
+from lingotune.data.sources.patterns import patterns_in
+from lingotune.launch.compose.compose import Composed
+
+_SHOWN = 8
+
+
+def with_found_labels(composed: Sequence[Composed]) -> list[Composed]:
+    """Replace `data.labels=auto` by the classes of each job's source, and say so in its findings.
+
+    A source that several jobs share is read once. ConfigError if it cannot be read here.
+    """
+    known: dict[str, tuple[list[LabelConfig], Problem]] = {}
+    return [
+        _with_labels(one, known) if is_auto(one.config.data.labels) else one for one in composed
+    ]
+
+
+def _with_labels(one: Composed, known: dict[str, tuple[list[LabelConfig], Problem]]) -> Composed:
+    config = one.config
+    key = json.dumps(plain(config.data), default=str)
+    if key not in known:
+        known[key] = _found(config)
+    labels, told = known[key]
+    changed = replace(config, data=replace(config.data, labels=labels))
+    return replace(one, config=changed, findings=(*one.findings, told))
+
+
+def _found(config: LaunchConfig) -> tuple[list[LabelConfig], Problem]:
+    data = config.data
+    if data.prepared is not None and not data.prepared.startswith("s3:"):
+        return _prepared(data.prepared)
+    unread = _not_read_here(config)
+    if unread:
+        what = f"the classes are not known before {unread} is read, and a plan does not read it"
+        fix = "'data.labels=[a, b]'; lingotune prepare with the same data prints the list"
+        raise ConfigError([Problem(f"data.labels={AUTO}", what, fix)])
+    from lingotune.data.splits.found_labels import find_labels  # numpy from here on
+
+    found = find_labels(data)
+    counts = [f"{label.name} ({found.rows[label.name]})" for label in found.labels[:_SHOWN]]
+    more = f" and {len(found.labels) - _SHOWN} more" if len(found.labels) > _SHOWN else ""
+    what = f"{len(found.labels)} classes from {found.column!r}: {', '.join(counts)}{more}"
+    return found.labels, _told(what, found.labels)
+
+
+def _not_read_here(config: LaunchConfig) -> str:
+    """Name a source that only the machines of the job read; '' for one that is read here."""
+    data = config.data
+    if config.cluster.instance_type is None:
+        return ""
+    if data.prepared is not None:
+        return data.prepared
+    places = [*patterns_in(data.path), *patterns_in(data.train)]
+    elsewhere = [place for place in places if "://" in place]
+    return elsewhere[0] if elsewhere or data.source is Source.hub else ""
+
+
+def _prepared(folder: str) -> tuple[list[LabelConfig], Problem]:
+    from lingotune.data.prepared.manifest import load_manifest
+
+    manifest = load_manifest(Path(folder))
+    given = manifest.data["labels"]
+    labels = [from_json(LabelConfig, label, "data.labels") for label in given]  # type: ignore[attr-defined]
+    return labels, _told(f"the {len(labels)} classes of the prepared data", labels)
+
+
+def _told(what: str, labels: list[LabelConfig]) -> Problem:
+    return Problem(f"data.labels={AUTO}", what, format_labels(labels), Severity.warning)

@@ -1,0 +1,109 @@
+"""`lingotune prepare --init` looks at a source and writes a group file with which it works."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from lingotune.cli.prepare import main
+from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError
+from lingotune.config.schema import DataConfig, LabelConfig, OnError
+from lingotune.data.splits.counts import count_rows
+from lingotune.launch.compose.compose import compose_all
+from lingotune.preflight import check_job
+
+
+@pytest.fixture(autouse=True)
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINGOTUNE_CONFIG", "")
+
+
+def write(path: str, rows: list[dict[str, Any]]) -> None:
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        if path.endswith(".csv"):
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def made(name: str) -> DataConfig:
+    """The data of the option that was written, which has to be sound as a whole."""
+    (one,) = compose_all(
+        [f"data={name}"], ROOT / "conf", lambda config: check_job(job_of(config)),
+        multirun=False, extra_dir=Path("my-conf"),
+    )  # fmt: skip
+    data = job_of(one.config).data
+    rows, _ = count_rows(data, 1)
+    assert rows and rows["train"] > 0
+    return data
+
+
+def problem(*typed: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        main(typed)
+    return str(caught.value)
+
+
+def test_columns_are_recognised_by_their_names_or_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    codes = ["en-US", "DE", "french"]
+    write("Support tickets.csv", [
+        {"nr": n, "Kommentar": f"a text of some length, number {n}", "queue": "no" if n % 3 else "yes",
+         "locale": codes[n % 3]}
+        for n in range(60)
+    ])  # fmt: skip
+    assert main(["--init", "Support tickets.csv"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("next: lingotune train --config-dir my-conf data=Support-tickets\n")
+    assert (
+        "# Rows by class: no 40, yes 20." in said
+        and "# Rows by language: en 20, de 20, fr 20." in said
+    )
+    data = made("Support-tickets")
+    assert (data.columns.text, data.columns.label) == ("Kommentar", "queue")
+    assert (data.columns.language, data.columns.stars) == ("locale", None)
+    assert data.labels == [LabelConfig("no"), LabelConfig("yes")]
+    assert data.max_length == 32 and data.path == str(Path("Support tickets.csv").absolute())
+
+
+def test_spellings_are_joined_and_what_cannot_be_used_is_left_out() -> None:
+    labels = ["Good", "good ", "BAD", "bad"] * 10
+    rows = [{"text": f"t{n}", "label": label} for n, label in enumerate(labels)]
+    write(
+        "r.jsonl", [*rows, {"text": " ", "label": "bad"}, {"text": "x", "label": ["bad", "Good"]}]
+    )
+    main(["--init", "my-conf/data/mine.yaml", "data.path=r.jsonl"])
+    data = made("mine")
+    assert data.labels == [LabelConfig("BAD", ["bad"]), LabelConfig("Good", ["good "])]
+    assert (data.on_error, data.max_rejected) == (OnError.skip, 0.05)
+
+
+def test_stars_keep_their_classes_and_what_is_typed_stays() -> None:
+    rows = [{"review": f"t{n}", "rating": n % 5 + 1, "sub": "xy"[n % 2]} for n in range(50)]
+    write("s.jsonl", rows)
+    main(["--init", "my-conf/data/stars.yaml", "data.path=s.jsonl"])
+    stars = made("stars")
+    assert stars.columns.stars == "rating" and stars.labels[0].name == "negative"
+    typed = ["data.columns.label=sub", "data.columns.stars=null", "data.max_length=77"]
+    main(["--init", "my-conf/data/sub.yaml", "data.path=s.jsonl", *typed])
+    sub = made("sub")
+    assert (sub.columns.label, sub.columns.stars, sub.max_length) == ("sub", None, 77)
+
+
+def test_what_would_not_be_found_or_is_there_is_refused() -> None:
+    write("r.jsonl", [{"text": f"t{n}", "label": "ab"[n % 2]} for n in range(20)])
+    assert "in a folder named data" in problem("--init", "mine.yaml", "data.path=r.jsonl")
+    main(["--init", "r.jsonl"])
+    assert "is there already" in problem("--init", "r.jsonl")
+    write("one.jsonl", [{"text": f"t{n}"} for n in range(20)])
+    assert "no column looks like it; there are: text" in problem("--init", "one.jsonl")

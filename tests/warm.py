@@ -1,0 +1,289 @@
+"""Commands of the project as forks of a process that has imported what they need: a second instead of ten.
+
+`run` is subprocess.run of `python ARGUMENT ...`. The fork has the arguments, the folder, the environment,
+the streams and the search path of a new process, ends as one does and is killed as one is. What it cannot
+show is how a process begins: `is_warm` tells which commands may be forks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from multiprocessing import process
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+ROOT = Path(__file__).resolve().parent.parent
+IMPORTS = {
+    "training": [
+        "datasets", "pandas", "torch.utils.tensorboard", "tensorboard.plugins.hparams.api_pb2",
+        "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+        "transformers.convert_slow_tokenizer", "transformers.models.distilbert.modeling_distilbert",
+        "tokenizers.trainers", "lingotune.cli.train", "lingotune.data.sources.sample",
+        "lingotune.report.charts", "lingotune.report.run_charts", "lingotune.report.run_page",
+        "lingotune.report.tables", "lingotune.training.fit",
+    ],
+    "planning": ["lingotune.cli.launch", "lingotune.cli.prepare", "lingotune.launch.actions"],
+    "submitting": ["lingotune.cli.launch", "lingotune.launch.actions", "sagemaker.huggingface", "boto3"],
+}  # fmt: skip
+"""What commands of a kind have imported. Those that need no torch must do without it: they go another way
+where it is there."""
+SCRIPTS = {
+    "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
+    "tests/forked.py": "training", "tests/stopping.py": "training",
+}  # fmt: skip
+WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
+READ_ONCE = (
+    "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC",
+    "MKL_", "MPL", "NUMEXPR", "OMP_", "OPENBLAS", "PYTHON", "TMPDIR", "TOKENIZERS", "TORCH", "TRANSFORMERS",
+    "TZ", "USE_", "XDG_",
+)  # fmt: skip
+"""How variables begin that the interpreter or a library reads as it is loaded."""
+BEGINNING = dict(os.environ)
+"""The environment in which the tests began."""
+
+
+def is_warm(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Tell whether a fork will do: a command of this checkout, in an environment like that of the tests."""
+    known = sys.platform == "linux" and _kind(arguments)
+    return bool(known) and _read_once(environment) == _read_once(BEGINNING)
+
+
+def _kind(arguments: Sequence[str]) -> str | None:
+    """Return the kind of `python ARGUMENT ...`; None for what is no command of this checkout."""
+    first, *rest = arguments
+    if first == "-m" and rest[0] != "lingotune":
+        return None
+    if first == "-m":
+        kind = "planning" if {*rest[1:2]} <= {*WITHOUT_TORCH} else "training"
+    else:
+        kind = next((kind for name, kind in SCRIPTS.items() if ROOT / first == ROOT / name), "")
+    return "submitting" if kind == "planning" and "action=submit" in rest else kind or None
+
+
+def _read_once(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    names = sorted(
+        name for name in environment if name.startswith(READ_ONCE) and name != "HF_TOKEN"
+    )
+    return tuple((name, environment[name]) for name in names)
+
+
+def run(
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    given: str | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python ARGUMENT ...`; TimeoutExpired after `timeout` seconds, when it has been killed."""
+    return server_for(arguments, environment).run(arguments, cwd, environment, timeout, given)
+
+
+def server_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Server:
+    """Return what forks for a command of this checkout; it is kept for the next one."""
+    kind = _kind(arguments)
+    assert kind, arguments
+    return _server(kind, _read_once(environment))
+
+
+class Process:
+    """A fork that runs, as subprocess.Popen has it. It is no child of this process."""
+
+    def __init__(self, answers: socket.socket) -> None:
+        self._answers = answers
+        self.pid = int(answers.recv(64))
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code; TimeoutError if there is none within `timeout` seconds."""
+        if self.returncode is None:
+            self._answers.settimeout(timeout)
+            self.returncode = int(self._answers.recv(64))
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        with contextlib.suppress(BlockingIOError):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.wait()
+        self._answers.close()
+
+
+class Server:
+    """A process that has imported modules, and forks for each command; it ends with this one."""
+
+    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._socket, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno()), *modules],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        out: IO[Any],
+        err: IO[Any] = sys.__stderr__,
+        given: IO[Any] | None = None,
+    ) -> Process:
+        """Fork for `python ARGUMENT ...` with these streams; by default those of this process."""
+        command = {"arguments": [*arguments], "cwd": str(cwd), "environment": dict(environment)}
+        answers, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with theirs, tempfile.TemporaryFile("w+") as told:
+            json.dump(command, told)
+            told.flush()
+            first = given.fileno() if given else 0
+            files = [first, out.fileno(), err.fileno(), told.fileno(), theirs.fileno()]
+            socket.send_fds(self._socket, [b"fork"], files)
+            theirs.close()
+            return Process(answers)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        environment: Mapping[str, str],
+        timeout: float,
+        given: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Fork for `python ARGUMENT ...`, and wait for its end; given: its standard input."""
+        command = [sys.executable, *arguments]
+        with contextlib.ExitStack() as files:
+            text, out, err = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+            text.write(given or "")
+            text.seek(0)
+            streams = out, err, None if given is None else text
+            with self.start(arguments, cwd, environment, *streams) as process:
+                try:
+                    code = process.wait(timeout)
+                except TimeoutError:
+                    process.kill()
+                    process.wait()
+                    told = _text(out), _text(err)
+                    raise subprocess.TimeoutExpired(command, timeout, *told) from None
+            return subprocess.CompletedProcess(command, code, _text(out), _text(err))
+
+
+def _text(stream: TextIO) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+@functools.cache
+def _server(kind: str, read_once: tuple[tuple[str, str], ...]) -> Server:
+    others = {name: value for name, value in BEGINNING.items() if not name.startswith(READ_ONCE)}
+    return Server(IMPORTS[kind], others | dict(read_once))
+
+
+# --- in the process that forks --------------------------------------------------------------------
+
+
+def _wait_for_command(client: socket.socket) -> dict[str, Any] | None:
+    """Fork for each command; returns it in the fork, and None in this process once the tests are over."""
+    while True:
+        message, files, *_ = socket.recv_fds(client, 8, 5)
+        if not message:
+            return None
+        while _reap(os.WNOHANG):
+            pass
+        if os.fork() == 0:
+            client.close()
+            return _fork(files)
+        for file in files:
+            os.close(file)
+
+
+def _reap(options: int) -> bool:
+    try:
+        return os.waitpid(-1, options)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+def _fork(files: Sequence[int]) -> dict[str, Any]:
+    """Fork once more: this process tells of the end of the other, in which the command is returned."""
+    *streams, given, answers = files
+    client = socket.socket(fileno=answers)
+    child = os.fork()
+    if child:
+        for file in files[:-1]:
+            os.close(file)
+        client.send(b"%d" % child)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with contextlib.suppress(OSError):  # the tests may be over
+            client.send(b"%d" % code)
+        os._exit(0)
+    client.close()
+    for number, file in enumerate(streams):
+        os.dup2(file, number)
+    with os.fdopen(given) as text:
+        text.seek(0)
+        command: dict[str, Any] = json.load(text)
+    for file in streams:
+        os.close(file)
+    return command
+
+
+def _become(command: Mapping[str, Any]) -> None:
+    """Make of this fork what a new process would be, and run the command."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(command["cwd"])
+    process.ORIGINAL_DIR = command["cwd"]
+    os.environ.clear()
+    os.environ.update(command["environment"])
+    tempfile.tempdir = None
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()  # Python's own has seen to it
+    first, *rest = command["arguments"]
+    sys.orig_argv[:] = [sys.executable, first, *rest]
+    if first == "-m":
+        sys.argv[:] = rest
+        sys.path[0] = command["cwd"]
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = [first, *rest]
+        sys.path[0] = str(Path(first).resolve().parent)
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
+    gc.freeze()  # a collection would copy every page
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begun = _wait_for_command(socket.socket(fileno=int(sys.argv[1])))
+    if begun:
+        _become(begun)
