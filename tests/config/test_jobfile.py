@@ -64,6 +64,14 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     return plain[kind]
 
 
+def test_numbers_without_end_survive_for_the_checks_to_refuse(tmp_path: Path) -> None:
+    job = job_of(compose())
+    job.lr, job.training.weight_decay = float("inf"), float("-inf")
+    path = tmp_path / "job.yaml"
+    path.write_bytes(dump_job(job))
+    assert load_job(path)[0] == job
+
+
 @settings(max_examples=20)
 @given(values(JobConfig))
 def test_the_body_is_what_omegaconf_writes_and_any_job_survives(job: JobConfig) -> None:

@@ -49,7 +49,9 @@ def test_every_key_has_its_line() -> None:
     [
         (int, "1e3", 1000), (int, "1_000", 1000), (int, "0110", 110), (int, "3.0", 3),
         (int, "1.5", "1.5"), (int, "1e400", "1e400"), (int, "${seed}", "${seed}"),
-        (Optional[int], "16", 16), (float, "1e-5", 1e-5), (float, "1", 1.0), (float, "x", "x"),
+        (Optional[int], "16", 16), (float, "1e-5", 1e-5), (float, ".inf", float("inf")),
+        (float, "-.INF", float("-inf")),
+        (float, "1", 1.0), (float, "x", "x"),
         (bool, "no", False), (bool, "On", True), (bool, "2", "2"), (str, "0110", "0110"),
         (str, "no", "no"), (Optional[str], "yes", "yes"), (list[str], ["no", "1.0"], ["no", "1.0"]),
         (list[LabelConfig], [{"name": "no", "values": ["0"]}], [{"name": "no", "values": ["0"]}]),

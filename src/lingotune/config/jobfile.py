@@ -24,7 +24,7 @@ from yaml import YAMLError
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
-from lingotune.config.yaml_text import read_yaml
+from lingotune.config.yaml_text import read_yaml, typed_value
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
@@ -126,7 +126,8 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
 def _parse(path: str | Path, body: str) -> JobConfig:
     try:
         content, _ = read_yaml(body)
-        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), OmegaConf.create(content or {}))
+        settings = OmegaConf.create(typed_value(JobConfig, content or {}))
+        loaded = OmegaConf.merge(OmegaConf.structured(JobConfig), settings)
         job = OmegaConf.to_object(loaded)
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]

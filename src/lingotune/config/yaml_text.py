@@ -7,6 +7,7 @@ the file, and becomes what its setting holds.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,8 @@ from omegaconf._utils import get_yaml_loader
 from lingotune.config.settings import field_types
 
 _KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_WITHOUT_END = re.compile(r"([+-]?)\.(inf|nan)", re.IGNORECASE)
+"""Numbers that YAML writes with a dot, and Python without."""
 _BOOLEANS = {word: word in ("true", "yes", "on") for word in
              ("true", "yes", "on", "false", "no", "off")}  # fmt: skip
 
@@ -74,7 +77,7 @@ def typed_value(kind: Any, value: Any) -> Any:
         return _whole(value)
     if kind is float:
         with suppress(ValueError):
-            return float(value)
+            return float(_WITHOUT_END.sub(r"\1\2", value))
     return value
 
 

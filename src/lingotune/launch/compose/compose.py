@@ -34,7 +34,7 @@ from lingotune.config.problems import ConfigError, Problem, errors_only, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
-from lingotune.launch.compose.file_source import Reading, hydra_at, path_of, reading
+from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.keys import config_groups, describe_type
@@ -101,7 +101,7 @@ def compose_all(
     composed, defaults = [], default_options(conf_dir)
     origin = Origin(extra_dir, base, base_dir)
     with hydra_at(conf_dir), reading(groups, shipped) as files:
-        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None, files)
+        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults, origin)
             problems += [*files.problems, *wrong]
@@ -128,9 +128,7 @@ def _register_schema() -> None:
 _Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
 
 
-def _chosen_groups(
-    extra_dir: Path | None, base: tuple[JobConfig, Path] | None, files: Reading
-) -> _Chosen:
+def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
     """Compose each set of group choices once; returns pickled configs, or the problems that prevent them.
 
     Loading a pickle copies a config ten times faster than copy.deepcopy.
@@ -145,7 +143,8 @@ def _chosen_groups(
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            return ConfigError(files.problems) if files.problems else error
+            wrong = problems_so_far()
+            return ConfigError(wrong) if wrong else error
 
     return chosen
 

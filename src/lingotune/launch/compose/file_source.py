@@ -66,6 +66,11 @@ def reading(groups: Groups, shipped: Groups) -> Iterator[Reading]:
         _READING.reset(token)
 
 
+def problems_so_far() -> list[Problem]:
+    """Return what was found wrong with the files that were read so far in a block of `reading`."""
+    return _READING.get().problems
+
+
 class GroupFileSource(FileConfigSource):
     """A folder of group files. What is wrong in a file is left out, and told by `reading`."""
 
