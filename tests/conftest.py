@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -18,7 +19,6 @@ from waiting import PATIENCE
 
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose import compose as composing
-from lingotune.launch.compose.file_source import Reading
 
 # The developer's own group files are none of the tests'.
 os.environ["LINGOTUNE_CONFIG"] = ""
@@ -65,12 +65,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 def compose(*overrides: str) -> LaunchConfig:
     """The config of overrides, unchecked. Hydra is asked once for each choice of groups, as in a sweep."""
-    with mock.patch.object(composing, "_chosen_groups", lambda *_: _chosen):
+    with mock.patch.object(composing, "_chosen_groups", _chosen_groups):
         composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
     return composed[0].config
 
 
-_chosen = composing._chosen_groups(None, None, Reading({}, {}))
+_chosen_groups = functools.cache(composing._chosen_groups)
 
 
 def run(
