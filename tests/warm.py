@@ -63,6 +63,8 @@ def is_warm(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 def _kind(arguments: Sequence[str]) -> str | None:
     """Return the kind of `python ARGUMENT ...`; None for what is no command of this checkout."""
     first, *rest = arguments
+    if {"action=submit", "output=json"} <= {*rest}:
+        return None  # the SDK logs to the stdout that it finds as it is imported
     if first == "-m" and rest[0] != "lingotune":
         return None
     if first == "-m":

@@ -14,7 +14,7 @@ from results import manifest_of
 from lingotune.catalog.hardware import Image, images, version
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import Problem, Severity, errors_only
-from lingotune.config.schema import ClusterConfig
+from lingotune.config.schema import ClusterConfig, CodeConfig
 from lingotune.config.typed_json import from_json
 from lingotune.data.prepared.manifest import Manifest
 from lingotune.data.prepared.shards import READERS
@@ -672,11 +672,51 @@ def test_every_image_reads_what_is_written(image: Image) -> None:
 # --- all of them ----------------------------------------------------------------------------------
 
 
+OWN_CODE_TRIPS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("own-code-names", {"metrics": ["a b"]}, "'a b' cannot be the name", "code.metrics=[my_metric]"),
+    ("own-code-names", {"builder": "x-y"}, "'x-y' cannot be the name", "code.builder=my_builder"),
+    ("own-code-twice", {"metrics": ["f", "g", "f"]}, "names one twice", "code.metrics=[f,g]"),
+    ("own-metric-taken", {"metrics": ["loss"]}, "a name that logs have", "code.metrics=[my_loss]"),
+    ("own-code-unused", {"file": "my.py"}, "has no effect", "code.metrics=[NAME]"),
+    ("own-code-unused", {"requirements": ["nltk==3.9"]}, "no effect", "code.requirements=[]"),
+    ("own-select-unknown", {"metrics": ["f"], "select": "g"}, "is none of", "code.metrics=[f,g]"),
+    ("own-requirements", {"metrics": ["f"], "requirements": ["torch==2.0", "nltk==3.9"]},
+     "would replace what the image brings", "nltk==3.9"),
+    ("own-requirements", {"metrics": ["f"], "requirements": ["-r x.txt"]}, "no requirement", "=="),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "code", "what", "fix"), OWN_CODE_TRIPS)
+def test_a_check_of_own_code_trips(check: str, code: dict[str, Any], what: str, fix: str) -> None:
+    job = replace(job_of(compose()), code=CodeConfig(**code))
+    (problem,) = (p for p in check_job(job) if p.check == check)
+    assert what in problem.what and fix in problem.fix
+    assert problem.severity is Severity.error
+
+
+@pytest.mark.parametrize(
+    ("check", "overrides", "mended"),
+    [
+        ("own-select-unused", ["training.eval_strategy=none"], ["training.eval_strategy=epoch"]),
+        ("own-select-unused", ["evaluation.select=loss"], []),
+        ("own-code-not-published", ["hub=private", "hub.repo=me/model"], ["hub=none"]),
+    ],
+)
+def test_own_code_beside_other_settings(
+    check: str, overrides: list[str], mended: list[str]
+) -> None:
+    code = CodeConfig(file="my.py", metrics=["f"], select="f", builder="b")
+    found = check_job(replace(job_of(compose(*overrides)), code=code))
+    assert [p.check for p in found].count(check) == 1
+    assert check not in [p.check for p in check_job(replace(job_of(compose(*mended)), code=code))]
+
+
 def test_every_check_has_a_test_that_trips_it() -> None:
     tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, UNUSED, STEPS, REQUEST, CODE, PREPARED]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
+    tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
     assert set(checks) - tripped == {"no-image", "request-field", "prepared-too-new"}, (
         "these have tests of their own"
     )
