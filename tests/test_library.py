@@ -98,7 +98,7 @@ def test_all_that_is_wrong_is_shown_at_once() -> None:
         lt.compose(*wrong)
     assert str(found.value).startswith("lingotune: 5 problems\n")
     for what in (
-        "  lr=fast\n      'fast' is not a number\n      fix: lr=0.1",
+        "  lr=fast\n      'fast' is not a number\n      fix: lr=0.001",
         "  epochs=0",
         "  cluster=p3_16xl\n      is a cluster on SageMaker",
         "  runs_dir\n      is no setting of a job\n      fix: lt.train(job, runs_dir=...)",

@@ -87,9 +87,9 @@ def test_what_hangs_is_killed(server: warm.Server, tmp_path: Path) -> None:
 def test_what_a_fork_cannot_show_is_a_new_process(
     arguments: list[str], environment: dict[str, str]
 ) -> None:
-    assert not warm.is_warm(arguments, {**os.environ, **environment})
+    assert not warm.is_warm(arguments, {**warm.BEGINNING, **environment})
     for known in (["train.py"], [str(ROOT / "launch.py"), "lr=1"], ["-m", "lingotune", "predict"]):
-        assert warm.is_warm(known, {**os.environ, "OWN": "1"}) == (sys.platform == "linux")
+        assert warm.is_warm(known, {**warm.BEGINNING, "OWN": "1"}) == (sys.platform == "linux")
 
 
 def test_what_is_planned_with_has_no_torch() -> None:

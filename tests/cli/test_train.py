@@ -72,7 +72,7 @@ def test_the_run_keeps_what_was_typed(
     finished: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = finished
-    assert (folder / "command.txt").read_text() == f"{shlex.join(['python', 'train.py', *QUICK])}\n"
+    assert (folder / "command.txt").read_text() == f"{shlex.join(['python', TRAIN, *QUICK])}\n"
     assert "command" not in (folder / "job.yaml").read_text(), "it is no part of the job"
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
     write_command("python train.py 'name=0123456789abcdef x'", tmp_path)
@@ -296,13 +296,13 @@ def test_a_sweep_trains_each_and_compares_them(tmp_path: Path) -> None:
 REFUSED = {
     "a SageMaker cluster": (
         ["cluster=p3_16xl"],
-        ["cluster=p3_16xl\n      python train.py trains on this machine"],
+        [f"cluster=p3_16xl\n      python {TRAIN} trains on this machine"],
     ),
     "launch settings": (
         ["action=submit", "aws.bucket=x"],
         [
-            "  action\n      has no effect in python train.py",
-            "  aws\n      has no effect in python train.py",
+            f"  action\n      has no effect in python {TRAIN}",
+            f"  aws\n      has no effect in python {TRAIN}",
         ],
     ),
     "fp16 on a CPU": (["training.precision=fp16"], ["fp16 training needs a GPU"]),

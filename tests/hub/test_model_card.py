@@ -113,7 +113,7 @@ def test_the_tables_hold_the_figures() -> None:
 def test_it_says_how_to_make_it_again_and_what_it_is_not_for() -> None:
     text = written(repo="me/mine", pictures=["confusion_matrix.png"])
     assert f"job `{job_digest(JOB)}`" in text
-    assert "python train.py --job job.yaml" in text and 'model="me/mine"' in text
+    assert "lingotune train --job job.yaml" in text and 'model="me/mine"' in text
     assert "![confusion matrix](confusion_matrix.png)" in text
     assert "## Intended use and limits" in text and "first 64 tokens" in text
     assert "torch 2.13.0+cpu" in text

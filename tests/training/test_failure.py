@@ -25,7 +25,7 @@ def raised(body: str) -> BaseException:
     ("body", "said"),
     [
         ("raise RuntimeError('boom')", "RuntimeError: boom (lingotune/training/fit.py:1)"),
-        ("raise RuntimeError('boom')", "python launch.py ... action=rehearse"),
+        ("raise RuntimeError('boom')", "lingotune launch ... action=rehearse"),
         ("raise RuntimeError('CUDA out of memory. Tried to allocate')", "half the per_device_bs"),
         ("raise OSError(28, 'No space left on device')", "cluster.volume_gb"),
         ("raise MemoryError", "an instance with more memory"),
