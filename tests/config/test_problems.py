@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from lingotune.config.problems import Problem, without_secrets
+from lingotune.config.problems import Problem, format_problems, without_secrets
 from lingotune.config.settings import is_setting
 
 TOKEN = "hf" + "_" + "canary" * 6
@@ -56,3 +56,8 @@ def test_what_is_shown_of_a_setting_holds_no_token() -> None:
 )
 def test_what_is_no_setting(key: str) -> None:
     assert not is_setting(key)
+
+
+def test_a_command_wider_than_the_line_stays_on_it() -> None:
+    fix = " ".join(f"cluster.image.setting_{n}=value" for n in range(5))
+    assert format_problems([Problem("x", "is wrong", fix)]).splitlines()[-1] == f"      fix: {fix}"

@@ -136,7 +136,7 @@ def _folded(line: str) -> list[str]:
         return [line]
     folded = [""]
     for piece in re.split(r"(?<= \| )|(?<=, )|(?<=; )", line):
-        if len(folded[-1]) + len(piece.rstrip()) > _WIDEST:
+        if folded[-1] and len(folded[-1]) + len(piece.rstrip()) > _WIDEST:
             folded.append(" " * 11)
         folded[-1] += piece
     return [one.rstrip() for one in folded]
