@@ -50,5 +50,6 @@ def _fetch(s3: Any, bucket: str, key: str, etag: str, path: Path) -> None:
         return
     unfinished = path.with_name(f".{path.name}.unfinished")
     s3.download_file(bucket, key, str(unfinished))
-    known.write_text(etag)
+    known.unlink(missing_ok=True)  # until the file is whole, an old ETag must not vouch for it
     unfinished.replace(path)
+    known.write_text(etag)
