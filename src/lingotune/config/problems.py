@@ -160,7 +160,12 @@ def listed(typed: str, known: Sequence[str]) -> str:
     return " | ".join([*some, f"... ({len(known)} in all)"])
 
 
+def closest(word: str, known: Sequence[str]) -> str:
+    """Find the known word that is spelled most like this one; '' if none is close."""
+    return next(iter(get_close_matches(word, known, n=1, cutoff=0.6)), "")
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Format `; did you mean X?`, or nothing if no known word is close."""
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = closest(word, known)
+    return f"; did you mean {close}?" if close else ""

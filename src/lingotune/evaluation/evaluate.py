@@ -33,7 +33,7 @@ from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of,
 from lingotune.evaluation.own_code import metrics_of
 from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
-from lingotune.plugins.loading import OwnCode
+from lingotune.plugins.loading import NO_CODE, OwnCode
 from lingotune.runs.folder import METRICS, new_folder
 from lingotune.runs.results import DataSummary, LanguageScores
 
@@ -139,7 +139,7 @@ def _own_metrics(trained: Trained) -> tuple[OwnCode, tuple[str, ...]]:
         return metrics_of(trained.folder, trained.job), ()
     except ConfigError as error:
         problem = error.problems[0]
-        return OwnCode(), (
+        return NO_CODE, (
             f"own metrics are left out: {problem.where}: {problem.what}; {problem.fix}",
         )
 

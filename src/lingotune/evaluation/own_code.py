@@ -9,7 +9,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import CodeConfig, JobConfig
 from lingotune.contract.container import JOB_FILE
-from lingotune.plugins.loading import OwnCode, load_code
+from lingotune.plugins.loading import NO_CODE, OwnCode, load_code
 from lingotune.plugins.source import bundle_folder, find_source, stored_name
 from lingotune.runs.folder import MODEL
 
@@ -21,7 +21,7 @@ def builder_of(folder: Path, job: JobConfig | None) -> OwnCode:
     """Load the builder of a model's job; empty without one. ConfigError where its code is not here."""
     code = job.code if job else CodeConfig()
     if code.builder is None:
-        return OwnCode()
+        return NO_CODE
     # A metric or a callback that cannot be had any more does not keep a model from being asked.
     return _loaded(folder, replace(code, metrics=[], callbacks=[]))
 
@@ -30,7 +30,7 @@ def metrics_of(folder: Path, job: JobConfig | None) -> OwnCode:
     """Load the metrics of a model's job. ConfigError where their code is not here."""
     code = job.code if job else CodeConfig()
     if not code.metrics:
-        return OwnCode()
+        return NO_CODE
     return _loaded(folder, replace(code, builder=None, callbacks=[]))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError, Problem, nearest
+from lingotune.config.problems import ConfigError, Problem, closest, nearest
+from lingotune.config.quoting import listing
 from lingotune.config.schema import CodeConfig
 from lingotune.config.secrets import looks_secret
 from lingotune.plugins.definitions import Contents, Definition, contents_of
@@ -48,10 +49,12 @@ class Named:
 
 def names_of(code: CodeConfig) -> list[Named]:
     """List what a job names, each with the setting as it is typed."""
+    metrics = listing("code.metrics", code.metrics)
+    callbacks = listing("code.callbacks", code.callbacks)
     return [
-        *(Named(Kind.metric, name, _listed("metrics", code.metrics)) for name in code.metrics),
+        *(Named(Kind.metric, name, metrics) for name in code.metrics),
         *([Named(Kind.builder, code.builder, f"code.builder={code.builder}")] if code.builder else []),
-        *(Named(Kind.callback, name, _listed("callbacks", code.callbacks)) for name in code.callbacks),
+        *(Named(Kind.callback, name, callbacks) for name in code.callbacks),
     ]  # fmt: skip
 
 
@@ -66,10 +69,6 @@ def own_code_lines(code: CodeConfig) -> list[str]:
     if code.requirements:
         lines.append(f"a worker installs {', '.join(code.requirements)}")
     return lines
-
-
-def _listed(setting: str, names: Sequence[str]) -> str:
-    return f"code.{setting}=[{','.join(names)}]"
 
 
 def check_code(code: CodeConfig, content: bytes | None) -> list[Problem]:
@@ -148,8 +147,9 @@ def _unknown(named: Named, code: CodeConfig, contents: Contents) -> Problem:
     if len(places) == 1:
         what = f"{named.name} is in no {places[0].removeprefix('an ')}{near}"
     if near:
-        right = near.removeprefix("; did you mean ").removesuffix("?")
-        return Problem(named.setting, what, named.setting.replace(named.name, right))
+        return Problem(
+            named.setting, what, named.setting.replace(named.name, closest(named.name, known))
+        )
     if known:
         return Problem(named.setting, what, f"one of: {', '.join(known)}")
     fix = f"{named.example} in {code.file}" if code.file else "code.file=FILE that defines it"

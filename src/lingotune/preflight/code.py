@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from lingotune.config.problems import Severity
+from lingotune.config.quoting import listing
 from lingotune.config.schema import (
     EvalStrategy,
     EvaluationConfig,
@@ -33,17 +34,17 @@ def _quoted(requirements: list[str]) -> str:
     return f'"code.requirements=[{names}]"'
 
 
-def _listed(setting: str, names: list[str]) -> str:
-    return f"code.{setting}=[{','.join(names)}]"
-
-
 @OWN_CODE.check("own-code-names", "a name in the config is the name of a definition in the code")
 def _names(job: JobConfig) -> Iterator[Found]:
     code = job.code
     builder = [] if code.builder is None else [code.builder]
     for where, names, example in (
-        (_listed("metrics", code.metrics), code.metrics, "code.metrics=[my_metric]"),
-        (_listed("callbacks", code.callbacks), code.callbacks, "code.callbacks=[my_callback]"),
+        (listing("code.metrics", code.metrics), code.metrics, "code.metrics=[my_metric]"),
+        (
+            listing("code.callbacks", code.callbacks),
+            code.callbacks,
+            "code.callbacks=[my_callback]",
+        ),
         (f"code.builder={code.builder}", builder, "code.builder=my_builder"),
     ):
         for name in names:
@@ -57,7 +58,11 @@ def _twice(job: JobConfig) -> Iterator[Found]:
         names = getattr(job.code, setting)
         once = list(dict.fromkeys(names))
         if len(once) < len(names):
-            yield _listed(setting, names), "names one twice", _listed(setting, once)
+            yield (
+                listing(f"code.{setting}", names),
+                "names one twice",
+                listing(f"code.{setting}", once),
+            )
 
 
 @OWN_CODE.check("own-metric-taken", "logs and metrics.json have one value of each name")
@@ -67,7 +72,11 @@ def _taken(job: JobConfig) -> Iterator[Found]:
         if name in _TAKEN or name.startswith(_TAKEN_START):
             others = [f"my_{other}" if other == name else other for other in metrics]
             what = f"{name} is a name that logs have already"
-            yield _listed("metrics", metrics), what, f"another name: {_listed('metrics', others)}"
+            yield (
+                listing("code.metrics", metrics),
+                what,
+                f"another name: {listing('code.metrics', others)}",
+            )
 
 
 @OWN_CODE.check("own-code-unused", "nothing of a file is used that is not named")
@@ -82,15 +91,19 @@ def _unused(job: JobConfig) -> Iterator[Found]:
             yield f"code.{name}={value}", what, "code.metrics=[NAME]"
     if code.requirements:
         what = "has no effect without own code"
-        yield _listed("requirements", code.requirements), what, "code.requirements=[]"
+        yield listing("code.requirements", code.requirements), what, "code.requirements=[]"
 
 
 @OWN_CODE.check("own-select-unknown", "a checkpoint is chosen by a metric that is computed")
 def _select_unknown(job: JobConfig) -> Iterator[Found]:
     code = job.code
     if code.select is not None and code.select not in code.metrics:
-        what = f"is none of {_listed('metrics', code.metrics)}"
-        yield f"code.select={code.select}", what, _listed("metrics", [*code.metrics, code.select])
+        what = f"is none of {listing('code.metrics', code.metrics)}"
+        yield (
+            f"code.select={code.select}",
+            what,
+            listing("code.metrics", [*code.metrics, code.select]),
+        )
 
 
 @OWN_CODE.check("own-select-unused", "the best checkpoint is chosen among those that were scored")
@@ -118,10 +131,15 @@ def _requirements(job: JobConfig) -> Iterator[Found]:
         rest = [other for other in listed if other != line]
         if _OF_THE_IMAGE.match(line.strip()):
             what = f"{line} would replace what the image brings"
-            yield _listed("requirements", listed), what, _quoted(rest)
+            yield (
+                listing("code.requirements", listed),
+                what,
+                _quoted(rest),
+            )
         elif not _REQUIREMENT.fullmatch(line):
             what = f"{line!r} is no requirement of a package"
-            yield _listed("requirements", listed), what, _quoted(["scikit-learn==1.5.0"])
+            example = _quoted(["scikit-learn==1.5.0"])
+            yield listing("code.requirements", listed), what, example
 
 
 @OWN_CODE.check(

@@ -22,13 +22,13 @@ from lingotune.catalog.hardware import fill_in
 from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Precision, ScalingRule
 from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
 from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
-from lingotune.launch.compose.quoting import override_text
 from lingotune.preflight import check_job
 
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import Problem, closest
 from lingotune.config.schema import DETECT, PATTERN_LANGUAGE, ColumnsConfig
-from lingotune.data.rows.findings import Record, closest, split_location
+from lingotune.data.rows.findings import Record, split_location
 
 _MOST_COLUMNS = 1000
 """Columns that are remembered beside the named ones; JSON lines can have others in every row."""

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem
@@ -33,8 +31,6 @@ _SHOWN = 3
 _KEPT = 20
 _LOCATION = re.compile(r"(.*?)(:\d+| row \d+)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PLAIN = re.compile(r"[\w./*?+-]+", re.ASCII)
-"""Texts that Hydra's grammar reads without quotes."""
 _T = TypeVar("_T")
 
 
@@ -193,17 +189,6 @@ class Findings:
             Problem(summarise(locations, self._counts[kind]), what, fix or self._fix)
             for kind, (what, fix, locations) in self._kinds.items()
         ]
-
-
-def override(key: str, *values: str) -> str:
-    """Write a setting, with one text or a list of them, so that it can be pasted into a shell."""
-    texts = [v if _PLAIN.fullmatch(v) else '"' + v.replace('"', '\\"') + '"' for v in values]
-    return shlex.quote(f"{key}={texts[0]}" if len(texts) == 1 else f"{key}=[{','.join(texts)}]")
-
-
-def closest(word: str, known: Sequence[str]) -> str:
-    """The known word that is spelled most like this one, or nothing."""
-    return next(iter(get_close_matches(word, known, n=1)), "")
 
 
 def config_error(where: str, what: str, fix: str = "") -> ConfigError:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lingotune.config.problems import Problem
+from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
 from lingotune.data.rows.findings import show, split_location, summarise
 from lingotune.data.rows.unicode import is_blank, visible_part
@@ -20,8 +21,8 @@ MOST_CLASSES = 100
 """Values that are taken for classes; a column with more holds texts or numbers."""
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0+|,00?)?")  # 4,000 is a thousand times 4
-_PLAIN = re.compile(r"[A-Za-z_][\w-]*|0|[1-9][0-9]*|[0-9]\.[0-9]*[1-9]", re.ASCII)
-"""Texts that Hydra's grammar gives back as they are written."""
+_NUMBER = re.compile(r"0|[1-9][0-9]*|[0-9]\.[0-9]*[1-9]", re.ASCII)
+"""Numbers that Hydra's grammar gives back as they are written."""
 _SHOWN_VALUES = 5
 _OTHERS = "any other"
 _LONGEST_VALUE = 500
@@ -366,22 +367,17 @@ def format_labels(classes: Sequence[LabelConfig]) -> str:
     """The override that sets `data.labels`, quoted for a shell."""
     if any(label.values for label in classes):
         items = [
-            f"{{name: {_quoted(c.name)}, values: [{', '.join(map(_quoted, c.values))}]}}"
+            f"{{name: {_written(c.name)}, values: [{', '.join(map(_written, c.values))}]}}"
             for c in classes
         ]
     else:
-        items = [_quoted(label.name) for label in classes]
+        items = [_written(label.name) for label in classes]
     return shlex.quote(f"data.labels=[{', '.join(items)}]")
 
 
-def _quoted(text: str) -> str:
-    """Quote a text where Hydra's grammar would read something else: a number, null, a comma."""
-    if _PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null", "nan", "inf"):
-        return text
-    # There a backslash escapes a quote, and itself only in front of one.
-    escaped = re.sub(r'(\\*)(")', r"\1\1\\\2", text)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f'"{escaped}{escaped[len(escaped) - trailing :]}"'
+def _written(text: str) -> str:
+    """Write a class or a value of it; numbers stand bare, since a list of texts makes them texts again."""
+    return text if _NUMBER.fullmatch(text) else hydra_value(text)
 
 
 def whole_number(raw: Any) -> int | None:

@@ -12,16 +12,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, closest
+from lingotune.config.quoting import override_text
 from lingotune.data.rows.findings import (
     AGAIN,
     Faults,
     Located,
     OnReject,
     OnRemark,
-    closest,
     config_error,
-    override,
 )
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
 from lingotune.data.sources.csv_reader import read_csv, read_tsv
@@ -106,7 +105,7 @@ def _expand(folder: Path, key: str) -> list[Path]:
         return found
     names = ", ".join(f.name for f in visible(folder)[:10]) or "nothing"
     deeper = next((f for f in sorted(folder.rglob("*")) if is_data_file(f.name)), None)
-    fix = override(key, f"{folder}/**/*{deeper.suffix}") if deeper else _KNOWN_TYPES
+    fix = override_text(key, f"{folder}/**/*{deeper.suffix}") if deeper else _KNOWN_TYPES
     raise config_error(str(folder), f"the folder holds no data files; it has: {names}", fix)
 
 
@@ -159,7 +158,7 @@ def _inside(path: Path, key: str) -> str:
     plain = [name.rstrip("/") for name in names]
     close = closest(path.name, plain)
     if close and folder == path.parent:
-        return override(key, str(folder / close))
+        return override_text(key, str(folder / close))
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     return f"{folder} holds: {listed}" if names else f"{folder} is empty"
 

@@ -19,8 +19,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
-from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error, override
+from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
 from lingotune.data.sources.encodings import UTF8, detect
 from lingotune.data.sources.file_format import FileFormat, codec_of
 
@@ -143,7 +144,7 @@ def zipped_name(path: Path) -> str:
     what = f"holds {len(names)} files: {listed}" if names else "holds no file"
     target = str(path.with_suffix(""))
     command = f"unzip {shlex.quote(str(path))} -d {shlex.quote(target)}"
-    raise config_error(str(path), what, f"{command}, then {override('data.path', target)}")
+    raise config_error(str(path), what, f"{command}, then {override_text('data.path', target)}")
 
 
 @contextmanager

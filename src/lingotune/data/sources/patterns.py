@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
     ALL,
     AUTO,
@@ -19,7 +20,7 @@ from lingotune.config.schema import (
     DataConfig,
     Source,
 )
-from lingotune.data.rows.findings import all_or_problems, override
+from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
 from lingotune.data.sources.files import find_files, uses_setting
 from lingotune.data.sources.split_names import (
@@ -216,7 +217,11 @@ def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
     members = {"train": members.pop("", {}), **members}
     if not members["train"]:
         return ""
-    settings = (override(f"data.{s}", *members[s]) for s in SPLITS if s in members)
+    texts = {split: [*members[split]] for split in SPLITS if split in members}
+    settings = (
+        override_text(f"data.{split}", found if len(found) > 1 else found[0])
+        for split, found in texts.items()
+    )
     return " ".join(["data.path=null", *settings])
 
 

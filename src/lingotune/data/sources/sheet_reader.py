@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error, override
+from lingotune.config.quoting import override_text
+from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error
 from lingotune.data.sources.file_format import FileFormat
 
 
@@ -59,7 +60,7 @@ def _chosen(book: Any, name: str, wanted: str | None) -> str:
         return (filled or names)[0]
     else:
         what = f"has rows in {len(filled)} sheets: {', '.join(map(repr, filled))}; one is read"
-    choices = (override("data.sheet", sheet) for sheet in filled or names)
+    choices = (override_text("data.sheet", sheet) for sheet in filled or names)
     raise config_error(name, what, ", or ".join(choices))
 
 

@@ -31,6 +31,7 @@ from yaml import YAMLError
 from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
+from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
@@ -49,7 +50,6 @@ from lingotune.launch.compose.overrides import (
     wrong_type,
 )
 from lingotune.launch.compose.own_code import Origin, with_own_code
-from lingotune.launch.compose.quoting import hydra_value
 from lingotune.launch.compose.short_forms import spelled_out
 
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
@@ -98,20 +98,22 @@ def compose_all(
     shipped = config_groups(conf_dir)
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
+    later: list[Problem] = []
     composed, defaults = [], default_options(conf_dir)
     origin = Origin(extra_dir, base, base_dir)
     with hydra_at(conf_dir), reading(groups, shipped) as files:
         chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults, origin)
-            problems += [*files.problems, *wrong]
+            later += wrong
             # findings about a key whose override was left out only follow from that
-            refused = {p.key for p in errors_only(problems) if p.key}
+            refused = {p.key for p in errors_only([*problems, *files.problems, *later]) if p.key}
             found = check(config) if config else []
             refused |= {p.key for p in found if p.check == "secret-in-config"}
-            problems += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
+            later += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
             if config:
                 composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
+    problems += [*files.problems, *later]
     if errors_only(problems):
         raise ConfigError(problems, _NEXT)
     return composed

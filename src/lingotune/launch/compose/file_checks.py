@@ -12,12 +12,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from lingotune.config.problems import Problem, listed, nearest
+from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.schema import MISSING, LaunchConfig
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.overrides import Groups, in_a_line, read_overrides
-from lingotune.launch.compose.quoting import for_shell, hydra_value
 
 GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(

@@ -61,7 +61,7 @@ class GroupFile:
 
     @property
     def header(self) -> str | None:
-        """What a comment `# @package ...` at its top says; None without one."""
+        """Package that a comment `# @package ...` at its top names; None without one."""
         found = next(filter(None, map(_PACKAGE.match, self._head())), None)
         return found.group(1) if found else None
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.config_dirs import user_dir
 from lingotune.launch.compose.help import Command, help_page
 from lingotune.launch.compose.labels import with_found_labels
-from lingotune.launch.compose.quoting import override_text
 from lingotune.runs.remake import load_job_of
 
 

@@ -18,10 +18,10 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
+from lingotune.config.quoting import for_shell, override_text, repaired
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.keys import describe_type, meant_by
-from lingotune.launch.compose.quoting import for_shell, override_text, repaired
 from lingotune.launch.compose.trainer_names import not_here
 
 Groups = Mapping[str, Sequence[str]]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError, Problem, nearest
+from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import CodeConfig, JobConfig, LaunchConfig
 from lingotune.plugins.check import check_code, worker_requirements
 from lingotune.plugins.source import changed, find_source, sha256_of, stored_name
@@ -97,12 +97,10 @@ def _changed(code: CodeConfig, content: bytes, copy: Path | None) -> Problem:
 def _unreadable(file: str, error: OSError, origin: Origin) -> Problem:
     path = Path(file)
     there = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
-    near = nearest(path.name, there)
-    what = f"cannot be read: {error.strerror or error}{near}"
+    what = f"cannot be read: {error.strerror or error}{nearest(path.name, there)}"
     fix = "the path of a Python file, relative to the current folder"
-    if near:
-        right = near.removeprefix("; did you mean ").removesuffix("?")
-        fix = f"code.file={path.parent / right}"
+    if near := closest(path.name, there):
+        fix = f"code.file={path.parent / near}"
     elif origin.config_dir and (origin.config_dir / path).is_file():
         fix = f"code.file={origin.config_dir / path}"
     return Problem(f"code.file={file}", what, fix)

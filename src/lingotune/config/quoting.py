@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-_PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*|\$\{[\w.]+\}", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z_./*?][\w./*?+-]*|\$\{[\w.]+\}", re.ASCII)
 """Texts that need no quotes in any place of an override."""
 _NUMBER = re.compile(r"[+-]?[\d.]+(?:[eE][+-]?\d+)?")
 _NAME_ENDS = re.compile(r"[\\()\[\]{}:=,\s]")
@@ -45,6 +46,11 @@ def _text(text: str) -> str:
     # a quote ends the text unless a backslash stands before it, and only there a backslash counts
     escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', r"\""), text)
     return f'"{escaped}"'
+
+
+def listing(key: str, texts: Iterable[str]) -> str:
+    """Show a setting of texts for people to recognise, without the quotes that pasting needs."""
+    return f"{key}=[{','.join(texts)}]"
 
 
 def override_text(key: str, value: Any) -> str:
