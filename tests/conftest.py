@@ -86,7 +86,7 @@ def run(
     """
     whole = {**os.environ, **environment}
     if warm.is_warm(arguments, whole):
-        return warm.run(arguments, cwd, whole, timeout, given)
+        return warm.server_for(arguments, whole).run(arguments, cwd, whole, timeout, given)
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

@@ -1,8 +1,8 @@
 """Commands of the project as forks of a process that has imported what they need: a second instead of ten.
 
-`run` is subprocess.run of `python ARGUMENT ...`. The fork has the arguments, the folder, the environment,
-the streams and the search path of a new process, ends as one does and is killed as one is. What it cannot
-show is how a process begins: `is_warm` tells which commands may be forks.
+`Server.run` is subprocess.run of `python ARGUMENT ...`. The fork has the arguments, the folder, the
+environment, the streams and the search path of a new process, ends as one does and is killed as one is.
+What it cannot show is how a process begins: `is_warm` tells which commands may be forks.
 """
 
 from __future__ import annotations
@@ -79,17 +79,6 @@ def _read_once(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         name for name in environment if name.startswith(READ_ONCE) and name != "HF_TOKEN"
     )
     return tuple((name, environment[name]) for name in names)
-
-
-def run(
-    arguments: Sequence[str],
-    cwd: Path,
-    environment: Mapping[str, str],
-    timeout: float,
-    given: str | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run `python ARGUMENT ...`; TimeoutExpired after `timeout` seconds, when it has been killed."""
-    return server_for(arguments, environment).run(arguments, cwd, environment, timeout, given)
 
 
 def server_for(arguments: Sequence[str], environment: Mapping[str, str]) -> Server:

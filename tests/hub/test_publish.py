@@ -58,7 +58,8 @@ def python(
     hub: Hub | str, *arguments: str, cwd: Path, token: str | None = TOKEN, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """A command of the project in a process of its own."""
-    done = warm.run(arguments, cwd, environment_of(hub, token, **environment), timeout=PATIENCE)
+    whole = environment_of(hub, token, **environment)
+    done = warm.server_for(arguments, whole).run(arguments, cwd, whole, timeout=PATIENCE)
     assert TOKEN not in done.stdout + done.stderr
     # torchrun shows one of its own for a process that failed.
     assert "cluster.processes=2" in arguments or "Traceback" not in done.stderr, done.stderr
