@@ -127,9 +127,11 @@ def write_home(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for name in ("reviews", "other"):
+    for name in ("reviews", "other", "more"):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(lines)
+    lines = "".join(",".join(map(str, row.values())) + "\n" for row in rows)
+    (folder / "more.csv").write_text(f"{','.join(rows[0])}\n{lines}")
     (folder / "reviews").mkdir()
     csv = "".join(f"fine {i},{i % 5 + 1}\n" for i in range(60))
     (folder / "reviews" / "a.csv").write_text("comment,stars\n" + csv)
