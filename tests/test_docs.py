@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
 import re
 import shlex
@@ -50,12 +48,6 @@ PLACEHOLDERS = {
     "conf": str(CONF),
 }
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-
-
-@functools.cache
-def subcommands() -> str:
-    """Take the help of `lingotune`; a command that it does not name is skipped."""
-    return run("-m", "lingotune", "--help").stdout
 
 
 def kind_of(command: str) -> str:
@@ -109,12 +101,7 @@ def execute(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder: scripts are those of the checkout, `lingotune` is this package."""
     words = [PLACEHOLDERS.get(word, word) for word in words_of(command)]
-    if words[0] == "python":
-        start = [str(ROOT / words[1])]
-    else:
-        if words[1] != "prepare" and not re.search(rf"\b{words[1]}\b", subcommands()):
-            pytest.skip(f"`lingotune {words[1]}` is not made yet")
-        start = ["-m", "lingotune", words[1]]
+    start = [str(ROOT / words[1])] if words[0] == "python" else ["-m", "lingotune", words[1]]
     return run(*start, *words[2:], *more, cwd=home, **environment)
 
 
@@ -271,9 +258,6 @@ def test_trainings(command: str, home: Path) -> None:
 @pytest.mark.slow
 @of_kind("rerun")
 def test_jobs_that_ran(command: str, trained: Path) -> None:
-    overrides = [word for word in words_of(command) if "=" in word]
-    if overrides and "--job" not in execute("python train.py --help", trained).stdout:
-        pytest.skip("--job with overrides is not made yet")
     done = execute(command, trained)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "macro-F1" in done.stdout
@@ -358,8 +342,6 @@ def test_group_files_that_are_shown_work(document: str, home: Path) -> None:
 @pytest.mark.parametrize("document", ["README.md", "docs/api.md"])
 def test_python_that_is_shown_runs(document: str, trained: Path) -> None:
     """In one process, block by block, with a small model in place of one of the hub."""
-    if importlib.util.find_spec("lingotune.api") is None:
-        pytest.skip("lingotune.compose is not made yet")
     code = "\n".join(b.text for b in blocks_of(ROOT / document) if b.language == "python")
     small = ", ".join(f'"{setting}"' for setting in QUICK[:2])
     done = run("-c", code.replace('"model=xlmr_base"', small), cwd=trained)

@@ -111,10 +111,10 @@ def test_the_console_script_is_declared() -> None:
 @pytest.mark.parametrize(
     ("typed", "begins"),
     [
-        (["training"], "training: The optimisation"),
+        (["training"], "training: Optimisation"),
         (["lr"], "lr: a number"),
         (["prepare"], "Prepare data: "),
-        (["train", "data"], "data: The reviews, "),
+        (["train", "data"], "data: The reviews "),
     ],
 )
 def test_help_takes_a_topic(

@@ -1,1 +1,1 @@
-"""What a job is, and what can be wrong with it."""
+"""The schema of a job, and the problems that a job can have."""

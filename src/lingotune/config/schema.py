@@ -1,4 +1,4 @@
-"""What a job is: every setting, its type, its meaning and its default. Standard library only.
+"""The schema of a job: every setting with its type, meaning and default. Standard library only.
 
 Each dataclass is a section of the config; the string under a field documents it. Enums hold closed
 sets of choices. This is the only place with defaults: the YAML files under conf/ hold choices.
@@ -11,46 +11,46 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
 
-# OmegaConf reads these annotations at run time; on Python 3.10 it knows Optional[X], not X | None.
+# OmegaConf reads these annotations at run time; on Python 3.10 it supports Optional[X], not X | None.
 # ruff: noqa: UP045
 
 MISSING = "???"
-"""OmegaConf's mark for a value that a group file or the user has to give."""
+"""OmegaConf's mark for a value that a group file or the user must supply."""
 NO_LANGUAGE = "und"
-"""Language of rows whose source names none: ISO 639's code for undetermined."""
+"""Language of rows whose source states none: the ISO 639 code for "undetermined"."""
 PATTERN_LANGUAGE = "{language}"
-"""Key under which a reader puts the language that stood in the pattern, not in a column."""
+"""Key under which a reader stores a language taken from the file pattern rather than a column."""
 Texts = Any
-"""Type of settings that are a text, a list of texts, or null: OmegaConf knows no such union."""
+"""Type of settings that hold a string, a list of strings, or null; OmegaConf has no such union."""
 HUB_PREFIX = "hf://"
-"""Start of a pattern, or of a location, that names files of a hub repository."""
+"""Prefix of patterns and locations in a Hugging Face Hub repository."""
 AUTO = "auto"
-"""In place of an encoding, or of classes: what the source is found to have."""
+"""Encoding, or list of classes, that is taken from the source itself."""
 DETECT = "detect"
-"""In place of a language column: the language of each text is detected."""
+"""Language column that does not exist: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")
-"""What every job has."""
+"""Splits of every job."""
 ALL = "all"
-"""In place of a split: one source, out of which all three are carved."""
+"""Split of a source from which all three are carved."""
 ON_SAGEMAKER = {"where": "sagemaker"}
-"""Metadata of settings that only a training job on SageMaker has."""
+"""Metadata of settings that only apply to a SageMaker training job."""
 IN_LAUNCH = {"where": "launch"}
 """Metadata of settings that only launch.py reads."""
 
 BY_MODEL = {"default": "what suits the model"}
-"""Metadata of settings whose default is that of the model's kind, which composing fills in."""
+"""Metadata of settings whose default depends on the kind of model; composing fills it in."""
 WHERE_USED = {"written": "where used"}
-"""Metadata of sections that a job file has only where they differ from their defaults: the digests of other
-jobs stay as they were before there was such a section."""
+"""Metadata of sections that a job file includes only if they differ from their defaults, so that adding
+such a section leaves the digests of all other jobs unchanged."""
 
 
 def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
-    """Mark a switch that works from this version of PyTorch on, for the reason given."""
+    """Mark a switch that requires this version of PyTorch, for the given reason."""
     return {"torch": version, "why": why}
 
 
 class Source(Enum):
-    """Where the reviews come from."""
+    """Origin of the reviews."""
 
     sample = "sample"
     files = "files"
@@ -58,7 +58,7 @@ class Source(Enum):
 
 
 class ScalingRule(Enum):
-    """How the learning rate and the batch follow the number of processes."""
+    """Rule by which learning rate and batch scale with the number of processes."""
 
     none = "none"
     linear = "linear"
@@ -67,7 +67,7 @@ class ScalingRule(Enum):
 
 
 class Distribution(Enum):
-    """How SageMaker starts one process per GPU; the names are the SDK's. none = one process."""
+    """SageMaker's way of starting one process per GPU; the names are the SDK's. none = one process."""
 
     none = "none"
     torch_distributed = "torch_distributed"
@@ -75,7 +75,7 @@ class Distribution(Enum):
 
 
 class Lane(Enum):
-    """How the training image is chosen."""
+    """Choice of the training image."""
 
     auto = "auto"
     pinned = "pinned"
@@ -99,7 +99,7 @@ class Schedule(Enum):
 
 
 class EvalStrategy(Enum):
-    """When the validation split is scored during training."""
+    """Schedule for scoring the validation split during training."""
 
     none = "none"
     epoch = "epoch"
@@ -107,7 +107,7 @@ class EvalStrategy(Enum):
 
 
 class SelectMetric(Enum):
-    """The validation metric that chooses the best checkpoint."""
+    """Validation metric that selects the best checkpoint."""
 
     macro_f1 = "macro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
@@ -116,7 +116,7 @@ class SelectMetric(Enum):
 
 
 class Visibility(Enum):
-    """Whether and how the model is published on the Hugging Face Hub."""
+    """Visibility of the model on the Hugging Face Hub; none = not published."""
 
     none = "none"
     private = "private"
@@ -124,7 +124,7 @@ class Visibility(Enum):
 
 
 class Tracker(Enum):
-    """Who is told of a run's course beside TensorBoard; the names are those of the Trainer's report_to."""
+    """Experiment tracker in addition to TensorBoard; the names are those of the Trainer's `report_to`."""
 
     mlflow = "mlflow"
     wandb = "wandb"
@@ -132,7 +132,7 @@ class Tracker(Enum):
 
 
 class Action(Enum):
-    """What launch.py does with the job."""
+    """Action of launch.py on the job."""
 
     plan = "plan"
     check = "check"
@@ -141,14 +141,14 @@ class Action(Enum):
 
 
 class Backend(Enum):
-    """Where a submitted job runs: on SageMaker, or on a SageMaker that is made on this machine."""
+    """Backend of a submitted job: SageMaker, or a local server that behaves like it."""
 
     aws = "aws"
     loopback = "loopback"
 
 
 class Output(Enum):
-    """What launch.py prints: a page to read, everything as JSON, or the bare request as JSON."""
+    """Output format of launch.py: a readable page, everything as JSON, or just the request as JSON."""
 
     page = "page"
     json = "json"
@@ -156,14 +156,14 @@ class Output(Enum):
 
 
 class InputMode(Enum):
-    """How SageMaker brings the data channel to the machine; the names are SageMaker's."""
+    """Input mode of the data channel, as SageMaker names it."""
 
     File = "File"
     FastFile = "FastFile"
 
 
 class Sdk(Enum):
-    """What starts the job: SageMaker Python SDK v2 (HuggingFace) or v3 (ModelTrainer), or boto3."""
+    """Library that starts the job: SageMaker Python SDK v2 (HuggingFace) or v3 (ModelTrainer), or boto3."""
 
     v2 = "v2"
     v3 = "v3"
@@ -171,7 +171,7 @@ class Sdk(Enum):
 
 
 class Balance(Enum):
-    """What is done about classes that are rarer than others."""
+    """Treatment of rare classes."""
 
     none = "none"
     weights = "weights"
@@ -182,11 +182,11 @@ BatchMode = Enum(
     "BatchMode",
     {"random": "random", "iid_balanced": "iid_balanced", "window": "window", "global": "global"},
 )
-"""Which texts make up an update, see `BatchingConfig.mode`. No class: `global` is a word of Python's."""
+"""Choice of the texts of an update, see `BatchingConfig.mode`. No class: `global` is a Python keyword."""
 
 
 class Quoting(Enum):
-    """What a double quote is in CSV and TSV."""
+    """Meaning of double quotes in CSV and TSV."""
 
     auto = "auto"
     standard = "standard"
@@ -194,7 +194,7 @@ class Quoting(Enum):
 
 
 class Separator(Enum):
-    """What stands between the fields of CSV and TSV."""
+    """Field separator of CSV and TSV."""
 
     auto = "auto"
     comma = "comma"
@@ -204,7 +204,7 @@ class Separator(Enum):
 
 
 class OnError(Enum):
-    """What to do with a row that cannot be used."""
+    """Treatment of rows that cannot be used."""
 
     stop = "stop"
     skip = "skip"
@@ -212,10 +212,10 @@ class OnError(Enum):
 
 @dataclass
 class LabelConfig:
-    """One class of the classifier; its place in the list is its id."""
+    """One class of the classifier; its position in the list is its id."""
 
     name: str = MISSING
-    """Human name, as predictions print it."""
+    """Readable name, as predictions print it."""
     values: list[str] = field(default_factory=list)
     """Raw values that mean this class, e.g. stars [1, 2]. The name itself always counts. true and false
     match in every spelling, 1 and 0 included; classes stored by number match by name and by number."""
@@ -223,22 +223,22 @@ class LabelConfig:
 
 @dataclass
 class ColumnsConfig:
-    """Column names of the source; null = the source has no such column."""
+    """Column names in the source; null = the source has no such column."""
 
     text: str = "review_body"
     """The text to classify."""
     title: Optional[str] = None
-    """Put before the text, on a line of its own, when named. In star reviews it gives the star away."""
+    """If named, prepended to the text on a line of its own. In star reviews it gives the rating away."""
     stars: Optional[str] = None
     """Star rating, mapped by `data.labels`. Exactly one of stars and label is in the source."""
     label: Optional[str] = None
     """Class name or raw value, mapped by `data.labels`."""
     language: Optional[str] = None
-    """Language of a row, kept up to the per-language scores; detect = of each text, by py3langid."""
+    """Language of a row, used up to the per-language scores; detect = detected per text by py3langid."""
     id: Optional[str] = None
     """Row id, for messages."""
     group: Optional[str] = None
-    """Rows with the same value here stay in one split, e.g. those of a product, or of a reviewer."""
+    """Rows that share a value here stay in the same split, e.g. reviews of one product or by one person."""
 
 
 @dataclass
@@ -252,19 +252,20 @@ class SampleConfig:
     test_rows: int = 150
     """Rows of each language scored once, at the end."""
     seed: int = 0
-    """Same seed and sizes, same bytes. Apart from the job's seed, so that seeds can be compared."""
+    """Seed of the generator: same seed and sizes, same bytes. Separate from the job's seed, so that runs
+    with different seeds share their data."""
 
 
 @dataclass
 class RowCounts:
-    """Rows of each language; null = not known before the data is read."""
+    """Rows per language; null = unknown until the data is read."""
 
     train: Optional[int] = None
-    """Of the training split."""
+    """Rows of the training split."""
     validation: Optional[int] = None
-    """Of the validation split."""
+    """Rows of the validation split."""
     test: Optional[int] = None
-    """Of the test split."""
+    """Rows of the test split."""
 
 
 @dataclass
@@ -289,59 +290,59 @@ class DataConfig:
     test: Texts = None
     """The same for test."""
     pool: bool = False
-    """Take the files of `path` for one source although their names say that they are different splits."""
+    """Treat the files of `path` as one source even if their names say that they are different splits."""
     encoding: str = AUTO
-    """Encoding of text files, e.g. cp1252, utf-16; auto = found out from each file, and told."""
+    """Encoding of text files, e.g. cp1252, utf-16; auto = detected for each file and reported."""
     separator: Separator = Separator.auto
-    """What stands between the fields of CSV and TSV; auto = what splits header and rows alike."""
+    """Field separator of CSV and TSV; auto = the one that splits header and rows consistently."""
     quoting: Quoting = Quoting.auto
-    """Double quotes in CSV and TSV. standard: they hold together texts with separators and line ends.
-    none: they are characters like others. auto: standard, but rows that quotes seem to melt together are
-    told, and TSV whose quotes do not balance is read as none."""
+    """Double quotes in CSV and TSV. standard: they enclose fields that contain separators or line breaks.
+    none: they are ordinary characters. auto: standard, but rows that quotes appear to have merged are
+    reported, and TSV with unbalanced quotes is read as none."""
     sheet: Optional[str] = None
     """Sheet of spreadsheets; null = the only one that has rows."""
     languages: list[str] = field(default_factory=list)
-    """Languages to keep; empty = all. Spellings are brought to BCP 47: en takes in en-US and English."""
+    """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     language_map: dict[str, str] = field(default_factory=dict)
-    """What is written in the source -> language code, where it is not plain or not to be joined, e.g.
-    {pt-BR: pt-BR, simple: en}."""
+    """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
+    e.g. {pt-BR: pt-BR, simple: en}."""
     default_language: Optional[str] = None
-    """Language of rows that name none; null = such rows are errors, if a column is named."""
+    """Language of rows that state none; null = such rows are errors if a language column is named."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     """Column names of the source."""
     labels: list[LabelConfig] = field(default_factory=list)
-    """The classes in the order of their ids. A list given on the command line replaces the whole; [a, b]
-    is short for classes without further values. auto = the values of the label column, sorted, if they
-    are at most 100; the source is read for them, and the job file lists them."""
+    """The classes in the order of their ids. A list on the command line replaces the whole list; [a, b] is
+    short for classes without further values. auto = the sorted values of the label column, 100 at most;
+    the source is read for them, and the job file lists them."""
     label_offset: int = 0
-    """Added to a whole-number raw value before the mapping: 1 where labels 0-4 mean stars 1-5."""
+    """Offset added to whole-number raw values before the mapping: 1 if labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
-    """source=hub: the known sizes, for the plan; compared when the data is read."""
+    """source=hub: known sizes for the plan, compared with the data once it is read."""
     max_length: int = 128
-    """Tokens kept of a text, special tokens included; longer texts are cut at the end."""
+    """Maximum tokens per text, special tokens included; longer texts are truncated at the end."""
     validation_share: float = 0.1
-    """Share of `path`'s rows for validation, taken per language and class with the job's seed."""
+    """Share of the rows of `path` for validation, stratified by language and class with the job's seed."""
     test_share: float = 0.1
-    """Share of `path`'s rows for the test."""
+    """Share of the rows of `path` for the test split."""
     unique_texts: bool = True
-    """Leave out of train what stands in validation or test too, and of validation what is in test."""
+    """Drop training texts that also occur in validation or test, and validation texts that are in test."""
     normalize: bool = True
-    """Texts in Unicode's composed form (NFC), so that one spelling has one form."""
+    """Normalise texts to Unicode NFC, so that equal spellings have equal code points."""
     on_error: OnError = OnError.stop
-    """What to do with a row that cannot be used: stop, or skip it and keep it in rejected.jsonl."""
+    """Treatment of rows that cannot be used: stop, or skip them and list them in rejected.jsonl."""
     max_rejected: float = 0.01
-    """on_error=skip: the share of rows that may be rejected; more stop the run."""
+    """on_error=skip: share of rows that may be rejected before the run stops."""
     language_alpha: Optional[float] = None
-    """Languages are drawn in proportion to their rows to this power: 1 = as they are, 0 = all alike.
-    null = 1."""
+    """Exponent of language sampling: a language is drawn in proportion to its rows to this power. 1 = in
+    proportion, 0 = uniformly. null = 1."""
     balance: Balance = Balance.none
-    """Rarer classes: weights = count more in the loss; resample = are drawn more often, within each
-    language; none = as they are."""
+    """Treatment of rare classes: weights = weighted up in the loss; resample = drawn more often within each
+    language; none = left as they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
     def __post_init__(self) -> None:
-        """Make texts of names of files that look like numbers, and a hub source of files that lie there."""
+        """Turn file names that look like numbers into strings, and hf:// files into a hub source."""
         named: list[Any] = []
         for name in ("path", *SPLITS):
             value = getattr(self, name)
@@ -359,7 +360,7 @@ class DataConfig:
 
 @dataclass
 class ArchitectureConfig:
-    """A DistilBERT made from scratch with a WordPiece vocabulary of the training texts."""
+    """A DistilBERT trained from scratch, with a WordPiece vocabulary built from the training texts."""
 
     dim: int = 64
     """Hidden size."""
@@ -372,22 +373,22 @@ class ArchitectureConfig:
     dropout: float = 0.1
     """Dropout of embeddings, layers and attention."""
     vocab_size: int = 3000
-    """Word pieces at most, special tokens included."""
+    """Maximum size of the vocabulary, special tokens included."""
 
 
 @dataclass
 class ModelConfig:
-    """The encoder to fine-tune: pretrained, or made from scratch."""
+    """The encoder to fine-tune: pretrained or from scratch."""
 
     name: str = MISSING
     """Short name, part of the run's name."""
     name_or_path: Optional[str] = MISSING
-    """Hub id or folder of a pretrained model, or on SageMaker its s3:// prefix; null = made from
-    `scratch`. A folder is uploaded for a job on SageMaker."""
+    """Hub id or local folder of a pretrained model or, on SageMaker, its s3:// prefix; null = built from
+    `scratch`. A local folder is uploaded for a SageMaker job."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    """The architecture when there is no pretrained model."""
+    """Architecture if there is no pretrained model."""
 
 
 @dataclass
@@ -395,7 +396,7 @@ class ImageConfig:
     """The Hugging Face training image on SageMaker."""
 
     lane: Lane = Lane.auto
-    """auto = the newest image that fits GPU and distribution; pinned = the versions below."""
+    """auto = the newest image that supports GPU and distribution; pinned = the versions below."""
     transformers: Optional[str] = None
     """Version of the pinned image, as the SDK lists it."""
     pytorch: Optional[str] = None
@@ -403,7 +404,7 @@ class ImageConfig:
     python: Optional[str] = None
     """Python tag of the pinned image, e.g. py310."""
     uri: Optional[str] = None
-    """lane=pinned: an image of your own in ECR, made from one of these; nothing in it is checked."""
+    """lane=pinned: your own image in ECR, derived from one of these; its contents are not checked."""
 
 
 @dataclass
@@ -417,37 +418,37 @@ class ClusterConfig:
     nodes: int = 1
     """Instances of that type."""
     gpus_per_node: int = 0
-    """GPUs used on a node, one process each; 0 = CPU."""
+    """GPUs used per node, one process each; 0 = CPU."""
     processes: int = 1
-    """Processes on a node without GPUs."""
+    """Processes per node without GPUs."""
     threads: Optional[int] = None
-    """CPU threads of one process; null = torch's own choice."""
+    """CPU threads per process; null = chosen by torch."""
     distribution: Distribution = Distribution.torch_distributed
-    """How SageMaker starts the processes."""
+    """SageMaker's way of starting the processes."""
     image: ImageConfig = field(default_factory=ImageConfig)
     """The training image."""
     max_run: int = field(default=14400, metadata=ON_SAGEMAKER)
-    """Seconds after which SageMaker stops the job: the most that it can bill, per node."""
+    """Seconds after which SageMaker stops the job: the upper bound of what is billed per node."""
     spot: bool = field(default=False, metadata=ON_SAGEMAKER)
     """Use spare capacity at a lower price; AWS may interrupt the job."""
     max_wait: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
-    """spot: seconds of waiting and running together; null = twice `max_run`."""
+    """spot: maximum seconds of waiting plus running; null = twice `max_run`."""
     keep_alive: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
-    """Seconds to keep the machines for the next job (a warm pool). They are billed."""
+    """Seconds for which the machines are kept for the next job (a warm pool). They are billed."""
     retries: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
-    """Starts anew after a fault of AWS's machines, this many times; null = none."""
+    """Number of restarts after an internal AWS failure; null = none."""
     volume_gb: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
     input_mode: InputMode = field(default=InputMode.File, metadata=ON_SAGEMAKER)
-    """File = the data is copied before the start; FastFile = it is streamed when read."""
+    """File = the data is copied before the start; FastFile = it is streamed on demand."""
     checkpoints: bool = field(default=True, metadata=ON_SAGEMAKER)
     """Copy checkpoints to S3 while training."""
     tensorboard: bool = field(default=False, metadata=ON_SAGEMAKER)
-    """Copy TensorBoard's curves to S3 while training; they are in the output in any case."""
+    """Copy TensorBoard logs to S3 while training; they are part of the output in any case."""
     compress_output: bool = field(default=True, metadata=ON_SAGEMAKER)
-    """The model as one model.tar.gz; false = as single files."""
+    """Upload the model as one model.tar.gz; false = as separate files."""
     environment: dict[str, str] = field(default_factory=dict, metadata=ON_SAGEMAKER)
-    """Variables for the worker. Everybody who may describe the job can read them: no secrets."""
+    """Environment variables of the worker. Anyone who may describe the job can read them: no secrets."""
     training_plan: Optional[str] = field(default=None, metadata=ON_SAGEMAKER)
     """ARN of a SageMaker training plan that holds reserved capacity."""
     ultra_server: Optional[str] = field(default=None, metadata=ON_SAGEMAKER)
@@ -455,128 +456,128 @@ class ClusterConfig:
     remote_debug: bool = field(default=False, metadata=ON_SAGEMAKER)
     """Allow a shell in the running container through AWS Systems Manager."""
     profiler: bool = field(default=False, metadata=ON_SAGEMAKER)
-    """SageMaker's profiler; it runs processing jobs of its own."""
+    """Enable SageMaker's profiler, which runs processing jobs of its own."""
 
 
 @dataclass
 class ScalingConfig:
-    """How learning rate and batch follow the cluster."""
+    """Scaling of learning rate and batch with the cluster."""
 
     rule: ScalingRule = ScalingRule.none
-    """none: lr as typed. linear, sqrt: lr x (global batch / base_batch), or its root.
-    fixed_global: the global batch is declared and the accumulation derived."""
+    """none: lr as typed. linear: lr x (global batch / base_batch). sqrt: lr x the root of that ratio.
+    fixed_global: the global batch is given and the accumulation derived from it."""
     base_batch: Optional[int] = None
-    """linear, sqrt: the global batch that `lr` was chosen for."""
+    """linear, sqrt: global batch for which `lr` was chosen."""
     global_batch: Optional[int] = None
-    """fixed_global: examples of one update, over all processes."""
+    """fixed_global: examples per update, over all processes."""
     accumulation: Optional[int] = None
-    """Backward passes of one update; null = 1. Derived by fixed_global."""
+    """Backward passes per update; null = 1. Derived by fixed_global."""
 
 
 @dataclass
 class BatchingConfig:
-    """Which texts make up an update, and which part of it each process takes."""
+    """Composition of each update, and its distribution over the processes."""
 
     mode: BatchMode = BatchMode.window
-    """random: drawn at random, in parts of `per_device_bs`. iid_balanced: the same draws, the parts
-    of each update made equally costly. window: texts of about the same length, found within windows of
-    the random order. global: within the whole epoch."""
+    """random: drawn at random, in batches of `per_device_bs`. iid_balanced: the same draws, but the batches
+    of each update are balanced by cost. window: texts of similar length, grouped within windows of the
+    random order. global: grouped within the whole epoch."""
     window: Optional[int] = None
-    """mode=window: global batches of a window; null = as many as hold 16384 rows, at least 64. Fewer
-    are more random, and slower."""
+    """mode=window: global batches per window; null = enough for 16384 rows, at least 64. Fewer are more
+    random, and slower."""
     padding_free: bool = field(
         default=False,
-        metadata=since_torch((2, 5), "PyTorch has attention over texts without padding since 2.5"),
+        metadata=since_torch((2, 5), "PyTorch supports attention without padding since 2.5"),
     )
-    """Leave padding out: tokens of a part's texts lie one after the other, and attention takes the texts
-    apart. The same result; pays on GPUs where texts of different lengths meet, as in mode=iid_balanced."""
+    """Train without padding: the texts of a batch are concatenated, and attention keeps them apart. Same
+    result; pays off on GPUs with texts of mixed lengths, as in mode=iid_balanced."""
     pad_to_multiple_of: Optional[int] = None
-    """Widths of batches are rounded up to a multiple of this, but not beyond the longest text; null = 8 on
-    GPUs, 16 with training.compile, 1 on CPUs."""
+    """Multiple to which batch widths are rounded up, but not beyond the longest text; null = 8 on GPUs,
+    16 with training.compile, 1 on CPUs."""
     longest_first: bool = False
-    """Begin each epoch with the update that takes most memory: what does not fit fails at once."""
+    """Start each epoch with the update that needs most memory: what does not fit fails at once."""
 
 
 @dataclass
 class TrainingConfig:
-    """The optimisation, in transformers' terms."""
+    """Optimisation, in the terms of transformers."""
 
     max_steps: Optional[int] = None
-    """Updates in all, in place of `epochs`; null = from epochs."""
+    """Total number of updates, instead of `epochs`; null = derived from epochs."""
     warmup_ratio: float = 0.1
-    """Share of all updates during which the learning rate rises from 0."""
+    """Share of all updates over which the learning rate rises from 0."""
     warmup_steps: Optional[int] = None
-    """Updates of the warm-up, in place of `warmup_ratio`."""
+    """Updates of the warm-up, instead of `warmup_ratio`."""
     schedule: Schedule = Schedule.linear
     """Learning rate after the warm-up."""
     weight_decay: float = 0.0
-    """AdamW's decay, not applied to biases and layer norms."""
+    """Weight decay of AdamW, not applied to biases and layer norms."""
     max_grad_norm: float = 1.0
-    """Gradients are clipped to this norm."""
+    """Norm to which gradients are clipped."""
     label_smoothing: float = 0.0
-    """Share of each training target that is spread evenly over all classes; 0 = none."""
+    """Share of each training target spread evenly over all classes; 0 = none."""
     layer_decay: float = 1.0
-    """Learning rate of a layer as a share of that of the layer above it, from the classifier (`lr`) down
-    to the embeddings; 1 = all alike."""
+    """Ratio of a layer's learning rate to that of the layer above it, from the classifier (`lr`) down to
+    the embeddings; 1 = the same for all."""
     compact_vocabulary: Optional[bool] = None
-    """Train only the rows of the word embeddings that the data uses: the same weights come of it, at less
-    memory and traffic, and every checkpoint has all rows. null = where that is exact: without weight
+    """Train only the rows of the word embeddings that the data uses: the same weights with less memory and
+    traffic, and every checkpoint has all rows. null = wherever that is exact, that is, without weight
     decay, which changes unused rows too."""
     first_token_only: Optional[bool] = None
-    """Compute the last layer for the first token alone, which is what the classifier reads: the same
-    result but for rounding, at less work. null = where the model is of a kind that allows it."""
+    """Compute the last layer for the first token only, the one that the classifier reads: the same result
+    up to rounding, with less work. null = if the architecture allows it."""
     compile: bool = field(
         default=False,
-        metadata=since_torch((2, 1), "PyTorch makes a program for each width since 2.1"),
+        metadata=since_torch((2, 1), "PyTorch compiles a program for each width since 2.1"),
     )
-    """Let torch.compile fuse the model's operations, on GPUs as CUDA graphs, one for each width of a batch:
-    pays where batches are so small that the host cannot keep up. The first updates take minutes."""
+    """Compile the model with torch.compile, on GPUs with one CUDA graph per batch width: pays off if
+    batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
-    """Leave the word embeddings as they are; faster, and another result."""
+    """Freeze the word embeddings; faster, with a different result."""
     sparse_exchange: bool = field(
         default=False,
-        metadata=since_torch((2, 1), "PyTorch tells when a gradient is finished since 2.1"),
+        metadata=since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
     )
-    """Send only those rows of the word embeddings' gradient that an update has touched: less traffic; sums
-    may differ in their last digit."""
+    """Exchange only those rows of the word embeddings' gradient that an update has touched: less traffic;
+    sums may differ in the last digit."""
     compress_gradients: bool = False
-    """Send gradients between GPUs in the half precision that is trained in: half the traffic, and
-    rounded. CPUs send them whole."""
+    """Exchange gradients between GPUs in the half precision of the training: half the traffic, rounded.
+    CPUs exchange them in full."""
     shard: bool = False
-    """Cut weights, gradients and the optimizer's state into as many pieces as there are processes, each
-    holding one (FSDP2): for models of which these do not fit one GPU. About half as much again is sent;
-    whole models are saved."""
+    """Shard weights, gradients and optimizer state over the processes (FSDP2), for models that do not fit
+    on one GPU. Traffic grows by about half; whole models are saved."""
     precision: Precision = Precision.auto
-    """auto: fp16 on V100 and T4, bf16 on newer GPUs, and on CPUs that compute in it, else fp32."""
+    """auto: fp16 on V100 and T4, bf16 on newer GPUs and on CPUs with native bf16, else fp32."""
     eval_strategy: EvalStrategy = EvalStrategy.epoch
-    """When to score the validation split; none = only at the end, keeping the last weights."""
+    """Schedule for scoring the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
-    """eval_strategy=steps: updates between two evaluations."""
+    """eval_strategy=steps: updates between evaluations."""
     save_steps: Optional[int] = None
-    """Updates between two checkpoints; null = only at evaluations, or at the end of an epoch."""
+    """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on disk: the newest, and the best where it is none of them."""
+    """Checkpoints kept on disk: the newest, and in any case the best."""
     logging_steps: int = 10
-    """Updates between two log lines."""
+    """Updates between log lines."""
     report_to: list[Tracker] = field(default_factory=list)
-    """Trackers beside TensorBoard: mlflow, wandb, trackio. Their own variables say where they are."""
+    """Trackers used in addition to TensorBoard: mlflow, wandb, trackio. Their own environment variables
+    configure them."""
 
 
 @dataclass
 class EvaluationConfig:
-    """How checkpoints and the final model are scored."""
+    """Scoring of checkpoints and of the final model."""
 
     select: SelectMetric = SelectMetric.macro_f1
-    """The validation metric whose best checkpoint becomes the model."""
+    """Validation metric whose best checkpoint becomes the model."""
     per_device_bs: Optional[int] = None
-    """Examples per process and evaluation step; null = twice the job's `per_device_bs`."""
+    """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
     """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
 
 
 @dataclass
 class HubConfig:
-    """Publishing on the Hugging Face Hub. There is no field for a token: it comes by reference."""
+    """Publishing on the Hugging Face Hub. There is no field for a token: it is passed by reference."""
 
     visibility: Visibility = Visibility.none
     """none = do not publish."""
@@ -584,51 +585,51 @@ class HubConfig:
     """Repository, `owner/name` or `name`; null = the run's name and six digits of its job's digest."""
     token_secret: Optional[str] = None
     """Name or ARN of the AWS secret that holds the token (or ARN of an SSM parameter), read by the job's
-    role; a private model or data set of the hub is read with it, too. null = the HF_TOKEN variable or the
-    hub's own token file on the machine that trains."""
+    role; private models and datasets on the hub are read with it, too. null = HF_TOKEN, or the hub's own
+    token file, on the machine that trains."""
     license: Optional[str] = None
-    """Licence of the published model, as the hub names it, e.g. apache-2.0; null = that of the base
-    model, where its card names one."""
+    """License of the published model, as the hub names it, e.g. apache-2.0; null = that of the base model,
+    if its card names one."""
     timeout: int = 3600
-    """Seconds that the last push may take; what is not published then can be with `publish RUN`."""
+    """Seconds that the last push may take; what remains can be published later with `publish RUN`."""
 
 
 @dataclass
 class CodeConfig:
-    """Own code without a fork: metrics, a model builder and Trainer callbacks, by name."""
+    """User code without a fork: metrics, a model builder and Trainer callbacks, by name."""
 
     file: Optional[str] = None
-    """Python file that defines them, which travels with the job. Typed: relative to the current folder; in
-    a group file: to the folder of your group files. null = installed packages alone."""
+    """Python file that defines them; it travels with the job. On the command line, relative to the current
+    folder; in a group file, to the folder of your group files. null = only installed packages."""
     metrics: list[str] = field(default_factory=list)
-    """Names of metrics to compute beside the others: functions marked with @metric."""
+    """Names of additional metrics: functions marked with @metric."""
     select: Optional[str] = None
-    """The one of `metrics` whose best checkpoint becomes the model, in place of `evaluation.select`."""
+    """Member of `metrics` whose best checkpoint becomes the model, instead of `evaluation.select`."""
     builder: Optional[str] = None
-    """Name of the function, marked with @model_builder, that makes the classifier; null = the stock one."""
+    """Name of the function, marked with @model_builder, that builds the model; null = the stock one."""
     callbacks: list[str] = field(default_factory=list)
-    """Names of Trainer callbacks, marked with @callback, in the order in which they are called."""
+    """Names of Trainer callbacks, marked with @callback, in calling order."""
     requirements: list[str] = field(default_factory=list)
-    """What pip installs for them on a worker, e.g. ['scikit-learn==1.5.0']. Packages whose entry points are
-    named above are added when the job is composed, in the version that is installed."""
+    """Packages that pip installs for them on a worker, e.g. ['scikit-learn==1.5.0']. Packages whose entry
+    points are named above are added when the job is composed, in the installed version."""
     sha256: Optional[str] = None
-    """Digest of `file`, filled in when the job is composed; a file with another one is refused."""
+    """Digest of `file`, filled in when the job is composed; a file with a different digest is refused."""
 
 
 @dataclass
 class JobConfig:
-    """One training job: all that a worker needs, the same on every worker."""
+    """One training job: everything that a worker needs, the same on every worker."""
 
     name: str = MISSING
     """Run name: letters, digits and hyphens."""
     seed: int = 42
     """Seed of initialisation, order, dropout and splits."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Learning rate as typed; `scaling` may derive another from it. By default 1e-3 from scratch; 5e-5,
-    3e-5 or 1e-5 for a small, a base or a large pretrained model."""
+    """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
+    or a large pretrained model."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Examples of one process (one GPU) in one forward and backward pass. By default 32 from scratch, 16
-    for a pretrained model, 8 for a large one."""
+    """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
+    pretrained model, 8 for a large one."""
     epochs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Passes over the training split. By default 5 from scratch, 3 for a pretrained model."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -638,81 +639,81 @@ class JobConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """The machines."""
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
-    """Batch and learning-rate scaling."""
+    """Scaling of batch and learning rate."""
     batching: BatchingConfig = field(default_factory=BatchingConfig)
-    """Padding and waiting."""
+    """Composition of batches."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    """The optimisation."""
+    """Optimisation."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """The scores."""
+    """Scoring."""
     hub: HubConfig = field(default_factory=HubConfig)
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
-    """Own metrics, model builder and callbacks."""
+    """User-defined metrics, model builder and callbacks."""
 
 
 def selected_by(job: JobConfig) -> str:
-    """Name the validation metric that chooses the best checkpoint."""
+    """Return the name of the validation metric that selects the best checkpoint."""
     return job.code.select or job.evaluation.select.value
 
 
 @dataclass
 class AwsConfig:
-    """Where launch.py submits to. Not part of the job: the same job may run in any account."""
+    """AWS account settings of launch.py. Not part of the job: the same job may run in any account."""
 
     region: Optional[str] = None
-    """AWS region; null = the AWS configuration of this machine."""
+    """AWS region; null = from the AWS configuration of this machine."""
     role: Optional[str] = None
-    """ARN of the IAM role that the job runs under."""
+    """ARN of the IAM role that the job assumes."""
     bucket: Optional[str] = None
     """S3 bucket for code, config, data and output."""
     prefix: str = "lingotune"
     """Key prefix in the bucket."""
     sdk: Sdk = Sdk.v2
-    """v2 | v3 | boto3: the library that starts the job. v2 ends in July 2027."""
+    """v2 | v3 | boto3: library that starts the job. Support for v2 ends in July 2027."""
     kms_key: Optional[str] = None
-    """KMS key that encrypts what is uploaded, and the output; null = the bucket's own encryption."""
+    """KMS key that encrypts uploads and output; null = the bucket's default encryption."""
     volume_kms_key: Optional[str] = None
-    """KMS key of the storage volume; instances with NVMe disks encrypt in hardware."""
+    """KMS key of the storage volume; NVMe instance storage is encrypted in hardware."""
     subnets: list[str] = field(default_factory=list)
     """Subnets of the VPC that the machines join; empty = SageMaker's own network."""
     security_groups: list[str] = field(default_factory=list)
     """Security groups in that VPC."""
     encrypt_traffic: bool = False
-    """Encrypt what nodes send each other; slower."""
+    """Encrypt traffic between nodes; slower."""
     network_isolation: bool = False
-    """No network for the container: needs an image of your own (`cluster.image.uri`)."""
+    """Run the container without network; requires your own image (`cluster.image.uri`)."""
     tags: dict[str, str] = field(default_factory=dict)
-    """Tags of the training job, beside lingotune's own three, and of what is uploaded for it."""
+    """Tags of the training job, in addition to lingotune's own three, and of its uploads."""
     queue: Optional[str] = None
-    """AWS Batch queue for SageMaker training jobs; null = start at once."""
+    """AWS Batch queue for SageMaker training jobs; null = start immediately."""
     queue_share: Optional[str] = None
     """Share identifier of a fair-share queue."""
     queue_priority: Optional[int] = None
-    """Priority in the queue, 0 to 9999."""
+    """Priority in the queue, from 0 to 9999."""
 
 
 @dataclass
 class BudgetConfig:
-    """What the job may cost, and what the plan's figures come from."""
+    """Cost limit, and the sources of the plan's figures."""
 
     max_usd: Optional[float] = None
-    """Refuse a job or a sweep whose worst case costs more."""
+    """Refuse a job or sweep whose worst case costs more than this."""
     usd_per_hour: Optional[float] = None
-    """On-demand price of one instance, in place of the price list."""
+    """On-demand price of one instance, instead of the price list."""
     prices: Optional[str] = None
-    """A price list of your own: `python -m lingotune prices --region R > prices.json` fetches one."""
+    """Your own price list: `python -m lingotune prices --region R > prices.json` fetches one."""
 
 
 class RehearsalModel(Enum):
-    """The model that a rehearsal trains: the job's own, or a tiny one made from scratch."""
+    """Model of a rehearsal: the job's own, or a tiny one from scratch."""
 
     same = "same"
     tiny = "tiny"
 
 
 class RehearsalLane(Enum):
-    """The libraries of a rehearsal: this machine's, or the versions of the job's image."""
+    """Libraries of a rehearsal: those of this machine, or the versions in the job's image."""
 
     here = "here"
     image = "image"
@@ -720,48 +721,48 @@ class RehearsalLane(Enum):
 
 @dataclass
 class RehearsalConfig:
-    """How much of the job `action=rehearse` runs here. Everything else is as it would be sent."""
+    """Extent of a rehearsal (`action=rehearse`). Everything else is exactly as it would be sent."""
 
     ranks: int = 2
-    """CPU processes of each node, in place of its GPUs."""
+    """CPU processes per node, in place of its GPUs."""
     steps: int = 6
-    """Updates; a checkpoint after each third of them."""
+    """Updates, with a checkpoint after every third of them."""
     rows: int = 40
-    """Rows of each split, spread over languages and classes."""
+    """Rows per split, spread over languages and classes."""
     model: RehearsalModel = RehearsalModel.same
-    """same = the job's model; tiny = a small one from scratch, for speed."""
+    """same = the job's model; tiny = a small one from scratch, which is faster."""
     lane: RehearsalLane = RehearsalLane.here
-    """here = this machine's libraries; image = those of the job's image (made once, some minutes)."""
+    """here = this machine's libraries; image = those of the job's image (set up once, in a few minutes)."""
     keep: Optional[str] = None
-    """New folder for what the containers were given and left; null = nothing is kept."""
+    """New folder for the containers' input and output; null = they are discarded."""
 
 
 @dataclass
 class LaunchClusterConfig(ClusterConfig):
-    """The machines, and who lends them: the job is the same in either place."""
+    """The machines and their backend; the job is the same on either backend."""
 
     instance_type: Optional[str] = MISSING
-    """SageMaker instance type, e.g. ml.p3.16xlarge; null = this machine. The group file says which."""
+    """SageMaker instance type, e.g. ml.p3.16xlarge; null = this machine. Set by the group file."""
     gpus_per_node: Optional[int] = None  # type: ignore[assignment]
-    """GPUs used on a node, one process each; null = all of the instance's, on this machine none.
-    A composed job has the number."""
+    """GPUs used per node, one process each; null = all GPUs of the instance, none on this machine. A
+    composed job holds the number."""
     distribution: Optional[Distribution] = None  # type: ignore[assignment]
-    """How SageMaker starts the processes; null = torch_distributed, or none for one GPU alone."""
+    """SageMaker's way of starting the processes; null = torch_distributed, or none for a single GPU."""
     backend: Backend = field(default=Backend.aws, metadata=IN_LAUNCH)
-    """launch.py: where a submitted job runs. loopback is a SageMaker made on this machine for it."""
+    """launch.py: backend of a submitted job. loopback = a local server that behaves like SageMaker."""
 
 
 @dataclass
 class LaunchDataConfig(DataConfig):
-    """The reviews, and where they lie prepared: the same job trains on them in either place."""
+    """The reviews and the location of their prepared form; the same job trains on either."""
 
     prepared: Optional[str] = None
-    """Folder or s3:// prefix of data prepared with these settings; null = prepared when it is needed."""
+    """Folder or s3:// prefix of data prepared with these settings; null = prepared on demand."""
 
 
 @dataclass
 class LaunchConfig(JobConfig):
-    """What Hydra composes: the job, and what only the laptop needs."""
+    """The config that Hydra composes: the job plus the settings that only the laptop needs."""
 
     data: LaunchDataConfig = field(default_factory=LaunchDataConfig)
     """The reviews."""
@@ -769,20 +770,20 @@ class LaunchConfig(JobConfig):
     """The machines."""
 
     action: Action = field(default=Action.plan, metadata=IN_LAUNCH)
-    """launch.py: plan shows, check asks AWS too, rehearse runs the job here, submit starts it."""
+    """launch.py: plan shows the job, check asks AWS too, rehearse runs it locally, submit starts it."""
     output: Output = field(default=Output.page, metadata=IN_LAUNCH)
-    """launch.py: a page, all as JSON, or the bare CreateTrainingJob request as JSON."""
+    """launch.py: a page, everything as JSON, or only the CreateTrainingJob request as JSON."""
     attempt: int = field(default=1, metadata=IN_LAUNCH)
-    """launch.py: raise it to submit the very same job and code once more."""
+    """launch.py: increase it to submit the same job and code again."""
     job_file: Optional[str] = field(default=None, metadata=IN_LAUNCH)
-    """launch.py: also write the job file to this path."""
+    """launch.py: path to which the job file is written as well."""
     aws: AwsConfig = field(default_factory=AwsConfig, metadata=IN_LAUNCH)
-    """launch.py: the account's names."""
+    """launch.py: AWS account."""
     budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
-    """launch.py: limits and sources of time and money."""
+    """launch.py: cost limit and price sources."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)
-    """launch.py: what action=rehearse runs."""
+    """launch.py: extent of action=rehearse."""
     prepared_dir: str = "prepared"
-    """Folder of prepared data, one folder in it for each digest."""
+    """Folder of prepared data, with one subfolder per digest."""
     runs_dir: str = "runs"
-    """Folder of the run folders and of throughput.jsonl, which the plan's times come from."""
+    """Folder of run folders and of throughput.jsonl, the source of the plan's times."""

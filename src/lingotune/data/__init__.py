@@ -1,1 +1,1 @@
-"""Reviews: where they come from, what their columns mean, and how they are split."""
+"""Reviews: reading, labelling, splitting, preparing and loading them."""

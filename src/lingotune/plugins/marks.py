@@ -27,7 +27,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Mark:
-    """What a decorator noted. greater_is_better: of a metric, for choosing the best checkpoint."""
+    """Mark left by a decorator. greater_is_better: of a metric, for choosing the best checkpoint."""
 
     kind: Kind
     greater_is_better: bool = True

@@ -110,7 +110,6 @@ def test_a_source_without_a_column_has_the_default_language() -> None:
 
 
 def test_languages_are_detected_and_told_with_how_sure() -> None:
-    pytest.importorskip("py3langid")
     data = DataConfig(
         "d",
         Source.files,

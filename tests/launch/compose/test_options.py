@@ -37,7 +37,7 @@ def test_the_overview_names_every_group_and_section() -> None:
     page = help_page(LAUNCH, CONF)
     for group in config_groups(CONF):
         assert f"\n  {group}=" in page
-    assert "\n  training.    The optimisation, in transformers' terms (22 settings)\n" in page
+    assert "\n  training.    Optimisation, in the terms of transformers (22 settings)\n" in page
     assert "\n  per_device_bs  a whole number; default what suits the model\n" in page
     assert "training.precision" not in page
 
@@ -61,7 +61,7 @@ def test_every_setting_is_on_the_page_of_its_section() -> None:
 def test_one_setting_shows_its_whole_text() -> None:
     page = help_page(LAUNCH, CONF, topic="lr")
     assert page.startswith(
-        "lr: a number; default what suits the model\n\nLearning rate as typed; `scaling` may"
+        "lr: a number; default what suits the model\n\nLearning rate before `scaling`."
     )
     assert "model=xlmr_base             2e-05" in page.replace("\n" + " " * 30, " " * 4)
     whole = " ".join(help_page(LAUNCH, CONF, topic="training.compact_vocabulary").split())

@@ -1,9 +1,9 @@
-"""Texts to token ids, as the tokenizer gives them, but each word only once.
+"""Encoding texts exactly as the tokenizer does, but each distinct word only once.
 
-A fast tokenizer spends its time on words that it has met a thousand times. Where its ids of a text
-are those of the text's pieces in a row, the pieces are looked up; pieces that are new are given to
-the tokenizer itself. Whether that is so is tried, not assumed: on probes at the start, and on a few
-rows of every call. A tokenizer that does not pass gets the texts whole.
+A fast tokenizer spends most of its time on words that it has already encoded. If its ids for a text are
+the concatenated ids of the text's pieces, the pieces are looked up, and only new pieces go to the
+tokenizer. This property is verified, not assumed: on probes at the start and on a few rows of every
+call. A tokenizer that fails the check is given whole texts.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _CHECKED_EVERY = 500
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of texts, one after the other.
+    """Concatenated tokens of several texts.
 
-    ids: int32, those of all texts, special tokens included. lengths: int32, tokens of each text after
-    the cut. uncut: int32, before it. unknown: int32, unknown tokens among a text's ids.
+    ids: int32, (tokens of all texts,), special tokens included. lengths: int32, (texts,), tokens of each
+    text after truncation. uncut: int32, (texts,), before it. unknown: int32, (texts,), unknown tokens.
     """
 
     ids: Array
@@ -63,10 +63,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What of a tokenizer makes ids of a text; it can be sent to another process.
+    """The part of a tokenizer that encodes text, in a form that can be sent to another process.
 
-    backend: the library `tokenizers`' own, as JSON. unknown: the id of what is in no vocabulary, if
-    there is one. added: names of special and added tokens. max_length: tokens that are kept of a text.
+    backend: the `tokenizers` object, as JSON. unknown: id of the unknown token, if there is one. added:
+    special and added tokens. max_length: maximum tokens per text.
     """
 
     backend: str
@@ -84,7 +84,7 @@ def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
 
 
 class Encoder:
-    """Makes ids of texts, and remembers those of their pieces."""
+    """Encoder of texts that remembers the ids of their pieces."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         from tokenizers import Tokenizer
@@ -100,11 +100,11 @@ class Encoder:
 
     @property
     def splits(self) -> bool:
-        """Tell whether texts are encoded piece by piece."""
+        """Return True if texts are encoded piece by piece."""
         return self._split is not None
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """The tokens of the texts."""
+        """Encode the texts."""
         if self._split is None:
             return self._cut(*self._whole(texts))
         ids, counts = self._pieced(texts, self._split)
@@ -115,7 +115,7 @@ class Encoder:
         return self._cut(ids, counts)
 
     def _cut(self, ids: Array, counts: Array) -> Encoded:
-        """Special tokens around each row; a text that is too long loses its end."""
+        """Add special tokens around each row, and truncate rows that are too long at their end."""
         first, last = len(self._first), len(self._last)
         kept = np.minimum(counts, max(0, self.max_length - first - last))
         lengths = kept + (first + last)
@@ -140,7 +140,7 @@ class Encoder:
         return unknown
 
     def _whole(self, texts: Sequence[str]) -> tuple[Array, Array]:
-        """Ids of all texts, one after the other, and how many each has; no special tokens."""
+        """Encode whole texts: concatenated ids, and the number of each; no special tokens."""
         return _flat([encoding.ids for encoding in self._batch(texts, add_special_tokens=False)])
 
     def _batch(self, texts: Sequence[str], *, add_special_tokens: bool) -> Any:
@@ -151,7 +151,7 @@ class Encoder:
     def _pieced(
         self, texts: Sequence[str], split: Callable[[str], list[str]]
     ) -> tuple[Array, Array]:
-        """As `_whole`, put together from the pieces' ids."""
+        """Encode as `_whole` does, from the ids of the pieces."""
         pieces = list(map(split, texts))
         for row in self._odd(texts, pieces):
             pieces[row] = [texts[row]]
@@ -185,7 +185,7 @@ class Encoder:
         raise AssertionError(f"{with_them} does not hold {bare}")
 
     def _choose_split(self) -> Callable[[str], list[str]] | None:
-        """The finest way to take texts apart that makes no difference on the probes."""
+        """Choose the finest way of splitting texts that makes no difference on the probes."""
         whole = self._whole(_PROBES)
         for split in (re.compile(pattern).findall for pattern in _PATTERNS):
             self._known = _Pieces()
@@ -207,17 +207,17 @@ class _Pieces(dict[str, int]):
         return place
 
     def without_ids(self) -> list[str]:
-        """The pieces that came since ids were added, in the order of their places."""
+        """List the pieces added since the last `add_ids`, in order."""
         new = len(self) - len(self._ends)
         return list(islice(reversed(self), new))[::-1]
 
     def add_ids(self, ids: Array, counts: Array) -> None:
-        """The ids of those pieces, one after the other, and how many each has."""
+        """Add the ids of those pieces, concatenated, and the number of each."""
         self._ends = np.concatenate([self._ends, len(self._ids) + np.cumsum(counts)])
         self._ids = np.concatenate([self._ids, ids])
 
     def gather(self, places: Array, counts: Array) -> tuple[Array, Array]:
-        """Ids of rows of so many pieces each, and how many ids each row has."""
+        """Concatenate the ids of rows with the given numbers of pieces; also the number of ids per row."""
         ends = self._ends[places]
         sizes = ends - np.concatenate([[0], self._ends])[places]
         total = np.cumsum(sizes)

@@ -27,8 +27,8 @@ from lingotune.system.helper_processes import helpers
 
 @dataclass(frozen=True)
 class Loaded:
-    """What of a tokenizer a preparation needs. size: entries of its vocabulary; padding_id: the id of
-    padding, if it has one; special: pad_token and the like -> the token."""
+    """The parts of a tokenizer that preparation needs. size: entries of its vocabulary; padding_id: id of
+    the padding token, if there is one; special: name such as pad_token -> the token."""
 
     vocabulary: Vocabulary
     size: int

@@ -1,4 +1,4 @@
-"""Which ids were met before, in a few bytes each; which rows a split holds, in one digest."""
+"""A compact set of row ids, and the digest of the rows of a split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 def rows_digest(rows: Iterable[tuple[str, str, int, str]]) -> str:
     """SHA-256 of rows in their order, each (id, language, class id, text); 64 hexadecimal digits.
 
-    It follows from nothing else, neither code nor tokenizer: the same years later, of the same data.
+    It depends on nothing else, neither code nor tokenizer: the same data gives it years later.
     """
     digest = hashlib.sha256()
     for row in rows:
@@ -19,9 +19,9 @@ def rows_digest(rows: Iterable[tuple[str, str, int, str]]) -> str:
 
 
 class IdHashes:
-    """Which ids were met: 64-bit hashes in a table between one and two thirds full, 12-24 bytes each.
+    """A set of ids: 64-bit hashes in a table that is one to two thirds full, 12 to 24 bytes each.
 
-    Of a million rows two ids have the same hash with a probability of 3e-8.
+    With a million rows, the probability of a collision is 3e-8.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class IdHashes:
         self._grow()
 
     def add(self, name: str) -> bool:
-        """Add an id; returns whether it is new."""
+        """Add an id; return True if it is new."""
         table, mask = self._table, self._mask
         key = hash(name) or 1  # 0 is an empty place
         at = key & mask

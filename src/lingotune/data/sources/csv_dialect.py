@@ -25,7 +25,7 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. preamble: lines before the header (`sep=;`, which Excel writes).
+    """Dialect of a file. preamble: lines before the header (`sep=;`, which Excel writes).
     spaced: a blank follows every separator, and belongs to no value."""
 
     separator: str
@@ -95,7 +95,7 @@ def unquoted_since(lines: Iterable[Line], columns: int) -> int | None:
 
 
 def has_quoted_field(line: str) -> bool:
-    """Tell whether some field between tabs stands in quotes as a whole."""
+    """Return True if some tab-separated field is quoted as a whole."""
     return any(map(_WHOLE_FIELD.fullmatch, line.rstrip("\r\n").split("\t")))
 
 
@@ -105,7 +105,7 @@ def _opens_quote(line: str) -> bool:
 
 
 class Rows:
-    """What rows of a file look like: for columns whose values repeat, such as labels, which they are."""
+    """The appearance of a file's rows: the values of each column whose values repeat, such as labels."""
 
     def __init__(self, separator: str, columns: int) -> None:
         self._separator, self._columns = separator, columns
@@ -113,7 +113,7 @@ class Rows:
         self._values: dict[int, set[str]] = {n: set() for n in range(columns)}
 
     def learn(self, fields: Sequence[str]) -> None:
-        """Note the values of a row."""
+        """Record the values of a row."""
         self._count += 1
         for column, values in self._values.items():
             values.add(fields[column])
@@ -122,14 +122,14 @@ class Rows:
                 break
 
     def learn_lines(self, lines: Iterable[str]) -> None:
-        """Note the values of lines that are rows by themselves."""
+        """Record the values of lines that are rows by themselves."""
         for line in lines:
             fields = self._split(line)
             if len(fields) == self._columns:
                 self.learn(fields)
 
     def are(self, lines: Sequence[str]) -> bool:
-        """Tell whether lines, which quotes hold together as one row, look like so many rows."""
+        """Return True if lines that quotes join into one row each look like a row of their own."""
         repeating = {n: v for n, v in self._values.items() if 2 * len(v) <= self._count}
         if not repeating:
             return False

@@ -181,7 +181,7 @@ class _Table:
         )
 
     def _looks(self, header: list[str], head: list[str]) -> Rows | None:
-        """What rows look like; None where quotes may hold together whatever they hold."""
+        """Return the appearance of rows; None if quotes may join anything."""
         if not self._quoted or self._how.quoting is not Quoting.auto:
             return None
         seen = Rows(self._dialect.separator, len(header))
@@ -222,7 +222,7 @@ class _Table:
         feed.fault = None
 
     def _quote_fix(self, head: list[str]) -> str:
-        """What gets past a quote out of place; first what suits the other rows of the file."""
+        """Return the overrides that get past a misplaced quote, the best for the other rows first."""
         separator = self._dialect.separator
         lines = [line for line in head[self._dialect.preamble :] if line.strip()]
         need_quotes = any(line.count(separator) > lines[0].count(separator) for line in lines)

@@ -1,4 +1,4 @@
-"""Which files make up which split: the patterns of the settings, and the parts they stand for."""
+"""The files of each split: the patterns in the settings and the parts that they expand to."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
 
 
 def _depth(one: Named) -> int:
-    """How many parts of the file's path follow the part that is shown."""
+    """Count the parts of the file's path that follow the part shown."""
     parts, shown = one.file.parts, one.shown.parts
     for depth in range(len(parts)):
         end = len(parts) - depth

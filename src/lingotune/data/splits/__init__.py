@@ -1,1 +1,1 @@
-"""Which split each row goes to."""
+"""Assigning every row to a split."""

@@ -1,7 +1,7 @@
-"""Which split each row goes to: carved out of one source, and no text in two splits. Pure numpy.
+"""Assigning rows to splits: carved out of one source, with no text in two splits. Pure numpy.
 
-Rows are known here by numbers alone: eight bytes for a text, eight for its group, three for class and
-language; so the memory for millions of rows stays small.
+Rows are represented by numbers alone: eight bytes for a text, eight for its group, three for class and
+language. Memory stays small with millions of rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REMOVED = -1
 
 @dataclass(frozen=True)
 class Keys:
-    """What is known of the rows of a source, in their order; all arrays have the same length.
+    """Keys of the rows of a source, in order; all arrays have shape (rows,).
 
     text, group: uint64, hashes of the text and of what has to stay together (the text, where the row
     names no group). label: int16 class ids. language: int16 places in a list of codes.
@@ -42,7 +42,7 @@ class Keys:
 
 
 def hash_text(text: str) -> int:
-    """64 bits of BLAKE2b."""
+    """Hash a text to 64 bits with BLAKE2b."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -80,7 +80,7 @@ def contradictory_rows(keys: Keys) -> Array:
 
 
 def choose_splits(keys: Keys, shares: Mapping[str, float], seed: int, *, unique: bool) -> Array:
-    """The split of each row, int8: places in `SPLITS`, or `REMOVED`.
+    """Choose the split of each row: int8, (rows,), index into `SPLITS`, or `REMOVED`.
 
     shares: of the splits that are carved, out of `all` or else out of `train`. unique: a text stays
     in the last of the splits that hold it: test before validation before train. What is carved keeps

@@ -1,4 +1,4 @@
-"""How many rows each split has, for the plan."""
+"""Row counts of the splits, for the plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lingotune.data.splits.rules import share_of
 
 
 def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:
-    """Rows of each split, for the plan, and warnings.
+    """Count the rows of each split for the plan; also return warnings.
 
     Files are read and checked; the sample and the hub are counted without reading them. None where
     a hub dataset's counts (`data.rows`) are not in the config. ConfigError as `survey`.
@@ -32,7 +32,7 @@ def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tupl
 
 
 def declared_counts(data: DataConfig) -> dict[str, int] | None:
-    """The counts in the config, carved as `carve` would to within a few rows."""
+    """Return the counts in the config, carved as `carve` would, to within a few rows."""
     known = {split: getattr(data.rows, split) for split in given_patterns(data)}
     if None in known.values():
         return None

@@ -1,4 +1,4 @@
-"""A look at a source that nobody has described: which column is what, its classes, languages, lengths."""
+"""Inspecting an undescribed source: its columns, classes, languages and lengths."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LATIN_CHARACTERS = 4
 
 @dataclass(frozen=True)
 class Look:
-    """What was found. data: settings for the source, with its columns, classes and length.
+    """Findings about a source. data: its settings, with columns, classes and length.
 
     classes, languages: rows by name, the most frequent first. characters: median and 95th percentile.
     rejected: rows that cannot be used, by reason. remarks: on how files were read, e.g. their encoding.

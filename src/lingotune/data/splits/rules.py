@@ -1,4 +1,4 @@
-"""What splits have to be, and what is odd about them."""
+"""Requirements on splits, and their oddities."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def duplicate_warnings(keys: Keys, chosen: Array) -> Iterator[tuple[str, str]]:
 
 
 def is_unique(data: DataConfig) -> bool:
-    """Tell whether a text may stand in one split only; the sample is generated as it is planned."""
+    """Return True if no text may occur in two splits; the sample is generated that way."""
     return data.unique_texts and data.source is not Source.sample
 
 
 def is_carved(data: DataConfig) -> bool:
-    """Tell whether a split is carved out of another one, by the job's seed."""
+    """Return True if a split is carved out of another one with the job's seed."""
     if data.source is Source.sample:
         return False
     if data.source is Source.hub:

@@ -24,7 +24,7 @@ _REMARKS = 20
 
 @dataclass(frozen=True)
 class Scanned:
-    """What was found. languages: the codes that `keys.language` stands for."""
+    """Result of a scan. languages: the codes that `keys.language` indexes."""
 
     keys: Keys
     languages: tuple[str, ...]

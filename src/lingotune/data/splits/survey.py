@@ -1,4 +1,4 @@
-"""What a source comes to: all rows read and checked, and the split of each, before any is written."""
+"""Surveying a source: all rows read and checked, and each assigned to a split, before any is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What S3 refuses, in terms of what to mend."""
+"""Errors of S3, explained by their remedies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MENDS = {
 
 
 def mending(operation: str, code: str) -> str:
-    """Return what helps against an error code of an operation; '' if nothing is known to."""
+    """Return the remedy for an error code of an operation; '' if none is known."""
     if code in ("403", "AccessDenied", "Forbidden"):
         return f"a permission: {_PERMISSIONS.get(operation, f's3:{operation}')}"
     if code.startswith("KMS."):
@@ -48,7 +48,7 @@ def mending(operation: str, code: str) -> str:
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """botocore's and s3transfer's errors, and those of local files, as a ConfigError of `where`."""
+    """Raise errors of botocore, s3transfer and local files as a ConfigError of `where`."""
     from botocore.exceptions import BotoCoreError, ClientError
     from s3transfer.exceptions import RetriesExceededError
 

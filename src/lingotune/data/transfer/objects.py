@@ -1,4 +1,4 @@
-"""What a transfer moves, and what it has moved."""
+"""Objects of a transfer, and its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PART = 16 << 20
 
 @dataclass(frozen=True)
 class Transferred:
-    """What was sent or fetched, and what was there already. seconds: of the whole."""
+    """Result of a transfer: objects and bytes moved, and those already there. seconds: in total."""
 
     objects: int
     bytes: int
@@ -30,13 +30,13 @@ class Transferred:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// URI."""
+    """Split an s3:// URI into bucket and key."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
 
 
 class Counted:
-    """Tells of the bytes of a transfer as they go; a subscriber of s3transfer."""
+    """Subscriber of s3transfer that reports bytes as they are moved."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self._advance = advance

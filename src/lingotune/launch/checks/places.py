@@ -30,7 +30,7 @@ _OWN_IMAGE = "cluster.image.uri=ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where something that a setting names is. region: '' where it is the same in all of a partition."""
+    """Location of the resource that a setting names. region: '' if it is the same in all of a partition."""
 
     setting: str
     value: str

@@ -1,4 +1,4 @@
-"""What is wrong with the content of a group file, all at once, each with its line and its key."""
+"""Checking the content of a group file: all problems at once, each with its line and key."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dic
 
 @functools.cache
 def _schema() -> Any:
-    """What values are tried on; those of other files stay in it, which changes no type."""
+    """Return the schema that values are tried on; values of other files stay in it, but change no type."""
     return OmegaConf.structured(LaunchConfig)
 
 

@@ -27,7 +27,7 @@ _SCHEME = "lingotune"
 
 @dataclass
 class Reading:
-    """What was found wrong with the files that Hydra has read. groups, shipped: see `read_checked`."""
+    """Problems of the files that Hydra has read. groups, shipped: see `read_checked`."""
 
     groups: Groups
     shipped: Groups

@@ -18,7 +18,7 @@ _PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$")
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """Content of a group file.
 
     tree: its keys as they are nested. settings: the same by dotted key, with what its package puts
     before. defaults: the entries of its defaults list. lines: line, from 1, of each key as it is

@@ -14,7 +14,7 @@ from lingotune.plugins.source import changed, find_source, sha256_of, stored_nam
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the settings of a job come from.
+    """Origin of the settings of a job.
 
     config_dir: the user's own folder of group files. base, base_dir: a job that others stand on top of,
     and the folder of its file, where they are known.
