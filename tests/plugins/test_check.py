@@ -9,7 +9,8 @@ from packages import install
 
 from lingotune.config.problems import Problem
 from lingotune.config.schema import CodeConfig
-from lingotune.plugins.check import check_code, own_code_lines, worker_requirements
+from lingotune.plugins.check import check_code, worker_requirements
+from lingotune.plugins.source import own_code_lines
 
 FILE = b"""\
 from lingotune.plugins import callback, metric, model_builder

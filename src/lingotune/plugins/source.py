@@ -111,3 +111,16 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def own_code_lines(code: CodeConfig) -> list[str]:
+    """Say which own code a job has, and what a worker installs for it; no line without any."""
+    if code == CodeConfig():
+        return []
+    named = {"metrics": code.metrics, "builder": [code.builder or ""], "callbacks": code.callbacks}
+    parts = [f"{kind} {', '.join(names)}" for kind, names in named.items() if any(names)]
+    file = f"{code.file} (sha256 {(code.sha256 or '')[:12]})" if code.file else "installed packages"
+    lines = [f"{file}: {'; '.join(parts)}"]
+    if code.requirements:
+        lines.append(f"a worker installs {', '.join(code.requirements)}")
+    return lines

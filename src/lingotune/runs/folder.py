@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, dump_job, job_digest
 from lingotune.config.problems import ConfigError, Problem
@@ -19,7 +20,9 @@ from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
 from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import JOB_FILE
-from lingotune.runs.results import RunProgress, RunResults
+
+if TYPE_CHECKING:
+    from lingotune.runs.results import RunProgress, RunResults
 
 METRICS = "metrics.json"
 """Results of a run; written last, except for the report, which only shows them."""
@@ -124,6 +127,8 @@ def finished(folders: Folders, digest: str, again: str = "") -> RunResults | Non
 
 def results_from(values: object, run: Path, again: str = "") -> RunResults:
     """Build the results of a run from the JSON of its metrics.json; ConfigError names what is wrong."""
+    from lingotune.runs.results import RunResults  # its classes take a tenth of a plan's imports
+
     try:
         return from_json(RunResults, values)
     except ValueError as error:

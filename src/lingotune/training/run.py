@@ -44,9 +44,8 @@ from lingotune.estimate.throughput import (
 from lingotune.hub.model_card import base_model
 from lingotune.hub.publish import prepare, publish
 from lingotune.hub.repository import Target
-from lingotune.plugins.check import own_code_lines
 from lingotune.plugins.loading import OwnCode, load_code
-from lingotune.plugins.source import bundle_folder, find_source, is_changed
+from lingotune.plugins.source import bundle_folder, find_source, is_changed, own_code_lines
 from lingotune.preflight import check_job
 from lingotune.runs.folder import (
     MODEL,

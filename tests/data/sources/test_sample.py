@@ -197,6 +197,10 @@ def test_bodies_do_not_give_the_title_away(everything: list[Row]) -> None:
             assert not any(title.casefold() in body for title in titles)
 
 
+def test_every_language_has_its_words() -> None:
+    assert tuple(LEXICONS) == LANGUAGES
+
+
 def test_titles_tell_the_stars() -> None:
     for lexicon in LEXICONS.values():
         titles = [title for entries in lexicon.titles.values() for title in entries]

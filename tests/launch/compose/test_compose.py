@@ -125,7 +125,7 @@ def test_every_setting_has_a_meaning_in_the_help() -> None:
     assert all(len(text) > 5 for text in meanings.values())
     command = Command("python launch.py", "purpose")
     page = help_page(command, CONF)
-    assert "per_device_bs" in page and "Examples of one process" in page
+    assert "per_device_bs" in page and "Examples per process" in page
     assert "  cluster.environment " in help_page(command, CONF, topic="cluster")
     assert "  aws.tags " in help_page(command, CONF, topic="aws")
 

@@ -625,4 +625,4 @@ LEXICONS: dict[str, Lexicon] = {
     "zh": _CHINESE,
     "es": _SPANISH,
 }
-"""By language code, in the order of the corpus that inspired the columns."""
+"""Lexicons by language code."""

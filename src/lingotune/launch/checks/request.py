@@ -79,11 +79,13 @@ def _setting(path: str) -> str:
 
 
 _FACTS = tuple(f"lingotune/{package}/facts/" for package in ("catalog", "config", "data/rows"))
+_FORMS = "lingotune/config/facts/secrets.json"
+"""The forms of secrets themselves."""
 
 
 @CODE.check("code-too-large", "the archive holds code; data and models have their own channels")
 def _size(bundle: Bundle) -> Iterator[Found]:
-    if len(bundle.content) > BUNDLE_BYTES:
+    if len(bundle.tar) > BUNDLE_BYTES and len(bundle.content) > BUNDLE_BYTES:
         what = f"the code archive has {len(bundle.content) / 1e6:.1f} MB; expected is below 1 MB"
         yield "src/lingotune", what, "move what is no code out of src/lingotune"
 
@@ -99,8 +101,17 @@ def _data(bundle: Bundle) -> Iterator[Found]:
 
 @CODE.check("secret-in-code", "the code archive lies in S3 for as long as its runs matter")
 def _secrets(bundle: Bundle) -> Iterator[Found]:
-    for name, content in bundle.files.items():
-        if looks_secret(content.decode(errors="replace")):
+    texts = {
+        name: content.decode(errors="replace")
+        for name, content in bundle.files.items()
+        if name != _FORMS
+    }
+    if not looks_secret(
+        "\n\n".join(texts.values())
+    ):  # in a third of the time that each by itself takes
+        return
+    for name, text in texts.items():
+        if looks_secret(text):
             fix = "read it from the environment, or from AWS Secrets Manager"
             yield name, "holds something that looks like an access token", fix
 

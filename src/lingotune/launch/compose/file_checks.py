@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, make_dataclass, replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -13,7 +12,7 @@ from yaml import MarkedYAMLError, YAMLError
 
 from lingotune.config.problems import Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
-from lingotune.config.schema import MISSING, LaunchConfig
+from lingotune.config.schema import MISSING
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.compose.keys import describe_type
@@ -136,13 +135,18 @@ class _Check:
     def _misfit(self, key: str, value: Any) -> Iterator[Problem]:
         """Try the value on the schema's own types."""
         known = container_of(key) or key
-        config = OmegaConf.structured(LaunchConfig) if known != key else _schema()
+        section, _, name = known.rpartition(".")
+        kind, inside = setting_types()[known], key.removeprefix(f"{section}.")
+        # Of this setting alone: making the whole schema takes longer than reading all files.
+        config = OmegaConf.structured(make_dataclass("Setting", [(name, kind, MISSING)]))
         try:
-            OmegaConf.update(config, key, value, merge=True, force_add=mapping_of(key) is not None)
+            OmegaConf.update(
+                config, inside, value, merge=True, force_add=mapping_of(key) is not None
+            )
         except (OmegaConfBaseException, ValueError, TypeError) as error:
-            name, fix = describe_type(setting_types()[known], known)
+            type_name, fix = describe_type(kind, known)
             shown = value if isinstance(value, str) else hydra_value(value)
-            told = f"{shown} is not {name}" if known == key else in_a_line(error)
+            told = f"{shown} is not {type_name}" if known == key else in_a_line(error)
             if isinstance(value, (list, dict)):
                 told = in_a_line(error)
             yield self._problem(key, told, _as_line(fix, known))
@@ -199,12 +203,6 @@ def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dic
         if key not in keys:
             kept[name] = _without(value, keys, key) if isinstance(value, dict) else value
     return kept
-
-
-@functools.cache
-def _schema() -> Any:
-    """Return the schema that values are tried on; values of other files stay in it, but change no type."""
-    return OmegaConf.structured(LaunchConfig)
 
 
 def _is_section(key: str) -> bool:

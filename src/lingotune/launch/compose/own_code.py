@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import CodeConfig, JobConfig, LaunchConfig
-from lingotune.plugins.check import check_code, worker_requirements
 from lingotune.plugins.source import changed, find_source, sha256_of, stored_name
 
 
@@ -37,6 +36,8 @@ def with_own_code(
     code = config.code
     if code == CodeConfig():
         return config, []
+    from lingotune.plugins.check import check_code, worker_requirements  # most jobs have none
+
     is_typed = bool({"code", "code.file"} & set(typed))
     if code.file is not None:
         code = _placed(code, origin, is_typed=is_typed)

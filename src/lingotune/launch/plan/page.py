@@ -29,7 +29,7 @@ from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
 from lingotune.launch.plan.planner import Plan, Sweep
-from lingotune.plugins.check import own_code_lines
+from lingotune.plugins.source import own_code_lines
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ job itself travels as a file of its own.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -32,11 +33,16 @@ def stays(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Archive (tar.gz) as bytes, the digest of its contents, and its files by name."""
+    """Archive (tar) of the worker's code, the digest of its contents, and its files by name."""
 
-    content: bytes
+    tar: bytes
     digest: str
     files: Mapping[str, bytes]
+
+    @functools.cached_property
+    def content(self) -> bytes:
+        """Archive as it is uploaded (tar.gz); a plan has no use for it, and compressing takes its time."""
+        return gzip.compress(self.tar, mtime=0)
 
 
 def build_bundle(
@@ -62,7 +68,7 @@ def build_bundle(
             tar.addfile(member, io.BytesIO(content))
     # Take the digest of the tar, as compressed bytes differ between versions of zlib.
     digest = hashlib.sha256(archive.getvalue()).hexdigest()
-    return Bundle(gzip.compress(archive.getvalue(), mtime=0), digest, files)
+    return Bundle(archive.getvalue(), digest, files)
 
 
 def _worker_files(package: Path) -> dict[str, Path]:
