@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = {
     "training": [
         "datasets", "pandas", "torch.utils.tensorboard", "tensorboard.plugins.hparams.api_pb2",
-        "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+        "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure",
         "transformers.convert_slow_tokenizer", "transformers.models.distilbert.modeling_distilbert",
         "tokenizers.trainers", "lingotune.cli.train", "lingotune.data.sources.sample",
         "lingotune.report.charts", "lingotune.report.run_charts", "lingotune.report.run_page",

@@ -7,19 +7,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lingotune.report.data_charts import COLOURS, class_distribution, write_png
+from lingotune.report.data_charts import COLOURS, Pen, class_distribution, new_figure, write_png
 from lingotune.report.data_statistics import RowsByClass, splits_of_rows
 from lingotune.runs.results import LanguageScores
 
 
 def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) -> None:
     """Draw confusion matrices, overall and per language: counts, and shares of the true class."""
+    write_png(partial(_confusion, scores, labels), "Confusion matrix of the test split", path)
+
+
+def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     import numpy as np
 
     sections = [("all languages", scores.overall), *sorted(scores.languages.items())]
     columns = min(4, len(sections))
     rows = -(-len(sections) // columns)
-    figure, axes = _figure(rows, columns, (3.1 * columns, 3.2 * rows))
+    figure, axes = new_figure(columns, 3.2, rows, 3.1)
     for axis, (title, score) in zip(axes, sections):
         counts = np.asarray(score.confusion)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -40,7 +44,9 @@ def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) ->
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
         axis.set_xlabel("predicted", fontsize=8)
         axis.set_ylabel("true", fontsize=8)
-    _save(figure, path, "Confusion matrix of the test split")
+    for axis in axes[len(sections) :]:
+        axis.remove()
+    return figure
 
 
 def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
@@ -51,6 +57,10 @@ def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
 
 def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     """Draw training and validation loss, validation macro-F1 and the learning rate over the steps."""
+    write_png(partial(_curves, history), "Learning curves", path)
+
+
+def _curves(history: Sequence[Mapping[str, float]], pen: Pen) -> Any:
     panels = {
         "loss": {"loss": "training", "eval_loss": "validation"},
         "validation macro-F1": {
@@ -58,7 +68,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         },
         "learning rate": {"learning_rate": ""},
     }  # fmt: skip
-    figure, axes = _figure(1, len(panels), (4.2 * len(panels), 3.2))
+    figure, axes = new_figure(len(panels), 3.2, width=4.2)
     for axis, (title, lines) in zip(axes, panels.items()):
         for place, (key, name) in enumerate(lines.items()):
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
@@ -71,26 +81,6 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
-    _save(figure, path, "Learning curves")
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)
-    return figure, list(axes.flat)
-
-
-def _save(figure: Any, path: Path, title: str) -> None:
-    from matplotlib import pyplot
-
-    for axis in figure.axes:
         if not axis.has_data():
             axis.remove()
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    return figure
