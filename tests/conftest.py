@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -46,6 +47,30 @@ CONF = ROOT / "conf"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="accept today's output as golden")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # what the collection of tests makes is kept to the end
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave all that is kept out of collections from now on: the Trainer makes one for each training."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment_of_the_module() -> Iterator[None]:
+    """Undo what libraries set in this process's environment: in another one no command would be warm."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def environment_of_the_test() -> Iterator[None]:
+    """The same for each test: torch names its cache once a pipeline has been made."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 python tests/forked.py PROCESSES JOB_FILE RUN_DIR [JOB_FILE RUN_DIR ...]   exit code 0 if all ended well
 
-Each process's output goes to RUN_DIR.RANK.log.
+Each process's output goes to RUN_DIR.RANK.log; `{rank}` in JOB_FILE is its rank.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
     from lingotune.config.console import exit_code_of
     from lingotune.training.run import main
 
-    code = exit_code_of(lambda: main(["--job", job_file, "--run-dir", run_dir]))
+    code = exit_code_of(lambda: main(["--job", job_file.format(rank=rank), "--run-dir", run_dir]))
     sys.stdout.flush()
     os._exit(code)
 

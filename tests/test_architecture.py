@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from conftest import ROOT, run
 
 from lingotune.launch.render.bundle import stays
@@ -182,17 +184,14 @@ def test_no_forbidden_module_names() -> None:
 
 
 def loaded_by(script: str, *arguments: str) -> set[str]:
-    """Top-level packages in sys.modules after a command has run."""
-    code = (
-        "import sys, json, runpy\n"
-        f"sys.argv = [{script!r}, *{list(arguments)!r}]\n"
-        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "print('\\n' + json.dumps(sorted({name.split('.')[0] for name, m in sys.modules.items() if m})))\n"
-    )
-    done = run("-c", code)
+    """Top-level packages in sys.modules after a command has run in a process of its own."""
+    command = [sys.executable, "tests/loaded.py", script, *arguments]
+    return told_by(subprocess.run(command, cwd=ROOT, capture_output=True, text=True))
+
+
+def told_by(done: subprocess.CompletedProcess[str]) -> set[str]:
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout.strip().splitlines()[-1]))
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_a_plan_loads_no_training_library_and_no_sdk() -> None:
@@ -210,8 +209,9 @@ def test_help_loads_no_training_library() -> None:
 
 
 def test_training_loads_no_sdk_and_no_unused_library() -> None:
-    loaded = loaded_by(
-        "train.py", "training.max_steps=1", "data.sample.train_rows=10", "runs_dir=build/test-runs"
-    )
+    """Nor do the libraries that a warm process has imported before it."""
+    typed = ["training.max_steps=1", "data.sample.train_rows=10", "runs_dir=build/test-runs"]
+    loaded = told_by(run("tests/loaded.py", "train.py", *typed, **warm.WITHOUT_PICTURES))
+    assert {"lingotune", "torch"} <= loaded
     # accelerate imports boto3 on its own where it is installed
     assert not loaded & {"sagemaker", "evaluate", "sklearn", "moto"}

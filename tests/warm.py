@@ -42,6 +42,7 @@ where it is there."""
 SCRIPTS = {
     "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
     "tests/forked.py": "training", "tests/stopping.py": "training",
+    "tests/loaded.py": "training",
 }  # fmt: skip
 WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
 READ_ONCE = (
@@ -50,6 +51,9 @@ READ_ONCE = (
     "TZ", "USE_", "XDG_",
 )  # fmt: skip
 """How variables begin that the interpreter or a library reads as it is loaded."""
+WITHOUT_PICTURES = {"WARM_WITHOUT": "matplotlib"}
+"""For a command whose pictures nobody looks at, which cost as much as all else of a quick training: its
+environment lacks matplotlib, as many training images do."""
 BEGINNING = dict(os.environ)
 """The environment in which the tests began."""
 
@@ -250,11 +254,15 @@ def _fork(files: Sequence[int]) -> dict[str, Any]:
 
 def _become(command: Mapping[str, Any]) -> None:
     """Make of this fork what a new process would be, and run the command."""
+    gc.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(command["cwd"])
     process.ORIGINAL_DIR = command["cwd"]
     os.environ.clear()
     os.environ.update(command["environment"])
+    if lacking := os.environ.pop("WARM_WITHOUT", None):
+        for name in [name for name in sys.modules if name.partition(".")[0] == lacking]:
+            sys.modules[name] = None  # type: ignore[assignment]
     tempfile.tempdir = None
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()  # Python's own has seen to it
@@ -270,9 +278,28 @@ def _become(command: Mapping[str, Any]) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
+def _use_once() -> None:
+    """Have libraries build what they build on first use: grammars, plugins, models of services."""
+    from lingotune.launch.compose import compose
+
+    conf = ROOT / "conf"
+    compose.compose_all(["cluster=p3_16xl", "lr=1e-5"], conf, lambda config: [], multirun=False)
+    if "boto3" in sys.modules:
+        from botocore.loaders import JSONFileLoader
+
+        read = functools.cache(JSONFileLoader().load_file)
+        JSONFileLoader.load_file = lambda self, path: read(path)
+        session = sys.modules["boto3"].Session("x", "x", region_name="us-east-1")
+        for service in ("iam", "s3", "sagemaker", "service-quotas", "sts"):
+            session.client(service)
+
+
 if __name__ == "__main__":
+    gc.disable()
     for module in sys.argv[2:]:
         importlib.import_module(module)
+    if "lingotune.launch.compose" in sys.modules:
+        _use_once()
     gc.freeze()  # a collection would copy every page
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     begun = _wait_for_command(socket.socket(fileno=int(sys.argv[1])))

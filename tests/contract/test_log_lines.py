@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import warm
 from conftest import ROOT, compose, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -222,6 +223,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         SM_CHANNEL_CONFIG=str(home / "config"),
         SM_MODEL_DIR=str(home / "model"),
         SM_OUTPUT_DATA_DIR=str(home / "output"),
+        **warm.WITHOUT_PICTURES,
     )
     assert done.returncode == 0, done.stderr
     state = json.loads((home / "checkpoints" / "checkpoint-48" / "trainer_state.json").read_text())

@@ -439,7 +439,7 @@ def trained_beside_a_kill(
     checkpoints are still to come after it, however slow the machine is.
     """
     command = [TRAIN, *QUICK, "epochs=8", "hub=private"]
-    log, environment = tmp_path / "out", environment_of(hub)
+    log, environment = tmp_path / "out", environment_of(hub, **warm.WITHOUT_PICTURES)
     server = warm.server_for(command, environment)
     with log.open("w") as out, server.start(command, tmp_path, environment, out) as job:
         try:

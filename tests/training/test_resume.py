@@ -53,10 +53,15 @@ def job_file(folder: Path, *overrides: str) -> Path:
     return path
 
 
+def trained(job: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    arguments = ["train.py", "--job", str(job), "--run-dir", str(folder)]
+    return run(*arguments, **warm.WITHOUT_PICTURES)
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    done = run("train.py", "--job", str(job_file(folder)), "--run-dir", str(folder / "run"))
+    done = trained(job_file(folder), folder / "run")
     assert done.returncode == 0, done.stderr
     assert metrics(folder / "run")["resumed_from_step"] is None
     return folder / "run"
@@ -109,7 +114,7 @@ def test_a_moved_run_goes_on_from_its_newest_whole_checkpoint(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
     moved = interrupted_run(uninterrupted, tmp_path)
-    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    done = trained(moved / "job.yaml", moved)
     assert done.returncode == 0, done.stderr
     assert "checkpoint-30 was not finished; it is not used" in done.stdout
     assert "resuming at step 28 of 30" in done.stdout
@@ -124,7 +129,7 @@ def test_killed_after_the_last_step_only_the_end_is_done_again(
     moved = tmp_path / "moved"
     shutil.copytree(uninterrupted, moved)
     (moved / "metrics.json").unlink()
-    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    done = trained(moved / "job.yaml", moved)
     assert done.returncode == 0, done.stderr
     assert "resuming at step 30 of 30" in done.stdout and "step 31" not in done.stdout
     assert outcome(moved) == outcome(uninterrupted)
@@ -150,7 +155,7 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
     moved = interrupted_run(uninterrupted, tmp_path)
     for weights in moved.glob("checkpoints/*/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    done = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    done = trained(moved / "job.yaml", moved)
     assert done.returncode == 0, done.stderr
     assert "is whole: training starts over, at step 0" in done.stdout
     assert "has a damaged model.safetensors" in done.stdout
