@@ -290,7 +290,7 @@ def _use_once() -> None:
         read = functools.cache(JSONFileLoader().load_file)
         JSONFileLoader.load_file = lambda self, path: read(path)
         session = sys.modules["boto3"].Session("x", "x", region_name="us-east-1")
-        for service in ("iam", "s3", "sagemaker", "service-quotas", "sts"):
+        for service in ("iam", "s3", "sagemaker", "sagemaker-runtime", "service-quotas", "sts"):
             session.client(service)
 
 
