@@ -95,7 +95,7 @@ def compose_all(
     """
     _register_schema()
     groups = config_groups(conf_dir, extra_dir)
-    shipped = config_groups(conf_dir)
+    shipped = config_groups(conf_dir) if extra_dir else groups
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
     later: list[Problem] = []
