@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import fields, replace
 from functools import cache
@@ -629,7 +630,7 @@ CODE_TRIPS = {
     "data-in-code": with_file("lingotune/data/reviews.jsonl", b"{}"),
     "secret-in-code": with_file("lingotune/mine.py", b'TOKEN = "hf_abcdefghijklmnopqrstuvwx"'),
     "requirements-missing": with_file("requirements.txt", b"safetensors\n"),
-    "code-too-large": replace(build_bundle(), content=b"x" * 10_000_001),
+    "code-too-large": replace(build_bundle(), tar=random.Random(0).randbytes(10_000_001)),
 }
 
 

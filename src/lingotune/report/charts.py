@@ -7,9 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lingotune.report.data_charts import COLOURS, Pen, class_distribution, new_figure, write_png
+from lingotune.report.data_charts import (
+    COLOURS,
+    Pen,
+    class_distribution,
+    class_names,
+    inches,
+    new_figure,
+    write_png,
+)
 from lingotune.report.data_statistics import RowsByClass, splits_of_rows
 from lingotune.runs.results import LanguageScores
+
+MOST_COUNTED = 15
+"""Classes up to which a confusion matrix has its numbers, and one for each language."""
 
 
 def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) -> None:
@@ -20,28 +31,32 @@ def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) ->
 def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     import numpy as np
 
-    sections = [("all languages", scores.overall), *sorted(scores.languages.items())]
+    names = class_names(labels, pen)
+    counted = len(labels) <= MOST_COUNTED
+    sections = [("all languages", scores.overall)]
+    if (
+        counted
+    ):  # a matrix of many classes is for finding the pairs, which the report's table counts
+        sections += [
+            (pen.name(code, "a language"), of) for code, of in sorted(scores.languages.items())
+        ]
+    side = max((0.46 if counted else 0.17) * len(labels), 2.2)
     columns = min(4, len(sections))
-    rows = -(-len(sections) // columns)
-    figure, axes = new_figure(columns, 3.2, rows, 3.1)
+    width, height = side + inches(names, 8) + 0.5, side + inches(names, 8) + 0.6
+    figure, axes = new_figure(columns, height, -(-len(sections) // columns), width)
     for axis, (title, score) in zip(axes, sections):
         counts = np.asarray(score.confusion)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (i, j), count in np.ndenumerate(counts):
-            colour = "white" if shares[i, j] > 0.5 else "black"
+        for (i, j), count in np.ndenumerate(counts) if counted else ():
             axis.text(
-                j,
-                i,
-                f"{count}\n{shares[i, j]:.0%}",
-                ha="center",
-                va="center",
-                color=colour,
-                fontsize=8,
-            )
+                j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", fontsize=8,
+                color="white" if shares[i, j] > 0.5 else "black",
+            )  # fmt: skip
         axis.set_title(f"{title}: accuracy {score.accuracy:.2f}", fontsize=10)
-        axis.set_xticks(range(len(labels)), labels, fontsize=8, rotation=30, ha="right")
-        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        turn = {"rotation": 30, "ha": "right"} if counted else {"rotation": 90}
+        axis.set_xticks(range(len(names)), names, fontsize=8, **turn)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_xlabel("predicted", fontsize=8)
         axis.set_ylabel("true", fontsize=8)
     for axis in axes[len(sections) :]:

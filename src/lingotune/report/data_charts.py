@@ -18,6 +18,7 @@ from lingotune.report.data_statistics import (
     Figures,
     Split,
     brief,
+    columns,
     length_text,
     rows_text,
     share_text,
@@ -60,7 +61,8 @@ _FONTS = (
 def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
     """Draw the share of each class per language, and its number of rows at the right; a panel per split."""
     languages = max(len(splits[0].languages), 1)
-    beside = 2 * len(splits) + 1
+    classes = class_names(labels, pen)
+    beside = max(int(4.4 * len(splits) / (0.5 + inches(classes, 9))), 1)
     height = 1.0 + 0.3 * languages + 0.22 * -(-len(labels) // beside)
     figure, axes = new_figure(len(splits), height)
     for axis, split in zip(axes, splits):
@@ -73,14 +75,23 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
         axis.set_xlim(0, 1)
         axis.set_xticks([])
         frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
-    names = [pen.name(label, f"class {n} (no font for its name)") for n, label in enumerate(labels)]
     # matplotlib hides labels that begin with an underscore.
-    names = [f" {name}" if name.startswith("_") else name for name in names]
+    classes = [f" {name}" if name.startswith("_") else name for name in classes]
     figure.legend(
-        bars, names, fontsize=9, labelcolor=pen.ink, frameon=False, loc="outside lower center",
+        bars, classes, fontsize=9, labelcolor=pen.ink, frameon=False, loc="outside lower center",
         ncols=min(len(labels), beside),
     )  # fmt: skip
     return figure
+
+
+def class_names(labels: Sequence[str], pen: Pen) -> list[str]:
+    """Return the names of classes as the pen can write them."""
+    return [pen.name(label, f"class {n} (no font for its name)") for n, label in enumerate(labels)]
+
+
+def inches(names: Sequence[str], size: float) -> float:
+    """Estimate the width of the longest of some names in a font of `size` points."""
+    return max((columns(name) for name in names), default=0) * 0.6 * size / 72
 
 
 def _draw_class(axis: Any, languages: Sequence[Figures], label: int) -> Any:
@@ -181,7 +192,7 @@ def write_png(plot: Plot, title: str, path: Path) -> None:
     """Save the figure as a PNG on white, with a title."""
     with _style():
         figure = plot(Pen("black", _is_drawable))
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=11, y=1 - 0.08 / figure.get_figheight())
         lay_out(figure)
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
@@ -283,9 +294,10 @@ def lay_out(figure: Any) -> None:
     # However long the texts are, half of the figure is left for the panels.
     across = max(width / grid.ncols - left - right, width / grid.ncols / 2)
     along = max((height - head - foot) / grid.nrows - below - above, height / grid.nrows / 4)
+    top = max(1 - (head + above) / height, 0.6)
     figure.subplots_adjust(
         left=min(left / width, 0.4), right=max(1 - right / width, 0.6),
-        bottom=min((foot + below) / height, 0.4), top=max(1 - (head + above) / height, 0.6),
+        bottom=min((foot + below) / height, top - 0.05), top=top,
         wspace=(left + right) / across, hspace=(below + above) / along,
     )  # fmt: skip
 
