@@ -96,9 +96,9 @@ def test_rows_without_a_language_get_the_default_one(nothing: Any) -> None:
     assert rows.language == ["de", "en", "fr"]
     assert rows.warnings == ["1 row without a language: en (data.default_language)"]
     with pytest.raises(ConfigError) as caught:
-        read(["de", nothing], languages=["de"])
+        read(["de", nothing, "de"], languages=["de"])
     (found,) = caught.value.problems
-    assert found.fix == "data.default_language=de, or data.on_error=skip"
+    assert found.fix == "data.default_language=de, or data.on_error=skip data.max_rejected=0.34"
 
 
 def test_a_source_without_a_column_has_the_default_language() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lingotune.config.problems import Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import DETECT, NO_LANGUAGE, PATTERN_LANGUAGE, DataConfig
 from lingotune.data.rows.columns import candidate
 from lingotune.data.rows.findings import Record, Unfit, show
@@ -169,9 +170,11 @@ class Languages:
         """Wanted languages that no row is in; `columns` are those of the source."""
         named = self._column is not None or self._detector is not None or self._default is not None
         if self._wanted and not named and PATTERN_LANGUAGE not in columns:
-            near = candidate("language", "language", columns) or DETECT
+            near = override_text(
+                "data.columns.language", candidate("language", "language", columns) or DETECT
+            )
             what = "needs to know each row's language, and no column is named"
-            fix = f"data.columns.language={near}, or data.languages=[]"
+            fix = f"{near}, or data.languages=[]"
             yield Problem("data.languages", what, fix)
             return
         counts: dict[str, int] = defaultdict(int)
@@ -183,7 +186,7 @@ class Languages:
             met = {code: rows for code, rows in sorted(counts.items()) if rows}
             said = ", ".join(f"{code} ({rows})" for code, rows in met.items())
             what = f"no row is in {', '.join(map(repr, unknown))}; found: {said or 'none'}"
-            yield Problem("data.languages", what, f"'data.languages=[{','.join(known or met)}]'")
+            yield Problem("data.languages", what, override_text("data.languages", known or [*met]))
 
 
 def _folded(written: str) -> str:

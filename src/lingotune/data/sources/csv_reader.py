@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Quoting
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
 from lingotune.data.sources.csv_dialect import (
@@ -166,7 +167,8 @@ class _Table:
         except csv.Error as error:
             where, what = f"{name}:{line}", _csv_reason(error)
             if faults.listener is None or header is None:
-                raise config_error(where, what, self._quote_fix(head)) from error
+                problem = Problem(where, what, self._quote_fix(head), rows=1)
+                raise ConfigError([problem]) from error
             faults.note("quote-out-of-place", where, what, self._quote_fix(head), feed.retry())
             return line + 1
         return 0
