@@ -27,6 +27,10 @@ from lingotune.data.sources.file_format import FileFormat, codec_of
 
 _AS_FOUND = FileFormat()
 _HEAD = 2**16
+_BLOCK = 2**20
+_OPEN_QUOTE = re.compile(rb'[\t\r\n]\0{0,3}"')
+"""A quote at the beginning of a field; zeros stand between the two in UTF-16 and UTF-32."""
+_QUOTED = re.compile(r'"[^"]*"')
 _KEEP = "lingotune.undecoded"
 _CLUTTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
 UNDECODED = re.compile("[\udc80-\udcff]")
@@ -56,9 +60,19 @@ class TextFile:
             with self._open() as file:
                 self._end = _line_end(file.read(_HEAD).decode(self._codec, "replace"))
 
+    def may_open_quotes(self) -> bool:
+        """Tell whether a quote stands where a field between tabs begins; its bytes alone are looked at."""
+        with unreadable_named(self._name), self._open() as file:
+            before = b"\n"
+            while block := file.read(_BLOCK):
+                if _OPEN_QUOTE.search(before + block):
+                    return True
+                before = block[-4:]
+        return False
+
     def lines(self) -> Iterator[Line]:
-        """Yield the lines; only a newline ends one, not U+2028. In a file without newlines a carriage
-        return does."""
+        """Yield the lines; only a newline ends one, not U+2028. In a file with hardly any newlines a
+        carriage return does."""
         with unreadable_named(self._name), self._open() as file:
             if self._codec == UTF8 and self._end == "\n":
                 yield from _utf8_lines(file)
@@ -113,7 +127,10 @@ codecs.register_error(_KEEP, _kept)
 
 
 def _line_end(head: str) -> str:
-    return "\r" if "\r" in head and "\n" not in head else "\n"
+    if "\r" in head and "\n" in head:
+        head = _QUOTED.sub("", head)  # texts hold line ends of their own
+    alone = head.count("\r") - head.count("\r\n")
+    return "\r" if alone > head.count("\n") else "\n"
 
 
 # --- packed files -------------------------------------------------------------------------------
