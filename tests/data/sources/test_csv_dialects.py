@@ -288,7 +288,8 @@ def test_texts_may_stand_in_apostrophes() -> None:
         {"text": "a\nb", "label": "neg"},
     ]
     assert remarks("a.csv") == ["a.csv: its texts stand in ', as the header's names do"]
-    assert list(read("a.csv", quoting=Quoting.none)[0]) == ["'text'", "'label'"]
+    write("a.csv", ["'text','label'", "'good','pos'"])
+    assert read("a.csv", quoting=Quoting.none) == [{"'text'": "'good'", "'label'": "'pos'"}]
 
 
 @pytest.mark.parametrize("separator", CHARACTERS)

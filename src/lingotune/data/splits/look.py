@@ -23,7 +23,7 @@ from lingotune.data.rows.cleaner import Cleaner
 from lingotune.data.rows.columns import usual_column
 from lingotune.data.rows.findings import Record
 from lingotune.data.rows.labels import MOST_CLASSES, whole_number
-from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.language_tags import means_nothing, standard_tag
 from lingotune.data.rows.nested import add_nested, column_names
 from lingotune.data.splits.found_labels import find_labels
 from lingotune.data.splits.readers import readers_of
@@ -65,7 +65,8 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
         add_nested(record, [name for name in column_names(record) if "." in name])
     data = replace(data, columns=_columns(sample, data.columns, typed))
     if data.columns.language is not None and data.default_language is None:
-        lacks = any(standard_tag(str(r.get(data.columns.language) or "")) is None for r in sample)
+        written = {str(record.get(data.columns.language) or "") for record in sample}
+        lacks = any(standard_tag(one) is None or means_nothing(one) for one in written)
         data = replace(data, default_language="und") if lacks else data
     if "data.labels" not in typed and data.columns.stars is None:
         data = replace(data, labels=find_labels(data, join=True).labels)
