@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Quoting
+from lingotune.config.schema import AUTO, Quoting
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
 from lingotune.data.rows.unicode import visible_part
 from lingotune.data.sources.csv_dialect import (
@@ -257,9 +257,12 @@ class _Table:
 
     def _note_fault(self, location: str, feed: _Feed) -> None:
         reason, what = feed.fault or ("", "")
-        fix = undecoded_fix(self._how) if reason.startswith("not-") else ""
+        undecoded = reason.startswith("not-")
+        fix = undecoded_fix(self._how) if undecoded else ""
         if self._header is None:
-            raise config_error(location, f"the header {what}", fix or "a header without it")
+            other = "cp1252" if self._how.encoding == AUTO else AUTO
+            another = f"data.encoding={other}" if undecoded else "a header without it"
+            raise config_error(location, f"the header {what}", another)
         self._faults.note(reason, location, what, fix, feed.raw())
         feed.fault = None
 

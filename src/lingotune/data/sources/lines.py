@@ -22,7 +22,7 @@ from typing import IO
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
 from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
-from lingotune.data.sources.encodings import UTF8, detect
+from lingotune.data.sources.encodings import UTF8, detect, told_otherwise
 from lingotune.data.sources.file_format import FileFormat, codec_of
 
 _AS_FOUND = FileFormat()
@@ -57,6 +57,8 @@ class TextFile:
                     faults.remark(f"{name}: {detected}")
             else:
                 self._codec = codec_of(how.encoding) or UTF8
+                if otherwise := told_otherwise(self._open, self._codec):
+                    faults.remark(f"{name}: {otherwise}")
             with self._open() as file:
                 self._end = _line_end(file.read(_HEAD).decode(self._codec, "replace"))
 
@@ -88,9 +90,11 @@ def read_lines(
 
 
 def undecoded_fix(how: FileFormat) -> str:
-    """Return the overrides that get past rows that are not in their file's encoding."""
-    other = "cp1252" if how.encoding == AUTO else AUTO
-    return f"{SKIP}, or data.encoding={other}"
+    """Return the overrides that get past rows that are not in their file's encoding.
+
+    Another encoding than the one that was recognised would read most of the others wrongly.
+    """
+    return SKIP if how.encoding == AUTO else f"{SKIP}, or data.encoding={AUTO}"
 
 
 def _utf8_lines(file: IO[bytes]) -> Iterator[Line]:
