@@ -199,6 +199,26 @@ def test_an_encoding_that_is_named_against_the_bytes_is_told() -> None:
 
 
 JAPANESE = ["とても良い商品です。", "品質が悪くてがっかりしました", "すぐに壊れました"]
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32"])
+def test_utf16_that_is_named_needs_no_mark(codec: str) -> None:
+    Path("u.csv").write_bytes("text,label\nschön,a\n日本,b\n".encode(codec))
+    rows, _ = read("u.csv", encoding=codec[:6])
+    assert [row["text"] for row in rows] == ["schön", "日本"]
+
+
+def test_utf16_that_is_named_wrongly_is_told() -> None:
+    for size in (40, 41):
+        Path("u.csv").write_bytes(("text,label\n" + "é" * size).encode("cp1252"))
+        assert problems("u.csv", encoding="utf-16")
+
+
+def test_zeros_at_the_end_make_no_utf16() -> None:
+    Path("z.csv").write_bytes("text,label\nschön,a\n".encode() + b"\0" * 64)
+    assert problems("z.csv")[0].what == "has too few fields: 1, and the header 2"
+
+
 SHORT = {
     "cp932": JAPANESE,
     "euc_jp": JAPANESE,
@@ -262,7 +282,17 @@ def test_encodings_are_known_by_their_usual_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"), [("lattin1", "latin1"), ("utf9", "utf"), ("cp125", "cp125"), ("base64", "")]
+    ("name", "fix"),
+    [
+        ("lattin1", "latin1"),
+        ("utf9", "utf"),
+        ("cp125", "cp125"),
+        ("base64", ""),
+        ("idna", ""),
+        ("punycode", ""),
+        ("undefined", ""),
+        ("unicode_escape", ""),
+    ],
 )
 def test_what_is_no_encoding_is_told_with_one_that_is(name: str, fix: str) -> None:
     (problem,) = encoding_problems(name)

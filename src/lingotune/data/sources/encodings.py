@@ -96,6 +96,16 @@ def detect(open_bytes: Callable[[], IO[bytes]], name: str) -> Detected:
     return Detected(codec, tuple((n, _surroundings(raw, codec)) for n, raw in lines.first))
 
 
+def with_byte_order(codec: str, head: bytes) -> str:
+    """Complete UTF-16 or UTF-32 of a file without a mark, which Python does not read, by its order."""
+    if codec not in ("utf-16", "utf-32") or any(
+        head.startswith(m) and c == codec for m, c in _MARKS
+    ):
+        return codec
+    unmarked = _unmarked_codec(head) or ""
+    return unmarked if unmarked.startswith(codec) else f"{codec}-le"
+
+
 def _unmarked_codec(head: bytes) -> str | None:
     """UTF-16 without a mark, or ISO-2022-JP, which is ASCII all the same."""
     if b"\x1b$" in head and head.isascii() and _decodes(head, "iso2022_jp"):
@@ -103,6 +113,9 @@ def _unmarked_codec(head: bytes) -> str | None:
     head = head[: len(head) // 2 * 2]
     printable = len(head) - len(head.translate(None, _PRINTABLE))
     if not head or head.count(0) * 40 < len(head) or printable * 4 > 3 * len(head):
+        return None
+    zeros = sorted((head[::2].count(0), head[1::2].count(0)))
+    if zeros[1] < 4 * zeros[0]:  # a file that is filled up with zeros has them in both places
         return None
     ascii_characters = {}
     for codec in ("utf-16-le", "utf-16-be"):

@@ -23,6 +23,7 @@ from lingotune.data.rows.findings import (
     config_error,
 )
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
+from lingotune.data.sources.content import is_pointer, other_type
 from lingotune.data.sources.csv_reader import read_csv, read_tsv
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
@@ -205,6 +206,10 @@ def read_file(
 ) -> Iterator[Located]:
     """Read the rows of one file; `name` is what messages call it, by default its path."""
     name = name or str(path)
+    if is_pointer(path) or _reader_of(path) in _TEXT_READERS.values():
+        other = other_type(path, name)
+        if other is not None:
+            raise ConfigError([other])
     faults = Faults(on_fault, on_remark)
     empty, problems = True, []
     try:
@@ -242,7 +247,8 @@ def check_type(name: str) -> None:
     """Raise ConfigError if no reader knows the ending of a name; what is in a .zip shows later."""
     ending = _ending(name)
     if ending not in _READERS and ending != ".zip":
-        raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES)
+        as_table = ", or a copy that is called .tsv where it is a table" if ending == ENDING else ""
+        raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES + as_table)
 
 
 def _reader_of(path: Path) -> _Reader:

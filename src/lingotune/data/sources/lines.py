@@ -22,7 +22,7 @@ from typing import IO
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
 from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
-from lingotune.data.sources.encodings import UTF8, detect, told_otherwise
+from lingotune.data.sources.encodings import UTF8, detect, told_otherwise, with_byte_order
 from lingotune.data.sources.file_format import FileFormat, codec_of
 
 _AS_FOUND = FileFormat()
@@ -56,7 +56,9 @@ class TextFile:
                 if self._codec != UTF8:
                     faults.remark(f"{name}: {detected}")
             else:
-                self._codec = codec_of(how.encoding) or UTF8
+                with self._open() as file:
+                    head = file.read(_HEAD)
+                self._codec = with_byte_order(codec_of(how.encoding) or UTF8, head)
                 if otherwise := told_otherwise(self._open, self._codec):
                     faults.remark(f"{name}: {otherwise}")
             with self._open() as file:
