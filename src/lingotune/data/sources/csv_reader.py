@@ -11,12 +11,13 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import AUTO, Quoting
+from lingotune.config.schema import AUTO, Quoting, Separator
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
 from lingotune.data.rows.unicode import visible_part
 from lingotune.data.sources.csv_dialect import (
@@ -28,6 +29,7 @@ from lingotune.data.sources.csv_dialect import (
     recognise,
     unquoted_since,
 )
+from lingotune.data.sources.encodings import UTF8
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.lines import Line, TextFile, undecoded_fix
 
@@ -51,6 +53,17 @@ def read_csv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator
 def read_tsv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read fields between tabs, as `read_csv` does between commas."""
     return _delimited(path, name, "\t", faults, how)
+
+
+def written_with(path: Path, usual: str, how: FileFormat) -> FileFormat:
+    """Return the encoding and the separator that a file is found to have; usual ones are left at auto."""
+    file = TextFile(path, str(path), Faults(), how)
+    found = how if file.codec == UTF8 else replace(how, encoding=file.codec)
+    if not usual:
+        return found
+    dialect = recognise([text for _, text, _ in islice(file.lines(), _HEAD)], usual, how)
+    names = {c: name for name, c in SEPARATORS.items() if c != usual}
+    return replace(found, separator=names.get(dialect.separator, Separator.auto))
 
 
 class _Feed:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, closest
@@ -24,7 +24,7 @@ from lingotune.data.rows.findings import (
 )
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
 from lingotune.data.sources.content import is_pointer, other_type
-from lingotune.data.sources.csv_reader import read_csv, read_tsv
+from lingotune.data.sources.csv_reader import read_csv, read_tsv, written_with
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
 from lingotune.data.sources.lines import zipped_name
@@ -249,6 +249,17 @@ def check_type(name: str) -> None:
     if ending not in _READERS and ending != ".zip":
         as_table = ", or a copy that is called .tsv where it is a table" if ending == ENDING else ""
         raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES + as_table)
+
+
+def common_format(files: Sequence[Path], how: FileFormat) -> FileFormat:
+    """Return the encoding and separator that all text files are found to have, where they are the same."""
+    usual: dict[_Reader, str] = {read_csv: ",", read_tsv: "\t"}
+    found = {
+        written_with(file, usual.get(reader, ""), how)
+        for file in files
+        if (reader := _reader_of(file)) in _TEXT_READERS.values()
+    }
+    return found.pop() if len(found) == 1 else how
 
 
 def _reader_of(path: Path) -> _Reader:

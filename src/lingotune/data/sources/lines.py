@@ -41,7 +41,7 @@ Line = tuple[int, str, str]
 
 
 class TextFile:
-    """A text file whose encoding is known.
+    """A text file whose encoding is known. codec: Python's name of it.
 
     An encoding that had to be recognised is told to `faults`. ConfigError if none fits, or the file
     cannot be read.
@@ -52,17 +52,17 @@ class TextFile:
         with unreadable_named(name):
             if how.encoding == AUTO:
                 detected = detect(self._open, name)
-                self._codec = detected.codec
-                if self._codec != UTF8:
+                self.codec = detected.codec
+                if self.codec != UTF8:
                     faults.remark(f"{name}: {detected}")
             else:
                 with self._open() as file:
                     head = file.read(_HEAD)
-                self._codec = with_byte_order(codec_of(how.encoding) or UTF8, head)
-                if otherwise := told_otherwise(self._open, self._codec):
+                self.codec = with_byte_order(codec_of(how.encoding) or UTF8, head)
+                if otherwise := told_otherwise(self._open, self.codec):
                     faults.remark(f"{name}: {otherwise}")
             with self._open() as file:
-                self._end = _line_end(file.read(_HEAD).decode(self._codec, "replace"))
+                self._end = _line_end(file.read(_HEAD).decode(self.codec, "replace"))
 
     def may_open_quotes(self) -> bool:
         """Tell whether a quote stands where a field between tabs begins; its bytes alone are looked at."""
@@ -78,10 +78,10 @@ class TextFile:
         """Yield the lines; only a newline ends one, not U+2028. In a file with hardly any newlines a
         carriage return does."""
         with unreadable_named(self._name), self._open() as file:
-            if self._codec == UTF8 and self._end == "\n":
+            if self.codec == UTF8 and self._end == "\n":
                 yield from _utf8_lines(file)
             else:
-                yield from _decoded_lines(file, self._codec, self._end)
+                yield from _decoded_lines(file, self.codec, self._end)
 
 
 def read_lines(
