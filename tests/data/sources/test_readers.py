@@ -45,7 +45,7 @@ RAGGED = (
 )
 AGAIN = "write, copy or download it again"
 KNOWN = (
-    ".jsonl .ndjson .json .csv .tsv .parquet .arrow .xlsx .xls .ods, the text ones also as .gz"
+    ".jsonl .ndjson .json .csv .tsv .parquet .arrow .feather .xlsx .xls .ods, the text ones also as .gz"
     " or .zip, a save_to_disk folder, or a folder of .txt files for each class"
 )
 LOCAL = "local files in its place: data=files data.path=reviews.jsonl"
@@ -339,8 +339,8 @@ def test_bad_json_list() -> None:
     ]
     Path("b.json").write_text('[{"a": 1} {"a": 2}]')
     assert problem("b.json").what == "is not JSON: Expecting ',' or ']' at column 11"
-    Path("b.json").write_text('{"a": {"0": 1}, "b": {"0": 2}}')
-    assert problem("b.json") == Problem("b.json", "is one JSON object with: a, b", JSON_LIST)
+    Path("b.json").write_text('{"a": {"0": 1}, "b": [{"0": 2}], "c": [{}]}')
+    assert problem("b.json") == Problem("b.json", "is one JSON object with: a, b, c", JSON_LIST)
 
 
 def test_ragged_csv() -> None:

@@ -191,6 +191,8 @@ class _Table:
                     if seen is not None:
                         seen.learn(fields)
                     yield location, dict(zip(header, fields))
+                elif len(fields) > len(header) and not any(fields[len(header) :]):
+                    yield location, dict(zip(header, fields))
                 else:
                     self._note_ragged(location, fields, header, feed.raw())
                 feed.row.clear()

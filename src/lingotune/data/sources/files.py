@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -44,12 +45,15 @@ _READERS: dict[str, _Reader] = {
     **_TEXT_READERS,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
+    ".feather": read_arrow,
     ".xlsx": read_sheet,
     ".xls": read_sheet,
     ".ods": read_sheet,
 }
 _PACKED = (".gz", ".zip")
 _ARROW_NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
+_PARTITION = re.compile(r"(\w+)=(.+)")
+"""Folder that holds the rows of one value of a column, as Spark and pandas write them."""
 _AS_FOUND = FileFormat()
 _KNOWN_TYPES = (
     f"{' '.join(_READERS)}, the text ones also as .gz or .zip, a save_to_disk folder,"
@@ -88,7 +92,15 @@ def find_files(pattern: str, key: str, known: Callable[[str], object] | None = N
         raise config_error(
             f"{key}={pattern}", "there is no such file or folder", _inside(path, key)
         )
-    return sorted(set(found), key=lambda f: (str(f.parent), f.name))
+    return once(sorted(set(found), key=lambda f: (str(f.parent), f.name)))
+
+
+def once(files: Sequence[Path]) -> list[Path]:
+    """Leave out files that links lead to once more; the folder of a text, its class, counts too."""
+    known: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        known.setdefault((file.resolve(), file.parent.name if is_text(file) else ""), file)
+    return list(known.values())
 
 
 def _expand_match(path: Path, key: str) -> list[Path]:
@@ -154,6 +166,8 @@ def _arrow_files(folder: Path) -> list[Path]:
 
 def _inside(path: Path, key: str) -> str:
     """A near name, or what lies in the nearest folder that exists."""
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there"
     folder = next(p for p in path.parents if p.is_dir() and not glob.has_magic(str(p)))
     names = [f.name + ("/" if f.is_dir() else "") for f in visible(folder)]
     plain = [name.rstrip("/") for name in names]
@@ -211,10 +225,15 @@ def read_file(
         if other is not None:
             raise ConfigError([other])
     faults = Faults(on_fault, on_remark)
+    partitions = [
+        match.groups() for part in Path(name).parts[:-1] if (match := _PARTITION.fullmatch(part))
+    ]
     empty, problems = True, []
     try:
         for located in _reader_of(path)(path, name, faults, how):
             empty = False
+            for column, value in partitions:
+                located[1].setdefault(column, value)
             yield located
     except ConfigError as error:
         problems = error.problems
@@ -247,8 +266,7 @@ def check_type(name: str) -> None:
     """Raise ConfigError if no reader knows the ending of a name; what is in a .zip shows later."""
     ending = _ending(name)
     if ending not in _READERS and ending != ".zip":
-        as_table = ", or a copy that is called .tsv where it is a table" if ending == ENDING else ""
-        raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES + as_table)
+        raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES)
 
 
 def common_format(files: Sequence[Path], how: FileFormat) -> FileFormat:
