@@ -28,8 +28,7 @@ from lingotune.data.sources.file_format import FileFormat, codec_of
 _AS_FOUND = FileFormat()
 _HEAD = 2**16
 _BLOCK = 2**20
-_OPEN_QUOTE = re.compile(rb'[\t\r\n]\0{0,3}"')
-"""A quote at the beginning of a field; zeros stand between the two in UTF-16 and UTF-32."""
+_OPEN_QUOTES = (b'\t"', b'\n"', b'\r"')
 _QUOTED = re.compile(r'"[^"]*"')
 _KEEP = "lingotune.undecoded"
 _CLUTTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
@@ -67,11 +66,13 @@ class TextFile:
     def may_open_quotes(self) -> bool:
         """Tell whether a quote stands where a field between tabs begins; its bytes alone are looked at."""
         with unreadable_named(self._name), self._open() as file:
+            wide = self.codec.startswith(("utf-16", "utf-32"))
             before = b"\n"
             while block := file.read(_BLOCK):
-                if _OPEN_QUOTE.search(before + block):
+                around = before + block
+                if b'"' in around and (wide or any(map(around.__contains__, _OPEN_QUOTES))):
                     return True
-                before = block[-4:]
+                before = block[-1:]
         return False
 
     def lines(self) -> Iterator[Line]:
