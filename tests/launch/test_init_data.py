@@ -127,3 +127,20 @@ def test_encoding_and_separator_that_were_seen_are_written() -> None:
     main(["--init", "my-conf/data/both.yaml", "data.path=in"])
     data = made("both")
     assert (data.encoding, data.separator) == ("auto", Separator.auto), "each file for itself"
+
+
+def test_columns_within_objects_are_recognised() -> None:
+    rows = [
+        {"review": {"text": f"a text, number {n}", "lang": "en"}, "ann": {"label": "ab"[n % 2]}}
+        for n in range(40)
+    ]
+    write("n.jsonl", rows)
+    main(["--init", "n.jsonl"])
+    columns = made("n").columns
+    assert (columns.text, columns.label) == ("review.text", "ann.label")
+    assert columns.language == "review.lang"
+
+
+def test_rows_that_cannot_be_read_are_told_in_place_of_columns() -> None:
+    Path("r.csv").write_text("text,label\n" + "".join(f"a, b {n},x\n" for n in range(9)))
+    assert "has too many fields: 3, and the header 2" in problem("--init", "r.csv")

@@ -65,6 +65,10 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
         for read in readers_of(data).values()
         for _, record in islice(read(_ignore, _ignore), _SAMPLE)
     ]
+    if not sample:  # whatever keeps all rows from being read is told
+        for read in readers_of(data).values():
+            for _ in read(None, _ignore):
+                pass
     for record in sample:
         add_nested(record, [name for name in column_names(record) if "." in name])
     data = replace(data, columns=_columns(sample, data.columns, typed), **_format(data))
@@ -92,9 +96,9 @@ def _ignore(told: object) -> None:
 
 
 def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str]) -> ColumnsConfig:
-    names = [
-        n for n in dict.fromkeys(n for record in sample for n in record) if n != PATTERN_LANGUAGE
-    ]
+    every = dict.fromkeys(name for record in sample for name in record)
+    objects = {n for record in sample for n, value in record.items() if isinstance(value, dict)}
+    names = [name for name in every if name != PATTERN_LANGUAGE and name not in objects]
     found: dict[str, Any] = {}
     for role in ("language", "text", "stars", "label", "id"):
         if f"data.columns.{role}" in typed:
