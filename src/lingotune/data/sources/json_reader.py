@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.schema import AUTO
-from lingotune.data.rows.findings import Faults, Located, config_error, written
+from lingotune.data.rows.findings import SKIP, Faults, Located, config_error, written
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.lines import UNDECODED, Line, read_lines, undecoded_fix
 
 _JSON_LINE = 'one object a line: {"review_body": "...", "stars": 5}'
 _JSON_LIST = 'one list of objects: [{"review_body": "...", "stars": 5}, ...]'
+_SKIP_LINE, _SKIP_ITEM = f"{SKIP}, or {_JSON_LINE}", f"{SKIP}, or {_JSON_LIST}"
 _decode = json.JSONDecoder().raw_decode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode is built upon
 _BLANK = re.compile(r"\s*")
@@ -67,13 +68,13 @@ def _json_lines(
         try:
             record = _parsed(line)
         except (ValueError, RecursionError) as error:
-            faults.note("broken-json", location, f"is not JSON: {_reason(error)}", _JSON_LINE, line)
+            faults.note("broken-json", location, f"is not JSON: {_reason(error)}", _SKIP_LINE, line)
             continue
         if isinstance(record, dict):
             yield location, record
         else:
             what = f"is a JSON {_json_kind(record)}, not an object"
-            faults.note("not-an-object", location, what, _JSON_LINE, line)
+            faults.note("not-an-object", location, what, _SKIP_LINE, line)
 
 
 def _parsed(line: str) -> Any:
@@ -190,7 +191,7 @@ def _objects(
             yield location, value
         else:
             what = f"is a JSON {_json_kind(value)}, not an object"
-            faults.note("not-an-object", location, what, _JSON_LIST, written(value))
+            faults.note("not-an-object", location, what, _SKIP_ITEM, written(value))
 
 
 def _json_list(text: str, at: int, name: str) -> Iterator[tuple[str, Any]]:
