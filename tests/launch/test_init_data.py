@@ -13,7 +13,7 @@ from conftest import ROOT
 from lingotune.cli.prepare import main
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import DataConfig, LabelConfig, OnError
+from lingotune.config.schema import DataConfig, LabelConfig, OnError, Separator
 from lingotune.data.splits.counts import count_rows
 from lingotune.launch.compose.compose import compose_all
 from lingotune.preflight import check_job
@@ -107,3 +107,40 @@ def test_what_would_not_be_found_or_is_there_is_refused() -> None:
     assert "is there already" in problem("--init", "r.jsonl")
     write("one.jsonl", [{"text": f"t{n}"} for n in range(20)])
     assert "no column looks like it; there are: text" in problem("--init", "one.jsonl")
+
+
+def test_encoding_and_separator_that_were_seen_are_written() -> None:
+    lines = ["text;label", *(f"schön {n};{'ab'[n % 2]}" for n in range(40))]
+    Path("old.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    main(["--init", "old.csv"])
+    data = made("old")
+    assert (data.encoding, data.separator) == ("cp1252", Separator.semicolon)
+    Path("new.csv").write_text("\n".join(lines).replace(";", ","), encoding="utf-8")
+    main(["--init", "new.csv"])
+    data = made("new")
+    assert (data.encoding, data.separator) == ("auto", Separator.auto), (
+        "nothing out of the ordinary"
+    )
+    for name in ("old", "new"):
+        Path("in").mkdir(exist_ok=True)
+        Path(f"{name}.csv").rename(f"in/{name}.csv")
+    main(["--init", "my-conf/data/both.yaml", "data.path=in"])
+    data = made("both")
+    assert (data.encoding, data.separator) == ("auto", Separator.auto), "each file for itself"
+
+
+def test_columns_within_objects_are_recognised() -> None:
+    rows = [
+        {"review": {"text": f"a text, number {n}", "lang": "en"}, "ann": {"label": "ab"[n % 2]}}
+        for n in range(40)
+    ]
+    write("n.jsonl", rows)
+    main(["--init", "n.jsonl"])
+    columns = made("n").columns
+    assert (columns.text, columns.label) == ("review.text", "ann.label")
+    assert columns.language == "review.lang"
+
+
+def test_rows_that_cannot_be_read_are_told_in_place_of_columns() -> None:
+    Path("r.csv").write_text("text,label\n" + "".join(f"a, b {n},x\n" for n in range(9)))
+    assert "has too many fields: 3, and the header 2" in problem("--init", "r.csv")

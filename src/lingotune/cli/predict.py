@@ -14,6 +14,7 @@ from lingotune.config.console import Parser
 from lingotune.config.problems import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from lingotune.evaluation.classifier import Trained
     from lingotune.evaluation.predict import Given
 
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         what = "has no effect with --output, whose suffix says the format"
         raise ConfigError([Problem("--json", what, "--output FILE.jsonl")])
     output = check_output(options.output) if options.output else None
-    rows = read_rows(_given(options), trained, options.column)
+    rows = read_rows(_given(options, trained), trained, options.column)
     first = next(rows, None)
     if first is None:
         fix = f'predict {options.run} "A text"'
@@ -66,11 +67,12 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _given(options: argparse.Namespace) -> Iterator[Given]:
+def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
-        return in_files(options.file, lambda text: print(f"note: {text}", file=sys.stderr))
+        tell = lambda text: print(f"note: {text}", file=sys.stderr)  # noqa: E731
+        return in_files(options.file, trained, tell)
     if options.texts:
         return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
     return in_lines(_standard_input(), "standard input")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
 from typing import Any
@@ -28,7 +28,7 @@ class Problem:
     where: the setting as typed (`lr=3`), or file:line. what: what is wrong, with the actual value. fix:
     what works instead, if possible an override to paste. why: the fact behind it. check: id of the
     preflight check that found it, if one did. key, value: the setting concerned as a dotted key, and the
-    text of its value; "" and None if there is none.
+    text of its value; "" and None if there is none. rows: how many rows of a source it concerns.
 
     Nearly all problems are about a setting and name it in `where`, as `key=value` or as a dotted key. Both
     parts are read from it here and compared with the schema, so that hundreds of call sites need not
@@ -44,6 +44,7 @@ class Problem:
     why: str = ""
     key: str = ""
     value: str | None = None
+    rows: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if not self.key and ("=" in self.where or "." in self.where):

@@ -53,15 +53,18 @@ def estimate_time(
     precision: Precision,
     records: Sequence[Throughput],
     machine: str | None = None,
+    languages: Sequence[str] | None = None,
 ) -> TimeEstimate | None:
     """Estimate the seconds of a job from the median of runs of the same set-up; None if there are none.
 
     rows: of train, validation and test; None = unknown. precision: the resolved one. machine: outside
-    SageMaker, the one to run on (`machine.cpu_machine()`); None = any. If some of the runs trained on the
-    same data, only these count.
+    SageMaker, the one to run on (`machine.cpu_machine()`); None = any. languages: the codes that
+    `data.languages` stands for; None = those that are typed. If some of the runs trained on the same data,
+    only these count.
     """
     wanted = setup_of(job, batch, precision, machine)
-    measured, note = _same_data([r for r in records if _is(r.setup, wanted)], job)
+    alike = [r for r in records if _is(r.setup, wanted)]
+    measured, note = _same_data(alike, job.data.name, languages or job.data.languages)
     if not measured or rows is None:
         return None
     steps = plan_steps(job, batch, rows["train"])
@@ -92,13 +95,14 @@ def _is(setup: Setup, wanted: Setup) -> bool:
     )
 
 
-def _same_data(records: Sequence[Throughput], job: JobConfig) -> tuple[Sequence[Throughput], str]:
-    """Choose the runs on the job's data, or else all; returns them and a remark for the basis."""
-    languages = set(job.data.languages)
+def _same_data(
+    records: Sequence[Throughput], name: str, languages: Sequence[str]
+) -> tuple[Sequence[Throughput], str]:
+    """Choose the runs on the same data, or else all; returns them and a remark for the basis."""
     same = [
         r
         for r in records
-        if r.data == job.data.name and (not languages or languages == set(r.languages))
+        if r.data == name and (not languages or set(languages) == set(r.languages))
     ]
     if same or not records:
         return same, ""

@@ -13,6 +13,7 @@ from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
 from lingotune.data.rows.nested import add_nested, nested_columns
+from lingotune.data.sources.file_format import FileFormat, format_of
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
@@ -94,17 +95,23 @@ def read_rows(
             raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
 
 
-def in_files(pattern: str, on_remark: OnRemark = lambda text: None) -> Iterator[Given]:
+def in_files(
+    pattern: str, trained: Trained, on_remark: OnRemark = lambda text: None
+) -> Iterator[Given]:
     """Yield the lines of .txt files that are not empty, and the records of other files.
 
+    Encoding, separator and quoting are those that the run's data has been read with; a sheet that was named
+    is one of another file.
     on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
     ConfigError if no file matches, or one cannot be read.
     """
+    data = trained.job.data if trained.job else _UNKNOWN
+    how = replace(format_of(data), sheet=None)
     for file in find_files(pattern, "--file", _check_readable):
         if _has_lines(file.name):
-            yield from in_lines(_lines(file, on_remark), str(file))
+            yield from in_lines(_lines(file, how, on_remark), str(file))
         else:
-            yield from read_files([file], on_remark=on_remark)
+            yield from read_files([file], how=how, on_remark=on_remark)
 
 
 def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
@@ -113,8 +120,8 @@ def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
     return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
 
 
-def _lines(file: Path, on_remark: OnRemark) -> Iterator[str]:
-    for number, line, fault in read_lines(file, str(file), Faults(remark=on_remark)):
+def _lines(file: Path, how: FileFormat, on_remark: OnRemark) -> Iterator[str]:
+    for number, line, fault in read_lines(file, str(file), Faults(remark=on_remark), how):
         if fault:
             raise config_error(f"{file}:{number}", fault, "a file in one encoding")
         yield line

@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.run_time import TimeEstimate, duration, estimate_time
 from lingotune.estimate.throughput import FILE as THROUGHPUT
@@ -225,7 +226,8 @@ def _expected(
     earlier = records[: _own(records, results)]
     machine = None if job.cluster.instance_type else results.measured.machine
     precision = Precision(results.training.precision)
-    return estimate_time(job, batch, rows, precision, earlier, machine)
+    languages = wanted_languages(job.data)
+    return estimate_time(job, batch, rows, precision, earlier, machine, languages)
 
 
 def _own(records: Sequence[Throughput], results: RunResults) -> int:

@@ -46,8 +46,15 @@ def read(codes: list[Any], text: str = "a", **settings: Any) -> Rows:
         (" English ", "en"),
         ("de_DE.UTF-8", "de-DE"), ("de_DE@euro", "de-DE"), ("ger", "de"), ("Deutsch", "de"),
         ("français", "fr"),
-        ("French (Canada)", "fr"), ("zh-hant-tw", "zh-Hant-TW"), ("cmn-Hans", "zh-Hans"), ("日本語", "ja"),
+        ("French (Canada)", "fr-CA"), ("zh-hant-tw", "zh-Hant-TW"),
+        ("cmn-Hans", "zh-Hans"), ("日本語", "ja"),
         ("iw", "he"), ("und", "und"), ("\ufeffpt_br", "pt-BR"), ("no", "no"), ("es-419", "es-419"),
+        ("Chinese (Simplified)", "zh-Hans"), ("Traditional Chinese", "zh-Hant"),
+        ("English (US)", "en-US"), ("English (United States)", "en-US"), ("Deutsch (Schweiz)", "de"),
+        ("de (German)", "de"), ("Brazilian Portuguese", "pt-BR"), ("Portuguese (Brazil)", "pt-BR"),
+        ("Spanish; Castilian", "es"), ("castellano", "es"), ("Mandarin", "zh"), ("Farsi", "fa"),
+        ("ｅｎ", "en"), ("eng_Latn", "en-Latn"), ("in", "id"), ("uk", "uk"), ("sr_RS@latin", "sr-RS"),
+        ("jp", None), ("us", None), ("cn_CN", None), ("()", None), (" (", None), ("x (y)", None),
         ("Klingonish", None), ("x", None), ("123", None), ("en US", None),
     ],
 )  # fmt: skip
@@ -96,9 +103,46 @@ def test_rows_without_a_language_get_the_default_one(nothing: Any) -> None:
     assert rows.language == ["de", "en", "fr"]
     assert rows.warnings == ["1 row without a language: en (data.default_language)"]
     with pytest.raises(ConfigError) as caught:
-        read(["de", nothing], languages=["de"])
+        read(["de", nothing, "de"], languages=["de"])
     (found,) = caught.value.problems
-    assert found.fix == "data.default_language=de, or data.on_error=skip"
+    assert found.fix == "data.default_language=de, or data.on_error=skip data.max_rejected=0.34"
+
+
+@pytest.mark.parametrize(
+    "nothing", ["None", "nan", "NULL", "N/A", " - ", "?", "Unknown", "<NA>", "unk"]
+)
+def test_words_for_nothing_are_no_languages(nothing: str) -> None:
+    rows = read(["de", nothing, "fr"], default_language="und")
+    assert rows.language == ["de", "und", "fr"]
+    with pytest.raises(ConfigError) as caught:
+        read(["de", nothing, "fr"])
+    (found,) = caught.value.problems
+    assert found.what == f"has no language code in 'language', but {nothing!r}"
+    assert read(["de", nothing], language_map={nothing: "fr"}).language == ["de", "fr"]
+
+
+def test_a_word_for_nothing_that_is_wanted_is_a_language() -> None:
+    assert read(["nan", "de"], languages=["nan"]).language == ["nan"]
+
+
+def test_scripts_of_chinese_follow_from_regions() -> None:
+    codes = ["zh_CN", "zh-TW", "zh-Hans", "Chinese (Traditional)", "zh-Hant-HK", "zh-SG", "zh"]
+    wanted = read(codes, languages=["zh-Hans", "zh-Hant"])
+    assert wanted.language == ["zh-Hans", "zh-Hant", "zh-Hans", "zh-Hant", "zh-Hant", "zh-Hans"]
+    assert read(codes, languages=["zh-TW", "zh"]).language == ["zh", "zh-TW", *["zh"] * 5]
+    assert read(codes).language == ["zh"] * 7
+
+
+def test_codes_of_countries_are_told() -> None:
+    rows = read(["jp", "us", "ja", "uk"])
+    assert rows.warnings == ["no languages, such as de, pt-BR or French: 'jp' (1), 'us' (1)"]
+    assert read(["jp", "ja"], language_map={"jp": "ja"}).language == ["ja", "ja"]
+
+
+def test_a_list_of_one_language_is_that_one() -> None:
+    assert read([["en"], ("de",)]).language == ["en", "de"]
+    with pytest.raises(ConfigError):
+        read([["en", "de"]])
 
 
 def test_a_source_without_a_column_has_the_default_language() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def test_a_value_outside_the_mapping() -> None:
 def test_no_value_is_bent_into_a_class(raw: Any) -> None:
     found = problem([row("a", 1), row("b", raw)])
     assert found.where == "in/r.jsonl:2"
-    assert "is not in data.labels" in found.what or raw == [1, 2]
+    assert "is not in data.labels" in found.what or raw == [1, 2] or raw != raw
 
 
 def test_bool_after_an_equal_number_is_still_refused() -> None:
@@ -272,10 +273,11 @@ def test_languages_without_a_column() -> None:
 
 @pytest.mark.parametrize(("value", "shown"), [(None, "null"), ("", "''"), (" ", "' '")])
 def test_rows_without_a_language(value: Any, shown: str) -> None:
-    assert problem([row(lang="en"), row(lang=value)], columns={"language": "lang"}) == Problem(
+    found = problem([row(lang="en"), row(lang=value), row(lang="de")], columns={"language": "lang"})
+    assert found == Problem(
         "in/r.jsonl:2",
         f"has no language code in 'lang', but {shown}",
-        "data.default_language=und, or data.on_error=skip",
+        "data.default_language=und, or data.on_error=skip data.max_rejected=0.34",
     )
 
 
@@ -284,11 +286,13 @@ def test_rows_without_a_language(value: Any, shown: str) -> None:
 
 @pytest.mark.parametrize("text", [None, "", " \n\t", "\u3000"])
 def test_rows_without_a_text(text: Any) -> None:
-    assert problem([row(), row(text), row(text)]) == Problem(
-        "in/r.jsonl:2, :3",
-        "has no text in 'text'",
-        "data.on_error=skip",
-    )
+    found = Problem("in/r.jsonl:2, :3", "has no text in 'text'", "mend these rows")
+    assert problem([row(), row(text), row(text)]) == found
+    most = "data.on_error=skip data.max_rejected=0.02"
+    assert problem([row(), row(text), row(text), *[row()] * 97]) == replace(found, fix=most)
+    some = [row(), row(text), row(text), *[row()] * 397]
+    assert problem(some) == replace(found, fix="data.on_error=skip")
+    assert problem(some, max_rejected=0.001).fix == "data.on_error=skip data.max_rejected=0.01"
 
 
 @pytest.mark.parametrize(
@@ -363,10 +367,10 @@ def test_all_problems_are_told_at_once() -> None:
         "      fix: data.columns.id=null\n"
         "  r.csv:2, :4\n"
         "      has no text in 'text'\n"
-        "      fix: data.on_error=skip\n"
+        "      fix: mend these rows\n"
         "  r.csv:5\n"
         "      has no language code in 'lang', but null\n"
-        "      fix: data.default_language=und, or data.on_error=skip\n"
+        "      fix: data.default_language=und\n"
         "  r.csv:3, :4\n"
         f"      2 values in 'stars' are not in data.labels: 'six' (1), 7 (1); known: {KNOWN}\n"
         "      fix: 'data.labels=[{name: positive, values: [4, 5]}, {name: 7, values: []},"

@@ -203,9 +203,8 @@ def test_a_tsv_whose_quotes_do_not_balance_keeps_every_row(begin: int, end: int)
 @pytest.mark.parametrize(("begin", "end"), [(30, 31), (31, 35), (20, 50)])
 def test_rows_that_quotes_melt_together_are_told(separator: str, begin: int, end: int) -> None:
     write("a.csv", unbalanced(separator, begin, end))
-    what = (
-        f"opens a quote that is closed {end - begin} lines further, and each line looks like a row"
-    )
+    lines = "1 line" if end - begin == 1 else f"{end - begin} lines"
+    what = f"opens a quote that is closed {lines} further, and each line looks like a row"
     fix = "data.quoting=none, or data.on_error=skip, or data.quoting=standard if it is one text"
     assert problems("a.csv") == [Problem(f"a.csv:{begin + 2}", what, fix)]
     assert len(read("a.csv", quoting=Quoting.none)) == 60
@@ -257,3 +256,88 @@ def test_quotes_within_fields_are_characters() -> None:
     write("a.tsv", ["text\tlabel", 'the 5" phone\tpos', 'a "good" one\tneg', 'x\t"pos"'])
     assert [row["text"] for row in read("a.tsv")] == ['the 5" phone', 'a "good" one', "x"]
     assert read("a.tsv")[2]["label"] == "pos"
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_a_backslash_marks_quotes_as_part_of_a_text(every: int) -> None:
+    """As MySQL and Spark write them, and what a standard reader stops at."""
+    texts = [f"row {n}" + (' said "no", and "yes"' if n % every == 0 else "") for n in range(30)]
+    lines = [
+        '"' + text.replace('"', '\\"') + f'",{("neg", "pos")[n % 2]}'
+        for n, text in enumerate(texts)
+    ]
+    write("a.csv", ["text,label", *lines])
+    assert [row["text"] for row in read("a.csv")] == texts
+    told = '\\" is read as a quote within a text; the first is in line 2'
+    assert remarks("a.csv") == [f"a.csv: {told}"]
+    assert problems("a.csv", quoting=Quoting.standard)[0].where == "a.csv:2"
+
+
+def test_a_backslash_at_the_end_of_a_text_marks_nothing() -> None:
+    write("a.csv", ["text,label", *rows(20), '"C:\\",neg', '"C:\\\\",pos', '"a ""b""\\",neg'])
+    Path("a.csv").write_text(Path("a.csv").read_text().replace(",en", "").replace(",de", ""))
+    found = [row["text"] for row in read("a.csv")]
+    assert found[20:] == ["C:\\", "C:\\\\", 'a "b"\\']
+    assert remarks("a.csv") == []
+
+
+def test_texts_may_stand_in_apostrophes() -> None:
+    write("a.csv", ["'text','label'", "'it''s good, really','pos'", "'a\nb','neg'"])
+    assert read("a.csv") == [
+        {"text": "it's good, really", "label": "pos"},
+        {"text": "a\nb", "label": "neg"},
+    ]
+    assert remarks("a.csv") == ["a.csv: its texts stand in ', as the header's names do"]
+    write("a.csv", ["'text','label'", "'good','pos'"])
+    assert read("a.csv", quoting=Quoting.none) == [{"'text'": "'good'", "'label'": "'pos'"}]
+
+
+@pytest.mark.parametrize("separator", CHARACTERS)
+def test_rows_that_melt_together_are_told_by_their_numbers(separator: str) -> None:
+    """No value comes twice, as in regression data; which columns hold numbers shows what a row is."""
+    lines = [separator.join([str(n), f"text {n}", f"{n / 7:.3f}"]) for n in range(60)]
+    lines[20] = lines[20].replace("text", '"text')
+    lines[22] = lines[22].replace("22" + separator + "3", '22"' + separator + "3")
+    write("a.csv", [separator.join(["id", "text", "score"]), *lines])
+    if separator == "\t":
+        assert len(read("a.csv")) == 60
+    else:
+        assert [p.where for p in problems("a.csv")] == ["a.csv:22"]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_header_of_a_file_that_was_joined_is_no_row(mark: str) -> None:
+    write("a.csv", [f"{mark}text,label,language", *rows(5), f"{mark}text,label,language", *rows(5)])
+    assert problems("a.csv") == [
+        Problem("a.csv:7", "is the header once more", "data.on_error=skip")
+    ]
+    kept, left_out = skipped("a.csv")
+    assert (len(kept), left_out) == (10, [(7, "header-again")])
+
+
+def test_a_header_with_two_byte_order_marks_is_one() -> None:
+    write("a.csv", ["\ufeff\ufefftext,label", "a,1"])
+    assert read("a.csv") == [{"text": "a", "label": "1"}]
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("within", ["\r", "\n", "\r\n"])
+def test_line_ends_within_texts_may_be_others_than_between_rows(end: str, within: str) -> None:
+    lines = ["text,label", *(f'"row {n}{within}second{within}third",pos' for n in range(9))]
+    Path("a.csv").write_text(end.join([*lines, ""]), newline="")
+    assert [row["text"] for row in read("a.csv")] == [
+        f"row {n}{within}second{within}third" for n in range(9)
+    ]
+
+
+def test_a_carriage_return_in_a_field_without_quotes_is_one_bad_row() -> None:
+    Path("a.csv").write_text("text,label\na\rb,1\nc,2\n", newline="")
+    (problem,) = problems("a.csv")
+    assert (problem.where, problem.fix) == ("a.csv:2", "data.on_error=skip")
+    assert skipped("a.csv")[0] == ["c"]
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_quotes_that_open_fields_are_seen_in_every_encoding(codec: str) -> None:
+    Path("a.tsv").write_bytes("\n".join(unbalanced("\t", 3, 30)).encode(codec))
+    assert len(read("a.tsv", encoding=codec)) == 60

@@ -177,14 +177,67 @@ def test_utf8_with_bad_rows_names_them_and_keeps_the_others() -> None:
         Problem(
             "m.csv:5, :8",
             "is not UTF-8: byte 0xf6 at offset 52",
-            "data.on_error=skip, or data.encoding=cp1252",
+            "data.on_error=skip",
         )
     ]
     rejected: list[Rejected] = []
     rows = [row["text"] for _, row in read_file(Path("m.csv"), on_fault=rejected.append)]
     assert rows == [f"größer {n}" for n in range(40) if n not in (3, 6)]
     assert [(r.place, r.reason) for r in rejected] == [(5, "not-utf8"), (8, "not-utf8")]
-    assert len(read("m.csv", encoding="cp1252")[0]) == 40, "as the other option has it"
+
+
+def test_an_encoding_that_is_named_against_the_bytes_is_told() -> None:
+    mixed()
+    rows, remarks = read("m.csv", encoding="cp1252")
+    assert len(rows) == 40
+    assert remarks == [
+        "m.csv: most of its lines beyond ASCII are UTF-8, which data.encoding=cp1252 reads as"
+        " line 2 'grÃ¶ÃŸer 0,a', line 3 'grÃ¶ÃŸer 1,a', line 4 'grÃ¶ÃŸer 2,a'"
+    ]
+    Path("w.csv").write_bytes("text,label\nschön,a\n".encode("cp1252"))
+    assert read("w.csv", encoding="cp1252")[1] == []
+
+
+JAPANESE = ["とても良い商品です。", "品質が悪くてがっかりしました", "すぐに壊れました"]
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32"])
+def test_utf16_that_is_named_needs_no_mark(codec: str) -> None:
+    Path("u.csv").write_bytes("text,label\nschön,a\n日本,b\n".encode(codec))
+    rows, _ = read("u.csv", encoding=codec[:6])
+    assert [row["text"] for row in rows] == ["schön", "日本"]
+
+
+def test_utf16_that_is_named_wrongly_is_told() -> None:
+    for size in (40, 41):
+        Path("u.csv").write_bytes(("text,label\n" + "é" * size).encode("cp1252"))
+        assert problems("u.csv", encoding="utf-16")
+
+
+def test_zeros_at_the_end_make_no_utf16() -> None:
+    Path("z.csv").write_bytes("text,label\nschön,a\n".encode() + b"\0" * 64)
+    assert problems("z.csv")[0].what == "has too few fields: 1, and the header 2"
+
+
+SHORT = {
+    "cp932": JAPANESE,
+    "euc_jp": JAPANESE,
+    "iso8859_2": ["zła jakość", "bardzo dobry, polecam każdemu", "żółty", "źle"],
+    "cp1250": ["zła jakość", "bardzo dobry, polecam każdemu", "żółty", "źle"],
+    "big5": ["品質很好，推薦購買", "太差了，浪費錢", "物流很快，服務好"],
+    "gb18030": ["质量很好，推荐购买", "太差了，浪费钱", "物流很快，服务好"],
+    "euc_kr": ["아주 좋은 제품입니다", "품질이 나쁩니다", "추천합니다 정말"],
+    "koi8_r": ["Очень хороший товар", "Плохое качество", "Не советую"],
+    "iso8859_7": ["Άριστο προϊόν, το συνιστώ", "Κακή ποιότητα", "Έσπασε αμέσως"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", SHORT)
+def test_a_few_short_texts_are_enough(codec: str) -> None:
+    rows = [f"{text} {n}" for n, text in enumerate(SHORT[codec] * 10)]
+    content = "text,label\n" + "".join(f'"{row}",good\n' for row in rows)
+    Path("s.csv").write_bytes(content.encode(codec))
+    assert [row["text"] for row in read("s.csv")[0]] == rows
 
 
 @pytest.mark.parametrize("name", ["b.jsonl", "b.json", "b.tsv"])
@@ -229,7 +282,17 @@ def test_encodings_are_known_by_their_usual_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"), [("lattin1", "latin1"), ("utf9", "utf"), ("cp125", "cp125"), ("base64", "")]
+    ("name", "fix"),
+    [
+        ("lattin1", "latin1"),
+        ("utf9", "utf"),
+        ("cp125", "cp125"),
+        ("base64", ""),
+        ("idna", ""),
+        ("punycode", ""),
+        ("undefined", ""),
+        ("unicode_escape", ""),
+    ],
 )
 def test_what_is_no_encoding_is_told_with_one_that_is(name: str, fix: str) -> None:
     (problem,) = encoding_problems(name)

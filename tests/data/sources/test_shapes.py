@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import feather, parquet
 from tables import load_splits
 
 from lingotune.config.problems import ConfigError, Problem
@@ -84,10 +87,35 @@ def test_a_file_with_one_object_is_one_row() -> None:
     assert places("one/3.json") == ["one/3.json:1"]
 
 
-@pytest.mark.parametrize(
-    "table",
-    [{"a": [1, 2], "b": [3, 4]}, {"a": {"0": 1}, "b": {"0": 2}}, {"train": ROWS, "test": ROWS}],
-)
+INNER = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+TABLES: dict[str, Any] = {
+    "lists": INNER,
+    "columns": {name: {str(n): v for n, v in enumerate(of)} for name, of in INNER.items()},
+    "index": {str(n): row for n, row in enumerate(ROWS)},
+    "split": {
+        "columns": ["text", "label"],
+        "index": [*range(30)],
+        "data": [[*r.values()] for r in ROWS],
+    },
+    "table": {"schema": {"fields": [{"name": "text"}], "pandas_version": "1.4.0"}, "data": ROWS},
+}
+"""What DataFrame.to_json writes, by its `orient`."""
+
+
+@pytest.mark.parametrize("orient", TABLES)
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_tables_as_pandas_writes_them_are_read(orient: str, ending: str) -> None:
+    Path("a" + ending).write_text(json.dumps(TABLES[orient], indent=1))
+    assert read("a" + ending) == ROWS
+    assert count("a" + ending) == 30
+
+
+def test_lines_that_were_taken_out_of_a_list_are_lines() -> None:
+    Path("a.jsonl").write_text("".join(json.dumps(row) + ",\n" for row in ROWS))
+    assert read("a.jsonl") == ROWS
+
+
+@pytest.mark.parametrize("table", [{"a": [1, 2], "b": [3]}, {"train": ROWS, "test": ROWS}])
 def test_an_object_that_is_a_table_is_no_row(table: dict[str, Any]) -> None:
     Path("a.json").write_text(json.dumps(table))
     with pytest.raises(ConfigError, match="is one JSON object with: "):
@@ -204,6 +232,27 @@ def test_a_spreadsheet_is_read() -> None:
     assert count("b.xlsx") == 30
 
 
+def test_numbers_among_texts_are_texts() -> None:
+    """A spreadsheet makes a number of every text that looks like one."""
+    cells = [
+        [2024, "neg"],
+        [4.5, "pos"],
+        [True, "neg"],
+        ["text", "pos"],
+        [None, "neg"],
+        [1e3, "neg"],
+    ]
+    write_sheets("a.xlsx", {"s": [["text", "label"], *cells]})
+    told: list[str] = []
+    found = [record["text"] for _, record in read_file(Path("a.xlsx"), on_remark=told.append)]
+    assert found == ["2024", "4.5", "TRUE", "text", None, "1000"]
+    assert told == ["a.xlsx: 4 values are no text in 'text', and read as written there"]
+    write_sheets("a.xlsx", {"s": [["text", "label"], *([f"t {n}", 1 + n % 2] for n in range(30))]})
+    assert count("a.xlsx") == 30 and read("a.xlsx")[0]["label"] == 1, (
+        "a column of numbers stays one"
+    )
+
+
 def test_of_several_sheets_one_is_named() -> None:
     write_sheets("a.xlsx", {"train": TABLE, "held out": TABLE[:2], "notes": []})
     (problem,) = problems("a.xlsx")
@@ -313,6 +362,46 @@ def test_a_text_file_by_itself_has_no_class() -> None:
     assert problems("a.txt")[0].what == "unknown file type '.txt'"
 
 
+# --- Parquet and folders of Spark ---------------------------------------------------------------
+
+
+def test_bytes_and_decimals_are_texts_and_numbers() -> None:
+    rows = [{"text": f"schön {n}".encode(), "label": Decimal(1 + n % 2)} for n in range(30)]
+    rows += [{"text": None, "label": Decimal("1.5")}, {"text": b"\xff", "label": Decimal(1)}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "b.parquet")
+    rejected: list[Rejected] = []
+    found = [record for _, record in read_file(Path("b.parquet"), on_fault=rejected.append)]
+    assert found[1] == {"text": "schön 1", "label": 2}
+    assert found[30] == {"text": None, "label": 1.5}
+    assert [(r.place, r.reason) for r in rejected] == [(32, "not-utf8")]
+
+
+def test_feather_is_arrow() -> None:
+    feather.write_feather(pyarrow.Table.from_pylist(ROWS), "a.feather")
+    assert read("a.feather") == ROWS
+
+
+def test_dictionaries_and_large_strings_are_texts() -> None:
+    table = pyarrow.Table.from_pylist(ROWS)
+    large = table.cast(
+        pyarrow.schema([("text", pyarrow.large_string()), ("label", pyarrow.string())])
+    )
+    parquet.write_table(
+        large.set_column(1, "label", large["label"].dictionary_encode()), "a.parquet"
+    )
+    assert read("a.parquet") == ROWS
+
+
+def test_folders_that_name_a_value_fill_its_column() -> None:
+    for code in ("en", "de"):
+        Path(f"in/lang={code}").mkdir(parents=True)
+        Path(f"in/lang={code}/part.jsonl").write_text(LINES.replace("Text", code))
+    splits = load_splits(config("in/**/*.jsonl", columns={"language": "lang"}), 1)
+    assert sum(len(rows) for rows in splits.values()) == 60
+    for rows in splits.values():
+        assert [text[:2] for text in rows.text] == rows.language
+
+
 # --- several paths ------------------------------------------------------------------------------
 
 
@@ -336,6 +425,25 @@ def test_several_paths_are_one_source() -> None:
         "data.path=x.csv",
         "data.path=y.csv",
     ]
+
+
+def test_links_lead_to_each_file_once() -> None:
+    Path("in").mkdir()
+    Path("in/a.jsonl").write_text(LINES)
+    Path("in/loop").symlink_to(".")
+    Path("in/b.jsonl").symlink_to("a.jsonl")
+    for path in ("in", "in/**/*.jsonl", ["in/a.jsonl", "in/b.jsonl"]):
+        assert count(path) == 30, path
+    Path("gone.jsonl").symlink_to("nowhere.jsonl")
+    assert problems("gone.jsonl")[0].fix == "is a link to nowhere.jsonl, which is not there"
+
+
+def test_separators_at_the_end_of_rows_are_nothing() -> None:
+    lines = [f"text {n},{('neg', 'pos')[n % 2]},," for n in range(30)]
+    Path("e.csv").write_text("\n".join(["text,label", *lines]))
+    assert count("e.csv") == 30
+    Path("e.csv").write_text("\n".join(["text,label", *lines, "a,neg,,more"]))
+    assert problems("e.csv")[0].what == "has too many fields: 4, and the header 2"
 
 
 def test_settings_that_concern_no_file_are_told() -> None:

@@ -258,6 +258,14 @@ TREES: dict[str, tuple[list[str], list[int]]] = {
     "eval is validation": (["train.jsonl", "eval.jsonl", "test.jsonl"], [40, 40, 40]),
     "hold-out": (["train.jsonl", "hold-out.jsonl"], [36, 4, 40]),
     "a word in all names": (["dev-kit_train.jsonl", "dev-kit_test.jsonl"], [36, 4, 40]),
+    "testing": (["training.jsonl", "testing.jsonl"], [36, 4, 40]),
+    "abbreviated": (["trn.jsonl", "tst.jsonl"], [36, 4, 40]),
+    "part of a word": (["mytrain.jsonl", "mytest.jsonl"], [36, 4, 40]),
+    "part of every word": (
+        ["reviewstrain.jsonl", "reviewsval.jsonl", "reviewstest.jsonl"],
+        [40, 40, 40],
+    ),
+    "parts in folders": (["xtrain/a.jsonl", "xtrain/b.jsonl", "xtest/a.jsonl"], [72, 8, 40]),
     "folder and name": (["train/x.train.jsonl", "test/x.test.jsonl"], [36, 4, 40]),
 }
 # Names without split words, whatever they look like, or with the same in all.
@@ -268,10 +276,13 @@ ONE_SOURCE = [
     ["test/a.jsonl", "test/b.jsonl"],
     ["valence.jsonl", "Trainé.jsonl", "protest-2024.jsonl"],
 ]
-SPLIT_WORDS = "train training dev validation valid val test eval holdout".split()  # noqa: SIM905
+SPLIT_WORDS = """
+train training trn dev validation validate valid val test testing tst devtest eval holdout
+""".split()  # noqa: SIM905
 NOT_PLAIN = [
     ["a.jsonl", "b.jsonl", "test.jsonl"],
     ["dev.jsonl", "test.jsonl"],
+    ["mytrain.jsonl", "mytest.jsonl", "more.jsonl"],
     ["train.jsonl", "dev.jsonl", "val.jsonl"],
     ["train/a.jsonl", "train/dev.jsonl", "b.jsonl"],
     ["train.jsonl", "test.jsonl", "extra/more.jsonl"],

@@ -12,6 +12,7 @@ from conftest import ROOT
 from lingotune.config.jobfile import dump_job, job_of, load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LabelConfig
+from lingotune.data.splits.counts import count_rows
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.labels import with_found_labels
 from lingotune.preflight import check_job
@@ -153,3 +154,55 @@ def test_a_source_that_only_the_cluster_reads_is_told() -> None:
     found = problem("data=amazon_reviews_multi", "data.labels=auto", "cluster=p3_16xl")
     assert "the classes are not known before hf://datasets/mteb" in found.what
     assert found.fix.startswith("'data.labels=[a, b]'; lingotune prepare")
+
+
+def problems_of_lines(lines: list[str], name: str) -> list[Problem]:
+    Path(name).write_text("\n".join(lines) + "\n")
+    typed = ["data=files", f"data.path={name}", *COLUMNS, "data.columns.label=label"]
+    with pytest.raises(ConfigError) as caught:
+        composed(*typed, "data.labels=auto")
+    return caught.value.problems
+
+
+def test_what_keeps_rows_from_having_classes_is_told_in_place_of_the_classes() -> None:
+    found = problems_of_lines(["text,label", *(f"a, b {n},pos" for n in range(9))], "r.csv")
+    assert [p.what for p in found] == ["has too many fields: 3, and the header 2"]
+    good = ["x,neg", *(f"t {n},neg" for n in range(9))]
+    found = problems_of_lines(["text,label", *good, "a, b,pos"], "r.csv")
+    assert [(p.where, p.what) for p in found] == [
+        ("r.csv:12", "has too many fields: 3, and the header 2")
+    ]
+    assert problems_of_lines(["text,label", *good], "r.csv") == [
+        Problem(
+            "data.labels=auto",
+            "finds one class in 'label', 'neg'; a classifier needs two",
+            "data.columns.label=COLUMN",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "fix"),
+    [
+        ({"name": "pos"}, "{'name': 'pos'} (9)", "data.columns.label=label.name"),
+        ([["pos"]], "['pos'] (9)", "data.columns.label=COLUMN"),
+        ("${pos}", "'${pos}' (9)", "data.columns.label=COLUMN"),
+    ],
+)
+def test_values_that_name_no_class_are_told(value: object, shown: str, fix: str) -> None:
+    rows = [json.dumps({"text": f"t {n}", "label": value}) for n in range(9)]
+    found = problems_of_lines(rows, "r.jsonl")
+    what = f"values in 'label' that name no class: {shown}"
+    assert found == [Problem("data.labels=auto", what, fix)]
+
+
+def test_not_a_number_is_no_label() -> None:
+    values = ['"a"', '"b"', "NaN"]
+    rows = [f'{{"text": "t {n}", "label": {value}}}' for n, value in enumerate(values * 9)]
+    Path("n.jsonl").write_text("\n".join(rows))
+    typed = ["data=files", "data.path=n.jsonl", *COLUMNS, "data.columns.label=label"]
+    assert names(*typed, "data.labels=auto") == ["a", "b"]
+    data = job_of(composed(*typed, "data.labels=[a,b]")[0].config).data
+    with pytest.raises(ConfigError) as caught:
+        count_rows(data, 1)
+    assert [p.what for p in caught.value.problems] == ["has no value in 'label'"]

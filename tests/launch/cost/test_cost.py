@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.schema import BudgetConfig, ClusterConfig, JobConfig, Precision
+from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
 from lingotune.estimate.throughput import Throughput, setup_of
@@ -66,6 +67,20 @@ def record(of: JobConfig, precision: Precision = Precision.fp16, **changes: Any)
         eval_samples_per_second=500.0,
     )
     return dataclasses.replace(sound, **changes)
+
+
+@pytest.mark.parametrize("typed", ["[de,en]", "[EN,de_DE]", "[English,German]"])
+def test_records_are_found_however_languages_are_typed(typed: str) -> None:
+    of = job("data=files", "data.path=a.jsonl", f"data.languages={typed}")
+    same = record(
+        of, data="files", languages=("de", "en") if "de_DE" not in typed else ("de-DE", "en")
+    )
+    other = record(of, data="files", languages=("fr",), samples_per_second=1.0)
+    wanted = wanted_languages(of.data)
+    found = estimate_time(
+        of, plan_batches(of), ROWS, Precision.fp16, [same, other], languages=wanted
+    )
+    assert found is not None and found.samples_per_second == 200.0
 
 
 def estimate(of: JobConfig, *records: Throughput, rows: Any = ROWS) -> TimeEstimate | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ from lingotune.data.rows.findings import (
     Unfit,
     shortened,
     show,
+    skipping,
     split_location,
     written,
 )
@@ -128,9 +128,10 @@ class Cleaner:
         self._seen = SeenColumns(columns)
         self._at = ""
         self._placeholders: Counter[str] = Counter()
-        self._found = Findings("mend these rows" if self._skip else SKIP)
+        self._found = Findings(_MEND if self._skip else SKIP)
         self._repeated = Findings()
         self._raised: list[Problem] = []
+        self._unread = 0
 
     @property
     def on_fault(self) -> OnReject | None:
@@ -160,6 +161,7 @@ class Cleaner:
                     self.filtered += 1
         except ConfigError as error:
             self._raised += error.problems
+            self._unread = sum(problem.rows for problem in error.problems)
         self._ids = IdHashes()  # the others of the source wait for the last to be read
         self._labels.rejected_share = max(self._labels.rejected_share, self._share())
 
@@ -249,7 +251,16 @@ class Cleaner:
             problems += self._languages.problems(self._seen.all())
         if not problems and not self.kept:
             problems.append(Problem(f"data.{self._split}", f"no rows were read for {self._split}"))
-        return problems
+        return problems if self._skip else [*map(self._skipped_whole, problems)]
+
+    def _skipped_whole(self, problem: Problem) -> Problem:
+        """Let a fix that skips rows raise the limit where they are more."""
+        options = problem.fix.split(", or ")
+        if SKIP not in options:
+            return problem
+        skip = skipping(self._labels.rejected_share, self._max_rejected)
+        left = [skip if option == SKIP else option for option in options]
+        return replace(problem, fix=", or ".join(filter(None, left)) or _MEND)
 
     def is_unlabelled(self) -> bool:
         """Tell whether no row has a label: the column is missing, empty, or -1 throughout."""
@@ -281,7 +292,7 @@ class Cleaner:
         return missing or (self._seen.missing_in_files() if self._skip else [])
 
     def _share(self) -> float:
-        return sum(self.rejected.values()) / max(1, self.read)
+        return (sum(self.rejected.values()) + self._unread) / max(1, self.read + self._unread)
 
     def _passed_limit(self) -> bool:
         return self._skip and self._share() > self._max_rejected
@@ -289,9 +300,9 @@ class Cleaner:
     def _limit_problems(self) -> Iterator[Problem]:
         if not self._passed_limit():
             return
-        share, mend = self._share(), "mend these rows"
-        enough = math.ceil(share * 100) / 100
-        fix = f"data.max_rejected={enough:g}, or {mend}" if share < 0.5 else mend
+        share = self._share()
+        limit = skipping(share, self._max_rejected).removeprefix(SKIP).strip()
+        fix = f"{limit}, or {_MEND}" if limit else _MEND
         what = f"{self._count_rejected()} of the {self.read} read for {self._split}: {share:.2%}"
         yield Problem(f"data.max_rejected={self._max_rejected:g}", what, fix)
 
@@ -310,6 +321,7 @@ class Cleaner:
         return warnings + [f"the same id as an earlier row: {where}" for where in repeated]
 
 
+_MEND = "mend these rows"
 _FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("title-not-text",)}
 """Setting whose column is missing -> reasons of rows that follow from it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lingotune.config.problems import Problem, closest
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import DETECT, PATTERN_LANGUAGE, ColumnsConfig
 from lingotune.data.rows.findings import Record, split_location
 
@@ -108,7 +109,9 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
     there = [column for column in named.values() if column in found]
     if not named:
         near = candidate("label", "label", found) or candidate("stars", "stars", found)
-        fix = f"data.columns.label={near or 'COLUMN'}, or data.columns.stars=COLUMN"
+        fix = (
+            f"{override_text('data.columns.label', near or 'COLUMN')}, or data.columns.stars=COLUMN"
+        )
         yield Problem("data.columns", f"no column of {file} is named as the class", fix)
     elif len(there) > 1:
         what = f"{there[0]!r} and {there[1]!r} are both in {file}; one of them has to decide"
@@ -120,7 +123,11 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
         yield _missing(name, column, found, file)
     elif not there:
         what = f"neither {columns.stars!r} nor {columns.label!r} is in {file}; {_has(found)}"
-        options = [f"data.columns.{n}={near}" for n in named if (near := candidate(n, n, found))]
+        options = [
+            override_text(f"data.columns.{n}", near)
+            for n in named
+            if (near := candidate(n, n, found))
+        ]
         fix = ", or ".join(options or ["data.columns.label=COLUMN"])
         yield Problem("data.columns.label", what, fix)
 
@@ -128,7 +135,7 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
 def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
     key = f"data.columns.{name}"
     near = candidate(name, column, found)
-    options = [f"{key}={near}"] if near else []
+    options = [override_text(key, near)] if near else []
     if name in ("title", "language", "id", "group"):
         options.append(f"{key}=null")
     if name == "language" and not near:

@@ -7,6 +7,7 @@ A row comes with its location: `reviews.jsonl:17` (the line, from 1, on which it
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -27,6 +28,8 @@ AGAIN = "write, copy or download it again"
 SKIP = "data.on_error=skip"
 """The override that leaves out rows which cannot be used."""
 
+_MOST_LEFT_OUT = 0.5
+"""Share of rows from which on it is no way to leave them out: then it is the source that is wrong."""
 _SHOWN = 3
 _KEPT = 20
 _LOCATION = re.compile(r"(.*?)(:\d+| row \d+)", re.DOTALL)
@@ -113,6 +116,18 @@ def _without_skip(fix: str) -> str:
     return ", or ".join(option for option in fix.split(", or ") if option != SKIP)
 
 
+def skipping(share: float, allowed: float) -> str:
+    """Write the overrides that leave out this share of rows; '' where that is half of them or more.
+
+    allowed: the share that may be left out (`data.max_rejected`).
+    """
+    if share >= _MOST_LEFT_OUT:
+        return ""
+    return (
+        SKIP if share <= allowed else f"{SKIP} data.max_rejected={math.ceil(share * 100) / 100:g}"
+    )
+
+
 def written(value: Any) -> str:
     """A value as JSON; Python's way of writing it where JSON knows none."""
     try:
@@ -186,7 +201,12 @@ class Findings:
     def problems(self) -> list[Problem]:
         """One problem a kind, in the order of their first rows."""
         return [
-            Problem(summarise(locations, self._counts[kind]), what, fix or self._fix)
+            Problem(
+                summarise(locations, self._counts[kind]),
+                what,
+                fix or self._fix,
+                rows=self._counts[kind],
+            )
             for kind, (what, fix, locations) in self._kinds.items()
         ]
 

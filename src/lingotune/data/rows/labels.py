@@ -14,7 +14,7 @@ from typing import Any
 from lingotune.config.problems import Problem
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
-from lingotune.data.rows.findings import show, split_location, summarise
+from lingotune.data.rows.findings import show, skipping, split_location, summarise
 from lingotune.data.rows.unicode import is_blank, visible_part
 
 MOST_CLASSES = 100
@@ -64,7 +64,7 @@ class Labels:
         self.rejected_share = 0.0
         self._classes = data.labels
         self._offset = data.label_offset
-        self._skips = data.on_error is OnError.skip
+        self._skips, self._max_rejected = data.on_error is OnError.skip, data.max_rejected
         self._names = {label.name: n for n, label in enumerate(data.labels)}
         self._values = {
             normal_value(value): n for n, label in enumerate(data.labels) for value in label.values
@@ -181,10 +181,7 @@ class Labels:
 
     def leaving_out(self) -> str:
         """Write the overrides that leave rows out; '' where that is done already, or half would go."""
-        if self._skips or self.rejected_share >= 0.5:
-            return ""
-        enough = math.ceil(self.rejected_share * 100) / 100
-        return "data.on_error=skip" + (f" data.max_rejected={enough:g}" if enough > 0.01 else "")
+        return "" if self._skips else skipping(self.rejected_share, self._max_rejected)
 
     def _unknown(self, values: Sequence[str]) -> Problem:
         column, known = self._found[values[0]][1], ", ".join([*self._values, *self._names])
@@ -268,8 +265,10 @@ def alone(raw: Any) -> Any:
 
 
 def is_no_label(raw: Any) -> bool:
-    """Tell whether a value says nothing: null, a blank text or an empty list."""
-    return raw is None or (is_blank(raw) if isinstance(raw, str) else raw in ([], ()))
+    """Tell whether a value says nothing: null, NaN, a blank text or an empty list."""
+    if isinstance(raw, str):
+        return is_blank(raw)
+    return raw is None or raw in ([], ()) or (isinstance(raw, float) and math.isnan(raw))
 
 
 def is_placeholder(raw: Any) -> bool:

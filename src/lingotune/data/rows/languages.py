@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from lingotune.config.problems import Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import DETECT, NO_LANGUAGE, PATTERN_LANGUAGE, DataConfig
 from lingotune.data.rows.columns import candidate
 from lingotune.data.rows.findings import Record, Unfit, show
+from lingotune.data.rows.labels import alone
 from lingotune.data.rows.language_detection import LIBRARY, SURE, LanguageDetector, detector_version
-from lingotune.data.rows.language_tags import primary, standard_tag
+from lingotune.data.rows.language_tags import (
+    means_nothing,
+    primary,
+    standard_tag,
+    with_script,
+)
 from lingotune.data.rows.unicode import check_encodable, is_blank, visible_part
 
 _MOST_CODES = 1000
@@ -73,8 +80,8 @@ class Languages:
 
     def _first(self, value: Any) -> Spelling:
         """The language of a value that was not met before."""
-        is_named = isinstance(value, str) and not is_blank(value)
-        if not is_named:
+        value = alone(value)
+        if not isinstance(value, str) or is_blank(value) or self._says_nothing(value):
             return self._unnamed(value)
         written = visible_part(value)
         check_encodable(written, self._column)
@@ -88,6 +95,10 @@ class Languages:
             return found if found.wanted else self._others
         self._by_value[value] = self._by_value[written] = found
         return found
+
+    def _says_nothing(self, value: str) -> bool:
+        is_meant = _folded(value) in self._map or standard_tag(value) in self._wanted
+        return means_nothing(value) and not is_meant
 
     def _unnamed(self, value: Any) -> Spelling:
         nothing = value is None or value != value or isinstance(value, str)
@@ -106,10 +117,10 @@ class Languages:
     def _code(self, tag: str, mapped: str | None) -> str:
         """Shorten a tag to a wanted one, or else to its language; what was mapped stays as it is."""
         parts = tag.split("-")
-        for size in range(len(parts), 0, -1):
-            if "-".join(parts[:size]) in self._wanted:
-                return "-".join(parts[:size])
-        return tag if mapped else primary(tag)
+        longer = ["-".join(parts[:size]) for size in range(len(parts), 1, -1)]
+        options = [*longer, with_script(tag), primary(tag)]
+        otherwise = tag if mapped else primary(tag)
+        return next((option for option in options if option in self._wanted), otherwise)
 
     def _is_wanted(self, code: str) -> bool:
         return not self._wanted or code in self._wanted
@@ -169,9 +180,11 @@ class Languages:
         """Wanted languages that no row is in; `columns` are those of the source."""
         named = self._column is not None or self._detector is not None or self._default is not None
         if self._wanted and not named and PATTERN_LANGUAGE not in columns:
-            near = candidate("language", "language", columns) or DETECT
+            near = override_text(
+                "data.columns.language", candidate("language", "language", columns) or DETECT
+            )
             what = "needs to know each row's language, and no column is named"
-            fix = f"data.columns.language={near}, or data.languages=[]"
+            fix = f"{near}, or data.languages=[]"
             yield Problem("data.languages", what, fix)
             return
         counts: dict[str, int] = defaultdict(int)
@@ -183,7 +196,7 @@ class Languages:
             met = {code: rows for code, rows in sorted(counts.items()) if rows}
             said = ", ".join(f"{code} ({rows})" for code, rows in met.items())
             what = f"no row is in {', '.join(map(repr, unknown))}; found: {said or 'none'}"
-            yield Problem("data.languages", what, f"'data.languages=[{','.join(known or met)}]'")
+            yield Problem("data.languages", what, override_text("data.languages", known or [*met]))
 
 
 def _folded(written: str) -> str:

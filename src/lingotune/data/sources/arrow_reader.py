@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def _batches(schema: Any, batches: Iterable[Any], name: str, faults: Faults) -> 
     if twice:
         raise config_error(name, f"names a column twice: {', '.join(map(repr, twice))}")
     classes = _class_names(schema)
+    plain = _plain_columns(schema)
     number = 0
     for batch in batches:
         # Feather knows batches of a whole table.
@@ -65,7 +66,30 @@ def _batches(schema: Any, batches: Iterable[Any], name: str, faults: Faults) -> 
                     value = record[column]
                     if isinstance(value, int) and 0 <= value < len(names):
                         record[column] = names[value]
+                try:
+                    record.update({column: make(record[column]) for column, make in plain.items()})
+                except UnicodeDecodeError as error:
+                    _note_unreadable(faults, location, error)
+                    continue
                 yield location, record
+
+
+def _plain_columns(schema: Any) -> dict[str, Callable[[Any], Any]]:
+    """Columns whose values are texts or numbers in another guise: bytes, as older Spark writes texts, and
+    decimals; and what makes plain ones of them."""
+    from pyarrow import types
+
+    found: dict[str, Callable[[Any], Any]] = {}
+    for field in schema:
+        if types.is_binary(field.type) or types.is_large_binary(field.type):
+            found[field.name] = lambda value: None if value is None else value.decode()
+        elif types.is_decimal(field.type):
+            found[field.name] = lambda value: value if value is None else _number(value)
+    return found
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if value == int(value) else float(value)
 
 
 def _records(batch: Any) -> Iterable[Record | ValueError]:

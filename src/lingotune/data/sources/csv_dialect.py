@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lingotune.config.schema import Separator
+from lingotune.config.schema import Quoting, Separator
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.lines import Line
 
@@ -19,18 +19,24 @@ SEPARATORS = {
 }
 _SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?\s*')
 _WHOLE_FIELD = re.compile(r'"(?:[^"]|"")*"')
+_IN_APOSTROPHES = re.compile(r"'[^']*'(?:(.)'[^']*')(?:\1'[^']*')*")
+_ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _MOST_VALUES = 1000
 """Values of a column that are remembered; one with more names no row by its value."""
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+(?:[.,][0-9]+)*(?:[eE][+-]?[0-9]+)?\s*")
+_TAUGHT = 1000
+"""Rows that show which columns hold numbers alone."""
 
 
 @dataclass(frozen=True)
 class Dialect:
     """Dialect of a file. preamble: lines before the header (`sep=;`, which Excel writes).
-    spaced: a blank follows every separator, and belongs to no value."""
+    spaced: a blank follows every separator, and belongs to no value. quote: what texts stand in."""
 
     separator: str
     preamble: int = 0
     spaced: bool = False
+    quote: str = '"'
 
 
 def recognise(head: Sequence[str], usual: str, how: FileFormat) -> Dialect:
@@ -40,17 +46,21 @@ def recognise(head: Sequence[str], usual: str, how: FileFormat) -> Dialect:
     """
     said = _SEP_LINE.fullmatch(head[0]) if head else None
     rows = head[1:] if said else head
+    header = next((line for line in rows if line.strip()), "")
+    quoted = how.quoting is Quoting.auto and _IN_APOSTROPHES.fullmatch(header.strip())
     if how.separator is not Separator.auto:
         separator = SEPARATORS[how.separator]
     elif said:
         separator = said[1]
+    elif quoted and quoted[1] in SEPARATORS.values():
+        separator = quoted[1]
     else:
         options = [usual, *(c for c in SEPARATORS.values() if c != usual)]
         separator = max(options, key=lambda c: _evenness(rows, c))
-    header = next((line for line in rows if line.strip()), "")
     count = header.count(separator)
     spaced = 0 < count == header.count(separator + " ")
-    return Dialect(separator, 1 if said else 0, spaced)
+    quote = "'" if quoted and quoted[1] == separator else '"'
+    return Dialect(separator, 1 if said else 0, spaced, quote)
 
 
 def _evenness(lines: Sequence[str], separator: str) -> float:
@@ -104,17 +114,26 @@ def _opens_quote(line: str) -> bool:
     return any(f.startswith('"') and not _WHOLE_FIELD.fullmatch(f) for f in fields)
 
 
+def doubled_quotes(line: str) -> str:
+    """Write quotes that a backslash marks as part of a text in the way of CSV: doubled."""
+    return _ESCAPED_QUOTE.sub(r'\1""', line)
+
+
 class Rows:
-    """The appearance of a file's rows: the values of each column whose values repeat, such as labels."""
+    """The appearance of a file's rows: the values of each column whose values repeat, such as labels, and
+    the columns that hold numbers alone."""
 
     def __init__(self, separator: str, columns: int) -> None:
         self._separator, self._columns = separator, columns
         self._count = 0
         self._values: dict[int, set[str]] = {n: set() for n in range(columns)}
+        self._numbers = set(range(columns))
 
     def learn(self, fields: Sequence[str]) -> None:
         """Record the values of a row."""
         self._count += 1
+        if self._count < _TAUGHT and self._numbers:
+            self._numbers = {n for n in self._numbers if _NUMBER.fullmatch(fields[n])}
         for column, values in self._values.items():
             values.add(fields[column])
             if len(values) > _MOST_VALUES:
@@ -131,13 +150,14 @@ class Rows:
     def are(self, lines: Sequence[str]) -> bool:
         """Return True if lines that quotes join into one row each look like a row of their own."""
         repeating = {n: v for n, v in self._values.items() if 2 * len(v) <= self._count}
-        if not repeating:
+        if not repeating and not self._numbers:
             return False
         alike = 0
         for line in lines:
             fields = self._split(line)
             if len(fields) == self._columns:
-                alike += all(fields[n] in values for n, values in repeating.items())
+                known = all(fields[n] in values for n, values in repeating.items())
+                alike += known and all(_NUMBER.fullmatch(fields[n]) for n in self._numbers)
         return alike >= max(2, 0.9 * len(lines))
 
     def _split(self, line: str) -> list[str]:

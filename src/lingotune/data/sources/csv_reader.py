@@ -11,20 +11,25 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.schema import Quoting
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import AUTO, Quoting, Separator
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
+from lingotune.data.rows.unicode import visible_part
 from lingotune.data.sources.csv_dialect import (
     SEPARATORS,
     Dialect,
     Rows,
+    doubled_quotes,
     has_quoted_field,
     recognise,
     unquoted_since,
 )
+from lingotune.data.sources.encodings import UTF8
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.lines import Line, TextFile, undecoded_fix
 
@@ -48,6 +53,17 @@ def read_csv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator
 def read_tsv(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read fields between tabs, as `read_csv` does between commas."""
     return _delimited(path, name, "\t", faults, how)
+
+
+def written_with(path: Path, usual: str, how: FileFormat) -> FileFormat:
+    """Return the encoding and the separator that a file is found to have; usual ones are left at auto."""
+    file = TextFile(path, str(path), Faults(), how)
+    found = how if file.codec == UTF8 else replace(how, encoding=file.codec)
+    if not usual:
+        return found
+    dialect = recognise([text for _, text, _ in islice(file.lines(), _HEAD)], usual, how)
+    names = {c: name for name, c in SEPARATORS.items() if c != usual}
+    return replace(found, separator=names.get(dialect.separator, Separator.auto))
 
 
 class _Feed:
@@ -82,12 +98,16 @@ class _Feed:
         """Return the text of the lines of the row."""
         return "".join(text for _, text, _ in self.row)
 
+    def read_again(self, lines: list[Line]) -> None:
+        """Give these lines in place of those of the row."""
+        self._again.extend(reversed(lines))
+        self.row.clear()
+        self.fault = None
+
     def retry(self) -> str:
         """Give the lines of the row once more, as rows of their own, but the first, which is returned."""
         (_, first, _), *others = self.row
-        self._again.extend(reversed(others))
-        self.row.clear()
-        self.fault = None
+        self.read_again(others)
         return first
 
 
@@ -99,6 +119,8 @@ def _delimited(
     head = [text for _, text, _ in islice(file.lines(), _HEAD)]
     dialect = recognise(head, usual, how)
     quoted = _is_quoted(file, head, dialect, name, faults, how)
+    if dialect.quote != '"':
+        faults.remark(f"{name}: its texts stand in {dialect.quote}, as the header's names do")
     yield from _Table(name, dialect, quoted, faults, how).rows(file.lines(), head)
 
 
@@ -109,7 +131,9 @@ def _is_quoted(
     if how.quoting is not Quoting.auto:
         return how.quoting is Quoting.standard
     header = next((line for line in head[dialect.preamble :] if line.strip()), "")
-    if dialect.separator != "\t" or has_quoted_field(header):
+    if dialect.separator != "\t" or dialect.quote != '"' or has_quoted_field(header):
+        return True
+    if not file.may_open_quotes():
         return True
     rows = islice(file.lines(), dialect.preamble, None)
     line = unquoted_since(rows, header.count("\t") + 1)
@@ -129,6 +153,8 @@ class _Table:
         self._name, self._dialect, self._quoted = name, dialect, quoted
         self._faults, self._how = faults, how
         self._header: list[str] | None = None
+        self._last = ""
+        self._escapes = False
         self._seen: Rows | None = None
 
     def rows(self, lines: Iterator[Line], head: list[str]) -> Iterator[Located]:
@@ -157,24 +183,54 @@ class _Table:
                     self._note_melted(location, feed, head)
                     return start + 1
                 elif len(fields) == len(header):
+                    if fields[-1] == self._last and self._is_header(fields):
+                        what = "is the header once more"
+                        faults.note("header-again", location, what, SKIP, feed.raw())
+                        feed.row.clear()
+                        continue
                     if seen is not None:
                         seen.learn(fields)
+                    yield location, dict(zip(header, fields))
+                elif len(fields) > len(header) and not any(fields[len(header) :]):
                     yield location, dict(zip(header, fields))
                 else:
                     self._note_ragged(location, fields, header, feed.raw())
                 feed.row.clear()
         except csv.Error as error:
+            if self._escapes_quotes(feed):
+                return line
             where, what = f"{name}:{line}", _csv_reason(error)
             if faults.listener is None or header is None:
-                raise config_error(where, what, self._quote_fix(head)) from error
-            faults.note("quote-out-of-place", where, what, self._quote_fix(head), feed.retry())
+                fix = self._fix(error, head) if header else _NO_QUOTES
+                raise ConfigError([Problem(where, what, fix, rows=1)]) from error
+            faults.note("quote-out-of-place", where, what, self._fix(error, head), feed.retry())
             return line + 1
         return 0
+
+    def _is_header(self, fields: list[str]) -> bool:
+        """Tell whether a row names the columns, as the second of two files that were joined begins."""
+        return [visible_part(field) for field in fields] == self._header
+
+    def _escapes_quotes(self, feed: _Feed) -> bool:
+        """Read the row again if a backslash marks quotes in it as part of a text."""
+        if not self._quoted or self._how.quoting is not Quoting.auto or self._dialect.quote != '"':
+            return False
+        lines = [(number, doubled_quotes(text), fault) for number, text, fault in feed.row]
+        if lines == feed.row:
+            return False
+        if not self._escapes:
+            self._escapes = True
+            line = next(a[0] for a, b in zip(feed.row, lines) if a != b)
+            what = f'\\" is read as a quote within a text; the first is in line {line}'
+            self._faults.remark(f"{self._name}: {what}")
+        feed.read_again(lines)
+        return True
 
     def _parsed(self, feed: _Feed) -> Any:
         return csv.reader(
             feed,
             delimiter=self._dialect.separator,
+            quotechar=self._dialect.quote,
             quoting=csv.QUOTE_MINIMAL if self._quoted else csv.QUOTE_NONE,
             skipinitialspace=self._dialect.spaced,
             strict=True,
@@ -192,7 +248,8 @@ class _Table:
         return seen.are([text for _, text, _ in feed.row])
 
     def _checked_header(self, fields: list[str], location: str) -> list[str]:
-        names = [field.strip() for field in fields]
+        names = [visible_part(field) for field in fields]
+        self._last = fields[-1]
         if names.count("") > 1:  # as spreadsheets write them: columns that are empty
             names = [name or f"column {n}" for n, name in enumerate(names, 1)]
         twice = [column for column, count in Counter(names).items() if count > 1]
@@ -215,11 +272,17 @@ class _Table:
 
     def _note_fault(self, location: str, feed: _Feed) -> None:
         reason, what = feed.fault or ("", "")
-        fix = undecoded_fix(self._how) if reason.startswith("not-") else ""
+        undecoded = reason.startswith("not-")
+        fix = undecoded_fix(self._how) if undecoded else ""
         if self._header is None:
-            raise config_error(location, f"the header {what}", fix or "a header without it")
+            other = "cp1252" if self._how.encoding == AUTO else AUTO
+            another = f"data.encoding={other}" if undecoded else "a header without it"
+            raise config_error(location, f"the header {what}", another)
         self._faults.note(reason, location, what, fix, feed.raw())
         feed.fault = None
+
+    def _fix(self, error: csv.Error, head: list[str]) -> str:
+        return SKIP if "new-line" in str(error) else self._quote_fix(head)
 
     def _quote_fix(self, head: list[str]) -> str:
         """Return the overrides that get past a misplaced quote, the best for the other rows first."""
@@ -230,7 +293,8 @@ class _Table:
 
     def _note_melted(self, location: str, feed: _Feed, head: list[str]) -> None:
         more = len(feed.row) - 1
-        what = f"opens a quote that is closed {more} lines further, and each line looks like a row"
+        further = "1 line further" if more == 1 else f"{more} lines further"
+        what = f"opens a quote that is closed {further}, and each line looks like a row"
         fix = f"{self._quote_fix(head)}, or data.quoting=standard if it is one text"
         self._faults.note("quote-out-of-place", location, what, fix, feed.retry())
 

@@ -48,6 +48,11 @@ _MOST_ODD = 0.15
 """Share of odd characters above which an encoding is doubted; 0 where it is right."""
 _NO_TEXT = 0.4
 """The same above which it is none."""
+_TWINS = {"cp1250": "iso8859_2", "cp1253": "iso8859_7"}
+"""Encoding -> another that has the same letters, but for a few in other places."""
+_KANA = re.compile("[\u3041-\u3093]")
+_JAPANESE = 0.1
+"""Share of hiragana among the characters beyond ASCII: all Japanese texts have more, by chance none has."""
 _WIDER = {"shift_jis": "cp932", "gbk": "gb18030", "gb2312": "gb18030", "euc_kr": "cp949"}
 """Encoding -> the one that contains it: other rows of the file may need more than the sample."""
 
@@ -91,6 +96,16 @@ def detect(open_bytes: Callable[[], IO[bytes]], name: str) -> Detected:
     return Detected(codec, tuple((n, _surroundings(raw, codec)) for n, raw in lines.first))
 
 
+def with_byte_order(codec: str, head: bytes) -> str:
+    """Complete UTF-16 or UTF-32 of a file without a mark, which Python does not read, by its order."""
+    if codec not in ("utf-16", "utf-32") or any(
+        head.startswith(m) and c == codec for m, c in _MARKS
+    ):
+        return codec
+    unmarked = _unmarked_codec(head) or ""
+    return unmarked if unmarked.startswith(codec) else f"{codec}-le"
+
+
 def _unmarked_codec(head: bytes) -> str | None:
     """UTF-16 without a mark, or ISO-2022-JP, which is ASCII all the same."""
     if b"\x1b$" in head and head.isascii() and _decodes(head, "iso2022_jp"):
@@ -98,6 +113,9 @@ def _unmarked_codec(head: bytes) -> str | None:
     head = head[: len(head) // 2 * 2]
     printable = len(head) - len(head.translate(None, _PRINTABLE))
     if not head or head.count(0) * 40 < len(head) or printable * 4 > 3 * len(head):
+        return None
+    zeros = sorted((head[::2].count(0), head[1::2].count(0)))
+    if zeros[1] < 4 * zeros[0]:  # a file that is filled up with zeros has them in both places
         return None
     ascii_characters = {}
     for codec in ("utf-16-le", "utf-16-be"):
@@ -156,6 +174,7 @@ def _legacy_codec(sample: bytes, name: str) -> str:
         raise config_error(name, what, fix) from error
     matches = list(from_bytes(sample, cp_isolation=_LEGACY))
     found = _chosen(matches) if matches else "cp1252"
+    found = "cp932" if _is_japanese(sample, "cp932") else _better_twin(sample, found)
     if (oddity := _oddity(sample, found)) > _MOST_ODD:
         others = [match.encoding for match in matches] or _LEGACY
         oddities = {codec: _oddity(sample, codec) for codec in (found, *others, *_OF_OLD_SYSTEMS)}
@@ -183,6 +202,42 @@ def _chosen(matches: Sequence[CharsetMatch]) -> str:
     return "cp1252" if "cp1252" in alike else best.encoding
 
 
+def _is_japanese(content: bytes, codec: str) -> bool:
+    try:
+        text = content.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    beyond = sum(ord(character) > 127 for character in text)
+    return len(_KANA.findall(text)) > _JAPANESE * beyond
+
+
+def _better_twin(content: bytes, codec: str) -> str:
+    options = [codec, _TWINS.get(codec, codec)]
+    return min(options, key=lambda option: _oddity(content, option))
+
+
+def told_otherwise(open_bytes: Callable[[], IO[bytes]], codec: str) -> str:
+    """Tell where a file that is read in a named encoding is mostly UTF-8; '' where it is not."""
+    if codec == UTF8 or codec.startswith(("utf", "iso2022")):
+        return ""
+    shown: list[str] = []
+    valid = invalid = 0
+    with open_bytes() as file:
+        for number, raw in enumerate(file, 1):
+            if raw.isascii():
+                continue
+            if not _decodes(raw, UTF8):
+                invalid += 1
+                continue
+            valid += 1
+            if len(shown) < _SHOWN:
+                shown.append(f"line {number} {_surroundings(raw, codec)!r}")
+    if valid <= invalid:
+        return ""
+    what = f"most of its lines beyond ASCII are UTF-8, which data.encoding={codec} reads as"
+    return f"{what} {', '.join(shown)}"
+
+
 def _oddity(content: bytes, codec: str) -> float:
     """Odd characters for each one beyond ASCII: symbols and capitals within words, controls, letters of
     two scripts in one word; infinite if the bytes are no text in this encoding."""
@@ -202,7 +257,7 @@ def _is_odd(before: str, character: str, after: str) -> bool:
         foreign = character > "\u024f" and any(c.isascii() and c.isalpha() for c in before + after)
         return foreign or (category == "Lu" and before.islower())
     within = before.isalpha() and after.isalpha()
-    return within and (category[0] in "SN" or character in "¿¡")
+    return within and (category[0] in "SN" or character in "¿¡¶")
 
 
 def _decodes(content: bytes, codec: str) -> bool:

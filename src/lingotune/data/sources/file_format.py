@@ -9,6 +9,9 @@ from encodings.aliases import aliases
 
 from lingotune.config.schema import AUTO, DataConfig, Quoting, Separator
 
+_OF_NAMES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem")
+"""Codecs of Python that files are not written in."""
+
 
 @dataclass(frozen=True)
 class FileFormat:
@@ -32,7 +35,7 @@ def codec_of(encoding: str) -> str | None:
     except (LookupError, ValueError):
         return None
     is_text: bool = found._is_text_encoding  # false for base64, zlib and the like
-    return found.name if is_text else None
+    return found.name if is_text and found.name not in _OF_NAMES else None
 
 
 def near_encoding(word: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, closest
@@ -23,7 +24,8 @@ from lingotune.data.rows.findings import (
     config_error,
 )
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
-from lingotune.data.sources.csv_reader import read_csv, read_tsv
+from lingotune.data.sources.content import is_pointer, other_type
+from lingotune.data.sources.csv_reader import read_csv, read_tsv, written_with
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
 from lingotune.data.sources.lines import zipped_name
@@ -43,12 +45,15 @@ _READERS: dict[str, _Reader] = {
     **_TEXT_READERS,
     ".parquet": read_parquet,
     ".arrow": read_arrow,
+    ".feather": read_arrow,
     ".xlsx": read_sheet,
     ".xls": read_sheet,
     ".ods": read_sheet,
 }
 _PACKED = (".gz", ".zip")
 _ARROW_NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
+_PARTITION = re.compile(r"(\w+)=(.+)")
+"""Folder that holds the rows of one value of a column, as Spark and pandas write them."""
 _AS_FOUND = FileFormat()
 _KNOWN_TYPES = (
     f"{' '.join(_READERS)}, the text ones also as .gz or .zip, a save_to_disk folder,"
@@ -87,7 +92,15 @@ def find_files(pattern: str, key: str, known: Callable[[str], object] | None = N
         raise config_error(
             f"{key}={pattern}", "there is no such file or folder", _inside(path, key)
         )
-    return sorted(set(found), key=lambda f: (str(f.parent), f.name))
+    return once(sorted(set(found), key=lambda f: (str(f.parent), f.name)))
+
+
+def once(files: Sequence[Path]) -> list[Path]:
+    """Leave out files that links lead to once more; the folder of a text, its class, counts too."""
+    known: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        known.setdefault((file.resolve(), file.parent.name if is_text(file) else ""), file)
+    return list(known.values())
 
 
 def _expand_match(path: Path, key: str) -> list[Path]:
@@ -153,6 +166,8 @@ def _arrow_files(folder: Path) -> list[Path]:
 
 def _inside(path: Path, key: str) -> str:
     """A near name, or what lies in the nearest folder that exists."""
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there"
     folder = next(p for p in path.parents if p.is_dir() and not glob.has_magic(str(p)))
     names = [f.name + ("/" if f.is_dir() else "") for f in visible(folder)]
     plain = [name.rstrip("/") for name in names]
@@ -205,11 +220,20 @@ def read_file(
 ) -> Iterator[Located]:
     """Read the rows of one file; `name` is what messages call it, by default its path."""
     name = name or str(path)
+    if is_pointer(path) or _reader_of(path) in _TEXT_READERS.values():
+        other = other_type(path, name)
+        if other is not None:
+            raise ConfigError([other])
     faults = Faults(on_fault, on_remark)
+    partitions = [
+        match.groups() for part in Path(name).parts[:-1] if (match := _PARTITION.fullmatch(part))
+    ]
     empty, problems = True, []
     try:
         for located in _reader_of(path)(path, name, faults, how):
             empty = False
+            for column, value in partitions:
+                located[1].setdefault(column, value)
             yield located
     except ConfigError as error:
         problems = error.problems
@@ -243,6 +267,17 @@ def check_type(name: str) -> None:
     ending = _ending(name)
     if ending not in _READERS and ending != ".zip":
         raise config_error(name, f"unknown file type {ending!r}", _KNOWN_TYPES)
+
+
+def common_format(files: Sequence[Path], how: FileFormat) -> FileFormat:
+    """Return the encoding and separator that all text files are found to have, where they are the same."""
+    usual: dict[_Reader, str] = {read_csv: ",", read_tsv: "\t"}
+    found = {
+        written_with(file, usual.get(reader, ""), how)
+        for file in files
+        if (reader := _reader_of(file)) in _TEXT_READERS.values()
+    }
+    return found.pop() if len(found) == 1 else how
 
 
 def _reader_of(path: Path) -> _Reader:

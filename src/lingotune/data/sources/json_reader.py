@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.schema import AUTO
-from lingotune.data.rows.findings import Faults, Located, config_error, written
+from lingotune.data.rows.findings import SKIP, Faults, Located, config_error, written
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.lines import UNDECODED, Line, read_lines, undecoded_fix
 
 _JSON_LINE = 'one object a line: {"review_body": "...", "stars": 5}'
 _JSON_LIST = 'one list of objects: [{"review_body": "...", "stars": 5}, ...]'
+_SKIP_LINE, _SKIP_ITEM = f"{SKIP}, or {_JSON_LINE}", f"{SKIP}, or {_JSON_LIST}"
 _decode = json.JSONDecoder().raw_decode
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what raw_decode is built upon
 _BLANK = re.compile(r"\s*")
@@ -67,13 +68,13 @@ def _json_lines(
         try:
             record = _parsed(line)
         except (ValueError, RecursionError) as error:
-            faults.note("broken-json", location, f"is not JSON: {_reason(error)}", _JSON_LINE, line)
+            faults.note("broken-json", location, f"is not JSON: {_reason(error)}", _SKIP_LINE, line)
             continue
         if isinstance(record, dict):
             yield location, record
         else:
             what = f"is a JSON {_json_kind(record)}, not an object"
-            faults.note("not-an-object", location, what, _JSON_LINE, line)
+            faults.note("not-an-object", location, what, _SKIP_LINE, line)
 
 
 def _parsed(line: str) -> Any:
@@ -84,7 +85,8 @@ def _parsed(line: str) -> Any:
             return value
     except (ValueError, StopIteration):
         pass
-    return json.loads(line.rstrip("\r\n"))
+    line = line.strip()
+    return json.loads(line[:-1] if line.endswith("},") else line)  # taken out of a list
 
 
 def _reason(error: Exception) -> str:
@@ -127,6 +129,9 @@ def _wrapped(text: str, name: str, faults: Faults) -> Iterable[tuple[str, Any]] 
         return None
     if not isinstance(value, dict):
         return None
+    table = _table_rows(value)
+    if table is not None:
+        return ((f"{name} row {n}", row) for n, row in enumerate(table, 1))
     lists = [v for v in value.values() if isinstance(v, list)]
     enough = any if faults.listener else all
     if lists and len(lists) == 1 and enough(isinstance(row, dict) for row in lists[0]):
@@ -135,6 +140,30 @@ def _wrapped(text: str, name: str, faults: Faults) -> Iterable[tuple[str, Any]] 
         line = text.count("\n", 0, text.index("{")) + 1
         return [(f"{name}:{line}", value)]
     raise config_error(name, f"is one JSON object with: {', '.join(value)}", _JSON_LIST)
+
+
+def _table_rows(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of a table as pandas writes one: by columns, by rows with numbers, or split; None if it is
+    none of these."""
+    inner = list(value.values())
+    names, data = value.get("columns"), value.get("data")
+    if (
+        isinstance(names, list)
+        and isinstance(data, list)
+        and set(value) <= {"columns", "index", "data"}
+    ):
+        fits = all(isinstance(row, list) and len(row) == len(names) for row in data)
+        return [dict(zip(names, row)) for row in data] if fits else None
+    if len(inner) > 1 and all(isinstance(v, list) and len(v) == len(inner[0]) for v in inner):
+        plain = not any(isinstance(cell, dict) for v in inner for cell in v)
+        return [dict(zip(value, row)) for row in zip(*inner)] if plain and inner[0] else None
+    if not inner or not all(isinstance(v, dict) and v for v in inner):
+        return None
+    if all(key.isdigit() for key in value):
+        return inner
+    if all(v.keys() == inner[0].keys() and all(map(str.isdigit, v)) for v in inner):
+        return [{name: v[key] for name, v in value.items()} for key in inner[0]]
+    return None
 
 
 def _is_row(value: dict[str, Any]) -> bool:
@@ -162,7 +191,7 @@ def _objects(
             yield location, value
         else:
             what = f"is a JSON {_json_kind(value)}, not an object"
-            faults.note("not-an-object", location, what, _JSON_LIST, written(value))
+            faults.note("not-an-object", location, what, _SKIP_ITEM, written(value))
 
 
 def _json_list(text: str, at: int, name: str) -> Iterator[tuple[str, Any]]:

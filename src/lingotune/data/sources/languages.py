@@ -6,10 +6,15 @@ from lingotune.config.schema import DataConfig, Source
 from lingotune.data.rows.language_tags import standard_tag
 
 
+def wanted_languages(data: DataConfig) -> list[str]:
+    """Return the codes of `data.languages`, in whatever way they are typed; empty = all languages."""
+    return [standard_tag(code) or code for code in data.languages]
+
+
 def known_languages(data: DataConfig) -> list[str]:
     """The languages that are known before the data is read; files may hold others."""
     if data.source is Source.sample and not data.languages:
         from lingotune.data.sources.sample import LANGUAGES
 
         return list(LANGUAGES)
-    return [standard_tag(code) or code for code in data.languages]
+    return wanted_languages(data)

@@ -22,11 +22,14 @@ from typing import IO
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
 from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
-from lingotune.data.sources.encodings import UTF8, detect
+from lingotune.data.sources.encodings import UTF8, detect, told_otherwise, with_byte_order
 from lingotune.data.sources.file_format import FileFormat, codec_of
 
 _AS_FOUND = FileFormat()
 _HEAD = 2**16
+_BLOCK = 2**20
+_OPEN_QUOTES = (b'\t"', b'\n"', b'\r"')
+_QUOTED = re.compile(r'"[^"]*"')
 _KEEP = "lingotune.undecoded"
 _CLUTTER = ("__MACOSX/", ".DS_Store", "Thumbs.db")
 UNDECODED = re.compile("[\udc80-\udcff]")
@@ -37,7 +40,7 @@ Line = tuple[int, str, str]
 
 
 class TextFile:
-    """A text file whose encoding is known.
+    """A text file whose encoding is known. codec: Python's name of it.
 
     An encoding that had to be recognised is told to `faults`. ConfigError if none fits, or the file
     cannot be read.
@@ -48,22 +51,38 @@ class TextFile:
         with unreadable_named(name):
             if how.encoding == AUTO:
                 detected = detect(self._open, name)
-                self._codec = detected.codec
-                if self._codec != UTF8:
+                self.codec = detected.codec
+                if self.codec != UTF8:
                     faults.remark(f"{name}: {detected}")
             else:
-                self._codec = codec_of(how.encoding) or UTF8
+                with self._open() as file:
+                    head = file.read(_HEAD)
+                self.codec = with_byte_order(codec_of(how.encoding) or UTF8, head)
+                if otherwise := told_otherwise(self._open, self.codec):
+                    faults.remark(f"{name}: {otherwise}")
             with self._open() as file:
-                self._end = _line_end(file.read(_HEAD).decode(self._codec, "replace"))
+                self._end = _line_end(file.read(_HEAD).decode(self.codec, "replace"))
+
+    def may_open_quotes(self) -> bool:
+        """Tell whether a quote stands where a field between tabs begins; its bytes alone are looked at."""
+        with unreadable_named(self._name), self._open() as file:
+            wide = self.codec.startswith(("utf-16", "utf-32"))
+            before = b"\n"
+            while block := file.read(_BLOCK):
+                around = before + block
+                if b'"' in around and (wide or any(map(around.__contains__, _OPEN_QUOTES))):
+                    return True
+                before = block[-1:]
+        return False
 
     def lines(self) -> Iterator[Line]:
-        """Yield the lines; only a newline ends one, not U+2028. In a file without newlines a carriage
-        return does."""
+        """Yield the lines; only a newline ends one, not U+2028. In a file with hardly any newlines a
+        carriage return does."""
         with unreadable_named(self._name), self._open() as file:
-            if self._codec == UTF8 and self._end == "\n":
+            if self.codec == UTF8 and self._end == "\n":
                 yield from _utf8_lines(file)
             else:
-                yield from _decoded_lines(file, self._codec, self._end)
+                yield from _decoded_lines(file, self.codec, self._end)
 
 
 def read_lines(
@@ -74,9 +93,11 @@ def read_lines(
 
 
 def undecoded_fix(how: FileFormat) -> str:
-    """Return the overrides that get past rows that are not in their file's encoding."""
-    other = "cp1252" if how.encoding == AUTO else AUTO
-    return f"{SKIP}, or data.encoding={other}"
+    """Return the overrides that get past rows that are not in their file's encoding.
+
+    Another encoding than the one that was recognised would read most of the others wrongly.
+    """
+    return SKIP if how.encoding == AUTO else f"{SKIP}, or data.encoding={AUTO}"
 
 
 def _utf8_lines(file: IO[bytes]) -> Iterator[Line]:
@@ -113,7 +134,10 @@ codecs.register_error(_KEEP, _kept)
 
 
 def _line_end(head: str) -> str:
-    return "\r" if "\r" in head and "\n" not in head else "\n"
+    if "\r" in head and "\n" in head:
+        head = _QUOTED.sub("", head)  # texts hold line ends of their own
+    alone = head.count("\r") - head.count("\r\n")
+    return "\r" if alone > head.count("\n") else "\n"
 
 
 # --- packed files -------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
-from lingotune.data.sources.files import find_files, uses_setting
+from lingotune.data.sources.files import find_files, once, uses_setting
 from lingotune.data.sources.split_names import (
     Named,
     by_split,
@@ -182,7 +182,8 @@ def _found(data: DataConfig, split: str, patterns: Sequence[str]) -> _Files:
     key = "data.path" if split == ALL else f"data.{split}"
     jobs = [partial(find_files, pattern, key) for _, pattern in expanded(data, patterns)]
     languages = (language for language, _ in expanded(data, patterns))
-    return {f: code for code, files in zip(languages, all_or_problems(jobs)) for f in files}
+    found = {f: code for code, files in zip(languages, all_or_problems(jobs)) for f in files}
+    return {file: found[file] for file in once([*found])}
 
 
 def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:

@@ -15,10 +15,14 @@ from lingotune.data.sources.file_format import FileFormat
 def read_sheet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read the rows of the one sheet that has some, or of the sheet that `how` names.
 
-    The first row that is not empty is the header. Locations count rows as the spreadsheet does.
+    The first row that is not empty is the header. Locations count rows as the spreadsheet does. Numbers in
+    a column of texts are texts, too: spreadsheets make numbers of whatever looks like one.
     ConfigError if the file is no spreadsheet, or several sheets have rows and none is named.
     """
-    rows = enumerate(_rows(path, name, how), 1)
+    table = list(_rows(path, name, how))
+    texts = _text_columns(table)
+    numbers = [0] * len(texts)
+    rows = enumerate(table, 1)
     header: list[str] = []
     for number, values in rows:
         location = f"{name} row {number}"
@@ -31,7 +35,26 @@ def read_sheet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterat
             what = f"has too many fields: {len(values)}, and the header {len(header)}"
             faults.note("too-many-fields", location, what, raw=" | ".join(map(str, values)))
             continue
-        yield location, {column: _plain(v) for column, v in zip(header, values) if column}
+        cells = [*map(_plain, values)]
+        for n, cell in enumerate(cells):
+            if texts[n] and cell is not None and not isinstance(cell, str):
+                cells[n] = str(cell).upper() if isinstance(cell, bool) else str(cell)
+                numbers[n] += 1
+        yield location, {column: cell for column, cell in zip(header, cells) if column}
+    for column, count in zip(header, numbers):
+        if count:
+            what = "1 value is" if count == 1 else f"{count} values are"
+            faults.remark(f"{name}: {what} no text in {column!r}, and read as written there")
+
+
+def _text_columns(table: Sequence[Sequence[Any]]) -> list[bool]:
+    """Tell for each column whether some row below the header has a text there."""
+    filled = [row for row in table if any(value != "" for value in row)][1:]
+    width = max(map(len, table), default=0)
+    return [
+        any(n < len(row) and isinstance(row[n], str) and row[n] for row in filled)
+        for n in range(width)
+    ]
 
 
 def _rows(path: Path, name: str, how: FileFormat) -> Iterator[list[Any]]:

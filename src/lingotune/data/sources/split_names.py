@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,11 +14,16 @@ _SHOWN = 6
 _SPLITS = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "validation": "validation",
+    "validate": "validation",
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
     "test": "test",
+    "testing": "test",
+    "devtest": "test",
+    "tst": "test",
     "eval": "test",
     "holdout": "test",
 }
@@ -26,6 +32,7 @@ _WORD = re.compile(
     # A word of its own, whatever stands around it, or with what is often glued to it: testset.
     rf"(?<![a-zà-ɏ])(?:({'|'.join(_SPLITS)})(?:set|data|split)?|(hold|held)[-_ ]?out)(?![a-zà-ɏ])"
 )
+_PART = re.compile(rf"(?=({'|'.join(sorted(_SPLITS, key=len, reverse=True))}))")
 _CAMEL_CASE = re.compile(r"(?<=[a-zà-ɏ])(?=[A-ZÀ-Ý])")
 
 
@@ -56,8 +63,29 @@ def names_of(files: Sequence[PurePath]) -> list[Named]:
     named = [_named(file, file.relative_to(folder) if folder else file) for file in files]
     common = frozenset.intersection(*(one.words for one in named)) if named else frozenset()
     if any(one.words != common for one in named):
-        named = [Named(one.file, one.words - common, one.shown) for one in named]
-    return named
+        return [Named(one.file, one.words - common, one.shown) for one in named]
+    inner = [file.relative_to(folder) if folder else file for file in files]
+    glued = {} if common else _glued(inner)
+    if not glued:
+        return named
+    return [Named(file, frozenset(glued.get(path, ())), path) for file, path in zip(files, inner)]
+
+
+def _glued(paths: Sequence[PurePath]) -> Mapping[PurePath, set[str]]:
+    """Find words that are parts of others, as in mytrain.csv: where another file is called the same but
+    for the word of another split. latest.csv and contest.csv alone are called so by chance."""
+    alike: dict[tuple[str, ...], dict[PurePath, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path in paths:
+        for depth, part in enumerate(path.parts):
+            for match in _PART.finditer(part.lower()):
+                rest = part[: match.start(1)].lower(), part[match.end(1) :].lower()
+                alike[path.parts[:depth] + rest][path].add(match[1])
+    found: dict[PurePath, set[str]] = defaultdict(set)
+    for of in alike.values():
+        if len({_SPLITS[word] for words in of.values() for word in words}) > 1:
+            for path, words in of.items():
+                found[path] |= words
+    return found
 
 
 def _common_folder(files: Sequence[PurePath]) -> PurePath | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
 from lingotune.data.rows.cleaner import Cleaner
 from lingotune.data.rows.findings import show
@@ -23,6 +24,8 @@ from lingotune.data.splits.readers import readers_of
 
 _WHERE = f"data.labels={AUTO}"
 _SHOWN = 8
+_MOST_ODD = 100
+"""Values that name no class and are told apart."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,62 @@ def find_labels(data: DataConfig, *, join: bool = False) -> FoundLabels:
     """
     columns = replace(data.columns, id=None, group=None)
     lenient = replace(data, columns=columns, on_error=OnError.skip, max_rejected=1.0)
-    values, problems = _Values(lenient), []
+    values = _Values(lenient)
     for name, read in readers_of(data).items():
         cleaner = Cleaner(lenient, name, labels=values)
         for row in cleaner.rows(read(cleaner.on_fault, _ignore)):
             values.count(row.label)
             if len(values.rows) > MOST_CLASSES:
                 raise ConfigError([_too_many(values)])
-        problems += cleaner.problems()
-    if not values.rows:
-        what = f"finds no classes: {values.column!r} holds none"
-        raise ConfigError(problems or [Problem(_WHERE, what, "data.columns.label=COLUMN")])
+    if len(values.rows) < 2:
+        raise ConfigError(_why_too_few(data, values))
     return FoundLabels(_classes(values, join=join), values.rows, values.column)
 
 
-def _ignore(remark: str) -> None:
-    """Leave remarks on files to whoever reads them next."""
+def _why_too_few(data: DataConfig, values: _Values) -> list[Problem]:
+    """What keeps the rows of a source from having two classes: rows that cannot be used come first."""
+    if values.odd:
+        shown = ", ".join(f"{value} ({count})" for value, count in values.odd.most_common(_SHOWN))
+        what = f"values in {values.column!r} that name no class: {shown}"
+        inner = next(iter(values.inner), "")
+        fix = override_text("data.columns.label", f"{values.column}.{inner}" if inner else "COLUMN")
+        return [Problem(_WHERE, what, fix)]
+    strict, problems = replace(data, on_error=OnError.stop), []
+    for name, read in readers_of(strict).items():
+        cleaner = Cleaner(strict, name, labels=_Values(strict))
+        for _ in cleaner.rows(read(None, _ignore)):
+            pass
+        problems += cleaner.problems()
+    if problems:
+        return problems
+    if not values.rows:
+        what = f"finds no classes: {values.column!r} holds none"
+        return [Problem(_WHERE, what, "data.columns.label=COLUMN")]
+    (only,) = values.rows
+    return [_one_class(values, only)]
+
+
+def _one_class(values: _Values, name: str) -> Problem:
+    what = f"finds one class in {values.column!r}, {show(name)}; a classifier needs two"
+    return Problem(_WHERE, what, "data.columns.label=COLUMN")
+
+
+def _ignore(told: object) -> None:
+    """Leave remarks on files, and rows that cannot be read, to whoever reads them next."""
 
 
 class _Values(Labels):
-    """Takes each value for a class of its own, and remembers what it is called."""
+    """Takes each value for a class of its own, and remembers what it is called.
+
+    odd: values that cannot be one, with their rows. inner: names in those that are objects.
+    """
 
     def __init__(self, data: DataConfig) -> None:
         super().__init__(replace(data, labels=[]))
         self.column = data.columns.label or data.columns.stars or ""
         self.rows: Counter[str] = Counter()
+        self.odd: Counter[str] = Counter()
+        self.inner: dict[str, None] = {}
         self._ids: dict[str, int] = {}
         self._texts: list[str] = []
 
@@ -76,13 +110,21 @@ class _Values(Labels):
         """Give each value the next number."""
         value = alone(raw)
         text = None if is_no_label(value) else value_text(value, self._offset)
-        if text is None:
-            return None
         self.column = column
+        if text is None:
+            self._note_odd(value)
+            return None
         if text not in self._ids:
             self._ids[text] = len(self._texts)
             self._texts.append(text)
         return self._ids[text], None
+
+    def _note_odd(self, value: Any) -> None:
+        if is_no_label(value) or len(self.odd) >= _MOST_ODD:
+            return
+        self.odd[show(value)] += 1
+        if isinstance(value, dict):
+            self.inner |= dict.fromkeys(k for k, v in value.items() if isinstance(v, (str, int)))
 
     def count(self, class_id: int) -> None:
         """Count a row that is kept."""
@@ -98,8 +140,10 @@ def _too_many(values: _Values) -> Problem:
 
 
 def _classes(values: _Values, *, join: bool) -> list[LabelConfig]:
-    """Make classes of the values; ConfigError if some differ by spelling only, or are fewer than two."""
+    """Make classes of the values; ConfigError if some differ by spelling only."""
     classes = join_spellings(list(values.rows))
+    if len(classes) < 2:
+        raise ConfigError([_one_class(values, classes[0].name)])
     several = [label for label in classes if label.values]
     if several and not join:
         spelled = ", ".join(
@@ -107,11 +151,6 @@ def _classes(values: _Values, *, join: bool) -> list[LabelConfig]:
         )
         what = f"values in {values.column!r} differ by case or blanks only: {spelled}"
         raise ConfigError([Problem(_WHERE, what, format_labels(classes))])
-    if len(classes) < 2:
-        what = (
-            f"finds one class in {values.column!r}, {show(classes[0].name)}; a classifier needs two"
-        )
-        raise ConfigError([Problem(_WHERE, what, "data.columns.label=COLUMN")])
     return classes
 
 

@@ -18,13 +18,17 @@ from lingotune.config.schema import (
     DataConfig,
     LabelConfig,
     OnError,
+    Source,
 )
 from lingotune.data.rows.cleaner import Cleaner
 from lingotune.data.rows.columns import usual_column
 from lingotune.data.rows.findings import Record
 from lingotune.data.rows.labels import MOST_CLASSES, whole_number
-from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.language_tags import means_nothing, standard_tag
 from lingotune.data.rows.nested import add_nested, column_names
+from lingotune.data.sources.file_format import format_of
+from lingotune.data.sources.files import common_format
+from lingotune.data.sources.patterns import local_parts
 from lingotune.data.splits.found_labels import find_labels
 from lingotune.data.splits.readers import readers_of
 
@@ -61,15 +65,30 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
         for read in readers_of(data).values()
         for _, record in islice(read(_ignore, _ignore), _SAMPLE)
     ]
+    if not sample:  # whatever keeps all rows from being read is told
+        for read in readers_of(data).values():
+            for _ in read(None, _ignore):
+                pass
     for record in sample:
         add_nested(record, [name for name in column_names(record) if "." in name])
-    data = replace(data, columns=_columns(sample, data.columns, typed))
+    data = replace(data, columns=_columns(sample, data.columns, typed), **_format(data))
     if data.columns.language is not None and data.default_language is None:
-        lacks = any(standard_tag(str(r.get(data.columns.language) or "")) is None for r in sample)
+        written = {str(record.get(data.columns.language) or "") for record in sample}
+        lacks = any(standard_tag(one) is None or means_nothing(one) for one in written)
         data = replace(data, default_language="und") if lacks else data
     if "data.labels" not in typed and data.columns.stars is None:
         data = replace(data, labels=find_labels(data, join=True).labels)
     return _measured(data, typed)
+
+
+def _format(data: DataConfig) -> dict[str, Any]:
+    """Encoding and separator of the files, where they have them in common: what comes to them later, is
+    to be read in the same way."""
+    if data.source is not Source.files:
+        return {}
+    files = [file for part in local_parts(data) for file in part.files]
+    found = common_format(files, format_of(data))
+    return {"encoding": found.encoding, "separator": found.separator}
 
 
 def _ignore(told: object) -> None:
@@ -77,9 +96,9 @@ def _ignore(told: object) -> None:
 
 
 def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str]) -> ColumnsConfig:
-    names = [
-        n for n in dict.fromkeys(n for record in sample for n in record) if n != PATTERN_LANGUAGE
-    ]
+    every = dict.fromkeys(name for record in sample for name in record)
+    objects = {n for record in sample for n, value in record.items() if isinstance(value, dict)}
+    names = [name for name in every if name != PATTERN_LANGUAGE and name not in objects]
     found: dict[str, Any] = {}
     for role in ("language", "text", "stars", "label", "id"):
         if f"data.columns.{role}" in typed:

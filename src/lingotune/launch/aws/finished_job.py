@@ -16,6 +16,7 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.schema import JobConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
+from lingotune.data.sources.languages import wanted_languages
 from lingotune.data.splits.counts import count_rows
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.run_time import TimeEstimate, estimate_time
@@ -192,7 +193,8 @@ def _estimate(
     rows = record.rows if record else None
     if rows is None and job.data.source is not Source.files:  # files may have changed since
         rows = count_rows(job.data, job.seed)[0]
-    return estimate_time(job, plan_batches(job), rows, precision, before)
+    languages = wanted_languages(job.data)
+    return estimate_time(job, plan_batches(job), rows, precision, before, languages=languages)
 
 
 def _keep(

@@ -11,6 +11,7 @@ from pathlib import Path
 from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.problems import Problem
 from lingotune.config.schema import BudgetConfig, LaunchConfig
+from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
 from lingotune.estimate.throughput import FILE, Throughput, read_records
@@ -73,7 +74,8 @@ class CostEstimator:
             capability,
             cpu_has_bf16=machine is not None and cpu_has_bf16(),
         )
-        time = estimate_time(config, batch, rows, precision, records, machine)
+        languages = wanted_languages(config.data)
+        time = estimate_time(config, batch, rows, precision, records, machine, languages)
         if instance is None:
             return Quote(time, None, time.arithmetic if time else (), problems)
         prices = self._prices(budget.prices)
