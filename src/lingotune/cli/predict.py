@@ -10,8 +10,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, TextIO
 
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser
+from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.data.sources.addresses import is_elsewhere
 
 if TYPE_CHECKING:
     from lingotune.evaluation.predict import Given
@@ -67,9 +68,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _given(options: argparse.Namespace) -> Iterator[Given]:
+    from lingotune.data.transfer import fetch_source
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
+        if is_elsewhere(options.file):
+            fetch_source(options.file, "--file", say_aside)
         return in_files(options.file, lambda text: print(f"note: {text}", file=sys.stderr))
     if options.texts:
         return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
@@ -17,6 +18,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
+from lingotune.data.transfer import fetch_sources
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
@@ -97,6 +99,7 @@ def _check_sources(composed: Sequence[Composed]) -> None:
             if data.prepared is not None and not data.prepared.startswith("s3://"):
                 load_manifest(Path(data.prepared))
             elif data.prepared is None:
+                fetch_sources(data, say)
                 readers_of(data)
         except ConfigError as error:
             problems += error.problems

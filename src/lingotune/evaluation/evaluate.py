@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
@@ -28,6 +29,7 @@ from lingotune.data.sources.patterns import check_settings
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
+from lingotune.data.transfer import fetch_sources
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.own_code import metrics_of
@@ -184,6 +186,7 @@ def _read(
 
     seed: carves out the test split as training did; None = score everything that was given.
     """
+    fetch_sources(data, say_aside)
     readers = readers_of(data)
     if seed is not None and _TEST not in readers:
         found = survey(data, seed, rejected, spool.add)
