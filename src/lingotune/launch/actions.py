@@ -33,6 +33,7 @@ from lingotune.config.schema import (
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, is_tokenizer_file
+from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.patterns import elsewhere_in
 from lingotune.data.transfer import (
     fetch,
@@ -193,8 +194,8 @@ def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed
     wrong: list[Problem] = []
     for one in composed:
         data = one.config.data
-        places = json.dumps([*elsewhere_in(data)]) if data.prepared is None else "[]"
-        if places in (*told, "[]"):
+        places = _places(data)
+        if places in told:
             continue
         told[places] = []
         try:
@@ -218,12 +219,12 @@ def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed
 def _looked_at(data: DataConfig) -> list[Problem]:
     seen, problems = look_for_sources(data)
     for one in seen:
-        say_aside(f"source {one}" + (", the copy here is the same" if one.is_here else ""))
-    later = [str(one) for one in seen if not one.is_here]
-    if later:
-        what = f"is there, and its rows are read once it is fetched, before the submit: {'; '.join(later)}"
+        where = f"{one.key}={shown_address(one.pattern)}"
+        if one.is_here:
+            say_aside(f"{where}: {one}, the same as the copy here")
+            continue
+        what = f"is there ({one}); the submit fetches it and checks its rows before anything starts"
         fix = f"{program('prepare')} with the same settings fetches and checks it now"
-        where = "data, elsewhere"
         problems.append(Problem(where, what, fix, Severity.warning, check="source-not-here"))
     return problems
 

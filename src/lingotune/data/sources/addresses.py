@@ -43,7 +43,6 @@ _TOOLS = {
     "gs": "gcloud storage cp -r {address} FOLDER",
     "gcs": "gcloud storage cp -r {address} FOLDER",
     **dict.fromkeys(("az", "abfs", "abfss", "wasb", "wasbs", "adl"), "azcopy copy HTTPS-ADDRESS FOLDER"),
-    **dict.fromkeys(("ftp", "ftps"), "curl -fO {address}"),
     **dict.fromkeys(("sftp", "scp", "ssh", "rsync"), "scp HOST:PATH FOLDER"),
     "hdfs": "hdfs dfs -get {address} FOLDER",
     "dbfs": "databricks fs cp -r {address} FOLDER",
@@ -95,6 +94,11 @@ def address_faults(key: str, pattern: str) -> Iterator[tuple[str, str]]:
         path = unquote("/" + pattern[scheme.end() :].lstrip("/"))
         yield "files of this machine are named by their path", override_text(key, path)
     else:
+        if name.lower() in ("ftp", "ftps"):
+            file = unquote(urlsplit(pattern).path.rpartition("/")[2]) or "FILE"
+            fetch = f"curl -fo {shlex.quote(file)} {shlex.quote(pattern)}"
+            yield f"{name}:// is not read; {_READ}", f"{fetch}, then {override_text(key, file)}"
+            return
         fetch = _TOOLS.get(name.lower(), "fetch it once").format(address=shlex.quote(pattern))
         yield f"{name}:// is not read; {_READ}", f"{fetch}, then {key}=FOLDER"
 

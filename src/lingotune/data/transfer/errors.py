@@ -24,6 +24,7 @@ _PERMISSIONS = {
 }
 _REGION = "aws.region=<the bucket's>, or a bucket of this region"
 _KEYS = "aws configure, aws sso login, or AWS_PROFILE=..."
+_LINE = "a network line to AWS, then the same command"
 _MENDS = {
     "NoSuchBucket": "aws.bucket=<one that is there>, or aws s3 mb s3://...",
     **dict.fromkeys(("NoSuchKey", "404"), "prepare and upload it anew"),
@@ -57,7 +58,12 @@ _Mend = Callable[[str, Any], str]
 @contextmanager
 def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[None]:
     """Raise errors of botocore, s3transfer and local files as a ConfigError of `where`."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+    )
     from s3transfer.exceptions import RetriesExceededError
 
     try:
@@ -66,7 +72,8 @@ def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[N
         raise ConfigError([_refusal(where, error, mend)]) from error
     except BotoCoreError as error:
         what = f"no answer from AWS: {error}"
-        raise ConfigError([Problem(where, what, _KEYS)]) from error
+        fix = _LINE if isinstance(error, (ConnectionError, HTTPClientError)) else _KEYS
+        raise ConfigError([Problem(where, what, fix)]) from error
     except RetriesExceededError as error:
         what = f"broke off again and again: {error.last_exception}"
         fix = "the same command once more: what was moved is kept"

@@ -94,7 +94,7 @@ class _Search:
         if not listed and denied:
             raise config_error(self._where, "AWS refused HeadObject: 403", self._mend("403", {}))
         if not listed:
-            raise self._nothing("there is no such object or prefix", {})
+            raise self._nothing("there is no such object, and no objects below it", {})
         return self._in_folder(folder, listed)
 
     def _in_folder(self, folder: str, listed: Mapping[str, S3Object]) -> list[S3Object]:
@@ -160,6 +160,7 @@ class _Search:
             folder = f"{folder}/" if folder else ""
             names = self._names(folder)
         whole = f"s3://{self._bucket}/{folder}"
+        names = [name for name in names if folder + name.rstrip("/") != self._path.rstrip("/")]
         near = closest(self._path[len(folder) :], names)
         if near:
             return config_error(self._where, what, override_text(self._key, whole + near))

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig
 from lingotune.config.typed_json import to_json
-from lingotune.data.rows.findings import all_or_problems, config_error
+from lingotune.data.rows.findings import AGAIN, all_or_problems, config_error
 from lingotune.data.sources.addresses import is_web, shown_address
 from lingotune.data.sources.copies import (
     CHECKSUM,
@@ -45,9 +45,10 @@ _GZIP = b"\x1f\x8b\x08"
 
 @dataclass(frozen=True)
 class SeenSource:
-    """What is known of a pattern without fetching it. bytes: None where it is not said. is_here: a copy of
+    """What is known of a pattern without fetching it. key: the setting that holds it. bytes: None where it is not said. is_here: a copy of
     just this is on this machine."""
 
+    key: str
     pattern: str
     files: int
     bytes: int | None
@@ -55,8 +56,12 @@ class SeenSource:
 
     def __str__(self) -> str:
         count = "1 file" if self.files == 1 else f"{self.files} files"
-        size = "" if self.bytes is None else f", {self.bytes / 1e6:.1f} MB"
-        return f"{shown_address(self.pattern)}: {count}{size}"
+        size = "" if self.bytes is None else f", {_size(self.bytes)}"
+        return f"{count}{size}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
 
 
 def fetch_sources(data: DataConfig, tell: Tell) -> None:
@@ -99,12 +104,13 @@ def _look_at(pattern: str, key: str) -> SeenSource:
 
         tag = here.files[0].tag if here else ""
         found = look_at_web(pattern, key, tag)
-        return SeenSource(pattern, 1, here.files[0].bytes if here and not found else
-                          found.bytes if found else None, found is None)  # fmt: skip
+        if found is None and here:
+            return SeenSource(key, pattern, 1, here.files[0].bytes, True)
+        return SeenSource(key, pattern, 1, found.bytes if found else None, False)
     with connected(f"{key}={pattern}") as s3:
         objects = find_objects(s3, pattern, key)
     is_here = here is not None and [f.tag for f in here.files] == [o.tag for o in objects]
-    return SeenSource(pattern, len(objects), sum(o.bytes for o in objects), is_here)
+    return SeenSource(key, pattern, len(objects), sum(o.bytes for o in objects), is_here)
 
 
 @contextmanager
@@ -163,7 +169,7 @@ def _from_s3(pattern: str, key: str, incoming: Path, tell: Tell) -> list[CopiedF
         if lacking:
             size = sum(one.bytes for one in lacking)
             _check_room(where, size)
-            some = f"{len(lacking)} of {len(objects)} objects, {size / 1e6:.1f} MB"
+            some = f"{len(lacking)} of {len(objects)} objects, {_size(size)}"
             tell(f"fetch {pattern}: {some}")
             _download(s3, lacking, incoming, tell)
     files = [_kept(one.uri, one.tag) for one in objects]
@@ -213,7 +219,7 @@ def _from_web(address: str, key: str, incoming: Path, tell: Tell) -> list[Copied
     if found is None and before:
         return list(before.files)
     assert found is not None, "without a tag there is an answer"
-    tell(f"fetched {shown}: {arrived.stat().st_size / 1e6:.1f} MB")
+    tell(f"fetched {shown}: {_size(arrived.stat().st_size)}")
     tag = found.tag or f"SHA-256 {sha256_of(arrived)}"
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
@@ -241,8 +247,9 @@ def _keep(arrived: Path, scheme: str, parts: Sequence[str], address: str, tag: s
     """Move a whole file to its place, with its checksum; packed just as its name says."""
     version = folder_of_version(address, tag)
     staging = arrived.with_name(f"{arrived.name}.whole")
-    packed = _unpacked(arrived, layers=1 if parts[-1].lower().endswith(".gz") else 0)
-    last = parts[-1] if packed or not parts[-1].lower().endswith(".gz") else parts[-1][:-3]
+    is_gz = parts[-1].lower().endswith(".gz")
+    packed = _unpacked(arrived, 1 if is_gz else 0, shown_address(address))
+    last = parts[-1] if packed or not is_gz else parts[-1][:-3]
     target = staging / place_of(scheme, [*parts[:-1], last])
     target.parent.mkdir(parents=True)
     arrived.replace(target)
@@ -261,15 +268,18 @@ def _keep(arrived: Path, scheme: str, parts: Sequence[str], address: str, tag: s
             raise
 
 
-def _unpacked(path: Path, layers: int) -> bool:
+def _unpacked(path: Path, layers: int, name: str) -> bool:
     """Unpack a file until at most so many layers of gzip are left; returns whether any is.
 
     Stores and servers pack on their own (Content-Encoding), and the name does not tell.
     """
     while (depth := _depth(path)) > layers:
         inner = path.with_name(f"{path.name}.inner")
-        with gzip.open(path) as packed, inner.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
+        try:
+            with gzip.open(path) as packed, inner.open("wb") as file:
+                shutil.copyfileobj(packed, file, 1 << 20)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise config_error(name, f"is packed and cannot be unpacked: {error}", AGAIN) from error
         inner.replace(path)
     return depth > 0
 
@@ -279,7 +289,7 @@ def _depth(path: Path) -> int:
     opened: list[Any] = [path.open("rb")]
     try:
         while len(opened) < 4 and opened[-1].peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
-            opened.append(gzip.GzipFile(fileobj=opened[-1]))
+            opened.append(gzip.GzipFile(fileobj=opened[-1], mode="rb"))
     except (OSError, EOFError, zlib.error):
         pass  # its reader will say that it is damaged
     finally:

@@ -217,10 +217,9 @@ def _failed(address: str, key: str, error: Exception) -> Exception:
         what = f"{host} says nothing for {_PATIENCE:.0f} seconds"
         return config_error(where, what, f"the same command later, or {local}")
     if isinstance(error, (URLError, _BrokenOff, HTTPException, ConnectionError)):
-        text = str(reason).replace(address, shown_address(address))
-        return config_error(
-            where, f"{text or type(reason).__name__}", f"the same command later, or {local}"
-        )
+        text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        what = f"no whole answer of {host}: {text.replace(address, shown_address(address))}"
+        return config_error(where, what, f"the same command later, or {local}")
     return error  # of this machine's disk
 
 
