@@ -208,12 +208,14 @@ def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed
     if wrong:
         raise ConfigError(wrong, "nothing was started; mend, then submit again")
     return [
-        replace(
-            one,
-            findings=(*one.findings, *told.get(json.dumps([*elsewhere_in(one.config.data)]), [])),
-        )
+        replace(one, findings=(*one.findings, *told.get(_places(one.config.data), ())))
         for one in composed
     ]
+
+
+def _places(data: DataConfig) -> str:
+    """Name what has to be fetched for a job; jobs with the same need it once."""
+    return json.dumps([*elsewhere_in(data)] if data.prepared is None else [])
 
 
 def _looked_at(data: DataConfig) -> list[Problem]:

@@ -45,8 +45,11 @@ _GZIP = b"\x1f\x8b\x08"
 
 @dataclass(frozen=True)
 class SeenSource:
-    """What is known of a pattern without fetching it. key: the setting that holds it. bytes: None where it is not said. is_here: a copy of
-    just this is on this machine."""
+    """What is known of a pattern without fetching it.
+
+    key: the setting that holds it. bytes: None where it is not said. is_here: a copy of just this is on
+    this machine.
+    """
 
     key: str
     pattern: str
