@@ -125,7 +125,7 @@ def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")
-    best = max(results, key=lambda result: result[1].test.overall.macro_f1)[2]
+    best = max(results, key=lambda result: result[1].scored[1].overall.macro_f1)[2]
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")

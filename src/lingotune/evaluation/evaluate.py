@@ -191,6 +191,11 @@ def _read(
     if seed is not None and _TEST not in readers:
         found = survey(data, seed, rejected, spool.add)
         test = SPLITS.index(_TEST)
+        if not found.counts[_TEST]:
+            what = "the run has no test split of its own (data.test_share=0)"
+            raise ConfigError(
+                [Problem("data", what, "data.path=FILE scores all rows of other data")]
+            )
         rows = lambda: (row for row, split in found.rows(spool) if split == test)  # noqa: E731
         return rows, found.scanned.counts, ()
     wanted = {_TEST: readers[_TEST]} if _TEST in readers else readers

@@ -223,12 +223,13 @@ class RunDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of training and evaluating. resumed_from_step: None for a run from the start."""
+    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. test: None
+    where there is no test split."""
 
     resumed_from_step: int | None = None
     training: TrainingFigures
     validation: SplitScores
-    test: SplitScores
+    test: SplitScores | None = field(default=None, metadata=UNLESS_NONE)
     measured: Measured
     environment: Environment | None = None
 
@@ -238,6 +239,11 @@ class RunResults(Outcome, RunDescription):
     """Everything in a finished run's metrics.json. seconds: the whole run on the worker."""
 
     seconds: float
+
+    @property
+    def scored(self) -> tuple[str, SplitScores]:
+        """Name and scores of the split that tells most: test, or validation where there is no test."""
+        return ("test", self.test) if self.test else ("validation", self.validation)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -394,7 +394,8 @@ def _write_charts(context: RunContext, results: RunResults) -> None:
 
     run, labels = context.folders.run, results.labels
     try:
-        draw_confusion(results.test, labels, run / "confusion_matrix.png")
+        if results.test:
+            draw_confusion(results.test, labels, run / "confusion_matrix.png")
         draw_classes(results.data.rows, labels, run / "class_distribution.png")
         draw_curves(read_history(run), run / "learning_curves.png")
     except ImportError as error:  # not every image includes matplotlib
@@ -406,6 +407,13 @@ def _print_scores(results: RunResults) -> None:
     from lingotune.report.tables import score_table
 
     test, speed = results.test, results.training.samples_per_second
+    if test is None:
+        scored = score_table(results.validation)
+        print("\ntest: not scored, there is no test split (data.test_share=0)")
+        print(f"validation split, by which the checkpoint was chosen:\n{scored}\n")
+        for warning in score_warnings(results.validation):
+            print(f"warning: validation: {warning}")
+        return
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
     print(format_test_line(values, list(test.overall.own or {})), flush=True)
