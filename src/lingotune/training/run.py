@@ -28,7 +28,7 @@ from lingotune.config.problems import ConfigError, Problem, PublishError, errors
 from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
-from lingotune.contract.log_lines import format_test_line
+from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
@@ -409,8 +409,8 @@ def _print_scores(results: RunResults) -> None:
     test, speed = results.test, results.training.samples_per_second
     if test is None:
         scored = score_table(results.validation)
-        print("\ntest: not scored, there is no test split (data.test_share=0)")
-        print(f"validation split, by which the checkpoint was chosen:\n{scored}\n")
+        print(UNTESTED, flush=True)
+        print(f"\nvalidation split, by which the checkpoint was chosen:\n{scored}\n")
         for warning in score_warnings(results.validation):
             print(f"warning: validation: {warning}")
         return

@@ -152,21 +152,33 @@ class _Search:
     def _nothing(self, what: str, listed: Iterable[str]) -> ConfigError:
         """Name what there is in place of an object or pattern that names nothing."""
         magic = _MAGIC.search(self._path)
-        folder = self._path[: magic.start() if magic else None].rpartition("/")[0]
-        folder = f"{folder}/" if folder else ""
-        names = sorted({key[len(folder) :] for key in listed}) or self._names(folder)
-        while not names and folder:
-            folder = folder.rstrip("/").rpartition("/")[0]
-            folder = f"{folder}/" if folder else ""
-            names = self._names(folder)
-        whole = f"s3://{self._bucket}/{folder}"
-        names = [name for name in names if folder + name.rstrip("/") != self._path.rstrip("/")]
-        near = closest(self._path[len(folder) :], names)
+        folder, _, _ = self._path[: magic.start() if magic else None].rpartition("/")
+        names = sorted({key[len(folder) :].lstrip("/") for key in listed})
+        while not names:
+            names = self._names(folder and f"{folder}/")
+            if names or not folder:
+                break
+            folder = folder.rpartition("/")[0]
+        near = "" if magic else self._nearest(folder and f"{folder}/", names)
+        whole = f"s3://{self._bucket}/{folder and folder + '/'}"
         if near:
-            return config_error(self._where, what, override_text(self._key, whole + near))
+            fix = override_text(self._key, f"s3://{self._bucket}/{near}")
+            return config_error(self._where, what, fix)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         holds = f"{whole} holds: {', '.join(names[:_SHOWN])}{more}"
         return config_error(self._where, what, holds if names else f"{whole} is empty")
+
+    def _nearest(self, folder: str, names: Sequence[str]) -> str:
+        """Follow the path from a folder as far as something is called much like it; '' = nowhere."""
+        found = ""
+        for part in self._path[len(folder) :].strip("/").split("/"):
+            plain = {name.rstrip("/"): name for name in names}
+            near = closest(part, [n for n in plain if found or folder + n != self._path.strip("/")])
+            if not near:
+                break
+            found = (found or folder) + plain[near]
+            names = self._names(found) if found.endswith("/") else []
+        return found
 
     def _names(self, folder: str) -> list[str]:
         page = self._s3.list_objects_v2(

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -152,7 +152,7 @@ _ELSEWHERE = "LINGOTUNE_CACHE=FOLDER before the command, on a disk with room"
 
 
 class _Known:
-    """Spares a transfer its own look at an object, and has it refuse any other version."""
+    """Spares a transfer its own look at an object."""
 
     def __init__(self, one: S3Object) -> None:
         self._one = one
@@ -182,6 +182,8 @@ def _from_s3(pattern: str, key: str, incoming: Path, tell: Tell) -> list[CopiedF
 def _download(s3: Any, objects: Sequence[S3Object], incoming: Path, tell: Tell) -> None:
     arrived = [incoming / str(n) for n in range(len(objects))]
     total = sum(one.bytes for one in objects)
+    etags = {(one.key, one.version): one.etag for one in objects}
+    s3.meta.events.register("before-parameter-build.s3.GetObject", partial(_only, etags))
     with progress(total, tell) as advance, manager(s3) as transfers:
         futures = [
             transfers.download(one.bucket, one.key, str(path), extra_args=one.arguments,
@@ -199,6 +201,11 @@ def _download(s3: Any, objects: Sequence[S3Object], incoming: Path, tell: Tell) 
                         ) from error
                     raise
             _keep(path, "s3", [one.bucket, *one.key.split("/")], one.uri, one.tag)
+
+
+def _only(etags: Mapping[tuple[str, str | None], str], params: dict[str, Any], **_: Any) -> None:
+    """Have a request refused where another version has come since the listing."""
+    params["IfMatch"] = etags[params["Key"], params.get("VersionId")]
 
 
 def _check_room(where: str, size: int) -> None:
