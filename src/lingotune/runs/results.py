@@ -229,7 +229,7 @@ class Outcome:
     resumed_from_step: int | None = None
     training: TrainingFigures
     validation: SplitScores
-    test: SplitScores | None = field(default=None, metadata=UNLESS_NONE)
+    test: SplitScores | None
     measured: Measured
     environment: Environment | None = None
 

@@ -269,7 +269,8 @@ def test_an_object_that_is_replaced_while_it_is_fetched(
     front.tell(_get("r/a.jsonl"), refusal("PreconditionFailed", status=412))
     (problem,) = problems_of(s3("r/*.jsonl"))
     assert asked == [etag]
-    assert problem.fix.startswith("the same command once more")
+    assert problem.what == "was replaced while it was fetched"
+    assert problem.fix == "the same command once more"
     assert _left_behind() == []
 
 

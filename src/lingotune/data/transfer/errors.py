@@ -36,8 +36,6 @@ _MENDS = {
     "400": f"{_KEYS}; {_REGION}",  # a HEAD has no body that would say more
     "RequestTimeTooSkewed": "the clock of this machine set right",
     "InvalidObjectState": "aws s3api restore-object ..., then the same command: it lies in an archive",
-    "PreconditionFailed": "the same command once more: it was changed meanwhile",
-    "412": "the same command once more: it was changed meanwhile",
     "SlowDown": "the same command once more: what was moved is kept",
 }  # fmt: skip
 
@@ -64,7 +62,7 @@ def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[N
         ConnectionError,
         HTTPClientError,
     )
-    from s3transfer.exceptions import RetriesExceededError
+    from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
     try:
         yield
@@ -73,6 +71,9 @@ def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[N
     except BotoCoreError as error:
         what = f"no answer from AWS: {error}"
         fix = _LINE if isinstance(error, (ConnectionError, HTTPClientError)) else _KEYS
+        raise ConfigError([Problem(where, what, fix)]) from error
+    except S3DownloadFailedError as error:
+        what, fix = "was replaced while it was fetched", "the same command once more"
         raise ConfigError([Problem(where, what, fix)]) from error
     except RetriesExceededError as error:
         what = f"broke off again and again: {error.last_exception}"

@@ -94,10 +94,14 @@ def fetch_source(pattern: str, key: str, tell: Tell) -> None:
     with _full_disk_told(f"{key}={shown_address(pattern)}"), _incoming(pattern) as incoming:
         fetch = _from_web if is_web(pattern) else _from_s3
         files = fetch(pattern, key, incoming, tell)
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
-        record = incoming / "record"
-        record.write_text(json.dumps(to_json(Copy(now, tuple(files)))), encoding="utf-8")
-        record.replace(record_of(pattern))
+        _write_record(pattern, files, incoming)
+
+
+def _write_record(pattern: str, files: Sequence[CopiedFile], incoming: Path) -> None:
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    record = incoming / "record"
+    record.write_text(json.dumps(to_json(Copy(now, tuple(files)))), encoding="utf-8")
+    record.replace(record_of(pattern))
 
 
 def _look_at(pattern: str, key: str) -> SeenSource:
@@ -107,7 +111,7 @@ def _look_at(pattern: str, key: str) -> SeenSource:
 
         tag = here.files[0].tag if here else ""
         found = look_at_web(pattern, key, tag)
-        if found is None and here:
+        if here and (found is None or tag == found.tag != ""):
             return SeenSource(key, pattern, 1, here.files[0].bytes, True)
         return SeenSource(key, pattern, 1, found.bytes if found else None, False)
     with connected(f"{key}={pattern}") as s3:
