@@ -194,7 +194,7 @@ def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed
     wrong: list[Problem] = []
     for one in composed:
         data = one.config.data
-        places = _places(data)
+        places = _places(one.config)
         if places in told:
             continue
         told[places] = []
@@ -208,13 +208,14 @@ def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed
     if wrong:
         raise ConfigError(wrong, "nothing was started; mend, then submit again")
     return [
-        replace(one, findings=(*one.findings, *told.get(_places(one.config.data), ())))
+        replace(one, findings=(*one.findings, *told.get(_places(one.config), ())))
         for one in composed
     ]
 
 
-def _places(data: DataConfig) -> str:
+def _places(config: LaunchConfig) -> str:
     """Name what has to be fetched for a job; jobs with the same need it once."""
+    data = config.data
     return json.dumps([*elsewhere_in(data)] if data.prepared is None else [])
 
 

@@ -25,7 +25,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class S3Object:
-    """An object. tag: what tells its version: ETag and size, with an id where one was named."""
+    """An object. version: its id, where one was named."""
 
     bucket: str
     key: str
@@ -40,7 +40,7 @@ class S3Object:
 
     @property
     def tag(self) -> str:
-        """What tells its version."""
+        """Identity of its version: ETag, size and, where one was named, an id."""
         return " ".join(filter(None, [self.etag, str(self.bytes), self.version]))
 
     @property
@@ -189,7 +189,7 @@ class _Search:
         return sorted(key[len(folder) :] for key in keys if key != folder)
 
     def _mend(self, code: str, response: Mapping[str, Any]) -> str:
-        """What helps where AWS refuses, in terms of a source."""
+        """Return what helps where AWS refuses, in terms of a source."""
         if code == "NoSuchBucket":
             near = closest(self._bucket, self._buckets())
             named = f"s3://{near}/{self._path}"
