@@ -28,7 +28,7 @@ from lingotune.launch.plan.base_model import deliver_model
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.runs.folder import read_results
-from lingotune.runs.results import RunResults
+from lingotune.runs.results import RunResults, comparable
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -125,7 +125,9 @@ def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")
-    best = max(results, key=lambda result: result[1].scored[1].overall.macro_f1)[2]
+    _, compared = comparable([result for _, result, _ in results])
+    scores = [of.overall.macro_f1 for of in compared]
+    best = results[scores.index(max(scores))][2]
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingotune.evaluation.metrics import FEWEST
 from lingotune.evaluation.score_rows import NONE, own_rows, score_rows
-from lingotune.runs.results import LanguageScores, RunResults
+from lingotune.runs.results import LanguageScores, RunResults, comparable
 
 _WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
@@ -67,8 +67,8 @@ def _notes(scores: LanguageScores) -> list[str]:
 
 def sweep_table(results: Sequence[tuple[str, RunResults, Path]]) -> str:
     """Format one line per run: overrides, scores, folder; an asterisk marks the best macro-F1."""
-    tested = all(result.test for _, result, _ in results)
-    scores = [(r.scored[1] if tested else r.validation).overall for _, r, _ in results]
+    split, compared = comparable([result for _, result, _ in results])
+    scores = [of.overall for of in compared]
     best = max(score.macro_f1 for score in scores)
     width = max(len("overrides"), *(len(overrides) for overrides, _, _ in results))
     lines = [f"{'overrides':{width}}  accuracy  macro-F1    run"]
@@ -77,6 +77,6 @@ def sweep_table(results: Sequence[tuple[str, RunResults, Path]]) -> str:
         lines.append(
             f"{overrides:{width}}  {score.accuracy:8.3f}  {score.macro_f1:8.3f} {mark}  {folder}"
         )
-    if not tested:
+    if split != "test":
         lines.append("scores of the validation split: not every run has a test split")
     return "\n".join(lines)

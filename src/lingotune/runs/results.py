@@ -5,7 +5,7 @@ Older versions wrote fewer keys: fields with a default are None, or empty, for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lingotune.config.schema import SPLITS, Precision
@@ -244,6 +244,14 @@ class RunResults(Outcome, RunDescription):
     def scored(self) -> tuple[str, SplitScores]:
         """Name and scores of the split that tells most: test, or validation where there is no test."""
         return ("test", self.test) if self.test else ("validation", self.validation)
+
+
+def comparable(results: Sequence[RunResults]) -> tuple[str, list[SplitScores]]:
+    """Return the split that runs are compared by, and each run's scores of it: test if all have one."""
+    tests = [result.test for result in results if result.test]
+    if len(tests) == len(results):
+        return "test", tests
+    return "validation", [result.validation for result in results]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,10 @@ def fetch_sources(data: DataConfig, tell: Tell) -> None:
     A version of a file is fetched once, and appears whole or not at all. tell: is told of what is fetched.
     ConfigError lists, for all patterns together, what is not there, refused or broken off.
     """
-    check_settings(data)
-    all_or_problems([partial(fetch_source, p, key, tell) for key, p in elsewhere_in(data)])
+    wanted = [*elsewhere_in(data)]
+    if wanted:
+        check_settings(data)
+    all_or_problems([partial(fetch_source, pattern, key, tell) for key, pattern in wanted])
 
 
 def look_for_sources(data: DataConfig) -> tuple[list[SeenSource], list[Problem]]:
