@@ -37,7 +37,7 @@ OURS: dict[str, set[str]] = {
     "data.sources": {"data.rows"},
     "data.splits": {"data.rows", "data.sources"},
     "data.prepared": {"data.rows", "data.sources", "data.splits"},
-    "data.transfer": {"data.prepared"},
+    "data.transfer": {"data.rows", "data.sources", "data.prepared"},
     "data.loader": {"data.rows", "data.prepared", "data.transfer"},
     "runs": _RUNS,
     "plugins": {"config"},

@@ -72,6 +72,17 @@ OURS: dict[str, dict[str, Any]] = {
         "regex": r"(?i)X-(?:Amz|Goog)-(?:Signature|Security-Token)=(?P<secret>[^&\s'\"]{16,})",
         "keywords": ["x-amz-s", "x-goog-s"],
     },
+    "signed-url": {
+        "regex": r"(?i)[?&](?:sig|signature|token|access_?token|auth|api[-_]?key|rlkey|password)="
+        r"(?P<secret>[^&\s'\"]{8,})",
+        "keywords": [
+            "sig=", "signature=", "token=", "auth=", "api-key=", "apikey=", "api_key=", "rlkey=",
+            "password=",
+        ],
+    },
+    "token-as-user-in-url": {
+        "regex": r"https?://(?P<secret>[^/\s:@?#]{16,})@", "keywords": ["://"],
+    },
     "aws-amazon-bedrock-api-key-short-lived": {
         "regex": "bedrock-api-key-[A-Za-z0-9+/]{40,}", "keywords": ["bedrock-api-key-"],
     },

@@ -80,7 +80,7 @@ def compose(*settings: JobConfig | str, config_dir: str | Path | None = None) ->
     given = [_typed_key(setting) for setting in settings if isinstance(setting, str)]
     others = [Problem(key, "is no setting of a job", hint) for key, hint in _not_of_a_job(given)]
     try:
-        config = _composed(settings, config_dir, _check_job).config
+        config = _composed(settings, config_dir, _check_job, fetches=True).config
     except ConfigError as error:
         raise ConfigError([*others, *error.problems], error.next_command) from error
     if others:
@@ -107,7 +107,7 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
     from lingotune.launch.plan.code_bundle import bundle_of
     from lingotune.launch.plan.planner import Planner
 
-    composed = _composed(settings, config_dir, check_launch)
+    composed = _composed(settings, config_dir, check_launch, fetches=False)
     sweep = Planner(bundle_of([composed.config]), CostEstimator(date.today())).sweep([composed])
     return replace(sweep.plans[0], problems=sweep.problems)
 
@@ -116,6 +116,8 @@ def _composed(
     settings: Sequence[JobConfig | str],
     config_dir: str | Path | None,
     check: Callable[[LaunchConfig], list[Problem]],
+    *,
+    fetches: bool,
 ) -> Composed:
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
@@ -130,7 +132,7 @@ def _composed(
     composed = compose_all(
         overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base
     )
-    return with_found_labels(composed)[0]
+    return with_found_labels(composed, fetches=fetches)[0]
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:
@@ -229,8 +231,10 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
         folder = lt.prepare(lt.compose("data=files", "data.path=reviews.jsonl"))
     """
     from lingotune.data.prepared.prepare import prepare as prepare_data
+    from lingotune.data.transfer import fetch_sources
 
     with _printing(quiet) as tell:
+        fetch_sources(job.data, tell)
         return prepare_data(job.data, job.model, job.seed, Path(prepared_dir), tell)[0]
 
 

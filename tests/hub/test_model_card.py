@@ -119,6 +119,14 @@ def test_it_says_how_to_make_it_again_and_what_it_is_not_for() -> None:
     assert "torch 2.13.0+cpu" in text
 
 
+def test_without_a_test_split_it_says_so_and_has_no_scores_for_the_hub() -> None:
+    text = written(results=replace(results_of(), test=None))
+    assert "It was not scored on a test split." in text
+    assert "expect less on new texts" in text
+    assert "## Scores" not in text and "Training is in progress" not in text
+    assert "model-index" not in metadata(text)
+
+
 def test_while_it_trains_it_says_so() -> None:
     whole = results_of()
     results = RunProgress(

@@ -203,6 +203,18 @@ def test_what_is_odd_about_data_and_scores_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_without_a_test_split_nothing_is_called_test(tmp_path: Path) -> None:
+    run, data = finished(tmp_path)
+    results = json.loads((run / "metrics.json").read_text())
+    results["test"] = None
+    (run / "metrics.json").write_text(json.dumps(results))
+    (run / FILE).unlink()
+    page = write_run_report(run, data).read_text(encoding="utf-8")
+    assert "There is no test split, so nothing is scored on test." in page
+    assert "validation rows" in page and "test rows" not in page
+    assert "Scores: validation" in page and "Scores: test" not in page
+
+
 def test_the_pictures_are_named(whole: Any) -> None:
     names = {
         value for tag, name, value in whole[2].attributes if (tag, name) == ("svg", "aria-label")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lingotune.config.problems import USER_ERROR, ConfigError
 from lingotune.config.program import program
+from lingotune.config.schema import Action, LaunchConfig
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
@@ -36,9 +37,14 @@ def command() -> Command:
     return Command(program("launch"), PURPOSE)
 
 
+def _fetches(config: LaunchConfig) -> bool:
+    """Tell whether data elsewhere is fetched: a plan and a check leave it where it is."""
+    return config.action not in (Action.plan, Action.check)
+
+
 def _launch(argv: list[str]) -> int:
     """Compose and check every job of the command, then do what was asked for."""
     from lingotune.launch.actions import launch
 
-    composed = composed_jobs(argv, command(), shipped_dir(), check_launch)
+    composed = composed_jobs(argv, command(), shipped_dir(), check_launch, _fetches)
     return launch(composed, bundle_of([one.config for one in composed]))

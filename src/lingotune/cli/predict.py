@@ -10,8 +10,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, TextIO
 
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser
+from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.data.sources.addresses import is_elsewhere
 
 if TYPE_CHECKING:
     from lingotune.evaluation.classifier import Trained
@@ -68,9 +69,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
+    from lingotune.data.transfer import fetch_source
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
+        if is_elsewhere(options.file):
+            fetch_source(options.file, "--file", say_aside)
         tell = lambda text: print(f"note: {text}", file=sys.stderr)  # noqa: E731
         return in_files(options.file, trained, tell)
     if options.texts:

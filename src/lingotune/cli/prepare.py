@@ -77,10 +77,12 @@ def _refuse_others(overrides: Sequence[TypedOverride]) -> None:
 def _prepare(config: LaunchConfig) -> None:
     from lingotune.data.prepared.manifest import load_manifest
     from lingotune.data.prepared.prepare import prepare
+    from lingotune.data.transfer import fetch_sources
     from lingotune.report.data_page import PAGE, lines_of, write_report
 
     begun = time.monotonic()
     job = job_of(config)
+    fetch_sources(job.data, say)
     folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)
     manifest = load_manifest(folder)
     print("\n".join(lines_of(manifest)))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
@@ -17,6 +18,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
+from lingotune.data.transfer import fetch_sources
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
@@ -26,7 +28,7 @@ from lingotune.launch.plan.base_model import deliver_model
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.runs.folder import read_results
-from lingotune.runs.results import RunResults
+from lingotune.runs.results import RunResults, comparable
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -97,6 +99,7 @@ def _check_sources(composed: Sequence[Composed]) -> None:
             if data.prepared is not None and not data.prepared.startswith("s3://"):
                 load_manifest(Path(data.prepared))
             elif data.prepared is None:
+                fetch_sources(data, say)
                 readers_of(data)
         except ConfigError as error:
             problems += error.problems
@@ -122,7 +125,9 @@ def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -
 
     if len(results) > 1:
         print(f"\n{sweep_table(results)}\n")
-    best = max(results, key=lambda result: result[1].test.overall.macro_f1)[2]
+    _, compared = comparable([result for _, result, _ in results])
+    scores = [of.overall.macro_f1 for of in compared]
+    best = results[scores.index(max(scores))][2]
     where = best if len(results) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")

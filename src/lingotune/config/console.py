@@ -26,6 +26,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def say_aside(line: str) -> None:
+    """Print a line to standard error, beside the results of a command, and flush it."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def format_error(error: ConfigError) -> str:
     """Format the number of an error's problems, all of them, and the next command."""
     count = len(error.problems)

@@ -278,7 +278,7 @@ class DataConfig:
     """sample | files | hub; set by the group file."""
     path: Texts = None
     """source=files: a file, a glob or a folder, or a list of them; split by the shares below. Files on the
-    hub (hf://datasets/OWNER/NAME/train.jsonl) make it source=hub.
+    hub (hf://datasets/OWNER/NAME/train.jsonl) make it source=hub. s3:// and https:// are fetched once.
 
     Files whose paths speak of splits (train.jsonl, de/dev.csv; train/, test/) make these splits.
     """
@@ -323,7 +323,7 @@ class DataConfig:
     validation_share: float = 0.1
     """Share of the rows of `path` for validation, stratified by language and class with the job's seed."""
     test_share: float = 0.1
-    """Share of the rows of `path` for the test split."""
+    """Share of the rows of `path` for the test split; 0 without one = nothing is scored on test."""
     unique_texts: bool = True
     """Drop training texts that also occur in validation or test, and validation texts that are in test."""
     normalize: bool = True

@@ -80,6 +80,8 @@ _TRAIN = _Line(
 )
 _VALIDATION = _Line(_STEP + "validation: ", _scores("validation"))
 _TEST = _Line("test: ", (*_scores("test"), _Metric("train:samples_per_second", "samples/s", ".1f")))
+UNTESTED = "test: not scored, there is no test split (data.test_share=0)"
+"""Stands in place of the line of final scores where nothing is scored on test."""
 _LINES = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
@@ -28,6 +29,7 @@ from lingotune.data.sources.patterns import check_settings
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
+from lingotune.data.transfer import fetch_sources
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.own_code import metrics_of
@@ -184,10 +186,16 @@ def _read(
 
     seed: carves out the test split as training did; None = score everything that was given.
     """
+    fetch_sources(data, say_aside)
     readers = readers_of(data)
     if seed is not None and _TEST not in readers:
         found = survey(data, seed, rejected, spool.add)
         test = SPLITS.index(_TEST)
+        if not found.counts[_TEST]:
+            what = "the run has no test split of its own (data.test_share=0)"
+            raise ConfigError(
+                [Problem("data", what, "data.path=FILE scores all rows of other data")]
+            )
         rows = lambda: (row for row, split in found.rows(spool) if split == test)  # noqa: E731
         return rows, found.scanned.counts, ()
     wanted = {_TEST: readers[_TEST]} if _TEST in readers else readers

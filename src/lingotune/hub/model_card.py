@@ -119,6 +119,7 @@ def card(
         job=job,
         results=results,
         test=test,
+        validation=whole.validation if whole else None,
         score_rows=score_rows(test) if test else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
@@ -162,7 +163,8 @@ def _metadata(
     }
     if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]
-        values |= {"model_name": name, "eval_results": _evaluations(job, results.test)}
+        if results.test:
+            values |= {"model_name": name, "eval_results": _evaluations(job, results.test)}
     given: dict[str, object] = {key: value for key, value in values.items() if value is not None}
     return str(ModelCardData(**given).to_yaml()).strip()
 

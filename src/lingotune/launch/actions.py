@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,13 +11,37 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.console import say
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only, format_problems
-from lingotune.config.schema import Action, AwsConfig, Backend, LaunchConfig, Output, Source
+from lingotune.config.console import say, say_aside
+from lingotune.config.problems import (
+    USER_ERROR,
+    ConfigError,
+    Problem,
+    Severity,
+    errors_only,
+    format_problems,
+)
+from lingotune.config.program import program
+from lingotune.config.schema import (
+    Action,
+    AwsConfig,
+    Backend,
+    DataConfig,
+    LaunchConfig,
+    Output,
+    Source,
+)
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, is_tokenizer_file
-from lingotune.data.transfer import fetch, fetch_manifest, fetch_model
+from lingotune.data.sources.addresses import shown_address
+from lingotune.data.sources.patterns import elsewhere_in
+from lingotune.data.transfer import (
+    fetch,
+    fetch_manifest,
+    fetch_model,
+    fetch_sources,
+    look_for_sources,
+)
 from lingotune.launch.aws.start import missing_library
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
@@ -40,6 +65,7 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     if settings.action is not Action.plan:
         copies = _fetched_models([one.config for one in composed])
         composed = [_with_fetched(one) for one in composed]
+        composed = _with_sources(composed, settings.action)
     planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies)
     sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
@@ -159,6 +185,51 @@ def _with_fetched(one: Composed) -> Composed:
         return one
     folder = fetch(given, Path(config.prepared_dir), lambda line: print(line, file=sys.stderr))
     return replace(one, config=replace(config, data=replace(config.data, prepared=str(folder))))
+
+
+def _with_sources(composed: Sequence[Composed], action: Action) -> list[Composed]:
+    """Fetch the data that lies elsewhere, once for all jobs; a check only looks at it, and tells what is
+    wrong."""
+    told: dict[str, list[Problem]] = {}
+    wrong: list[Problem] = []
+    for one in composed:
+        data = one.config.data
+        places = _places(one.config)
+        if places in told:
+            continue
+        told[places] = []
+        try:
+            if action is Action.check:
+                told[places] = _looked_at(data)
+            else:
+                fetch_sources(data, say_aside)
+        except ConfigError as error:
+            wrong += error.problems
+    if wrong:
+        raise ConfigError(wrong, "nothing was started; mend, then submit again")
+    return [
+        replace(one, findings=(*one.findings, *told.get(_places(one.config), ())))
+        for one in composed
+    ]
+
+
+def _places(config: LaunchConfig) -> str:
+    """Name what has to be fetched for a job; jobs with the same need it once."""
+    data = config.data
+    return json.dumps([*elsewhere_in(data)] if data.prepared is None else [])
+
+
+def _looked_at(data: DataConfig) -> list[Problem]:
+    seen, problems = look_for_sources(data)
+    for one in seen:
+        where = f"{one.key}={shown_address(one.pattern)}"
+        if one.is_here:
+            say_aside(f"{where}: {one}, the same as the copy here")
+            continue
+        what = f"is there ({one}); the submit fetches it and checks its rows before anything starts"
+        fix = f"{program('prepare')} with the same settings fetches and checks it now"
+        problems.append(Problem(where, what, fix, Severity.warning, check="source-not-here"))
+    return problems
 
 
 def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:

@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 
+from lingotune.config.console import say_aside
 from lingotune.config.jobfile import job_of, plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.data.splits.look import Look, described, look
+from lingotune.data.transfer import fetch_sources
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.preflight import check_secrets
@@ -38,7 +40,9 @@ def init_data(file: str, typed: Sequence[str], conf_dir: Path, extra_dir: Path |
         overrides = ["data=files", *overrides]
     (one,) = compose_all(overrides, conf_dir, check_secrets, multirun=False, extra_dir=extra_dir)
     (plain_files,) = compose_all(["data=files"], conf_dir, check_secrets, multirun=False)
-    found = look(job_of(one.config).data, keys)
+    data = job_of(one.config).data
+    fetch_sources(data, say_aside)
+    found = look(data, keys)
     text = "".join(_lines(target.stem, found, job_of(plain_files.config).data))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
+from lingotune.config.problems import Severity
 from lingotune.config.schema import (
     DETECT,
     NO_LANGUAGE,
     PATTERN_LANGUAGE,
     DataConfig,
-    EvalStrategy,
     JobConfig,
     OnError,
     RowCounts,
@@ -111,21 +111,30 @@ def _shares(job: JobConfig) -> Iterator[Found]:
         yield "data.validation_share", what, "data.validation_share=0.1 data.test_share=0.1"
 
 
-@DATA.check(
-    "split-missing", "the best checkpoint is chosen on validation, scores are reported on test"
-)
+@DATA.check("split-missing", "the best checkpoint is chosen on validation")
 def _splits(job: JobConfig) -> Iterator[Found]:
-    data = job.data
-    if data.source is Source.sample:
-        return
-    chooses = job.training.eval_strategy is not EvalStrategy.none
-    for split, needed in (("validation", chooses), ("test", True)):
-        share = getattr(data, f"{split}_share")
-        # A folder may contain the split; then the share is not used.
-        if needed and share == 0 and getattr(data, split) is None and data.path is None:
-            what = f"no {split} split is given, and its share of the training rows is 0"
-            fix = f"data.{split}_share=0.1, or data.{split}=FILE"
-            yield f"data.{split}_share={share:g}", what, fix
+    if _lacks(job.data, "validation"):
+        what = "no validation split is given, and its share of the training rows is 0"
+        fix = "data.validation_share=0.1, or data.validation=FILE"
+        yield f"data.validation_share={job.data.validation_share:g}", what, fix
+
+
+@DATA.check(
+    "test-not-scored",
+    "scores on validation flatter the model: its checkpoint was chosen by them",
+    Severity.warning,
+)
+def _test(job: JobConfig) -> Iterator[Found]:
+    # Of files it is told once they are read: a folder may contain the split.
+    if job.data.source is Source.hub and _lacks(job.data, "test"):
+        what = "no test split is given, and its share is 0: nothing is scored on test"
+        yield "data.test_share=0", what, "data.test_share=0.1, or data.test=FILE"
+
+
+def _lacks(data: DataConfig, split: str) -> bool:
+    """Tell whether a split is neither given nor carved; a folder may contain it."""
+    given = data.source is Source.sample or data.path is not None or getattr(data, split)
+    return not given and getattr(data, f"{split}_share") == 0
 
 
 @DATA.check("files-for-sample", "data=sample generates its reviews")

@@ -20,6 +20,7 @@ from lingotune.config.schema import (
     Visibility,
 )
 from lingotune.config.secrets import NO_TOKEN, looks_secret
+from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
 JOB: Table[JobConfig] = Table()
@@ -156,6 +157,10 @@ def _secrets(job: JobConfig) -> Iterator[Found]:
             public = (
                 "; a job file must not hold one" if re.split(r"[.\[]", key)[0] in travels else ""
             )
+            if is_web(text):
+                what = f"holds a password, a key or a signature{public}: {shown_address(text)}"
+                yield key, what, secret_free(key, text)
+                continue
             yield key, f"looks like an access token{public}", NO_TOKEN
 
 

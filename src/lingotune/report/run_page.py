@@ -101,14 +101,14 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
     """Render the page as HTML, self-contained and without scripts."""
     labels = results.labels
     history = read_history(run)
-    found = _predictions(run, labels, results.test.overall)
+    found = _predictions(run, labels, results.test.overall) if results.test else None
     shown = {
         "name": printable(job.name),
         "digest": job_digest(job),
         "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
         "summary": _summary(results),
         "warnings": [
-            *score_warnings(results.test),
+            *score_warnings(results.scored[1]),
             *(printable(warning) for warning in results.data.warnings),
         ],
         "plan": _plan_table(run, job, results),
@@ -116,6 +116,7 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         "splits": [
             _scores(name, of, labels)
             for name, of in (("test", results.test), ("validation", results.validation))
+            if of
         ],
         "labels": [printable(label) for label in labels],
         "data": _data_table(results.data.rows, labels),
@@ -131,9 +132,12 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
 
 
 def _summary(results: RunResults) -> str:
-    overall, seconds = score_rows(results.test)[0], results.seconds
+    name, scores = results.scored
+    overall, seconds = score_rows(scores)[0], results.seconds
+    untested = "" if results.test else "There is no test split, so nothing is scored on test. "
     return (
-        f"Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy} on {overall.rows:,} test rows;"
+        f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy} on {overall.rows:,}"
+        f" {name} rows;"
         f" always predicting the most frequent class would reach {overall.majority}."
         f" {results.training.steps:,} updates in {duration(seconds, exact=True)}."
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingotune.evaluation.metrics import FEWEST
 from lingotune.evaluation.score_rows import NONE, own_rows, score_rows
-from lingotune.runs.results import LanguageScores, RunResults
+from lingotune.runs.results import LanguageScores, RunResults, comparable
 
 _WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
@@ -67,13 +67,16 @@ def _notes(scores: LanguageScores) -> list[str]:
 
 def sweep_table(results: Sequence[tuple[str, RunResults, Path]]) -> str:
     """Format one line per run: overrides, scores, folder; an asterisk marks the best macro-F1."""
-    best = max(result.test.overall.macro_f1 for _, result, _ in results)
+    split, compared = comparable([result for _, result, _ in results])
+    scores = [of.overall for of in compared]
+    best = max(score.macro_f1 for score in scores)
     width = max(len("overrides"), *(len(overrides) for overrides, _, _ in results))
     lines = [f"{'overrides':{width}}  accuracy  macro-F1    run"]
-    for overrides, result, folder in results:
-        score = result.test.overall
+    for (overrides, _, folder), score in zip(results, scores):
         mark = "*" if score.macro_f1 == best else " "
         lines.append(
             f"{overrides:{width}}  {score.accuracy:8.3f}  {score.macro_f1:8.3f} {mark}  {folder}"
         )
+    if split != "test":
+        lines.append("scores of the validation split: not every run has a test split")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ Older versions wrote fewer keys: fields with a default are None, or empty, for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lingotune.config.schema import SPLITS, Precision
@@ -223,12 +223,13 @@ class RunDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of training and evaluating. resumed_from_step: None for a run from the start."""
+    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. test: None
+    where there is no test split."""
 
     resumed_from_step: int | None = None
     training: TrainingFigures
     validation: SplitScores
-    test: SplitScores
+    test: SplitScores | None
     measured: Measured
     environment: Environment | None = None
 
@@ -238,6 +239,19 @@ class RunResults(Outcome, RunDescription):
     """Everything in a finished run's metrics.json. seconds: the whole run on the worker."""
 
     seconds: float
+
+    @property
+    def scored(self) -> tuple[str, SplitScores]:
+        """Name and scores of the split that tells most: test, or validation where there is no test."""
+        return ("test", self.test) if self.test else ("validation", self.validation)
+
+
+def comparable(results: Sequence[RunResults]) -> tuple[str, list[SplitScores]]:
+    """Return the split that runs are compared by, and each run's scores of it: test if all have one."""
+    tests = [result.test for result in results if result.test]
+    if len(tests) == len(results):
+        return "test", tests
+    return "validation", [result.validation for result in results]
 
 
 @dataclass(frozen=True, kw_only=True)

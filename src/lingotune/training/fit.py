@@ -162,12 +162,14 @@ def train(training: Training, start: Checkpoint | None) -> float:
 
 
 def score(training: Training) -> dict[str, SplitScores]:
-    """Score validation and test with the best checkpoint; rank 0 writes the predictions on test."""
+    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes the predictions
+    on test."""
     failure.enter("evaluating")
-    return {name: _score(training, name) for name in ("validation", "test")}
+    splits = training.context.splits
+    return {name: _score(training, name) for name in ("validation", "test") if len(splits[name])}
 
 
-def save(training: Training, tracking: Tracking | None, test: SplitScores) -> None:
+def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
     """Save model, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
@@ -197,7 +199,7 @@ def _outcome(
         resumed_from_step=start.step if start else None,
         training=training_figures(training.trainer, batch, steps, seconds, found),
         validation=scores["validation"],
-        test=scores["test"],
+        test=scores.get("test"),
         measured=found,
         environment=environment_of(),
     )

@@ -28,7 +28,7 @@ from lingotune.config.problems import ConfigError, Problem, PublishError, errors
 from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
-from lingotune.contract.log_lines import format_test_line
+from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
@@ -394,7 +394,8 @@ def _write_charts(context: RunContext, results: RunResults) -> None:
 
     run, labels = context.folders.run, results.labels
     try:
-        draw_confusion(results.test, labels, run / "confusion_matrix.png")
+        if results.test:
+            draw_confusion(results.test, labels, run / "confusion_matrix.png")
         draw_classes(results.data.rows, labels, run / "class_distribution.png")
         draw_curves(read_history(run), run / "learning_curves.png")
     except ImportError as error:  # not every image includes matplotlib
@@ -406,6 +407,13 @@ def _print_scores(results: RunResults) -> None:
     from lingotune.report.tables import score_table
 
     test, speed = results.test, results.training.samples_per_second
+    if test is None:
+        scored = score_table(results.validation)
+        print(UNTESTED, flush=True)
+        print(f"\nvalidation split, by which the checkpoint was chosen:\n{scored}\n")
+        for warning in score_warnings(results.validation):
+            print(f"warning: validation: {warning}")
+        return
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
     print(format_test_line(values, list(test.overall.own or {})), flush=True)

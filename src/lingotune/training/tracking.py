@@ -52,13 +52,14 @@ class Tracking:
         for tracker in self._trackers:
             trainer.add_callback(tracker)
 
-    def finish(self, test: SplitScores) -> None:
-        """Log the scores of the test split, and close the trackers."""
-        headline = {"loss": test.loss, **test.headline()}
+    def finish(self, test: SplitScores | None) -> None:
+        """Log the scores of the test split, if there is one, and close the trackers."""
+        headline = {"loss": test.loss, **test.headline()} if test else {}
         scores = {f"test_{name}": value for name, value in headline.items()}
         trainer = self._trainer
         for tracker in self._trackers:
-            tracker.on_log(trainer.args, trainer.state, trainer.control, logs=scores)
+            if scores:
+                tracker.on_log(trainer.args, trainer.state, trainer.control, logs=scores)
             tracker.end(trainer.args, trainer.state, trainer.control)
         for name in self._set:  # the next run of a sweep sets its own
             os.environ.pop(name, None)

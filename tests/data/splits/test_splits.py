@@ -417,6 +417,21 @@ def test_empty_splits() -> None:
     assert sizes(load_splits(data, 1)) == [4, 1, 1]
 
 
+def test_without_a_test_split_and_told() -> None:
+    write("r.jsonl", "a", 60)
+    data = config(path="r.jsonl", test_share=0.0)
+    assert count_rows(data, 1) == (
+        {"train": 54, "validation": 6, "test": 0},
+        ("test: has no rows (data.test_share=0): nothing is scored on test",),
+    )
+    write("t.jsonl", "b", 10)
+    data = config(train="r.jsonl", test="t.jsonl", test_share=0.0)
+    assert count_rows(data, 1)[0] == {"train": 54, "validation": 6, "test": 10}
+    write("d/train.jsonl", "c", 60)
+    write("d/test.jsonl", "c", 60)
+    assert "empty split train" in problems(config(path="d", test_share=0.0))[0].what
+
+
 def test_a_class_that_train_lacks() -> None:
     rows = [{"text": f"t{n}", "stars": n % 2 * 4 + 1, "lang": "en"} for n in range(40)]
     Path("two.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -64,6 +64,18 @@ def test_a_score_that_is_no_number_fails(damage: str, container: Container) -> N
     assert str(failed.value) == said
 
 
+def test_without_a_test_split_the_scores_of_validation_are_checked(container: Container) -> None:
+    path = container.model / "metrics.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["test"] = None
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert check_scores(container) == "1 files: metrics.json"
+    values["validation"]["loss"] = float("nan")
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(StageFailed, match="loss is nan"):
+        check_scores(container)
+
+
 def test_a_model_without_scores_fails(container: Container) -> None:
     (container.model / "metrics.json").unlink()
     with pytest.raises(StageFailed, match=r"ended without metrics\.json"):

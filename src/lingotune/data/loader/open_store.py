@@ -10,7 +10,7 @@ from lingotune.config.schema import JobConfig
 from lingotune.data.loader.store import Store
 from lingotune.data.prepared.manifest import misfits
 from lingotune.data.prepared.prepare import prepare
-from lingotune.data.transfer import fetch
+from lingotune.data.transfer import fetch, fetch_sources
 
 
 def open_store(
@@ -23,6 +23,7 @@ def open_store(
     job, or if the source is faulty.
     """
     if folder is None:
+        fetch_sources(job.data, tell)
         made, _ = prepare(job.data, job.model, job.seed, root, tell, trains=True)
         return Store(made)
     store = Store(fetch(folder, root, tell) if folder.startswith("s3://") else folder)

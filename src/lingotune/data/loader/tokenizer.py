@@ -33,7 +33,8 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
             **prepared_with.special,
         )
     tokenizer = load_tokenizer(model)
-    texts, prepared = store.probe("test", _PROBED)
+    probed = "test" if store.manifest.splits["test"].rows else "validation"
+    texts, prepared = store.probe(probed, _PROBED)
     here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
     differ = sum(ids != before for ids, before in zip(here, prepared))
     if differ or len(tokenizer) != prepared_with.vocabulary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -18,6 +19,7 @@ from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
 from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.language_detection import detector_version
+from lingotune.data.sources.copies import checksum_of, shown_name
 from lingotune.data.sources.files import is_text
 from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
 from lingotune.data.splits.rules import is_carved
@@ -286,10 +288,15 @@ def _folder_of_texts(name: str, files: Sequence[tuple[str, int, str]]) -> Source
 
 def _source_digest(path: Path) -> str:
     try:
-        return sha256_of(path)
+        digest = sha256_of(path)
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-        raise ConfigError([Problem(str(path), what)]) from error
+        raise ConfigError([Problem(shown_name(path), what)]) from error
+    if checksum_of(path) not in (None, digest):
+        what = f"its copy on this machine is not what was fetched: {path}"
+        fix = f"rm {shlex.quote(str(path))}, then the same command: it is fetched anew"
+        raise ConfigError([Problem(shown_name(path), what, fix)])
+    return digest
 
 
 # --- its figures --------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
+from lingotune.system.cache import cache_folder
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -158,10 +158,8 @@ def is_tokenizer_file(name: str) -> bool:
 
 def copy_of(uri: str) -> Path:
     """Name the folder of this machine's cache that keeps files of a model in S3."""
-    users = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("LINGOTUNE_CACHE") or Path(users, "lingotune"))
     digest = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()
-    return cache.expanduser().absolute() / "models" / digest[:16]
+    return cache_folder() / "models" / digest[:16]
 
 
 def _place(model: ModelConfig) -> str:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem, closest
 from lingotune.config.quoting import override_text
@@ -23,8 +24,10 @@ from lingotune.data.rows.findings import (
     OnRemark,
     config_error,
 )
+from lingotune.data.sources.addresses import is_elsewhere
 from lingotune.data.sources.arrow_reader import read_arrow, read_parquet
 from lingotune.data.sources.content import is_pointer, other_type
+from lingotune.data.sources.copies import copied_files, shown_name
 from lingotune.data.sources.csv_reader import read_csv, read_tsv, written_with
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
@@ -63,6 +66,33 @@ _KNOWN_TYPES = (
 
 # --- which files --------------------------------------------------------------------------------
 
+_Self = TypeVar("_Self", bound="Entry")
+
+
+class Entry(Protocol):
+    """A file or folder, here or in an object store: as much of `Path` as the rules for folders need."""
+
+    @property
+    def name(self) -> str:
+        """Last part of its path."""
+
+    def is_file(self) -> bool:
+        """Tell whether it is a file that is there."""
+
+    def is_dir(self) -> bool:
+        """Tell whether it is a folder that is there."""
+
+    def iterdir(self: _Self) -> Iterable[_Self]:
+        """Yield what a folder holds."""
+
+    def read_bytes(self) -> bytes:
+        """Return the content of a file."""
+
+    def __truediv__(self: _Self, name: str) -> _Self: ...
+
+
+_E = TypeVar("_E", bound=Entry)
+
 
 def find_files(pattern: str, key: str, known: Callable[[str], object] | None = None) -> list[Path]:
     """The files that a path or glob names, sorted by folder and name.
@@ -70,8 +100,15 @@ def find_files(pattern: str, key: str, known: Callable[[str], object] | None = N
     A folder stands for the data files in it and in the folders in it that are called after splits; an
     Arrow folder (`save_to_disk`) for its Arrow files; one whose folders hold .txt files for these.
     `key` is the setting that holds the pattern, for the messages. known: raises ConfigError for the name
-    of a file that cannot be read; default: `check_type`. ConfigError if nothing is there.
+    of a file that cannot be read; default: `check_type`. ConfigError if nothing is there. Of s3:// and
+    https:// it finds the copies that `data/transfer` has fetched.
     """
+    if is_elsewhere(pattern):
+        found = copied_files(pattern, key)
+        for file in found:
+            if known is not None or not is_text(file):
+                (known or check_type)(file.name)
+        return found
     path = Path(pattern).expanduser()
     if path.is_file():
         found = [path]
@@ -113,7 +150,7 @@ def _expand_match(path: Path, key: str) -> list[Path]:
 def _expand(folder: Path, key: str) -> list[Path]:
     if (folder / "state.json").is_file():
         return _arrow_files(folder)
-    found = _data_files(folder)
+    found = data_files(folder)
     if found:
         return found
     names = ", ".join(f.name for f in visible(folder)[:10]) or "nothing"
@@ -122,8 +159,8 @@ def _expand(folder: Path, key: str) -> list[Path]:
     raise config_error(str(folder), f"the folder holds no data files; it has: {names}", fix)
 
 
-def _data_files(folder: Path) -> list[Path]:
-    """The files that a folder stands for, if any.
+def data_files(folder: _E) -> list[_E]:
+    """Find the files that a folder stands for, if any.
 
     Where something in it is called after a split, the folders in it count too: nothing is passed over.
     """
@@ -133,21 +170,22 @@ def _data_files(folder: Path) -> list[Path]:
     files = [f for f in entries if f.is_file() and is_data_file(f.name)]
     folders = [f for f in entries if f.is_dir()]
     if any(words_of(f.name) for f in files + folders):
-        return files + [f for inner in folders for f in _data_files(inner)]
+        return files + [f for inner in folders for f in data_files(inner)]
     return files or [f for inner in folders for f in visible(inner) if is_text(f)]
 
 
-def is_text(file: Path) -> bool:
+def is_text(file: Entry) -> bool:
     """Tell whether a file holds one text, whose class is the name of its folder."""
     return file.name.lower().endswith(ENDING)
 
 
-def visible(folder: Path) -> list[Path]:
+def visible(folder: _E) -> list[_E]:
     """List the entries of a folder by name, without hidden ones and Excel's marks of open files."""
-    return sorted(f for f in folder.iterdir() if not f.name.startswith((".", "_", "~$")))
+    shown = (f for f in folder.iterdir() if not f.name.startswith((".", "_", "~$")))
+    return sorted(shown, key=lambda f: f.name)
 
 
-def _arrow_files(folder: Path) -> list[Path]:
+def _arrow_files(folder: _E) -> list[_E]:
     """The files that `save_to_disk` wrote: caches may lie beside them."""
     state = folder / "state.json"
     try:
@@ -191,7 +229,7 @@ def read_files(
 
     on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
     """
-    return read_named(((file, str(file)) for file in files), on_fault, how, on_remark)
+    return read_named(((file, shown_name(file)) for file in files), on_fault, how, on_remark)
 
 
 def read_named(
@@ -218,8 +256,8 @@ def read_file(
     how: FileFormat = _AS_FOUND,
     on_remark: OnRemark = lambda text: None,
 ) -> Iterator[Located]:
-    """Read the rows of one file; `name` is what messages call it, by default its path."""
-    name = name or str(path)
+    """Read the rows of one file; `name` is what messages call it, by default its path or address."""
+    name = name or shown_name(path)
     if is_pointer(path) or _reader_of(path) in _TEXT_READERS.values():
         other = other_type(path, name)
         if other is not None:
@@ -291,7 +329,9 @@ def _reader_of(path: Path) -> _Reader:
     reader = _TEXT_READERS.get(Path(inner.lower()).suffix)
     if reader is None:
         what = f"holds {inner}, of a type that is not read out of a .zip"
-        raise config_error(str(path), what, f"unzip it; read out of one: {' '.join(_TEXT_READERS)}")
+        raise config_error(
+            shown_name(path), what, f"unzip it; read out of one: {' '.join(_TEXT_READERS)}"
+        )
     return reader
 
 

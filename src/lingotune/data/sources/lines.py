@@ -22,6 +22,7 @@ from typing import IO
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
 from lingotune.data.rows.findings import AGAIN, SKIP, Faults, config_error
+from lingotune.data.sources.copies import shown_name
 from lingotune.data.sources.encodings import UTF8, detect, told_otherwise, with_byte_order
 from lingotune.data.sources.file_format import FileFormat, codec_of
 
@@ -166,9 +167,10 @@ def zipped_name(path: Path) -> str:
         return names[0]
     listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     what = f"holds {len(names)} files: {listed}" if names else "holds no file"
-    target = str(path.with_suffix(""))
+    name = shown_name(path)
+    target = path.with_suffix("").name if name != str(path) else str(path.with_suffix(""))
     command = f"unzip {shlex.quote(str(path))} -d {shlex.quote(target)}"
-    raise config_error(str(path), what, f"{command}, then {override_text('data.path', target)}")
+    raise config_error(name, what, f"{command}, then {override_text('data.path', target)}")
 
 
 @contextmanager

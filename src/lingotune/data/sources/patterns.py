@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
@@ -21,6 +22,8 @@ from lingotune.config.schema import (
     Source,
 )
 from lingotune.data.rows.findings import all_or_problems
+from lingotune.data.sources.addresses import address_faults, is_elsewhere, shown_address
+from lingotune.data.sources.copies import copy_of, shown_name
 from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
 from lingotune.data.sources.files import find_files, once, uses_setting
 from lingotune.data.sources.split_names import (
@@ -60,7 +63,7 @@ def given_patterns(data: DataConfig) -> dict[str, list[str]]:
 
 def written_setting(name: str, value: Any) -> str:
     """Format a setting that names files as it is typed."""
-    patterns = patterns_in(value)
+    patterns = [*map(shown_address, patterns_in(value))]
     return f"data.{name}={patterns[0] if len(patterns) == 1 else '[' + ','.join(patterns) + ']'}"
 
 
@@ -112,6 +115,8 @@ def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
         if not on_hub and data.source is Source.hub and name != "path":
             what = "names no files on the hub, and data.source=hub"
             yield Problem(f"data.{name}={pattern}", what, f"data.{name}={example}, or data=files")
+        for what, fix in address_faults(f"data.{name}", pattern):
+            yield Problem(f"data.{name}={shown_address(pattern)}", what, fix)
         if PATTERN_LANGUAGE in pattern and not data.languages:
             what = "has {language}, and data.languages names none"
             yield Problem(f"data.{name}={pattern}", what, "'data.languages=[en,de]'")
@@ -127,6 +132,22 @@ def expanded(data: DataConfig, patterns: Sequence[str]) -> list[tuple[str | None
         for pattern in patterns
         for code in (data.languages if PATTERN_LANGUAGE in pattern else [None])
     ]
+
+
+def elsewhere_in(data: DataConfig) -> Iterator[tuple[str, str]]:
+    """Yield key and pattern of everything in the settings of a source that has to be fetched."""
+    if data.source is not Source.files:
+        return
+    named = {"path": patterns_in(data.path), **given_patterns(data)}
+    for name, patterns in named.items():
+        for _, pattern in expanded(data, patterns):
+            if is_elsewhere(pattern):
+                yield f"data.{name}", pattern
+
+
+def not_here(data: DataConfig) -> list[str]:
+    """List what a source names elsewhere of which no whole copy is on this machine."""
+    return [pattern for _, pattern in elsewhere_in(data) if copy_of(pattern) is None]
 
 
 # --- where it lies ------------------------------------------------------------------------------
@@ -146,7 +167,9 @@ def local_parts(data: DataConfig) -> list[Part]:
     if not data.pool:
         for split, files in found.items():
             if split != ALL:
-                check_names(written_setting(split, getattr(data, split)), split, list(files))
+                check_names(
+                    written_setting(split, getattr(data, split)), split, [*map(_called, files)]
+                )
     if path and not data.pool:
         found = _sorted_by_name(data, found[ALL])
     parts = [
@@ -186,8 +209,16 @@ def _found(data: DataConfig, split: str, patterns: Sequence[str]) -> _Files:
     return {file: found[file] for file in once([*found])}
 
 
+def _called(file: Path) -> PurePosixPath:
+    """Return the path by which the user knows a file: of a copy, where it was fetched from."""
+    return PurePosixPath(shown_name(file))
+
+
 def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:
-    named = names_of(list(files))
+    called: dict[PurePosixPath, list[Path]] = {}  # two versions of an object are called alike
+    for file in files:
+        called.setdefault(_called(file), []).append(file)
+    named = names_of(list(called))
     found = by_split(named)
     twice = called_twice(found) if found else None
     if found is None:
@@ -199,7 +230,9 @@ def _sorted_by_name(data: DataConfig, files: _Files) -> dict[str, _Files]:
         fixes = [_named_apart(data, named), "data.pool=true to read them as one source"]
     else:
         return {
-            split or ALL: {Path(one.file): files[Path(one.file)] for one in of}
+            split or ALL: {
+                file: files[file] for one in of for file in called[PurePosixPath(one.file)]
+            }
             for split, of in found.items()
         }
     where = written_setting("path", data.path)
@@ -213,8 +246,8 @@ def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
     for one in named:
         splits = one.splits(has_test=has_test)
         if len(splits) < 2:
-            folder = Path(*one.file.parts[: len(one.file.parts) - _depth(one)])
-            members.setdefault(splits.pop() if splits else "", {})[str(folder)] = None
+            folder = PurePosixPath(*one.file.parts[: len(one.file.parts) - _depth(one)])
+            members.setdefault(splits.pop() if splits else "", {})[_typed(folder)] = None
     members = {"train": members.pop("", {}), **members}
     if not members["train"]:
         return ""
@@ -224,6 +257,11 @@ def _named_apart(data: DataConfig, named: Sequence[Named]) -> str:
         for split, found in texts.items()
     )
     return " ".join(["data.path=null", *settings])
+
+
+def _typed(path: PurePosixPath) -> str:
+    """Write a path as it is typed; of addresses, paths keep one slash after the scheme."""
+    return re.sub(r"^(s3|https?):/(?!/)", r"\1://", str(path))
 
 
 def _depth(one: Named) -> int:

@@ -70,9 +70,11 @@ def check_counts(
     problems = [
         _too_small(data, split, total) if split in carved else _left_out(data, split)
         for split, of in counts.items()
-        if not any(of.values())
+        if not any(of.values()) and not (split in carved and is_untested(data, split))
     ]
     warnings = []
+    if "test" in carved and is_untested(data, "test"):
+        warnings.append(("test", "has no rows (data.test_share=0): nothing is scored on test"))
     for split, of in counts.items():
         absent = [label.name for n, label in enumerate(data.labels) if not of.get(n)]
         if not absent or not any(of.values()):
@@ -92,6 +94,11 @@ def check_counts(
 def share_of(data: DataConfig, split: str) -> float:
     """Share of the rows that a split is carved with, 0 to 1."""
     return data.validation_share if split == "validation" else data.test_share
+
+
+def is_untested(data: DataConfig, split: str) -> bool:
+    """Tell whether a split is the test split, which may be left out, and its share is 0."""
+    return split == "test" and data.test_share == 0
 
 
 def _too_small(data: DataConfig, split: str, total: int) -> Problem:

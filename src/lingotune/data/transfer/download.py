@@ -35,6 +35,8 @@ from lingotune.system.hashing import sha256_of
 
 _ANEW = "prepare and upload it anew"
 _INCOMING = ".incoming"
+LOCK = ".lock"
+"""File that processes lock which fetch into a folder."""
 
 
 def download(s3: Any, uri: str, folder: Path, tell: Tell) -> Transferred:
@@ -47,7 +49,7 @@ def download(s3: Any, uri: str, folder: Path, tell: Tell) -> Transferred:
     """
     begun = time.monotonic()
     prefix = uri.rstrip("/")
-    with explained(str(folder)), _held(folder):
+    with explained(str(folder)), held(folder):
         content = _manifest(s3, prefix)
         files = _files(content, f"{prefix}/{FILE}")
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -62,10 +64,10 @@ def download(s3: Any, uri: str, folder: Path, tell: Tell) -> Transferred:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """A folder that no other process fetches into meanwhile."""
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder that no other process fetches into meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -152,22 +154,21 @@ def fetch(uri: str, root: Path, tell: Tell) -> Path:
     """
     folder = root / uri.rstrip("/").rpartition("/")[2][:12]
     if not (folder / FILE).is_file():
-        with _connected(uri) as s3:
+        with connected(f"data.prepared={uri}") as s3:
             tell(f"fetched {download(s3, uri, folder, tell)}")
     return folder
 
 
 def fetch_manifest(uri: str) -> Manifest:
     """The manifest of prepared data in S3; ConfigError as `fetch`."""
-    with _connected(uri) as s3, TemporaryDirectory() as folder:
+    with connected(f"data.prepared={uri}") as s3, TemporaryDirectory() as folder:
         Path(folder, FILE).write_bytes(_manifest(s3, uri.rstrip("/")))
         return load_manifest(folder)
 
 
 @contextmanager
-def _connected(uri: str) -> Iterator[Any]:
-    """A client of S3; ConfigError where this machine cannot have one."""
-    where = f"data.prepared={uri}"
+def connected(where: str) -> Iterator[Any]:
+    """A client of S3; ConfigError, of the setting `where`, if this machine cannot have one."""
     try:
         import boto3
     except ImportError as error:

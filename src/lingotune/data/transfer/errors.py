@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ _PERMISSIONS = {
 }
 _REGION = "aws.region=<the bucket's>, or a bucket of this region"
 _KEYS = "aws configure, aws sso login, or AWS_PROFILE=..."
+_LINE = "a network line to AWS, then the same command"
 _MENDS = {
     "NoSuchBucket": "aws.bucket=<one that is there>, or aws s3 mb s3://...",
     **dict.fromkeys(("NoSuchKey", "404"), "prepare and upload it anew"),
@@ -33,6 +35,7 @@ _MENDS = {
         ("ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"), _KEYS),
     "400": f"{_KEYS}; {_REGION}",  # a HEAD has no body that would say more
     "RequestTimeTooSkewed": "the clock of this machine set right",
+    "InvalidObjectState": "aws s3api restore-object ..., then the same command: it lies in an archive",
     "SlowDown": "the same command once more: what was moved is kept",
 }  # fmt: skip
 
@@ -46,29 +49,44 @@ def mending(operation: str, code: str) -> str:
     return _MENDS.get(code, "")
 
 
+_Mend = Callable[[str, Any], str]
+"""Finds what helps by an error's code and its whole response; '' = what `mending` knows."""
+
+
 @contextmanager
-def explained(where: str) -> Iterator[None]:
+def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[None]:
     """Raise errors of botocore, s3transfer and local files as a ConfigError of `where`."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from s3transfer.exceptions import RetriesExceededError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+    )
+    from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 
     try:
         yield
     except ClientError as error:
-        raise ConfigError([_refusal(where, error)]) from error
+        raise ConfigError([_refusal(where, error, mend)]) from error
     except BotoCoreError as error:
         what = f"no answer from AWS: {error}"
-        raise ConfigError([Problem(where, what, _KEYS)]) from error
+        fix = _LINE if isinstance(error, (ConnectionError, HTTPClientError)) else _KEYS
+        raise ConfigError([Problem(where, what, fix)]) from error
+    except S3DownloadFailedError as error:
+        what, fix = "was replaced while it was fetched", "the same command once more"
+        raise ConfigError([Problem(where, what, fix)]) from error
     except RetriesExceededError as error:
         what = f"broke off again and again: {error.last_exception}"
         fix = "the same command once more: what was moved is kept"
         raise ConfigError([Problem(where, what, fix)]) from error
     except OSError as error:
         what = f"{error.filename or 'a file here'}: {error.strerror or error}"
-        raise ConfigError([Problem(where, what)]) from error
+        full = "more room there, then the same command" if error.errno == errno.ENOSPC else ""
+        raise ConfigError([Problem(where, what, full)]) from error
 
 
-def _refusal(where: str, error: Any) -> Problem:
+def _refusal(where: str, error: Any, mend: _Mend) -> Problem:
     said = error.response["Error"]
+    fix = mend(said["Code"], error.response) or mending(error.operation_name, said["Code"])
     what = f"AWS refused {error.operation_name}: {said['Code']}: {said.get('Message', '')}"
-    return Problem(where, what, mending(error.operation_name, said["Code"]))
+    return Problem(where, what, fix)

@@ -11,23 +11,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.schema import AUTO, LabelConfig, LaunchConfig, Source
 from lingotune.config.typed_json import from_json
 from lingotune.data.rows.labels import format_labels, is_auto
-from lingotune.data.sources.patterns import patterns_in
+from lingotune.data.sources.addresses import shown_address
+from lingotune.data.sources.patterns import elsewhere_in, not_here, patterns_in
 from lingotune.launch.compose.compose import Composed
 
 _SHOWN = 8
 
 
-def with_found_labels(composed: Sequence[Composed]) -> list[Composed]:
+def with_found_labels(composed: Sequence[Composed], *, fetches: bool = True) -> list[Composed]:
     """Replace `data.labels=auto` by the classes of each job's source, and say so in its findings.
 
-    A source that several jobs share is read once. ConfigError if it cannot be read here.
+    A source that several jobs share is read once. fetches: fetch one that lies elsewhere; else the copy
+    of it is read, if there is one. ConfigError if it cannot be read here.
     """
     known: dict[str, tuple[list[LabelConfig], Problem]] = {}
+    for one in composed if fetches else ():
+        if (
+            is_auto(one.config.data.labels)
+            and one.config.data.prepared is None
+            and any(elsewhere_in(one.config.data))
+        ):
+            from lingotune.data.transfer import fetch_sources  # slow to import
+
+            fetch_sources(one.config.data, say_aside)
     return [
         _with_labels(one, known) if is_auto(one.config.data.labels) else one for one in composed
     ]
@@ -62,15 +74,16 @@ def _found(config: LaunchConfig) -> tuple[list[LabelConfig], Problem]:
 
 
 def _not_read_here(config: LaunchConfig) -> str:
-    """Name a source that only the machines of the job read; '' for one that is read here."""
+    """Name a source that is not here, or that only the machines of the job read; '' for one to read."""
     data = config.data
+    absent = not_here(data)
+    if absent and data.prepared is None:
+        return shown_address(absent[0])
     if config.cluster.instance_type is None:
         return ""
     if data.prepared is not None:
         return data.prepared
-    places = [*patterns_in(data.path), *patterns_in(data.train)]
-    elsewhere = [place for place in places if "://" in place]
-    return elsewhere[0] if elsewhere or data.source is Source.hub else ""
+    return patterns_in(data.train)[0] if data.source is Source.hub else ""
 
 
 def _prepared(folder: str) -> tuple[list[LabelConfig], Problem]:

@@ -25,9 +25,11 @@ def composed_jobs(
     command: Command,
     conf_dir: Path,
     check: Callable[[LaunchConfig], list[Problem]],
+    fetches: Callable[[LaunchConfig], bool] = lambda config: True,
 ) -> list[Composed]:
     """Compose and check every job that the command line describes; ConfigError lists all problems.
 
+    fetches: tells whether data elsewhere may be fetched to find its classes.
     `--help` and `--cfg job` print and exit with code 0.
     """
     options, overrides = options_parser(command).parse_known_args(argv)
@@ -51,7 +53,7 @@ def composed_jobs(
     problems += _same_repository(composed)
     if problems:
         raise ConfigError(problems)
-    composed = with_found_labels(composed)
+    composed = with_found_labels(composed, fetches=fetches(composed[0].config))
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)

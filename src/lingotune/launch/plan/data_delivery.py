@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import LaunchConfig, Source
+from lingotune.config.schema import Action, LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
@@ -19,6 +21,9 @@ from lingotune.data.prepared.manifest import (
     misfits,
 )
 from lingotune.data.prepared.tokenizer import tokenizer_identity
+from lingotune.data.sources.addresses import shown_address
+from lingotune.data.sources.copies import copy_of
+from lingotune.data.sources.patterns import check_settings, elsewhere_in, not_here
 from lingotune.data.splits.counts import count_rows
 
 _URI = re.compile(r"s3://[^/]+/(.+/)?([0-9a-f]{64})/*$")
@@ -29,8 +34,8 @@ class Delivery:
     """Facts about a job's data before it runs.
 
     rows: by split; None if they will be counted when the data is read. digest: of the prepared data that
-    the machines get; None = they prepare it themselves. folder: where it is, or will be. uri: where it is
-    in S3 already. manifest: None if it is not available.
+    the machines get; None = they prepare it themselves. folder: where it is, or will be; None too where its
+    source has not been fetched. uri: where it is in S3 already. manifest: None if it is not available.
     """
 
     rows: dict[str, int] | None
@@ -67,14 +72,44 @@ def deliver(config: LaunchConfig) -> Delivery:
     if data.source is not Source.files:
         rows, warnings = count_rows(data, config.seed)
         return Delivery(rows, _warnings(warnings))
+    absent = not_here(data)
+    if absent:  # the digest of the data, and the job's name with it, will be another
+        check_settings(data)
+        digest = hashlib.sha256(json.dumps(["not here", *absent]).encode()).hexdigest()
+        return Delivery(None, _unseen(config), digest)
     known = tokenizer_identity(config.model)
     identity = identify(data, config.seed, known or "not here")
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
-        return from_folder(folder, load_manifest(folder))
+        made = from_folder(folder, load_manifest(folder))
+        return replace(made, problems=(*_unseen(config), *made.problems))
     rows, warnings = count_rows(data, config.seed)
-    problems = (*_warnings(warnings), *([] if known else [_unknown_tokenizer(config)]))
+    problems = (
+        *_unseen(config),
+        *_warnings(warnings),
+        *([] if known else [_unknown_tokenizer(config)]),
+    )
     return Delivery(rows, problems, identity.digest, folder)
+
+
+def _unseen(config: LaunchConfig) -> tuple[Problem, ...]:
+    """List what a plan, which asks no network, does not see of a source that lies elsewhere."""
+    if config.action is not Action.plan:
+        return ()
+    problems = []
+    for key, pattern in elsewhere_in(config.data):
+        where, copy = f"{key}={shown_address(pattern)}", copy_of(pattern)
+        if copy is None:
+            what = "is not on this machine yet: its rows, steps, time, and the job's name are not known"
+            fix = (
+                f"{program('prepare')} with the same settings fetches it; action=check looks at it"
+            )
+            id = "source-not-here"
+        else:
+            what = f"is planned with its copy of {copy.fetched} UTC; it may have changed since"
+            fix, id = "action=check asks", "source-copied"
+        problems.append(Problem(where, what, fix, Severity.warning, id, "a plan asks no network"))
+    return tuple(problems)
 
 
 def made_before(config: LaunchConfig) -> Manifest | None:

@@ -137,6 +137,8 @@ def _delivery(data: Delivery) -> str:
     """Describe where the machines get the data from."""
     if data.uri is not None:
         return data.uri
+    if data.folder is None and data.digest is not None:
+        return "here, once its source is fetched, by a rehearsal or the submit"
     if data.folder is None:
         return "by the machines, when the job has started"
     return f"{data.folder}{'' if data.is_made else ', which a rehearsal or the submit makes'}"

@@ -33,10 +33,11 @@ def check_scores(container: Container) -> str:
     if not path.is_file():
         raise StageFailed(f"the job ended without {path.name} beside the model")
     try:
-        test = from_json(RunResults, json.loads(path.read_text(encoding="utf-8"))).test
+        read = from_json(RunResults, json.loads(path.read_text(encoding="utf-8")))
+        _, scored = read.scored
     except ValueError as error:
         raise StageFailed(f"{path.name}: {error}") from error
-    scores = {"loss": test.loss, **test.headline()}
+    scores = {"loss": scored.loss, **scored.headline()}
     bad = [f"{name} is {value!r}" for name, value in scores.items() if not math.isfinite(value)]
     if bad:
         raise StageFailed(f"{path.name}: {', '.join(bad)}: not a number")

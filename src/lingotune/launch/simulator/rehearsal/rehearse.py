@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import RehearsalConfig
+from lingotune.contract.log_lines import UNTESTED
 from lingotune.launch.plan.planner import Plan, objects
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.simulator.attempt import Attempt
@@ -168,7 +170,7 @@ class _Rehearser:
                     raise StageFailed(f"the job did not go on at step {step}: {found[0]}")
                 note.text = f"at {found[1]}"
         with self._stage("evaluate") as note:
-            note.text = attempt.wait_for(r"(test: .*macro-F1 [\d.]+)")[1]
+            note.text = attempt.wait_for(rf"(test: .*macro-F1 [\d.]+|{re.escape(UNTESTED)})")[1]
         with self._stage("finish") as note:
             attempt.wait_for_end()
             note.text = check_scores(attempt.containers[0])
