@@ -147,7 +147,7 @@ lingotune: 9 problems
   lr=abc
       'abc' is not a number
       fix: lr=0.001
-next: the same command with --help lists groups and settings"""
+next: python launch.py --help"""
     )
 
 

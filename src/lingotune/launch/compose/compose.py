@@ -31,6 +31,7 @@ from yaml import YAMLError
 from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
+from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
@@ -38,9 +39,9 @@ from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
+from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.keys import config_groups, describe_type
 from lingotune.launch.compose.overrides import (
-    Groups,
     TypedOverride,
     chooses_group,
     in_a_line,
@@ -52,6 +53,7 @@ from lingotune.launch.compose.overrides import (
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.short_forms import spelled_out
 
+_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
 
@@ -85,11 +87,13 @@ def compose_all(
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
     base_dir: Path | None = None,
+    help_command: str = "",
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
     extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
     base_dir: the folder of its file, with its copy of the user's own code.
+    help_command: lists groups and settings, for an error's next command; by default that of `launch`.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
@@ -115,11 +119,8 @@ def compose_all(
                 composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
     problems += [*files.problems, *later]
     if errors_only(problems):
-        raise ConfigError(problems, _NEXT)
+        raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
-
-
-_NEXT = "the same command with --help lists groups and settings"
 
 
 @functools.cache
@@ -257,7 +258,9 @@ def _unusable(key: str, value: Any) -> list[Problem]:
         return [Problem(key, "has no value, and there is no default", fix, key=key)]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):
         what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-        return [Problem(key, what, f"{key}=value", key=key)]
+        plain = _VARIABLE.sub(r"$\1", value)  # which the shell fills in
+        fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
+        return [Problem(key, what, fix, key=key)]
     return []
 
 

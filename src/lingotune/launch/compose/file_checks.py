@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, make_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
 
 from lingotune.config.problems import Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.schema import MISSING
-from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.config.settings import container_of, setting_types
+from lingotune.config.yaml_text import decoded
+from lingotune.launch.compose.file_lines import (
+    as_lines,
+    line_for,
+    mended,
+    nested,
+    sweep_of,
+)
+from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.overrides import Groups, in_a_line, read_overrides
+from lingotune.launch.compose.overrides import in_a_line
+from lingotune.launch.compose.unknown_names import unknown_name
+from lingotune.launch.compose.values import misfits, refusal
 
 GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(
@@ -39,11 +49,14 @@ def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFil
     """
     try:
         content = file.content()
-    except UnicodeDecodeError as error:
-        return _unread(file, f"is not UTF-8: {error}")
+    except ReaderError as error:  # a control character
+        before = decoded(file.path.read_bytes())[: error.position]
+        what = f"is not YAML: it holds {chr(error.character)!r}"
+        return _unread(file, what, before.count("\n") + 1, "leave the character out")
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        return _unread(file, f"is not YAML: {error.problem or error.context}", line)
+        line = error.problem_mark and error.problem_mark.line + 1
+        what = error.problem or error.context or "cannot be read"
+        return _unread(file, f"is not YAML: {what}", line, mended(what))
     except (YAMLError, ValueError, OSError) as error:
         return _unread(file, in_a_line(error))
     check = _Check(file, content, groups, shipped)
@@ -51,9 +64,9 @@ def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFil
     return CheckedFile(check.sound(problems), problems)
 
 
-def _unread(file: GroupFile, what: str, line: int | None = None) -> CheckedFile:
+def _unread(file: GroupFile, what: str, line: int | None = None, fix: str = "") -> CheckedFile:
     where = f"{file.path}:{line}" if line else f"{file.path}"
-    return CheckedFile(Content({}, {}), [Problem(where, what)])
+    return CheckedFile(Content({}, {}), [Problem(where, what, fix)])
 
 
 class _Check:
@@ -76,9 +89,17 @@ class _Check:
         if own and package and not _is_section(package):
             yield self._no_section()
             return
+        dotted = dict(_dotted(self._content.tree, package))
+        for key, (name, value) in dotted.items():
+            what = f"{name!r} is no name in a file: a section holds its settings"
+            yield self._problem(key, what, nested(name, value))
         for key, value in own.items():
+            if any(key == one or key.startswith(f"{one}.") for one in dotted):
+                continue
             if key not in setting_types() and not container_of(key):
-                yield self._unknown(key)
+                yield self._unknown(key, value)
+            elif key in self._shipped and isinstance(value, str):
+                yield self._choice_of(key, value)
             elif not _is_reference(value):
                 yield from self._misfit(key, value)
 
@@ -93,15 +114,20 @@ class _Check:
         """Return the content without what was found wrong, so that the rest can still be composed."""
         package, content = self._file.package, self._content
         nowhere = package and not _is_section(package)
-        tree = {} if nowhere else _without(content.tree, {p.key for p in problems}, package)
+        unfit = {p.key for p in problems}
+        tree = {} if nowhere else _without(content.tree, unfit, package)
         defaults = [entry for n, entry in enumerate(content.defaults) if n not in self._unfit]
         return replace(content, tree=tree, defaults=defaults)
 
-    def _problem(self, key: str, what: str, fix: str = "") -> Problem:
-        written = key.removeprefix(f"{self._file.package}.")
+    def _problem(self, key: str, what: str, fix: str = "", part: str = "") -> Problem:
+        """Make a problem of a setting, or of a part of its value: data.labels[1].name."""
+        shown = part or key
+        written = shown.removeprefix(f"{self._file.package}.")
         line = self._content.lines.get(written)
+        if line is None and part:
+            line = self._content.lines.get(key.removeprefix(f"{self._file.package}."))
         place = f"{self._file.path}:{line}" if line else f"{self._file.path}"
-        return Problem(f"{place}: {key}" if key else place, what, fix, key=key)
+        return Problem(f"{place}: {shown}" if shown else place, what, fix, key=key)
 
     def _hydra(self, settings: Mapping[str, Any]) -> Problem:
         what = "hydra's own settings have no effect here"
@@ -126,30 +152,36 @@ class _Check:
         fix = f"{GLOBAL}, or a folder named like a section: {SECTIONS}"
         return self._problem("", f"{what}{near}", fix)
 
-    def _unknown(self, key: str) -> Problem:
-        _, (problem, *_) = read_overrides([f"{key}=null"], self._groups, multirun=False)
+    def _unknown(self, key: str, value: Any) -> Problem:
+        typed = hydra_value(value) if not isinstance(value, str) else value
+        what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
-        misplaced = self._file.package and inside in setting_types()
-        return self._problem(key, problem.what, GLOBAL if misplaced else problem.fix)
+        if self._file.package and inside in setting_types():
+            return self._problem(key, what, GLOBAL)
+        return self._problem(key, what, as_lines(fix, key))
+
+    def _choice_of(self, group: str, option: str) -> Problem:
+        """Refuse `cluster: p3_16xl`, by which a group's option is chosen on the command line only."""
+        what = "holds settings; an option is chosen in the defaults list"
+        known = self._groups[group]
+        chosen = option if option in known else listed(option, known)
+        return self._problem(group, what, f"defaults: [override /{group}: {chosen}]")
 
     def _misfit(self, key: str, value: Any) -> Iterator[Problem]:
         """Try the value on the schema's own types."""
-        known = container_of(key) or key
-        section, _, name = known.rpartition(".")
-        kind, inside = setting_types()[known], key.removeprefix(f"{section}.")
-        # Of this setting alone: making the whole schema takes longer than reading all files.
-        config = OmegaConf.structured(make_dataclass("Setting", [(name, kind, MISSING)]))
-        try:
-            OmegaConf.update(
-                config, inside, value, merge=True, force_add=mapping_of(key) is not None
-            )
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
-            type_name, fix = describe_type(kind, known)
-            shown = value if isinstance(value, str) else hydra_value(value)
-            told = f"{shown} is not {type_name}" if known == key else in_a_line(error)
-            if isinstance(value, (list, dict)):
-                told = in_a_line(error)
-            yield self._problem(key, told, _as_line(fix, known))
+        kind = setting_types()[container_of(key) or key]
+        several = sweep_of(value, kind)
+        found = list(misfits(kind, value, key)) if key in setting_types() else []
+        if found and several:
+            what = f"{several} are several values, and a file holds one"
+            sweep = for_shell(f"{key}={several}")
+            yield self._problem(key, what, f"leave it out, and sweep as it is typed: -m {sweep}")
+            return
+        for one in found:
+            yield self._problem(key, one.what, line_for(one, key), part=one.key)
+        if not found and (error := refusal(key, value)):
+            fix = describe_type(kind, container_of(key) or key)[1]
+            yield self._problem(key, in_a_line(error), as_lines(fix, key))
 
     def _default(self, entry: Any, place: str) -> Iterator[Problem]:
         pairs = entry.items() if isinstance(entry, dict) else [("", entry)]
@@ -190,10 +222,17 @@ class _Check:
         return None
 
 
-def _as_line(fix: str, key: str) -> str:
-    """Turn overrides that are offered into lines of a file: 'epochs=3' into 'epochs: 3'."""
-    line = f"{key.rpartition('.')[2]}: "
-    return ", or ".join(part.strip("'").replace(f"{key}=", line, 1) for part in fix.split(", or "))
+def _dotted(node: Any, prefix: str, written: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Yield the key of each name with dots, the name from the root of the file, and its value."""
+    if not isinstance(node, dict) or container_of(prefix):
+        return
+    for name, value in node.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        place = f"{written}.{name}" if written else str(name)
+        if "." in str(name):
+            yield key, (place, value)
+        else:
+            yield from _dotted(value, key, place)
 
 
 def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dict[str, Any]:
