@@ -416,7 +416,7 @@ lingotune: 5 problems
 next: python launch.py --help""",
     ),
     "not an override": (
-        ["lr", "--lr", "5", "+lr=1", "--seed", "foo"],
+        ["lr", "--lr", "5", "foo", "--seed"],
         """\
 lingotune: 4 problems
   --lr 5
@@ -425,12 +425,12 @@ lingotune: 4 problems
   lr
       has no value: the form is key=value
       fix: lr=3e-05
-  --seed
-      has no value: the form is key=value
-      fix: seed=42
   foo
       is not a setting of the form key=value
       fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+  --seed
+      has no value: the form is key=value
+      fix: seed=42
 next: python launch.py --help""",
     ),
     "hydra's own, additions, removals": (
@@ -572,7 +572,7 @@ next: python launch.py --help""",
 lingotune: 1 problem
   name
       '${oc.env:HOME}' calls a resolver; only ${other.setting} is allowed
-      fix: name=value
+      fix: "name=$HOME"
 next: python launch.py --help""",
     ),
 }

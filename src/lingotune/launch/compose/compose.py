@@ -109,7 +109,8 @@ def compose_all(
         chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults, origin)
-            later += wrong
+            typed = {o.key_or_group for o in job}
+            later += [p if p.key in typed else files.placed(p) for p in wrong]
             # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only([*problems, *files.problems, *later]) if p.key}
             found = check(config) if config else []
@@ -145,7 +146,10 @@ def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) 
             return pickle.dumps(
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except RecursionError:
+            what = "group files choose each other in a circle"
+            return ConfigError([Problem(" ".join(choices), what)])
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             wrong = problems_so_far()
             return ConfigError(wrong) if wrong else error
 
@@ -181,7 +185,7 @@ def _compose_one(
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
     if isinstance(base, ConfigError):
-        return None, []  # the files were found wrong as they were read
+        return None, base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = pickle.loads(base)
@@ -238,8 +242,7 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        fix = f"{key}=value, or ${{other.setting}}"
-        return None, [Problem(key, in_a_line(error), fix, key=key)]
+        return None, [Problem(key, in_a_line(error), _example(key), key=key)]
     assert isinstance(typed, LaunchConfig)
     problems = list(_misfits(typed, LaunchConfig, ""))
     if problems:
@@ -253,8 +256,9 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        choices = listed("", list(instances())) if key == "cluster.instance_type" else "..."
-        fix = f"{key}={choices}"
+        fix = _example(key)
+        if key == "cluster.instance_type":
+            fix = f"{key}={listed('', list(instances()))}"
         return [Problem(key, "has no value, and there is no default", fix, key=key)]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):
         what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
@@ -262,6 +266,16 @@ def _unusable(key: str, value: Any) -> list[Problem]:
         fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
         return [Problem(key, what, fix, key=key)]
     return []
+
+
+def _example(key: str) -> str:
+    """Write an override that gives a setting some value of its type."""
+    plain = _INDEX.sub(r".\1", key)
+    known = container_of(plain) or plain
+    kind = setting_types().get(known)
+    if kind is None:
+        return ""
+    return describe_type(kind, known)[1].split(", or ")[0]
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:

@@ -6,14 +6,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse as parse_reference
 from yaml import MarkedYAMLError, YAMLError
 from yaml.reader import ReaderError
 
-from lingotune.config.problems import Problem, listed, nearest
+from lingotune.config.problems import Problem, closest, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.schema import MISSING
-from lingotune.config.settings import container_of, setting_types
+from lingotune.config.settings import container_of, is_setting, setting_types
 from lingotune.config.yaml_text import decoded
+from lingotune.launch.compose.defaults_lists import wrong_defaults
 from lingotune.launch.compose.file_lines import (
     as_lines,
     line_for,
@@ -100,15 +103,23 @@ class _Check:
                 yield self._unknown(key, value)
             elif key in self._shipped and isinstance(value, str):
                 yield self._choice_of(key, value)
+            elif wrong := next(filter(_is_broken, _texts(value)), ""):
+                what = f"{wrong!r} cannot be read as a reference: the form is ${{other.setting}}"
+                fixed = wrong + "}"
+                fix = f"leave out the ${{ of {wrong!r}"
+                if not _is_broken(fixed) and is_setting(fixed[2:-1]):
+                    fix = f"{key.rpartition('.')[2]}: {fixed}"
+                yield self._problem(key, what, fix)
             elif not _is_reference(value):
                 yield from self._misfit(key, value)
 
     def defaults(self) -> Iterator[Problem]:
         """Yield a problem for each entry of the defaults list that chooses nothing."""
-        for number, entry in enumerate(self._content.defaults):
-            for problem in self._default(entry, f"defaults[{number}]"):
-                self._unfit.add(number)
-                yield problem
+        for number, what, fix in wrong_defaults(
+            self._file, self._content.defaults, self._groups, self._shipped
+        ):
+            self._unfit.add(number)
+            yield self._problem(f"defaults[{number}]", what, fix)
 
     def sound(self, problems: Sequence[Problem]) -> Content:
         """Return the content without what was found wrong, so that the rest can still be composed."""
@@ -158,6 +169,10 @@ class _Check:
         inside = key.removeprefix(f"{self._file.package}.")
         if self._file.package and inside in setting_types():
             return self._problem(key, what, GLOBAL)
+        if closest(inside.lower(), ["defaults"]):
+            return self._problem(
+                key, f"unknown setting {key!r}; did you mean defaults?", "defaults:"
+            )
         return self._problem(key, what, as_lines(fix, key))
 
     def _choice_of(self, group: str, option: str) -> Problem:
@@ -182,44 +197,6 @@ class _Check:
         if not found and (error := refusal(key, value)):
             fix = describe_type(kind, container_of(key) or key)[1]
             yield self._problem(key, in_a_line(error), as_lines(fix, key))
-
-    def _default(self, entry: Any, place: str) -> Iterator[Problem]:
-        pairs = entry.items() if isinstance(entry, dict) else [("", entry)]
-        for typed, options in pairs:
-            words = str(typed).split()
-            group = words[-1].partition("@")[0] if words else ""
-            overrides, optional = "override" in words, "optional" in words
-            folder = self._file.folder
-            full = group[1:] if group.startswith("/") else "/".join(filter(None, [folder, group]))
-            for option in options if isinstance(options, list) else [options]:
-                if option in (None, "_self_", MISSING) or "$" in f"{option}{group}" or optional:
-                    continue
-                told = self._choice(full, group, str(option).partition("@")[0], overrides)
-                if told:
-                    yield self._problem(place, *told)
-
-    def _choice(
-        self, full: str, group: str, option: str, overrides: bool
-    ) -> tuple[str, str] | None:
-        """Say what is wrong with choosing an option in a defaults list, and what works."""
-        if not self._file.group:
-            return None  # conf/config.yaml
-        if not group and option.startswith("/"):
-            full, _, option = option[1:].rpartition("/")
-        known = self._groups.get(full)
-        bare = group.lstrip("/")
-        if known is None and bare in self._shipped and not group.startswith("/"):
-            what = f"chooses of {full}, and there is no such group"
-            return what, f"override /{bare}: {option}"
-        if known is None:
-            return f"there is no group {full!r}{nearest(full, list(self._groups))}", ""
-        if option not in known:
-            what = f"{full} has no option {option!r}{nearest(option, known)}"
-            before = f"{'override ' if overrides else ''}{group}: " if group else ""
-            return what, f"{before}{listed(option, known)}"
-        if group and not overrides and full in self._shipped and full != self._file.group:
-            return f"{full} is chosen already", f"override /{full}: {option}"
-        return None
 
 
 def _dotted(node: Any, prefix: str, written: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -246,6 +223,25 @@ def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dic
 
 def _is_section(key: str) -> bool:
     return is_dataclass(setting_types().get(key)) or container_of(key) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    items = [*value.values()] if isinstance(value, dict) else value
+    if isinstance(items, list):
+        for item in items:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def _is_broken(text: str) -> bool:
+    if "${" not in text:
+        return False
+    try:
+        parse_reference(text)
+    except GrammarParseError:
+        return True
+    return False
 
 
 def _is_reference(value: Any) -> bool:

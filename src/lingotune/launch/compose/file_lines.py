@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lingotune.config.quoting import hydra_value
-from lingotune.config.settings import setting_types
+from lingotune.config.settings import mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.values import Misfit, example_of, number_meant
@@ -59,8 +59,12 @@ def line_for(misfit: Misfit, key: str) -> str:
     is_number = {int, float} & {kind, *typing.get_args(kind)}
     if instead is None and misfit.key == key and is_number:
         instead = example_of(key)
+    if instead is not None and name.endswith("]"):
+        return f"- {in_yaml(instead)}"
     if instead is not None:
         return f"{name}: {in_yaml(instead)}"
+    if mapping_of(key) and misfit.key != key:
+        return f"{name}: text"
     if is_dataclass(kind):
         return f"{name}: {{SETTING: value}}, or leave it out"
     return as_lines(describe_type(kind, key)[1], key)
@@ -68,7 +72,11 @@ def line_for(misfit: Misfit, key: str) -> str:
 
 def as_lines(fix: str, key: str) -> str:
     """Turn overrides that are offered for a key into lines of a file: 'epochs=3' into 'epochs: 3'."""
-    return ", or ".join(_as_line(offered, key.rpartition(".")[0]) for offered in fix.split(", or "))
+    section = key.rpartition(".")[0]
+    lines = [_as_line(offered, section) for offered in fix.split(", or ")]
+    if mapping_of(key):
+        del lines[1:]  # KEY.NAME=value, which no file has
+    return ", or ".join(lines)
 
 
 def _as_line(offered: str, section: str) -> str:

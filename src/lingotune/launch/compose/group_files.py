@@ -13,7 +13,7 @@ from lingotune.config.yaml_text import decoded, read_yaml, typed_value
 from lingotune.launch.compose.keys import visible_files
 from lingotune.launch.compose.short_forms import spelled_out
 
-_PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$")
+_PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*(?:#.*)?$")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,6 @@ ALIASES = {
     "dataset_name": "data=files data.path=hf://datasets/NAME",
     "model_name": "model=pretrained model.name_or_path",
     "pretrained_model_name_or_path": "model=pretrained model.name_or_path",
-    "max_length": "data.max_length",
     "text_column": "data.columns.text",
     "text_column_name": "data.columns.text",
     "text_column_names": "data.columns.text",

@@ -10,7 +10,7 @@ from lingotune.config.problems import listed
 from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.settings import container_of, setting_types
 from lingotune.launch.compose.grammar import Groups, parse
-from lingotune.launch.compose.keys import describe_type, letters_of, likeness, meant_by
+from lingotune.launch.compose.keys import ALIASES, describe_type, letters_of, likeness, meant_by
 from lingotune.launch.compose.other_tools import not_here
 from lingotune.launch.compose.values import fits, number_meant
 
@@ -25,7 +25,8 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
 
     value: as typed, for these overrides; None where only the name is to be told.
     """
-    meant = meant_by(key, groups, value or "")
+    section = key.partition(".")[0]
+    meant = meant_by(section if section in ALIASES else key, groups, value or "")
     exact = next((part for part in reversed(key.split(".")) if part in not_here()), "")
     if exact and (not meant.is_sure or exact == key.rpartition(".")[2]):
         row = not_here()[exact]
@@ -39,7 +40,6 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
     fix = ", or ".join(_offered(meant.names, value, groups)) if value is not None else ""
     if fix or meant.is_sure:
         return what, fix
-    section = key.split(".")[0]
     inside = [k for k in setting_types() if k.startswith(f"{section}.") and k.count(".") == 1]
     if inside:
         fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
@@ -49,7 +49,7 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
 def _misspelled(key: str, likeness_of_setting: float) -> str:
     """Find the name of another tool that is nearer than all settings; '' if none is."""
     letters = letters_of(key.rpartition(".")[2])
-    scores = {name: likeness(letters, letters_of(name)) for name in not_here()}
+    scores = {name: likeness(letters, letters_of(name)) for name in not_here() if name[0] != "_"}
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] > max(_CERTAIN, likeness_of_setting) else ""
 

@@ -141,7 +141,11 @@ def _in_list(kind: Any, value: Any, key: str) -> Iterator[Misfit]:
 def _in_row(kind: type, value: Any, key: str) -> Iterator[Misfit]:
     types = field_types(kind)
     if not isinstance(value, dict):
-        yield Misfit(key, f"{_shown(value)} is not a row of {{{_row(kind)}}}")
+        form = "a section of settings" if key in setting_types() else f"a row of {{{_row(kind)}}}"
+        yield Misfit(key, f"{_shown(value)} is not {form}")
+        return
+    if len(value) == 1 and not value.keys() & types.keys() and (rows := _rows_meant(kind, value)):
+        yield Misfit(key, f"{_shown(value)} is not a row of {{{_row(kind)}}}", rows[0])
         return
     for name, item in value.items():
         if name in types:
@@ -174,7 +178,8 @@ def _is_a(kind: Any, value: Any) -> bool:
 
 
 def _not_a(kind: Any, value: Any, key: str) -> Misfit:
-    instead: Any = _rows_meant(kind, value)
+    of_list = typing.get_origin(kind) is list
+    instead: Any = _rows_meant(typing.get_args(kind)[0], value) if of_list else None
     if isinstance(value, str):
         instead = number_meant(value, kind)
     if isinstance(value, str) and typing.get_args(kind) == (str,):
@@ -182,10 +187,9 @@ def _not_a(kind: Any, value: Any, key: str) -> Misfit:
     return Misfit(key, f"{_shown(value)} is not {describe_type(kind, key)[0]}", instead)
 
 
-def _rows_meant(kind: Any, value: Any) -> list[dict[str, Any]] | None:
-    """Write {name: values, ...} as the rows of a list that has names and values."""
-    (row,) = typing.get_args(kind)[:1] or (None,)
-    if not isinstance(value, dict) or not is_dataclass(row) or typing.get_origin(kind) is not list:
+def _rows_meant(row: Any, value: Any) -> list[dict[str, Any]] | None:
+    """Write {name: values, ...} as rows that have names and values."""
+    if not isinstance(value, dict) or not is_dataclass(row):
         return None
     first, *others = field_types(typing.cast(type, row))
     if len(others) != 1:
