@@ -120,7 +120,7 @@ class _Validator:
         try:
             config = self._with(choice)
         except ConfigError as error:
-            left_open = [p.where for p in error.problems if p.where in self._left_open]
+            left_open = [p.key for p in error.problems if p.key in self._left_open]
             if not left_open:
                 raise
             config = self._with(choice, *map(_example, left_open))

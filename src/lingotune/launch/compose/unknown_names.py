@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from hydra.errors import HydraException
 
 from lingotune.config.problems import listed
-from lingotune.config.quoting import for_shell, override_text
+from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.settings import container_of, setting_types
 from lingotune.launch.compose.grammar import Groups, parse
 from lingotune.launch.compose.keys import ALIASES, describe_type, letters_of, likeness, meant_by
@@ -37,7 +37,7 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
         what = f"unknown setting {key!r}; {near} is not a setting here: {row.because}"
         return what, row.instead or _NOTHING
     what = f"unknown setting {key!r}{meant.hint}"
-    fix = ", or ".join(_offered(meant.names, value, groups)) if value is not None else ""
+    fix = ", or ".join(_offered(meant.names, value or "", groups))
     if fix or meant.is_sure:
         return what, fix
     inside = [k for k in setting_types() if k.startswith(f"{section}.") and k.count(".") == 1]
@@ -54,22 +54,32 @@ def _misspelled(key: str, likeness_of_setting: float) -> str:
     return best if scores[best] > max(_CERTAIN, likeness_of_setting) else ""
 
 
-def _offered(names: Sequence[str], value: str, groups: Groups) -> Iterator[str]:
-    """Write each name with the value, where it can have that; what stands in a name as it is."""
-    for meant in names:
-        *before, last = meant.split()
-        if "=" in last:
-            yield _NOTHING if value.lower() in _NOT else meant.replace("NAME", value)
-        elif accepted(f"{last}={value}", groups):
-            yield " ".join([*before, for_shell(f"{last}={value}")])
-        elif (number := number_meant(value, setting_types().get(last))) is not None:
-            yield " ".join([*before, override_text(last, number)])
-        elif accepted(f"{last}=[{value}]", groups):
-            yield " ".join([*before, for_shell(f"{last}=[{value}]")])
-        elif last in groups:
-            yield f"{last}={listed(value, groups[last])}"
-        elif last in setting_types():
-            yield describe_type(setting_types()[last], last)[1]
+def _offered(names: Sequence[str], value: str, groups: Groups) -> list[str]:
+    """Write the names that can have the value with it; else the first with what it can have."""
+    with_value = [_with_value(name, value, groups) for name in names]
+    return list(filter(None, with_value)) or [
+        _with_example(name, value, groups) for name in names[:1]
+    ]
+
+
+def _with_value(meant: str, value: str, groups: Groups) -> str:
+    """Write what is meant with a value as it was typed, or as the setting can have it; '' if it cannot."""
+    *before, last = meant.split()
+    if "=" in last:
+        return _NOTHING if value.lower() in _NOT else meant.replace("NAME", value)
+    form = f"{last}={value}"
+    if not accepted(form, groups):
+        number = number_meant(value, setting_types().get(last))
+        form = f"{last}=[{value}]" if number is None else f"{last}={hydra_value(number)}"
+    return " ".join([*before, for_shell(form)]) if accepted(form, groups) else ""
+
+
+def _with_example(meant: str, value: str, groups: Groups) -> str:
+    *before, last = meant.split()
+    if last in groups:
+        return f"{last}={listed(value, groups[last])}"
+    kind = setting_types().get(last)
+    return " ".join([*before, describe_type(kind, last)[1]]) if kind else ""
 
 
 def accepted(text: str, groups: Groups) -> bool:

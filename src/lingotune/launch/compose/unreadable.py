@@ -209,14 +209,14 @@ def _guesses(name: str, value: str, groups: Groups) -> Iterator[str]:
     if _is_choice(kind) or name in groups:
         yield f"{name}={plain.strip(_STRAY)}"
         yield f"{name}={plain.strip(_STRAY).lower()}"
+    if plain != value:
+        yield f"{name}={plain}"
     holds_items = typing.get_origin(kind) in (list, dict) or plain[:1] in _CLOSES
     if holds_items:
         yield f"{name}={repaired(value.strip(), holds_items=True)}"
         yield f"{name}={repaired(_balanced(plain), holds_items=True)}"
         if typing.get_origin(kind) is list:
             yield f"{name}=[{repaired(plain.strip('[]'), holds_items=True)}]"
-    if plain != value:
-        yield f"{name}={plain}"
     if plain[:1] in _QUOTES or plain[-1:] in _QUOTES:
         one_sided = (plain[0] in _QUOTES) != (plain[-1] in _QUOTES)
         if one_sided and sum(map(plain.count, _QUOTES)) == 1:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.catalog.models import model_kinds
-from lingotune.config.problems import nearest
+from lingotune.config.problems import closest, nearest
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
@@ -144,7 +144,8 @@ def _in_row(kind: type, value: Any, key: str) -> Iterator[Misfit]:
         form = "a section of settings" if key in setting_types() else f"a row of {{{_row(kind)}}}"
         yield Misfit(key, f"{_shown(value)} is not {form}")
         return
-    if len(value) == 1 and not value.keys() & types.keys() and (rows := _rows_meant(kind, value)):
+    rows = _rows_meant(kind, value)
+    if len(value) == 1 and rows and not closest(str(next(iter(value))), list(types)):
         yield Misfit(key, f"{_shown(value)} is not a row of {{{_row(kind)}}}", rows[0])
         return
     for name, item in value.items():
