@@ -177,7 +177,7 @@ UNREADABLE = {
     "name=it's": ('"\'"', 8, "it's"),
     "data.languages=[de, f&r]": ("'&'", 22, ["de", "f&r"]),
     "data.labels=[{name: Great (1-5), values: [1 & 2, 3]}]": (
-        "'&'", 45, [{"name": "Great (1-5)", "values": ["1 & 2", 3]}],
+        "'('", 27, [{"name": "Great (1-5)", "values": ["1 & 2", 3]}],
     ),
     "aws.tags={team: R&D, a.b: (x)}": ("'&'", 18, {"team": "R&D", "a.b": "(x)"}),
 }  # fmt: skip
