@@ -63,7 +63,7 @@ class Composed:
     """One job of the command: its overrides, the typed config, and what its check found.
 
     options: to be typed with the overrides to get the same job again, e.g. --config-dir. config_dir: the
-    user's own folder of group files, typed or found.
+    user's own folder of group files, typed or found. words: all that was typed, for all jobs.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -71,6 +71,7 @@ class Composed:
     findings: tuple[Problem, ...] = ()
     options: tuple[str, ...] = ()
     config_dir: Path | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def typed(self) -> str:

@@ -58,8 +58,10 @@ def composed_jobs(
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)
-    words = (*given, *(["--job", options.job] if options.job else []))
-    return [replace(one, options=words, config_dir=extra) for one in composed]
+    given += ["--job", options.job] if options.job else []
+    return [
+        replace(one, options=tuple(given), config_dir=extra, words=tuple(argv)) for one in composed
+    ]
 
 
 def options_parser(command: Command) -> Parser:

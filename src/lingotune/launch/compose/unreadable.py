@@ -15,6 +15,7 @@ from typing import Any
 from lingotune.config.problems import Problem, closest, listed, printable
 from lingotune.config.quoting import for_shell, hydra_value, override_text, repaired
 from lingotune.config.schema import Texts
+from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.grammar import Groups, first_wrong, is_function
 from lingotune.launch.compose.keys import describe_type
@@ -32,6 +33,8 @@ def unreadable(text: str, groups: Groups) -> Problem:
     """Describe a word that is no override: its first wrong character, and the form that can be read."""
     key, equals, value = _parts(text)
     name = _name(key)
+    if looks_secret(text):  # no part of it in another form
+        return Problem(text, "is not a setting of the form key=value", NO_TOKEN)
     if not _is_known(name, groups):
         return _unknown(text, name, value if equals else None, groups)
     if not equals:
@@ -98,6 +101,8 @@ def _is_loose(word: str, groups: Groups) -> bool:
 
 def _parted(words: Sequence[str], groups: Groups) -> Problem:
     text = " ".join(words)
+    if looks_secret(text):
+        return unreadable(text, groups)
     first, *others = words
     key, equals, value = _parts(first)
     name = _name(key)
