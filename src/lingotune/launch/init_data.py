@@ -14,7 +14,7 @@ import yaml
 from lingotune.config.jobfile import job_of, plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.quoting import hydra_value
+from lingotune.config.quoting import hydra_value, override_text
 from lingotune.config.schema import SPLITS, DataConfig
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.data.splits.look import Look, described, look
@@ -66,7 +66,10 @@ def _target(file: str, typed: Sequence[str], extra_dir: Path | None) -> tuple[Pa
         target = (extra_dir or Path(_DEFAULT_FOLDER)) / "data" / f"{name or 'mine'}.yaml"
         overrides.append(f"data.path={hydra_value(file)}")
     if target.exists():
-        raise ConfigError([Problem(f"--init {file}", f"{target} is there already", "another name")])
+        other = shlex.quote(str(target.with_stem(f"{target.stem}-2")))
+        source = "" if file.endswith(_YAML) else f" {override_text('data.path', file)}"
+        fix = f"--init {other}{source}"
+        raise ConfigError([Problem(f"--init {file}", f"{target} is there already", fix)])
     return target, overrides
 
 

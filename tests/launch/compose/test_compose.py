@@ -412,7 +412,7 @@ lingotune: 5 problems
   seed=-1  [out-of-range]
       is out of range
       why: no run is possible with this value
-      fix: a whole number from 0 to 4294967295
+      fix: seed=42; possible: a whole number from 0 to 4294967295
 next: python launch.py --help""",
     ),
     "not an override": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -38,7 +39,8 @@ def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path |
 
 def _folder(where: str, folder: Path) -> Path:
     if not folder.is_dir():
-        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}")])
+        fix = f"mkdir -p {shlex.quote(str(folder / 'experiment'))}"
+        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}", fix)])
     return folder
 
 

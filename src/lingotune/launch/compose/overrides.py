@@ -202,7 +202,9 @@ def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
 def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | None:
     key, text = override.key_or_group, line_of(override)
     if key.split(".")[0].split("/")[0] == "hydra":
-        return _refused(override, "hydra's own settings cannot be changed here", "run without it")
+        is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
+        fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
+        return _refused(override, "hydra's own settings cannot be changed here", fix)
     if override.is_force_add() and key in new_groups:
         what = "a group of your own is added, not forced"
         return _refused(override, what, for_shell(text.removeprefix("+")))

@@ -19,7 +19,13 @@ from lingotune.catalog.models import model_kinds
 from lingotune.config.problems import closest, nearest
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, Texts
-from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
+from lingotune.config.settings import (
+    container_of,
+    default_of,
+    field_types,
+    mapping_of,
+    setting_types,
+)
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.short_forms import spelled_out
@@ -61,8 +67,8 @@ def example_of(key: str) -> Any:
     """Return a value that a setting of one number can have: its default, or what suits most models."""
     if key in (item.name for item in fields(JobConfig) if item.metadata == BY_MODEL):
         return getattr(model_kinds()["base"], key)
-    now = OmegaConf.select(_defaults(), key)
-    return None if now is None or OmegaConf.is_config(now) or now == MISSING else now
+    default = default_of(key)
+    return None if default == MISSING or isinstance(default, (list, dict)) else default
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,6 @@ def refusal(key: str, value: Any) -> Exception | None:
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         return error
     return None
-
-
-@functools.cache
-def _defaults() -> Any:
-    return OmegaConf.structured(LaunchConfig)
 
 
 @functools.cache
