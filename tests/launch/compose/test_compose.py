@@ -532,8 +532,8 @@ next: python launch.py --help""",
         """\
 lingotune: 3 problems
   cluster={nods: 2}
-      does not fit: Key 'nods' not in 'LaunchClusterConfig'
-      fix: cluster.setting=value, each on its own
+      unknown setting 'cluster.nods'; did you mean cluster.nodes?
+      fix: cluster.nodes=2
   data.labels.0.nam=x
       does not fit data.labels: Key 'nam' not in 'LabelConfig'
       fix: 'data.labels=[{name: ..., values: ...}]'

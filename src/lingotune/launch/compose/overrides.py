@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
-from lingotune.config.quoting import for_shell, override_text
+from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.grammar import Groups, parse
@@ -103,6 +103,10 @@ def wrong_type(override: Override, error: object = "", now: Any = None) -> Probl
     if known != key:
         return Problem(text, f"does not fit {known}: {in_a_line(error)}", fix)
     if is_dataclass(kind):
+        for name, inner in given.items() if isinstance(given := override.value(), dict) else ():
+            if f"{key}.{name}" not in setting_types():
+                told = unknown_name(f"{key}.{name}", hydra_value(inner), {})
+                return Problem(text, *told, key=key)
         fix = f"{key}.setting=value, each on its own"
         return Problem(text, f"does not fit: {in_a_line(error)}", fix)
     if typing.get_origin(kind) is list and value == "null":

@@ -25,8 +25,9 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
 
     value: as typed, for these overrides; None where only the name is to be told.
     """
+    parents = [part for part in key.split(".")[:-1] if part in ALIASES]
     section = key.partition(".")[0]
-    meant = meant_by(section if section in ALIASES else key, groups, value or "")
+    meant = meant_by(parents[0] if parents else key, groups, value or "")
     exact = next((part for part in reversed(key.split(".")) if part in not_here()), "")
     if exact and (not meant.is_sure or exact == key.rpartition(".")[2]):
         row = not_here()[exact]
