@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import typing
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lingotune.catalog.models import model_kinds
 from lingotune.config.problems import closest, nearest
 from lingotune.config.quoting import hydra_value
-from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, Texts
+from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, Texts
 from lingotune.config.settings import (
     container_of,
     default_of,
@@ -91,19 +90,19 @@ def fits(key: str, value: Any) -> bool:
 
 
 def refusal(key: str, value: Any) -> Exception | None:
-    """Return the error of OmegaConf where a setting of the schema cannot have a value."""
-    config = OmegaConf.structured(LaunchConfig) if container_of(key) else _schema()
+    """Return the error of OmegaConf where a setting of the schema cannot have a value.
+
+    It is tried on this setting alone: making the whole schema takes longer than reading all files.
+    """
+    known = container_of(key) or key
+    section, _, name = known.rpartition(".")
+    alone = make_dataclass("Setting", [(name, setting_types()[known], MISSING)])
+    config, inside = OmegaConf.structured(alone), key.removeprefix(f"{section}.")
     try:
-        OmegaConf.update(config, key, value, merge=True, force_add=mapping_of(key) is not None)
+        OmegaConf.update(config, inside, value, merge=True, force_add=mapping_of(key) is not None)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         return error
     return None
-
-
-@functools.cache
-def _schema() -> Any:
-    """The config that values are tried on; those of others stay in it, which changes no type."""
-    return OmegaConf.structured(LaunchConfig)
 
 
 def misfits(kind: Any, value: Any, key: str) -> Iterator[Misfit]:
