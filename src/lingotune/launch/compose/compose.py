@@ -36,6 +36,7 @@ from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
+from lingotune.launch.compose.config_dirs import moved_into_place
 from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
@@ -103,6 +104,8 @@ def compose_all(
     shipped = config_groups(conf_dir) if extra_dir else groups
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
+    if extra_dir:
+        problems = [_with_move(problem, groups, extra_dir) for problem in problems]
     later: list[Problem] = []
     composed, defaults = [], default_options(conf_dir)
     origin = Origin(extra_dir, base, base_dir)
@@ -123,6 +126,15 @@ def compose_all(
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
+
+
+def _with_move(problem: Problem, groups: Groups, folder: Path) -> Problem:
+    """Offer to move a file into place where an option is missing that has its name."""
+    option = problem.value or ""
+    if not option or option in groups.get(problem.key, [option]):
+        return problem
+    move = moved_into_place(folder, problem.key, option)
+    return replace(problem, fix=move) if move else problem
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
@@ -248,7 +249,9 @@ def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Proble
     if value in groups[group] or (group == "experiment" and value == "null"):
         return None
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
-    return _refused(sweep, what, _options(group, groups, value))
+    plain = re.sub(r"\.ya?ml$", "", value)
+    fix = f"{group}={plain}" if plain in groups[group] else _options(group, groups, value)
+    return _refused(sweep, what, fix)
 
 
 def _options(group: str, groups: Groups, typed: str = "") -> str:
