@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterator, Sequence
-from enum import Enum
-from typing import Any
+from collections.abc import Sequence
 
-from lingotune.config.problems import Problem, closest, listed, printable
-from lingotune.config.quoting import for_shell, hydra_value, override_text, repaired
+from lingotune.config.problems import Problem, closest, printable
+from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.grammar import Groups, first_wrong, is_function
-from lingotune.launch.compose.keys import describe_type
+from lingotune.launch.compose.readable_forms import as_pasted, choices_of, forms_of, has_no_blanks
 from lingotune.launch.compose.unknown_names import accepted, unknown_name
-from lingotune.launch.compose.values import as_on_keyboard, example_of, number_meant
+from lingotune.launch.compose.values import as_on_keyboard
 
 _OPTIONS = "--help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value"
 _KNOWN = ["--help", "--cfg", "--config-dir", "--job", "--multirun"]
 _FORM = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
 _CALL = re.compile(r"([A-Za-z_]\w*)?\s*\(")
-_CLOSES = {"[": "]", "{": "}"}
 
 
 def unreadable(text: str, groups: Groups) -> Problem:
@@ -38,7 +35,7 @@ def unreadable(text: str, groups: Groups) -> Problem:
     if not _is_known(name, groups):
         return _unknown(text, name, value if equals else None, groups)
     if not equals:
-        fix = f"{name}={_choices(name, groups)}"
+        fix = f"{name}={choices_of(name, groups)}"
         return Problem(text, "has no value: the form is key=value", fix, key=_setting(name))
     several = _several(text, groups)
     if several:
@@ -46,10 +43,10 @@ def unreadable(text: str, groups: Groups) -> Problem:
         return Problem(printable(text), what, " ".join(map(for_shell, several)), key=name)
     if text.startswith("-") and accepted(f"{name}={value}", groups):
         return Problem(text, "unknown option", for_shell(f"{name}={value}"))
-    fixed = next(_forms(name, value, groups))
+    fixed = next(forms_of(name, value, groups))
     quoted = '"' in fixed and '"' not in as_on_keyboard(value)
     what = f"cannot be read from {_stop(text)}, on" + (": symbols need quotes" if quoted else "")
-    return Problem(printable(text), what, _shown(fixed), key=_setting(name), value=value)
+    return Problem(printable(text), what, as_pasted(fixed), key=_setting(name), value=value)
 
 
 def without_loose_words(texts: Sequence[str], groups: Groups) -> tuple[list[str], list[Problem]]:
@@ -78,7 +75,7 @@ def _words_of_one(words: Sequence[str], groups: Groups) -> int:
     known = _is_known(name, groups) or (is_option and not equals)
     if not known or words[0][0] in "~+" or (equals and (is_option or (name in groups and value))):
         return 1
-    if value and _has_no_blanks(setting_types().get(name)):
+    if value and has_no_blanks(setting_types().get(name)):
         return 1
     holds_many = equals or typing.get_origin(setting_types().get(name)) is list
     count = 1
@@ -114,12 +111,12 @@ def _parted(words: Sequence[str], groups: Groups) -> Problem:
         return _unknown(text, name, typed, groups)
     what = "is one setting in several words: one word has its key, = and value"
     if not values:
-        return Problem(text, what, f"{name}={_choices(name, groups)}", key=_setting(name))
+        return Problem(text, what, f"{name}={choices_of(name, groups)}", key=_setting(name))
     kind = setting_types().get(name)
-    many = len(values) > 1 and value[:1] not in _CLOSES
+    many = len(values) > 1 and value[:1] not in ("[", "{")
     if many and typing.get_origin(kind) is list:
         typed = ",".join(part.strip(",") for part in values)
-    fix = _shown(next(_forms(name, typed, groups)))
+    fix = as_pasted(next(forms_of(name, typed, groups)))
     if many and kind is Texts:
         fix += f", or {override_text(name, values)}"
     return Problem(text, what, fix, key=_setting(name), value=typed)
@@ -184,105 +181,3 @@ def _unknown(text: str, name: str, value: str | None, groups: Groups) -> Problem
         else:
             what, fix = told, better
     return Problem(printable(text), what, fix)
-
-
-# --- forms that can be read -------------------------------------------------------------------------
-
-
-def _forms(name: str, value: str, groups: Groups) -> Iterator[str]:
-    """Yield overrides that mean what was typed, the likeliest first; at least one."""
-    tried = (form for form in _guesses(name, value, groups) if accepted(form, groups))
-    yield from tried
-    kind = setting_types().get(name)
-    if name in groups or _is_choice(kind) or kind in (bool, int, float):
-        yield f"{name}={_choices(name, groups)}"
-    else:
-        yield f"{name}={hydra_value(value)}"
-
-
-def _guesses(name: str, value: str, groups: Groups) -> Iterator[str]:
-    if "${" in value:
-        yield f"{name}={value}" + "}"
-    mapping = mapping_of(name)
-    if mapping and mapping != name and not re.fullmatch(r"[\w.]+", name):
-        yield f"{mapping}={hydra_value({name[len(mapping) + 1 :]: value})}"
-    plain = as_on_keyboard(value).strip()
-    kind = setting_types().get(container_of(name) or name)
-    number = number_meant(value, kind)
-    if number is not None:
-        yield f"{name}={hydra_value(number)}"
-    if _is_choice(kind) or name in groups:
-        yield f"{name}={plain.strip(_STRAY)}"
-        yield f"{name}={plain.strip(_STRAY).lower()}"
-    if plain != value:
-        yield f"{name}={plain}"
-    holds_items = typing.get_origin(kind) in (list, dict) or plain[:1] in _CLOSES
-    if holds_items:
-        yield f"{name}={repaired(value.strip(), holds_items=True)}"
-        yield f"{name}={repaired(_balanced(plain), holds_items=True)}"
-        if typing.get_origin(kind) is list:
-            yield f"{name}=[{repaired(plain.strip('[]'), holds_items=True)}]"
-    if plain[:1] in _QUOTES or plain[-1:] in _QUOTES:
-        one_sided = (plain[0] in _QUOTES) != (plain[-1] in _QUOTES)
-        if one_sided and sum(map(plain.count, _QUOTES)) == 1:
-            yield f"{name}={hydra_value(plain.strip(_QUOTES))}"
-    if value[-1:] in (",", ";"):
-        yield f"{name}={hydra_value(value.rstrip(',;'))}"
-    yield f"{name}={hydra_value(value)}"
-
-
-_QUOTES = "'\""
-_STRAY = "'\"`()[] ,;="
-
-
-def _shown(form: str) -> str:
-    """Quote an override for the shell; a list of choices is no override yet."""
-    if re.search(r"\$\{?[A-Z_]+\b", form) and '"' not in form:
-        return f'"{form}"'  # a variable, which the shell fills in
-    return form if " | " in form else for_shell(form)
-
-
-def _is_choice(kind: Any) -> bool:
-    kind = next((arg for arg in typing.get_args(kind) if arg is not type(None)), kind)
-    return kind is bool or (isinstance(kind, type) and issubclass(kind, Enum))
-
-
-def _has_no_blanks(kind: Any) -> bool:
-    inner = [arg for arg in typing.get_args(kind) if arg is not type(None)]
-    return _is_choice(kind) or bool({int, float} & {kind, *inner})
-
-
-def _balanced(value: str) -> str:
-    """Close the brackets and quotes of a list or mapping that are open, and drop empty items."""
-    fixed, open_ = "", ""
-    for letter in value:
-        if letter in _CLOSES:
-            open_ += _CLOSES[letter]
-        elif letter in _CLOSES.values():
-            while open_ and open_[-1] != letter and letter in open_:
-                fixed += open_[-1]
-                open_ = open_[:-1]
-            if not open_:
-                continue  # closes what was never opened
-            open_ = open_[:-1]
-        fixed += letter
-    fixed += open_[::-1]
-    if any(fixed.count(quote) % 2 for quote in _QUOTES):
-        fixed = re.sub(r"['\"]", "", fixed)
-    return re.sub(r",\s*(?=[,\]}])|(?<=\[)\s*,", "", fixed)
-
-
-def _choices(name: str, groups: Groups) -> str:
-    """Show what a setting or group may be given, without its name."""
-    if name in groups:
-        return listed("", groups[name])
-    known = container_of(name) or name
-    example = example_of(known) if known == name else None
-    if example is not None and not _is_choice(setting_types()[known]):
-        return hydra_value(example)
-    return (
-        describe_type(setting_types()[known], known)[1]
-        .split(", or ")[0]
-        .strip("'")
-        .partition("=")[2]
-    )
