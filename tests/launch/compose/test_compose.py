@@ -439,7 +439,7 @@ next: python launch.py --help""",
 lingotune: 3 problems
   hydra.run.dir=/tmp/x
       hydra's own settings cannot be changed here
-      fix: run without it
+      fix: runs_dir=/tmp/x
   +a=1
       unknown setting 'a'
   ~hub

@@ -269,7 +269,7 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        fix = _example(key)
+        fix = _example(key).replace(f"{key}=text", f"{key}=...")
         if key == "cluster.instance_type":
             fix = f"{key}={listed('', list(instances()))}"
         return [Problem(key, "has no value, and there is no default", fix, key=key)]

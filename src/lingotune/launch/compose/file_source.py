@@ -29,7 +29,7 @@ _SCHEME = "lingotune"
 class Reading:
     """Problems of the files that Hydra has read. groups, shipped: see `read_checked`.
 
-    places: file:line of each setting, in every file that sets it.
+    places: file:line of each setting, in every file of the user's own that sets it.
     """
 
     groups: Groups
@@ -40,8 +40,8 @@ class Reading:
     def note(self, checked: CheckedFile, file: GroupFile) -> None:
         """Keep the problems of a file and the places of its settings."""
         self.problems += checked.problems
-        if not file.group:
-            return  # conf/config.yaml, whose values are the usual ones
+        if not file.group or file.option in self.shipped.get(file.group, ()):
+            return  # the user's own files alone
         for key in checked.content.settings:
             line = checked.content.lines.get(key.removeprefix(f"{file.package}."))
             self.places.setdefault(key, set()).add(
