@@ -122,6 +122,59 @@ OURS: dict[str, dict[str, Any]] = {
         "regex": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s/?#@:'\"]*:(?P<secret>(?![*<${])[^\s/?#@'\"]{3,})@",
         "keywords": ["://"],
     },
+    "url-token": {
+        "regex": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<secret>(?=[\w-]*\d)[\w-]{20,})@",
+        "keywords": ["://"], "entropy": 3,
+    },
+    "url-parameter": {
+        "regex": r"(?i)[?&](?:access_?token|auth_?token|token|api_?key|key|secret|signature|password|pwd)="
+        r"(?P<secret>(?!(?:[a-z]+|\d+)(?:[-_.](?:[a-z]+|\d+))*(?:[&#]|$))[^&\s'\"#*]{16,})",
+        "keywords": ["token=", "key=", "secret=", "signature=", "password=", "pwd="], "entropy": 3,
+    },
+    # capitals, small letters and digits, as no word has them
+    "named-password": {
+        "regex": r"(?:[Pp]assw(?:or)?d|PASSW(?:OR)?D|[Pp]wd|PWD)[=:]"
+        r"(?P<secret>(?=[^\s&,]*\d)(?=[^\s&,]*[a-z])(?=[^\s&,]*[A-Z])[^\s&,*'\"]{10,})",
+        "keywords": ["password", "passwd", "pwd"], "entropy": 3,
+    },
+    "netrc-password": {
+        "regex": r"(?i)\bpassword\s+(?P<secret>(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,})(?![\w-])",
+        "keywords": ["password"], "entropy": 3,
+    },
+    "bearer-token": {
+        "regex": r"(?i)\bbearer\s+(?P<secret>(?=[\w~+/.=-]*\d)[\w~+/.=-]{20,})",
+        "keywords": ["bearer"], "entropy": 3,
+    },
+    "aws-session-token-bare": {
+        "regex": r"(?<![A-Za-z0-9/+])(?:FwoGZXIvYXdz|IQoJb3JpZ2lu)[A-Za-z0-9/+=]{80,}",
+        "keywords": ["fwogzxivyxdz", "iqojb3jpz2lu"],
+    },
+    "gitlab-pat": {
+        "regex": rf"{_NOT_BEFORE}glpat-[\w-]{{20,}}(?:\.\w{{2}}\.\w{{7,}})?", "keywords": ["glpat-"],
+        "entropy": 3,
+    },
+    "groq-api-key": {"regex": rf"{_NOT_BEFORE}gsk_[A-Za-z0-9]{{40,}}", "keywords": ["gsk_"]},
+    "replicate-api-token": {
+        "regex": rf"{_NOT_BEFORE}r8_(?=[A-Za-z]*\d)[A-Za-z0-9]{{30,}}", "keywords": ["r8_"],
+    },
+    "xai-api-key": {"regex": rf"{_NOT_BEFORE}xai-[A-Za-z0-9]{{60,}}", "keywords": ["xai-"]},
+    "kaggle-api-token": {
+        "regex": rf"{_NOT_BEFORE}KGAT_[0-9a-f]{{32}}", "keywords": ["kgat_"],
+    },
+    "kaggle-json": {
+        "regex": r"\"key\"\s*:\s*\"(?P<secret>[0-9a-f]{32})\"", "keywords": ["\"key\""],
+    },
+    "langsmith-api-key": {
+        "regex": rf"{_NOT_BEFORE}lsv2_(?:pt|sk)_[0-9a-f]{{32}}_[0-9a-f]{{10}}", "keywords": ["lsv2_"],
+    },
+    "pinecone-api-key": {"regex": rf"{_NOT_BEFORE}pcsk_\w{{40,}}", "keywords": ["pcsk_"]},
+    "supabase-token": {
+        "regex": rf"{_NOT_BEFORE}(?:sbp_[0-9a-f]{{40}}|sb_secret_[\w-]{{20,}})",
+        "keywords": ["sbp_", "sb_secret_"],
+    },
+    "docker-token": {
+        "regex": rf"{_NOT_BEFORE}dckr_(?:pat|oat)_[\w-]{{20,}}", "keywords": ["dckr_"],
+    },
     "authorization-header": {
         "regex": rf"(?i)authorization{_VALUE}(?:bearer|basic|token)\s+(?P<secret>[\w~+/.=-]{{8,}})",
         "keywords": ["authorization"],

@@ -17,7 +17,7 @@ WRONG = {
     "experiment/nopkg.yaml": ("lr: 1e-5\n", "", "put below experiment", "# @package _global_ as"),
     "experiment/typo.yaml": (
         "# @package _global_\ntraining:\n  warmup: 0.1\n",
-        ":3: training.warmup", "unknown setting", "settings of training",
+        ":3: training.warmup", "unknown setting", "warmup_ratio: 0.1",
     ),
     "experiment/type.yaml": (
         "# @package _global_\nepochs: 1.5\n", ":2: epochs", "1.5 is not a whole number", "epochs: 3",

@@ -203,7 +203,8 @@ def test_other_data_is_read_with_the_settings_of_the_run(
     refused = lingotune("evaluate", str(finished), f"data.path={bare}")
     assert refused.returncode == 2
     assert (
-        f"next: lingotune predict {finished} --file {bare}  # if it has no labels" in refused.stderr
+        f"next: python -m lingotune predict {finished} --file {bare}  # if it has no labels"
+        in refused.stderr
     )
 
 

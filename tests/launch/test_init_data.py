@@ -64,7 +64,7 @@ def test_columns_are_recognised_by_their_names_or_values(
     ])  # fmt: skip
     assert main(["--init", "Support tickets.csv"]) == 0
     said = capsys.readouterr().out
-    assert said.endswith("next: lingotune train --config-dir my-conf data=Support-tickets\n")
+    assert said.endswith("next: python train.py --config-dir my-conf data=Support-tickets\n")
     assert (
         "# Rows by class: no 40, yes 20." in said
         and "# Rows by language: en 20, de 20, fr 20." in said

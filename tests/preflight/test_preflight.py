@@ -373,7 +373,7 @@ TRIPS: list[Trip] = [
     ("hub-from-govcloud", [CLOUD, DISTIL, "aws.region=us-gov-west-1"], "model",
      "GovCloud may not let the job out", "model=tiny", [CLOUD, "aws.region=us-gov-west-1"]),
     ("tags-reserved", [CLOUD, "aws.tags.team='aws:mine'"], "aws.tags.team=aws:mine",
-     "begins with a reserved prefix", "another value", [CLOUD, "aws.tags.team=mine"]),
+     "begins with a reserved prefix", "aws.tags={team: mine}", [CLOUD, "aws.tags.team=mine"]),
     ("memory-exceeded", [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=128"],
      "per_device_bs=128", "of the V100's 16 GiB", "per_device_bs=52",
      [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=52"]),
@@ -553,7 +553,7 @@ STEP_TRIPS = [
      "comes after the end", "training.save_steps=4", ["training.eval_strategy=none",
                                                       "training.save_steps=4"]),
     ("batch-larger-than-data", ["per_device_bs=200"], 100, "larger than the training split",
-     "a smaller", ["per_device_bs=100"]),
+     "per_device_bs=", ["per_device_bs=100"]),
     ("no-log-line", ["training.logging_steps=50"], 100, "comes after the end",
      "training.logging_steps=2", ["training.logging_steps=2"]),
 ]  # fmt: skip

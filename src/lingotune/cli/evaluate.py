@@ -14,6 +14,7 @@ from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, DataConfig, JobConfig, RowCounts, Source
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
@@ -95,7 +96,7 @@ def _prediction_offered(run: str, data: DataConfig | None) -> Iterator[None]:
         )
         if not places or not unlabelled:
             raise
-        command = shlex.join(["lingotune", "predict", run, "--file", places[0]])
+        command = f"{program('predict')} {shlex.join([run, '--file', places[0]])}"
         raise ConfigError(error.problems, f"{command}  # if it has no labels") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
 from lingotune.data.sources.addresses import is_elsewhere
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     trained = trained_model(options.run)
     if options.texts and options.file:
         what = "texts and --file are both given; one of them decides"
-        raise ConfigError([Problem("predict", what, f"predict {options.run} --file FILE")])
+        raise ConfigError([Problem("predict", what, _again(options.run, "--file", options.file))])
     if options.column and not options.file:
         what = "has no effect without --file"
         raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
@@ -56,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     rows = read_rows(_given(options, trained), trained, options.column)
     first = next(rows, None)
     if first is None:
-        fix = f'predict {options.run} "A text"'
+        fix = _again(options.run, "A text")
         raise ConfigError([Problem("predict", "no text was given", fix)])
     rows = chain([first], rows)
     if output is not None:
@@ -66,6 +68,10 @@ def main(argv: Sequence[str]) -> int:
     for line in predict_lines(trained, (text for _, text in rows), as_json=options.json):
         print(line, flush=True)
     return 0
+
+
+def _again(*words: str) -> str:
+    return f"{program('predict')} {shlex.join(words)}"
 
 
 def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def main(argv: Sequence[str]) -> int:
     typed = parsed(arguments, argv).folder
     if typed and not Path(typed).is_dir():
         what = "is not a folder; it should hold group folders such as experiment/"
-        raise ConfigError([Problem(f"validate {typed}", what)])
+        fix = f"mkdir -p {shlex.quote(str(Path(typed, 'experiment')))}"
+        raise ConfigError([Problem(f"validate {typed}", what, fix)])
     shipped, own = shipped_dir(), user_dir(typed, os.environ)
     problems = validate(shipped, own)
     if errors_only(problems):

@@ -28,6 +28,19 @@ def field_types(section: type) -> Mapping[str, Any]:
     return MappingProxyType({item.name: hints[item.name] for item in fields(section)})
 
 
+def default_of(key: str) -> Any:
+    """Return the schema's default of a setting by its dotted key; MISSING where it has none."""
+    value: Any = _defaults()
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@functools.cache
+def _defaults() -> LaunchConfig:
+    return LaunchConfig()
+
+
 def _walk(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, kind in field_types(section).items():
         yield prefix + name, kind

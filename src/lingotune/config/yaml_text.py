@@ -7,6 +7,7 @@ the file, and becomes what its setting holds.
 
 from __future__ import annotations
 
+import codecs
 import re
 import typing
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from omegaconf._utils import get_yaml_loader
 
 from lingotune.config.settings import field_types
 
-_KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
+_KEPT = (_NULL, "tag:yaml.org,2002:merge")
 _WITHOUT_END = re.compile(r"([+-]?)\.(inf|nan)", re.IGNORECASE)
 """Numbers that YAML writes with a dot, and Python without."""
-_BOOLEANS = {word: word in ("true", "yes", "on") for word in
-             ("true", "yes", "on", "false", "no", "off")}  # fmt: skip
+_BOOLEANS = {word: word in ("true", "yes", "y", "on", "1") for word in
+             ("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0")}  # fmt: skip
 
 
 class _AsWritten(get_yaml_loader()):  # type: ignore[misc]  # refuses duplicate keys
@@ -31,6 +33,31 @@ class _AsWritten(get_yaml_loader()):  # type: ignore[misc]  # refuses duplicate 
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        """Read names as texts, `null` too."""
+        for name, _ in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.tag == _NULL:
+                name.tag = _TEXT
+        return super().construct_mapping(node, deep)
+
+
+for _tag in ("bool", "int", "float", "timestamp", "merge"):  # where a file says so itself
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", _AsWritten.construct_scalar)
+
+
+def decoded(content: bytes) -> str:
+    """Decode a YAML file: UTF-8, or UTF-16 as its first bytes say; line breaks become \\n.
+
+    Raises ValueError, which names the line, where it is neither.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8: {error.reason}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_yaml(text: str) -> tuple[Any, dict[str, int]]:
@@ -57,6 +84,7 @@ def _lines(node: yaml.Node, prefix: str) -> Iterator[tuple[str, int]]:
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield f"{prefix}[{index}]", item.start_mark.line + 1
+            yield from _lines(item, f"{prefix}[{index}]")
 
 
 def typed_value(kind: Any, value: Any) -> Any:

@@ -249,7 +249,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
         done.append(rehearsal)
     failed = any(rehearsal.problems for rehearsal in done)
     if not failed:
-        print("next: the same command with action=submit")
+        print(f"next: {page.following_command(sweep.plans, 'action=submit')}")
     return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
 
 

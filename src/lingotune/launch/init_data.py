@@ -14,6 +14,8 @@ import yaml
 from lingotune.config.console import say_aside
 from lingotune.config.jobfile import job_of, plain
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.config.quoting import hydra_value, override_text
 from lingotune.config.schema import SPLITS, DataConfig
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.data.splits.look import Look, described, look
@@ -51,8 +53,8 @@ def init_data(file: str, typed: Sequence[str], conf_dir: Path, extra_dir: Path |
         what = f"cannot be written: {error.strerror or error}"
         raise ConfigError([Problem(f"--init {target}", what)]) from error
     folder = target.parent.parent
-    use = ["lingotune", "train", "--config-dir", str(folder), f"data={target.stem}"]
-    return f"{text}wrote {target}\nnext: {shlex.join(use)}"
+    use = ["--config-dir", str(folder), f"data={target.stem}"]
+    return f"{text}wrote {target}\nnext: {program('train')} {shlex.join(use)}"
 
 
 def _target(file: str, typed: Sequence[str], extra_dir: Path | None) -> tuple[Path, list[str]]:
@@ -66,10 +68,12 @@ def _target(file: str, typed: Sequence[str], extra_dir: Path | None) -> tuple[Pa
     else:
         name = re.sub(r"[^\w-]+", "-", Path(file.rstrip("/*")).name.partition(".")[0]).strip("-")
         target = (extra_dir or Path(_DEFAULT_FOLDER)) / "data" / f"{name or 'mine'}.yaml"
-        escaped = file.replace("'", "\\'")
-        overrides.append(f"data.path='{escaped}'")
+        overrides.append(f"data.path={hydra_value(file)}")
     if target.exists():
-        raise ConfigError([Problem(f"--init {file}", f"{target} is there already", "another name")])
+        other = shlex.quote(str(target.with_stem(f"{target.stem}-2")))
+        source = "" if file.endswith(_YAML) else f" {override_text('data.path', file)}"
+        fix = f"--init {other}{source}"
+        raise ConfigError([Problem(f"--init {file}", f"{target} is there already", fix)])
     return target, overrides
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,16 +78,19 @@ class _Validator:
 
     def _place(self, file: GroupFile) -> Iterator[Problem]:
         if file.path.suffix == ".yml":
-            yield Problem("", "is no option: only .yaml is read", f"{file.path.stem}.yaml")
+            fix = _moved(file.path, file.path.with_suffix(".yaml"))
+            yield Problem("", "is no option: only .yaml is read", fix)
         if file.path.suffix != ".yaml":
             return
         if not file.group:
-            yield Problem("", "lies in no group's folder", f"experiment/{file.path.name}")
+            fix = _moved(file.path, file.root / "experiment" / file.path.name)
+            yield Problem("", "lies in no group's folder", fix)
             return
         relative = file.path.relative_to(file.root)
         if file.root != self._conf_dir and (self._conf_dir / relative).is_file():
             what = f"is never read: the shipped {file.group}={file.option} comes first"
-            yield Problem("", what, "another name")
+            own = file.path.with_stem(f"my_{file.path.stem}")
+            yield Problem("", what, f"another name: {_moved(file.path, own)}")
         if file.group not in self._shipped_groups:
             yield from self._new_group(file)
 
@@ -120,7 +124,7 @@ class _Validator:
         try:
             config = self._with(choice)
         except ConfigError as error:
-            left_open = [p.where for p in error.problems if p.where in self._left_open]
+            left_open = [p.key for p in error.problems if p.key in self._left_open]
             if not left_open:
                 raise
             config = self._with(choice, *map(_example, left_open))
@@ -138,6 +142,12 @@ class _Validator:
             multirun=False,
             extra_dir=self._extra_dir,
         )[0].config
+
+
+def _moved(path: Path, target: Path) -> str:
+    """Write the command that moves a file to where it is found."""
+    move = shlex.join(["mv", str(path), str(target)])
+    return move if target.parent.is_dir() else f"mkdir {shlex.quote(str(target.parent))} && {move}"
 
 
 def _example(key: str) -> str:

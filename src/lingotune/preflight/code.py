@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from lingotune.config.problems import Severity
-from lingotune.config.quoting import listing
+from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     EvalStrategy,
     EvaluationConfig,
@@ -75,7 +75,7 @@ def _taken(job: JobConfig) -> Iterator[Found]:
             yield (
                 listing("code.metrics", metrics),
                 what,
-                f"another name: {listing('code.metrics', others)}",
+                override_text("code.metrics", others),
             )
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import Severity
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
+    BY_MODEL,
     ArchitectureConfig,
     EvalStrategy,
     JobConfig,
@@ -20,6 +22,7 @@ from lingotune.config.schema import (
     Visibility,
 )
 from lingotune.config.secrets import NO_TOKEN, looks_secret
+from lingotune.config.settings import default_of
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -118,11 +121,17 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
     for key, (low, high, meaning) in _RANGES.items():
         value = value_at(job, key)
         if value is not None and not low <= value <= high:  # NaN fails too
-            yield f"{key}={value:g}", "is out of range", meaning
+            yield f"{key}={value:g}", "is out of range", _in_range(job, key, meaning)
     for key, (high, meaning) in _POSITIVE.items():
         value = value_at(job, key)
         if not 0 < value <= high:
-            yield f"{key}={value:g}", "is out of range", meaning
+            yield f"{key}={value:g}", "is out of range", _in_range(job, key, meaning)
+
+
+def _in_range(job: JobConfig, key: str, meaning: str) -> str:
+    by_model = {item.name for item in fields(JobConfig) if item.metadata == BY_MODEL}
+    usual = getattr(kind_of(job.model), key) if key in by_model else default_of(key)
+    return f"{override_text(key, usual)}; possible: {meaning}"
 
 
 @JOB.check(

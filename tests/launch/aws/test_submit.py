@@ -335,5 +335,5 @@ def test_what_submit_needs_is_asked_for_all_at_once() -> None:
         "  aws.bucket  [account-name-missing]\n"
         "      is needed to submit\n"
         "      fix: aws.bucket=my-bucket\n"
-        "next: the same command with --help lists groups and settings\n"
+        "next: python launch.py --help\n"
     )

@@ -28,7 +28,7 @@ from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
-from lingotune.launch.compose.keys import ALIASES, config_groups, meant_by
+from lingotune.launch.compose.keys import ALIASES, Meant, config_groups, meant_by
 from lingotune.preflight import check_job
 
 
@@ -309,7 +309,7 @@ lingotune: 2 problems
   --lr=3
       unknown option
       fix: lr=3
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "additions that would be refused without the + too": (
         ["+foo=1", "++lr=2", "+cluster=nope", "+hub=private", "+data.languages=[de]"],
@@ -329,7 +329,7 @@ lingotune: 5 problems
   +data.languages=[de]
       nothing can be added: every setting exists
       fix: 'data.languages=[de]'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "removals": (
         ["~lr", "~foo", "~training.max_steps", "~data.labels", "~model", "~training", "~seed=3"],
@@ -355,7 +355,7 @@ lingotune: 7 problems
   ~seed=3
       settings cannot be removed
       fix: seed=42
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "unknown key": (
         ["lrr=1"],
@@ -363,7 +363,8 @@ next: the same command with --help lists groups and settings""",
 lingotune: 1 problem
   lrr=1
       unknown setting 'lrr'; did you mean lr?
-next: the same command with --help lists groups and settings""",
+      fix: lr=1
+next: python launch.py --help""",
     ),
     "another tool's name": (
         ["learning_rate=1"],
@@ -371,7 +372,8 @@ next: the same command with --help lists groups and settings""",
 lingotune: 1 problem
   learning_rate=1
       unknown setting 'learning_rate': here it is lr
-next: the same command with --help lists groups and settings""",
+      fix: lr=1
+next: python launch.py --help""",
     ),
     "right name, wrong place": (
         ["training.lr=1"],
@@ -379,7 +381,8 @@ next: the same command with --help lists groups and settings""",
 lingotune: 1 problem
   training.lr=1
       unknown setting 'training.lr'; did you mean lr?
-next: the same command with --help lists groups and settings""",
+      fix: lr=1
+next: python launch.py --help""",
     ),
     "unknown option": (
         ["scaling=linera"],
@@ -388,7 +391,7 @@ lingotune: 1 problem
   scaling=linera
       scaling has no option 'linera'; did you mean linear?
       fix: scaling=fixed_global | linear | none | sqrt
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "wrong types and a bad range, together": (
         ["lr=abc", "epochs=1.5", "training.precision=fp8", "data.languages=de", "seed=-1"],
@@ -409,23 +412,26 @@ lingotune: 5 problems
   seed=-1  [out-of-range]
       is out of range
       why: no run is possible with this value
-      fix: a whole number from 0 to 4294967295
-next: the same command with --help lists groups and settings""",
+      fix: seed=42; possible: a whole number from 0 to 4294967295
+next: python launch.py --help""",
     ),
     "not an override": (
-        ["lr", "--lr", "5"],
+        ["lr", "--lr", "5", "foo", "--seed"],
         """\
-lingotune: 3 problems
+lingotune: 4 problems
+  --lr 5
+      is one setting in several words: one word has its key, = and value
+      fix: lr=5
   lr
+      has no value: the form is key=value
+      fix: lr=3e-05
+  foo
       is not a setting of the form key=value
       fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
-  --lr
-      unknown option
-      fix: --help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value
-  5
-      is not a setting of the form key=value
-      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
-next: the same command with --help lists groups and settings""",
+  --seed
+      has no value: the form is key=value
+      fix: seed=42
+next: python launch.py --help""",
     ),
     "hydra's own, additions, removals": (
         ["hydra.run.dir=/tmp/x", "+a=1", "~hub"],
@@ -433,13 +439,13 @@ next: the same command with --help lists groups and settings""",
 lingotune: 3 problems
   hydra.run.dir=/tmp/x
       hydra's own settings cannot be changed here
-      fix: run without it
+      fix: runs_dir=/tmp/x
   +a=1
       unknown setting 'a'
   ~hub
       settings cannot be removed
       fix: hub=none
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a sweep without -m": (
         ["lr=1e-4,1e-3"],
@@ -448,7 +454,7 @@ lingotune: 1 problem
   lr=1e-4,1e-3
       several values need a multirun
       fix: -m lr=1e-4,1e-3
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "values that may be one list, or one text": (
         ["data.languages=de,fr", "aws.tags.team=a,b", "data.path=a,b.csv"],
@@ -463,7 +469,7 @@ lingotune: 3 problems
   data.path=a,b.csv
       several values need a multirun
       fix: -m data.path=a,b.csv; or one list: 'data.path=[a,b.csv]'; or one text: 'data.path="a,b.csv"'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a list of rows": (
         ["data.labels=[{nam: bad}]"],
@@ -472,7 +478,7 @@ lingotune: 1 problem
   data.labels=[{nam: bad}]
       '[{nam: bad}]' is not a list of rows of {name: ..., values: ...}
       fix: 'data.labels=[{name: ..., values: ...}]'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a required value": (
         ["model=pretrained"],
@@ -481,7 +487,7 @@ lingotune: 1 problem
   model.name_or_path
       has no value, and there is no default
       fix: model.name_or_path=...
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "named texts": (
         [
@@ -504,7 +510,7 @@ lingotune: 4 problems
   cluster.environment.A=null
       is not a text
       fix: cluster.environment.A=text, or "cluster.environment.A='null'"
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "named texts are neither added nor removed": (
         ["+aws.tags.a=b", "++aws.tags.a=b", "~aws.tags"],
@@ -519,22 +525,22 @@ lingotune: 3 problems
   ~aws.tags
       settings cannot be removed
       fix: 'aws.tags={}'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "parts of sections and rows": (
         ["cluster={nods: 2}", "data.labels.0.nam=x", "data.labels.x.name=a"],
         """\
 lingotune: 3 problems
   cluster={nods: 2}
-      does not fit: Key 'nods' not in 'LaunchClusterConfig'
-      fix: cluster.setting=value, each on its own
+      unknown setting 'cluster.nods'; did you mean cluster.nodes?
+      fix: cluster.nodes=2
   data.labels.0.nam=x
       does not fit data.labels: Key 'nam' not in 'LabelConfig'
       fix: 'data.labels=[{name: ..., values: ...}]'
   data.labels.x.name=a
       does not fit data.labels: Index 'x' (str) is not an int
       fix: 'data.labels=[{name: ..., values: ...}]'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a reference to something else": (
         ["budget=${aws}", "data.labels.0.values=${model}", "name=\\\\${lr}"],
@@ -549,7 +555,7 @@ lingotune: 3 problems
   budget
       the setting that it refers to is not a mapping that fits
       fix: 'budget={name: value}'
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a resolver named by a reference": (
         ["data.name=oc.env", "name='${${data.name}:HOME}'"],
@@ -558,7 +564,7 @@ lingotune: 1 problem
   name
       '${${data.name}:HOME}' calls a resolver; only ${other.setting} is allowed
       fix: name=value
-next: the same command with --help lists groups and settings""",
+next: python launch.py --help""",
     ),
     "a resolver": (
         ["name=${oc.env:HOME}"],
@@ -566,8 +572,8 @@ next: the same command with --help lists groups and settings""",
 lingotune: 1 problem
   name
       '${oc.env:HOME}' calls a resolver; only ${other.setting} is allowed
-      fix: name=value
-next: the same command with --help lists groups and settings""",
+      fix: "name=$HOME"
+next: python launch.py --help""",
     ),
 }
 
@@ -672,7 +678,7 @@ def test_whatever_is_typed_composes_or_is_refused_in_words(typed: list[tuple[str
 def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
     typed: str, meant: str
 ) -> None:
-    assert meant_by(typed, config_groups(CONF))[0] == f"; did you mean {meant}?"
+    assert meant_by(typed, config_groups(CONF)).hint == f"; did you mean {meant}?"
 
 
 @pytest.mark.parametrize(
@@ -681,7 +687,7 @@ def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
      "training.foo", "data.columns.foo", "experiment.foo", "evaluation.meter", "out"],
 )  # fmt: skip
 def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:
-    assert meant_by(typed, config_groups(CONF)) == ("", False)
+    assert meant_by(typed, config_groups(CONF)) == Meant()
 
 
 @pytest.mark.parametrize(
@@ -689,7 +695,8 @@ def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:
     [("evaluation.metric", "evaluation.select"), ("data.file", "data.path")],
 )
 def test_words_of_own_code_are_not_offered_for_others(typed: str, meant: str) -> None:
-    assert meant_by(typed, config_groups(CONF)) == (f": here it is {meant}", True)
+    found = meant_by(typed, config_groups(CONF))
+    assert (found.hint, found.is_sure) == (f": here it is {meant}", True)
 
 
 def test_a_refused_override_names_its_key_and_value() -> None:
@@ -705,9 +712,9 @@ def test_a_number_that_is_none_is_answered_with_the_jobs_own() -> None:
 
 
 def test_an_option_tells_which_group_is_meant() -> None:
-    assert meant_by("modle", config_groups(CONF), "tiny") == ("; did you mean model?", True)
-    assert meant_by("modle", config_groups(CONF))[0] == "; did you mean model?"
-    assert meant_by("clustr", config_groups(CONF), "p3_16xl")[0] == "; did you mean cluster?"
+    assert meant_by("modle", config_groups(CONF), "tiny") == Meant(("model",), is_sure=True)
+    assert meant_by("modle", config_groups(CONF)).hint == "; did you mean model?"
+    assert meant_by("clustr", config_groups(CONF), "p3_16xl").hint == "; did you mean cluster?"
 
 
 def test_a_token_is_told_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,23 @@ def test_every_shipped_group_is_in_the_defaults_list() -> None:
     assert {name for entry in entries if isinstance(entry, dict) for name in entry} == set(
         config_groups(CONF)
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["experiment/b.yml", "experiments/b.yaml", "b.yaml", "experiment/x/b.YML"]
+)
+def test_a_file_that_is_not_found_is_moved_into_place(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "my own" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nlr: 0.005\n")
+
+    def composed() -> float:
+        (one,) = compose_all(["experiment=b"], CONF, lambda config: [], multirun=False,
+                             extra_dir=tmp_path / "my own")  # fmt: skip
+        return one.config.lr
+
+    with pytest.raises(ConfigError) as caught:
+        composed()
+    (problem,) = caught.value.problems
+    subprocess.run(problem.fix, shell=True, check=True)
+    assert composed() == 0.005

@@ -123,23 +123,21 @@ lingotune: 9 problems
       fix: leave it out, and sweep on the command line: -m lr=1e-5,3e-5 'seed=range(2)'
   DIR/experiment/a.yaml:4: learning_rate
       unknown setting 'learning_rate': here it is lr
+      fix: lr: 3e-5
   DIR/experiment/a.yaml:5: epochs
       1.5 is not a whole number
       fix: epochs: 3
   DIR/experiment/a.yaml:7: training.warmup
       unknown setting 'training.warmup'; did you mean training.warmup_ratio or training.warmup_steps?
-      fix: settings of training: max_steps, warmup_ratio, warmup_steps, schedule, weight_decay,
-           max_grad_norm, label_smoothing, layer_decay, compact_vocabulary, first_token_only,
-           compile, freeze_embeddings, sparse_exchange, compress_gradients, shard, precision,
-           eval_strategy, eval_steps, save_steps, keep_checkpoints, logging_steps, report_to
+      fix: warmup_ratio: 0.1
   DIR/experiment/a.yaml:8: training.schedule
       Linear is not one of its 3 choices
       fix: schedule: linear | cosine | constant_with_warmup
   DIR/experiment/a.yaml:9: training.freeze_embeddings
       maybe is not true or false
       fix: freeze_embeddings: true
-  DIR/experiment/a.yaml:15: data.labels
-      Key 'nam' not in 'LabelConfig'
+  DIR/experiment/a.yaml:15: data.labels[0].nam
+      unknown name 'nam'; did you mean name?
       fix: labels: [{name: ..., values: ...}]
   DIR/experiment/a.yaml:3: defaults[0]
       cluster has no option 'g5_21xl'; did you mean g5_12xl?
@@ -147,7 +145,7 @@ lingotune: 9 problems
   lr=abc
       'abc' is not a number
       fix: lr=0.001
-next: the same command with --help lists groups and settings"""
+next: python launch.py --help"""
     )
 
 
@@ -174,7 +172,7 @@ def test_a_file_that_sets_nothing_is_told_why(text: str, told: str, tmp_path: Pa
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     write(tmp_path, "experiment/a.yaml", "")
     (tmp_path / "experiment" / "a.yaml").write_bytes(f"{HEAD}name: caf\xe9\n".encode("latin-1"))
-    assert "a.yaml\n      is not UTF-8: " in refusal(tmp_path, "experiment=a")
+    assert "a.yaml\n      line 2 is not UTF-8: " in refusal(tmp_path, "experiment=a")
 
 
 def test_a_head_may_have_comments_before_it(tmp_path: Path) -> None:
@@ -189,3 +187,22 @@ def test_files_of_files_are_checked_too(tmp_path: Path) -> None:
     write(tmp_path, "experiment/inner.yaml", f"{HEAD}seed: 4\nepochs: 2\n")
     made = job(tmp_path, "experiment=outer")
     assert (made.seed, made.epochs, made.lr) == (4, 2, 1e-4)
+
+
+def test_a_reference_that_leads_nowhere_is_told_with_its_line(tmp_path: Path) -> None:
+    text = "name: ${oc.env:HOME}\nseed: ${model.name}\ndata: {languages: ['${nope}']}\n"
+    write(tmp_path, "experiment/a.yaml", HEAD + text)
+    found = refusal(tmp_path, "experiment=a")
+    assert "  DIR/experiment/a.yaml:2: name\n      '${oc.env:HOME}' calls a resolver" in found
+    assert '      fix: "name=$HOME"\n' in found
+    write(tmp_path, "experiment/a.yaml", HEAD + text.partition("\n")[2])
+    found = refusal(tmp_path, "experiment=a", "data.languages=[de]")
+    assert "  DIR/experiment/a.yaml:2: seed\n" in found and "      fix: seed=3\n" in found
+    # what is typed is none of the file's
+    assert "  DIR/" not in refusal(tmp_path, "experiment=a", "seed=${model.name}")
+
+
+def test_files_that_choose_each_other_by_their_group_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "experiment/a.yaml", f"{HEAD}defaults: [/experiment: b]\n")
+    write(tmp_path, "experiment/b.yaml", f"{HEAD}defaults: [/experiment: a]\n")
+    assert "group files choose each other in a circle" in refusal(tmp_path, "experiment=a")

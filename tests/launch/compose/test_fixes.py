@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import subprocess
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -21,7 +22,7 @@ from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.keys import ALIASES, config_groups
-from lingotune.launch.compose.trainer_names import not_here
+from lingotune.launch.compose.other_tools import not_here
 
 OVERRIDE = re.compile(r"[a-z_][\w.]*=")
 HERE, CLOUD = (), ("cluster=p3_16xl",)
@@ -70,7 +71,7 @@ def wrong_commands() -> Iterator[tuple[tuple[str, ...], str]]:
         yield base, f"+{key}=1"
     for group, options in config_groups(CONF).items():
         yield from ((HERE, f"{group}={value}") for value in ("nope", options[0][:-1], "a,b"))
-    yield from ((HERE, f"{name}=1") for name in not_here())
+    yield from ((HERE, f"{name}=1") for name in [*not_here(), *ALIASES])
     yield from (
         (HERE, word) for word in ("--lr=3", "=3", "lr", "data.path=my file (1).csv", "+foo=1")
     )
@@ -86,19 +87,25 @@ def problems_of(command: tuple[str, ...]) -> tuple[Problem, ...]:
     return ()
 
 
-def offered(fix: str) -> Iterator[list[str]]:
-    """Words that a fix offers to be typed, for each of its alternatives."""
+def alternatives(fix: str) -> Iterator[str]:
+    """Each alternative of a fix as it is pasted; those of a list of choices whole."""
     for part in re.split(
-        r"[,;] (?:or )?(?=['\"]?[a-z_][\w.]*=|-m )|; or (?:one list|one text): ", fix
+        r"[,;] (?:or )?(?=['\"]?[a-z_][\w.]*=|-m )|; or one (?:list|text|number): |; possible: ",
+        fix,
     ):
         first, *others = part.split(" | ")
-        for choice in [first, *(first.partition("=")[0] + f"={o}" for o in others)]:
-            try:
-                words = shlex.split(choice)
-            except ValueError:
-                continue
-            if words and all(w == "-m" or OVERRIDE.match(w) for w in words) and "..." not in choice:
-                yield words
+        yield from [first, *(first.partition("=")[0] + f"={other}" for other in others)]
+
+
+def offered(fix: str) -> Iterator[list[str]]:
+    """Words that a fix offers to be typed, for each of its alternatives."""
+    for choice in alternatives(fix):
+        try:
+            words = shlex.split(choice)
+        except ValueError:
+            continue
+        if words and all(w == "-m" or OVERRIDE.match(w) for w in words) and "..." not in choice:
+            yield words
 
 
 def applied(base: tuple[str, ...], words: list[str]) -> tuple[str, ...]:
@@ -144,6 +151,21 @@ def test_what_is_offered_leads_out_of_errors_and_never_back(step: int) -> None:
             seen.add(command)
 
 
+def test_a_real_shell_makes_the_same_words_of_what_is_offered() -> None:
+    """Those of the other tests, which shlex has parted."""
+    fixes = {p.fix for base, word in COMMANDS[::3] for p in problems_of((*base, word))}
+    fixes |= {p.fix for word in UNREADABLE for p in problems_of((word,))}
+    texts = sorted({text for fix in fixes for text in alternatives(fix) if "..." not in text})
+    commands = [
+        text for text in texts if OVERRIDE.match(text.lstrip("'\"")) or text.startswith("-m ")
+    ]
+    script = "\n".join(f"printf '%s\\0' {text}; printf '\\0'" for text in commands)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True, text=True)
+    made = [words.split("\0") for words in done.stdout.split("\0\0")[:-1]]
+    assert made == [shlex.split(text) for text in commands]
+    assert len(made) >= 200
+
+
 KNOWN_CIRCLES = [
     ("data.labels=null",), ("data.languages=null",), ("+foo=1",), ("optim=wd",), ("+optim=wd",),
     ("~hub",), ("data=files", "data.path=hf://datasets/a/b"), ("data=files", "data.path=null"),
@@ -177,7 +199,7 @@ UNREADABLE = {
     "name=it's": ('"\'"', 8, "it's"),
     "data.languages=[de, f&r]": ("'&'", 22, ["de", "f&r"]),
     "data.labels=[{name: Great (1-5), values: [1 & 2, 3]}]": (
-        "'&'", 45, [{"name": "Great (1-5)", "values": ["1 & 2", 3]}],
+        "'('", 27, [{"name": "Great (1-5)", "values": ["1 & 2", 3]}],
     ),
     "aws.tags={team: R&D, a.b: (x)}": ("'&'", 18, {"team": "R&D", "a.b": "(x)"}),
 }  # fmt: skip

@@ -69,7 +69,7 @@ def test_a_typed_path_is_relative_to_the_current_folder_one_of_a_group_file_to_t
 def test_a_misspelt_file_and_other_mistakes_come_at_once() -> None:
     problems = refused("code.file=my_cod.py", TYPED[1], "lr=7")
     assert [(p.key, p.fix) for p in problems] == [
-        ("code.file", "code.file=my_code.py"), ("lr", "above 0, at most 1"),
+        ("code.file", "code.file=my_code.py"), ("lr", "lr=0.001; possible: above 0, at most 1"),
     ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     """
     problems = [*check_job(job_of(config)), *check_secrets(config)]
     if config.attempt < 1:
-        problems.append(Problem(f"attempt={config.attempt}", "is out of range", "from 1"))
+        problems.append(Problem(f"attempt={config.attempt}", "is out of range", "attempt=1"))
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))

@@ -23,6 +23,7 @@ from lingotune.catalog.hardware import (
 )
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity, listed, nearest
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
     DETECT,
     AwsConfig,
@@ -339,7 +340,8 @@ _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", re.IGNORECA
 def _environment(config: LaunchConfig) -> Iterator[Found]:
     for name in config.cluster.environment:
         if _RESERVED.match(name) or name == DIGEST_VARIABLE:
-            yield f"cluster.environment.{name}", "is set by the launcher", "another name"
+            fix = override_text(f"cluster.environment.MY_{name}", config.cluster.environment[name])
+            yield f"cluster.environment.{name}", "is set by the launcher", f"another name: {fix}"
 
 
 @SAGEMAKER.check("environment-secret", "everybody who may describe the job reads its environment")
@@ -355,9 +357,11 @@ def _environment_secret(config: LaunchConfig) -> Iterator[Found]:
 def _tags(config: LaunchConfig) -> Iterator[Found]:
     for key, value in config.aws.tags.items():
         if key.lower().startswith(("aws:", "lingotune:")):
-            yield f"aws.tags.{key}", "begins with a reserved prefix", "another name"
+            fix = override_text("aws.tags", {key.partition(":")[2] or "name": value})
+            yield f"aws.tags.{key}", "begins with a reserved prefix", f"another name: {fix}"
         if value.lower().startswith("aws:"):
-            yield f"aws.tags.{key}={value}", "begins with a reserved prefix", "another value"
+            fix = override_text("aws.tags", {key: value[4:]})
+            yield f"aws.tags.{key}={value}", "begins with a reserved prefix", fix
 
 
 @SAGEMAKER.check("queue-setting-unused", "share and priority order the jobs of a queue")

@@ -55,7 +55,8 @@ def _batch(planned: JobWithSteps) -> Iterator[Found]:
     batch, rows = planned.batch.global_batch, planned.steps.train_rows
     if batch > rows:
         what = f"the global batch of {batch} is larger than the training split of {rows} rows"
-        yield f"per_device_bs={planned.job.per_device_bs}", what, "a smaller per_device_bs"
+        smaller = max(1, planned.job.per_device_bs * rows // batch)
+        yield f"per_device_bs={planned.job.per_device_bs}", what, f"per_device_bs={smaller}"
 
 
 @STEPS.check("no-log-line", "a run without a line of loss cannot be followed", Severity.warning)

@@ -31,16 +31,18 @@ from yaml import YAMLError
 from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only, listed
+from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
+from lingotune.launch.compose.config_dirs import moved_into_place
 from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
+from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.keys import config_groups, describe_type
 from lingotune.launch.compose.overrides import (
-    Groups,
     TypedOverride,
     chooses_group,
     in_a_line,
@@ -52,6 +54,7 @@ from lingotune.launch.compose.overrides import (
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.short_forms import spelled_out
 
+_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
 
@@ -61,7 +64,7 @@ class Composed:
     """One job of the command: its overrides, the typed config, and what its check found.
 
     options: to be typed with the overrides to get the same job again, e.g. --config-dir. config_dir: the
-    user's own folder of group files, typed or found.
+    user's own folder of group files, typed or found. words: all that was typed, for all jobs.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -69,6 +72,7 @@ class Composed:
     findings: tuple[Problem, ...] = ()
     options: tuple[str, ...] = ()
     config_dir: Path | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def typed(self) -> str:
@@ -85,11 +89,13 @@ def compose_all(
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
     base_dir: Path | None = None,
+    help_command: str = "",
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
 
     extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
     base_dir: the folder of its file, with its copy of the user's own code.
+    help_command: lists groups and settings, for an error's next command; by default that of `launch`.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
@@ -98,6 +104,8 @@ def compose_all(
     shipped = config_groups(conf_dir) if extra_dir else groups
     new_groups = groups.keys() - shipped.keys()
     read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
+    if extra_dir:
+        problems = [_with_move(problem, groups, extra_dir) for problem in problems]
     later: list[Problem] = []
     composed, defaults = [], default_options(conf_dir)
     origin = Origin(extra_dir, base, base_dir)
@@ -105,7 +113,8 @@ def compose_all(
         chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
         for job in itertools.product(*read):
             config, wrong = _compose_one(job, groups, chosen, defaults, origin)
-            later += wrong
+            typed = {o.key_or_group for o in job}
+            later += [p if p.key in typed else files.placed(p) for p in wrong]
             # findings about a key whose override was left out only follow from that
             refused = {p.key for p in errors_only([*problems, *files.problems, *later]) if p.key}
             found = check(config) if config else []
@@ -115,11 +124,17 @@ def compose_all(
                 composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
     problems += [*files.problems, *later]
     if errors_only(problems):
-        raise ConfigError(problems, _NEXT)
+        raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
 
 
-_NEXT = "the same command with --help lists groups and settings"
+def _with_move(problem: Problem, groups: Groups, folder: Path) -> Problem:
+    """Offer to move a file into place where an option is missing that has its name."""
+    option = problem.value or ""
+    if not option or option in groups.get(problem.key, [option]):
+        return problem
+    move = moved_into_place(folder, problem.key, option)
+    return replace(problem, fix=move) if move else problem
 
 
 @functools.cache
@@ -144,7 +159,10 @@ def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) 
             return pickle.dumps(
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except RecursionError:
+            what = "group files choose each other in a circle"
+            return ConfigError([Problem(" ".join(choices), what)])
+        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
             wrong = problems_so_far()
             return ConfigError(wrong) if wrong else error
 
@@ -180,7 +198,7 @@ def _compose_one(
     choices = tuple(line_of(o) for o in options if o.value() is not None)
     base = chosen(choices)
     if isinstance(base, ConfigError):
-        return None, []  # the files were found wrong as they were read
+        return None, base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = pickle.loads(base)
@@ -237,8 +255,7 @@ def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
         typed = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        fix = f"{key}=value, or ${{other.setting}}"
-        return None, [Problem(key, in_a_line(error), fix, key=key)]
+        return None, [Problem(key, in_a_line(error), _example(key), key=key)]
     assert isinstance(typed, LaunchConfig)
     problems = list(_misfits(typed, LaunchConfig, ""))
     if problems:
@@ -252,13 +269,26 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        choices = listed("", list(instances())) if key == "cluster.instance_type" else "..."
-        fix = f"{key}={choices}"
+        fix = _example(key).replace(f"{key}=text", f"{key}=...")
+        if key == "cluster.instance_type":
+            fix = f"{key}={listed('', list(instances()))}"
         return [Problem(key, "has no value, and there is no default", fix, key=key)]
     if isinstance(value, str) and _RESOLVER_CALL.search(value):
         what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-        return [Problem(key, what, f"{key}=value", key=key)]
+        plain = _VARIABLE.sub(r"$\1", value)  # which the shell fills in
+        fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
+        return [Problem(key, what, fix, key=key)]
     return []
+
+
+def _example(key: str) -> str:
+    """Write an override that gives a setting some value of its type."""
+    plain = _INDEX.sub(r".\1", key)
+    known = container_of(plain) or plain
+    kind = setting_types().get(known)
+    if kind is None:
+        return ""
+    return describe_type(kind, known)[1].split(", or ")[0]
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:

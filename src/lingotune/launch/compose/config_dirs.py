@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import in_checkout
+from lingotune.launch.compose.keys import visible_files
 
 VARIABLE = "LINGOTUNE_CONFIG"
 """Environment variable that names the user's own folder; empty = none, not even the default one."""
@@ -38,8 +40,25 @@ def user_dir(typed: str | Path | None, environment: Mapping[str, str]) -> Path |
 
 def _folder(where: str, folder: Path) -> Path:
     if not folder.is_dir():
-        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}")])
+        fix = f"mkdir -p {shlex.quote(str(folder / 'experiment'))}"
+        raise ConfigError([Problem(where, f"is not a folder; {_HOLDS}", fix)])
     return folder
+
+
+def moved_into_place(folder: Path, group: str, option: str) -> str:
+    """Write the command that makes an option of a file of its name, which lies elsewhere or ends in .yml.
+
+    '' where there is none.
+    """
+    name = Path(option).name
+    suffixes = (".yaml", ".yml")
+    files = (f for f in visible_files(folder) if f.suffix.lower() in suffixes and f.stem == name)
+    target = folder / group / f"{option}.yaml"
+    for file in files:
+        move = shlex.join(["mv", str(file), str(target)])
+        parent = shlex.quote(str(target.parent))
+        return move if target.parent.is_dir() else f"mkdir -p {parent} && {move}"
+    return ""
 
 
 def _configuration_home(environment: Mapping[str, str]) -> Path | None:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, make_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse as parse_reference
 from yaml import MarkedYAMLError, YAMLError
+from yaml.reader import ReaderError
 
-from lingotune.config.problems import Problem, listed, nearest
+from lingotune.config.problems import Problem, closest, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.schema import MISSING
-from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.config.settings import container_of, is_setting, setting_types
+from lingotune.config.yaml_text import decoded
+from lingotune.launch.compose.defaults_lists import wrong_defaults
+from lingotune.launch.compose.file_lines import (
+    as_lines,
+    line_for,
+    mended,
+    nested,
+    sweep_of,
+)
+from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.overrides import Groups, in_a_line, read_overrides
+from lingotune.launch.compose.overrides import in_a_line
+from lingotune.launch.compose.unknown_names import unknown_name
+from lingotune.launch.compose.values import misfits, refusal
 
 GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(
@@ -39,11 +52,14 @@ def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFil
     """
     try:
         content = file.content()
-    except UnicodeDecodeError as error:
-        return _unread(file, f"is not UTF-8: {error}")
+    except ReaderError as error:  # a control character
+        before = decoded(file.path.read_bytes())[: error.position]
+        what = f"is not YAML: it holds {chr(error.character)!r}"
+        return _unread(file, what, before.count("\n") + 1, "leave the character out")
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        return _unread(file, f"is not YAML: {error.problem or error.context}", line)
+        line = error.problem_mark and error.problem_mark.line + 1
+        what = error.problem or error.context or "cannot be read"
+        return _unread(file, f"is not YAML: {what}", line, mended(what))
     except (YAMLError, ValueError, OSError) as error:
         return _unread(file, in_a_line(error))
     check = _Check(file, content, groups, shipped)
@@ -51,9 +67,9 @@ def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFil
     return CheckedFile(check.sound(problems), problems)
 
 
-def _unread(file: GroupFile, what: str, line: int | None = None) -> CheckedFile:
+def _unread(file: GroupFile, what: str, line: int | None = None, fix: str = "") -> CheckedFile:
     where = f"{file.path}:{line}" if line else f"{file.path}"
-    return CheckedFile(Content({}, {}), [Problem(where, what)])
+    return CheckedFile(Content({}, {}), [Problem(where, what, fix)])
 
 
 class _Check:
@@ -76,32 +92,53 @@ class _Check:
         if own and package and not _is_section(package):
             yield self._no_section()
             return
+        dotted = dict(_dotted(self._content.tree, package))
+        for key, (name, value) in dotted.items():
+            what = f"{name!r} is no name in a file: a section holds its settings"
+            yield self._problem(key, what, nested(name, value))
         for key, value in own.items():
+            if any(key == one or key.startswith(f"{one}.") for one in dotted):
+                continue
             if key not in setting_types() and not container_of(key):
-                yield self._unknown(key)
+                yield self._unknown(key, value)
+            elif key in self._shipped and isinstance(value, str):
+                yield self._choice_of(key, value)
+            elif wrong := next(filter(_is_broken, _texts(value)), ""):
+                what = f"{wrong!r} cannot be read as a reference: the form is ${{other.setting}}"
+                fixed = wrong + "}"
+                fix = f"leave out the ${{ of {wrong!r}"
+                if not _is_broken(fixed) and is_setting(fixed[2:-1]):
+                    fix = f"{key.rpartition('.')[2]}: {fixed}"
+                yield self._problem(key, what, fix)
             elif not _is_reference(value):
                 yield from self._misfit(key, value)
 
     def defaults(self) -> Iterator[Problem]:
         """Yield a problem for each entry of the defaults list that chooses nothing."""
-        for number, entry in enumerate(self._content.defaults):
-            for problem in self._default(entry, f"defaults[{number}]"):
-                self._unfit.add(number)
-                yield problem
+        for number, what, fix in wrong_defaults(
+            self._file, self._content.defaults, self._groups, self._shipped
+        ):
+            self._unfit.add(number)
+            yield self._problem(f"defaults[{number}]", what, fix)
 
     def sound(self, problems: Sequence[Problem]) -> Content:
         """Return the content without what was found wrong, so that the rest can still be composed."""
         package, content = self._file.package, self._content
         nowhere = package and not _is_section(package)
-        tree = {} if nowhere else _without(content.tree, {p.key for p in problems}, package)
+        unfit = {p.key for p in problems}
+        tree = {} if nowhere else _without(content.tree, unfit, package)
         defaults = [entry for n, entry in enumerate(content.defaults) if n not in self._unfit]
         return replace(content, tree=tree, defaults=defaults)
 
-    def _problem(self, key: str, what: str, fix: str = "") -> Problem:
-        written = key.removeprefix(f"{self._file.package}.")
+    def _problem(self, key: str, what: str, fix: str = "", part: str = "") -> Problem:
+        """Make a problem of a setting, or of a part of its value: data.labels[1].name."""
+        shown = part or key
+        written = shown.removeprefix(f"{self._file.package}.")
         line = self._content.lines.get(written)
+        if line is None and part:
+            line = self._content.lines.get(key.removeprefix(f"{self._file.package}."))
         place = f"{self._file.path}:{line}" if line else f"{self._file.path}"
-        return Problem(f"{place}: {key}" if key else place, what, fix, key=key)
+        return Problem(f"{place}: {shown}" if shown else place, what, fix, key=key)
 
     def _hydra(self, settings: Mapping[str, Any]) -> Problem:
         what = "hydra's own settings have no effect here"
@@ -126,74 +163,53 @@ class _Check:
         fix = f"{GLOBAL}, or a folder named like a section: {SECTIONS}"
         return self._problem("", f"{what}{near}", fix)
 
-    def _unknown(self, key: str) -> Problem:
-        _, (problem, *_) = read_overrides([f"{key}=null"], self._groups, multirun=False)
+    def _unknown(self, key: str, value: Any) -> Problem:
+        typed = hydra_value(value) if not isinstance(value, str) else value
+        what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
-        misplaced = self._file.package and inside in setting_types()
-        return self._problem(key, problem.what, GLOBAL if misplaced else problem.fix)
+        if self._file.package and inside in setting_types():
+            return self._problem(key, what, GLOBAL)
+        if closest(inside.lower(), ["defaults"]):
+            return self._problem(
+                key, f"unknown setting {key!r}; did you mean defaults?", "defaults:"
+            )
+        return self._problem(key, what, as_lines(fix, key))
+
+    def _choice_of(self, group: str, option: str) -> Problem:
+        """Refuse `cluster: p3_16xl`, by which a group's option is chosen on the command line only."""
+        what = "holds settings; an option is chosen in the defaults list"
+        known = self._groups[group]
+        chosen = option if option in known else listed(option, known)
+        return self._problem(group, what, f"defaults: [override /{group}: {chosen}]")
 
     def _misfit(self, key: str, value: Any) -> Iterator[Problem]:
         """Try the value on the schema's own types."""
-        known = container_of(key) or key
-        section, _, name = known.rpartition(".")
-        kind, inside = setting_types()[known], key.removeprefix(f"{section}.")
-        # Of this setting alone: making the whole schema takes longer than reading all files.
-        config = OmegaConf.structured(make_dataclass("Setting", [(name, kind, MISSING)]))
-        try:
-            OmegaConf.update(
-                config, inside, value, merge=True, force_add=mapping_of(key) is not None
-            )
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
-            type_name, fix = describe_type(kind, known)
-            shown = value if isinstance(value, str) else hydra_value(value)
-            told = f"{shown} is not {type_name}" if known == key else in_a_line(error)
-            if isinstance(value, (list, dict)):
-                told = in_a_line(error)
-            yield self._problem(key, told, _as_line(fix, known))
-
-    def _default(self, entry: Any, place: str) -> Iterator[Problem]:
-        pairs = entry.items() if isinstance(entry, dict) else [("", entry)]
-        for typed, options in pairs:
-            words = str(typed).split()
-            group = words[-1].partition("@")[0] if words else ""
-            overrides, optional = "override" in words, "optional" in words
-            folder = self._file.folder
-            full = group[1:] if group.startswith("/") else "/".join(filter(None, [folder, group]))
-            for option in options if isinstance(options, list) else [options]:
-                if option in (None, "_self_", MISSING) or "$" in f"{option}{group}" or optional:
-                    continue
-                told = self._choice(full, group, str(option).partition("@")[0], overrides)
-                if told:
-                    yield self._problem(place, *told)
-
-    def _choice(
-        self, full: str, group: str, option: str, overrides: bool
-    ) -> tuple[str, str] | None:
-        """Say what is wrong with choosing an option in a defaults list, and what works."""
-        if not self._file.group:
-            return None  # conf/config.yaml
-        if not group and option.startswith("/"):
-            full, _, option = option[1:].rpartition("/")
-        known = self._groups.get(full)
-        bare = group.lstrip("/")
-        if known is None and bare in self._shipped and not group.startswith("/"):
-            what = f"chooses of {full}, and there is no such group"
-            return what, f"override /{bare}: {option}"
-        if known is None:
-            return f"there is no group {full!r}{nearest(full, list(self._groups))}", ""
-        if option not in known:
-            what = f"{full} has no option {option!r}{nearest(option, known)}"
-            before = f"{'override ' if overrides else ''}{group}: " if group else ""
-            return what, f"{before}{listed(option, known)}"
-        if group and not overrides and full in self._shipped and full != self._file.group:
-            return f"{full} is chosen already", f"override /{full}: {option}"
-        return None
+        kind = setting_types()[container_of(key) or key]
+        several = sweep_of(value, kind)
+        found = list(misfits(kind, value, key)) if key in setting_types() else []
+        if found and several:
+            what = f"{several} are several values, and a file holds one"
+            sweep = for_shell(f"{key}={several}")
+            yield self._problem(key, what, f"leave it out, and sweep as it is typed: -m {sweep}")
+            return
+        for one in found:
+            yield self._problem(key, one.what, line_for(one, key), part=one.key)
+        if not found and (error := refusal(key, value)):
+            fix = describe_type(kind, container_of(key) or key)[1]
+            yield self._problem(key, in_a_line(error), as_lines(fix, key))
 
 
-def _as_line(fix: str, key: str) -> str:
-    """Turn overrides that are offered into lines of a file: 'epochs=3' into 'epochs: 3'."""
-    line = f"{key.rpartition('.')[2]}: "
-    return ", or ".join(part.strip("'").replace(f"{key}=", line, 1) for part in fix.split(", or "))
+def _dotted(node: Any, prefix: str, written: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Yield the key of each name with dots, the name from the root of the file, and its value."""
+    if not isinstance(node, dict) or container_of(prefix):
+        return
+    for name, value in node.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        place = f"{written}.{name}" if written else str(name)
+        if "." in str(name):
+            yield key, (place, value)
+        else:
+            yield from _dotted(value, key, place)
 
 
 def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dict[str, Any]:
@@ -207,6 +223,25 @@ def _without(tree: Mapping[str, Any], keys: Collection[str], prefix: str) -> dic
 
 def _is_section(key: str) -> bool:
     return is_dataclass(setting_types().get(key)) or container_of(key) is not None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    items = [*value.values()] if isinstance(value, dict) else value
+    if isinstance(items, list):
+        for item in items:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def _is_broken(text: str) -> bool:
+    if "${" not in text:
+        return False
+    try:
+        parse_reference(text)
+    except GrammarParseError:
+        return True
+    return False
 
 
 def _is_reference(value: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra import version
@@ -18,20 +18,45 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from lingotune.config.problems import Problem
-from lingotune.launch.compose.file_checks import read_checked
+from lingotune.launch.compose.file_checks import CheckedFile, read_checked
+from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import GroupFile
-from lingotune.launch.compose.overrides import Groups
 
 _SCHEME = "lingotune"
 
 
 @dataclass
 class Reading:
-    """Problems of the files that Hydra has read. groups, shipped: see `read_checked`."""
+    """Problems of the files that Hydra has read. groups, shipped: see `read_checked`.
+
+    places: file:line of each setting, in every file of the user's own that sets it.
+    """
 
     groups: Groups
     shipped: Groups
     problems: list[Problem] = field(default_factory=list)
+    places: dict[str, set[str]] = field(default_factory=dict)
+
+    def note(self, checked: CheckedFile, file: GroupFile) -> None:
+        """Keep the problems of a file and the places of its settings."""
+        self.problems += checked.problems
+        if not file.group or file.option in self.shipped.get(file.group, ()):
+            return  # the user's own files alone
+        for key in checked.content.settings:
+            line = checked.content.lines.get(key.removeprefix(f"{file.package}."))
+            self.places.setdefault(key, set()).add(
+                f"{file.path}:{line}" if line else f"{file.path}"
+            )
+
+    def placed(self, problem: Problem) -> Problem:
+        """Name file and line of a setting that one file has set."""
+        key = problem.key.partition("[")[0]
+        if not key or problem in self.problems:
+            return problem
+        place, *others = self.places.get(key, ()) or [""]
+        return (
+            replace(problem, where=f"{place}: {problem.where}") if place and not others else problem
+        )
 
 
 _READING: ContextVar[Reading] = ContextVar("reading")
@@ -84,7 +109,7 @@ class GroupFileSource(FileConfigSource):
         path = Path(self.path, self._normalize_file_name(config_path))
         file, now = GroupFile(Path(self.path), path), _READING.get()
         checked = read_checked(file, now.groups, now.shipped)
-        now.problems += checked.problems
+        now.note(checked, file)
         content = dict(checked.content.tree)
         if checked.content.defaults:
             content["defaults"] = checked.content.defaults

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.config.yaml_text import read_yaml, typed_value
+from lingotune.config.settings import container_of, setting_types
+from lingotune.config.yaml_text import decoded, read_yaml, typed_value
 from lingotune.launch.compose.keys import visible_files
 from lingotune.launch.compose.short_forms import spelled_out
 
-_PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*$")
+_PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*(?:#.*)?$")
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ class GroupFile:
     @property
     def says(self) -> str:
         """First sentence of the comment at the start of the file; '' without one."""
-        told = [line.lstrip("# ") for line in self._head() if not _PACKAGE.match(line)]
+        comments = [line for line in self._head() if line.startswith("#")]
+        told = [line.lstrip("# ") for line in comments if not _PACKAGE.match(line)]
         return re.split(r"(?<!e\.g)[.:] |; |\.$", " ".join(told))[0]
 
     def content(self) -> Content:
         """Read the file; texts are as they are written, and numbers what the schema has numbers for.
 
-        Raises OSError, UnicodeDecodeError, YAMLError; ValueError where the file holds no mapping.
+        Raises OSError, YAMLError; ValueError where the file is no text or holds no mapping.
         """
-        content, lines = read_yaml(self.path.read_text(encoding="utf-8"))
+        content, lines = read_yaml(decoded(self.path.read_bytes()))
         if content is None:
             content = {}
         if not isinstance(content, dict):
@@ -95,11 +96,15 @@ class GroupFile:
         return self.path.relative_to(self.root).parts
 
     def _head(self) -> Iterator[str]:
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.strip() and not line.startswith("#"):
-                return
-            if line:
+        try:
+            text = decoded(self.path.read_bytes())
+        except (ValueError, OSError):
+            return
+        for line in text.splitlines():
+            if line.startswith(("#", "%", "---")):
                 yield line
+            elif line.strip():
+                return
 
 
 def group_files(*roots: Path | None) -> list[GroupFile]:
@@ -109,11 +114,17 @@ def group_files(*roots: Path | None) -> list[GroupFile]:
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict) and node and not mapping_of(prefix):  # names there may have dots
+    if isinstance(node, dict) and node and not _is_value(prefix):
         for name, value in node.items():
             yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, node
+
+
+def _is_value(key: str) -> bool:
+    """Tell whether a setting holds what stands below it as one value, and not settings of their own."""
+    kind = setting_types().get(key)
+    return container_of(key) is not None or (kind is not None and not is_dataclass(kind))
 
 
 def _typed(node: Any, key: str) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config import schema
-from lingotune.config.problems import ConfigError, Problem, nearest
+from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig, Texts
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
@@ -68,7 +68,9 @@ def help_page(
         known = [*setting_types(), *_groups(conf_dir, extra_dir)]
         if topic not in known:
             what = f"is no section, group or setting{nearest(topic, known)}"
-            raise ConfigError([Problem(f"--help {topic}", what)], f"{command.program} --help")
+            near = closest(topic, known)
+            fix = f"{command.program} --help {near}" if near else ""
+            raise ConfigError([Problem(f"--help {topic}", what, fix)], f"{command.program} --help")
         lines = list(_topic(command, topic, group_files(conf_dir, extra_dir)))
     return "\n".join(line.rstrip() for line in lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
 from enum import Enum
 from pathlib import Path
@@ -42,8 +42,20 @@ ALIASES = {
     "output_dir": "runs_dir",
     "run_name": "name",
     "data_seed": "seed",
-    "dataset": "data",
-    "dataset_name": "data",
+    "dataset": "data=files data.path=hf://datasets/NAME",
+    "dataset_name": "data=files data.path=hf://datasets/NAME",
+    "model_name": "model=pretrained model.name_or_path",
+    "pretrained_model_name_or_path": "model=pretrained model.name_or_path",
+    "text_column": "data.columns.text",
+    "text_column_name": "data.columns.text",
+    "text_column_names": "data.columns.text",
+    "text_field": "data.columns.text",
+    "label_column": "data.columns.label",
+    "label_column_name": "data.columns.label",
+    "target_column": "data.columns.label",
+    "id_column": "data.columns.id",
+    "labels_list": "data.labels",
+    "delimiter": "data.separator",
     "use_cpu": "cluster=local",
     "per_gpu_train_batch_size": "per_device_bs",
     "per_gpu_eval_batch_size": "evaluation.per_device_bs",
@@ -82,8 +94,31 @@ ALIASES = {
     "hub_model_id": "hub.repo",
     "hub_private_repo": "hub=private",
     "hub_token": "hub.token_secret",
+    "train_micro_batch_size_per_gpu": "per_device_bs",
+    "gradient_clipping": "training.max_grad_norm",
+    "grad_clip": "training.max_grad_norm",
+    "clip": "training.max_grad_norm",
+    "decay": "training.weight_decay",
+    "wd": "training.weight_decay",
+    "warmup_proportion": "training.warmup_ratio",
+    "manual_seed": "seed",
+    "lr_rate": "lr",
+    "class_names": "data.labels",
+    "classes": "data.labels",
+    "label_map": "data.labels",
+    "save_top_k": "training.keep_checkpoints",
+    "log_interval": "training.logging_steps",
+    "log_freq": "training.logging_steps",
+    "print_freq": "training.logging_steps",
+    "log_every": "training.logging_steps",
+    "amp": "training.precision",
+    "use_amp": "training.precision",
+    "world_size": "cluster.processes",
+    "save_dir": "runs_dir",
+    "output_folder": "runs_dir",
+    "framework_version": "cluster.image.lane=pinned cluster.image.pytorch",
     # the SageMaker SDKs: estimators of v2, ModelTrainer of v3, boto3's requests
-    "instance_type": "cluster",
+    "instance_type": "cluster=sagemaker cluster.instance_type",
     "instance_count": "cluster.nodes",
     "base_job_name": "name",
     "job_name": "name",
@@ -149,27 +184,47 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
-def meant_by(key: str, groups: Mapping[str, Sequence[str]], value: str = "") -> tuple[str, bool]:
-    """Suggest the name that an unknown setting has here: `; did you mean lr?`, or nothing.
+@dataclass(frozen=True)
+class Meant:
+    """Names that an unknown one has here: settings, groups, or what to type in their place.
 
-    The second value tells whether it is certain, as for another tool's name or another section's setting.
+    is_sure: it is another tool's name, or that of another section. is_alias: the tables know it.
+    likeness: of a name that is not sure, from 0 to 1.
+    """
+
+    names: tuple[str, ...] = ()
+    is_sure: bool = False
+    is_alias: bool = False
+    likeness: float = 0.0
+
+    @property
+    def hint(self) -> str:
+        """The names in words, to follow `unknown setting`: `; did you mean lr?`, or nothing."""
+        if self.is_alias:
+            return f": here it is {self.names[0]}"
+        return f"; did you mean {' or '.join(self.names)}?" if self.names else ""
+
+
+def meant_by(key: str, groups: Mapping[str, Sequence[str]], value: str = "") -> Meant:
+    """Find the names that are meant by an unknown one.
+
     value: as typed; an option of a group with a name like the key's tells which group is meant.
     """
     leaf = _leaf(key)
     if key in ALIASES:
-        return f": here it is {ALIASES[key]}", True
+        return Meant((ALIASES[key],), is_sure=True, is_alias=True)
     moved = [known for known in setting_types() if _leaf(known) == leaf] + _in_mapping(key)
     if moved:
-        return f"; did you mean {' or '.join(moved)}?", True
+        return Meant(tuple(moved), is_sure=True)
     if leaf in ALIASES:
-        return f": here it is {ALIASES[leaf]}", True
+        return Meant((ALIASES[leaf],), is_sure=True, is_alias=True)
     chosen = [name for name, options in groups.items() if value in options]
-    letters = _letters(key)
-    group = max(chosen, key=lambda name: _likeness(letters, _letters(name)), default="")
-    if _likeness(letters, _letters(group)) >= _ALIKE:
-        return f"; did you mean {group}?", True
-    near = _likest(key, groups) or " or ".join(_begun(key))
-    return (f"; did you mean {near}?" if near else ""), False
+    letters = letters_of(key)
+    group = max(chosen, key=lambda name: likeness(letters, letters_of(name)), default="")
+    if likeness(letters, letters_of(group)) >= _ALIKE:
+        return Meant((group,), is_sure=True)
+    near, score = _likest(key, groups)
+    return Meant((near,), likeness=score) if near else Meant(tuple(_begun(key)))
 
 
 def _leaf(key: str) -> str:
@@ -190,26 +245,27 @@ def _begun(key: str) -> list[str]:
     return found if len(found) <= 3 else []
 
 
-def _likest(key: str, groups: Iterable[str]) -> str:
-    """Find the most similar spelling to a whole key: a setting, a group or the meaning of an alias."""
+def _likest(key: str, groups: Iterable[str]) -> tuple[str, float]:
+    """Find the most similar spelling to a whole key, and how similar it is: a setting, a group or the
+    meaning of an alias."""
     settings = setting_types()
     section, _, leaf = key.rpartition(".")
     leaves = {_leaf(known): known for known in reversed([*settings])}
     inside = {_leaf(known): known for known in settings if known.rpartition(".")[0] == section}
     by_word = {**ALIASES, **leaves, **inside}
-    typed = [_letters(leaf)]
+    typed = [letters_of(leaf)]
     # If the section exists, its letters do not tell which of its settings is meant.
     if section not in (*settings, *groups):
         by_word |= {word: word for word in (*groups, *settings)}
-        typed.append(_letters(key))
+        typed.append(letters_of(key))
     scores = {
-        word: max(_likeness(letters, _letters(word)) for letters in typed) for word in by_word
+        word: max(likeness(letters, letters_of(word)) for letters in typed) for word in by_word
     }
     best = max(scores, key=lambda word: scores[word])
-    return by_word[best] if scores[best] >= _ALIKE else ""
+    return (by_word[best], scores[best]) if scores[best] >= _ALIKE else ("", 0.0)
 
 
-def _letters(word: str) -> str:
+def letters_of(word: str) -> str:
     """Normalise spellings: batchSize, batch-size and batch_size become the same."""
     return word.lower().translate(_SEPARATORS)
 
@@ -217,7 +273,7 @@ def _letters(word: str) -> str:
 _SEPARATORS = str.maketrans("", "", "_-./ ")
 
 
-def _likeness(one: str, other: str) -> float:
+def likeness(one: str, other: str) -> float:
     """Compute the share of common letters, in order: 1 for equal words, 0 for none.
 
     Letters that have changed places are all common.

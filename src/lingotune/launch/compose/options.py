@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ def composed_jobs(
     options, overrides = options_parser(command).parse_known_args(argv)
     extra = user_dir(options.config_dir, os.environ)
     problems = list(_without_effect(options, command))
+    given = ["--config-dir", options.config_dir] if options.config_dir else []
     if options.help is not None:
         print(help_page(command, conf_dir, extra, options.help))
         raise SystemExit(0)
@@ -47,6 +49,7 @@ def composed_jobs(
             extra_dir=extra,
             base=load_job_of(Path(options.job))[0] if options.job else None,
             base_dir=Path(options.job).parent if options.job else None,
+            help_command=shlex.join([*shlex.split(command.program), *given, "--help"]),
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems], error.next_command) from None
@@ -57,9 +60,10 @@ def composed_jobs(
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)
-    typed = {"--config-dir": options.config_dir, "--job": options.job}
-    words = tuple(word for name, value in typed.items() if value for word in (name, value))
-    return [replace(one, options=words, config_dir=extra) for one in composed]
+    given += ["--job", options.job] if options.job else []
+    return [
+        replace(one, options=tuple(given), config_dir=extra, words=tuple(argv)) for one in composed
+    ]
 
 
 def options_parser(command: Command) -> Parser:

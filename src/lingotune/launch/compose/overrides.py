@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
-from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
-from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from hydra.grammar.gen.OverrideLexer import OverrideLexer
-from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
-from lingotune.config.quoting import for_shell, override_text, repaired
+from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.launch.compose.keys import describe_type, meant_by
-from lingotune.launch.compose.trainer_names import not_here
-
-Groups = Mapping[str, Sequence[str]]
-"""Group name -> its options."""
+from lingotune.launch.compose.grammar import Groups, parse
+from lingotune.launch.compose.keys import describe_type
+from lingotune.launch.compose.unknown_names import unknown_name
+from lingotune.launch.compose.unreadable import unreadable, without_loose_words
+from lingotune.launch.compose.values import number_meant
 
 
 @dataclass(frozen=True)
@@ -70,14 +64,14 @@ def read_overrides(
     +group=option.
     """
     read: list[list[Override]] = []
-    problems: list[Problem] = []
+    texts, problems = without_loose_words(texts, groups)
     for text in texts:
         try:
-            override = _parse(text)
+            override = parse(text)
             if not override.key_or_group:
                 raise HydraException
         except HydraException:
-            problems.append(_not_an_override(text))
+            problems.append(unreadable(text, groups))
             continue
         values = _accepted(override, text, groups, multirun, new_groups)
         if isinstance(values, Problem):
@@ -110,12 +104,18 @@ def wrong_type(override: Override, error: object = "", now: Any = None) -> Probl
     if known != key:
         return Problem(text, f"does not fit {known}: {in_a_line(error)}", fix)
     if is_dataclass(kind):
+        for name, inner in given.items() if isinstance(given := override.value(), dict) else ():
+            if f"{key}.{name}" not in setting_types():
+                told = unknown_name(f"{key}.{name}", hydra_value(inner), {})
+                return Problem(text, *told, key=key)
         fix = f"{key}.setting=value, each on its own"
         return Problem(text, f"does not fit: {in_a_line(error)}", fix)
     if typing.get_origin(kind) is list and value == "null":
         fix = override_text(key, now or [])
     elif typing.get_origin(kind) is list and not value.startswith(("[", "{")):
         fix = for_shell(f"{key}=[{value}]")
+    elif (meant := number_meant(value, kind)) is not None:
+        fix = override_text(key, meant)
     elif kind in (bool, int, float) and isinstance(now, kind):
         fix = override_text(key, now)
     return Problem(text, f"{value!r} is not {name}", fix)
@@ -151,31 +151,6 @@ def in_a_line(error: object) -> str:
 # --- reading ------------------------------------------------------------------------------------
 
 
-class _AsTyped(HydraOverrideVisitor):
-    """Visitor that reads 1.10 and true as texts, as a number would come back as 1.1."""
-
-    def _createPrimitive(self, ctx: Any) -> Any:
-        value = super()._createPrimitive(ctx)
-        return ctx.getText().strip() if isinstance(value, (bool, int, float)) else value
-
-    def visitFunction(self, ctx: Any) -> Any:
-        return HydraOverrideVisitor(self.functions).visitFunction(ctx)  # range(1,3) counts
-
-
-@functools.cache
-def _parser() -> OverridesParser:
-    return OverridesParser.create()
-
-
-def _parse(text: str) -> Override:
-    override = _parser().parse_override(text)
-    if mapping_of(override.key_or_group):
-        tree = OverrideParser(CommonTokenStream(OverrideLexer(InputStream(text)))).override()  # type: ignore[no-untyped-call]
-        override = _AsTyped(create_functions()).visit(tree)
-        override.input_line = text
-    return override
-
-
 def _values(override: Override) -> list[Override]:
     """Expand a sweep to its overrides; a plain override is its own."""
     if not override.is_sweep_override():
@@ -185,7 +160,7 @@ def _values(override: Override) -> list[Override]:
     ):
         raise ConfigError([Problem("sweep", "only lists and range() of values can be swept")])
     key = override.get_key_element()
-    return [_parse(f"{key}={value}") for value in override.sweep_string_iterator()]
+    return [parse(f"{key}={value}") for value in override.sweep_string_iterator()]
 
 
 # --- refusing -----------------------------------------------------------------------------------
@@ -229,63 +204,17 @@ def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
     return _not_named_texts(value, sweep)
 
 
-def _not_an_override(text: str) -> Problem:
-    if text.startswith("-"):
-        key, equals, value = text.lstrip("-").replace("-", "_").partition("=")
-        fix = "--help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value"
-        if equals and key in setting_types():
-            fix = for_shell(f"{key}={value}")
-        return Problem(text, "unknown option", fix)
-    key, equals, value = text.partition("=")
-    name = key.lstrip("+~")
-    kind = setting_types().get(container_of(name) or name)
-    if equals and kind is not None:
-        return _unreadable(name, value, kind, text)
-    fix = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
-    return Problem(text, "is not a setting of the form key=value", fix)
-
-
-def _unreadable(key: str, value: str, kind: Any, text: str) -> Problem:
-    """Name the first character that Hydra's grammar cannot read, and the form that it can."""
-    place = _first_wrong(text)
-    seen = f"{text[place]!r}, character {place + 1}" if place < len(text) else "its end"
-    holds_items = typing.get_origin(kind) in (list, dict) or value.strip()[:1] in ("[", "{")
-    fixed = f"{key}={repaired(value, holds_items=holds_items)}"
-    try:
-        _parse(fixed)
-    except HydraException:
-        fixed = f"{key}={repaired(value, holds_items=False)}"
-    what = f"cannot be read from {seen}, on: symbols need quotes"
-    return Problem(text, what, for_shell(fixed), key=key, value=value)
-
-
-class _Listener(ErrorListener):
-    place: int | None = None
-
-    def syntaxError(self, recognizer: Any, symbol: Any, line: int, column: int, *more: Any) -> None:
-        self.place = column if self.place is None else self.place
-
-
-def _first_wrong(text: str) -> int:
-    listener, lexer = _Listener(), OverrideLexer(InputStream(text))
-    parser = OverrideParser(CommonTokenStream(lexer))
-    for reader in (lexer, parser):
-        reader.removeErrorListeners()
-        reader.addErrorListener(listener)
-    parser.override()  # type: ignore[no-untyped-call]
-    place = len(text) if listener.place is None else listener.place
-    return place + len(text[place:]) - len(text[place:].lstrip())
-
-
 def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | None:
     key, text = override.key_or_group, line_of(override)
     if key.split(".")[0].split("/")[0] == "hydra":
-        return _refused(override, "hydra's own settings cannot be changed here", "run without it")
+        is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
+        fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
+        return _refused(override, "hydra's own settings cannot be changed here", fix)
     if override.is_force_add() and key in new_groups:
         what = "a group of your own is added, not forced"
         return _refused(override, what, for_shell(text.removeprefix("+")))
     if override.package is not None:
-        fix = text.replace(f"@{override.package}", "")
+        fix = for_shell(text.replace(f"@{override.package}", ""))
         return _refused(override, "a group's place in the config is fixed", fix)
     return None
 
@@ -294,7 +223,7 @@ def _added(override: Override, groups: Groups, multirun: bool) -> Problem:
     """Refuse the + before what exists; where it would be refused without it too, that is told."""
     text = line_of(override)
     without = text.lstrip("+")
-    accepted = _accepted(_parse(without), without, groups, multirun, ())
+    accepted = _accepted(parse(without), without, groups, multirun, ())
     if isinstance(accepted, Problem):
         return replace(accepted, where=text)
     return _refused(override, "nothing can be added: every setting exists", for_shell(without))
@@ -303,11 +232,14 @@ def _added(override: Override, groups: Groups, multirun: bool) -> Problem:
 def _needs_multirun(override: Override) -> Problem:
     key, text = override.key_or_group, line_of(override)
     kind, value = setting_types().get(key), TypedOverride.of(override).value
-    fix = f"-m {text}"
-    if typing.get_origin(kind) is list or kind is Texts:
+    fix = f"-m {for_shell(text)}"
+    is_call = "(" in value
+    if not is_call and (typing.get_origin(kind) is list or kind is Texts):
         fix += f"; or one list: '{key}=[{value}]'"
     if kind is Texts or mapping_of(key) or describe_type(kind, key)[0] == "a text":
-        fix += f"; or one text: '{key}=\"{value}\"'"
+        fix += f"; or one text: {override_text(key, value)}"
+    if kind is float and (meant := number_meant(value, kind)) is not None:
+        fix += f"; or one number: {override_text(key, meant)}"
     return _refused(override, "several values need a multirun", fix)
 
 
@@ -317,7 +249,9 @@ def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Proble
     if value in groups[group] or (group == "experiment" and value == "null"):
         return None
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
-    return _refused(sweep, what, _options(group, groups, value))
+    plain = re.sub(r"\.ya?ml$", "", value)
+    fix = f"{group}={plain}" if plain in groups[group] else _options(group, groups, value)
+    return _refused(sweep, what, fix)
 
 
 def _options(group: str, groups: Groups, typed: str = "") -> str:
@@ -348,13 +282,4 @@ def _unknown_key(override: Override, groups: Groups) -> Problem | None:
         return _refused(override, f"{mapping} holds texts by name, nothing deeper", fix)
     if key in settings or container_of(key):
         return None
-    absent = not_here().get(key.rpartition(".")[2])
-    if absent:
-        return _refused(override, f"is not a setting here: {absent.because}", absent.instead)
-    hint, is_sure = meant_by(key, groups, TypedOverride.of(override).value)
-    section = key.split(".")[0]
-    inside = [k for k in settings if k.startswith(f"{section}.") and k.count(".") == 1]
-    fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
-    return _refused(
-        override, f"unknown setting {key!r}{hint}", fix if inside and not is_sure else ""
-    )
+    return _refused(override, *unknown_name(key, TypedOverride.of(override).value, groups))

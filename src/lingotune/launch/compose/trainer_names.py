@@ -6,20 +6,18 @@ All fields of `TrainingArguments` from transformers 4.28 to 5.x are a setting, a
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class NotHere:
-    """Reason why a name of the Trainer is no setting; instead: overrides that do what is meant, or ''."""
+    """Reason why a name of another tool is no setting; instead: overrides that do what is meant, or ''."""
 
     because: str
     instead: str = ""
 
 
-_ROWS = {
+ROWS = {
     "optim optim_args optim_target_modules adafactor adam_beta1 adam_beta2 adam_epsilon": NotHere(
         "the optimizer is AdamW with betas 0.9 and 0.999 and epsilon 1e-8",
         "training.weight_decay=0.01",
@@ -122,9 +120,3 @@ _ROWS = {
         "jobs run on GPUs and CPUs, and a rehearsal is the way to look into one"
     ),
 }  # fmt: skip
-
-
-@functools.cache
-def not_here() -> Mapping[str, NotHere]:
-    """Map each name of the table to its row."""
-    return {name: row for names, row in _ROWS.items() for name in names.split()}

@@ -254,9 +254,23 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
     if errors_only(sweep.problems):
         return ["mend the findings above, then plan again"]
     if sweep.plans[0].training_job is None:
-        return [f"the same words after {program('train')} run them here, one after the other"]
-    return ["the same command with action=rehearse runs them here, action=check asks AWS,"
-            " action=submit starts them all"]  # fmt: skip
+        return [_command("train", _kept(sweep.plans)) + "  # runs them here, one after the other"]
+    return [
+        following_command(sweep.plans, "action=rehearse") + "  # runs them here",
+        following_command(sweep.plans, "action=check") + "  # asks AWS, starts nothing",
+        following_command(sweep.plans, "action=submit") + "  # starts them all",
+    ]
+
+
+def following_command(plans: Sequence[Plan], *added: str) -> str:
+    """Return the command that does something else with the jobs of one, with all that was typed."""
+    return _command("launch", [*_kept(plans), *added])
+
+
+def _kept(plans: Sequence[Plan]) -> list[str]:
+    """Select the words of a command that are about its jobs, not about what is done with them."""
+    dropped = ("action=", "output=", "cluster.backend=", "rehearsal.")
+    return [word for word in plans[0].words if not word.startswith(dropped)]
 
 
 def _command(command: str, words: Sequence[str]) -> str:

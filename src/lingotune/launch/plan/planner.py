@@ -72,6 +72,8 @@ class Plan:
     """Options to type besides the overrides, e.g. --config-dir."""
     config_dir: Path | None = None
     """The user's own folder of group files."""
+    words: tuple[str, ...] = ()
+    """All that was typed, for all jobs of the command."""
 
     @property
     def typed(self) -> str:
@@ -219,6 +221,7 @@ class Planner:
             training_job=training_job,
             command=None if training_job else tuple(local),
             options=one.options,
+            words=one.words,
             config_dir=one.config_dir,
         )
 

@@ -90,7 +90,9 @@ def folder_of(plan: Plan) -> Iterator[Path]:
         folder.mkdir(parents=True)
     except FileExistsError:
         what = f"holds this job's folder already: {plan.name}"
-        raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from None
+        raise ConfigError(
+            [Problem(f"rehearsal.keep={keep}", what, f"rehearsal.keep={keep}-2")]
+        ) from None
     except OSError as error:
         what = f"no folder can be made there: {error.strerror}"
         raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from error
