@@ -22,7 +22,7 @@ from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
-from lingotune.launch.plan.base_model import deliver_model
+from lingotune.launch.plan.base_model import model_faults
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.runs.folder import read_results
@@ -92,7 +92,7 @@ def _check_sources(composed: Sequence[Composed]) -> None:
     problems: list[Problem] = []
     for one in composed:
         data, model = one.config.data, one.config.model
-        problems += deliver_model(model)[1]
+        problems += model_faults(model)
         try:
             if data.prepared is not None and not data.prepared.startswith("s3://"):
                 load_manifest(Path(data.prepared))

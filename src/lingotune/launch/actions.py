@@ -232,10 +232,10 @@ def _requirements(plan: Plan) -> JobRequirements:
     )
 
 
-def _submit(plan: Plan, bundle: Bundle) -> dict[str, str]:
+def _submit(plan: Plan, bundle: Bundle) -> dict[str, str | None]:
     from lingotune.launch.aws.submit import submit
 
     job = submit(plan, bundle)
-    print(f"\nsubmitted {job.name}\n  {job.console}")
+    print("\n  ".join(filter(None, [f"\nsubmitted {job.name}", job.console])))
     print("\n".join(f"  {line}" for line in job.next_commands()))
     return {"name": job.name, "console": job.console}

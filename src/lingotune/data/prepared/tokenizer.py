@@ -172,7 +172,12 @@ def _place(model: ModelConfig) -> str:
 
 def has_tokenizer(folder: Path) -> bool:
     """Tell whether a model's folder holds a tokenizer of any kind."""
-    return any((folder / name).is_file() for name in _FILES)
+    return names_tokenizer(name for name in _FILES if (folder / name).is_file())
+
+
+def names_tokenizer(names: Iterable[str]) -> bool:
+    """Tell whether one of a model's files is that of a tokenizer."""
+    return any(name in _FILES for name in names)
 
 
 def tokenizer_identity(model: ModelConfig) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.catalog.partitions import console_of
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
@@ -35,10 +36,10 @@ class Submitted:
     queue: str | None = None
 
     @property
-    def console(self) -> str:
-        """Address of the job in the AWS console."""
-        host = f"https://{self.region}.console.aws.amazon.com"
-        return f"{host}/sagemaker/home?region={self.region}#/jobs/{self.name}"
+    def console(self) -> str | None:
+        """Address of the job in the AWS console; None where its address is not public."""
+        console = console_of(self.region)
+        return console and f"{console}/sagemaker/home?region={self.region}#/jobs/{self.name}"
 
     def next_commands(self) -> list[str]:
         """List the commands that watch, stop, fetch and account for the job."""

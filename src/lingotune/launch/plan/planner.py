@@ -226,8 +226,12 @@ class Planner:
         self, config: LaunchConfig, job: TrainingJob, data: Delivery
     ) -> Iterator[Problem]:
         """Check a job for SageMaker: settings, request, prepared data and code."""
-        yield from check_planned(config)
-        yield from REQUEST.run(to_request(job))
+        told = check_planned(config)
+        yield from told
+        keys = {problem.key for problem in errors_only(told)}
+        for problem in REQUEST.run(to_request(job)):  # what was told of a setting is not told again
+            if not any(f"{key}.".startswith(f"{problem.key}.") for key in keys):
+                yield problem
         if data.manifest is not None:
             yield from PREPARED.run(DataForImage(data.manifest, config.cluster))
         yield from self._code_problems
