@@ -440,7 +440,8 @@ class ClusterConfig:
     volume_gb: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
     input_mode: InputMode = field(default=InputMode.File, metadata=ON_SAGEMAKER)
-    """File = the data is copied before the start; FastFile = it is streamed on demand."""
+    """File = the data is copied before the start; FastFile = it is streamed on demand. A model of your own
+    is copied in any case."""
     checkpoints: bool = field(default=True, metadata=ON_SAGEMAKER)
     """Copy checkpoints to S3 while training."""
     tensorboard: bool = field(default=False, metadata=ON_SAGEMAKER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,7 +41,8 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
     if settings.action is not Action.plan:
         copies = _fetched_models([one.config for one in composed])
         composed = [_with_fetched(one) for one in composed]
-    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies)
+    tell = functools.partial(print, file=sys.stderr)
+    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies, tell)
     sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:

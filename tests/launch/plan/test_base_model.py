@@ -18,8 +18,10 @@ from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan.base_model import deliver_model, model_faults, model_files
-from lingotune.launch.plan.planner import Plan, Planner, objects
+from lingotune.launch.plan.planner import Plan, Planner, objects, planned_digests
 from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.render.service_model import mistakes
+from lingotune.system.hashing import sha256_of
 from lingotune.training.base_model import located
 
 OWN = ("cluster=p3_16xl", "model=pretrained", "aws.bucket=mine")
@@ -60,7 +62,29 @@ def test_a_folder_is_uploaded_by_digest_and_arrives_as_a_channel(tmp_path: Path)
     sent = {k.removeprefix(uri): v for k, v in objects(plan, BUNDLE).items() if k.startswith(uri)}
     names = ["config.json", "model.safetensors", "tokenizer.json"]
     assert sent == {name: model / name for name in names}
+    assert planned_digests(plan) == {uri + name: sha256_of(model / name) for name in names}
     assert plan.huggingface and plan.huggingface["fit"]["inputs"][MODEL_CHANNEL] == uri
+
+
+@pytest.mark.parametrize("mode", ["File", "FastFile"])
+def test_a_model_is_copied_whatever_the_mode_of_the_data(tmp_path: Path, mode: str) -> None:
+    """Every process maps the weights into memory, and reads all of them."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(60)))
+    data = ["data=files", f"data.path={rows}", "data.columns.text=text", "data.columns.label=label",
+            "data.columns.stars=null", "data.columns.language=null", "data.labels=[a,b]"]  # fmt: skip
+    model = folder(tmp_path / "m")
+    plan = planned(f"model.name_or_path={model}", f"cluster.input_mode={mode}", *data)
+    assert plan.request and plan.huggingface and plan.model_trainer
+    assert plan.request["AlgorithmSpecification"]["TrainingInputMode"] == mode
+    assert {m.path for m in mistakes(plan.request)} == {"RoleArn"}  # which is not set
+    alone = {"model": "File"} if mode == "FastFile" else {}
+    channels = plan.request["InputDataConfig"]
+    assert {c["ChannelName"]: c["InputMode"] for c in channels if "InputMode" in c} == alone
+    given = plan.huggingface["fit"]["inputs"]
+    assert {n: v["input_mode"] for n, v in given.items() if isinstance(v, dict)} == alone
+    inputs = plan.model_trainer["trainer"]["input_data_config"]
+    assert {c["channel_name"]: c["input_mode"] for c in inputs if "input_mode" in c} == alone
 
 
 def test_other_weights_make_another_job(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.tokenizer import names_tokenizer
 from lingotune.launch.checks.places import BUCKET, place_in_s3
 from lingotune.runs.folder import MODEL
-from lingotune.system.hashing import sha256_of
+from lingotune.system.hashing import sha256_once
 
 _MODEL_FILES = re.compile(
     r"[^.].*\.(json|model|codes|spm|safetensors|bin)|vocab.*\.txt|merges.*\.txt"
 )
 _NOT_THE_MODELS = re.compile(
-    r"training_args\.bin|optimizer.*|scheduler.*|trainer_state\.json|metrics\.json|.*_results\.json"
+    r"training_args\.bin|optimizer.*|scheduler.*|(trainer_state|metrics|manifest|.*_results)\.json"
 )
 _WEIGHTS = re.compile(r"(model|pytorch_model)\b.*\.(safetensors|bin)")
+_LARGE = 1_000_000_000
+"""Bytes of a model from which reading them is told."""
 ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar")
 """Ends of the names of archives."""
 _SINGLE_FILES = (".safetensors", ".bin", ".json", ".pt", ".pth", ".ckpt", ".h5")
@@ -42,12 +44,14 @@ class BaseModel:
     """A model of the user's own, which reaches its job as an input channel.
 
     digest: of its files; None in S3, where nobody looks before the job. folder: where it lies here,
-    None = only in S3. uri: s3:// prefix with a slash at its end, where it lies in S3 already.
+    None = only in S3. uri: s3:// prefix with a slash at its end, where it lies in S3 already. sha256: name
+    of each file that is uploaded -> its digest when the job was planned.
     """
 
     digest: str | None
     folder: Path | None
     uri: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> Iterator[Path]:
         """Yield the files that make up the model."""
@@ -56,12 +60,14 @@ class BaseModel:
 
 
 def deliver_model(
-    model: ModelConfig, copy: Path | None = None
+    model: ModelConfig,
+    copy: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[BaseModel | None, list[Problem]]:
     """Find out how a job's model reaches its machines; None = it is made there, or comes from the hub.
 
-    copy: folder with the files of a model in S3, where they are needed here. The problems name what
-    would keep the job from loading it.
+    copy: folder with the files of a model in S3, where they are needed here. tell: takes a line where
+    reading takes long. The problems name what would keep the job from loading it.
     """
     name = model.name_or_path
     if name is None:
@@ -72,7 +78,14 @@ def deliver_model(
     if not Path(name).is_dir():
         return None, faults
     wrong = any(problem.check == "model-folder" for problem in faults)
-    return BaseModel(None if wrong else _digest(Path(name)), Path(name)), faults
+    if wrong:
+        return BaseModel(None, Path(name)), faults
+    files = model_files(Path(name))
+    size = sum(path.stat().st_size for path in files)
+    if size > _LARGE:
+        tell(f"reading the {size / 1e9:.1f} GB of {name}, for its digest")
+    sha256 = {path.name: sha256_once(path) for path in files}
+    return BaseModel(_digest(sha256), Path(name), sha256=sha256), faults
 
 
 def model_faults(model: ModelConfig) -> list[Problem]:
@@ -146,6 +159,7 @@ def _model_below(folder: Path) -> str:
     """Write the override for the model in a run's folder, or in one of checkpoints; '' without one."""
     below = sorted(path.parent for path in folder.glob("*/config.json"))
     whole = [path for path in below if not any(_faults(path))]
+    whole.sort(key=lambda path: int("0" + "".join(re.findall(r"\d", path.name))))
     own = [path for path in whole if path.name == MODEL] or whole[-1:]
     return _typed(own[0]) if own else ""
 
@@ -242,9 +256,9 @@ def _revision(model: ModelConfig) -> list[Problem]:
                     check="model-revision-unused")]  # fmt: skip
 
 
-def _digest(folder: Path) -> str:
+def _digest(sha256: Mapping[str, str]) -> str:
     """Digest what is uploaded: names and contents."""
     digest = hashlib.sha256()
-    for path in model_files(folder):
-        digest.update(f"{path.name}\0{sha256_of(path)}\n".encode())
+    for name, of_file in sha256.items():
+        digest.update(f"{name}\0{of_file}\n".encode())
     return digest.hexdigest()
