@@ -15,7 +15,7 @@ from typing import Any
 from lingotune.config.problems import Problem, Severity, closest
 from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import ModelConfig
-from lingotune.data.prepared.tokenizer import names_tokenizer
+from lingotune.data.prepared.tokenizer import has_tokenizer, names_tokenizer
 from lingotune.launch.checks.places import BUCKET, place_in_s3
 from lingotune.runs.folder import MODEL
 from lingotune.system.hashing import sha256_once
@@ -36,6 +36,7 @@ _ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 _HUB_PAGE = re.compile(
     r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^?#]+).*|hf://(?:models/)?(.+)"
 )
+_NO_TOKENIZER = "holds no tokenizer"
 _SAVED = "a folder that train.py or save_pretrained has written"
 
 
@@ -199,8 +200,11 @@ def _faults(folder: Path) -> Iterator[str]:
             yield "its config.json names no model_type"
     except (OSError, ValueError) as error:
         yield f"its config.json cannot be read: {error}"
-    yield from lacking(names)
+    found_lacking = list(lacking(names))
+    yield from found_lacking
     yield from _missing_parts(folder)
+    if _NO_TOKENIZER not in found_lacking and not has_tokenizer(folder):
+        yield _NO_TOKENIZER
 
 
 def lacking(names: Collection[str]) -> Iterator[str]:
@@ -211,7 +215,7 @@ def lacking(names: Collection[str]) -> Iterator[str]:
     if not any(_WEIGHTS.fullmatch(name) for name in names if is_model_file(name)):
         yield "holds no weights: neither model*.safetensors nor pytorch_model*.bin"
     if not names_tokenizer(names):
-        yield "holds no tokenizer"
+        yield _NO_TOKENIZER
 
 
 def _missing_parts(folder: Path) -> Iterator[str]:
