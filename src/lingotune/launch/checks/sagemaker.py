@@ -124,6 +124,15 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
         yield "hub.token_secret", what, fix
 
 
+@SAGEMAKER.check("token-unused", "only the hub asks for it")
+def _token_unused(config: LaunchConfig) -> Iterator[Found]:
+    hub, model = config.hub, config.model.name_or_path
+    at_hub = _on_hub(model) or config.data.source is Source.hub
+    if hub.token_secret and model and hub.visibility is Visibility.none and not at_hub:
+        what = "has no effect: model and data are your own, and nothing is published"
+        yield f"hub.token_secret={hub.token_secret}", what, "hub.token_secret=null"
+
+
 @SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
 def _memory(config: LaunchConfig) -> Iterator[Found]:
     yield from _memory_above(config, 1.25, float("inf"))
