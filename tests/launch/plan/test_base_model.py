@@ -108,6 +108,10 @@ def test_what_runs_here_finds_the_copy_of_a_model_in_s3(tmp_path: Path) -> None:
     uri = "s3://theirs/models/mine"
     plan = planned(f"model.name_or_path={uri}", copies={uri: folder(tmp_path)})
     assert objects(plan, BUNDLE)[f"{uri}/config.json"] == tmp_path / "config.json"
+    assert not of_the_model(plan)
+    lacking = folder(tmp_path / "other", tokenizer_json=None)
+    plan = planned(f"model.name_or_path={uri}", copies={uri: lacking})
+    assert of_the_model(plan) == ["holds no tokenizer"]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ def deliver_model(
         return None, []
     faults = model_faults(model)
     if name.startswith("s3://"):
+        fix, where = f"{_SAVED}, uploaded to {name}", f"model.name_or_path={name}"
+        found = _faults(copy) if copy else ()
+        faults += [Problem(where, what, fix, check="model-in-s3") for what in found]
         return BaseModel(None, copy, name.rstrip("/") + "/"), faults
     if not Path(name).is_dir():
         return None, faults
