@@ -3,8 +3,8 @@
     make facts
 
 Images and registries come from the SageMaker SDK, instances from its list and from moto's copy of
-EC2's DescribeInstanceTypes, the shape of a request from botocore's service model. Tests compare the
-files with these sources, so that an upgrade that changes a fact shows.
+EC2's DescribeInstanceTypes, the shape of a request and the partitions of AWS from botocore. Tests compare
+the files with these sources, so that an upgrade that changes a fact shows.
 """
 
 from __future__ import annotations
@@ -129,6 +129,20 @@ def registries() -> dict[str, str]:
     return hosts
 
 
+def partitions() -> dict[str, Any]:
+    """Partition of AWS -> the pattern of its regions' names, the regions, and the ends of its addresses."""
+    table = json.loads(package_file("botocore", "data", "partitions.json").read_text())
+    return {
+        found["id"]: {
+            "pattern": found["regionRegex"],
+            "suffix": found["outputs"]["dnsSuffix"],
+            "dual_stack_suffix": found["outputs"]["dualStackDnsSuffix"],
+            "regions": [name for name in found["regions"] if not name.endswith("-global")],
+        }
+        for found in table["partitions"]
+    }
+
+
 def request_shapes() -> dict[str, Any]:
     """CreateTrainingJob's input and all shapes below it: types, bounds, patterns, enums, required."""
     import botocore.session
@@ -189,6 +203,9 @@ def files() -> dict[str, str]:
         "catalog/facts/images.json": _lines(
             f"{sdk}: image_uri_config/huggingface.json, fw_utils.py", "images", images(),
             "registries", registries(),
+        ),
+        "catalog/facts/partitions.json": _lines(
+            f"botocore {botocore.__version__}: partitions.json", "partitions", partitions()
         ),
         "launch/facts/request.json": _lines(
             f"botocore {botocore.__version__}: service model of CreateTrainingJob",

@@ -34,7 +34,12 @@ def sources() -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["catalog/facts/instances.json", "catalog/facts/images.json", "launch/facts/request.json"],
+    [
+        "catalog/facts/instances.json",
+        "catalog/facts/images.json",
+        "catalog/facts/partitions.json",
+        "launch/facts/request.json",
+    ],
 )
 def test_our_facts_are_those_of_the_libraries(name: str, sources: dict[str, str]) -> None:
     """Drift shows here, not on a paid machine. After an upgrade: make facts."""

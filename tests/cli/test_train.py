@@ -410,3 +410,24 @@ def test_the_files_and_models_of_a_whole_sweep_are_looked_for_first(
     with pytest.raises(ConfigError) as caught:
         main(models)
     assert [problem.value for problem in caught.value.problems] == ["./gone", "./lost"]
+
+
+def test_the_rows_of_a_whole_sweep_are_read_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong in the files of the last job is told before the first has trained for hours."""
+    monkeypatch.chdir(tmp_path)
+    for name, stars in {"train": "12345", "validation": "51", "test": "15", "bare": "  "}.items():
+        rows = [
+            {"review_body": f"{name} {n}", "stars": int(star) if star.strip() else None}
+            for n, star in enumerate(stars * 4)
+        ]
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    typed = ["data=files", "data.train=train.jsonl", "data.validation=validation.jsonl",
+             "data.columns.language=null"]  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        main(["-m", *typed, "data.test=test.jsonl,bare.jsonl"])
+    (problem,) = caught.value.problems
+    assert problem.where == "data.test=bare.jsonl" and "has no labels" in problem.what
+    assert caught.value.next_command == "no job was started; mend, then start again"
+    assert not Path("runs").exists()

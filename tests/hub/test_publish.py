@@ -599,6 +599,7 @@ def aws() -> Iterator[dict[str, str]]:
     [
         (["model=pretrained", "model.name_or_path=me/private"], True),
         (["data=amazon_reviews_multi", "data.languages=[en]"], True),
+        (["model=pretrained", f"model.name_or_path={ROOT}"], False),  # a folder of this machine
         (["hub=private"], False),
     ],
 )

@@ -34,7 +34,7 @@ def own(call: Callable[[ModelTask], Any]) -> OwnFunction:
 
 def build(call: Callable[[ModelTask], Any], *, in_parallel: bool = True) -> Any:
     tokenizer = Tokenizer(pad_token_id=0)
-    return build_model(own(call), SCRATCH, LABELS, tokenizer, 32, in_parallel=in_parallel)
+    return build_model(own(call), SCRATCH, LABELS, tokenizer, 32, in_parallel=in_parallel)[0]
 
 
 def deeper(task: ModelTask) -> Any:
@@ -67,6 +67,17 @@ def logits_of(model: Any) -> torch.Tensor:
     with torch.no_grad():
         found = model.eval()(input_ids=ids, attention_mask=(ids > 0).long()).logits
     return found
+
+
+def test_the_line_about_the_head_that_the_builder_was_given_is_kept(tmp_path: Path) -> None:
+    build(lambda task: task.load()).save_pretrained(str(tmp_path))
+    base, tokenizer = ModelConfig("base", str(tmp_path)), Tokenizer(pad_token_id=0)
+    for call, wanted in (
+        (lambda task: task.load(), "head: kept for bad, fine, good (by task.load(), before head)"),
+        (lambda task: build(lambda other: other.load()), None),
+    ):
+        _, line = build_model(own(call), base, LABELS, tokenizer, 32, in_parallel=False)
+        assert line == wanted
 
 
 @pytest.mark.parametrize("builder", [deeper, mean])

@@ -315,6 +315,10 @@ TRIPS: list[Trip] = [
      "is not a licence", "hub.license=apache-2.0", ["hub=private", "hub.license=apache-2.0"]),
     ("hub-token-on-workers", [CLOUD, "hub=private"], "hub.token_secret", "finds no token",
      "hub.token_secret=NAME", [CLOUD, *PUBLISH]),
+    ("token-unused",
+     [CLOUD, "model=pretrained", "model.name_or_path=s3://theirs/mine", "hub.token_secret=t"],
+     "hub.token_secret=t", "model and data are your own", "hub.token_secret=null",
+     [CLOUD, "model=pretrained", "model.name_or_path=me/mine", "hub.token_secret=t"]),
     ("model-in-s3-on-this-machine", ["model=pretrained", "model.name_or_path=s3://b/mine"],
      "model.name_or_path=s3://b/mine", "cluster=local reads models from folders",
      "aws s3 cp --recursive s3://b/mine FOLDER",
@@ -323,9 +327,9 @@ TRIPS: list[Trip] = [
      "aws.queue=arn:aws:sqs:us-east-1:111122223333:q", "is of sqs, not of batch", "job-queue/NAME",
      [CLOUD, "aws.queue='arn:aws:batch:us-east-1:111122223333:job-queue/q'"]),
     ("arn-form", [CLOUD, "aws.kms_key='arn:aws:kms:us-east-1'"], "aws.kms_key=arn:aws:kms:us-east-1",
-     "is no ARN", "arn:aws:kms:REGION", [CLOUD, "aws.kms_key=1234abcd"]),
+     "is no ARN", "aws.kms_key=arn:aws:kms:us-east-1:111122223333:key/ID", [CLOUD, "aws.kms_key=1234abcd"]),
     ("arn-form", [CLOUD, "aws.role='arn:aws:iam::123:role/x'"], "aws.role=arn:aws:iam::123:role/x",
-     "names no account", "arn:aws:iam::111122223333:role/NAME",
+     "names no account", "arn:aws:iam::111122223333:role/SageMakerRole",
      [CLOUD, "aws.role='arn:aws:iam::111122223333:role/x'"]),
     ("other-partition", [CLOUD, "aws.region=cn-north-1", "aws.role='arn:aws:iam::111122223333:role/x'"],
      "aws.role=arn:aws:iam::111122223333:role/x", "partition aws, aws.region=cn-north-1 of aws-cn",
@@ -344,9 +348,6 @@ TRIPS: list[Trip] = [
           ("aws.kms_key", "arn:aws:kms:us-east-1:111122223333:key/k", []),
           ("aws.volume_kms_key", "arn:aws:kms:us-east-1:111122223333:alias/k", []),
           ("aws.queue", "arn:aws:batch:us-east-1:111122223333:job-queue/q", []),
-          ("hub.token_secret", "arn:aws:secretsmanager:us-east-1:111122223333:secret:t-AbCdEf",
-           ["hub=private"]),
-          ("hub.token_secret", "arn:aws:ssm:us-east-1:111122223333:parameter/t", ["hub=private"]),
           ("cluster.image.uri", OWN_IMAGE, ["cluster.image.lane=pinned"]),
           ("cluster.training_plan", "arn:aws:sagemaker:us-east-1:111122223333:training-plan/x", []),
       ]],
@@ -362,8 +363,80 @@ TRIPS: list[Trip] = [
           ("docker.io/me/mine:1", "is no address of an image in ECR"),
           (f"https://{OWN_IMAGE}", "is no address of an image in ECR"),
           ("111122223333.dkr.ecr.us-east-1.amazonaws.com", "is no address of an image in ECR"),
-          ("111122223333.dkr.ecr.cn-north-1.amazonaws.com/mine:1", "lacks the .cn"),
+          ("public.ecr.aws/mine/image:1", "is no address of an image in ECR"),
+          ("arn:aws:ecr:us-east-1:111122223333:repository/mine", "is no address of an image in ECR"),
+          ("111122223333.dkr.ecr.cn-north-1.amazonaws.com/mine:1",
+           "those of cn-north-1 end in amazonaws.com.cn"),
+          ("111122223333.dkr.ecr.us-iso-east-1.amazonaws.com/mine:1", "end in c2s.ic.gov"),
+          ("111122223333.dkr.ecr.us-east-1.amazonaws.com.cn/mine:1", "end in amazonaws.com"),
       ]],
+    *[("arn-form", [CLOUD, *more, f"{key}='{value}'"], f"{key}={value}", said, fix, [CLOUD, *more, fixed])
+      for key, value, said, fix, fixed, more in [
+          ("aws.role", "SageMakerRole", "is no ARN", "aws iam get-role --role-name SageMakerRole",
+           "aws.role='arn:aws:iam::111122223333:role/SageMakerRole'", []),
+          ("aws.role", "arn:aws:iam::111122223333:user/me", "is no role", "arn:aws:iam::111122223333:role/",
+           "aws.role='arn:aws-us-gov:iam::111122223333:role/service-role/x'", []),
+          ("aws.role", "arn:aws:sts::111122223333:assumed-role/mine/me", "is of sts, not of iam",
+           "aws.role=arn:aws:iam::111122223333:role/mine",
+           "aws.role='arn:aws:iam::111122223333:role/mine'", []),
+          ("aws.role", " arn:aws:iam::111122223333:role/x", "is no ARN",
+           "'aws.role=\"arn:aws:iam::111122223333:role/x\"'",
+           "aws.role='arn:aws:iam::111122223333:role/x'", []),
+          ("aws.role", "arn:aws:iam:us-east-1:111122223333:role/x", "roles have none",
+           "arn:aws:iam::111122223333:role/", "aws.role='arn:aws:iam::111122223333:role/x'", []),
+          ("aws.role", "arn:aws:iam::111122223333:role/", "is no role", "role/SageMakerRole",
+           "aws.role='arn:aws:iam::111122223333:role/x'", []),
+          ("aws.kms_key", "arn:amazon:kms:us-east-1:111122223333:key/x", "is no ARN", "arn:aws:kms",
+           "aws.kms_key='alias/mine'", []),
+          ("aws.kms_key", "key/1234", "is neither a name nor an ARN", "1234", "aws.kms_key='1234'", []),
+          ("aws.kms_key", "alias:mine", "is neither a name nor an ARN", "arn:aws-cn:kms:cn-north-1",
+           "aws.kms_key='arn:aws-cn:kms:cn-north-1:111122223333:alias/mine'", ["aws.region=cn-north-1"]),
+          ("aws.queue", "my queue", "is neither a name nor an ARN", "job-queue/NAME",
+           "aws.queue=my_queue-1", []),
+          ("aws.queue", "arn:aws:batch:us-east-1:111122223333:job-definition/q", "is no job queue",
+           "job-queue/NAME", "aws.queue=q", []),
+          ("aws.queue", "https://console.aws.amazon.com/batch/q", "is neither a name nor an ARN",
+           "job-queue/NAME", "aws.queue=q", []),
+          ("hub.token_secret", "my token", "is neither a name nor an ARN", "secret:NAME",
+           "hub.token_secret=hub/my+token@me", ["hub=private"]),
+          ("hub.token_secret", "arn:aws:ssm:us-east-1:111122223333:document/t", "is no secret",
+           "secret:NAME",
+           "hub.token_secret='arn:aws:ssm:us-east-1:111122223333:parameter/t'", ["hub=private"]),
+          ("cluster.training_plan", "mine", "is no ARN", "training-plan/NAME",
+           "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/mine'", []),
+      ]],
+    *[("region-form", [CLOUD, f"aws.region='{region}'"], f"aws.region={region}", "is no region of AWS",
+       f"aws.region={fix}", [CLOUD, f"aws.region={fix}"])
+      for region, fix in [
+          ("us-east-1a", "us-east-1"), ("US-EAST-1", "us-east-1"), ("eu_west 1", "eu-west-1"),
+          ("useast1", "us-east-1"), ("Frankfurt", "us-east-1"), ("cn-north", "cn-north-1"),
+      ]],
+    ("region-unknown", [CLOUD, *ISOLATED[1:], "aws.region=us-east-9"], "aws.region=us-east-9",
+     "none of the regions", "aws.region=us-east-", [CLOUD, *ISOLATED[1:], "aws.region=us-east-1"]),
+    ("network-ids", [CLOUD, "aws.subnets=[sg-1,subnet-2]", "aws.security_groups=[subnet-1]"],
+     "aws.subnets=[sg-1,subnet-2]", "sg-1: no subnets have such ids", "[subnet-0123456789abcdef0]",
+     [CLOUD, "aws.subnets=[subnet-0123456789abcdef0]", "aws.security_groups=[sg-0123456789abcdef0]"]),
+    ("tags-form", [CLOUD, "aws.tags.team='a,b?'"], "aws.tags.team", "its value holds , ?",
+     "aws.tags.team=ab", [CLOUD, "aws.tags.team=ab", "aws.tags.place='Zürich + 1@home=/:.-_'"]),
+    ("tags-form", [CLOUD, f"aws.tags.{'k' * 129}=v"], f"aws.tags.{'k' * 129}", "has 129 characters",
+     "at most 128", [CLOUD, f"aws.tags.{'k' * 128}={'v' * 256}"]),
+    ("tags-form", [CLOUD, f"aws.tags.k={'v' * 257}"], "aws.tags.k", "has 257 characters",
+     "at most 256", [CLOUD, "aws.tags.k=''"]),
+    ("tags-form", [CLOUD, *(f"aws.tags.k{n}=v" for n in range(48))], "aws.tags", "names 48 tags",
+     "at most 47", [CLOUD, *(f"aws.tags.k{n}=v" for n in range(47))]),
+    *[("bucket-name", [CLOUD, f"aws.bucket='{bucket}'"], f"aws.bucket={bucket}", "is no name of a bucket",
+       fix, [CLOUD, *fix.split()])
+      for bucket, fix in [
+          ("arn:aws:s3:::mine/a/b", "aws.bucket=mine aws.prefix=a/b"),
+          ("https://mine.s3.eu-west-1.amazonaws.com/a/", "aws.bucket=mine aws.prefix=a"),
+          ("https://s3.eu-west-1.amazonaws.com/mine", "aws.bucket=mine"),
+          ("https://eu-west-1.console.aws.amazon.com/s3/buckets/mine?region=x", "aws.bucket=mine"),
+          ("192.168.0.1", "aws.bucket=my-bucket"),
+          ("Mine", "aws.bucket=mine"),
+          ("xn--mine", "aws.bucket=my-bucket"),
+      ]],
+    ("prefix-form", [CLOUD, "aws.prefix='s3://mine/a/b'"], "aws.prefix=s3://mine/a/b", "is an address",
+     "aws.bucket=mine aws.prefix=a/b", [CLOUD, "aws.bucket=mine", "aws.prefix=a/b"]),
     ("hub-out-of-reach", [CLOUD, DISTIL, "aws.region=cn-northwest-1"], "model",
      "which the partition aws-cn does not reach", "s3://",
      [CLOUD, DISTIL, "aws.region=cn-northwest-1",
@@ -506,6 +579,16 @@ def test_a_check_trips_and_is_mended(trip: Trip) -> None:
     assert len(told) == 1, found(overrides)
     assert fix in told[0].fix and told[0].why
     assert [p for p in found(mended) if p.check == check] == []
+
+
+@pytest.mark.parametrize("service", ["secretsmanager:eu-west-1:111122223333:secret:t-AbCdEf",
+                                     "ssm:eu-west-1:111122223333:parameter/t"])  # fmt: skip
+def test_a_token_may_lie_in_another_region(service: str) -> None:
+    """It is read in the region of its ARN, whatever the job's."""
+    there = ["aws.region=us-east-1", "hub=private", f"hub.token_secret='arn:aws:{service}'"]
+    assert errors_only(found([CLOUD, *there])) == []
+    other = [CLOUD, *there[1:], "aws.region=cn-north-1"]
+    assert "other-partition" in {p.check for p in found(other) if p.key == "hub.token_secret"}
 
 
 def test_no_image_is_told_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class ModelKind:
-    """Settings that suit models of one kind: from scratch, or pretrained and small, base or large.
+    """Settings that suit models of one kind: from scratch, T5, or pretrained and small, base or large.
 
     said: the kind in words. lr, per_device_bs, epochs: what such a model is trained with where nothing
     is said. low, high: learning rates that train it. limit: the highest that has ever trained one.
@@ -47,7 +47,7 @@ class ModelKind:
 
 @lru_cache(maxsize=1)
 def model_kinds() -> dict[str, ModelKind]:
-    """Map scratch, small, base and large to what suits them."""
+    """Map scratch, small, base, large and t5 to what suits them."""
     return {name: ModelKind(**found) for name, found in load("models")["kinds"].items()}
 
 
@@ -58,29 +58,65 @@ def kind_of(model: ModelConfig) -> ModelKind:
 
 _SMALL, _LARGE = 512, 1024
 """Hidden sizes: up to the first a model is small, from the second on large."""
-_NAMES = {"tiny": "small", "mini": "small", "small": "small", "large": "large", "xl": "large",
-          "xxl": "large", "huge": "large"}  # fmt: skip
+_FEW, _MANY = 60, 300
+"""Millions of parameters: up to the first a model is small, from the second on large."""
+_NAMES = {
+    **dict.fromkeys(("tiny", "mini", "minilm", "small"), "small"),
+    **dict.fromkeys(("large", "xl", "xxl", "xlarge", "xxlarge", "huge"), "large"),
+}
+_T5 = re.compile("(m|um|by)?t5")
+_HIDDEN = re.compile(
+    r"(?<![a-z0-9])h[-_]?(\d{2,5})(?![a-z0-9])|(?<![a-z0-9])(\d{3,5})d(?![a-z0-9])"
+)
+"""Hidden size in a name, as in MiniLM-L12-H384."""
+_COUNT = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])")
+"""Parameters in a name, as in 135M or 0.5B."""
 
 
 def _kind_name(model: ModelConfig) -> str:
     if model.name_or_path is None:
         return "scratch"
+    config = _config_of(Path(model.name_or_path, "config.json"))
+    name = model.name_or_path.lower()
+    if _T5.fullmatch(str(config.get("model_type", ""))) or (not config and _named_t5(name)):
+        return "t5"
     size = model_size(model)
-    dim = size.dim if size else _hidden_size(Path(model.name_or_path, "config.json"))
-    if dim:
-        return "small" if dim <= _SMALL else "large" if dim >= _LARGE else "base"
-    words = re.split(r"[^a-z0-9]+", model.name_or_path.lower())
+    dim = size.dim if size else _hidden_size(config)
+    return _kind_of_size(dim, _SMALL, _LARGE) if dim else _kind_by_name(name)
+
+
+def _kind_of_size(size: float, small: float, large: float) -> str:
+    return "small" if size <= small else "large" if size >= large else "base"
+
+
+def _kind_by_name(name: str) -> str:
+    """Tell the kind of a model of the hub, of whose config nothing is here."""
+    hidden, count = _HIDDEN.search(name), _COUNT.search(name)
+    if hidden:
+        return _kind_of_size(int(hidden[1] or hidden[2]), _SMALL, _LARGE)
+    if count:
+        millions = float(count[1]) * (1000 if count[2] == "b" else 1)
+        return _kind_of_size(millions, _FEW, _MANY)
+    words = re.split(r"[^a-z0-9]+", name)
     return next((_NAMES[word] for word in words if word in _NAMES), "base")
 
 
+def _named_t5(name: str) -> bool:
+    return any(map(_T5.fullmatch, re.split(r"[^a-z0-9]+", name)))
+
+
 @lru_cache(maxsize=100)
-def _hidden_size(config: Path) -> int | None:
-    """Read the hidden size of a model's folder; None where there is none to be read."""
+def _config_of(config: Path) -> Mapping[str, object]:
+    """Read the config.json of a model's folder; empty where there is none to be read."""
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
-        sizes = [found.get(name) for name in ("hidden_size", "dim", "d_model", "n_embd")]
-    except (OSError, ValueError, AttributeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _hidden_size(config: Mapping[str, object]) -> int | None:
+    sizes = [config.get(name) for name in ("hidden_size", "dim", "d_model", "n_embd", "emb_dim")]
     return next((size for size in sizes if isinstance(size, int)), None)
 
 

@@ -15,12 +15,21 @@ from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import SPLITS, DataConfig, JobConfig, RowCounts, Source
+from lingotune.config.schema import (
+    SPLITS,
+    DataConfig,
+    JobConfig,
+    LabelConfig,
+    LaunchConfig,
+    RowCounts,
+    Source,
+)
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.preflight import check_secrets
+from lingotune.preflight.data import DATA
 
 _SOURCES = {"data.path", *(f"data.{split}" for split in SPLITS)}
 """Settings that name the data itself."""
@@ -119,36 +128,50 @@ def data_typed(
         what = "has no effect here: overrides name the data that the model is scored on"
         raise ConfigError([o.refused(what, "data=files data.path=...") for o in others])
     chosen = any(o.key == "data" for o in overrides)
-    base = None if chosen or trained.job is None else _with_source(trained.job, overrides, run)
+    if not chosen and not any(o.key in _SOURCES for o in overrides):
+        _check_own(trained.job, run)
+    base = None if chosen or trained.job is None else _with_source(trained.job, overrides)
+    given = [] if chosen or base else ["data=files"]  # nothing is known of a model's own data
     (one,) = compose_all(
-        list(typed), conf_dir, check_secrets, multirun=False, extra_dir=extra_dir, base=base
+        [*given, *typed], conf_dir, _check, multirun=False, extra_dir=extra_dir, base=base
     )
     data: DataConfig = job_of(one.config).data
-    if trained.job is None or any(o.key == "data.labels" for o in overrides):
+    if any(o.key == "data.labels" for o in overrides):
         return data
-    return replace(data, labels=trained.job.data.labels)
+    if trained.job is not None:
+        return replace(data, labels=trained.job.data.labels)
+    if {label.name for label in data.labels} == set(trained.labels):
+        return data  # with the values that the group file knows of them
+    return replace(data, labels=[LabelConfig(name, []) for name in trained.labels])
 
 
-def _with_source(job: JobConfig, typed: Sequence[TypedOverride], run: str) -> JobConfig:
-    """Take the source out of a run's data where another one is typed; all else are its defaults.
+def _check(config: LaunchConfig) -> list[Problem]:
+    """Find secrets, and files that a generated sample would leave unread."""
+    return [*check_secrets(config), *DATA.run(job_of(config), only="files-for-sample")]
 
-    ConfigError where none is, and all rows of its own were trained on or held out by chance.
-    """
-    data = job.data
-    if any(o.key in _SOURCES for o in typed):
-        data = replace(
-            data,
-            name=Source.files.value,
-            source=Source.files,
-            rows=RowCounts(),
-            path=None,
-            train=None,
-            validation=None,
-            test=None,
-        )
-    elif data.source is not Source.sample and data.test is None:
-        what = "no override names other data, and of its own a part was trained on"
+
+def _check_own(job: JobConfig | None, run: str) -> None:
+    """Refuse to score a run's own data anew where all of its rows were trained on or held out by chance."""
+    if job is None or (job.data.source is not Source.sample and job.data.test is None):
+        own = "of its own a part was trained on" if job else "its own is not known"
+        what = f"no override names other data, and {own}"
         raise ConfigError([Problem(run, what, "data.path=reviews.jsonl")])
+
+
+def _with_source(job: JobConfig, typed: Sequence[TypedOverride]) -> JobConfig:
+    """Take the source out of a run's data where another one is typed; all else are its defaults."""
+    if not any(o.key in _SOURCES for o in typed):
+        return job
+    data = replace(
+        job.data,
+        name=Source.files.value,
+        source=Source.files,
+        rows=RowCounts(),
+        path=None,
+        train=None,
+        validation=None,
+        test=None,
+    )
     return replace(job, data=data)
 
 

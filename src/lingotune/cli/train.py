@@ -10,11 +10,12 @@ from pathlib import Path
 
 from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem, format_problems
+from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
+    Source,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
@@ -24,7 +25,7 @@ from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
-from lingotune.launch.plan.base_model import deliver_model
+from lingotune.launch.plan.base_model import model_faults
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.runs.folder import read_results
@@ -88,23 +89,44 @@ def check_train(config: LaunchConfig) -> list[Problem]:
 
 
 def _check_sources(composed: Sequence[Composed]) -> None:
-    """Look for the files and models of every job of a sweep; ConfigError lists all that is missing."""
+    """Look for the files and models of every job of a sweep, then prepare the data of every job.
+
+    ConfigError lists all that is wrong, before the first job is started.
+    """
     if len(composed) == 1:  # it says so itself, when it reads them
         return
-    problems: list[Problem] = []
-    for one in composed:
-        data, model = one.config.data, one.config.model
-        problems += deliver_model(model)[1]
-        try:
-            if data.prepared is not None and not data.prepared.startswith("s3://"):
-                load_manifest(Path(data.prepared))
-            elif data.prepared is None:
-                fetch_sources(data, say)
-                readers_of(data)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems, "no job was started; mend, then start again")
+    for question in (_look_for_sources, _prepare_data):
+        problems: list[Problem] = []
+        for one in composed:
+            try:
+                problems += question(one)
+            except ConfigError as error:
+                problems += error.problems
+        if errors_only(problems):
+            raise ConfigError(problems, "no job was started; mend, then start again")
+
+
+def _look_for_sources(one: Composed) -> list[Problem]:
+    data, problems = one.config.data, model_faults(one.config.model)
+    try:
+        if data.prepared is not None and not data.prepared.startswith("s3://"):
+            load_manifest(Path(data.prepared))
+        elif data.prepared is None:
+            fetch_sources(data, say)
+            readers_of(data)
+    except ConfigError as error:
+        problems += error.problems
+    return problems
+
+
+def _prepare_data(one: Composed) -> list[Problem]:
+    """Prepare a job's data where it will look for them: rows may be wrong in files that are there."""
+    from lingotune.data.prepared.prepare import prepare
+
+    job, config = job_of(one.config), one.config
+    if config.data.prepared is None and job.data.source is not Source.sample:
+        prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say, trains=True)
+    return []
 
 
 def _train(one: Composed, typed: str) -> Path:

@@ -440,7 +440,8 @@ class ClusterConfig:
     volume_gb: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
     input_mode: InputMode = field(default=InputMode.File, metadata=ON_SAGEMAKER)
-    """File = the data is copied before the start; FastFile = it is streamed on demand."""
+    """File = the data is copied before the start; FastFile = it is streamed on demand. A model of your own
+    is copied in any case."""
     checkpoints: bool = field(default=True, metadata=ON_SAGEMAKER)
     """Copy checkpoints to S3 while training."""
     tensorboard: bool = field(default=False, metadata=ON_SAGEMAKER)
@@ -626,7 +627,7 @@ class JobConfig:
     """Seed of initialisation, order, dropout and splits."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model."""
+    or a large pretrained model; 1e-4 for T5."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""

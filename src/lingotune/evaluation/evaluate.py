@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -104,7 +104,8 @@ def evaluate(
     classes = Classes(trained.labels, class_stars(data.labels))
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
-            rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
+            with _classes_kept(trained):
+                rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
             if is_own:
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)
@@ -177,6 +178,24 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
         where = f"data.labels={','.join(by_name)}"
         raise ConfigError([Problem(where, what, format_labels(known))])
     return [by_name[name] for name in trained.labels]
+
+
+@contextmanager
+def _classes_kept(trained: Trained) -> Iterator[None]:
+    """Offer what scoring can take for values without a class: those of the model, and no others."""
+    try:
+        yield
+    except ConfigError as error:
+        example = [LabelConfig(name, [f"VALUES_OF_{name}"]) for name in trained.labels]
+        fix = (
+            f"say which class of the model each means: {format_labels(example)};"
+            " or leave them out: data.on_error=skip data.max_rejected=1"
+        )
+        problems = [
+            replace(p, fix=fix) if "not in data.labels" in p.what and "data.labels=" in p.fix else p
+            for p in error.problems
+        ]
+        raise ConfigError(problems, error.next_command) from error
 
 
 def _read(

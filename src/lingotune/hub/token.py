@@ -36,15 +36,20 @@ def service_of(reference: str) -> str:
     return _SSM if parts[0] == "arn" and len(parts) > 2 and parts[2] == _SSM else "secretsmanager"
 
 
+def region_of(reference: str) -> str:
+    """Return the region that an ARN names; '' for a name, which is of the region where it is read."""
+    parts = reference.split(":")
+    return parts[3] if parts[0] == "arn" and len(parts) > 3 else ""
+
+
 def _aws_secret(reference: str) -> str:
     """Read a secret with the machine's own role (the SageMaker images include boto3)."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     service = service_of(reference)
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if reference.startswith("arn:"):
-        region = reference.split(":")[3] or region
+    here = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    region = region_of(reference) or here
     try:
         client = boto3.client(service, region_name=region)
         if service == _SSM:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -66,7 +67,8 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
         copies = _fetched_models([one.config for one in composed])
         composed = [_with_fetched(one) for one in composed]
         composed = _with_sources(composed, settings.action)
-    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies)
+    tell = functools.partial(print, file=sys.stderr)
+    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies, tell)
     sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
@@ -303,10 +305,10 @@ def _requirements(plan: Plan) -> JobRequirements:
     )
 
 
-def _submit(plan: Plan, bundle: Bundle) -> dict[str, str]:
+def _submit(plan: Plan, bundle: Bundle) -> dict[str, str | None]:
     from lingotune.launch.aws.submit import submit
 
     job = submit(plan, bundle)
-    print(f"\nsubmitted {job.name}\n  {job.console}")
+    print("\n  ".join(filter(None, [f"\nsubmitted {job.name}", job.console])))
     print("\n".join(f"  {line}" for line in job.next_commands()))
     return {"name": job.name, "console": job.console}

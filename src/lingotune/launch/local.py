@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lingotune.config.jobfile import dump_job
-from lingotune.config.problems import ConfigError, Problem, PublishError
+from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.loader.open_store import open_store
 from lingotune.estimate.batch import world_size
 from lingotune.hub.publish import command_of, not_published
+from lingotune.launch.plan.base_model import model_faults
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import new_run_folder, write_command
@@ -36,6 +37,9 @@ def train_here(
     quiet: keep several processes from printing. ConfigError for problems that the user can fix,
     PublishError if the model was trained but could not be published.
     """
+    wrong = errors_only(model_faults(job.model))
+    if wrong:
+        raise ConfigError(wrong)
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker  # torch from here on
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lingotune.modeling.class_names import UNNAMED, listed
+from lingotune.modeling.class_names import UNNAMED, KnownClasses, listed
 
 Axes = dict[str, int]
 """Name of each parameter that has one entry for each class -> the dimension along which they lie."""
@@ -32,11 +32,6 @@ def _shapes(model: Any, classes: int) -> dict[str, torch.Size]:
     config.num_labels = classes
     with torch.device("meta"):
         return {name: value.shape for name, value in type(model)(config).named_parameters()}
-
-
-def names_of(config: Any) -> list[str]:
-    """Read the names of a model's classes, in the order of their ids."""
-    return [str(config.id2label[id]) for id in sorted(config.id2label)]
 
 
 def rows_of(model: Any, axes: Axes) -> dict[str, Tensor]:
@@ -69,8 +64,9 @@ def take_rows(
 # --- the line that tells what was done ----------------------------------------------------------
 
 
-def kept_line(known: Sequence[str], labels: Sequence[str], rows: Sequence[int | None]) -> str:
+def kept_line(classes: KnownClasses, labels: Sequence[str], rows: Sequence[int | None]) -> str:
     """Describe a head whose rows were kept, all or some."""
+    known = classes.names
     kept = [name for name, row in zip(labels, rows) if row is not None]
     new = [name for name, row in zip(labels, rows) if row is None]
     gone = [name for place, name in enumerate(known) if place not in set(rows)]
@@ -84,22 +80,15 @@ def kept_line(known: Sequence[str], labels: Sequence[str], rows: Sequence[int | 
     ]
     line += f"; takes {listed(renamed)}" if renamed else ""
     line += f"; new for {listed(new)}" if new else ""
-    return line + (f"; without the model's {listed(gone)}" if gone else "")
+    line += f"; without the model's {listed(gone)}" if gone else ""
+    return line + (f"; {classes.remark}" if classes.remark else "")
 
 
-def new_line(
-    known: Sequence[str] | None, labels: Sequence[str], *, contradicts: bool = False
-) -> str:
-    """Describe a head that begins anew.
-
-    known: the classes of the one left out; None = the model brings none. contradicts: its weights are for
-    another number of classes than its config names.
-    """
-    line = f"head: new for {listed(labels)}"
-    if known is None:
-        return f"{line}; the model brings none"
-    if contradicts:
-        return f"{line}; the model's has other rows than its config.json names: {listed(known)}"
+def new_line(classes: KnownClasses, labels: Sequence[str]) -> str:
+    """Describe a head that begins anew in place of the one that the model has for `classes`."""
+    line, known = f"head: new for {listed(labels)}", classes.names
+    if not classes.usable:
+        return f"{line}; {classes.remark}"
     if any(map(UNNAMED.fullmatch, known)):
         line += (
             f"; the model's classes have no names ({listed(known)}): id2label in its config.json"

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch.nn import ModuleList
-from transformers import AutoConfig, AutoModelForSequenceClassification, DistilBertConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    DistilBertConfig,
+    PretrainedConfig,
+)
 
 from lingotune.catalog.models import ModelSize
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
 from lingotune.data.prepared.tokenizer import not_loaded
-from lingotune.modeling.class_names import rows_by_name
+from lingotune.modeling.class_names import (
+    ONE_CLASS,
+    KnownClasses,
+    listed,
+    read_classes,
+    rows_by_name,
+)
 from lingotune.modeling.head import (
     Axes,
     class_axes,
     kept_line,
-    names_of,
     new_line,
     renew,
     rows_of,
     take_rows,
 )
-
-_ONE_CLASS = "single_label_classification"
-"""transformers' name of the task: each text has one class."""
 
 
 def load_model(
@@ -45,54 +53,91 @@ def load_model(
         config = _scratch_config(model.scratch, names, tokenizer, max_length)
         return AutoModelForSequenceClassification.from_config(config), None
     try:
-        known = _read_config(model)
-        if known.problem_type not in (None, _ONE_CLASS):  # its loss would be another
-            names["problem_type"] = _ONE_CLASS
+        known = read_classes(_raw_config(model))
+        if known.task not in (None, ONE_CLASS):  # its loss would be another
+            names["problem_type"] = ONE_CLASS
         config = _read_config(model, **names)
         _check_length(config, model, max_length)
         return _load_by_name(model, known, config, labels)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise not_loaded(model, error) from error
 
 
 def _load_by_name(
-    model: ModelConfig, known: Any, config: Any, labels: Sequence[str]
+    model: ModelConfig, known: KnownClasses, config: Any, labels: Sequence[str]
 ) -> tuple[Any, str]:
     """Load a checkpoint for `labels`; its head's rows go to the classes of their names."""
-    classes = names_of(known)
-    rows = rows_by_name(classes, labels)
     loaded, found = _load_weights(model, config)
     axes = class_axes(loaded)
     _check_shapes(model, {name: found.mismatched[name] for name in found.mismatched.keys() - axes})
-    if any(name in found.missing for name in axes):
-        return loaded, new_line(None, labels)
+    _check_whole(model, loaded, found)
+    missing = [name for name, _ in loaded.named_parameters() if name in found.missing]
+    if missing and known.usable:  # a part of the head, or what it reads
+        known = known.unusable(f"the model's lacks {listed(missing)}")
+    lines = _left_out(found)
+    if found.missing >= axes.keys():
+        known = known.unusable("the model brings none")
+        return loaded, "\n".join([new_line(known, labels), *lines])
+    line = _take_head(model, known, loaded, found, axes, labels)
+    return loaded, "\n".join([line, *lines])
+
+
+def _take_head(
+    model: ModelConfig,
+    known: KnownClasses,
+    loaded: Any,
+    found: _Found,
+    axes: Axes,
+    labels: Sequence[str],
+) -> str:
+    """Take over the rows of the checkpoint's head by their names; returns the line about it."""
+    classes = known.names
+    rows = rows_by_name(classes, labels) if known.usable else [None] * len(labels)
     whole = not found.mismatched.keys() & axes.keys()
     if whole and len(classes) == len(labels) and rows == list(range(len(labels))):
-        return loaded, kept_line(classes, labels, rows)
+        return kept_line(known, labels, rows)
     matching = any(row is not None for row in rows)
     old = None
     if matching and not whole:
-        old = _old_rows(model, known, axes)
+        old = _old_rows(model, classes, axes)
     elif matching and len(classes) == len(labels):
         old = rows_of(loaded, axes)
     if whole:  # its rows were loaded by position; a head of another size was replaced
         renew(loaded, axes)
+    if old is None and matching:
+        said = f"the model's has other rows than its config.json names: {listed(classes)}"
+        known = known.unusable(said)
     if old is None:
-        return loaded, new_line(classes, labels, contradicts=matching)
+        return new_line(known, labels)
     take_rows(loaded, axes, old, rows)
-    return loaded, kept_line(classes, labels, rows)
+    return kept_line(known, labels, rows)
 
 
-def _old_rows(model: ModelConfig, known: Any, axes: Axes) -> dict[str, Any] | None:
+_IN_A_LAYER = re.compile(r"(.*\.)?\d+\..*")
+
+
+def _left_out(found: _Found) -> list[str]:
+    """Describe layers of the checkpoint that the model has no place for, in a line; [] without any."""
+    layers = [name for name in found.unexpected if _IN_A_LAYER.fullmatch(name)]
+    if not layers:
+        return []
+    said = f"{len(layers)} weights of layers that its config.json does not describe"
+    return [f"left out: {said}, such as {layers[0]}"]
+
+
+def _old_rows(model: ModelConfig, classes: Sequence[str], axes: Axes) -> dict[str, Any] | None:
     """Read the head as the checkpoint has it, for its own classes; None if its config contradicts it."""
-    own, found = _load_weights(model, known)
+    names = {"num_labels": len(classes), "id2label": dict(enumerate(classes))}
+    own, found = _load_weights(model, _read_config(model, **names))
     return None if found.mismatched.keys() & axes.keys() else rows_of(own, axes)
 
 
 class _Found(NamedTuple):
-    """Parameters that the checkpoint lacks, and those of another shape there: name -> both shapes."""
+    """Parameters that the checkpoint lacks, those that the model lacks, and those of another shape there:
+    name -> both shapes."""
 
     missing: frozenset[str]
+    unexpected: tuple[str, ...]
     mismatched: dict[str, tuple[Any, Any]]
 
 
@@ -105,8 +150,30 @@ def _load_weights(model: ModelConfig, config: Any) -> tuple[Any, _Found]:
         **_with_revision(model),
     )
     mismatched = {name: (there, here) for name, there, here in said["mismatched_keys"]}
+    found = _Found(
+        frozenset(said["missing_keys"]), tuple(sorted(said["unexpected_keys"])), mismatched
+    )
     # transformers 5 keeps a checkpoint's own dtype, but half-precision weights do not train.
-    return loaded.float(), _Found(frozenset(said["missing_keys"]), mismatched)
+    return loaded.float(), found
+
+
+def _check_whole(model: ModelConfig, loaded: Any, found: _Found) -> None:
+    """Refuse weights that lack a part of the encoder: transformers would put random ones in its place.
+
+    Poolers may be missing, as models trained to fill in words have none.
+    """
+    start = f"{loaded.base_model_prefix}."
+    own = [name for name, _ in loaded.named_parameters() if name.startswith(start)]
+    missing = [name for name in own if name in found.missing and "pool" not in name]
+    if missing:
+        what = (
+            f"its weights lack {len(missing)} of the {len(own)} parameters of the encoder that its"
+            f" config.json describes, such as {missing[0]}"
+        )
+        if found.unexpected:
+            what += f"; they hold {found.unexpected[0]} and the like, which it does not know"
+        fix = "the config.json and the weights that save_pretrained has written together"
+        raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, fix)])
 
 
 def _check_shapes(model: ModelConfig, mismatched: Mapping[str, tuple[Any, Any]]) -> None:
@@ -119,6 +186,14 @@ def _check_shapes(model: ModelConfig, mismatched: Mapping[str, tuple[Any, Any]])
         )
         fix = "the config.json that was saved with these weights"
         raise ConfigError([Problem(f"model.name_or_path={model.name_or_path}", what, fix)])
+
+
+def _raw_config(model: ModelConfig) -> dict[str, Any]:
+    """Read config.json as it is: transformers changes names of classes that contradict their number."""
+    found: dict[str, Any] = PretrainedConfig.get_config_dict(
+        model.name_or_path, **_with_revision(model)
+    )[0]
+    return found
 
 
 def _read_config(model: ModelConfig, **names: Any) -> Any:

@@ -28,22 +28,27 @@ def build_model(
     max_length: int,
     *,
     in_parallel: bool,
-) -> Any:
+) -> tuple[Any, str | None]:
     """Build the classifier to train; its config gets the names and ids of the classes.
 
+    Returns it, and the line about the head that task.load() gave the builder; None if it was not called.
     in_parallel: several processes train it, and each parameter must take part in the loss. ConfigError if
     the builder fails, or returns no classifier that the Trainer can train and that can be saved.
     """
-    task = ModelTask(
-        model, tuple(labels), tokenizer, max_length,
-        lambda: load_model(model, labels, tokenizer, max_length)[0],
-    )  # fmt: skip
+    lines: list[str] = []
+
+    def load() -> Any:
+        loaded, line = load_model(model, labels, tokenizer, max_length)
+        lines[:] = [f"{line} (by task.load(), before {builder.name})"] if line else []
+        return loaded
+
+    task = ModelTask(model, tuple(labels), tokenizer, max_length, load)
     built = _built(builder, task)
     built.config.num_labels = len(labels)
     built.config.id2label = dict(enumerate(labels))
     built.config.label2id = {label: index for index, label in enumerate(labels)}
     _try(builder, built.float(), labels, in_parallel=in_parallel)
-    return built
+    return built, lines[0] if lines else None
 
 
 def rebuild_model(

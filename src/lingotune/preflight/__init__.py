@@ -41,7 +41,7 @@ def check_job(job: JobConfig) -> list[Problem]:
 def _scaled_lr(job: JobConfig, rate: float) -> list[Problem]:
     """Find a learning rate that only its scaling takes beyond what the model's kind bears."""
     kind, rule = kind_of(job.model), job.scaling.rule.value
-    if not rate > kind.limit:
+    if not rate > kind.limit or job.code.builder:
         return []
     what = f"makes {rate:.3g} of lr={job.lr:g}; {kind.said} learns at {kind.low:g} to {kind.high:g}"
     return [

@@ -140,8 +140,9 @@ def _in_range(job: JobConfig, key: str, meaning: str) -> str:
     Severity.warning,
 )
 def _lr_range(job: JobConfig) -> Iterator[Found]:
-    kind = kind_of(job.model)
-    if 0 < job.lr <= kind.limit and not kind.low <= job.lr <= kind.high:
+    kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
+    told_elsewhere = job.lr > (highest if job.code.builder else kind.limit)
+    if job.lr > 0 and not told_elsewhere and not kind.low <= job.lr <= kind.high:
         what = f"{kind.said} learns at {kind.low:g} to {kind.high:g}"
         yield f"lr={job.lr:g}", what, f"lr={kind.lr:g}"
 
@@ -149,7 +150,7 @@ def _lr_range(job: JobConfig) -> Iterator[Found]:
 @JOB.check("lr-destroys", "the first updates would destroy the model")
 def _lr_limit(job: JobConfig) -> Iterator[Found]:
     kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
-    if kind.limit < job.lr <= highest:
+    if kind.limit < job.lr <= highest and not job.code.builder:  # which may train a head alone
         what = (
             f"{kind.said} learns at {kind.low:g} to {kind.high:g}, and never above {kind.limit:g}"
         )

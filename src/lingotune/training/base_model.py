@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from lingotune.config.schema import JobConfig, ModelConfig, Source
 from lingotune.contract.container import MODEL_CHANNEL
@@ -34,7 +35,8 @@ def sign_in(job: JobConfig) -> None:
 
     It lives in this process's environment alone. ConfigError if the secret cannot be read.
     """
-    own = job.model.name_or_path is None or channel_of(job.model, os.environ)
+    name = job.model.name_or_path
+    own = name is None or channel_of(job.model, os.environ) or Path(name).is_dir()
     if job.hub.token_secret and not (own and job.data.source is not Source.hub):
         token = find_token(job.hub)
         os.environ.update(dict.fromkeys(_TOKEN_VARIABLES, token))

@@ -250,7 +250,7 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     tokenizer.model_max_length = job.data.max_length
     given = (base, _label_names(job), tokenizer, job.data.max_length)
     if builder := context.own.builder:
-        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1), None
+        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1)
     else:
         model, head = load_model(*given)
     if rank.first:

@@ -86,6 +86,20 @@ def body(wire: Wire, key: str) -> bytes:
     return content
 
 
+def test_a_file_that_has_changed_since_the_plan_is_not_sent(wire: Wire, tmp_path: Path) -> None:
+    """Its place is named by the digest of what it was: others would take it for that."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"planned")
+    planned = {uri("model"): hashlib.sha256(b"planned").hexdigest()}
+    path.write_bytes(b"changed")
+    with pytest.raises(ConfigError, match="was changed after it had been planned with"):
+        upload(wire.s3, {uri("model"): path, uri("other"): b"x"}, silent, planned=planned)
+    assert wire.sent() == []
+    path.write_bytes(b"planned")
+    upload(wire.s3, {uri("model"): path, uri("other"): b"x"}, silent, planned=planned)
+    assert body(wire, "model") == b"planned"
+
+
 def test_only_what_is_missing_or_differs_is_sent(wire: Wire, tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("a", "b", "manifest.json")}
     for name, path in files.items():

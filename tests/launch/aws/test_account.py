@@ -690,6 +690,72 @@ def test_a_secret_that_does_not_exist_or_is_to_be_deleted(front: Front, world: W
     assert "restore-secret" in problem.fix
 
 
+@pytest.mark.parametrize("operation", ["DescribeSecret", "DescribeParameters"])
+def test_a_secret_is_asked_for_in_the_region_of_its_arn(front: Front, operation: str) -> None:
+    parts = {"DescribeSecret": "secretsmanager:eu-west-1:1:secret:hf",
+             "DescribeParameters": "ssm:eu-west-1:1:parameter/hf"}  # fmt: skip
+    secret = f"arn:aws:{parts[operation]}"
+    front.tell(operation, answer(Name="hf", Parameters=[{"Name": "hf"}]))
+    assert not check(replace(JOB, token_secret=secret)).findings
+    assert {call.region for call in front.calls if call.operation == operation} == {"eu-west-1"}
+    front.tell(operation, answer(Parameters=[]) if "ssm" in secret
+               else refusal("ResourceNotFoundException"))  # fmt: skip
+    problem = only(check(replace(JOB, token_secret=secret)), "secret-missing")
+    assert problem.what == "does not exist in eu-west-1" and "--region eu-west-1" in problem.fix
+
+
+# --- a model in S3 --------------------------------------------------------------------------------
+
+WHOLE = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (WHOLE, ""),
+        (("config.json", "pytorch_model.bin", "vocab.txt"), ""),
+        (("model.tar.gz",), "holds no model: there is no config.json"),
+        (("sub/config.json",), "holds no model: there is no config.json"),
+        (WHOLE[:2], "holds no tokenizer"),
+        (WHOLE[::2], "holds no weights"),
+    ],
+)
+def test_a_model_in_s3_is_looked_at(
+    front: Front, world: World, files: tuple[str, ...], said: str
+) -> None:
+    prefix = f"models/{abs(hash(files))}"
+    for name in files:
+        world.client("s3").put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=b"x")
+    uri = f"s3://{BUCKET}/{prefix}/"
+    found = check(replace(JOB, channels={"model": (uri, False)}))
+    if not said:
+        assert f"model: config, weights and tokenizer at {uri}" in found.done
+        assert found.findings == ()
+        return
+    problem = only(found, "model-in-s3")
+    assert problem.where == f"model.name_or_path={uri[:-1]}" and said in problem.what
+    assert ("tar xz" in problem.fix) is ("model.tar.gz" in files)
+
+
+def test_a_model_in_another_region(front: Front, world: World) -> None:
+    s3 = world.client("s3")
+    s3.create_bucket(
+        Bucket="far-away", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    for name in WHOLE:
+        s3.put_object(Bucket="far-away", Key=f"m/{name}", Body=b"x")
+    found = check(replace(JOB, channels={"model": ("s3://far-away/m/", False)}))
+    problem = only(found, "channel-region")
+    assert problem.where == "model.name_or_path=s3://far-away/m"
+    assert problem.what == "lies in eu-west-1, the job in us-east-1"
+    assert problem.fix.startswith("aws.region=eu-west-1, or ")
+
+
+def test_a_role_that_is_no_arn_is_skipped(front: Front) -> None:
+    found = check(role="SageMakerRole")
+    assert skipped(found, "the role's permissions") == "SageMakerRole is not the ARN of a role"
+
+
 # --- network, keys, queue ---------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from conftest import ROOT, compose, run
 from loopback import ROLE, Front, answer, moto_server, point_boto_at, ready_account, refusal
 
 from lingotune.config.jobfile import dump_job, job_of
+from lingotune.launch.aws.submit import Submitted
 from lingotune.launch.render.bundle import build_bundle
 from lingotune.launch.render.service_model import mistakes
 
@@ -81,6 +82,20 @@ def test_the_request_on_the_wire(
         in output
     )
     assert f"--training-job-name {name}" in output
+
+
+@pytest.mark.parametrize(
+    ("region", "console"),
+    [
+        ("eu-west-1", "https://eu-west-1.console.aws.amazon.com"),
+        ("cn-northwest-1", "https://console.amazonaws.cn"),
+        ("us-gov-east-1", "https://console.amazonaws-us-gov.com"),
+        ("us-iso-east-1", None),  # is not public
+    ],
+)
+def test_each_partition_has_its_console(region: str, console: str | None) -> None:
+    page = f"{console}/sagemaker/home?region={region}#/jobs/mine"
+    assert Submitted("mine", region, "s3://b/output").console == (console and page)
 
 
 def test_code_and_config_land_in_s3(aws: Front) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,6 +131,17 @@ def test_v2_sends_our_request_to_the_letter(shape: str, sent_by_v2: Any) -> None
     """No field differs: what output=request prints is what action=submit sends."""
     job = described(*SHAPES[shape])
     assert sent_by_v2(to_huggingface(job)) == to_request(job)
+
+
+def test_v2_sends_a_channels_own_mode_to_the_letter(sent_by_v2: Any) -> None:
+    job = replace(
+        described(*SHAPES["p3_16xl"]),
+        input_mode="FastFile",
+        channels=(("config", "s3://mine/config/"), ("model", "s3://mine/model/")),
+    )
+    request = to_request(job)
+    assert [channel.get("InputMode") for channel in request["InputDataConfig"]] == [None, "File"]
+    assert sent_by_v2(to_huggingface(job)) == request
 
 
 # --- names --------------------------------------------------------------------------------------

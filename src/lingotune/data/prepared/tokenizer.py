@@ -143,6 +143,12 @@ def not_loaded(model: ModelConfig, error: Exception) -> ConfigError:
 
 # --- which one it is ----------------------------------------------------------------------------
 
+_VOCABULARIES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model",
+    "spm.model", "tokenizer.model", "bpe.codes",
+)  # fmt: skip
+_WITHOUT_VOCABULARY = ("ByT5", "Canine", "Perceiver")
+"""Tokenizers that read bytes or characters, and have no file but their settings."""
 _FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
     "sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "bpe.codes",
@@ -169,8 +175,18 @@ def _place(model: ModelConfig) -> str:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Tell whether a model's folder holds a tokenizer of any kind."""
-    return any((folder / name).is_file() for name in _FILES)
+    """Tell whether a model's folder holds a tokenizer of any kind: its vocabulary, or none for bytes."""
+    if any((folder / name).is_file() for name in _VOCABULARIES):
+        return True
+    with suppress(OSError, ValueError, AttributeError):
+        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return str(found.get("tokenizer_class", "")).startswith(_WITHOUT_VOCABULARY)
+    return False
+
+
+def names_tokenizer(names: Iterable[str]) -> bool:
+    """Tell whether one of a model's files may be that of a tokenizer, whose content is not here."""
+    return any(name in _FILES for name in names)
 
 
 def tokenizer_identity(model: ModelConfig) -> str | None:

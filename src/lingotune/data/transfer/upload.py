@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.transfer.errors import explained, mending
 from lingotune.data.transfer.objects import (
     AT_ONCE,
@@ -23,7 +24,7 @@ from lingotune.data.transfer.objects import (
     split_uri,
 )
 from lingotune.data.transfer.progress import Tell, progress
-from lingotune.system.hashing import sha256_of
+from lingotune.system.hashing import sha256_once
 
 MOST_TAGS = 10
 """Tags that S3 takes for an object."""
@@ -45,16 +46,19 @@ def upload(
     *,
     kms_key: str | None = None,
     tags: Mapping[str, str] | None = None,
+    planned: Mapping[str, str] | None = None,
 ) -> Transferred:
     """Send each content to its s3:// URI, unless the same is there; the last one once all others are.
 
     s3: a boto3 client. kms_key: encrypts the objects; None = the bucket's own way. tags: of the
-    objects, at most `MOST_TAGS`. Neither is looked at in objects that are there. ConfigError where a
-    file cannot be read or AWS refuses; what was sent until then is not sent again by the next call.
+    objects, at most `MOST_TAGS`. Neither is looked at in objects that are there. planned: URI -> SHA-256
+    of contents that must not have changed. ConfigError where one has, a file cannot be read, or AWS
+    refuses; what was sent until then is not sent again by the next call.
     """
     begun = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         objects = list(pool.map(lambda item: _look(s3, *item), contents.items()))
+    _check_unchanged(objects, contents, planned or {})
     lacking = [one for one in objects if not one.is_there]
     for one in lacking:
         tell(f"upload {one.uri} ({one.size} bytes)")
@@ -66,6 +70,17 @@ def upload(
     _abort_left_over(s3, [one.uri for one in objects if one.size >= PART], tell)
     there = len(objects) - len(lacking)
     return Transferred(len(lacking), size, there, time.monotonic() - begun)
+
+
+def _check_unchanged(
+    objects: Sequence[_Object], contents: Mapping[str, bytes | Path], planned: Mapping[str, str]
+) -> None:
+    """Refuse files that have changed since their place in S3 was named by the digest of their contents."""
+    changed = [one for one in objects if planned.get(one.uri, one.sha256) != one.sha256]
+    if changed:
+        what = "was changed after it had been planned with"
+        fix = "the same command once more"
+        raise ConfigError([Problem(str(contents[one.uri]), what, fix) for one in changed])
 
 
 def _arguments(kms_key: str | None, tags: Mapping[str, str] | None) -> dict[str, str]:
@@ -82,7 +97,7 @@ def _look(s3: Any, uri: str, content: bytes | Path) -> _Object:
         if isinstance(content, bytes):
             size, sha256 = len(content), hashlib.sha256(content).hexdigest()
         else:
-            size, sha256 = content.stat().st_size, sha256_of(content)
+            size, sha256 = content.stat().st_size, sha256_once(content)
         return _Object(uri, content, size, sha256, _is_there(s3, uri, size, sha256))
 
 

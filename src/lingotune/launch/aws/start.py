@@ -53,6 +53,7 @@ def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
     os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
     from sagemaker.debugger import TensorBoardOutputConfig
     from sagemaker.huggingface import HuggingFace
+    from sagemaker.inputs import TrainingInput
     from sagemaker.session import Session
 
     sdk = Session(boto_session=session, sagemaker_client=client, sagemaker_config=_SDK_CONFIG)
@@ -60,7 +61,11 @@ def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
     if "tensorboard_output_config" in estimator:
         curves = TensorBoardOutputConfig(**estimator["tensorboard_output_config"])
         estimator["tensorboard_output_config"] = curves
-    HuggingFace(**estimator, sagemaker_session=sdk).fit(**rendered["fit"])
+    inputs = {
+        name: given if isinstance(given, str) else TrainingInput(**given)
+        for name, given in rendered["fit"]["inputs"].items()
+    }
+    HuggingFace(**estimator, sagemaker_session=sdk).fit(**{**rendered["fit"], "inputs": inputs})
 
 
 def start_v3(rendered: Arguments, session: Any) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.catalog.partitions import console_of
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.data.transfer import MOST_TAGS, upload
 from lingotune.launch.aws.start import enqueue, start_v2, start_v3
-from lingotune.launch.plan.planner import Plan, objects
+from lingotune.launch.plan.planner import Plan, objects, planned_digests
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
@@ -35,10 +36,10 @@ class Submitted:
     queue: str | None = None
 
     @property
-    def console(self) -> str:
-        """Address of the job in the AWS console."""
-        host = f"https://{self.region}.console.aws.amazon.com"
-        return f"{host}/sagemaker/home?region={self.region}#/jobs/{self.name}"
+    def console(self) -> str | None:
+        """Address of the job in the AWS console; None where its address is not public."""
+        console = console_of(self.region)
+        return console and f"{console}/sagemaker/home?region={self.region}#/jobs/{self.name}"
 
     def next_commands(self) -> list[str]:
         """List the commands that watch, stop, fetch and account for the job."""
@@ -92,7 +93,7 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
             what = "is needed to submit: neither the config nor this machine names one"
             raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
         session = boto3.Session(region_name=job.region)
-        _upload(session.client("s3"), objects(plan, bundle), aws)
+        _upload(session.client("s3"), objects(plan, bundle), planned_digests(plan), aws)
         _start(job, session, aws)
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
@@ -108,13 +109,15 @@ def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
         session.client("sagemaker").create_training_job(**to_request(job))
 
 
-def _upload(s3: Any, contents: Mapping[str, bytes | Path], aws: AwsConfig) -> None:
+def _upload(
+    s3: Any, contents: Mapping[str, bytes | Path], planned: Mapping[str, str], aws: AwsConfig
+) -> None:
     tags = aws.tags
     if len(tags) > MOST_TAGS:
         print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
         tags = {}
     try:
-        done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags)
+        done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags, planned=planned)
     except ConfigError as error:
         nothing = "nothing was started"
         problems = [

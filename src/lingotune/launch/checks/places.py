@@ -6,26 +6,71 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lingotune.config.problems import Severity
+from lingotune.catalog.partitions import all_regions, known_partition, partition_of, partitions
+from lingotune.config.problems import Severity, closest
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Source, Visibility
 from lingotune.preflight.registry import Found, Table
 
 PLACES: Table[LaunchConfig] = Table()
 
-_PARTITIONS = {
-    "cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b",
-    "us-isof-": "aws-iso-f", "eu-isoe-": "aws-iso-e", "eusc-": "aws-eusc",
-}  # fmt: skip
-"""Beginning of a region's name -> its partition; all others are of `aws`."""
 _ARN = re.compile(
-    r"arn:(?P<partition>[^:]*):(?P<service>[^:]*):(?P<region>[^:]*):(?P<account>[^:]*):.+"
+    r"arn:(?P<partition>[^:]*):(?P<service>[^:]*):(?P<region>[^:]*):(?P<account>[^:]*):(?P<resource>.+)"
 )
 _ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9-]+)"
-    r"\.(amazonaws\.com(\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn|c2s\.ic\.gov|sc2s\.sgov\.gov)"
-    r"/[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+    r"(?P<account>\d{12})\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)"
+    r"/[a-z0-9]+([._/-]+[a-z0-9]+)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?",
+    re.ASCII,
 )
-_OWN_IMAGE = "cluster.image.uri=ACCOUNT.dkr.ecr.REGION.amazonaws.com/REPOSITORY:TAG"
+BUCKET = re.compile(
+    r"(?!xn--|.*\.\.|\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII
+)
+"""Names that buckets may have."""
+_IN_S3 = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        "s3[an]?:/+([^/]+)/?(.*)",
+        "arn:[^:]*:s3:::([^/]+)/?(.*)",
+        r"https?://[^/]*console[^/]*/s3/buckets/([^/?]+)[^?]*\?(?:.*&)?prefix=([^&]*).*",
+        r"https?://[^/]*console[^/]*/s3/buckets/([^/?]+)()(?:\?.*)?",
+        r"https?://([^/]+)\.s3[.-][^/]*/?([^?]*)(?:\?.*)?",
+        r"https?://s3[.-][^/]*/([^/?]+)/?([^?]*)(?:\?.*)?",
+    )
+]
+"""Addresses of places in S3, each with bucket and key."""
+_ACCOUNT = "111122223333"
+"""The account of AWS's own examples."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a setting may name.
+
+    resources: service -> pattern of what an ARN of it names. example: service and resource of an ARN that
+    works. name: pattern of a name alone; '' where an ARN is needed. anywhere: may be in another region.
+    """
+
+    resources: dict[str, str]
+    example: tuple[str, str]
+    name: str = ""
+    anywhere: bool = False
+
+
+_KEY = _Kind({"kms": "(key|alias)/.+"}, ("kms", "key/ID"), r"[\w-]+|alias/[\w/-]+")
+_KINDS = {
+    "aws.role": _Kind({"iam": "role/.+"}, ("iam", "role/SageMakerRole")),
+    "aws.kms_key": _KEY,
+    "aws.volume_kms_key": _KEY,
+    "aws.queue": _Kind({"batch": "job-queue/.+"}, ("batch", "job-queue/NAME"), r"[\w-]{1,128}"),
+    # The job reads a token where the ARN says that it is.
+    "hub.token_secret": _Kind(
+        {"secretsmanager": "secret:.+", "ssm": "parameter/.+"}, ("secretsmanager", "secret:NAME-123456"),
+        r"[\w/+=.@-]{1,512}", anywhere=True,
+    ),
+    "cluster.training_plan": _Kind(
+        {"sagemaker": "training-plan/.+"}, ("sagemaker", "training-plan/NAME")
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,32 +83,30 @@ class _Place:
     region: str
 
 
-def partition_of(region: str) -> str:
-    """Name the partition of AWS that a region is part of."""
-    return next((p for start, p in _PARTITIONS.items() if region.startswith(start)), "aws")
+def place_in_s3(address: str) -> tuple[str, str] | None:
+    """Read bucket and key from a place's URI, ARN or web address; None for anything else."""
+    found = (pattern.fullmatch(address.strip()) for pattern in _IN_S3)
+    matched = next((one for one in found if one), None)
+    return (matched[1], matched[2]) if matched else None
 
 
-def _arns(config: LaunchConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Yield setting, value and the services that it may be of, where an ARN was given."""
-    aws = config.aws
-    for setting, value, services in (
-        ("aws.role", aws.role, ("iam",)),
-        ("aws.kms_key", aws.kms_key, ("kms",)),
-        ("aws.volume_kms_key", aws.volume_kms_key, ("kms",)),
-        ("aws.queue", aws.queue, ("batch",)),
-        ("hub.token_secret", config.hub.token_secret, ("secretsmanager", "ssm")),
-        ("cluster.training_plan", config.cluster.training_plan, ("sagemaker",)),
-    ):
-        if value is not None and value.startswith("arn:"):
-            yield setting, value, services
+def _named(config: LaunchConfig) -> Iterator[tuple[str, str, _Kind]]:
+    """Yield setting, value and kind of what a job names of its account."""
+    for setting, kind in _KINDS.items():
+        section, _, name = setting.partition(".")
+        value = getattr(getattr(config, section), name)
+        if value is not None:
+            yield setting, value, kind
 
 
 def _places(config: LaunchConfig) -> list[_Place]:
     found = []
-    for setting, value, _ in _arns(config):
+    for setting, value, kind in _named(config):
         arn = _ARN.fullmatch(value)
-        if arn:
-            found.append(_Place(setting, value, arn["partition"], arn["region"]))
+        if arn and arn["partition"] in partitions():
+            found.append(
+                _Place(setting, value, arn["partition"], "" if kind.anywhere else arn["region"])
+            )
     image = _ECR.fullmatch(config.cluster.image.uri or "")
     if image:
         uri, region = image[0], image["region"]
@@ -75,29 +118,59 @@ def _places(config: LaunchConfig) -> list[_Place]:
     "arn-form", "an ARN says service, region and account: arn:aws:SERVICE:REGION:ACCOUNT:..."
 )
 def _form(config: LaunchConfig) -> Iterator[Found]:
-    for setting, value, services in _arns(config):
-        arn, wanted = _ARN.fullmatch(value), " or ".join(services)
-        global_ = services == ("iam",)
-        if arn is None or not arn["partition"].startswith("aws"):
-            yield f"{setting}={value}", "is no ARN", _example(services[0])
-        elif arn["service"] not in services:
-            yield (
-                f"{setting}={value}",
-                f"is of {arn['service']}, not of {wanted}",
-                _example(services[0]),
-            )
-        elif not re.fullmatch(r"\d{12}", arn["account"]) or bool(arn["region"]) is global_:
-            yield f"{setting}={value}", "names no account or no region", _example(services[0])
+    for setting, value, kind in _named(config):
+        what = _fault(value, kind)
+        if what:
+            yield f"{setting}={value}", what, _mended(config, setting, value, kind)
 
 
-def _example(service: str) -> str:
-    return {
-        "iam": "arn:aws:iam::111122223333:role/NAME",
-        "kms": "arn:aws:kms:REGION:111122223333:key/ID",
-        "batch": "arn:aws:batch:REGION:111122223333:job-queue/NAME",
-        "secretsmanager": "the secret's name alone, or its ARN",
-        "sagemaker": "arn:aws:sagemaker:REGION:111122223333:training-plan/NAME",
-    }[service]
+def _fault(value: str, kind: _Kind) -> str:
+    """Say what is wrong with the name or ARN of a thing; '' if nothing is."""
+    services = " or ".join(kind.resources)
+    if kind.name and re.fullmatch(kind.name, value, re.ASCII):
+        return ""
+    arn = _ARN.fullmatch(value)
+    if not value.startswith("arn:"):
+        return "is neither a name nor an ARN" if kind.name else "is no ARN"
+    if arn is None or arn["partition"] not in partitions():
+        return "is no ARN"
+    if arn["service"] not in kind.resources:
+        return f"is of {arn['service']}, not of {services}"
+    if not re.fullmatch(r"\d{12}", arn["account"], re.ASCII):
+        return "names no account"
+    if bool(arn["region"]) is ("iam" in kind.resources):
+        return "names a region, but roles have none" if arn["region"] else "names no region"
+    pattern = kind.resources[arn["service"]]
+    return "" if re.fullmatch(pattern, arn["resource"]) else f"is no {_thing(kind)}"
+
+
+def _thing(kind: _Kind) -> str:
+    return re.split("[/:]", kind.example[1])[0].replace("-", " ")
+
+
+def _mended(config: LaunchConfig, setting: str, value: str, kind: _Kind) -> str:
+    """Write what was meant where that can be told, or else an ARN of the job's region."""
+    stripped = value.strip()
+    if stripped != value and not _fault(stripped, kind):
+        return override_text(setting, stripped)
+    arn = _ARN.fullmatch(value)
+    session = arn and re.fullmatch(r"assumed-role/([^/]+)/.+", arn["resource"])
+    if setting == "aws.role" and arn and session:
+        resource = f"role/{session[1]}"
+        return f"aws.role=arn:{arn['partition']}:iam::{arn['account']}:{resource}"
+    if setting == "aws.role" and re.fullmatch(r"[\w+=,.@-]{1,64}", value, re.ASCII):
+        asked = f"aws iam get-role --role-name {value} --query Role.Arn --output text"
+        return f'aws.role="$({asked})"'
+    if re.fullmatch("(key|secret|job-queue)/[^/]+", value):
+        return override_text(setting, value.partition("/")[2])
+    return f"{setting}={_example(config, kind)}"
+
+
+def _example(config: LaunchConfig, kind: _Kind) -> str:
+    service, resource = kind.example
+    region = config.aws.region or "us-east-1"
+    where = "" if service == "iam" else region
+    return f"arn:{partition_of(region)}:{service}:{where}:{_ACCOUNT}:{resource}"
 
 
 @PLACES.check(
@@ -128,6 +201,27 @@ def _region(config: LaunchConfig) -> Iterator[Found]:
             yield f"{place.setting}={place.value}", f"is in {place.region}, {said}", fix
 
 
+@PLACES.check("region-form", "AWS has no region of such a name")
+def _region_form(config: LaunchConfig) -> Iterator[Found]:
+    region = config.aws.region
+    if region is not None and known_partition(region) is None:
+        near = re.sub(r"[\s_]+", "-", region.strip().lower())
+        near = re.sub(r"(?<=\d)[a-z]$", "", near)  # a zone
+        near = near if near in all_regions() else closest(near, all_regions())
+        yield f"aws.region={region}", "is no region of AWS", f"aws.region={near or 'us-east-1'}"
+
+
+@PLACES.check(
+    "region-unknown", "a request to a region that there is not gets no answer", Severity.warning
+)
+def _region_unknown(config: LaunchConfig) -> Iterator[Found]:
+    region = config.aws.region
+    unlisted = region and known_partition(region) and region not in all_regions()
+    if region and unlisted and config.cluster.image.uri is not None:  # else no image is known there
+        what = "is none of the regions that this version of lingotune knows"
+        yield f"aws.region={region}", what, f"aws.region={closest(region, all_regions())}"
+
+
 @PLACES.check("image-uri-form", "SageMaker pulls a training image from ECR alone")
 def _image(config: LaunchConfig) -> Iterator[Found]:
     uri = config.cluster.image.uri
@@ -135,11 +229,29 @@ def _image(config: LaunchConfig) -> Iterator[Found]:
         return
     image = _ECR.fullmatch(uri)
     if image is None:
-        yield f"cluster.image.uri={uri}", "is no address of an image in ECR", _OWN_IMAGE
-    elif partition_of(image["region"]) == "aws-cn" and not uri.partition("/")[0].endswith(".cn"):
-        host, _, rest = uri.partition("/")
-        fix = f"cluster.image.uri={host}.cn/{rest}"
-        yield f"cluster.image.uri={uri}", "lacks the .cn of addresses in China", fix
+        yield f"cluster.image.uri={uri}", "is no address of an image in ECR", _image_fix(config)
+        return
+    partition = partitions()[partition_of(image["region"])]
+    ends = [partition.suffix, "on." + partition.dual_stack_suffix.removeprefix("api.")]
+    if image["suffix"] not in ends:
+        rest = uri.partition("/")[2]
+        fix = f"cluster.image.uri={image['account']}.dkr.ecr.{image['region']}.{ends[0]}/{rest}"
+        what = f"ends its host in {image['suffix']}; those of {image['region']} end in {ends[0]}"
+        yield f"cluster.image.uri={uri}", what, fix
+
+
+def _image_fix(config: LaunchConfig) -> str:
+    """Write the address that was meant, or else the form of one in the job's region."""
+    uri = (config.cluster.image.uri or "").strip()
+    bare = re.sub("^(https?|docker)://", "", uri)
+    if bare != config.cluster.image.uri and _ECR.fullmatch(bare):
+        return f"cluster.image.uri={bare}"
+    arn = _ARN.fullmatch(uri)
+    region = (arn and arn["region"]) or config.aws.region or "us-east-1"
+    account = (arn and arn["account"]) or _ACCOUNT
+    name = arn["resource"].partition("/")[2] if arn and arn["service"] == "ecr" else "NAME"
+    suffix = partitions()[partition_of(region)].suffix
+    return f"cluster.image.uri={account}.dkr.ecr.{region}.{suffix}/{name or 'NAME'}:TAG"
 
 
 def _hub_uses(config: LaunchConfig) -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import regex  # the standard library cannot parse \p{L}
+
 from lingotune.catalog.hardware import (
     SHARDING_ACCELERATE,
     instance_of,
@@ -21,9 +23,10 @@ from lingotune.catalog.hardware import (
     runs_worker,
     version,
 )
+from lingotune.catalog.partitions import known_partition
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity, listed, nearest
-from lingotune.config.quoting import override_text
+from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
     AwsConfig,
@@ -37,7 +40,7 @@ from lingotune.config.schema import (
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.lanes import lane_pins
-from lingotune.launch.checks.places import PLACES
+from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -119,6 +122,15 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
         what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
         fix = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
         yield "hub.token_secret", what, fix
+
+
+@SAGEMAKER.check("token-unused", "only the hub asks for it")
+def _token_unused(config: LaunchConfig) -> Iterator[Found]:
+    hub, model = config.hub, config.model.name_or_path
+    at_hub = _on_hub(model) or config.data.source is Source.hub
+    if hub.token_secret and model and hub.visibility is Visibility.none and not at_hub:
+        what = "has no effect: model and data are your own, and nothing is published"
+        yield f"hub.token_secret={hub.token_secret}", what, "hub.token_secret=null"
 
 
 @SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
@@ -252,6 +264,18 @@ def _vpc(config: LaunchConfig) -> Iterator[Found]:
         yield f"aws.{lacking}", what, f"'aws.{lacking}=[{example}]', or 'aws.{given}=[]'"
 
 
+@SAGEMAKER.check("network-ids", "EC2 marks by their beginnings what its ids are of")
+def _network_ids(config: LaunchConfig) -> Iterator[Found]:
+    for name, start in (("subnets", "subnet-"), ("security_groups", "sg-")):
+        wrong = [
+            id for id in getattr(config.aws, name) if not re.fullmatch(f"{start}[0-9a-z]+", id)
+        ]
+        if wrong:
+            what = f"{', '.join(wrong)}: no {name.replace('_', ' ')} have such ids"
+            fix = f"'aws.{name}=[{start}0123456789abcdef0]'"
+            yield listing(f"aws.{name}", getattr(config.aws, name)), what, fix
+
+
 @SAGEMAKER.check("isolation-needs-own-image", "an isolated container installs nothing at its start")
 def _isolation(config: LaunchConfig) -> Iterator[Found]:
     if config.aws.network_isolation and config.cluster.image.uri is None:
@@ -286,7 +310,9 @@ def _on_hub(model: str | None) -> bool:
 @SAGEMAKER.check("region-without-images", "each region has its own registry of images")
 def _region(config: LaunchConfig) -> Iterator[Found]:
     region = config.aws.region
-    if region is not None and region not in registries() and config.cluster.image.uri is None:
+    if region is None or known_partition(region) is None or config.cluster.image.uri is not None:
+        return
+    if region not in registries():
         what = (
             f"the SDK knows no registry of training images there{nearest(region, [*registries()])}"
         )
@@ -306,19 +332,25 @@ def _efa(config: LaunchConfig) -> Iterator[Found]:
         yield "aws.security_groups", what, fix
 
 
-_BUCKET = re.compile(r"(?!xn--|.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
 @SAGEMAKER.check("bucket-name", "S3 has lower-case names of 3 to 63 characters; a path is a prefix")
 def _bucket(config: LaunchConfig) -> Iterator[Found]:
     bucket = config.aws.bucket
-    if bucket is None or _BUCKET.fullmatch(bucket):
+    if bucket is None or BUCKET.fullmatch(bucket):
         return
-    name, _, prefix = bucket.removeprefix("s3://").partition("/")
+    name, prefix = place_in_s3(bucket) or bucket.partition("/")[::2]
     fix = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")[:63]
-    fix = fix if _BUCKET.fullmatch(fix) else "my-bucket"
-    prefix_too = f" aws.prefix={prefix.strip('/')}" if prefix.strip("/") else ""
+    fix = fix if BUCKET.fullmatch(fix) else "my-bucket"
+    prefix_too = f" {override_text('aws.prefix', prefix.strip('/'))}" if prefix.strip("/") else ""
     yield f"aws.bucket={bucket}", "is no name of a bucket", f"aws.bucket={fix}{prefix_too}"
+
+
+@SAGEMAKER.check("prefix-form", "the prefix is what follows the bucket in an address")
+def _prefix(config: LaunchConfig) -> Iterator[Found]:
+    prefix = config.aws.prefix
+    if "://" in prefix or prefix.startswith("arn:"):
+        name, inner = place_in_s3(prefix) or ("my-bucket", "lingotune")
+        fix = f"aws.bucket={name} {override_text('aws.prefix', inner.strip('/'))}"
+        yield f"aws.prefix={prefix}", "is an address, not a prefix in aws.bucket", fix
 
 
 @SAGEMAKER.check("names-missing", "what is still to be given cannot be sent", Severity.warning)
@@ -362,6 +394,30 @@ def _tags(config: LaunchConfig) -> Iterator[Found]:
         if value.lower().startswith("aws:"):
             fix = override_text("aws.tags", {key: value[4:]})
             yield f"aws.tags.{key}={value}", "begins with a reserved prefix", fix
+
+
+_TAG = regex.compile(r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*")
+_TAG_LENGTHS = {"name": (1, 128), "value": (0, 256)}
+_OWN_TAGS = 47
+"""Tags of a job that the user may set: lingotune sets three of AWS's fifty."""
+
+
+@SAGEMAKER.check("tags-form", "AWS takes 50 tags of letters, digits, blanks and _ . : / = + - @")
+def _tag_form(config: LaunchConfig) -> Iterator[Found]:
+    tags = config.aws.tags
+    if len(tags) > _OWN_TAGS:
+        what = f"names {len(tags)} tags; {_OWN_TAGS} fit beside lingotune's own three"
+        yield "aws.tags", what, f"at most {_OWN_TAGS} tags"
+    for key, value in tags.items():
+        for (part, (low, high)), text in zip(_TAG_LENGTHS.items(), (key, value)):
+            odd = sorted({c for c in text if not _TAG.fullmatch(c)})
+            if not low <= len(text) <= high:
+                what = f"its {part} has {len(text)} characters; from {low} to {high} are allowed"
+                yield f"aws.tags.{key}", what, f"a {part} of at most {high} characters"
+            if odd:
+                fix = override_text(f"aws.tags.{key}", "".join(c for c in value if c not in odd))
+                what = f"its {part} holds {' '.join(odd)}, which AWS refuses"
+                yield f"aws.tags.{key}", what, fix if part == "value" else "another name"
 
 
 @SAGEMAKER.check("queue-setting-unused", "share and priority order the jobs of a queue")

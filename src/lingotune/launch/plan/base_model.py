@@ -5,22 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import Problem, Severity, closest
+from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import ModelConfig
-from lingotune.data.prepared.tokenizer import has_tokenizer
-from lingotune.system.hashing import sha256_of
+from lingotune.data.prepared.tokenizer import has_tokenizer, names_tokenizer
+from lingotune.launch.checks.places import BUCKET, place_in_s3
+from lingotune.runs.folder import MODEL
+from lingotune.system.hashing import sha256_once
 
-_MODEL_FILES = re.compile(r"[^.].*\.(json|txt|model|codes|safetensors|bin)")
+_MODEL_FILES = re.compile(
+    r"[^.].*\.(json|model|codes|spm|safetensors|bin)|vocab.*\.txt|merges.*\.txt"
+)
 _NOT_THE_MODELS = re.compile(
-    r"training_args\.bin|optimizer.*|scheduler.*|trainer_state\.json|metrics\.json"
+    r"training_args\.bin|optimizer.*|scheduler.*|(trainer_state|metrics|manifest|.*_results)\.json"
 )
 _WEIGHTS = re.compile(r"(model|pytorch_model)\b.*\.(safetensors|bin)")
-_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_LARGE = 1_000_000_000
+"""Bytes of a model from which reading them is told."""
+ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar")
+"""Ends of the names of archives."""
+_SINGLE_FILES = (".safetensors", ".bin", ".json", ".pt", ".pth", ".ckpt", ".h5")
+_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
+_HUB_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^?#]+).*|hf://(?:models/)?(.+)"
+)
+_NO_TOKENIZER = "holds no tokenizer"
 _SAVED = "a folder that train.py or save_pretrained has written"
 
 
@@ -29,12 +45,14 @@ class BaseModel:
     """A model of the user's own, which reaches its job as an input channel.
 
     digest: of its files; None in S3, where nobody looks before the job. folder: where it lies here,
-    None = only in S3. uri: s3:// prefix with a slash at its end, where it lies in S3 already.
+    None = only in S3. uri: s3:// prefix with a slash at its end, where it lies in S3 already. sha256: name
+    of each file that is uploaded -> its digest when the job was planned.
     """
 
     digest: str | None
     folder: Path | None
     uri: str | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> Iterator[Path]:
         """Yield the files that make up the model."""
@@ -43,31 +61,122 @@ class BaseModel:
 
 
 def deliver_model(
-    model: ModelConfig, copy: Path | None = None
+    model: ModelConfig,
+    copy: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[BaseModel | None, list[Problem]]:
     """Find out how a job's model reaches its machines; None = it is made there, or comes from the hub.
 
-    copy: folder with the files of a model in S3, where they are needed here. The problems name what
-    would keep the job from loading it.
+    copy: folder with the files of a model in S3, where they are needed here. tell: takes a line where
+    reading takes long. The problems name what would keep the job from loading it.
     """
     name = model.name_or_path
     if name is None:
         return None, []
+    faults = model_faults(model)
+    if name.startswith("s3://"):
+        fix, where = f"{_SAVED}, uploaded to {name}", f"model.name_or_path={name}"
+        found = _faults(copy) if copy else ()
+        faults += [Problem(where, what, fix, check="model-in-s3") for what in found]
+        return BaseModel(None, copy, name.rstrip("/") + "/"), faults
+    if not Path(name).is_dir():
+        return None, faults
+    wrong = any(problem.check == "model-folder" for problem in faults)
+    if wrong:
+        return BaseModel(None, Path(name)), faults
+    files = model_files(Path(name))
+    size = sum(path.stat().st_size for path in files)
+    if size > _LARGE:
+        tell(f"reading the {size / 1e9:.1f} GB of {name}, for its digest")
+    sha256 = {path.name: sha256_once(path) for path in files}
+    return BaseModel(_digest(sha256), Path(name), sha256=sha256), faults
+
+
+def model_faults(model: ModelConfig) -> list[Problem]:
+    """List what would keep a job from loading its model, as far as that can be told without loading it."""
+    name = model.name_or_path
+    if name is None:
+        return []
     where = f"model.name_or_path={name}"
     if name.startswith("s3://"):
         wrong = [Problem(where, what, fix, check="model-in-s3") for what, fix in _uri_faults(name)]
-        return BaseModel(None, copy, name.rstrip("/") + "/"), wrong + _revision(model)
-    if Path(name).is_dir():
-        faults = [
-            Problem(where, what, _SAVED, check="model-folder") for what in _faults(Path(name))
+        return wrong + _revision(model)
+    if name and Path(name).is_dir():
+        found = [
+            Problem(where, what, _model_below(Path(name)) or _SAVED, check="model-folder")
+            for what in _faults(Path(name))
         ]
-        digest = None if faults else _digest(Path(name))
-        return BaseModel(digest, Path(name)), faults + _revision(model)
-    if _ON_HUB.fullmatch(name):
-        return None, []
+        return found + _revision(model)
+    if _ON_HUB.fullmatch(name) and not Path(name).exists():
+        return _taken_for_hub(name)
     what = "is no folder of this machine, and no name that a model of the hub could have"
-    fix = "a folder, s3://BUCKET/PREFIX, or a hub id: model.name_or_path=OWNER/NAME"
-    return None, [Problem(where, what, fix, check="model-folder")]
+    what, fix = _meant(name) or (
+        what,
+        "a folder, s3://BUCKET/PREFIX, or a hub id: model.name_or_path=OWNER/NAME",
+    )
+    return [Problem(where, what, fix, check="model-folder")]
+
+
+def _meant(name: str) -> tuple[str, str] | None:
+    """Say what a name that cannot be used is, and what works instead; None for one of no known kind."""
+    path, expanded = Path(name), Path(name).expanduser()
+    if name and path.is_file():
+        if name.endswith(ARCHIVES):
+            folder = path.with_name(re.sub(r"(\.tar)?\.\w+$", "", path.name))
+            unpack = "unzip -d" if name.endswith(".zip") else "tar xf"
+            words = [str(folder), name] if name.endswith(".zip") else [name, "-C", str(folder)]
+            command = f"mkdir -p {for_shell(str(folder))} && {unpack} {shlex.join(words)}"
+            fix = f"{command}, then {_typed(folder)}"
+            return "is an archive; a model is loaded from the folder of its files", fix
+        return "is one file of a model, not its folder", _typed(path.parent)
+    if expanded != path and expanded.is_dir():
+        return "is not expanded by the shell here", _typed(expanded)
+    place = place_in_s3(name)
+    if place:
+        return "is no s3:// prefix", _typed(f"s3://{place[0]}/{place[1]}".rstrip("/"))
+    page = _HUB_PAGE.fullmatch(name)
+    if page:
+        id = "/".join((page[1] or page[2]).split("/")[:2])
+        id = id.partition("/")[0] if id.endswith(("/tree", "/blob", "/resolve", "/")) else id
+        return "is an address; a model of the hub has an id", _typed(id)
+    bare = name.strip().rstrip("/")
+    if bare != name and (_ON_HUB.fullmatch(bare) or Path(bare).is_dir()):
+        return "is no folder of this machine, and no model of the hub ends so", _typed(bare)
+    near = _nearest_folder(path)
+    return ("is no folder of this machine", _typed(near)) if near else None
+
+
+def _typed(place: Path | str) -> str:
+    return override_text("model.name_or_path", str(place))
+
+
+def _nearest_folder(path: Path) -> Path | None:
+    """Find the folder beside a missing one that is spelled most like it."""
+    with suppress(OSError):
+        there = [one.name for one in path.parent.iterdir() if one.is_dir()]
+        near = closest(path.name, there)
+        return path.with_name(near) if near else None
+    return None
+
+
+def _model_below(folder: Path) -> str:
+    """Write the override for the model in a run's folder, or in one of checkpoints; '' without one."""
+    below = sorted(path.parent for path in folder.glob("*/config.json"))
+    whole = [path for path in below if not any(_faults(path))]
+    whole.sort(key=lambda path: int("0" + "".join(re.findall(r"\d", path.name))))
+    own = [path for path in whole if path.name == MODEL] or whole[-1:]
+    return _typed(own[0]) if own else ""
+
+
+def _taken_for_hub(name: str) -> list[Problem]:
+    """Warn of an id of the hub that looks like a folder of this machine."""
+    first, _, rest = name.partition("/")
+    if not rest or not Path(first).is_dir():
+        return []
+    near = _nearest_folder(Path(name))
+    what = f"is taken for an id of the hub: the folder {first} is here, but no {rest} in it"
+    fix = _typed(near) if near else f"a folder in {first}, if one is meant"
+    return [Problem(f"model.name_or_path={name}", what, fix, Severity.warning, "model-not-here")]
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -84,22 +193,32 @@ def is_model_file(name: str) -> bool:
 
 
 def _faults(folder: Path) -> Iterator[str]:
-    config = folder / "config.json"
-    if not config.is_file():
-        yield "holds no model: there is no config.json in it"
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    if "config.json" not in names:
+        yield from lacking(names)
         return
     try:
-        found: Any = json.loads(config.read_text(encoding="utf-8"))
+        found: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not found.get("model_type"):
             yield "its config.json names no model_type"
     except (OSError, ValueError) as error:
         yield f"its config.json cannot be read: {error}"
-    weights = [path for path in model_files(folder) if _WEIGHTS.fullmatch(path.name)]
-    if not weights:
-        yield "holds no weights: neither model*.safetensors nor pytorch_model*.bin"
+    found_lacking = list(lacking(names))
+    yield from found_lacking
     yield from _missing_parts(folder)
-    if not has_tokenizer(folder):
-        yield "holds no tokenizer"
+    if _NO_TOKENIZER not in found_lacking and not has_tokenizer(folder):
+        yield _NO_TOKENIZER
+
+
+def lacking(names: Collection[str]) -> Iterator[str]:
+    """Yield what a model's folder lacks, by the names of the files in it."""
+    if "config.json" not in names:
+        yield "holds no model: there is no config.json in it"
+        return
+    if not any(_WEIGHTS.fullmatch(name) for name in names if is_model_file(name)):
+        yield "holds no weights: neither model*.safetensors nor pytorch_model*.bin"
+    if not names_tokenizer(names):
+        yield _NO_TOKENIZER
 
 
 def _missing_parts(folder: Path) -> Iterator[str]:
@@ -119,10 +238,19 @@ def _uri_faults(uri: str) -> Iterator[tuple[str, str]]:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if not bucket or not prefix.strip("/"):
         yield "names no folder in a bucket", "model.name_or_path=s3://BUCKET/PREFIX"
-    elif prefix.endswith((".tar.gz", ".tgz", ".zip", ".tar")):
+    elif not BUCKET.fullmatch(bucket):
+        yield (
+            f"names no bucket: S3 has none called {bucket}",
+            "model.name_or_path=s3://BUCKET/PREFIX",
+        )
+    elif prefix.endswith(ARCHIVES):
         what = "is an archive; a model is loaded from its single files"
-        yield what, f"aws s3 cp {uri} - | tar xz -C FOLDER, then model.name_or_path=FOLDER"
-    elif prefix.endswith((".safetensors", ".bin", ".json")):
+        file = for_shell(prefix.rpartition("/")[2])
+        unpack = "unzip -d own-model" if prefix.endswith(".zip") else "tar xf"
+        unpack += f" {file}" + ("" if prefix.endswith(".zip") else " -C own-model")
+        command = f"aws s3 cp {for_shell(uri)} . && mkdir -p own-model && {unpack}"
+        yield what, f"{command}, then model.name_or_path=own-model"
+    elif prefix.endswith(_SINGLE_FILES):
         folder = uri.rpartition("/")[0]
         yield "is one file of a model", f"model.name_or_path={folder}"
 
@@ -135,9 +263,9 @@ def _revision(model: ModelConfig) -> list[Problem]:
                     check="model-revision-unused")]  # fmt: skip
 
 
-def _digest(folder: Path) -> str:
+def _digest(sha256: Mapping[str, str]) -> str:
     """Digest what is uploaded: names and contents."""
     digest = hashlib.sha256()
-    for path in model_files(folder):
-        digest.update(f"{path.name}\0{sha256_of(path)}\n".encode())
+    for name, of_file in sha256.items():
+        digest.update(f"{name}\0{of_file}\n".encode())
     return digest.hexdigest()

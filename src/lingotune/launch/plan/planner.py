@@ -142,8 +142,8 @@ class Planner:
 
     account: fills in the names of the account (region, role, bucket) before the jobs are described; by
     default they stay as typed, and missing ones are placeholders. copies: folders with the files of models
-    in S3, by their URI, where they are needed here. The user's data files are read, to count and check the
-    rows, and so are the price and throughput files.
+    in S3, by their URI, where they are needed here. tell: takes lines about what takes long. The user's
+    data files are read, to count and check the rows, and so are the price and throughput files.
     """
 
     def __init__(
@@ -152,7 +152,9 @@ class Planner:
         costs: CostEstimator,
         account: Callable[[AwsConfig], AwsConfig] = lambda aws: aws,
         copies: Mapping[str, Path] | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self._tell = tell
         self._bundle = bundle
         self._costs = costs
         self._account = account
@@ -229,8 +231,12 @@ class Planner:
         self, config: LaunchConfig, job: TrainingJob, data: Delivery
     ) -> Iterator[Problem]:
         """Check a job for SageMaker: settings, request, prepared data and code."""
-        yield from check_planned(config)
-        yield from REQUEST.run(to_request(job))
+        told = check_planned(config)
+        yield from told
+        keys = {problem.key for problem in errors_only(told)}
+        for problem in REQUEST.run(to_request(job)):  # what was told of a setting is not told again
+            if not any(f"{key}.".startswith(f"{problem.key}.") for key in keys):
+                yield problem
         if data.manifest is not None:
             yield from PREPARED.run(DataForImage(data.manifest, config.cluster))
         yield from self._code_problems
@@ -257,7 +263,7 @@ class Planner:
         key = json.dumps(asdict(job.model))
         if key not in self._models:
             copy = self._copies.get(job.model.name_or_path or "")
-            self._models[key] = deliver_model(job.model, copy)
+            self._models[key] = deliver_model(job.model, copy, self._tell)
         return self._models[key]
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
@@ -310,6 +316,14 @@ def objects(plan: Plan, bundle: Bundle) -> dict[str, bytes | Path]:
         root = plan.data.folder
         found |= {f"{channels[DATA_CHANNEL]}{p.as_posix()}": root / p for p in plan.data.files()}
     return found
+
+
+def planned_digests(plan: Plan) -> dict[str, str]:
+    """Map the URIs of a model's files to the digests that their place is named by."""
+    if plan.model is None or plan.training_job is None or plan.model.uri is not None:
+        return {}
+    prefix = dict(plan.training_job.channels).get(MODEL_CHANNEL, "")
+    return {prefix + name: of_file for name, of_file in plan.model.sha256.items()}
 
 
 def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:

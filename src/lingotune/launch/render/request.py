@@ -9,6 +9,7 @@ from lingotune.launch.render.shared_fields import (
     given,
     hyperparameters,
     named,
+    own_mode,
     placement,
     tensorboard,
 )
@@ -24,7 +25,9 @@ def to_request(job: TrainingJob) -> Request:
         "RoleArn": job.role,
         "AlgorithmSpecification": _algorithm(job),
         "HyperParameters": hyperparameters(job),
-        "InputDataConfig": [_channel(name, uri) for name, uri in all_channels(job)],
+        "InputDataConfig": [
+            _channel(name, uri, own_mode(job, name)) for name, uri in all_channels(job)
+        ],
         "OutputDataConfig": given(
             S3OutputPath=job.output_uri,
             KmsKeyId=job.output_key,
@@ -63,13 +66,17 @@ def _algorithm(job: TrainingJob) -> Request:
     }
 
 
-def _channel(name: str, uri: str) -> Request:
+def _channel(name: str, uri: str, mode: str | None) -> Request:
     source = {
         "S3DataType": "S3Prefix",
         "S3Uri": uri,
         "S3DataDistributionType": "FullyReplicated",
     }
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+    return {
+        "ChannelName": name,
+        "DataSource": {"S3DataSource": source},
+        **given(InputMode=mode),
+    }
 
 
 def _resources(job: TrainingJob) -> Request:

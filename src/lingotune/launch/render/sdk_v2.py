@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from lingotune.config.schema import Distribution
 from lingotune.launch.render.bundle import PROGRAM
-from lingotune.launch.render.shared_fields import Arguments, given, named, placement, tensorboard
+from lingotune.launch.render.shared_fields import (
+    Arguments,
+    given,
+    named,
+    own_mode,
+    placement,
+    tensorboard,
+)
 from lingotune.launch.render.training_job import TrainingJob
 
 _DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
@@ -16,7 +23,7 @@ _DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
 
 def to_huggingface(job: TrainingJob) -> Arguments:
     """Build `{"estimator": {...}, "fit": {...}}`, with the arguments of its class for
-    `tensorboard_output_config`."""
+    `tensorboard_output_config`, and of TrainingInput for a channel with a mode of its own."""
     estimator = {
         "entry_point": PROGRAM,
         "source_dir": job.code_uri,
@@ -60,8 +67,17 @@ def to_huggingface(job: TrainingJob) -> Arguments:
     }
     return {
         "estimator": estimator,
-        "fit": {"inputs": dict(job.channels), "job_name": job.name, "wait": False},
+        "fit": {
+            "inputs": {name: _v2_input(job, name, uri) for name, uri in job.channels},
+            "job_name": job.name,
+            "wait": False,
+        },
     }
+
+
+def _v2_input(job: TrainingJob, channel: str, uri: str) -> str | Arguments:
+    mode = own_mode(job, channel)
+    return {"s3_data": uri, "input_mode": mode} if mode else uri
 
 
 def _v2_image(job: TrainingJob) -> dict[str, str]:

@@ -9,6 +9,7 @@ from lingotune.launch.render.shared_fields import (
     given,
     hyperparameters,
     named,
+    own_mode,
     tensorboard,
 )
 from lingotune.launch.render.training_job import TrainingJob
@@ -46,7 +47,9 @@ def to_model_trainer(job: TrainingJob) -> Arguments:
             kms_key_id=job.output_key,
             compression_type=None if job.compress_output else "NONE",
         ),
-        "input_data_config": [_v3_channel(name, uri) for name, uri in all_channels(job)],
+        "input_data_config": [
+            _v3_channel(name, uri, own_mode(job, name)) for name, uri in all_channels(job)
+        ],
         **given(
             checkpoint_config=job.checkpoint_uri
             and {"s3_uri": job.checkpoint_uri, "local_path": job.checkpoint_path},
@@ -67,13 +70,17 @@ def to_model_trainer(job: TrainingJob) -> Arguments:
     return {"trainer": trainer, "with": methods}
 
 
-def _v3_channel(name: str, uri: str) -> Arguments:
+def _v3_channel(name: str, uri: str, mode: str | None) -> Arguments:
     source = {
         "s3_data_type": "S3Prefix",
         "s3_uri": uri,
         "s3_data_distribution_type": "FullyReplicated",
     }
-    return {"channel_name": name, "data_source": {"s3_data_source": source}}
+    return {
+        "channel_name": name,
+        "data_source": {"s3_data_source": source},
+        **given(input_mode=mode),
+    }
 
 
 def _v3_placement(job: TrainingJob) -> Arguments | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lingotune.config.schema import Distribution
+from lingotune.config.schema import Distribution, InputMode
+from lingotune.contract.container import MODEL_CHANNEL
 from lingotune.launch.render.bundle import PROGRAM
 from lingotune.launch.render.training_job import Pairs, TrainingJob
 
@@ -52,6 +53,15 @@ def all_channels(job: TrainingJob) -> Pairs:
     """Pair names and S3 prefixes of the input channels, including the code's if there is one."""
     code = ((CODE_CHANNEL, job.code_uri),) if job.network_isolation else ()
     return (*job.channels, *code)
+
+
+def own_mode(job: TrainingJob, channel: str) -> str | None:
+    """Return the input mode of a channel where it is not the job's; None where it is.
+
+    A model is copied in any case: every process reads all of it, and maps it into memory.
+    """
+    is_model = channel == MODEL_CHANNEL
+    return InputMode.File.value if is_model and job.input_mode != InputMode.File.value else None
 
 
 def placement(job: TrainingJob) -> Request | None:

@@ -54,22 +54,30 @@ class Calls:
     def __init__(self, session: Any) -> None:
         self.region: str = session.region_name
         self._session = session
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = Lock()  # sessions, unlike clients, must not be shared
 
     def ask(
-        self, service: str, operation: str, known: tuple[str, ...] = (), **parameters: Any
+        self,
+        service: str,
+        operation: str,
+        known: tuple[str, ...] = (),
+        *,
+        region: str = "",
+        **parameters: Any,
     ) -> Response:
         """Make a call and return the response.
 
-        known: beginnings of the error codes that raise Refused; any other error raises Unanswered.
+        known: beginnings of the error codes that raise Refused; any other error raises Unanswered. region:
+        where it is asked; '' = in the job's.
         """
         assert operation.startswith(READ_ONLY), operation
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         try:
-            answer: Response = getattr(self._client(service), operation)(**parameters)
+            client = self._client(service, region)
+            answer: Response = getattr(client, operation)(**parameters)
             return answer
         except ClientError as error:
             said = error.response.get("Error", {})
@@ -83,14 +91,16 @@ class Calls:
         except ResponseParserError as error:
             raise Unanswered(f"{service}: the answer is not in AWS's form; a proxy's?") from error
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, region: str = "") -> Any:
         from botocore.config import Config
 
+        region = region or self.region
         with self._lock:
-            if service not in self._clients:
+            if (service, region) not in self._clients:
                 config = Config(retries=_RETRIES, **_LIMITS)
-                self._clients[service] = self._session.client(service, config=config)
-            return self._clients[service]
+                made = self._session.client(service, region_name=region, config=config)
+                self._clients[service, region] = made
+            return self._clients[service, region]
 
     def _reason(self, service: str, operation: str, code: str, message: str) -> str:
         prefix = self._client(service).meta.service_model.signing_name

@@ -13,6 +13,7 @@ from functools import partial
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig
+from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.hub.token import READING, service_of
 from lingotune.launch.aws.account.calls import (
     WORKERS,
@@ -28,8 +29,10 @@ from lingotune.launch.aws.account.resources import (
     check_bucket,
     check_channels,
     check_key,
+    check_model,
     check_names,
     check_network,
+    check_place,
     check_queue,
     check_secret,
 )
@@ -163,6 +166,8 @@ def _checks(jobs: Sequence[JobRequirements], aws: AwsConfig) -> dict[str, _Check
         "quota": partial(_quotas, jobs, aws),
         "names": lambda caller: check_names(caller.calls, [job.name for job in jobs]),
     }
+    if _models(jobs):
+        checks["model"] = partial(_model, jobs)
     if _secrets(jobs):
         checks["secret"] = partial(_secret, jobs)
     if aws.subnets or aws.security_groups:
@@ -214,6 +219,8 @@ def _role_access(
     jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller
 ) -> Iterator[Answer]:
     role, bucket = _given("aws.role", aws.role), _given("aws.bucket", aws.bucket)
+    if not role.startswith("arn:"):
+        raise Unanswered(f"{role} is not the ARN of a role")
     s3 = f"arn:{role.split(':')[1]}:s3:::{bucket}"
     wanted = [
         (("s3:ListBucket",), s3),
@@ -242,8 +249,27 @@ def _bucket(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
 
 def _channels(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     _given("aws.bucket", aws.bucket)
-    places = [(uri, (name, n)) for job in jobs for name, (uri, n) in job.channels.items()]
-    yield from check_channels(caller.calls, dict(places))
+    places = {uri: (name, n) for job in jobs for name, (uri, n) in job.channels.items()}
+    yield from check_channels(caller.calls, places)
+    for uri, (name, uploads) in places.items():
+        if not uploads and not uri.startswith(f"s3://{aws.bucket}/"):
+            where = f"{_NAMED_BY[name]}={uri.rstrip('/')}" if name in _NAMED_BY else uri
+            yield from check_place(caller.calls, name, uri, where)
+
+
+_NAMED_BY = {DATA_CHANNEL: "data.prepared", MODEL_CHANNEL: "model.name_or_path"}
+"""Channel -> the setting that names a place for it that is in S3 already."""
+
+
+def _models(jobs: Sequence[JobRequirements]) -> list[str]:
+    """List the places in S3 of models that are not uploaded."""
+    found = [job.channels.get(MODEL_CHANNEL, ("", True)) for job in jobs]
+    return list(dict.fromkeys(uri for uri, uploads in found if not uploads))
+
+
+def _model(jobs: Sequence[JobRequirements], caller: _Caller) -> Iterator[Answer]:
+    for uri in _models(jobs):
+        yield from check_model(caller.calls, uri)
 
 
 def _quotas(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lingotune.config.problems import Problem, Severity
-from lingotune.hub.token import service_of
+from lingotune.hub.token import region_of, service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
+from lingotune.launch.plan.base_model import ARCHIVES, lacking
 
 _ABSENT = re.compile("not found|could not find", re.IGNORECASE)
 
@@ -75,6 +77,56 @@ def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> It
         yield f"{channel}: {how}"
 
 
+def check_place(calls: Calls, channel: str, uri: str, typed: str) -> Iterator[Answer]:
+    """Check that what a channel takes from another bucket lies in the job's region.
+
+    uri: S3 prefix. typed: setting that names it.
+    """
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    try:
+        answer = calls.ask(
+            "s3", "head_bucket", ("404", "NoSuchBucket", "403", "301"), Bucket=bucket
+        )
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    except Refused as refusal:
+        headers = refusal.headers
+    region = headers.get("x-amz-bucket-region")
+    if region and region != calls.region:
+        fix = f"aws.region={region}, or a copy in {calls.region}: aws s3 cp --recursive {uri} s3://..."
+        what = f"lies in {region}, the job in {calls.region}"
+        why = "SageMaker reads a job's channels in its own region alone"
+        yield Problem(typed, what, fix, check="channel-region", why=why)
+    elif region:
+        yield f"{channel}: {bucket} in {region}"
+
+
+def check_model(calls: Calls, uri: str) -> Iterator[Answer]:
+    """Check that a model's prefix in S3, with a slash at its end, holds config, weights and tokenizer."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    try:
+        page = calls.ask(
+            "s3", "list_objects_v2", ("NoSuchBucket",), Bucket=bucket, Prefix=prefix, Delimiter="/"
+        )
+    except Refused as refusal:
+        raise Unanswered(f"the bucket {bucket} does not exist") from refusal
+    names = [found["Key"][len(prefix) :] for found in page.get("Contents", [])]
+    if not any(names) and not page.get("CommonPrefixes"):
+        return  # an empty channel is told by another check
+    faults = list(lacking(names))
+    where, why = (
+        f"model.name_or_path={uri.rstrip('/')}",
+        "the job would end when it loads the model",
+    )
+    fix = f"aws s3 cp --recursive FOLDER {uri}, of what save_pretrained has written"
+    archive = next((name for name in names if name.endswith(ARCHIVES)), None)
+    if faults and archive:
+        fix = f"aws s3 cp {uri}{archive} - | tar xz -C FOLDER && aws s3 cp --recursive FOLDER {uri}"
+    for what in faults:
+        yield Problem(where, what, fix, check="model-in-s3", why=why)
+    if not faults:
+        yield f"config, weights and tokenizer at {uri}"
+
+
 def _holds_objects(calls: Calls, uri: str) -> bool:
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     try:  # two: the console marks a folder with an empty object of its name
@@ -117,41 +169,48 @@ def _status(calls: Calls, name: str) -> str | None:
 
 
 def check_secret(calls: Calls, secret: str) -> Iterator[Answer]:
-    """Check that the secret, or the parameter of an ARN, exists, without reading its value."""
+    """Check that the secret, or the parameter of an ARN, exists, without reading its value.
+
+    An ARN is asked for in its own region, where the job will read it.
+    """
+    region = region_of(secret) or calls.region
     if service_of(secret) == "ssm":
-        yield from _parameter(calls, secret)
+        yield from _parameter(calls, secret, region)
         return
-    where, why = f"hub.token_secret={secret}", "the job could not publish the model"
+    where, why = f"hub.token_secret={secret}", "the job could not sign in to the hub"
     known = ("ResourceNotFoundException",)
     try:
-        found = calls.ask("secretsmanager", "describe_secret", known, SecretId=secret)
+        found = calls.ask(
+            "secretsmanager", "describe_secret", known, region=region, SecretId=secret
+        )
     except Refused:
-        what = f"does not exist in {calls.region}"
+        name = secret.partition(":secret:")[2] or secret
         fix = (
-            f"aws secretsmanager create-secret --name {secret} --region {calls.region}"
+            f"aws secretsmanager create-secret --name {name} --region {region}"
             " --secret-string file://TOKEN_FILE"
         )
-        yield Problem(where, what, fix, check="secret-missing", why=why)
+        yield Problem(where, f"does not exist in {region}", fix, check="secret-missing", why=why)
         return
     if "DeletedDate" in found:
-        fix = f"aws secretsmanager restore-secret --secret-id {secret} --region {calls.region}"
+        fix = f"aws secretsmanager restore-secret --secret-id {secret} --region {region}"
         yield Problem(where, "is marked for deletion", fix, check="secret-missing", why=why)
     else:
-        yield str(found["Name"])
+        yield str(found["Name"]) + (f" in {region}" if region != calls.region else "")
 
 
-def _parameter(calls: Calls, arn: str) -> Iterator[Answer]:
+def _parameter(calls: Calls, arn: str, region: str) -> Iterator[Answer]:
     name = arn.partition(":parameter/")[2]
     filters = [{"Key": "Name", "Values": [name, f"/{name}"]}]
-    found = calls.ask("ssm", "describe_parameters", (), ParameterFilters=filters)["Parameters"]
+    answer = calls.ask("ssm", "describe_parameters", region=region, ParameterFilters=filters)
+    found = answer["Parameters"]
     if found:
         yield str(found[0]["Name"])
         return
     fix = (
-        f"aws ssm put-parameter --type SecureString --name /{name} --region {calls.region}"
+        f"aws ssm put-parameter --type SecureString --name /{name} --region {region}"
         " --value file://TOKEN_FILE"
     )
-    what, why = f"does not exist in {calls.region}", "the job could not publish the model"
+    what, why = f"does not exist in {region}", "the job could not sign in to the hub"
     yield Problem(f"hub.token_secret={arn}", what, fix, check="secret-missing", why=why)
 
 
@@ -167,8 +226,9 @@ def check_network(calls: Calls, subnets: list[str], groups: list[str]) -> Iterat
         ("security_groups", "SecurityGroups", "GroupIds", groups),
     ):
         operation = f"describe_{setting}"
+        named: dict[str, Any] = {field: ids}
         try:
-            found = calls.ask("ec2", operation, ("Invalid",), **{field: ids})[plural] if ids else []
+            found = calls.ask("ec2", operation, ("Invalid",), **named)[plural] if ids else []
         except Refused as refusal:
             fix = f"aws ec2 {operation.replace('_', '-')} --region {calls.region}"
             where = f"aws.{setting}=[{','.join(ids)}]"
