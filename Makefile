@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip
 VENV_V3 := .venv-v3
+# Tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Debian's python3 has no venv of its own; virtualenv in a folder of ours needs only pip.
 define make_venv

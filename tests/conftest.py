@@ -54,9 +54,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave all that is kept out of collections from now on: the Trainer makes one for each training."""
+    """Leave all that is kept out of collections from now on: the Trainer makes one for each training.
+
+    What libraries set in the environment as they are imported is undone: no command would be warm.
+    """
     gc.freeze()
     gc.enable()
+    for name in os.environ.keys() - warm.BEGINNING.keys():
+        if not name.startswith("PYTEST"):
+            del os.environ[name]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -311,7 +311,7 @@ REFUSED = {
     "fp16 on a CPU": (["training.precision=fp16"], ["fp16 training needs a GPU"]),
     "a model that is not there": (
         ["model=pretrained", "model.name_or_path=./no/such/model"],
-        ["model.name_or_path=./no/such/model\n      no usable folder or reachable hub model"],
+        ["model.name_or_path=./no/such/model  [model-folder]\n      is no folder of this machine"],
     ),
     "a file that is not there": (
         ["data=files", "data.path=nowhere.jsonl"],
