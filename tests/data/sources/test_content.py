@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import shlex
 import subprocess
 import zipfile
@@ -33,9 +35,12 @@ def problem(name: str) -> Problem:
     return only
 
 
+COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
 def write(kind: str, name: str) -> None:
-    if kind == "gzip":
-        Path(name).write_bytes(gzip.compress(CSV.encode()))
+    if kind in COMPRESS:
+        Path(name).write_bytes(COMPRESS[kind](CSV.encode()))
     elif kind == "zip":
         with zipfile.ZipFile(name, "w") as archive:
             archive.writestr("rows.csv", CSV)
@@ -53,11 +58,12 @@ def write(kind: str, name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("kind", ["gzip", "zip", "spreadsheet", "Parquet", "JSON"])
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zip", "spreadsheet", "Parquet", "JSON"])
 def test_the_command_that_is_offered_leads_to_the_rows(kind: str) -> None:
     write(kind, "my rows.csv")
     found = problem("my rows.csv")
-    assert found.what.startswith(f"is {'' if kind == 'JSON' else 'a '}{kind}")
+    article = {"JSON": "", "xz": "an ", "Arrow": "an "}.get(kind, "a ")
+    assert found.what.startswith(f"is {article}{kind}")
     command, _, rest = found.fix.partition(", ")
     assert rest == "and that file"
     subprocess.run(command, shell=True, check=True)

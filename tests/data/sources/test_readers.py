@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -46,8 +48,8 @@ RAGGED = (
 )
 AGAIN = "write, copy or download it again"
 KNOWN = (
-    ".jsonl .ndjson .json .csv .tsv .parquet .arrow .feather .xlsx .xls .ods, the text ones also as .gz"
-    " or .zip, a save_to_disk folder, or a folder of .txt files for each class"
+    ".jsonl .ndjson .json .csv .tsv .parquet .arrow .feather .xlsx .xls .ods, the text ones also as .gz,"
+    " .bz2, .xz or .zip, a save_to_disk folder, or a folder of .txt files for each class"
 )
 LOCAL = "local files in its place: data=files data.path=reviews.jsonl"
 
@@ -102,11 +104,14 @@ def write_folder(path: Path) -> None:
     (path / "dataset_info.json").write_text("{}")
 
 
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
 def zipped(write: Callable[[Path], None]) -> Callable[[Path], None]:
     def write_zipped(path: Path) -> None:
         plain = path.with_suffix("")
         write(plain)
-        path.write_bytes(gzip.compress(plain.read_bytes()))
+        path.write_bytes(COMPRESS[path.suffix](plain.read_bytes()))
         plain.unlink()
 
     return write_zipped
@@ -129,6 +134,8 @@ FORMATS: dict[str, Callable[[Path], None]] = {
     "reviews.json.gz": zipped(write_json),
     "reviews.csv.gz": zipped(write_delimited),
     "reviews.tsv.gz": zipped(write_delimited),
+    "reviews.csv.bz2": zipped(write_delimited),
+    "Reviews.jsonl.xz": zipped(write_jsonl),
 }
 
 
@@ -248,7 +255,9 @@ def test_any_bytes_are_read_or_explained(content: bytes, ending: str) -> None:
         assert all(p.where and p.what for p in error.problems)
 
 
-@pytest.mark.parametrize("name", ["reviews.parquet", "reviews.jsonl.gz", "reviews.csv.gz"])
+@pytest.mark.parametrize(
+    "name", ["reviews.parquet", "reviews.jsonl.gz", "reviews.csv.bz2", "Reviews.jsonl.xz"]
+)
 def test_a_file_cut_anywhere_is_never_read_as_whole(name: str) -> None:
     FORMATS[name](Path(name))
     content = Path(name).read_bytes()

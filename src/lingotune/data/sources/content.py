@@ -10,10 +10,15 @@ from lingotune.data.rows.findings import AGAIN
 
 _BEGINNINGS = (
     (b"\x1f\x8b", "gzip", ".gz"),
+    (b"BZh", "bzip2", ".bz2"),
+    (b"\xfd7zXZ\x00", "xz", ".xz"),
     (b"PK\x03\x04", "zip", ".zip"),
     (b"PAR1", "Parquet", ".parquet"),
     (b"ARROW1", "Arrow", ".arrow"),
 )
+_STREAMS = ("gzip", "bzip2", "xz")
+"""What is packed keeps its own ending before theirs."""
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
 _SHEET = b"[Content_Types].xml"
 """What the first file in a spreadsheet, which is a zip, is called."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -32,11 +37,12 @@ def other_type(path: Path, name: str) -> Problem | None:
     if head.lstrip().lower().startswith(_PAGE):
         return Problem(name, "is an HTML page, such as a server sends with an error", AGAIN)
     for beginning, kind, ending in _BEGINNINGS:
-        if head.startswith(beginning) and path.suffix.lower() not in (".gz", ".zip"):
+        if head.startswith(beginning) and path.suffix.lower() not in _PACKED:
             kind, ending = ("spreadsheet", ".xlsx") if _SHEET in head else (kind, ending)
-            copy = path.with_name(path.name + ending if kind == "gzip" else path.stem + ending)
+            copy = path.with_name(path.name + ending if kind in _STREAMS else path.stem + ending)
             command = f"cp {for_shell(str(path))} {for_shell(str(copy))}, and that file"
-            return Problem(name, f"is a {kind} file by its content", command)
+            article = "an" if kind in ("xz", "Arrow") else "a"
+            return Problem(name, f"is {article} {kind} file by its content", command)
     if path.suffix.lower() in (".csv", ".tsv") and head.lstrip().startswith(
         (b'{"', b'[{"', b"[\n")
     ):

@@ -53,13 +53,13 @@ _READERS: dict[str, _Reader] = {
     ".xls": read_sheet,
     ".ods": read_sheet,
 }
-_PACKED = (".gz", ".zip")
+_PACKED = (".gz", ".bz2", ".xz", ".zip")
 _ARROW_NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
 _PARTITION = re.compile(r"(\w+)=(.+)")
 """Folder that holds the rows of one value of a column, as Spark and pandas write them."""
 _AS_FOUND = FileFormat()
 _KNOWN_TYPES = (
-    f"{' '.join(_READERS)}, the text ones also as .gz or .zip, a save_to_disk folder,"
+    f"{' '.join(_READERS)}, the text ones also as .gz, .bz2, .xz or .zip, a save_to_disk folder,"
     " or a folder of .txt files for each class"
 )
 
@@ -336,10 +336,10 @@ def _reader_of(path: Path) -> _Reader:
 
 
 def _ending(name: str) -> str:
-    """The ending that tells the type: that before .gz or .zip, of the types that are read packed."""
+    """Return the ending that tells the type: that before .gz and such, of types that are read packed."""
     lower = name.lower()
     packed = next((ending for ending in _PACKED if lower.endswith(ending)), "")
     inner = Path(lower.removesuffix(packed)).suffix
     if not packed or inner in _TEXT_READERS:
         return inner
-    return inner + packed if packed == ".gz" else packed
+    return packed if packed == ".zip" else inner + packed

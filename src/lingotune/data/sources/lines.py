@@ -6,8 +6,10 @@ wrong with it; readers pass it on as a row that cannot be read.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import lzma
 import re
 import shlex
 import zipfile
@@ -143,13 +145,19 @@ def _line_end(head: str) -> str:
 
 # --- packed files -------------------------------------------------------------------------------
 
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+
 
 def open_unpacked(path: Path) -> IO[bytes]:
-    """Open a file, or what is packed in it: .gz, or the one file in a .zip."""
-    lower = path.name.lower()
-    if lower.endswith(".gz"):
+    """Open a file, or what is packed in it: .gz, .bz2, .xz, or the one file in a .zip."""
+    ending = path.suffix.lower()
+    if ending == ".gz":
         return gzip.open(path, "rb")  # type: ignore[return-value]  # reads like a binary file
-    if lower.endswith(".zip"):
+    if ending == ".bz2":
+        return bz2.open(path, "rb")
+    if ending == ".xz":
+        return lzma.open(path, "rb")
+    if ending == ".zip":
         with zipfile.ZipFile(path) as archive:
             return archive.open(zipped_name(path))  # stays open without the archive
     return path.open("rb")
@@ -178,8 +186,9 @@ def unreadable_named(name: str) -> Iterator[None]:
     """Raise ConfigError, named after the file, where it is damaged or cannot be read."""
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        kind = "zip" if name.lower().endswith(".zip") else "gzip"
+    except _DAMAGED as error:
+        kind = Path(name.lower()).suffix.removeprefix(".")
+        kind = kind if kind in ("zip", "bz2", "xz") else "gzip"
         raise config_error(name, f"is not a whole {kind} file: {error}", AGAIN) from error
     except (RuntimeError, NotImplementedError) as error:  # a password, a method of compression
         if not name.lower().endswith(".zip"):
