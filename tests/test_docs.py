@@ -56,7 +56,8 @@ def kind_of(command: str) -> str:
     name = " ".join(words[:2])
     if words[0] in ("make", "torchrun", "pre-commit"):
         return words[0]
-    if {"--help", "--cfg"} & set(words) or "model=xlmr_base" in words:
+    elsewhere = "model=xlmr_base" in words or re.search(r"train.*data\.\w+=(s3|https)://", command)
+    if {"--help", "--cfg"} & set(words) or elsewhere:
         return "compose"
     if name in ("python launch.py", "lingotune launch"):
         if "cluster.backend=loopback" in words:
@@ -183,7 +184,7 @@ def test_make_targets_exist(command: str) -> None:
 
 @of_kind("compose")
 def test_composing(command: str, home: Path) -> None:
-    """A command with a model of the hub stops here, before it loads it."""
+    """A command with a model of the hub, or data from S3 or the web, stops here, before it loads it."""
     asks = {"--help", "--cfg"} & set(words_of(command))
     done = execute(command, home, *([] if asks else ["--cfg", "job"]))
     assert done.returncode == 0 and len(done.stdout) > 500, done.stderr
