@@ -216,6 +216,22 @@ def ready_account(front: Front, upstream: tuple[str, int], bucket: str) -> None:
     front.calls.clear()
 
 
+@contextmanager
+def s3_in_front(
+    moto: tuple[str, int], folder: Path, monkeypatch: pytest.MonkeyPatch, bucket: str
+) -> Iterator[Front]:
+    """Make S3 answer from moto, and note what it is asked, with a cache in a folder and a bucket."""
+    found = Front(moto)
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    point_boto_at(found.address, monkeypatch, folder, AWS_MAX_ATTEMPTS="1", **keys)
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(folder / "cache"))
+    ready_account(found, moto, bucket)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
 def point_boto_at(
     address: str, monkeypatch: pytest.MonkeyPatch, nowhere: Path, **environment: str
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 from conftest import CONF
-from loopback import Front, moto_server, point_boto_at, ready_account
+from loopback import Front, moto_server, s3_in_front
 
 from lingotune.config.problems import ConfigError, Severity
 from lingotune.config.schema import Action
@@ -32,15 +32,10 @@ def moto() -> Iterator[tuple[str, int]]:
 def front(
     moto: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Front]:
-    found = Front(moto)
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-    point_boto_at(found.address, monkeypatch, tmp_path, AWS_MAX_ATTEMPTS="1", **keys)
-    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
-    ready_account(found, moto, BUCKET)
-    boto3.client("s3").put_object(Bucket=BUCKET, Key="r.jsonl", Body=ROWS.encode())
-    found.calls.clear()
-    yield found
-    found.close()
+    with s3_in_front(moto, tmp_path, monkeypatch, BUCKET) as found:
+        boto3.client("s3").put_object(Bucket=BUCKET, Key="r.jsonl", Body=ROWS.encode())
+        found.calls.clear()
+        yield found
 
 
 def composed(*typed: str) -> list[Composed]:

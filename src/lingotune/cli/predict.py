@@ -81,8 +81,7 @@ def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
     if options.file:
         if is_elsewhere(options.file):
             fetch_source(options.file, "--file", say_aside)
-        tell = lambda text: print(f"note: {text}", file=sys.stderr)  # noqa: E731
-        return in_files(options.file, trained, tell)
+        return in_files(options.file, trained, lambda text: say_aside(f"note: {text}"))
     if options.texts:
         return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
     return in_lines(_standard_input(), "standard input")

@@ -95,9 +95,17 @@ def _check_sources(composed: Sequence[Composed]) -> None:
     """
     if len(composed) == 1:  # it says so itself, when it reads them
         return
+    distinct: list[tuple[object, ...]] = []
+    asked = []
+    for one in composed:  # a sweep over learning rates has one source and one model
+        config = one.config
+        about = (config.data, config.model, config.seed, config.prepared_dir)
+        if about not in distinct:
+            distinct.append(about)
+            asked.append(one)
     for question in (_look_for_sources, _prepare_data):
         problems: list[Problem] = []
-        for one in composed:
+        for one in asked:
             try:
                 problems += question(one)
             except ConfigError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -67,8 +66,8 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
         copies = _fetched_models([one.config for one in composed])
         composed = [_with_fetched(one) for one in composed]
         composed = _with_sources(composed, settings.action)
-    tell = functools.partial(print, file=sys.stderr)
-    planner = Planner(bundle, CostEstimator(date.today()), _account(settings), copies, tell)
+    account = _account(settings)
+    planner = Planner(bundle, CostEstimator(date.today()), account, copies, say_aside)
     sweep = planner.sweep(composed)
     _write_job_file(sweep, settings)
     if settings.output is Output.request:

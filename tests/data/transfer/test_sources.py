@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import pytest
 from conftest import ROOT
-from loopback import Front, Reply, moto_server, point_boto_at, ready_account, refusal
+from loopback import Front, Reply, moto_server, refusal, s3_in_front
 from waiting import wait_until
 
 from lingotune.config.problems import ConfigError, Problem
@@ -46,13 +46,8 @@ def moto() -> Iterator[tuple[str, int]]:
 def front(
     moto: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Front]:
-    found = Front(moto)
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-    point_boto_at(found.address, monkeypatch, tmp_path, AWS_MAX_ATTEMPTS="1", **keys)
-    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
-    ready_account(found, moto, BUCKET)
-    yield found
-    found.close()
+    with s3_in_front(moto, tmp_path, monkeypatch, BUCKET) as found:
+        yield found
 
 
 def put(key: str, body: bytes = ROWS, **more: Any) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lingotune.config.problems import Problem
 from lingotune.config.quoting import for_shell
 from lingotune.data.rows.findings import AGAIN
+from lingotune.data.sources.lines import PACKED, STREAMS
 
 _BEGINNINGS = (
     (b"\x1f\x8b", "gzip", ".gz"),
@@ -16,9 +17,6 @@ _BEGINNINGS = (
     (b"PAR1", "Parquet", ".parquet"),
     (b"ARROW1", "Arrow", ".arrow"),
 )
-_STREAMS = ("gzip", "bzip2", "xz")
-"""What is packed keeps its own ending before theirs."""
-_PACKED = (".gz", ".bz2", ".xz", ".zip")
 _SHEET = b"[Content_Types].xml"
 """What the first file in a spreadsheet, which is a zip, is called."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -37,9 +35,9 @@ def other_type(path: Path, name: str) -> Problem | None:
     if head.lstrip().lower().startswith(_PAGE):
         return Problem(name, "is an HTML page, such as a server sends with an error", AGAIN)
     for beginning, kind, ending in _BEGINNINGS:
-        if head.startswith(beginning) and path.suffix.lower() not in _PACKED:
+        if head.startswith(beginning) and path.suffix.lower() not in PACKED:
             kind, ending = ("spreadsheet", ".xlsx") if _SHEET in head else (kind, ending)
-            copy = path.with_name(path.name + ending if kind in _STREAMS else path.stem + ending)
+            copy = path.with_name(path.name + ending if ending in STREAMS else path.stem + ending)
             command = f"cp {for_shell(str(path))} {for_shell(str(copy))}, and that file"
             article = "an" if kind in ("xz", "Arrow") else "a"
             return Problem(name, f"is {article} {kind} file by its content", command)

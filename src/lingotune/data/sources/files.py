@@ -31,7 +31,7 @@ from lingotune.data.sources.copies import copied_files, shown_name
 from lingotune.data.sources.csv_reader import read_csv, read_tsv, written_with
 from lingotune.data.sources.file_format import FileFormat
 from lingotune.data.sources.json_reader import read_json, read_jsonl
-from lingotune.data.sources.lines import zipped_name
+from lingotune.data.sources.lines import PACKED, STREAMS, zipped_name
 from lingotune.data.sources.sheet_reader import read_sheet
 from lingotune.data.sources.split_names import words_of
 from lingotune.data.sources.text_reader import ENDING, read_text
@@ -53,13 +53,12 @@ _READERS: dict[str, _Reader] = {
     ".xls": read_sheet,
     ".ods": read_sheet,
 }
-_PACKED = (".gz", ".bz2", ".xz", ".zip")
 _ARROW_NOTES = ("state.json", "dataset_info.json", "dataset_dict.json")
 _PARTITION = re.compile(r"(\w+)=(.+)")
 """Folder that holds the rows of one value of a column, as Spark and pandas write them."""
 _AS_FOUND = FileFormat()
 _KNOWN_TYPES = (
-    f"{' '.join(_READERS)}, the text ones also as .gz, .bz2, .xz or .zip, a save_to_disk folder,"
+    f"{' '.join(_READERS)}, the text ones also as {', '.join(STREAMS)} or .zip, a save_to_disk folder,"
     " or a folder of .txt files for each class"
 )
 
@@ -338,7 +337,7 @@ def _reader_of(path: Path) -> _Reader:
 def _ending(name: str) -> str:
     """Return the ending that tells the type: that before .gz and such, of types that are read packed."""
     lower = name.lower()
-    packed = next((ending for ending in _PACKED if lower.endswith(ending)), "")
+    packed = next((ending for ending in PACKED if lower.endswith(ending)), "")
     inner = Path(lower.removesuffix(packed)).suffix
     if not packed or inner in _TEXT_READERS:
         return inner

@@ -14,12 +14,12 @@ import re
 import shlex
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO
@@ -145,18 +145,24 @@ def _line_end(head: str) -> str:
 
 # --- packed files -------------------------------------------------------------------------------
 
+_OPENERS: Mapping[str, Callable[[Path, str], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+STREAMS = tuple(_OPENERS)
+"""Endings of files that hold one packed file, whose own ending stands before."""
+PACKED = (*STREAMS, ".zip")
+"""Endings of files that are unpacked as they are read."""
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
     """Open a file, or what is packed in it: .gz, .bz2, .xz, or the one file in a .zip."""
     ending = path.suffix.lower()
-    if ending == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]  # reads like a binary file
-    if ending == ".bz2":
-        return bz2.open(path, "rb")
-    if ending == ".xz":
-        return lzma.open(path, "rb")
+    if ending in _OPENERS:
+        opened: IO[bytes] = _OPENERS[ending](path, "rb")
+        return opened
     if ending == ".zip":
         with zipfile.ZipFile(path) as archive:
             return archive.open(zipped_name(path))  # stays open without the archive

@@ -106,9 +106,8 @@ def _secrets(bundle: Bundle) -> Iterator[Found]:
         for name, content in bundle.files.items()
         if name != _FORMS
     }
-    if not looks_secret(
-        "\n\n".join(texts.values())
-    ):  # in a third of the time that each by itself takes
+    together = "\n\n".join(texts.values())  # searched in a third of the time that each takes
+    if not looks_secret(together):
         return
     for name, text in texts.items():
         if looks_secret(text):

@@ -14,7 +14,7 @@ from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.unknown_names import accepted
-from lingotune.launch.compose.values import as_on_keyboard, example_of, number_meant
+from lingotune.launch.compose.values import as_on_keyboard, example_of, first_type, number_meant
 
 _OPENS = {"[": "]", "{": "}"}
 
@@ -75,7 +75,7 @@ def as_pasted(form: str) -> str:
 
 def is_choice(kind: Any) -> bool:
     """Tell whether a type has a few values, each with a name."""
-    kind = next((arg for arg in typing.get_args(kind) if arg is not type(None)), kind)
+    kind = first_type(kind)
     return kind is bool or (isinstance(kind, type) and issubclass(kind, Enum))
 
 

@@ -48,9 +48,14 @@ def as_on_keyboard(text: str) -> str:
     return text.translate(_PASTED)
 
 
+def first_type(kind: Any) -> Any:
+    """Return the first type inside of another, null aside; a plain type as it is."""
+    return next((arg for arg in typing.get_args(kind) if arg is not type(None)), kind)
+
+
 def number_meant(text: str, kind: Any) -> int | float | None:
     """Read what was meant by a text that is no number of a type: 0x1F, 1,5, 2e-5; or a pasted minus."""
-    kind = next((arg for arg in typing.get_args(kind) if arg is not type(None)), kind)
+    kind = first_type(kind)
     if kind not in (int, float):
         return None
     plain = unicodedata.normalize("NFKC", as_on_keyboard(text)).strip(_AROUND)
@@ -110,7 +115,7 @@ def misfits(kind: Any, value: Any, key: str) -> Iterator[Misfit]:
     if typing.get_origin(kind) is typing.Union:
         if value is None:
             return
-        kind = next(arg for arg in typing.get_args(kind) if arg is not type(None))
+        kind = first_type(kind)
     if isinstance(value, str) and ("${" in value or value == MISSING):
         return  # a reference
     inner = typing.get_args(kind)

@@ -123,10 +123,7 @@ def _meant(name: str) -> tuple[str, str] | None:
     if name and path.is_file():
         if name.endswith(ARCHIVES):
             folder = path.with_name(re.sub(r"(\.tar)?\.\w+$", "", path.name))
-            unpack = "unzip -d" if name.endswith(".zip") else "tar xf"
-            words = [str(folder), name] if name.endswith(".zip") else [name, "-C", str(folder)]
-            command = f"mkdir -p {for_shell(str(folder))} && {unpack} {shlex.join(words)}"
-            fix = f"{command}, then {_typed(folder)}"
+            fix = f"{_unpacking(name, str(folder))}, then {_typed(folder)}"
             return "is an archive; a model is loaded from the folder of its files", fix
         return "is one file of a model, not its folder", _typed(path.parent)
     if expanded != path and expanded.is_dir():
@@ -144,6 +141,13 @@ def _meant(name: str) -> tuple[str, str] | None:
         return "is no folder of this machine, and no model of the hub ends so", _typed(bare)
     near = _nearest_folder(path)
     return ("is no folder of this machine", _typed(near)) if near else None
+
+
+def _unpacking(archive: str, folder: str) -> str:
+    """Write the command that unpacks an archive into a folder."""
+    zipped = archive.endswith(".zip")
+    words = ["unzip", "-d", folder, archive] if zipped else ["tar", "xf", archive, "-C", folder]
+    return f"mkdir -p {for_shell(folder)} && {shlex.join(words)}"
 
 
 def _typed(place: Path | str) -> str:
@@ -245,10 +249,8 @@ def _uri_faults(uri: str) -> Iterator[tuple[str, str]]:
         )
     elif prefix.endswith(ARCHIVES):
         what = "is an archive; a model is loaded from its single files"
-        file = for_shell(prefix.rpartition("/")[2])
-        unpack = "unzip -d own-model" if prefix.endswith(".zip") else "tar xf"
-        unpack += f" {file}" + ("" if prefix.endswith(".zip") else " -C own-model")
-        command = f"aws s3 cp {for_shell(uri)} . && mkdir -p own-model && {unpack}"
+        unpack = _unpacking(prefix.rpartition("/")[2], "own-model")
+        command = f"aws s3 cp {for_shell(uri)} . && {unpack}"
         yield what, f"{command}, then model.name_or_path=own-model"
     elif prefix.endswith(_SINGLE_FILES):
         folder = uri.rpartition("/")[0]
