@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.problems import USER_ERROR, ConfigError
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig

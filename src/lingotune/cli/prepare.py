@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, format_problems

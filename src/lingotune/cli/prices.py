@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 

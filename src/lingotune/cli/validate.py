@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems

@@ -12,12 +12,14 @@ import math
 import os.path
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _FACTS = Path(__file__).with_name("facts") / "secrets.json"
 _NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
+_BLANK = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "_"}
+"""Punctuation -> blanks."""
 _SHORTEST = 12
 """Shortest value of a variable to look for; shorter ones occur by chance."""
 HIDDEN = "***"
@@ -75,12 +77,17 @@ def _entropy(text: str) -> float:
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of every secret; they may overlap."""
     lower = text.lower() if text.isascii() else _ascii_lower(text)
+    words = " ".join(set(_words(lower)))  # a tenth of a program's text
     for keyword, forms in _forms_by_keyword().items():
-        if keyword in lower:
-            lines = list(_lines_with(keyword, lower))
+        if all(word in words for word in _words(keyword)):
             for form in forms:
-                for start, stop in [(0, len(text))] if form.many_lines else lines:
+                whole = [(0, len(text))]
+                for start, stop in whole if form.many_lines else _lines_with(keyword, lower):
                     yield from form.spans(text, start, stop)
+
+
+def _words(text: str) -> list[str]:
+    return text.translate(_BLANK).split()
 
 
 def _lines_with(keyword: str, text: str) -> Iterator[tuple[int, int]]:
@@ -117,16 +124,16 @@ def secrets_of(environment: Mapping[str, str]) -> set[str]:
     }
 
 
-def without_known(text: str, environment: Mapping[str, str]) -> str:
-    """Replace the environment's secrets in the text by stars."""
-    for secret in sorted(secrets_of(environment), key=len, reverse=True):
+def without(secrets: Iterable[str], text: str) -> str:
+    """Replace secrets in the text by stars, the longest first: one may be part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def redacted(text: str, environment: Mapping[str, str]) -> str:
     """Replace secrets in the text by stars, those of the environment and those known by their form."""
-    text = without_known(text, environment)
+    text = without(secrets_of(environment), text)
     shown, end = [], 0
     for start, stop in sorted(set(_spans(text))):
         if start >= end:

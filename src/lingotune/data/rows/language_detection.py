@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from lingotune.config.problems import ConfigError, Problem
 
 LIBRARY = "py3langid"
@@ -35,6 +33,8 @@ class LanguageDetector:
 
 def detector_version() -> str:
     """Return the version of the library, which decides on languages; '' where it is not installed."""
+    from importlib import metadata  # slow to import, and every plan imports this module
+
     try:
         return metadata.version(LIBRARY)
     except metadata.PackageNotFoundError:

@@ -194,7 +194,8 @@ class _Check:
             return
         for one in found:
             yield self._problem(key, one.what, line_for(one, key), part=one.key)
-        if not found and (error := refusal(key, value)):
+        compound = isinstance(value, (list, dict))
+        if not found and compound and (error := refusal(key, value)):
             fix = describe_type(kind, container_of(key) or key)[1]
             yield self._problem(key, in_a_line(error), as_lines(fix, key))
 

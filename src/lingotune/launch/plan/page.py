@@ -6,8 +6,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import lingotune
@@ -22,7 +23,7 @@ from lingotune.config.problems import (
 )
 from lingotune.config.program import program
 from lingotune.config.schema import Distribution, EvalStrategy, Lane, selected_by
-from lingotune.config.secrets import without_known
+from lingotune.config.secrets import secrets_of, without
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
@@ -285,7 +286,8 @@ def show(sections: Sequence[Section]) -> None:
 
     What is known as a secret from the environment alone is no error, but is not shown either.
     """
-    sections = list(map(_without_known, sections))
+    hide = partial(without, secrets_of(os.environ))
+    sections = [_with_texts(hide, section) for section in sections]
     if sys.stdout.isatty():
         try:
             _show_rich(sections)
@@ -295,11 +297,11 @@ def show(sections: Sequence[Section]) -> None:
     print(plain_text(sections), end="\n\n")
 
 
-def _without_known(section: Section) -> Section:
+def _with_texts(change: Callable[[str], str], section: Section) -> Section:
     return replace(
         section,
-        lines=[without_known(line, os.environ) for line in section.lines],
-        rows=[[without_known(cell, os.environ) for cell in row] for row in section.rows],
+        lines=list(map(change, section.lines)),
+        rows=[list(map(change, row)) for row in section.rows],
     )
 
 
@@ -397,7 +399,7 @@ def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
 
 def to_json(value: Any) -> str:
     """Format JSON, indented, without escaping letters and without the environment's secrets."""
-    return without_known(json.dumps(value, indent=2, ensure_ascii=False), os.environ)
+    return without(secrets_of(os.environ), json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def finding(problem: Problem) -> dict[str, str | None]:
