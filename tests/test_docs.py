@@ -421,6 +421,7 @@ def test_commits_run_the_tools_of_make_check() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_programs_named_are_installed() -> None:
     for program in ("tensorboard", "torchrun"):
         path = Path(sys.executable).parent / program

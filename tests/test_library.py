@@ -168,6 +168,7 @@ def test_publishing_wants_a_repository(trained: lt.Run) -> None:
         lt.publish(trained.folder)
 
 
+@pytest.mark.slow
 def test_training_twice_in_a_process_leaves_no_traces(
     trained: lt.Run, home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,29 @@ RIGHT = {
 }
 
 
+FEW = ("config", "default", "sample", "files", "local", "g5_12xl", "p3_16xl", "none", "tiny", "blog",
+       "distilbert_multilingual", "amazon_reviews_multi", "linear", "private")  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Problem]]:
-    """One round over the shipped files and a folder with all of the above."""
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half of the shipped files: each is composed, and all of them are by a command of the documents."""
+    folder = tmp_path_factory.mktemp("shipped") / "conf"
+    shutil.copytree(CONF, folder)
+    for path in folder.rglob("*.yaml"):
+        if path.stem not in FEW:
+            path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, conf: Path) -> tuple[Path, list[Problem]]:
+    """One round over shipped files and a folder with all of the above."""
     folder = tmp_path_factory.mktemp("own")
     for name, text in {**{n: case[0] for n, case in WRONG.items()}, **RIGHT}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return folder, validate(CONF, folder)
+    return folder, validate(conf, folder)
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -90,14 +106,21 @@ def test_nothing_else_is_wrong(found: tuple[Path, list[Problem]]) -> None:
 
 
 def test_a_sound_folder_is_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    conf: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "mygroup").mkdir()
-    (tmp_path / "mygroup" / "a.yaml").write_text("# @package _global_\nlr: 0.006\n")
-    monkeypatch.setattr("lingotune.cli.validate.shipped_dir", lambda: CONF)
-    assert main([str(tmp_path)]) == 0
+    shipped = shutil.copytree(conf, tmp_path / "conf")
+    for path in [*shipped.glob("experiment/*"), *shipped.glob("cluster/[!l]*")]:
+        path.unlink()
+    own = tmp_path / "own"
+    (own / "mygroup").mkdir(parents=True)
+    (own / "mygroup" / "a.yaml").write_text("# @package _global_\nlr: 0.006\n")
+    monkeypatch.setattr("lingotune.cli.validate.shipped_dir", lambda: shipped)
+    assert main([str(own)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert f" shipped group files and 1 of {tmp_path}: all compose" in last
+    assert f" shipped group files and 1 of {own}: all compose" in last
 
 
 def test_the_shipped_folder_typed_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:

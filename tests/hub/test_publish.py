@@ -318,7 +318,7 @@ def fails(hub: Hub, run: Path, pattern: str, what: int | str, *typed: str) -> st
     return str(done.stderr)
 
 
-FAST = ("no rights", "storage")
+FAST = ("no rights",)
 
 
 @pytest.mark.parametrize(
@@ -392,6 +392,7 @@ def test_exit_code_7_at_the_end_of_a_training(tmp_path: Path, hub: Hub) -> None:
     assert not not_published(load_job(run / "job.yaml")[0], run)
 
 
+@pytest.mark.slow
 def test_in_a_container_the_model_is_in_the_output(tmp_path: Path, run: Path, hub: Hub) -> None:
     ml = tmp_path / "ml"
     shutil.copytree(run / "model", ml / "model")
@@ -468,6 +469,7 @@ def helpers_of(pid: int) -> list[int]:
     return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_push_that_is_killed_costs_the_training_nothing(tmp_path: Path, hub: Hub) -> None:
     hub.fail("PUT /lfs/", "hang", times=1)
     run, said = trained_beside_a_kill(tmp_path, hub, lambda: any("PUT" in r for r in hub.requests))
@@ -619,7 +621,7 @@ PLACES = ["hf/token", "hf/pair", "arn:aws:ssm:us-east-1:123456789012:parameter/h
 
 
 @pytest.mark.parametrize(
-    "place", [PLACES[0], pytest.param(PLACES[1], marks=pytest.mark.slow), PLACES[2]]
+    "place", [PLACES[0], *(pytest.param(place, marks=pytest.mark.slow) for place in PLACES[1:])]
 )
 def test_the_token_comes_from_aws(run: Path, hub: Hub, aws: dict[str, str], place: str) -> None:
     done = publish(hub, run, f"hub.token_secret={place}", token=None, **aws)

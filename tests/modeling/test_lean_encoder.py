@@ -263,6 +263,7 @@ def trained(folder: Path, *overrides: str) -> tuple[dict[str, Any], list[float]]
     return metrics, [one["loss"] for one in history if "loss" in one]
 
 
+@pytest.mark.slow
 def test_a_run_comes_to_the_same_scores_either_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

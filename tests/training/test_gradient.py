@@ -8,7 +8,13 @@ import pytest
 from gradients import models, update, worst
 
 
-@pytest.mark.parametrize("kind", models())
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "distilbert",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in models() if k != "distilbert"),
+    ],
+)
 def test_any_split_into_processes_and_parts_gives_the_full_batchs_gradient(
     kind: str, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def main() -> None:
         os.waitpid(child, 0)
 
 
+@pytest.mark.slow
 def test_what_one_process_does_all_do() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

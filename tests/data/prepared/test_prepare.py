@@ -404,6 +404,7 @@ def read(path: Path) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_two_processes_make_it_once(source: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "lingotune", "prepare", "data.sample.train_rows=50",

@@ -679,6 +679,7 @@ def peak(located: Iterator[Located], data: DataConfig) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_what_is_met() -> None:
     data = replace(SKIP, columns=replace(COLUMNS, id=None))
 

@@ -161,7 +161,9 @@ def parts_left(wire: Wire) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_an_upload_that_was_ended_is_finished_by_the_next(
     wire: Wire, tmp_path: Path, how: signal.Signals
 ) -> None:

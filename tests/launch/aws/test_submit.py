@@ -67,7 +67,9 @@ WIRE = {
 }
 
 
-@pytest.mark.parametrize("shape", WIRE)
+@pytest.mark.parametrize(
+    "shape", ["p3_16xl", *(pytest.param(s, marks=pytest.mark.slow) for s in WIRE if s != "p3_16xl")]
+)
 def test_the_request_on_the_wire(
     shape: str, aws: Front, golden: Callable[[str, str], None]
 ) -> None:
@@ -315,6 +317,7 @@ def test_a_queue_gets_the_request(aws: Front) -> None:
     assert "aws batch list-service-jobs --job-queue q" in output
 
 
+@pytest.mark.slow
 def test_json_of_a_submit_is_json_and_tells_what_was_started(aws: Front) -> None:
     done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=submit", "output=json")
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, compose
 
 from lingotune.config.jobfile import dump_job, job_of
@@ -45,6 +46,7 @@ def test_laptop_modules_stay_at_home_and_exist() -> None:
     assert {"train.py", "requirements.txt", "lingotune/catalog/facts/images.json"} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_unpacked_bundle_trains_without_the_checkout(tmp_path: Path) -> None:
     """The worker's half of the package alone, as in the container: no hydra, no SDK in reach."""
     code = tmp_path / "code"
