@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,16 @@ def test_columns_within_objects_are_recognised() -> None:
 def test_rows_that_cannot_be_read_are_told_in_place_of_columns() -> None:
     Path("r.csv").write_text("text,label\n" + "".join(f"a, b {n},x\n" for n in range(9)))
     assert "has too many fields: 3, and the header 2" in problem("--init", "r.csv")
+
+
+@pytest.mark.parametrize("classes", ["431", ["good", "bad"]])
+def test_a_table_without_a_header_loses_no_row(classes: Sequence[str]) -> None:
+    languages = itertools.cycle(["en", "de"])
+    rows = [[classes[n % len(classes)], f"a text, number {n}", next(languages)] for n in range(60)]
+    with Path("r.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert main(["--init", "r.csv"]) == 0
+    data = made("r")
+    assert data.header == [data.columns.stars or data.columns.label, "review_body", "language"]
+    rows_by_split, _ = count_rows(data, 1)
+    assert sum(rows_by_split.values()) == 60

@@ -301,6 +301,8 @@ class DataConfig:
     reported, and TSV with unbalanced quotes is read as none."""
     sheet: Optional[str] = None
     """Sheet of spreadsheets; null = the only one that has rows."""
+    header: list[str] = field(default_factory=list)
+    """Column names of CSV, TSV and spreadsheets that have no header row; empty = the first row has them."""
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     language_map: dict[str, str] = field(default_factory=dict)

@@ -146,7 +146,7 @@ def _files_for_sample(job: JobConfig) -> Iterator[Found]:
             what = "has no effect: data=sample generates its reviews"
             yield f"data.{name}", what, f"data=files data.{name}=..."
     default = DataConfig()
-    for name in ("pool", "encoding", "separator", "quoting", "sheet"):
+    for name in ("pool", "encoding", "separator", "quoting", "sheet", "header"):
         if getattr(job.data, name) != getattr(default, name):
             what = "has no effect: data=sample generates its reviews"
             yield f"data.{name}", what, f"data=files data.path=... data.{name}=..."

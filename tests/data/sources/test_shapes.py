@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 import sys
 import zipfile
@@ -463,3 +466,80 @@ def test_labels_with_decimals_are_whole_numbers(raw: str) -> None:
     assert count("l.csv") == 30
     Path("l.csv").write_text("\n".join(["text;label", *lines, "b;1,000"]))
     assert "'1,000' in 'label' is not in data.labels" in problems("l.csv")[0].what
+
+
+# --- tables without a header --------------------------------------------------------------------
+
+HEADLESS = [
+    [str(1 + n % 5), f"a text, number {n} of all", "ende"[n % 2 * 2 :][:2]] for n in range(40)
+]
+NAMES = ("stars", "review_body", "language")
+STARS = [LabelConfig("neg", ["1", "2"]), LabelConfig("pos", ["3", "4", "5"])]
+
+
+def write_headless(name: str) -> None:
+    if name.endswith(".xlsx"):
+        write_sheets(name, {"s": [*HEADLESS]})
+        return
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t" if ".tsv" in name else ",").writerows(HEADLESS)
+    content = text.getvalue().encode()
+    Path(name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz", "a.xlsx"])
+def test_names_of_columns_are_given_where_a_table_has_none(name: str) -> None:
+    write_headless(name)
+    expected = [dict(zip(NAMES, row)) for row in HEADLESS]
+    found = read(name, header=NAMES)
+    assert [{key: str(value) for key, value in row.items()} for row in found] == expected
+    assert places(name) != [
+        location for location, _ in read_file(Path(name), how=FileFormat(header=NAMES))
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.xlsx"])
+def test_a_first_row_that_is_no_header_is_told_with_the_names_that_work(name: str) -> None:
+    write_headless(name)
+    columns = ColumnsConfig(text="review_body", stars="stars", language="language")
+    settings: dict[str, Any] = {"path": name, "columns": columns, "labels": STARS}
+    with pytest.raises(ConfigError) as caught:
+        load_splits(DataConfig("d", Source.files, **settings), 1)
+    (problem,) = caught.value.problems
+    assert problem.where == "data.columns" and "first row is no header: 1 | a text" in problem.what
+    assert problem.fix == "'data.header=[stars,review_body,language]'"
+    loaded = load_splits(DataConfig("d", Source.files, header=[*NAMES], **settings), 1)
+    assert sum(map(len, loaded.values())) == 40
+    assert {code for rows in loaded.values() for code in rows.language} == {"en", "de"}
+
+
+def test_a_header_of_long_names_is_a_header() -> None:
+    """A survey's columns are named by questions: the names are offered beside the usual advice."""
+    Path("a.csv").write_text("How did you like it here?,Would you come again?\n" + "well,yes\n" * 3)
+    problem, *others = problems("a.csv")
+    assert problem.where == "data.columns.text=text"
+    assert problem.fix.startswith("data.columns.text=COLUMN, or 'data.header=[text,")
+    assert others and all("header" not in other.fix for other in others)
+
+
+def test_names_that_do_not_fit_a_table_are_told() -> None:
+    write_headless("a.csv")
+    (problem,) = problems("a.csv", header=["stars", "text"])
+    assert "has too many fields: 3, and data.header 2" in problem.what
+    assert problem.fix.startswith("""'data.header=[stars,text,"column 3"]'""")
+    (problem,) = problems("a.csv", header=["a", "a", "b"])
+    assert problem.what == "needs a name of its own for each column"
+    (Path("b.csv")).write_text("7,seven,7\n")
+    with pytest.raises(ConfigError, match="names a column twice: '7'") as caught:
+        read("b.csv")
+    assert 'data.header=["column 1","column 2","column 3"]' in caught.value.problems[0].fix
+    Path("r.jsonl").write_text('{"text": "a", "label": "neg"}\n')
+    assert problems("r.jsonl", header=["text"]) == [
+        Problem("data.header=[text]", "has no effect on .jsonl files", "data.header=[]")
+    ]
+
+
+def test_a_header_beside_given_names_is_a_bad_row() -> None:
+    Path("a.csv").write_text("text,label\na,1\n")
+    (problem,) = problems("a.csv", header=["text", "label"])
+    assert problem.where == "a.csv:1" and problem.what == "is the header once more"

@@ -732,3 +732,19 @@ def test_what_is_offered_is_read_back_by_shell_and_hydra(text: str, other: objec
     for value in (text, [text, other], {"a b": text, "c:d=[e],f\\": 1}):
         (word,) = shlex.split(override_text("key", value))
         assert OverridesParser.create().parse_override(word).value() == value
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("aws.tags={a: 1, a: 2}", """'aws.tags={a: "2"}'"""),
+        ("data.labels=[{name: a, name: b},{name: c}]", "'data.labels=[{name: b},{name: c}]'"),
+        ("data.language_map={a: de},{b: en, b: fr}", "leave one out"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_not_ignored(typed: str, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_all([typed], CONF, check, multirun=True)
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("names ") and problem.what.endswith(" twice")
+    assert problem.fix == fix

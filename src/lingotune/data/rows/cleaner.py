@@ -236,6 +236,8 @@ class Cleaner:
         """Everything wrong, once all is read; what follows from a missing column is left out."""
         missing = self._missing()
         absent = {problem.key.rpartition(".")[2] for problem in missing}
+        if "header" in absent:  # no name of a column is known
+            absent |= {*_FOLLOWS, "label"}
         labelled = not absent & {"stars", "label", "columns"}
         shifted = self._labels.shift_problems() if labelled else []
         problems = self._raised + missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from lingotune.data.rows.findings import Record, split_location
 
 _MOST_COLUMNS = 1000
 """Columns that are remembered beside the named ones; JSON lines can have others in every row."""
+_IS_TABLE = re.compile(r"\.(csv|tsv|xlsx|xls|xlsb|ods)\b", re.IGNORECASE)
 _OTHER_NAMES = {
     "text": (
         "text",
@@ -101,13 +103,26 @@ class SeenColumns:
 
 def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Iterator[Problem]:
     found = [column for column in found if column != PATTERN_LANGUAGE]
+    named = [column for column in vars(columns).values() if column is not None]
+    table = _IS_TABLE.search(file) and not {*named} & {*found}
+    header = override_text("data.header", guessed_header(columns, found)) if table else ""
+    if header and any(map(is_number, found)):
+        first = " | ".join(name if len(name) < 30 else f"{name[:27]}..." for name in found[:10])
+        what = f"none of the columns is in {file}, whose first row is no header: {first}"
+        yield Problem("data.columns", what, header, key="data.header")
+        return
+    if header and columns.text not in found and any(len(name.split()) > 3 for name in found):
+        problem = _missing("text", columns.text, found, file)
+        fix = f"{problem.fix}, or {header} if the first row is no header"
+        yield replace(problem, fix=fix)
+        columns = replace(columns, text=found[0])  # it is told
     for name in ("text", "title", "language", "id", "group"):
         column = getattr(columns, name)
         if column is not None and column not in found:
             yield _missing(name, column, found, file)
-    named = {n: c for n in ("stars", "label") if (c := getattr(columns, n)) is not None}
-    there = [column for column in named.values() if column in found]
-    if not named:
+    classes = {n: c for n in ("stars", "label") if (c := getattr(columns, n)) is not None}
+    there = [column for column in classes.values() if column in found]
+    if not classes:
         near = candidate("label", "label", found) or candidate("stars", "stars", found)
         fix = (
             f"{override_text('data.columns.label', near or 'COLUMN')}, or data.columns.stars=COLUMN"
@@ -118,18 +133,43 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
         yield Problem(
             "data.columns.stars", what, "data.columns.label=null, or data.columns.stars=null"
         )
-    elif not there and len(named) == 1:
-        name, column = next(iter(named.items()))
+    elif not there and len(classes) == 1:
+        name, column = next(iter(classes.items()))
         yield _missing(name, column, found, file)
     elif not there:
         what = f"neither {columns.stars!r} nor {columns.label!r} is in {file}; {_has(found)}"
         options = [
             override_text(f"data.columns.{n}", near)
-            for n in named
+            for n in classes
             if (near := candidate(n, n, found))
         ]
         fix = ", or ".join(options or ["data.columns.label=COLUMN"])
         yield Problem("data.columns.label", what, fix)
+
+
+def is_number(name: str) -> bool:
+    """Tell whether what stands in the place of a column's name is a row's value."""
+    return name.replace(".", "", 1).isdigit()
+
+
+def guessed_header(columns: ColumnsConfig, first: Sequence[str]) -> list[str]:
+    """Guess the column names of a table without a header from its first row.
+
+    The longest value is the text, a digit the stars, two letters are the language, and another word is the
+    class.
+    """
+    names = [f"column {n}" for n in range(1, len(first) + 1)]
+    left = sorted(range(len(first)), key=lambda n: -len(first[n]))
+    names[left.pop(0)] = columns.text
+    forms = [(columns.stars, r"\d(\.0)?"), (columns.language, "[A-Za-z]{2}")]
+    if columns.stars is None or not any(re.fullmatch(forms[0][1], first[n]) for n in left):
+        forms.append((columns.label, r"\S{1,20}"))
+    for name, form in forms:
+        found = next((n for n in left if re.fullmatch(form, first[n])), None)
+        if name is not None and found is not None:
+            names[found] = name
+            left.remove(found)
+    return names
 
 
 def _missing(name: str, column: str, found: list[str], file: str) -> Problem:

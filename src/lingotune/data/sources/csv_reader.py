@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, Quoting, Separator
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
 from lingotune.data.rows.unicode import visible_part
@@ -30,7 +30,7 @@ from lingotune.data.sources.csv_dialect import (
     unquoted_since,
 )
 from lingotune.data.sources.encodings import UTF8
-from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.file_format import FileFormat, check_once, numbered
 from lingotune.data.sources.lines import Line, TextFile, undecoded_fix
 
 _HEAD = 200
@@ -159,6 +159,10 @@ class _Table:
 
     def rows(self, lines: Iterator[Line], head: list[str]) -> Iterator[Located]:
         """Yield the rows; lines that quotes hold together wrongly are read again, one by one."""
+        if self._how.header:
+            self._header = [*self._how.header]
+            self._last = self._header[-1]
+            self._seen = self._looks(self._header, ["", *head])
         feed = _Feed(islice(lines, self._dialect.preamble, None))
         first = self._dialect.preamble + 1
         while first:
@@ -251,11 +255,8 @@ class _Table:
         names = [visible_part(field) for field in fields]
         self._last = fields[-1]
         if names.count("") > 1:  # as spreadsheets write them: columns that are empty
-            names = [name or f"column {n}" for n, name in enumerate(names, 1)]
-        twice = [column for column, count in Counter(names).items() if count > 1]
-        if twice:
-            what = f"the header names a column twice: {', '.join(map(repr, twice))}"
-            raise config_error(location, what, "a name for each column")
+            names = [name or other for name, other in zip(names, numbered(len(names)))]
+        check_once(names, location)
         separator = self._dialect.separator
         others = [
             (setting.name, c)
@@ -300,8 +301,13 @@ class _Table:
 
     def _note_ragged(self, location: str, fields: list[str], header: list[str], raw: str) -> None:
         size = "many" if len(fields) > len(header) else "few"
-        what = f"has too {size} fields: {len(fields)}, and the header {len(header)}"
-        self._faults.note(f"too-{size}-fields", location, what, f"{SKIP}, or {_QUOTED}", raw)
+        called = "data.header" if self._how.header else "the header"
+        what = f"has too {size} fields: {len(fields)}, and {called} {len(header)}"
+        fix = f"{SKIP}, or {_QUOTED}"
+        if self._how.header:
+            names = [*header, *numbered(len(fields))[len(header) :]][: len(fields)]
+            fix = f"{override_text('data.header', names)}, or {SKIP}"
+        self._faults.note(f"too-{size}-fields", location, what, fix, raw)
 
 
 def _csv_reason(error: csv.Error) -> str:

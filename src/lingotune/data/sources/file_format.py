@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from encodings.aliases import aliases
 
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, DataConfig, Quoting, Separator
+from lingotune.data.rows.findings import config_error
 
 _OF_NAMES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem")
 """Codecs of Python that files are not written in."""
@@ -15,17 +19,32 @@ _OF_NAMES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-esc
 
 @dataclass(frozen=True)
 class FileFormat:
-    """Encoding, quoting, separator and sheet of files, as `DataConfig` describes them."""
+    """Encoding, quoting, separator, sheet and column names of files, as `DataConfig` describes them."""
 
     encoding: str = AUTO
     quoting: Quoting = Quoting.auto
     separator: Separator = Separator.auto
     sheet: str | None = None
+    header: tuple[str, ...] = ()
 
 
 def format_of(data: DataConfig) -> FileFormat:
     """Return the format settings of a data section."""
-    return FileFormat(data.encoding, data.quoting, data.separator, data.sheet)
+    return FileFormat(data.encoding, data.quoting, data.separator, data.sheet, tuple(data.header))
+
+
+def numbered(count: int) -> list[str]:
+    """Name columns that have no names: `column 1`, `column 2`, ..."""
+    return [f"column {n}" for n in range(1, count + 1)]
+
+
+def check_once(names: Sequence[str], location: str) -> None:
+    """Raise ConfigError if a header, at a location, names a column twice."""
+    twice = [name for name, count in Counter(filter(None, names)).items() if count > 1]
+    if twice:
+        what = f"the header names a column twice: {', '.join(map(repr, twice))}"
+        fix = override_text("data.header", numbered(len(names)))
+        raise config_error(location, what, f"a name for each, or {fix} if it is no header")
 
 
 def codec_of(encoding: str) -> str | None:

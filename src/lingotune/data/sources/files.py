@@ -295,6 +295,8 @@ def uses_setting(name: str, setting: str) -> bool:
     ending = _ending(name)
     if setting == "sheet":
         return _READERS.get(ending) is read_sheet
+    if setting == "header" and _READERS.get(ending) is read_sheet:
+        return True
     delimited = ending in (".csv", ".tsv", ".zip")
     return delimited or (setting == "encoding" and (ending in _TEXT_READERS or ending == ENDING))
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.quoting import override_text
+from lingotune.config.quoting import hydra_value, override_text
 from lingotune.config.schema import (
     ALL,
     AUTO,
@@ -24,7 +24,13 @@ from lingotune.config.schema import (
 from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.sources.addresses import address_faults, is_elsewhere, shown_address
 from lingotune.data.sources.copies import copy_of, shown_name
-from lingotune.data.sources.file_format import FileFormat, codec_of, format_of, near_encoding
+from lingotune.data.sources.file_format import (
+    FileFormat,
+    codec_of,
+    format_of,
+    near_encoding,
+    numbered,
+)
 from lingotune.data.sources.files import find_files, once, uses_setting
 from lingotune.data.sources.split_names import (
     Named,
@@ -123,6 +129,13 @@ def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
     if data.encoding != AUTO and codec_of(data.encoding) is None:
         fix = f"data.encoding={near_encoding(data.encoding)}"
         yield Problem(f"data.encoding={data.encoding}", "is no encoding of texts", fix)
+    if len({*data.header}) < len(data.header) or "" in data.header:
+        fix = override_text("data.header", numbered(len(data.header)))
+        yield Problem(
+            override_text("data.header", data.header),
+            "needs a name of its own for each column",
+            fix,
+        )
 
 
 def expanded(data: DataConfig, patterns: Sequence[str]) -> list[tuple[str | None, str]]:
@@ -185,9 +198,9 @@ def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
     how, kinds = format_of(data), {file.suffix.lower() for file in files}
     problems = [
         Problem(
-            f"data.{name}={value.name if isinstance(value, Enum) else value}",
+            f"data.{name}={_as_typed(value)}",
             f"has no effect on {', '.join(sorted(kinds))} files",
-            f"data.{name}={'null' if default is None else AUTO}",
+            f"data.{name}={_as_typed(default)}",
         )
         for name, default in vars(FileFormat()).items()
         if (value := getattr(how, name)) != default
@@ -195,6 +208,13 @@ def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _as_typed(value: Any) -> str:
+    """Write the value of a format setting as it is typed."""
+    if isinstance(value, tuple):
+        return hydra_value([*value])
+    return "null" if value is None else value.name if isinstance(value, Enum) else str(value)
 
 
 _Files = dict[Path, "str | None"]

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lingotune.config.quoting import override_text
 from lingotune.data.rows.findings import AGAIN, Faults, Located, config_error
-from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.file_format import FileFormat, check_once
 
 
 def read_sheet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read the rows of the one sheet that has some, or of the sheet that `how` names.
 
-    The first row that is not empty is the header. Locations count rows as the spreadsheet does. Numbers in
-    a column of texts are texts, too: spreadsheets make numbers of whatever looks like one.
+    The first row that is not empty is the header, unless `how` has the names. Locations count rows as the
+    spreadsheet does. Numbers in a column of texts are texts, too: spreadsheets make numbers of whatever
+    looks like one.
     ConfigError if the file is no spreadsheet, or several sheets have rows and none is named.
     """
     table = list(_rows(path, name, how))
-    texts = _text_columns(table)
+    texts = _text_columns(table, 0 if how.header else 1)
     numbers = [0] * len(texts)
     rows = enumerate(table, 1)
-    header: list[str] = []
+    header = [*how.header]
     for number, values in rows:
         location = f"{name} row {number}"
         if all(value == "" for value in values):
@@ -47,9 +47,9 @@ def read_sheet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterat
             faults.remark(f"{name}: {what} no text in {column!r}, and read as written there")
 
 
-def _text_columns(table: Sequence[Sequence[Any]]) -> list[bool]:
+def _text_columns(table: Sequence[Sequence[Any]], headers: int) -> list[bool]:
     """Tell for each column whether some row below the header has a text there."""
-    filled = [row for row in table if any(value != "" for value in row)][1:]
+    filled = [row for row in table if any(value != "" for value in row)][headers:]
     width = max(map(len, table), default=0)
     return [
         any(n < len(row) and isinstance(row[n], str) and row[n] for row in filled)
@@ -91,10 +91,7 @@ def _checked_header(values: Sequence[Any], location: str) -> list[str]:
     names = [str(_plain(value) or "").strip() for value in values]
     while names and not names[-1]:
         names.pop()
-    twice = [column for column, count in Counter(filter(None, names)).items() if count > 1]
-    if twice:
-        what = f"the header names a column twice: {', '.join(map(repr, twice))}"
-        raise config_error(location, what, "a name for each column")
+    check_once(names, location)
     return names
 
 

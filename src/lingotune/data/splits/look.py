@@ -21,17 +21,19 @@ from lingotune.config.schema import (
     Source,
 )
 from lingotune.data.rows.cleaner import Cleaner
-from lingotune.data.rows.columns import usual_column
+from lingotune.data.rows.columns import guessed_header, is_number, usual_column
 from lingotune.data.rows.findings import Record
 from lingotune.data.rows.labels import MOST_CLASSES, whole_number
 from lingotune.data.rows.language_tags import means_nothing, standard_tag
 from lingotune.data.rows.nested import add_nested, column_names
 from lingotune.data.sources.file_format import format_of
-from lingotune.data.sources.files import common_format
+from lingotune.data.sources.files import common_format, uses_setting
 from lingotune.data.sources.patterns import local_parts
 from lingotune.data.splits.found_labels import find_labels
 from lingotune.data.splits.readers import readers_of
 
+_ROLES = ("language", "text", "stars", "label", "id")
+"""Columns that are looked for."""
 _SAMPLE = 2_000
 """Rows by which columns are recognised."""
 _LENGTHS = (32, 64, 128, 256, 512)
@@ -69,6 +71,9 @@ def look(data: DataConfig, typed: Sequence[str]) -> Look:
         for read in readers_of(data).values():
             for _ in read(None, _ignore):
                 pass
+    header = _header(data, sample)
+    if header:
+        return look(replace(data, header=header), typed)
     for record in sample:
         add_nested(record, [name for name in column_names(record) if "." in name])
     data = replace(data, columns=_columns(sample, data.columns, typed), **_format(data))
@@ -91,6 +96,21 @@ def _format(data: DataConfig) -> dict[str, Any]:
     return {"encoding": found.encoding, "separator": found.separator}
 
 
+def _header(data: DataConfig, sample: Sequence[Record]) -> list[str]:
+    """Guess column names where what stands in their place is a row; [] elsewhere.
+
+    A row it is where a number names a column, or a value that is met again below it.
+    """
+    first = [name for name in sample[0] if name != PATTERN_LANGUAGE]
+    if data.header or data.source is not Source.files:
+        return []
+    again = (any(record.get(name) == name for record in sample) for name in first)
+    files = [file for part in local_parts(data) for file in part.files]
+    tables = all(uses_setting(file.name, "header") for file in files)
+    is_row = tables and (any(map(is_number, first)) or any(again))
+    return guessed_header(data.columns, first) if is_row else []
+
+
 def _ignore(told: object) -> None:
     """Leave rows that cannot be read, and remarks on files, to the second reading."""
 
@@ -100,7 +120,7 @@ def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str
     objects = {n for record in sample for n, value in record.items() if isinstance(value, dict)}
     names = [name for name in every if name != PATTERN_LANGUAGE and name not in objects]
     found: dict[str, Any] = {}
-    for role in ("language", "text", "stars", "label", "id"):
+    for role in _ROLES:
         if f"data.columns.{role}" in typed:
             found[role] = getattr(given, role)
             continue

@@ -45,6 +45,22 @@ def first_wrong(text: str) -> int:
     return place + len(text[place:]) - len(text[place:].lstrip(" \t"))
 
 
+def repeated_name(text: str) -> str:
+    """Find a name that some {...} of an override gives twice, of which Hydra keeps the last; '' if none."""
+    if text.count(":") < 2:
+        return ""
+    left = [_tree(OverrideLexer(InputStream(text))).override()]
+    while left:
+        node = left.pop()
+        left += getattr(node, "children", None) or []
+        if isinstance(node, OverrideParser.DictContainerContext):
+            names = [pair.dictKey().getText() for pair in node.dictKeyValuePair()]
+            for name in names:
+                if names.count(name) > 1:
+                    return str(name)
+    return ""
+
+
 def is_function(name: str) -> bool:
     """Tell whether Hydra has a function of this name, such as choice or range."""
     return name in create_functions().functions

@@ -15,7 +15,7 @@ from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.launch.compose.grammar import Groups, parse
+from lingotune.launch.compose.grammar import Groups, parse, repeated_name
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.unknown_names import unknown_name
 from lingotune.launch.compose.unreadable import unreadable, without_loose_words
@@ -179,6 +179,10 @@ def _accepted(
     if override.is_delete():
         return problem or [override]
     several = override.is_sweep_override() and not multirun
+    if not problem and (name := repeated_name(text)):
+        swept = override.is_sweep_override()
+        fix = "leave one out" if swept else override_text(key, override.value())
+        problem = _refused(override, f"names {name} twice", fix)
     if problem or (several and not choice):
         return problem or _needs_multirun(override)
     try:
