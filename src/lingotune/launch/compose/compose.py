@@ -13,10 +13,8 @@ from __future__ import annotations
 import functools
 import itertools
 import pickle
-import re
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +26,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lingotune.catalog.hardware import fill_in, instances
 from lingotune.catalog.models import kind_of
-from lingotune.config.problems import ConfigError, Problem, errors_only, listed
+from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
-from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
-from lingotune.config.settings import container_of, field_types, mapping_of, setting_types
+from lingotune.config.schema import JobConfig, LaunchConfig, ModelConfig
+from lingotune.config.settings import field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.config_dirs import moved_into_place
 from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.grammar import Groups
-from lingotune.launch.compose.keys import config_groups, describe_type
+from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.compose.overrides import (
     TypedOverride,
     chooses_group,
@@ -53,9 +50,8 @@ from lingotune.launch.compose.overrides import (
 )
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.short_forms import spelled_out
+from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
 
-_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
-_RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
 """Also ${${...}}: an inner reference could name the resolver."""
 
 
@@ -142,21 +138,31 @@ def _register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=LaunchConfig)
 
 
-_Chosen = Callable[[tuple[str, ...]], "bytes | Exception"]
+class _Choice:
+    """Config of a choice of groups, of which each job takes a copy to set its values on."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self.shared = SharedSections(config)
+        self._pickled = pickle.dumps(config)
+
+    def copy(self) -> DictConfig:
+        """Copy it; loading a pickle is ten times faster than copy.deepcopy."""
+        config: DictConfig = pickle.loads(self._pickled)
+        return config
+
+
+_Chosen = Callable[[tuple[str, ...]], "_Choice | Exception"]
 
 
 def _chosen_groups(extra_dir: Path | None, base: tuple[JobConfig, Path] | None) -> _Chosen:
-    """Compose each set of group choices once; returns pickled configs, or the problems that prevent them.
-
-    Loading a pickle copies a config ten times faster than copy.deepcopy.
-    """
+    """Compose each set of group choices once; returns configs, or the problems that prevent them."""
     search = [f"hydra.searchpath=[{hydra_value(path_of(extra_dir))}]"] if extra_dir else []
 
     @functools.cache
-    def chosen(choices: tuple[str, ...]) -> bytes | Exception:
+    def chosen(choices: tuple[str, ...]) -> _Choice | Exception:
         overrides = [*search, *choices]
         try:
-            return pickle.dumps(
+            return _Choice(
                 _onto_job(*base, overrides) if base else compose("config", overrides=overrides)
             )
         except RecursionError:
@@ -201,10 +207,11 @@ def _compose_one(
         return None, base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
-    config = pickle.loads(base)
+    config = base.copy()
     problems = [removal(o, groups, defaults, _now(config, o.key_or_group)) for o in removed]
     problems += [p for o in values for p in _set_value(config, o)]
-    typed, more = _typed(config)
+    changed = {o.key_or_group.partition(".")[0] for o in values}
+    typed, more = typed_config(config, base.shared, changed)
     if typed is not None:
         typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
         more = [*more, *found]
@@ -227,122 +234,9 @@ def _set_value(config: DictConfig, override: Override) -> list[Problem]:
 def _now(config: DictConfig, key: str) -> Any:
     """The value of a setting as far as it is known; None for what is no key."""
     try:
-        if key in _BY_MODEL and OmegaConf.is_missing(config, key):
+        if key in BY_MODEL_KEYS and OmegaConf.is_missing(config, key):
             return getattr(kind_of(ModelConfig(name_or_path=config.model.name_or_path)), key)
         now = OmegaConf.select(config, key)
         return OmegaConf.to_container(now) if OmegaConf.is_config(now) else now
     except OmegaConfBaseException:
         return None
-
-
-# --- from a config to plain objects -------------------------------------------------------------
-
-_BY_MODEL = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
-"""Settings that are filled in with what suits the model."""
-
-
-def _typed(config: DictConfig) -> tuple[LaunchConfig | None, list[Problem]]:
-    raw = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(raw, dict)
-    left_open = [key for key in _BY_MODEL if raw[key] == MISSING]
-    leaves = ((key, value) for key, value in _leaves(raw, "") if key not in left_open)
-    problems = [p for key, value in leaves for p in _unusable(key, value)]
-    if problems:
-        return None, problems
-    try:
-        kind = kind_of(ModelConfig(name_or_path=config.model.name_or_path))
-        config.merge_with({key: getattr(kind, key) for key in left_open})
-        typed = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "config"
-        return None, [Problem(key, in_a_line(error), _example(key), key=key)]
-    assert isinstance(typed, LaunchConfig)
-    problems = list(_misfits(typed, LaunchConfig, ""))
-    if problems:
-        return None, problems
-    return replace(typed, cluster=fill_in(typed.cluster)), []
-
-
-def _unusable(key: str, value: Any) -> list[Problem]:
-    """Refuse a leaf without a value, or one that calls a resolver.
-
-    Resolvers run on this machine and could read its secrets into a job.
-    """
-    if value == MISSING:
-        fix = _example(key).replace(f"{key}=text", f"{key}=...")
-        if key == "cluster.instance_type":
-            fix = f"{key}={listed('', list(instances()))}"
-        return [Problem(key, "has no value, and there is no default", fix, key=key)]
-    if isinstance(value, str) and _RESOLVER_CALL.search(value):
-        what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-        plain = _VARIABLE.sub(r"$\1", value)  # which the shell fills in
-        fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
-        return [Problem(key, what, fix, key=key)]
-    return []
-
-
-def _example(key: str) -> str:
-    """Write an override that gives a setting some value of its type."""
-    plain = _INDEX.sub(r".\1", key)
-    known = container_of(plain) or plain
-    kind = setting_types().get(known)
-    if kind is None:
-        return ""
-    return describe_type(kind, known)[1].split(", or ")[0]
-
-
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, object]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _leaves(value, f"{prefix}[{index}]")
-    else:
-        yield prefix, node
-
-
-_INDEX = re.compile(r"\[(\d+)\]")
-
-
-def _outer(key: str) -> tuple[Any, str]:
-    """Type and key of the list that a key lies in."""
-    known = container_of(key) or key
-    return setting_types()[known], known
-
-
-def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
-    """Find values of a wrong type that come from references, and texts that look like references.
-
-    OmegaConf checks neither, and the job file is read with references resolved.
-    """
-    if typing.get_origin(kind) is typing.Union:
-        if value is None:
-            return
-        kind = typing.get_args(kind)[0]
-    if kind is Texts:
-        texts = value if isinstance(value, list) else [value]
-        if value is not None and not all(isinstance(text, str) for text in texts):
-            name, fix = describe_type(kind, key)
-            yield Problem(key, f"{value!r} is not {name}", fix, key=key)
-        else:
-            for text in texts if value is not None else ():
-                yield from _misfits(text, str, key)
-    elif not isinstance(value, typing.get_origin(kind) or kind):
-        name, fix = describe_type(kind, key)
-        if "[" in key:  # as it is typed: data.labels.0.name
-            typed = _INDEX.sub(r".\1", key)
-            fix = describe_type(*_outer(typed) if key.endswith("]") else (kind, typed))[1]
-        yield Problem(key, f"the setting that it refers to is not {name}", fix, key=key)
-    elif is_dataclass(value):
-        for name, inner in field_types(kind).items():
-            yield from _misfits(getattr(value, name), inner, f"{key}.{name}" if key else name)
-    elif isinstance(value, list):
-        for index, row in enumerate(value):
-            yield from _misfits(row, typing.get_args(kind)[0], f"{key}[{index}]")
-    elif isinstance(value, dict):
-        for name, text in value.items():
-            yield from _misfits(text, str, f"{key}.{name}")
-    elif isinstance(value, str) and ("${" in value or value == MISSING):
-        what = f"{value!r} would be read as a reference"
-        yield Problem(key, what, f"{key}=value", key=key)

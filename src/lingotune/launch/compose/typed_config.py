@@ -1,0 +1,180 @@
+"""From a composed config to typed objects: all that fits no setting is told."""
+
+from __future__ import annotations
+
+import copy
+import re
+import typing
+from collections.abc import Collection, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lingotune.catalog.hardware import fill_in, instances
+from lingotune.catalog.models import kind_of
+from lingotune.config.problems import Problem, listed
+from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
+from lingotune.config.settings import container_of, field_types, setting_types
+from lingotune.launch.compose.keys import describe_type
+from lingotune.launch.compose.overrides import in_a_line
+
+_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
+_RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
+BY_MODEL_KEYS = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
+"""Settings that are filled in with what suits the model."""
+
+
+class SharedSections:
+    """Sections of a config as typed objects, made once for all jobs that change nothing in them."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self._config = config
+        self._made: dict[str, Any] = {}
+
+    def find(self, name: str) -> Any:
+        """Return a copy of a section; None where it is none, refers to others or cannot be typed."""
+        if name not in self._made:
+            self._made[name] = self._typed(name)
+        return copy.copy(self._made[name])
+
+    def _typed(self, name: str) -> Any:
+        node = _parts(self._config)[name]
+        if not isinstance(node, DictConfig) or any(_is_open(value) for _, value in _leaves(node)):
+            return None
+        try:
+            return OmegaConf.to_object(node)
+        except OmegaConfBaseException:
+            return None
+
+
+def _parts(config: DictConfig) -> dict[str, Any]:
+    """Map the names at the top of a config to sections and values, references unresolved."""
+    return {str(name): node for name, node in config.items_ex(resolve=False)}
+
+
+def _is_open(value: object) -> bool:
+    return isinstance(value, str) and ("${" in value or value == MISSING)
+
+
+def typed_config(
+    config: DictConfig, shared: SharedSections, changed: Collection[str]
+) -> tuple[LaunchConfig | None, list[Problem]]:
+    """Turn the config of a job into typed objects, with a problem for each setting that cannot be.
+
+    changed: names at the top of the config in which it may differ from the one of `shared`.
+    """
+    parts = _parts(config)
+    ready = {n: section for n in parts if n not in changed and (section := shared.find(n))}
+    left_open = [key for key in BY_MODEL_KEYS if parts[key] == MISSING]
+    others = {name: node for name, node in parts.items() if name not in {*ready, *left_open}}
+    leaves = (leaf for name, node in others.items() for leaf in _leaves(node, name))
+    problems = [problem for key, value in leaves for problem in _unusable(key, value)]
+    if problems:
+        return None, problems
+    try:
+        kind = kind_of(ModelConfig(name_or_path=config.model.name_or_path))
+        for key in left_open:
+            config[key] = getattr(kind, key)
+        made = {name: _object(config[name]) for name in parts if name not in ready}
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "config"
+        return None, [Problem(key, in_a_line(error), _example(key), key=key)]
+    typed = LaunchConfig(**ready, **made)
+    problems = list(_misfits(typed, LaunchConfig, ""))
+    if problems:
+        return None, problems
+    return replace(typed, cluster=fill_in(typed.cluster)), []
+
+
+def _object(value: Any) -> Any:
+    return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+def _unusable(key: str, value: Any) -> list[Problem]:
+    """Refuse a leaf without a value, or one that calls a resolver.
+
+    Resolvers run on this machine and could read its secrets into a job.
+    """
+    if value == MISSING:
+        fix = _example(key).replace(f"{key}=text", f"{key}=...")
+        if key == "cluster.instance_type":
+            fix = f"{key}={listed('', list(instances()))}"
+        return [Problem(key, "has no value, and there is no default", fix, key=key)]
+    if isinstance(value, str) and _RESOLVER_CALL.search(value):
+        what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
+        plain = _VARIABLE.sub(r"$\1", value)  # which the shell fills in
+        fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
+        return [Problem(key, what, fix, key=key)]
+    return []
+
+
+def _example(key: str) -> str:
+    """Write an override that gives a setting some value of its type."""
+    plain = _INDEX.sub(r".\1", key)
+    known = container_of(plain) or plain
+    kind = setting_types().get(known)
+    if kind is None:
+        return ""
+    return describe_type(kind, known)[1].split(", or ")[0]
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted key and the value, references unresolved, of all that lies in a part of a config."""
+    if OmegaConf.is_config(node):
+        node = OmegaConf.to_container(node, resolve=False)
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, f"{key}[{index}]")
+    else:
+        yield key, node
+
+
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def _outer(key: str) -> tuple[Any, str]:
+    """Type and key of the list that a key lies in."""
+    known = container_of(key) or key
+    return setting_types()[known], known
+
+
+def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
+    """Find values of a wrong type that come from references, and texts that look like references.
+
+    OmegaConf checks neither, and the job file is read with references resolved.
+    """
+    if typing.get_origin(kind) is typing.Union:
+        if value is None:
+            return
+        kind = typing.get_args(kind)[0]
+    if kind is Texts:
+        texts = value if isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(text, str) for text in texts):
+            name, fix = describe_type(kind, key)
+            yield Problem(key, f"{value!r} is not {name}", fix, key=key)
+        else:
+            for text in texts if value is not None else ():
+                yield from _misfits(text, str, key)
+    elif not isinstance(value, typing.get_origin(kind) or kind):
+        name, fix = describe_type(kind, key)
+        if "[" in key:  # as it is typed: data.labels.0.name
+            typed = _INDEX.sub(r".\1", key)
+            fix = describe_type(*_outer(typed) if key.endswith("]") else (kind, typed))[1]
+        yield Problem(key, f"the setting that it refers to is not {name}", fix, key=key)
+    elif is_dataclass(value):
+        for name, inner in field_types(kind).items():
+            yield from _misfits(getattr(value, name), inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, row in enumerate(value):
+            yield from _misfits(row, typing.get_args(kind)[0], f"{key}[{index}]")
+    elif isinstance(value, dict):
+        for name, text in value.items():
+            yield from _misfits(text, str, f"{key}.{name}")
+    elif isinstance(value, str) and ("${" in value or value == MISSING):
+        what = f"{value!r} would be read as a reference"
+        yield Problem(key, what, f"{key}=value", key=key)
