@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 import re
 import typing
 from collections.abc import Collection, Iterator
@@ -31,13 +31,13 @@ class SharedSections:
 
     def __init__(self, config: DictConfig) -> None:
         self._config = config
-        self._made: dict[str, Any] = {}
+        self._pickled: dict[str, bytes] = {}
 
     def find(self, name: str) -> Any:
         """Return a copy of a section; None where it is none, refers to others or cannot be typed."""
-        if name not in self._made:
-            self._made[name] = self._typed(name)
-        return copy.copy(self._made[name])
+        if name not in self._pickled:
+            self._pickled[name] = pickle.dumps(self._typed(name))
+        return pickle.loads(self._pickled[name])
 
     def _typed(self, name: str) -> Any:
         node = _parts(self._config)[name]
