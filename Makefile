@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip
 VENV_V3 := .venv-v3
+# One more than there are cores: tests wait for each other's processes, servers and locks.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 # Tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -36,7 +38,7 @@ demo: setup  ## the main job: train on the embedded sample, then plan it for eig
 	@echo 'for the commands above: . $(BIN)/activate'
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: setup  ## the slow tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow

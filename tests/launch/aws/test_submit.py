@@ -118,7 +118,7 @@ def test_code_and_config_land_in_s3(aws: Front) -> None:
     assert stored(uri + "job.yaml") == dump_job(job)
 
 
-@pytest.mark.parametrize("sdk", ["v2", "boto3"])
+@pytest.mark.parametrize("sdk", [pytest.param("v2", marks=pytest.mark.slow), "boto3"])
 def test_the_plan_shows_what_is_submitted_to_the_letter(sdk: str, aws: Front) -> None:
     planned = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "output=request")
     submit("cluster=p3_16xl", sdk=sdk)
