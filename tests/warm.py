@@ -7,6 +7,7 @@ What it cannot show is how a process begins: `is_warm` tells which commands may 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -19,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing import process
 from pathlib import Path
@@ -268,14 +270,30 @@ def _become(command: Mapping[str, Any]) -> None:
         sys.modules["numpy"].random.seed()  # Python's own has seen to it
     first, *rest = command["arguments"]
     sys.orig_argv[:] = [sys.executable, first, *rest]
-    if first == "-m":
-        sys.argv[:] = rest
-        sys.path[0] = command["cwd"]
-        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[:] = [first, *rest]
-        sys.path[0] = str(Path(first).resolve().parent)
-        runpy.run_path(first, run_name="__main__")
+    code: object = 0
+    try:
+        if first == "-m":
+            sys.argv[:] = rest
+            sys.path[0] = command["cwd"]
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv[:] = [first, *rest]
+            sys.path[0] = str(Path(first).resolve().parent)
+            runpy.run_path(first, run_name="__main__")
+    except SystemExit as error:
+        code = error.code or 0
+    if isinstance(code, int):
+        _leave(code)
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def _leave(code: int) -> None:
+    """End as a process does, but for taking all modules apart, which takes a third of a second."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _use_once() -> None:
