@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, run
+from conftest import CONF, ROOT, run
 from pyarrow import parquet
 
+from lingotune.cli.evaluate import data_typed
 from lingotune.cli.main import main
 from lingotune.config.console import exit_code_of
 from lingotune.config.jobfile import dump_job, load_job
-from lingotune.config.schema import ModelConfig
+from lingotune.config.schema import AUTO, DataConfig, ModelConfig, Separator
 from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
 from lingotune.data.rows.ids import rows_digest
 from lingotune.modeling.load import load_model
@@ -207,6 +208,25 @@ def test_other_data_is_read_with_the_settings_of_the_run(
         f"next: python -m lingotune predict {finished} --file {bare}  # if it has no labels"
         in refused.stderr
     )
+
+
+def test_how_files_of_another_type_were_read_is_no_default(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    job, _ = load_job(run / "job.yaml")
+    data = replace(job.data, header=["a", "b"], separator=Separator.semicolon, encoding="cp1252")
+    (run / "job.yaml").write_bytes(dump_job(replace(job, data=data)))
+
+    def typed(path: str) -> DataConfig:
+        found = data_typed(str(run), [f"data.path={path}"], CONF)
+        assert found
+        return found
+
+    other = typed("more.parquet")
+    assert (other.header, other.separator, other.encoding) == ([], Separator.auto, AUTO)
+    other = typed("[more.jsonl,again.jsonl]")
+    assert (other.header, other.separator, other.encoding) == ([], Separator.auto, "cp1252")
+    for path in ("more.csv", "folder", "[a.jsonl,b.csv]"):
+        assert typed(path).header == ["a", "b"]
 
 
 def test_predictions_keep_all_columns(finished: Path, tmp_path: Path, lingotune: Called) -> None:

@@ -24,6 +24,8 @@ from lingotune.config.schema import (
     RowCounts,
     Source,
 )
+from lingotune.data.sources.file_format import FileFormat
+from lingotune.data.sources.files import is_data_file, uses_setting
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
@@ -159,7 +161,8 @@ def _check_own(job: JobConfig | None, run: str) -> None:
 
 
 def _with_source(job: JobConfig, typed: Sequence[TypedOverride]) -> JobConfig:
-    """Take the source out of a run's data where another one is typed; all else are its defaults."""
+    """Take the source out of a run's data where another one is typed; all else are its defaults, but for
+    what says how files of another type are read."""
     if not any(o.key in _SOURCES for o in typed):
         return job
     data = replace(
@@ -172,6 +175,14 @@ def _with_source(job: JobConfig, typed: Sequence[TypedOverride]) -> JobConfig:
         validation=None,
         test=None,
     )
+    places = [o.value.strip("[]").split(",") for o in typed if o.key in _SOURCES]
+    files = [name.strip() for of in places for name in of]
+    if all(map(is_data_file, files)):
+        default = DataConfig()
+        without_effect = [
+            name for name in vars(FileFormat()) if not any(uses_setting(f, name) for f in files)
+        ]
+        data = replace(data, **{name: getattr(default, name) for name in without_effect})
     return replace(job, data=data)
 
 
