@@ -61,7 +61,7 @@ format: setup  ## write the format
 	$(BIN)/ruff check --fix .
 
 golden: setup  ## accept today's rendered requests as golden
-	$(BIN)/python -m pytest -n auto tests/launch/render tests/launch/aws --update-golden
+	$(BIN)/python -m pytest -n auto -m "slow or not slow" tests/launch/render tests/launch/aws --update-golden
 	$(BIN)/python -m pytest -m slow tests/launch/simulator/test_rehearsal.py -k sound --update-golden
 
 facts: setup  ## copy instances, images and the request's model anew from the libraries
