@@ -24,9 +24,8 @@ from lingotune.config.schema import (
     RowCounts,
     Source,
 )
-from lingotune.data.sources.file_format import FileFormat
-from lingotune.data.sources.files import is_data_file, uses_setting
-from lingotune.data.sources.patterns import patterns_in
+from lingotune.data.sources.files import is_data_file
+from lingotune.data.sources.patterns import given_patterns, patterns_in, unused_formats
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.overrides import TypedOverride
@@ -138,6 +137,8 @@ def data_typed(
         [*given, *typed], conf_dir, _check, multirun=False, extra_dir=extra_dir, base=base
     )
     data: DataConfig = job_of(one.config).data
+    if base:
+        data = _of_other_files(data, [o.key for o in overrides])
     if any(o.key == "data.labels" for o in overrides):
         return data
     if trained.job is not None:
@@ -161,8 +162,7 @@ def _check_own(job: JobConfig | None, run: str) -> None:
 
 
 def _with_source(job: JobConfig, typed: Sequence[TypedOverride]) -> JobConfig:
-    """Take the source out of a run's data where another one is typed; all else are its defaults, but for
-    what says how files of another type are read."""
+    """Take the source out of a run's data where another one is typed; all else are its defaults."""
     if not any(o.key in _SOURCES for o in typed):
         return job
     data = replace(
@@ -175,15 +175,16 @@ def _with_source(job: JobConfig, typed: Sequence[TypedOverride]) -> JobConfig:
         validation=None,
         test=None,
     )
-    places = [o.value.strip("[]").split(",") for o in typed if o.key in _SOURCES]
-    files = [name.strip() for of in places for name in of]
-    if all(map(is_data_file, files)):
-        default = DataConfig()
-        without_effect = [
-            name for name in vars(FileFormat()) if not any(uses_setting(f, name) for f in files)
-        ]
-        data = replace(data, **{name: getattr(default, name) for name in without_effect})
     return replace(job, data=data)
+
+
+def _of_other_files(data: DataConfig, typed: Sequence[str]) -> DataConfig:
+    """Leave out how the run's files were read where these are of another type; what was typed stays."""
+    files = [p for of in (patterns_in(data.path), *given_patterns(data).values()) for p in of]
+    if not all(map(is_data_file, files)):
+        return data
+    unused = [key for key in unused_formats(files) if f"data.{key}" not in typed]
+    return replace(data, **{key: getattr(DataConfig(), key) for key in unused})
 
 
 def typed_length(data: DataConfig | None, typed: Sequence[str]) -> int | None:

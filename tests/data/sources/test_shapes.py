@@ -470,9 +470,7 @@ def test_labels_with_decimals_are_whole_numbers(raw: str) -> None:
 
 # --- tables without a header --------------------------------------------------------------------
 
-HEADLESS = [
-    [str(1 + n % 5), f"a text, number {n} of all", "ende"[n % 2 * 2 :][:2]] for n in range(40)
-]
+HEADLESS = [[str(1 + n % 5), f"a text, number {n} of all", ("en", "de")[n % 2]] for n in range(40)]
 NAMES = ("stars", "review_body", "language")
 STARS = [LabelConfig("neg", ["1", "2"]), LabelConfig("pos", ["3", "4", "5"])]
 
@@ -543,3 +541,8 @@ def test_a_header_beside_given_names_is_a_bad_row() -> None:
     Path("a.csv").write_text("text,label\na,1\n")
     (problem,) = problems("a.csv", header=["text", "label"])
     assert problem.where == "a.csv:1" and problem.what == "is the header once more"
+
+
+def test_rows_without_any_column_are_told() -> None:
+    Path("a.csv.jsonl").write_text("{}\n" * 3)
+    assert "it has no columns" in problems("a.csv.jsonl")[0].what

@@ -240,7 +240,7 @@ def by_hydra(overrides: list[str]) -> LaunchConfig | None:
     return replace(job, cluster=fill_in(job.cluster))
 
 
-@settings(max_examples=4)
+@settings(max_examples=8)
 @given(command_lines())
 def test_every_job_is_what_hydra_alone_composes(typed: list[tuple[str, list[str]]]) -> None:
     compose()  # registers the schema

@@ -14,7 +14,7 @@ from lingotune.data.rows.findings import Record, split_location
 
 _MOST_COLUMNS = 1000
 """Columns that are remembered beside the named ones; JSON lines can have others in every row."""
-_IS_TABLE = re.compile(r"\.(csv|tsv|xlsx|xls|xlsb|ods)\b", re.IGNORECASE)
+_IS_TABLE = re.compile(r"\.(csv|tsv|xlsx|xls|ods)\b", re.IGNORECASE)
 _OTHER_NAMES = {
     "text": (
         "text",
@@ -104,22 +104,21 @@ class SeenColumns:
 def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Iterator[Problem]:
     found = [column for column in found if column != PATTERN_LANGUAGE]
     named = [column for column in vars(columns).values() if column is not None]
-    table = _IS_TABLE.search(file) and not {*named} & {*found}
+    table = found and _IS_TABLE.search(file) and not {*named} & {*found}
     header = override_text("data.header", guessed_header(columns, found)) if table else ""
     if header and any(map(is_number, found)):
         first = " | ".join(name if len(name) < 30 else f"{name[:27]}..." for name in found[:10])
         what = f"none of the columns is in {file}, whose first row is no header: {first}"
         yield Problem("data.columns", what, header, key="data.header")
         return
-    if header and columns.text not in found and any(len(name.split()) > 3 for name in found):
-        problem = _missing("text", columns.text, found, file)
-        fix = f"{problem.fix}, or {header} if the first row is no header"
-        yield replace(problem, fix=fix)
-        columns = replace(columns, text=found[0])  # it is told
     for name in ("text", "title", "language", "id", "group"):
         column = getattr(columns, name)
         if column is not None and column not in found:
-            yield _missing(name, column, found, file)
+            problem = _missing(name, column, found, file)
+            if name == "text" and header and any(len(one.split()) > 3 for one in found):
+                fix = f"{problem.fix}, or {header} if the first row is no header"
+                problem = replace(problem, fix=fix)
+            yield problem
     classes = {n: c for n in ("stars", "label") if (c := getattr(columns, n)) is not None}
     there = [column for column in classes.values() if column in found]
     if not classes:
@@ -152,13 +151,18 @@ def is_number(name: str) -> bool:
     return name.replace(".", "", 1).isdigit()
 
 
+def numbered(count: int) -> list[str]:
+    """Name columns that have no names: `column 1`, `column 2`, ..."""
+    return [f"column {n}" for n in range(1, count + 1)]
+
+
 def guessed_header(columns: ColumnsConfig, first: Sequence[str]) -> list[str]:
     """Guess the column names of a table without a header from its first row.
 
     The longest value is the text, a digit the stars, two letters are the language, and another word is the
     class.
     """
-    names = [f"column {n}" for n in range(1, len(first) + 1)]
+    names = numbered(len(first))
     left = sorted(range(len(first)), key=lambda n: -len(first[n]))
     names[left.pop(0)] = columns.text
     forms = [(columns.stars, r"\d(\.0)?"), (columns.language, "[A-Za-z]{2}")]

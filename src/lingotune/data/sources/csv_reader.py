@@ -18,6 +18,7 @@ from typing import Any
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, Quoting, Separator
+from lingotune.data.rows.columns import numbered
 from lingotune.data.rows.findings import SKIP, Faults, Located, config_error
 from lingotune.data.rows.unicode import visible_part
 from lingotune.data.sources.csv_dialect import (
@@ -30,7 +31,7 @@ from lingotune.data.sources.csv_dialect import (
     unquoted_since,
 )
 from lingotune.data.sources.encodings import UTF8
-from lingotune.data.sources.file_format import FileFormat, check_once, numbered
+from lingotune.data.sources.file_format import FileFormat, check_once
 from lingotune.data.sources.lines import Line, TextFile, undecoded_fix
 
 _HEAD = 200

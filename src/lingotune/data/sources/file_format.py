@@ -11,6 +11,7 @@ from encodings.aliases import aliases
 
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, DataConfig, Quoting, Separator
+from lingotune.data.rows.columns import numbered
 from lingotune.data.rows.findings import config_error
 
 _OF_NAMES = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem")
@@ -31,11 +32,6 @@ class FileFormat:
 def format_of(data: DataConfig) -> FileFormat:
     """Return the format settings of a data section."""
     return FileFormat(data.encoding, data.quoting, data.separator, data.sheet, tuple(data.header))
-
-
-def numbered(count: int) -> list[str]:
-    """Name columns that have no names: `column 1`, `column 2`, ..."""
-    return [f"column {n}" for n in range(1, count + 1)]
 
 
 def check_once(names: Sequence[str], location: str) -> None:

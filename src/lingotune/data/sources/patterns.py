@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     DataConfig,
     Source,
 )
+from lingotune.data.rows.columns import numbered
 from lingotune.data.rows.findings import all_or_problems
 from lingotune.data.sources.addresses import address_faults, is_elsewhere, shown_address
 from lingotune.data.sources.copies import copy_of, shown_name
@@ -29,7 +30,6 @@ from lingotune.data.sources.file_format import (
     codec_of,
     format_of,
     near_encoding,
-    numbered,
 )
 from lingotune.data.sources.files import find_files, once, uses_setting
 from lingotune.data.sources.split_names import (
@@ -193,6 +193,12 @@ def local_parts(data: DataConfig) -> list[Part]:
     return sorted(parts, key=lambda part: [ALL, *SPLITS].index(part.split))
 
 
+def unused_formats(names: Sequence[str]) -> dict[str, Any]:
+    """Map the settings of how files are read that concern no file of these names to their defaults."""
+    defaults = vars(FileFormat()).items()
+    return {key: value for key, value in defaults if not any(uses_setting(n, key) for n in names)}
+
+
 def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
     """Make sure that a setting of how files are read concerns one of the files."""
     how, kinds = format_of(data), {file.suffix.lower() for file in files}
@@ -202,9 +208,8 @@ def _check_used(data: DataConfig, files: Sequence[Path]) -> None:
             f"has no effect on {', '.join(sorted(kinds))} files",
             f"data.{name}={_as_typed(default)}",
         )
-        for name, default in vars(FileFormat()).items()
+        for name, default in unused_formats([file.name for file in files]).items()
         if (value := getattr(how, name)) != default
-        and not any(uses_setting(file.name, name) for file in files)
     ]
     if problems:
         raise ConfigError(problems)

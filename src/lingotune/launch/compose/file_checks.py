@@ -13,7 +13,6 @@ from yaml.reader import ReaderError
 
 from lingotune.config.problems import Problem, closest, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
-from lingotune.config.schema import MISSING
 from lingotune.config.settings import container_of, is_setting, setting_types
 from lingotune.config.yaml_text import decoded
 from lingotune.launch.compose.defaults_lists import wrong_defaults
@@ -29,7 +28,7 @@ from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.overrides import in_a_line
 from lingotune.launch.compose.unknown_names import unknown_name
-from lingotune.launch.compose.values import misfits, refusal
+from lingotune.launch.compose.values import is_reference, misfits, refusal
 
 GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(
@@ -110,7 +109,7 @@ class _Check:
                 if not _is_broken(fixed) and is_setting(fixed[2:-1]):
                     fix = f"{key.rpartition('.')[2]}: {fixed}"
                 yield self._problem(key, what, fix)
-            elif not _is_reference(value):
+            elif not is_reference(value):
                 yield from self._misfit(key, value)
 
     def defaults(self) -> Iterator[Problem]:
@@ -243,7 +242,3 @@ def _is_broken(text: str) -> bool:
     except GrammarParseError:
         return True
     return False
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and ("${" in value or value == MISSING)

@@ -19,6 +19,7 @@ from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, 
 from lingotune.config.settings import container_of, field_types, setting_types
 from lingotune.launch.compose.keys import describe_type
 from lingotune.launch.compose.overrides import in_a_line
+from lingotune.launch.compose.values import is_reference
 
 _VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
@@ -41,7 +42,9 @@ class SharedSections:
 
     def _typed(self, name: str) -> Any:
         node = _parts(self._config)[name]
-        if not isinstance(node, DictConfig) or any(_is_open(value) for _, value in _leaves(node)):
+        if not isinstance(node, DictConfig) or any(
+            is_reference(value) for _, value in _leaves(node)
+        ):
             return None
         try:
             return OmegaConf.to_object(node)
@@ -52,10 +55,6 @@ class SharedSections:
 def _parts(config: DictConfig) -> dict[str, Any]:
     """Map the names at the top of a config to sections and values, references unresolved."""
     return {str(name): node for name, node in config.items_ex(resolve=False)}
-
-
-def _is_open(value: object) -> bool:
-    return isinstance(value, str) and ("${" in value or value == MISSING)
 
 
 def typed_config(
@@ -175,6 +174,6 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
     elif isinstance(value, dict):
         for name, text in value.items():
             yield from _misfits(text, str, f"{key}.{name}")
-    elif isinstance(value, str) and ("${" in value or value == MISSING):
+    elif is_reference(value):
         what = f"{value!r} would be read as a reference"
         yield Problem(key, what, f"{key}=value", key=key)

@@ -48,6 +48,11 @@ def as_on_keyboard(text: str) -> str:
     return text.translate(_PASTED)
 
 
+def is_reference(value: object) -> bool:
+    """Tell whether a value stands for another one: `${other.setting}`, or `???`, which is still open."""
+    return isinstance(value, str) and ("${" in value or value == MISSING)
+
+
 def first_type(kind: Any) -> Any:
     """Return the first type inside of another, null aside; a plain type as it is."""
     return next((arg for arg in typing.get_args(kind) if arg is not type(None)), kind)
@@ -116,8 +121,8 @@ def misfits(kind: Any, value: Any, key: str) -> Iterator[Misfit]:
         if value is None:
             return
         kind = first_type(kind)
-    if isinstance(value, str) and ("${" in value or value == MISSING):
-        return  # a reference
+    if is_reference(value):
+        return
     inner = typing.get_args(kind)
     if typing.get_origin(kind) is list:
         yield from _in_list(kind, value, key)
