@@ -55,6 +55,14 @@ OURS: dict[str, set[str]] = {
     "launch.plan": {"launch.compose", "launch.cost", "launch.render", "launch.checks"},
     "launch.aws": {"launch.cost", "launch.render", "launch.plan"},
     "launch.simulator": {"launch.render", "launch.checks", "launch.plan", "launch.aws"},
+    "launch.sweeps": {
+        "launch.compose",
+        "launch.cost",
+        "launch.render",
+        "launch.checks",
+        "launch.plan",
+        "launch.aws",
+    },
     "cli": {*_WORKER, "training", "launch"},
 }
 THIRD_PARTY: dict[str, set[str]] = {
@@ -80,7 +88,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "launch": {
         "hydra", "antlr4", "omegaconf", "yaml", "rich", "regex", "boto3", "botocore", "sagemaker",
-        "moto", "werkzeug", "numpy",
+        "moto", "werkzeug", "numpy", "optuna", "filelock",
     },
     "cli": set(),
 }  # fmt: skip

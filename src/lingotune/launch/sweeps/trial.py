@@ -1,0 +1,141 @@
+"""Trials of a sweep, and the protocols of the parts that its controller works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from lingotune.config.problems import ConfigError
+
+REPEATED = "seed"
+"""Setting whose values are repetitions of one configuration."""
+
+
+class State(Enum):
+    """State of a trial, or of one of its attempts.
+
+    starting: its start was asked for, the answer is unknown. stopping: it was asked to stop, and still
+    holds its slot. pruned: stopped for its scores, by the sweep. stopped: by its owner, or by a limit.
+    """
+
+    waiting = "waiting"
+    starting = "starting"
+    running = "running"
+    stopping = "stopping"
+    completed = "completed"
+    failed = "failed"
+    stopped = "stopped"
+    pruned = "pruned"
+
+    @property
+    def holds_slot(self) -> bool:
+        """True while a machine is taken, or may be."""
+        return self in (State.starting, State.running, State.stopping)
+
+    @property
+    def over(self) -> bool:
+        """True once the job has ended."""
+        return self in (State.completed, State.failed, State.stopped, State.pruned)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One job of a sweep.
+
+    number: from 1. varies: swept key -> its value, as text of an override. overrides: all of the job, as
+    typed. key: SHA-256 of its job file. name: job name of its first attempt. expected_usd, worst_usd: of
+    one attempt; None if unknown, or on this machine.
+    """
+
+    number: int
+    varies: Mapping[str, str]
+    overrides: tuple[str, ...]
+    key: str
+    name: str
+    expected_usd: float | None = None
+    worst_usd: float | None = None
+
+    @property
+    def configuration(self) -> tuple[tuple[str, str], ...]:
+        """Swept keys and values except the seed: trials that agree in it are repetitions."""
+        return tuple((key, value) for key, value in self.varies.items() if key != REPEATED)
+
+
+@dataclass(frozen=True)
+class JobState:
+    """State of a started job as its backend tells it. Times are seconds since 1970, None if unknown.
+
+    secondary: the backend's own word, e.g. Downloading. reason: of a failure.
+    """
+
+    name: str
+    state: State
+    secondary: str = ""
+    reason: str = ""
+    created: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    billable_seconds: float | None = None
+    instance_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores on the validation split after `step` of `total_steps` updates, by name."""
+
+    step: int
+    total_steps: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+class NoSlot(Exception):
+    """A quota or missing capacity keeps the job from being started now."""
+
+
+class Refused(ConfigError):
+    """The job was refused for what it is, or what the account may do; starting it again would not help."""
+
+
+class Unsure(Exception):
+    """The answer to a start was lost: the job may run, and has to be looked up by its name."""
+
+
+class Backend(Protocol):
+    """Place where jobs run: Amazon SageMaker, or processes of this machine."""
+
+    def start(self, trial: Trial, attempt: int) -> str:
+        """Start a trial; returns the name of its job. A job that is there already is taken as started.
+
+        NoSlot, Refused or Unsure if it was not, or may not have been.
+        """
+
+    def listing(self) -> dict[str, JobState]:
+        """List the sweep's jobs by name, with few calls however many there are."""
+
+    def describe(self, name: str) -> JobState | None:
+        """Look up one job; None if there is none with this name."""
+
+    def stop(self, name: str) -> None:
+        """Ask a job to stop; nothing happens if it has ended."""
+
+    def evaluations(self, name: str) -> Sequence[Evaluation]:
+        """Read the evaluations that a job has told so far, by step."""
+
+
+class Source(Protocol):
+    """Source of trials: a grid, or a search that learns from scores."""
+
+    def next(self) -> Trial | None:
+        """Return a trial to start; None if there is none now. At most one start is asked for each."""
+
+    def tell(self, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
+        """Take all evaluations of a running trial so far; returns True if it shall be stopped."""
+
+    def ended(self, trial: Trial, state: State, evaluations: Sequence[Evaluation]) -> None:
+        """Take the end of a trial, whose last attempt it was."""
+
+    @property
+    def exhausted(self) -> bool:
+        """True once `next` will never return a trial again."""
