@@ -26,6 +26,7 @@ _ESTIMATE = {"config", "system", "catalog"}
 _RUNS = {"config", "system", "contract"}
 _EVALUATION = {"config", "contract", "data", "modeling", "plugins", "runs"}
 _WORKER = {*_ESTIMATE, *_RUNS, *_EVALUATION, "estimate", "preflight", "evaluation", "report", "hub"}
+_PLAN = {"launch.overrides", "launch.compose", "launch.cost", "launch.render", "launch.checks"}
 OURS: dict[str, set[str]] = {
     "config": set(),
     "system": {"config"},
@@ -48,11 +49,12 @@ OURS: dict[str, set[str]] = {
     "hub": {"config", "system", "contract", "catalog", "data", "evaluation", "runs"},
     "training": _WORKER,
     "launch": {*_WORKER, "training"},
-    "launch.compose": set(),
+    "launch.overrides": set(),
+    "launch.compose": {"launch.overrides"},
     "launch.cost": set(),
     "launch.render": set(),
     "launch.checks": {"launch.cost", "launch.render"},
-    "launch.plan": {"launch.compose", "launch.cost", "launch.render", "launch.checks"},
+    "launch.plan": _PLAN,
     "launch.aws": {"launch.cost", "launch.render", "launch.plan"},
     "launch.simulator": {"launch.render", "launch.checks", "launch.plan", "launch.aws"},
     "launch.sweeps": {

@@ -28,7 +28,7 @@ from documents import (
 from hubserver import hub_server
 from waiting import PATIENCE
 
-from lingotune.launch.compose.keys import config_groups, setting_types
+from lingotune.launch.overrides.keys import config_groups, setting_types
 
 QUICK = ["training.max_steps=2", "data.max_length=16", "runs_dir=runs"]
 SAMPLE = ["data.sample.train_rows=20", "data.sample.validation_rows=5", "data.sample.test_rows=5"]

@@ -16,7 +16,7 @@ from lingotune.catalog.hardware import (
     resolve_precision,
 )
 from lingotune.config.schema import Precision
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 
 CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c not in ("local", "sagemaker")]
 

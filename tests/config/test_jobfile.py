@@ -19,7 +19,7 @@ from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import CodeConfig, JobConfig, Texts
 from lingotune.config.settings import field_types
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 
 
 @pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])

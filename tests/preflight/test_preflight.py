@@ -26,7 +26,7 @@ from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.request import CODE, REQUEST, SETTINGS
 from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.training_job import Digests, describe

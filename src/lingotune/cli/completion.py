@@ -21,8 +21,8 @@ from lingotune.config.console import Parser
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command, choices_of
-from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.compose.options import options_parser
+from lingotune.launch.overrides.keys import config_groups
 
 _PARSED = {
     "predict": predict, "evaluate": evaluate, "report": report, "publish": publish,

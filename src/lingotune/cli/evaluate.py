@@ -28,7 +28,7 @@ from lingotune.data.sources.files import is_data_file
 from lingotune.data.sources.patterns import given_patterns, patterns_in, unused_formats
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
-from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_secrets
 from lingotune.preflight.data import DATA
 

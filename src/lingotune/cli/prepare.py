@@ -16,7 +16,7 @@ from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
-from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_job, check_secrets
 
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."

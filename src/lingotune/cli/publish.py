@@ -14,7 +14,7 @@ from lingotune.config.problems import ConfigError, errors_only
 from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
-from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_job
 
 

@@ -21,7 +21,7 @@ from lingotune.data.sources.patterns import patterns_in
 from lingotune.data.splits.look import Look, described, look
 from lingotune.data.transfer import fetch_sources
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.overrides import TypedOverride
+from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_secrets
 
 _YAML = (".yaml", ".yml")

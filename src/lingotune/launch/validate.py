@@ -25,7 +25,7 @@ from lingotune.launch.checks.sagemaker import SAGEMAKER
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.file_checks import read_checked
 from lingotune.launch.compose.group_files import GroupFile, group_files
-from lingotune.launch.compose.keys import config_groups, describe_type, visible_files
+from lingotune.launch.overrides.keys import config_groups, describe_type, visible_files
 from lingotune.preflight import check_job
 
 

@@ -28,7 +28,7 @@ from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
-from lingotune.launch.compose.keys import ALIASES, Meant, config_groups, meant_by
+from lingotune.launch.overrides.keys import ALIASES, Meant, config_groups, meant_by
 from lingotune.preflight import check_job
 
 

@@ -13,7 +13,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import user_dir
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 
 
 @pytest.fixture

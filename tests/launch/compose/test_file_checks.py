@@ -10,8 +10,8 @@ from conftest import CONF
 
 from lingotune.launch.compose.file_checks import CheckedFile, read_checked
 from lingotune.launch.compose.group_files import GroupFile
-from lingotune.launch.compose.keys import config_groups
-from lingotune.launch.compose.values import fits
+from lingotune.launch.overrides.keys import config_groups
+from lingotune.launch.overrides.values import fits
 
 HEAD = "# @package _global_\n"
 GROUPS = config_groups(CONF)

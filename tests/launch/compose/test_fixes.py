@@ -21,8 +21,8 @@ from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
-from lingotune.launch.compose.keys import ALIASES, config_groups
-from lingotune.launch.compose.other_tools import not_here
+from lingotune.launch.overrides.keys import ALIASES, config_groups
+from lingotune.launch.overrides.other_tools import not_here
 
 OVERRIDE = re.compile(r"[a-z_][\w.]*=")
 HERE, CLOUD = (), ("cluster=p3_16xl",)

@@ -13,8 +13,8 @@ from lingotune.config.schema import JobConfig
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, help_page, setting_texts
-from lingotune.launch.compose.keys import config_groups
 from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.overrides.keys import config_groups
 
 LAUNCH = Command("lingotune launch", "Plan, check or submit.")
 

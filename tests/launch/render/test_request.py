@@ -17,7 +17,7 @@ from described import described, digests
 from golden_files import LISTS, METRICS, read_golden
 
 from lingotune.config.jobfile import job_of
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 from lingotune.launch.render.local_command import render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface

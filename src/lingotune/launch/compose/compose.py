@@ -37,9 +37,11 @@ from lingotune.launch.compose.config_dirs import moved_into_place
 from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
-from lingotune.launch.compose.grammar import Groups
-from lingotune.launch.compose.keys import config_groups
-from lingotune.launch.compose.overrides import (
+from lingotune.launch.compose.own_code import Origin, with_own_code
+from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
+from lingotune.launch.overrides.grammar import Groups
+from lingotune.launch.overrides.keys import config_groups
+from lingotune.launch.overrides.overrides import (
     TypedOverride,
     chooses_group,
     in_a_line,
@@ -48,9 +50,7 @@ from lingotune.launch.compose.overrides import (
     removal,
     wrong_type,
 )
-from lingotune.launch.compose.own_code import Origin, with_own_code
-from lingotune.launch.compose.short_forms import spelled_out
-from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
+from lingotune.launch.overrides.short_forms import spelled_out
 
 """Also ${${...}}: an inner reference could name the resolver."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import in_checkout
-from lingotune.launch.compose.keys import visible_files
+from lingotune.launch.overrides.keys import visible_files
 
 VARIABLE = "LINGOTUNE_CONFIG"
 """Environment variable that names the user's own folder; empty = none, not even the default one."""

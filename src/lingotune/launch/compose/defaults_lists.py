@@ -9,8 +9,8 @@ from yaml import YAMLError
 
 from lingotune.config.problems import closest, listed, nearest
 from lingotune.config.schema import MISSING
-from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import GroupFile
+from lingotune.launch.overrides.grammar import Groups
 
 _SELF = "_self_"
 _FORM = "an entry is the name of a file in the same folder, or: override /GROUP: option"

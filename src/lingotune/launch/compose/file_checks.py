@@ -23,12 +23,12 @@ from lingotune.launch.compose.file_lines import (
     nested,
     sweep_of,
 )
-from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import Content, GroupFile
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.overrides import in_a_line
-from lingotune.launch.compose.unknown_names import unknown_name
-from lingotune.launch.compose.values import is_reference, misfits, refusal
+from lingotune.launch.overrides.grammar import Groups
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.overrides import in_a_line
+from lingotune.launch.overrides.unknown_names import unknown_name
+from lingotune.launch.overrides.values import is_reference, misfits, refusal
 
 GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(

@@ -13,8 +13,8 @@ import yaml
 from lingotune.config.quoting import hydra_value
 from lingotune.config.settings import mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.values import Misfit, example_of, number_meant
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.values import Misfit, example_of, number_meant
 
 _OVERRIDE = re.compile(r"'?([a-z_][\w.]*)=")
 _SEVERAL = re.compile(r"[\w.+-]+(, ?[\w.+-]+)+|(choice|range)\(.*\)")

@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 
 from lingotune.config.problems import Problem
 from lingotune.launch.compose.file_checks import CheckedFile, read_checked
-from lingotune.launch.compose.grammar import Groups
 from lingotune.launch.compose.group_files import GroupFile
+from lingotune.launch.overrides.grammar import Groups
 
 _SCHEME = "lingotune"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from lingotune.config.settings import container_of, setting_types
 from lingotune.config.yaml_text import decoded, read_yaml, typed_value
-from lingotune.launch.compose.keys import visible_files
-from lingotune.launch.compose.short_forms import spelled_out
+from lingotune.launch.overrides.keys import visible_files
+from lingotune.launch.overrides.short_forms import spelled_out
 
 _PACKAGE = re.compile(r"^\s*#\s*@package\s+(\S+)\s*(?:#.*)?$")
 

@@ -21,7 +21,7 @@ from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import BY_MODEL, MISSING, LaunchConfig, Texts
 from lingotune.config.settings import setting_types
 from lingotune.launch.compose.group_files import GroupFile, group_files
-from lingotune.launch.compose.keys import config_groups
+from lingotune.launch.overrides.keys import config_groups
 
 _WIDEST = 100
 _NARROWEST = 40

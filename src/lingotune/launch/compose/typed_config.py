@@ -17,9 +17,9 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.problems import Problem, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, setting_types
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.overrides import in_a_line
-from lingotune.launch.compose.values import is_reference
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.overrides import in_a_line
+from lingotune.launch.overrides.values import is_reference
 
 _VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")

@@ -26,9 +26,9 @@ from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed
-from lingotune.launch.compose.overrides import TypedOverride
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
+from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
 from lingotune.launch.render.bundle import PROGRAM, Bundle

@@ -26,8 +26,8 @@ from lingotune.config.settings import (
     setting_types,
 )
 from lingotune.config.yaml_text import typed_value
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.short_forms import spelled_out
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.short_forms import spelled_out
 
 _PASTED = str.maketrans({
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\uff02", '"'),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from lingotune.launch.compose.trainer_names import ROWS as TRAINER
-from lingotune.launch.compose.trainer_names import NotHere
+from lingotune.launch.overrides.trainer_names import ROWS as TRAINER
+from lingotune.launch.overrides.trainer_names import NotHere
 
 _HUB = NotHere(
     "a token is never a setting; it is read from HF_TOKEN, or from a secret of AWS",

@@ -11,8 +11,8 @@ import pytest
 from conftest import CONF
 
 from lingotune.config.problems import Problem
-from lingotune.launch.compose.keys import config_groups
-from lingotune.launch.compose.overrides import read_overrides
+from lingotune.launch.overrides.keys import config_groups
+from lingotune.launch.overrides.overrides import read_overrides
 
 GROUPS = config_groups(CONF)
 

@@ -11,10 +11,10 @@ from typing import Any
 from lingotune.config.problems import listed
 from lingotune.config.quoting import for_shell, hydra_value, repaired
 from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.launch.compose.grammar import Groups
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.unknown_names import accepted
-from lingotune.launch.compose.values import as_on_keyboard, example_of, first_type, number_meant
+from lingotune.launch.overrides.grammar import Groups
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.unknown_names import accepted
+from lingotune.launch.overrides.values import as_on_keyboard, example_of, first_type, number_meant
 
 _OPENS = {"[": "]", "{": "}"}
 

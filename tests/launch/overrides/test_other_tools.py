@@ -6,10 +6,10 @@ import pytest
 from conftest import CONF
 
 from lingotune.config.settings import setting_types
-from lingotune.launch.compose.keys import ALIASES, config_groups
-from lingotune.launch.compose.other_tools import not_here
-from lingotune.launch.compose.overrides import read_overrides
-from lingotune.launch.compose.unknown_names import accepted, unknown_name
+from lingotune.launch.overrides.keys import ALIASES, config_groups
+from lingotune.launch.overrides.other_tools import not_here
+from lingotune.launch.overrides.overrides import read_overrides
+from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 
 GROUPS = config_groups(CONF)
 

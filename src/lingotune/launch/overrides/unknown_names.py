@@ -9,10 +9,10 @@ from hydra.errors import HydraException
 from lingotune.config.problems import listed
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.settings import container_of, setting_types
-from lingotune.launch.compose.grammar import Groups, parse
-from lingotune.launch.compose.keys import ALIASES, describe_type, letters_of, likeness, meant_by
-from lingotune.launch.compose.other_tools import not_here
-from lingotune.launch.compose.values import fits, number_meant
+from lingotune.launch.overrides.grammar import Groups, parse
+from lingotune.launch.overrides.keys import ALIASES, describe_type, letters_of, likeness, meant_by
+from lingotune.launch.overrides.other_tools import not_here
+from lingotune.launch.overrides.values import fits, number_meant
 
 _CERTAIN = 0.85
 """Likeness from which a name of another tool counts as misspelled."""

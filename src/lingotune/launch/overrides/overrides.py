@@ -15,11 +15,11 @@ from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.launch.compose.grammar import Groups, parse, repeated_name
-from lingotune.launch.compose.keys import describe_type
-from lingotune.launch.compose.unknown_names import unknown_name
-from lingotune.launch.compose.unreadable import unreadable, without_loose_words
-from lingotune.launch.compose.values import number_meant
+from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
+from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.unknown_names import unknown_name
+from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
+from lingotune.launch.overrides.values import number_meant
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Overrides as typed: read, and refused in words that name one that works."""
