@@ -40,6 +40,11 @@ def hydra_value(value: Any) -> str:
     return str(value) if isinstance(value, int) else _text(value)
 
 
+def is_plain(text: str) -> bool:
+    """Tell whether a text needs no quotes in an override: a number, a word or a path."""
+    return bool(_PLAIN.fullmatch(text) or _NUMBER.fullmatch(text))
+
+
 def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return text

@@ -155,6 +155,35 @@ class Output(Enum):
     request = "request"
 
 
+class Search(Enum):
+    """Choice of a sweep's configurations: all of them, drawn at random, or by Optuna's TPE sampler."""
+
+    grid = "grid"
+    random = "random"
+    tpe = "tpe"
+
+
+class Prune(Enum):
+    """Early end of a sweep's hopeless jobs: none, or asynchronous successive halving."""
+
+    none = "none"
+    asha = "asha"
+
+
+class Retry(Enum):
+    """Jobs of a sweep that start again although they have ended: none, or the failed ones."""
+
+    none = "none"
+    failed = "failed"
+
+
+class SweepCode(Enum):
+    """Code of a sweep's later jobs: as it was at the first submit, or as it is now."""
+
+    pinned = "pinned"
+    new = "new"
+
+
 class InputMode(Enum):
     """Input mode of the data channel, as SageMaker names it."""
 
@@ -708,6 +737,43 @@ class BudgetConfig:
     """Your own price list: `python -m lingotune prices --region R > prices.json` fetches one."""
 
 
+@dataclass
+class SweepConfig:
+    """Many jobs of one command: what varies, how it is searched, how many run at a time."""
+
+    name: Optional[str] = None
+    """Name of the sweep and of its folder in `runs_dir`; null = that of its file, or sweep- and the first 8
+    digits of what it varies."""
+    params: dict[str, str] = field(default_factory=dict)
+    """In a file: setting or group -> its values, as a list or as typed with -m: `1e-5,3e-5`, `range(3)`,
+    `glob(g*)`; with a search also `interval(1e-5,1e-4)`. On the command line -m adds to them."""
+    search: Search = Search.grid
+    """grid = every combination. random, tpe = `trials` configurations from `choice(...)` and
+    `interval(...)`: drawn at random, or near the best so far."""
+    trials: Optional[int] = None
+    """Configurations of a search; seeds, its repetitions, do not count."""
+    seed: int = 1
+    """Seed of the search: the same seed and scores, the same suggestions."""
+    prune: Prune = Prune.none
+    """asha = end a job early that is worse than most at the same evaluation; none = train all."""
+    reduction: int = 3
+    """asha: one in this many configurations goes on after each rung, which is this many times longer."""
+    min_evaluations: Optional[int] = None
+    """asha: evaluations before the first rung, below which nothing is ended early; null = as many as are
+    worth more time than the start of a job, at least 2 on SageMaker."""
+    max_parallel: Optional[int] = None
+    """Jobs at a time; null = the account's quota on SageMaker, one on this machine."""
+    retries: int = 2
+    """New starts of a job that ended through a fault of AWS or for want of capacity."""
+    max_failures: int = 3
+    """Failed jobs after which no further ones are started; those that run go on."""
+    retry: Retry = Retry.none
+    """failed = start the failed jobs again, and only these; `retry=failed` for short."""
+    code: SweepCode = SweepCode.pinned
+    """pinned = the code of the sweep's first submit for all its jobs; new = the code as it is now for those
+    that have not started; `code=new` for short."""
+
+
 class RehearsalModel(Enum):
     """Model of a rehearsal: the job's own, or a tiny one from scratch."""
 
@@ -784,6 +850,8 @@ class LaunchConfig(JobConfig):
     """launch.py: AWS account."""
     budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
     """launch.py: cost limit and price sources."""
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    """Sweeps: many jobs of one command."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)
     """launch.py: extent of action=rehearse."""
     prepared_dir: str = "prepared"

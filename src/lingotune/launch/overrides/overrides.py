@@ -21,6 +21,9 @@ from lingotune.launch.overrides.unknown_names import unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
 from lingotune.launch.overrides.values import number_meant
 
+WITHOUT_DEFAULT = ("experiment", "sweep")
+"""Groups of which no option is chosen by default; null stands for none."""
+
 
 @dataclass(frozen=True)
 class TypedOverride:
@@ -250,7 +253,7 @@ def _needs_multirun(override: Override) -> Problem:
 def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Problem | None:
     group = choice.key_or_group
     value = TypedOverride.of(choice).value
-    if value in groups[group] or (group == "experiment" and value == "null"):
+    if value in groups[group] or (group in WITHOUT_DEFAULT and value == "null"):
         return None
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
     plain = re.sub(r"\.ya?ml$", "", value)

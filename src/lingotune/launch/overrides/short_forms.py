@@ -1,23 +1,29 @@
-"""Short forms of settings, spelled out before values reach the schema: `data.labels=[a, b]`, `auto`."""
+"""Short forms of settings, spelled out before values reach the schema: `data.labels=[a, b]`, `auto`;
+and lists of a sweep's values as one text."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lingotune.config.quoting import hydra_value, is_plain
 from lingotune.config.schema import AUTO
 
-_KEY = ("data", "labels")
+_LABELS = ("data", "labels")
+_PARAMS = ("sweep", "params")
 
 
 def spelled_out(key: str, value: Any) -> Any:
-    """Return the value of a dotted key with the labels in it as a list of classes; others as they are.
+    """Return the value of a dotted key with the labels in it as a list of classes, and a sweep's values as
+    one text; others as they are.
 
     A text that is not `auto`, and what else is no list, stays for the schema to refuse.
     """
     path = tuple(key.split(".")) if key else ()
-    if path == _KEY:
+    if path == _LABELS:
         return _labels(value)
-    if isinstance(value, dict) and path == _KEY[: len(path)]:
+    if isinstance(value, dict) and path == _PARAMS:
+        return {name: _swept(inner) for name, inner in value.items()}
+    if isinstance(value, dict) and path in (_LABELS[: len(path)], _PARAMS[: len(path)]):
         return {
             name: spelled_out(".".join([*path, str(name)]), inner) for name, inner in value.items()
         }
@@ -36,3 +42,33 @@ def _label(item: Any) -> Any:
     if isinstance(item, bool):
         item = str(item).lower()
     return {"name": "null" if item is None else item}
+
+
+def _swept(values: Any) -> Any:
+    """Write the values of a swept key as they are typed with -m."""
+    if values is None:
+        return "null"
+    return f"choice({','.join(map(_element, values))})" if isinstance(values, list) else values
+
+
+def _element(value: Any) -> str:
+    """Write one value so that Hydra's grammar reads a single one; numbers stand in files as texts."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_element, value))}]"
+    if isinstance(value, str) and _is_written_as_read(value):
+        return value
+    return hydra_value(value)
+
+
+def _is_written_as_read(text: str) -> bool:
+    """Tell whether Hydra's grammar reads a text as one value, such as a number or a list."""
+    if is_plain(text):
+        return True
+    from hydra.errors import HydraException  # a third of a second, which completion does not have
+
+    from lingotune.launch.compose.grammar import parse
+
+    try:
+        return not parse(f"key={text}").is_sweep_override()
+    except HydraException:
+        return False
