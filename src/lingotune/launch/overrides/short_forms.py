@@ -66,7 +66,7 @@ def _is_written_as_read(text: str) -> bool:
         return True
     from hydra.errors import HydraException  # a third of a second, which completion does not have
 
-    from lingotune.launch.compose.grammar import parse
+    from lingotune.launch.overrides.grammar import parse
 
     try:
         return not parse(f"key={text}").is_sweep_override()
