@@ -26,7 +26,7 @@ from documents import (
     words_of,
 )
 from hubserver import hub_server
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 from lingotune.launch.overrides.keys import config_groups, setting_types
 
@@ -71,6 +71,7 @@ def kind_of(command: str) -> str:
     kinds = {
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
+        "loopback": "account of its own",
     }  # fmt: skip
     if words[0] != "lingotune" or words[1] not in kinds:
         raise ValueError(f"no test runs: {command}")
@@ -245,6 +246,20 @@ def test_the_whole_circle(command: str, home: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Completed: Training job completed" in done.stdout
     assert list((home / "runs").glob("*/log.txt"))
+
+
+@pytest.mark.slow
+@of_kind("account of its own")
+def test_an_account_stands_until_it_is_ended(command: str, home: Path) -> None:
+    words = words_of(command)
+    with (home / "told").open("w") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words, "--port", "0"], stdout=subprocess.PIPE, stderr=told
+        )
+    wait_until(lambda: "action=submit" in (home / "told").read_text())
+    process.terminate()
+    shown, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and b"export AWS_ENDPOINT_URL=http://127.0.0.1:" in shown
 
 
 @pytest.mark.slow

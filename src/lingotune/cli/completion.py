@@ -14,7 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
-from lingotune.cli import cost, evaluate, launch, predict, prepare, prices, publish, report, train
+from lingotune.cli import (
+    cost,
+    evaluate,
+    launch,
+    loopback,
+    predict,
+    prepare,
+    prices,
+    publish,
+    report,
+    train,
+)
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
@@ -26,7 +37,7 @@ from lingotune.launch.overrides.keys import config_groups
 
 _PARSED = {
     "predict": predict, "evaluate": evaluate, "report": report, "publish": publish,
-    "prices": prices, "cost": cost,
+    "prices": prices, "cost": cost, "loopback": loopback,
 }  # fmt: skip
 _COMPOSED = {"train": train.command, "launch": launch.command, "prepare": prepare.command}
 _OVERRIDES = {

@@ -37,6 +37,9 @@ GROUPS = {
         "prices": "ask AWS for prices: a file for budget.prices",
         "cost": "tell what a job on SageMaker took and cost",
     },
+    "machines": {
+        "loopback": "be a SageMaker account on this machine, until Ctrl-C",
+    },
     "settings": {
         "validate": "compose and check every group file, your own included",
         "completion": "write a completion script for bash, zsh or fish",

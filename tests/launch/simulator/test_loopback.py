@@ -38,10 +38,11 @@ from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.simulator.environments import cache_folder, prepare_environment
-from lingotune.launch.simulator.loopback.driver import Driver, Machines
+from lingotune.launch.simulator.loopback.driver import Driver
 from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
 from lingotune.launch.simulator.loopback.jobs import Jobs
-from lingotune.launch.simulator.loopback.logs import GROUP, final_metrics
+from lingotune.launch.simulator.loopback.logs import GROUP, final_metrics, make_group
+from lingotune.launch.simulator.loopback.machines import Machines, Share
 from lingotune.launch.simulator.loopback.service import serve
 from lingotune.launch.simulator.loopback.storage import split_uri
 from lingotune.launch.simulator.loopback.watch import Watched, watch
@@ -81,7 +82,10 @@ class Account:
     @contextmanager
     def driven(self, folder: Path, python: Path = Path("/nowhere/python")) -> Iterator[None]:
         s3, logs = self.s3, self.session.client("logs")
-        with Driver(self.jobs, Machines(s3, logs, self.address, python, 1, {}, folder)):
+        share = Share(1, {})
+        machines = Machines(s3, logs, self.address, python, lambda *_: share, folder)
+        make_group(logs)
+        with Driver(self.jobs, machines.run):
             yield
 
 

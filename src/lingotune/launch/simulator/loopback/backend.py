@@ -14,9 +14,11 @@ from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
-from lingotune.launch.simulator.loopback.driver import Driver, Machines
+from lingotune.launch.simulator.loopback.driver import Driver
 from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
+from lingotune.launch.simulator.loopback.logs import make_group
+from lingotune.launch.simulator.loopback.machines import Machines, Share
 from lingotune.launch.simulator.loopback.results import fetch_results
 from lingotune.launch.simulator.loopback.service import serve
 from lingotune.launch.simulator.loopback.watch import watch
@@ -73,13 +75,16 @@ def _submit(
     limits = limits_of(plan.config.rehearsal, plan.request)
     environment = environment_of(plan, tell)
     tell(f"{plan.name}: {limits}\n{environment.description}")
+    share = Share(
+        limits.ranks, {**environment.variables, **variables_of_job(plan.job, limits)}
+    )  # fmt: skip
     with folder_of(plan) as folder:
         machines = Machines(
             session.client("s3"), session.client("logs"), address, environment.python,
-            limits.ranks, {**environment.variables, **variables_of_job(plan.job, limits)},
-            folder.parent,
+            lambda request, found: share, folder.parent,
         )  # fmt: skip
-        with Driver(jobs, machines):
+        make_group(machines.logs)
+        with Driver(jobs, machines.run):
             name = submit(plan, bundle).name
             tell(f"submitted {name}")
             watched = watch(session, name, tell)

@@ -1,59 +1,32 @@
-"""SageMaker's machines, simulated by the hosts of a rehearsal."""
+"""Running the accepted jobs of an account, several at a time."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from threading import Event, Thread
+from collections.abc import Callable
+from threading import BoundedSemaphore, Event, Thread
 from types import TracebackType
-from typing import Any
 
-from lingotune.config.problems import ConfigError
-from lingotune.launch.simulator.attempt import Attempt
-from lingotune.launch.simulator.container import REASON_LENGTH, Container, lay_out
 from lingotune.launch.simulator.loopback.jobs import Job, Jobs
-from lingotune.launch.simulator.loopback.logs import LogStream, final_metrics, make_group
-from lingotune.launch.simulator.loopback.results import put_results
-from lingotune.launch.simulator.loopback.storage import download
-from lingotune.launch.simulator.scope import hosts_of
 
-GRACE = 1.0
-"""Seconds between SIGTERM and SIGKILL for a job that is stopped. SageMaker waits 120, in vain: the first
-process of its images, as of ours, does not pass the signal on."""
 _PAUSE = 0.2
-"""Seconds between checks for news."""
-
-
-@dataclass(frozen=True)
-class Machines:
-    """Resources that jobs run on.
-
-    s3, logs: boto3 clients of the account, whose services are at `address`. python: of an environment
-    with SageMaker's toolkit. ranks: processes per host. variables: override each container's environment.
-    folder: parent of each job's folder for its containers.
-    """
-
-    s3: Any
-    logs: Any
-    address: str
-    python: Path
-    ranks: int
-    variables: Mapping[str, str]
-    folder: Path
+"""Seconds between looks whether to leave."""
+Run = Callable[[Job, Callable[[], bool]], None]
+"""Runs a job to its end, which has to come soon once the function that it gets says True."""
 
 
 class Driver:
-    """Context manager that runs the accepted jobs, one after the other, in a thread."""
+    """Context manager that runs the accepted jobs in threads, in their order.
 
-    def __init__(self, jobs: Jobs, machines: Machines) -> None:
-        self._jobs, self._machines = jobs, machines
+    parallel: how many at a time; the others wait for a machine. At its end it ends those that run.
+    """
+
+    def __init__(self, jobs: Jobs, run: Run, parallel: int = 1) -> None:
+        self._jobs, self._run = jobs, run
+        self._free = BoundedSemaphore(parallel)
         self._closing = Event()
         self._thread = Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> Driver:
-        make_group(self._machines.logs)
         self._thread.start()
         return self
 
@@ -64,106 +37,25 @@ class Driver:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._closing.wait(_PAUSE):
-            job = self._jobs.waiting()
-            if job is None:
+        running: list[Thread] = []
+        while not self._closing.is_set():
+            if not self._free.acquire(timeout=_PAUSE):
+                self._jobs.end_stopped()
                 continue
-            try:
-                _Run(job, self._machines, self._closing).to_its_end()
-            except Exception as error:  # the job has to end in any case
-                _fail(job, f"InternalServerError: {type(error).__name__}: {error}")
+            job = self._jobs.next_waiting(_PAUSE)
+            if job is None:
+                self._free.release()
+                continue
+            running = [thread for thread in running if thread.is_alive()]
+            running.append(Thread(target=self._to_its_end, args=(job,), daemon=True))
+            running[-1].start()
+        for thread in running:
+            thread.join()
 
-
-class _Run:
-    """Run of one job, from its acceptance to its end."""
-
-    def __init__(self, job: Job, machines: Machines, closing: Event) -> None:
-        self._job, self._machines, self._closing = job, machines, closing
-        self._folder = machines.folder / job.name
-        self._request = job.request
-
-    def to_its_end(self) -> None:
-        """Go through all statuses; any failure of the job becomes its FailureReason."""
-        job = self._job
-        if job.stop_asked:
-            job.end("Stopped", "Training job stopped")
-            return
-        job.enter("Downloading", "Downloading input data")
+    def _to_its_end(self, job: Job) -> None:
         try:
-            containers = self._lay_out()
-        except ConfigError as error:
-            _fail(job, f"ClientError: Data download failed: {_message(error)}")
-            return
-        streams = [
-            LogStream(self._machines.logs, job.name, f"algo-{number}")
-            for number, _ in enumerate(containers, 1)
-        ]
-        job.enter("Training", "Training image download completed. Training in progress.")
-        end, reason = self._train(containers, streams)
-        job.enter("Uploading", "Uploading generated training model")
-        results = put_results(
-            self._machines.s3, containers, self._folder / "results", with_model=not reason
-        )
-        definitions = self._request["AlgorithmSpecification"].get("MetricDefinitions", [])
-        lines = [line for stream in streams for line in stream.lines]
-        results["FinalMetricDataList"] = final_metrics(definitions, lines)
-        if reason:
-            _fail(job, reason, **results)
-        else:
-            done = "completed" if end == "Completed" else "stopped"
-            job.end(end, f"Training job {done}", **results)
-
-    def _lay_out(self) -> list[Container]:
-        s3, request = self._machines.s3, self._request
-        found: dict[str, bytes | Path] = {}
-        for channel in request.get("InputDataConfig", []):
-            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            found |= download(s3, uri, self._folder / "s3" / channel["ChannelName"])
-        restored = self._folder / "s3-checkpoints"
-        if "CheckpointConfig" in request:
-            download(s3, request["CheckpointConfig"]["S3Uri"], restored)
-        hosts = hosts_of(request)
-        return [
-            lay_out(
-                request, found, self._folder / f"host-{number}", hosts=hosts, current_host=host,
-                checkpoints=restored if restored.exists() else None,
-            )
-            for number, host in enumerate(hosts, 1)
-        ]  # fmt: skip
-
-    def _train(self, containers: list[Container], streams: list[LogStream]) -> tuple[str, str]:
-        """Train; returns the last status, and the FailureReason if the job failed."""
-        machines = self._machines
-        limit = time.monotonic() + self._request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        end = "Completed"
-        try:
-            with Attempt(
-                containers, machines.python, machines.ranks, machines.variables,
-                on_line=lambda host, line: streams[host].add(line), address=machines.address,
-            ) as attempt:  # fmt: skip
-                while not attempt.over and end == "Completed":
-                    if self._job.stop_asked or self._closing.is_set():
-                        end = "Stopped"
-                    elif time.monotonic() > limit:
-                        end = "MaxRuntimeExceeded"
-                    for stream in streams:
-                        stream.flush()
-                    time.sleep(_PAUSE)
-                if end != "Completed":
-                    attempt.end(GRACE)
-                    return end, ""
-                reason = attempt.failure_reason()
-        except ConfigError as error:  # hosts that cannot connect on one machine
-            reason = f"ClientError: {_message(error)}"
+            self._run(job, self._closing.is_set)
+        except Exception as error:  # the job has to end in any case
+            job.fail(f"InternalServerError: {type(error).__name__}: {error}")
         finally:
-            for stream in streams:
-                stream.flush()
-        return ("Failed" if reason else end), reason or ""
-
-
-def _fail(job: Job, reason: str, **results: Any) -> None:
-    job.end("Failed", "Training job failed", FailureReason=reason[:REASON_LENGTH], **results)
-
-
-def _message(error: ConfigError) -> str:
-    return "; ".join(f"{problem.where}: {problem.what}" for problem in error.problems)
+            self._free.release()

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lingotune.config.schema import AwsConfig
+from lingotune.launch.simulator.loopback.identity import ACCOUNT
+
+REGION = "us-east-1"
+BUCKET = "lingotune-loopback"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/lingotune-loopback"
+"""Region, bucket and role of an account that others use, made by `furnish`."""
+
+
+def variables(address: str) -> dict[str, str]:
+    """Return the environment by which boto3 and the SDKs find this address, fake keys, and nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "loopback",
+        "AWS_SECRET_ACCESS_KEY": "loopback",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+
+
+def theirs(environment: dict[str, str]) -> list[str]:
+    """List the variables of another account, which would lead elsewhere."""
+    return [name for name in environment if name.startswith(("AWS_", "BOTO_"))]
 
 
 @contextmanager
@@ -17,23 +43,30 @@ def only_aws(address: str) -> Iterator[None]:
     Their settings are environment variables, so that sessions created later have them, too.
     """
     before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("AWS_", "BOTO_"))]:
+    for name in theirs(before):
         del os.environ[name]
-    os.environ.update(
-        AWS_ENDPOINT_URL=address,
-        AWS_ACCESS_KEY_ID="loopback",
-        AWS_SECRET_ACCESS_KEY="loopback",
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        AWS_EC2_METADATA_DISABLED="true",
-        NO_PROXY="127.0.0.1",
-        no_proxy="127.0.0.1",
-    )
+    os.environ.update(variables(address))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def furnish(session: Any) -> None:
+    """Make the bucket and a role that SageMaker may take on, unless they are there."""
+    found = {bucket["Name"] for bucket in session.client("s3").list_buckets()["Buckets"]}
+    if BUCKET not in found:
+        make_bucket(session, AwsConfig(bucket=BUCKET))
+    iam = session.client("iam")
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    if not any(role["Arn"] == ROLE for role in iam.list_roles()["Roles"]):
+        iam.create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument=policy)
 
 
 def make_bucket(session: Any, aws: AwsConfig) -> None:

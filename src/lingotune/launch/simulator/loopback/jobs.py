@@ -6,13 +6,16 @@ Nothing runs here: the driver reports what happens, and the service is asked wha
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition, RLock
 from typing import Any
 
 from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.simulator.container import REASON_LENGTH
+from lingotune.launch.simulator.loopback.clock import Clock
+from lingotune.launch.simulator.loopback.quotas import Quotas
+from lingotune.launch.simulator.loopback.refusal import Refusal
 
 Fields = dict[str, Any]
 """Request to SageMaker, answer of it, or an object in one, in the form of its API."""
@@ -28,33 +31,33 @@ ENDS = ("Stopped", "MaxRuntimeExceeded", "Completed", "Failed")
 """Final secondary statuses."""
 
 
-class Refusal(Exception):
-    """Error of the service: its code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 @dataclass
 class Job:
-    """One training job. Times are seconds since 1970."""
+    """One training job. Times are seconds since 1970. Threads may share it."""
 
     request: Fields
     arn: str
-    created: float = field(default_factory=time.time)
+    clock: Clock
+    created: float
     secondary: str = ""
     transitions: list[Fields] = field(default_factory=list)
-    stop_asked: bool = False
+    stop_asked_at: float | None = None
     started: float | None = None
     ended: float | None = None
     results: Fields = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock, repr=False)
 
     @property
     def name(self) -> str:
         """TrainingJobName."""
         name: str = self.request["TrainingJobName"]
         return name
+
+    @property
+    def stop_asked(self) -> bool:
+        """True once StopTrainingJob has been called."""
+        return self.stop_asked_at is not None
 
     @property
     def status(self) -> str:
@@ -70,25 +73,43 @@ class Job:
 
     def enter(self, secondary: str, message: str) -> None:
         """Enter a secondary status; instances are billed from Downloading to the end."""
-        now = time.time()
-        if self.transitions:
-            self.transitions[-1]["EndTime"] = now
-        if secondary == "Downloading":
-            self.started = now
-        entry = {"Status": secondary, "StartTime": now, "StatusMessage": message}
-        if secondary in ENDS:
-            self.ended = entry["EndTime"] = now
-        self.transitions.append(entry)
-        self.secondary = secondary
+        with self.lock:
+            now = self.clock.time()
+            if self.transitions:
+                self.transitions[-1]["EndTime"] = now
+            if secondary == "Downloading":
+                self.started = now
+            entry = {"Status": secondary, "StartTime": now, "StatusMessage": message}
+            if secondary in ENDS:
+                self.ended = entry["EndTime"] = now
+            self.transitions.append(entry)
+            self.secondary = secondary
 
     def end(self, secondary: str, message: str, **results: Any) -> None:
         """Enter the last status, with fields for DescribeTrainingJob from then on."""
-        self.results |= results
-        self.enter(secondary, message)
+        with self.lock:
+            self.results |= results
+            self.enter(secondary, message)
+
+    def fail(self, reason: str, **results: Any) -> None:
+        """End as failed, with a FailureReason."""
+        self.end("Failed", "Training job failed", FailureReason=reason[:REASON_LENGTH], **results)
 
     def describe(self) -> Fields:
         """Build the answer of DescribeTrainingJob: the request, and its outcome so far."""
-        asked = {key: value for key, value in self.request.items() if key != "Tags"}
+        with self.lock:
+            asked = {key: value for key, value in self.request.items() if key != "Tags"}
+            return {
+                **asked,
+                "TrainingJobArn": self.arn,
+                "TrainingJobStatus": self.status,
+                "SecondaryStatus": "Stopping" if self.status == "Stopping" else self.secondary,
+                "SecondaryStatusTransitions": [dict(entry) for entry in self.transitions],
+                **self._times(),
+                **self.results,
+            }
+
+    def _times(self) -> Fields:
         times: Fields = {"CreationTime": self.created}
         times["LastModifiedTime"] = self.transitions[-1]["StartTime"]
         if self.started is not None:
@@ -97,15 +118,7 @@ class Job:
                 billed = math.ceil(self.ended - self.started)
                 times |= {"TrainingEndTime": self.ended, "TrainingTimeInSeconds": billed}
                 times["BillableTimeInSeconds"] = billed
-        return {
-            **asked,
-            "TrainingJobArn": self.arn,
-            "TrainingJobStatus": self.status,
-            "SecondaryStatus": "Stopping" if self.status == "Stopping" else self.secondary,
-            "SecondaryStatusTransitions": [dict(entry) for entry in self.transitions],
-            **times,
-            **self.results,
-        }
+        return times
 
     def summary(self) -> Fields:
         """Build the job's entry in the answer of ListTrainingJobs."""
@@ -118,14 +131,19 @@ class Job:
 
 
 class Jobs:
-    """All jobs of an account and region, in the order in which they were accepted."""
+    """All jobs of an account and region, in the order in which they were accepted.
 
-    def __init__(self) -> None:
+    clock: tells the times of everything that happens to them. quotas: on instances at a time.
+    """
+
+    def __init__(self, clock: Clock | None = None, quotas: Quotas | None = None) -> None:
+        self.clock, self.quotas = clock or Clock(), quotas or Quotas()
         self._jobs: dict[str, Job] = {}
-        self._lock = Lock()
+        self._waiting: list[Job] = []
+        self._changed = Condition()
 
     def create(self, request: Fields, region: str) -> Job:
-        """Accept a request; Refusal if it violates SageMaker's model, or the name is taken."""
+        """Accept a request; Refusal if it is invalid, its name is taken or it exceeds a quota."""
         found = mistakes(dict(request))
         if found:
             told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
@@ -134,16 +152,20 @@ class Jobs:
         name = request["TrainingJobName"]
         account = request["RoleArn"].split(":")[4]
         arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name.lower()}"
-        with self._lock:
+        with self._changed:
             if name in self._jobs:
                 message = (
                     "Training job names must be unique within an AWS account and region, and a "
                     f"training job with this name already exists ({arn})"
                 )
                 raise Refusal("ResourceInUse", message)
-            job = Job(request, arn)
+            self.quotas.check(request, [job.request for job in self if not job.over])
+            tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+            job = Job(request, arn, self.clock, self.clock.time(), tags=tags)
             job.enter("Starting", "Waiting for a machine")
             self._jobs[name] = job
+            self._waiting.append(job)
+            self._changed.notify_all()
         return job
 
     def get(self, name: str) -> Job:
@@ -153,17 +175,36 @@ class Jobs:
         except KeyError:
             raise Refusal("ValidationException", "Requested resource not found.") from None
 
+    def by_arn(self, arn: str) -> Job:
+        """Find a job by its ARN; Refusal if there is none."""
+        for job in self:
+            if job.arn == arn:
+                return job
+        raise Refusal("ValidationException", f"Could not find resource {arn}.")
+
     def stop(self, name: str) -> None:
         """Ask a job to stop; Refusal if it has ended."""
         job = self.get(name)
-        if job.over:
-            message = f"The request was rejected because the training job is in status {job.status}"
-            raise Refusal("ValidationException", f"{message}.")
-        job.stop_asked = True
+        with job.lock:
+            if job.over:
+                message = "The request was rejected because the training job is in status"
+                raise Refusal("ValidationException", f"{message} {job.status}.")
+            if job.stop_asked_at is None:
+                job.stop_asked_at = self.clock.time()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))
 
-    def waiting(self) -> Job | None:
-        """Find the first job that has not been started."""
-        return next((job for job in self if len(job.transitions) == 1), None)
+    def next_waiting(self, timeout: float) -> Job | None:
+        """Take the first job that nobody has taken; None if none comes within `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting), timeout)
+            return self._waiting.pop(0) if self._waiting else None
+
+    def end_stopped(self) -> None:
+        """End the jobs that were asked to stop before anybody has taken them."""
+        with self._changed:
+            stopped = [job for job in self._waiting if job.stop_asked]
+            self._waiting = [job for job in self._waiting if not job.stop_asked]
+        for job in stopped:
+            job.end("Stopped", "Training job stopped")

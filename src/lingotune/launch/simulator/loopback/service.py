@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -18,7 +20,10 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from lingotune.launch.simulator.loopback.jobs import Fields, Jobs, Refusal
+from lingotune.launch.simulator.loopback import identity
+from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
+from lingotune.launch.simulator.loopback.listing import list_jobs, page, search
+from lingotune.launch.simulator.loopback.refusal import Refusal
 
 Operation = Callable[[Fields, str], Fields]
 
@@ -34,15 +39,23 @@ class Service:
         self._operations: dict[str, Operation] = {
             "SageMaker.CreateTrainingJob": self._create,
             "SageMaker.DescribeTrainingJob": self._describe,
-            "SageMaker.ListTrainingJobs": self._list,
+            "SageMaker.ListTrainingJobs": lambda asked, region: list_jobs(self._jobs, asked),
+            "SageMaker.Search": lambda asked, region: search(self._jobs, asked),
             "SageMaker.StopTrainingJob": self._stop,
+            "SageMaker.AddTags": self._add_tags,
+            "SageMaker.DeleteTags": self._delete_tags,
+            "SageMaker.ListTags": self._list_tags,
+            "ServiceQuotasV20190624.ListServiceQuotas": self._list_quotas,
+            "ServiceQuotasV20190624.ListAWSDefaultServiceQuotas": self._list_quotas,
+            "ServiceQuotasV20190624.GetServiceQuota": self._get_quota,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request, as in WSGI."""
         operation = self._operations.get(environ.get("HTTP_X_AMZ_TARGET", ""))
         if operation is None:
-            return self._others(environ, start_response)
+            answered = _identity(environ)
+            return (answered or self._others)(environ, start_response)
         request = Request(environ)
         try:
             answer, status = operation(json.loads(request.get_data()), _region(request)), 200
@@ -62,11 +75,45 @@ class Service:
         self._jobs.stop(asked["TrainingJobName"])
         return {}
 
-    def _list(self, asked: Fields, region: str) -> Fields:
-        part, status = asked.get("NameContains", ""), asked.get("StatusEquals")
-        found = [job for job in self._jobs if part in job.name and status in (None, job.status)]
-        newest = sorted(found, key=lambda job: job.created, reverse=True)
-        return {"TrainingJobSummaries": [job.summary() for job in newest]}
+    def _add_tags(self, asked: Fields, region: str) -> Fields:
+        job = self._jobs.by_arn(asked["ResourceArn"])
+        job.tags |= {tag["Key"]: tag["Value"] for tag in asked["Tags"]}
+        return self._list_tags(asked, region)
+
+    def _delete_tags(self, asked: Fields, region: str) -> Fields:
+        job = self._jobs.by_arn(asked["ResourceArn"])
+        job.tags = {k: v for k, v in job.tags.items() if k not in asked["TagKeys"]}
+        return {}
+
+    def _list_tags(self, asked: Fields, region: str) -> Fields:
+        tags = self._jobs.by_arn(asked["ResourceArn"]).tags
+        return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+    def _list_quotas(self, asked: Fields, region: str) -> Fields:
+        found = list(self._quotas(asked, region))
+        shown, following = page(found, asked, lambda quota: [quota["QuotaName"]])
+        return {"Quotas": shown, **following}
+
+    def _get_quota(self, asked: Fields, region: str) -> Fields:
+        for quota in self._quotas(asked, region):
+            if quota["QuotaCode"] == asked["QuotaCode"]:
+                return {"Quota": quota}
+        raise Refusal("NoSuchResourceException", "The request failed because the quota is unknown.")
+
+    def _quotas(self, asked: Fields, region: str) -> Iterator[Fields]:
+        if asked["ServiceCode"] == "sagemaker":
+            yield from self._jobs.quotas.listed(region, identity.ACCOUNT)
+
+
+def _identity(environ: dict[str, Any]) -> Response | None:
+    """Answer who calls and what may be done; None for any other question, which is left as it was."""
+    if not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        return None
+    body = Request(environ).get_data()
+    environ["wsgi.input"] = BytesIO(body)
+    asked = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+    answer = identity.answer(asked)
+    return None if answer is None else Response(answer, content_type="text/xml")
 
 
 def _region(request: Request) -> str:
@@ -80,9 +127,12 @@ class _Quiet(MotoRequestHandler):
 
 
 @contextmanager
-def serve(jobs: Jobs) -> Iterator[str]:
-    """Serve an empty account with these training jobs during the block; yields its address."""
-    server = make_server("127.0.0.1", 0, Service(jobs), threaded=True, request_handler=_Quiet)
+def serve(jobs: Jobs, port: int = 0) -> Iterator[str]:
+    """Serve an empty account with these training jobs during the block; yields its address.
+
+    port: 0 = any that is free. OSError if it is taken.
+    """
+    server = make_server("127.0.0.1", port, Service(jobs), threaded=True, request_handler=_Quiet)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -1,0 +1,183 @@
+"""`lingotune loopback`: a SageMaker account on this machine that stands until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import boto3
+
+from lingotune.config.jobfile import load_job
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.config.schema import RehearsalConfig
+from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
+from lingotune.contract.rehearsal_limits import write_limits
+from lingotune.launch.simulator.environments import cache_folder, prepare_environment
+from lingotune.launch.simulator.loopback.driver import Driver
+from lingotune.launch.simulator.loopback.fake_account import (
+    BUCKET,
+    REGION,
+    ROLE,
+    furnish,
+    only_aws,
+    theirs,
+    variables,
+)
+from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
+from lingotune.launch.simulator.loopback.machines import Found, Machines, Share
+from lingotune.launch.simulator.loopback.quotas import Quotas
+from lingotune.launch.simulator.loopback.service import serve
+from lingotune.launch.simulator.scope import limits_of, variables_of_job
+
+_PAUSE = 0.2
+"""Seconds between looks at the jobs."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an account is like.
+
+    port: 0 = any that is free. rehearsal: how much of each job is run. stopping: seconds that a stop takes
+    at least. folder: for the jobs' containers, which are kept there; None = they are discarded.
+    """
+
+    port: int
+    quotas: Quotas
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
+    stopping: float = 0.0
+    folder: Path | None = None
+
+
+def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
+    """Serve an account until Ctrl-C or SIGTERM; the jobs that run then end with it.
+
+    show: prints the lines that another terminal needs, as shell commands. tell: prints all others.
+    ConfigError if the port is taken or the containers' libraries cannot be installed.
+    """
+    environment = prepare_environment(None, cache_folder(os.environ), tell)
+    jobs = Jobs(quotas=settings.quotas)
+    stale = theirs(dict(os.environ))
+    with _folder(settings.folder) as folder, _interruptible(), _served(jobs, settings) as address:
+        session = boto3.Session(region_name=REGION)
+        furnish(session)
+        machines = Machines(
+            session.client("s3"), session.client("logs"), address, environment.python,
+            lambda request, found: _share(request, found, settings, environment.variables),
+            folder, settings.stopping,
+        )  # fmt: skip
+        with Driver(jobs, machines.run, parallel=sys.maxsize):
+            _introduce(settings, address, stale, show, tell)
+            _report(jobs, tell)
+            running = [job.name for job in jobs if not job.over]
+            if running:
+                tell(f"ending {len(running)} jobs: {', '.join(running)}")
+
+
+def _share(
+    request: Fields, found: Found, settings: Settings, environment: Mapping[str, str]
+) -> Share:
+    """Decide on a job as `cluster.backend=loopback` does; jobs that are not ours have no job file."""
+    limits = limits_of(settings.rehearsal, request)
+    for channel in request.get("InputDataConfig", []):
+        uri = f"{channel['DataSource']['S3DataSource']['S3Uri']}{JOB_FILE}"
+        if channel["ChannelName"] == CONFIG_CHANNEL and uri in found:
+            file = found[uri]
+            assert isinstance(file, Path)
+            own = variables_of_job(load_job(file)[0], limits)
+            return Share(limits.ranks, {**environment, **own})
+    return Share(limits.ranks, {**environment, **write_limits(limits)})
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is None:
+        with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:
+            yield Path(temporary)
+        return
+    try:
+        given.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror}"
+        raise ConfigError([Problem(f"--dir {given}", what, "--dir with a new folder")]) from error
+    yield given
+
+
+@contextmanager
+def _served(jobs: Jobs, settings: Settings) -> Iterator[str]:
+    try:
+        held = serve(jobs, settings.port)
+        address = held.__enter__()
+    except (OSError, SystemExit) as error:  # werkzeug exits where a port is taken
+        what = f"cannot be listened on: {getattr(error, 'strerror', None) or 'it is taken'}"
+        raise ConfigError([Problem(f"--port {settings.port}", what, "--port 0")]) from error
+    try:
+        with only_aws(address):
+            yield address
+    finally:
+        held.__exit__(None, None, None)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the account, in the background too, with no job's process left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _introduce(
+    settings: Settings, address: str, stale: list[str], show: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Say how other terminals use the account."""
+    tell(f"a SageMaker account on this machine, until Ctrl-C: {address}; nothing is billed")
+    tell(f"{settings.quotas}; each job runs as a rehearsal: {_size(settings.rehearsal)}")
+    tell("what it holds is lost when it ends\n\nin another terminal:")
+    unset = [name for name in stale if name not in variables(address)]
+    known = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
+    show(f"unset {' '.join(dict.fromkeys([*known, *unset]))}")
+    for name, value in {**variables(address), "AWS_DEFAULT_REGION": REGION}.items():
+        show(f"export {name}={shlex.quote(value)}")
+    names = f"aws.role={ROLE} aws.bucket={BUCKET}"
+    tell(f"\nthen, e.g.: {program('launch')} cluster=p3_16xl {names} action=submit\n")
+
+
+def _size(rehearsal: RehearsalConfig) -> str:
+    model = "the job's model" if rehearsal.model.value == "same" else "a tiny model"
+    return (
+        f"{rehearsal.ranks} CPU ranks a node, {rehearsal.steps} steps, {rehearsal.rows} rows a split,"
+        f" {model}"
+    )
+
+
+def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
+    """Tell what happens to the jobs, until Ctrl-C."""
+    shown: dict[str, str] = {}
+    try:
+        while True:
+            for job in jobs:
+                now = "Stopping" if job.status == "Stopping" else job.secondary
+                if shown.get(job.name) != now:
+                    shown[job.name] = now
+                    tell(f"{time.strftime('%H:%M:%S')} {job.name}: {now}")
+            time.sleep(_PAUSE)
+    except KeyboardInterrupt:
+        return
