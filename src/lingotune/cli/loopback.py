@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.problems import ConfigError, Problem, nearest
-from lingotune.config.schema import RehearsalConfig, RehearsalModel
+from lingotune.config.schema import RehearsalConfig, RehearsalLane, RehearsalModel
 
 if TYPE_CHECKING:
     from lingotune.launch.simulator.loopback.quotas import Quotas
@@ -32,6 +32,10 @@ def parser() -> Parser:
     made.add_argument("--ranks", type=_positive, default=usual.ranks, help="CPU processes a node")
     made.add_argument("--steps", type=_positive, default=usual.steps, help="updates of each job")
     made.add_argument("--rows", type=_positive, default=usual.rows, help="rows a split")
+    made.add_argument(
+        "--lane", choices=[lane.value for lane in RehearsalLane], default=usual.lane.value,
+        help="libraries: this machine's, or those of each job's image",
+    )  # fmt: skip
     made.add_argument("--tiny", action="store_true", help="a tiny model in place of each job's")
     made.add_argument(
         "--stopping", type=_seconds, default=0.0, metavar="SECONDS", help="that a stop takes"
@@ -49,7 +53,9 @@ def main(argv: Sequence[str]) -> int:
         fix = "pip install 'lingotune[launch,loopback]'"
         raise ConfigError([Problem("lingotune loopback", what, fix)]) from error
     model = RehearsalModel.tiny if options.tiny else RehearsalModel.same
-    extent = RehearsalConfig(options.ranks, options.steps, options.rows, model)
+    extent = RehearsalConfig(
+        options.ranks, options.steps, options.rows, model, RehearsalLane(options.lane)
+    )
     folder = Path(options.dir) if options.dir else None
     quotas = quotas_of(options.quota or [_USUAL_QUOTA])
     stand(Settings(options.port, quotas, extent, options.stopping, folder), say, say_aside)

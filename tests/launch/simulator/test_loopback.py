@@ -82,8 +82,8 @@ class Account:
     @contextmanager
     def driven(self, folder: Path, python: Path = Path("/nowhere/python")) -> Iterator[None]:
         s3, logs = self.s3, self.session.client("logs")
-        share = Share(1, {})
-        machines = Machines(s3, logs, self.address, python, lambda *_: share, folder)
+        share = Share(python, 1, {})
+        machines = Machines(s3, logs, self.address, lambda *_: share, folder)
         make_group(logs)
         with Driver(self.jobs, machines.run):
             yield

@@ -75,12 +75,11 @@ def _submit(
     limits = limits_of(plan.config.rehearsal, plan.request)
     environment = environment_of(plan, tell)
     tell(f"{plan.name}: {limits}\n{environment.description}")
-    share = Share(
-        limits.ranks, {**environment.variables, **variables_of_job(plan.job, limits)}
-    )  # fmt: skip
+    variables = {**environment.variables, **variables_of_job(plan.job, limits)}
+    share = Share(environment.python, limits.ranks, variables)
     with folder_of(plan) as folder:
         machines = Machines(
-            session.client("s3"), session.client("logs"), address, environment.python,
+            session.client("s3"), session.client("logs"), address,
             lambda request, found: share, folder.parent,
         )  # fmt: skip
         make_group(machines.logs)

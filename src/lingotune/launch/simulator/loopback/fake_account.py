@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,11 +53,12 @@ def only_aws(address: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-def furnish(session: Any) -> None:
-    """Make the bucket and a role that SageMaker may take on, unless they are there."""
+def furnish(session: Any, buckets: Sequence[str] = ()) -> None:
+    """Make the account's bucket, others, and a role that SageMaker may take on, unless they are there."""
     found = {bucket["Name"] for bucket in session.client("s3").list_buckets()["Buckets"]}
-    if BUCKET not in found:
-        make_bucket(session, AwsConfig(bucket=BUCKET))
+    for name in dict.fromkeys([BUCKET, *buckets]):
+        if name not in found:
+            make_bucket(session, AwsConfig(bucket=name))
     iam = session.client("iam")
     trust = {
         "Effect": "Allow",

@@ -33,8 +33,13 @@ Found = Mapping[str, bytes | Path]
 
 @dataclass(frozen=True)
 class Share:
-    """A job's share of this machine: processes per host, and variables that override its containers'."""
+    """A job's share of this machine.
 
+    python: of an environment with SageMaker's toolkit. ranks: processes per host. variables: override the
+    containers'.
+    """
+
+    python: Path
     ranks: int
     variables: Mapping[str, str]
 
@@ -43,15 +48,14 @@ class Share:
 class Machines:
     """Resources that jobs run on.
 
-    s3, logs: boto3 clients of the account, whose services are at `address`. python: of an environment
-    with SageMaker's toolkit. share: decides on a job by its request and the objects of its channels.
-    folder: parent of each job's folder for its containers. stopping: seconds that a stop takes at least.
+    s3, logs: boto3 clients of the account, whose services are at `address`. share: decides on a job by its
+    request and the objects of its channels. folder: parent of each job's folder for its containers.
+    stopping: seconds that a stop takes at least.
     """
 
     s3: Any
     logs: Any
     address: str
-    python: Path
     share: Callable[[Fields, Found], Share]
     folder: Path
     stopping: float = 0.0
@@ -160,7 +164,7 @@ class _Run:
         end = "Completed"
         try:
             with Attempt(
-                containers, machines.python, share.ranks, share.variables,
+                containers, share.python, share.ranks, share.variables,
                 on_line=lambda host, line: streams[host].add(line), address=machines.address,
             ) as attempt:  # fmt: skip
                 while not attempt.over and end == "Completed":

@@ -8,20 +8,26 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import boto3
 
+from lingotune.catalog.hardware import Image, resolve_image
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import RehearsalConfig
+from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.contract.rehearsal_limits import write_limits
-from lingotune.launch.simulator.environments import cache_folder, prepare_environment
+from lingotune.launch.simulator.environments import (
+    Environment,
+    cache_folder,
+    prepare_environment,
+)
 from lingotune.launch.simulator.loopback.driver import Driver
 from lingotune.launch.simulator.loopback.fake_account import (
     BUCKET,
@@ -44,17 +50,19 @@ _PAUSE = 0.2
 
 @dataclass(frozen=True)
 class Settings:
-    """What an account is like.
+    """Properties of an account.
 
-    port: 0 = any that is free. rehearsal: how much of each job is run. stopping: seconds that a stop takes
-    at least. folder: for the jobs' containers, which are kept there; None = they are discarded.
+    port: 0 = any that is free. rehearsal: how much of each job is run, and with which libraries. stopping:
+    seconds that a stop takes at least. folder: for the jobs' containers, which are kept there; None = they
+    are discarded. buckets: made beside the account's own.
     """
 
-    port: int
-    quotas: Quotas
+    port: int = 0
+    quotas: Quotas = field(default_factory=Quotas)
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
     stopping: float = 0.0
     folder: Path | None = None
+    buckets: tuple[str, ...] = ()
 
 
 def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
@@ -63,38 +71,71 @@ def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str],
     show: prints the lines that another terminal needs, as shell commands. tell: prints all others.
     ConfigError if the port is taken or the containers' libraries cannot be installed.
     """
-    environment = prepare_environment(None, cache_folder(os.environ), tell)
-    jobs = Jobs(quotas=settings.quotas)
     stale = theirs(dict(os.environ))
-    with _folder(settings.folder) as folder, _interruptible(), _served(jobs, settings) as address:
+    with _interruptible(), account(settings, tell) as (address, jobs):
+        _introduce(settings, address, stale, show, tell)
+        _report(jobs, tell)
+        running = [job.name for job in jobs if not job.over]
+        if running:
+            tell(f"ending {len(running)} jobs: {', '.join(running)}")
+
+
+@contextmanager
+def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[str, Jobs]]:
+    """Run an account, during the block the only AWS that this process knows; yields address and jobs.
+
+    All accepted jobs run at once, as the quotas are the limit. ConfigError as of `stand`.
+    """
+    shares = _Shares(settings.rehearsal, tell)
+    jobs = Jobs(quotas=settings.quotas)
+    with _folder(settings.folder) as folder, _served(jobs, settings) as address:
         session = boto3.Session(region_name=REGION)
-        furnish(session)
-        machines = Machines(
-            session.client("s3"), session.client("logs"), address, environment.python,
-            lambda request, found: _share(request, found, settings, environment.variables),
-            folder, settings.stopping,
-        )  # fmt: skip
+        furnish(session, settings.buckets)
+        s3, logs = session.client("s3"), session.client("logs")
+        machines = Machines(s3, logs, address, shares.of, folder, settings.stopping)
         with Driver(jobs, machines.run, parallel=sys.maxsize):
-            _introduce(settings, address, stale, show, tell)
-            _report(jobs, tell)
-            running = [job.name for job in jobs if not job.over]
-            if running:
-                tell(f"ending {len(running)} jobs: {', '.join(running)}")
+            yield address, jobs
 
 
-def _share(
-    request: Fields, found: Found, settings: Settings, environment: Mapping[str, str]
-) -> Share:
-    """Decide on a job as `cluster.backend=loopback` does; jobs that are not ours have no job file."""
-    limits = limits_of(settings.rehearsal, request)
+class _Shares:
+    """What each job gets of this machine, decided as by `cluster.backend=loopback`.
+
+    The libraries of this machine are made ready at once, those of images when the first job needs them.
+    """
+
+    def __init__(self, settings: RehearsalConfig, tell: Callable[[str], None]) -> None:
+        self._settings, self._tell = settings, tell
+        self._environments: dict[Image | None, Environment] = {}
+        self._lock = Lock()
+        if settings.lane is RehearsalLane.here:
+            self._environment(None)
+
+    def of(self, request: Fields, found: Found) -> Share:
+        """Decide on a job; ConfigError if its image's libraries cannot be installed."""
+        limits = limits_of(self._settings, request)
+        job = _job_of(request, found)
+        image = None
+        if job is not None and self._settings.lane is RehearsalLane.image:
+            image = resolve_image(job.cluster)
+        environment = self._environment(image)
+        own = write_limits(limits) if job is None else variables_of_job(job, limits)
+        return Share(environment.python, limits.ranks, {**environment.variables, **own})
+
+    def _environment(self, image: Image | None) -> Environment:
+        with self._lock:
+            if image not in self._environments:
+                made = prepare_environment(image, cache_folder(os.environ), self._tell)
+                self._environments[image] = made
+            return self._environments[image]
+
+
+def _job_of(request: Fields, found: Found) -> JobConfig | None:
+    """Read the job file of a request; None if the job is another tool's."""
     for channel in request.get("InputDataConfig", []):
-        uri = f"{channel['DataSource']['S3DataSource']['S3Uri']}{JOB_FILE}"
-        if channel["ChannelName"] == CONFIG_CHANNEL and uri in found:
-            file = found[uri]
-            assert isinstance(file, Path)
-            own = variables_of_job(load_job(file)[0], limits)
-            return Share(limits.ranks, {**environment, **own})
-    return Share(limits.ranks, {**environment, **write_limits(limits)})
+        file = found.get(f"{channel['DataSource']['S3DataSource']['S3Uri']}{JOB_FILE}")
+        if channel["ChannelName"] == CONFIG_CHANNEL and isinstance(file, Path):
+            return load_job(file)[0]
+    return None
 
 
 @contextmanager
@@ -103,12 +144,13 @@ def _folder(given: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:
             yield Path(temporary)
         return
+    folder = given / time.strftime("%Y-%m-%d_%H-%M-%S")  # names of jobs come again
     try:
-        given.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
     except OSError as error:
         what = f"no folder can be made there: {error.strerror}"
         raise ConfigError([Problem(f"--dir {given}", what, "--dir with a new folder")]) from error
-    yield given
+    yield folder
 
 
 @contextmanager
