@@ -64,7 +64,8 @@ def test_every_shipped_option_composes(group: str, option: str) -> None:
         "pretrained": ["model.name_or_path=somewhere"],
         "sagemaker": ["cluster.instance_type=ml.g5.xlarge"],
     }
-    compose(f"{group}={option}", *needed.get(option, []))
+    typed = [f"{group}={option}", *needed.get(option, [])]
+    assert compose_all(typed, CONF, lambda config: [], multirun=group == "sweep")
 
 
 def test_no_experiment_is_the_default() -> None:

@@ -11,10 +11,10 @@ each sets its values on a copy, with the same call as Hydra's.
 from __future__ import annotations
 
 import functools
-import itertools
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,21 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
-from lingotune.config.schema import JobConfig, LaunchConfig, ModelConfig
+from lingotune.config.schema import JobConfig, LaunchConfig, ModelConfig, SweepConfig
 from lingotune.config.settings import field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.config_dirs import moved_into_place
-from lingotune.launch.compose.file_source import hydra_at, path_of, problems_so_far, reading
+from lingotune.launch.compose.file_source import (
+    Reading,
+    hydra_at,
+    path_of,
+    problems_so_far,
+    reading,
+)
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.own_code import Origin, with_own_code
+from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
 from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
 from lingotune.launch.overrides.grammar import Groups
 from lingotune.launch.overrides.keys import config_groups
@@ -51,6 +58,7 @@ from lingotune.launch.overrides.overrides import (
     wrong_type,
 )
 from lingotune.launch.overrides.short_forms import spelled_out
+from lingotune.launch.overrides.swept import Axis, value_of
 
 """Also ${${...}}: an inner reference could name the resolver."""
 
@@ -60,7 +68,9 @@ class Composed:
     """One job of the command: its overrides, the typed config, and what its check found.
 
     options: to be typed with the overrides to get the same job again, e.g. --config-dir. config_dir: the
-    user's own folder of group files, typed or found. words: all that was typed, for all jobs.
+    user's own folder of group files, typed or found. words: all that was typed, for all jobs. varies: of a
+    job of a sweep, the swept keys and its values as texts. space: what the sweep varies; None for a job of
+    its own. The jobs of a search are the corners of its space, and `space.suggested` makes the others.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -69,11 +79,23 @@ class Composed:
     options: tuple[str, ...] = ()
     config_dir: Path | None = None
     words: tuple[str, ...] = ()
+    varies: Mapping[str, str] = field(default_factory=dict)
+    space: Space | None = None
 
     @property
     def typed(self) -> str:
         """Overrides as they were typed, in one line."""
         return " ".join(map(str, self.overrides))
+
+
+@dataclass(frozen=True)
+class Space:
+    """Swept keys of a sweep. suggested: composes and checks the job of one value for each; ConfigError
+    lists what is wrong with it. file: option of the group sweep, if one was chosen."""
+
+    axes: tuple[Axis, ...]
+    suggested: Callable[[Mapping[str, str]], Composed]
+    file: str | None = None
 
 
 def compose_all(
@@ -82,46 +104,123 @@ def compose_all(
     check: Callable[[LaunchConfig], list[Problem]],
     *,
     multirun: bool,
+    sweeps: bool | None = None,
     extra_dir: Path | None = None,
     base: JobConfig | None = None,
     base_dir: Path | None = None,
     help_command: str = "",
 ) -> list[Composed]:
-    """Compose every job that the overrides describe: one, or with multirun the product of all sweeps.
+    """Compose every job that the overrides describe: one, or the product of all sweeps.
 
-    extra_dir: the user's own folder of group files. base: a job whose settings the overrides change.
-    base_dir: the folder of its file, with its copy of the user's own code.
+    Keys are swept by overrides, with multirun, and by files (`sweep.params`); of a search the corners of
+    its space are composed. extra_dir: the user's own folder of group files. base: a job whose settings the
+    overrides change. base_dir: the folder of its file, with its copy of the user's own code. sweeps: files
+    may sweep, too; False for a command that takes one job, None = as multirun.
     help_command: lists groups and settings, for an error's next command; by default that of `launch`.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
-    _register_schema()
-    groups = config_groups(conf_dir, extra_dir)
-    shipped = config_groups(conf_dir) if extra_dir else groups
-    new_groups = groups.keys() - shipped.keys()
-    read, problems = read_overrides(overrides, groups, multirun=multirun, new_groups=new_groups)
-    if extra_dir:
-        problems = [_with_move(problem, groups, extra_dir) for problem in problems]
-    later: list[Problem] = []
-    composed, defaults = [], default_options(conf_dir)
-    origin = Origin(extra_dir, base, base_dir)
-    with hydra_at(conf_dir), reading(groups, shipped) as files:
-        chosen = _chosen_groups(extra_dir, (base, conf_dir) if base else None)
-        for job in itertools.product(*read):
-            config, wrong = _compose_one(job, groups, chosen, defaults, origin)
-            typed = {o.key_or_group for o in job}
-            later += [p if p.key in typed else files.placed(p) for p in wrong]
-            # findings about a key whose override was left out only follow from that
-            refused = {p.key for p in errors_only([*problems, *files.problems, *later]) if p.key}
-            found = check(config) if config else []
-            refused |= {p.key for p in found if p.check == "secret-in-config"}
-            later += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
-            if config:
-                composed.append(Composed(tuple(map(TypedOverride.of, job)), config, tuple(found)))
-    problems += [*files.problems, *later]
+    composer = _Composer(conf_dir, check, extra_dir, Origin(extra_dir, base, base_dir))
+    composed, problems = composer.all(
+        overrides, multirun=multirun, sweeps=multirun if sweeps is None else sweeps
+    )
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
+
+
+class _Composer:
+    """Composer of the jobs of a command, which share the configs of their group choices."""
+
+    def __init__(
+        self,
+        conf_dir: Path,
+        check: Callable[[LaunchConfig], list[Problem]],
+        extra_dir: Path | None,
+        origin: Origin,
+    ) -> None:
+        _register_schema()
+        self._conf_dir, self._extra_dir = conf_dir, extra_dir
+        self._check, self._origin = check, origin
+        self._groups = config_groups(conf_dir, extra_dir)
+        self._shipped = config_groups(conf_dir) if extra_dir else self._groups
+        self._new = self._groups.keys() - self._shipped.keys()
+        base = (origin.base, conf_dir) if origin.base else None
+        self._chosen = _chosen_groups(extra_dir, base)
+        self._defaults = default_options(conf_dir)
+
+    def all(
+        self, overrides: list[str], *, multirun: bool, sweeps: bool
+    ) -> tuple[list[Composed], list[Problem]]:
+        """Compose all jobs; returns those that compose, and what is wrong."""
+        typed, problems = read_overrides(
+            overrides, self._groups, multirun=multirun, new_groups=self._new
+        )
+        if self._extra_dir:
+            problems = [_with_move(one, self._groups, self._extra_dir) for one in problems]
+        composed: list[Composed] = []
+        with hydra_at(self._conf_dir), reading(self._groups, self._shipped) as files:
+            expansion = Expansion(self._settings_of, self._groups, self._new)
+            found = expansion.expand(typed, sweeps=sweeps, whole=not errors_only(problems))
+            later = [files.placed(problem) for problem in found.problems]
+            for job in found.jobs:
+                before = errors_only([*problems, *files.problems, *later])
+                refused = {p.key for p in before if p.key}
+                one, told = self._one(job, found.axes, files, refused)
+                later += told
+                composed += [one] if one else []
+        if found.swept:
+            space = Space(found.swept, partial(self._suggested, found.axes), sweep_file(typed))
+            composed = [replace(one, space=space) for one in composed]
+        return composed, [*problems, *files.problems, *later]
+
+    def _suggested(self, axes: Sequence[Axis], varies: Mapping[str, str]) -> Composed:
+        job = [axis.at(varies[axis.key]) if axis.is_swept else axis.values[0] for axis in axes]
+        with hydra_at(self._conf_dir), reading(self._groups, self._shipped) as files:
+            one, problems = self._one(job, axes, files, set())
+        if one is None or errors_only(problems):
+            raise ConfigError([*files.problems, *problems])
+        return one
+
+    def _one(
+        self, job: Sequence[Override], axes: Sequence[Axis], files: Reading, refused: set[str]
+    ) -> tuple[Composed | None, list[Problem]]:
+        """Compose one job and check it. refused: keys of which something is told already."""
+        config, wrong = _compose_one(job, self._groups, self._chosen, self._defaults, self._origin)
+        typed = {o.key_or_group for o in job} - {axis.key for axis in axes if axis.place}
+        told = [
+            p if p.key in typed else replace(files.placed(placed_in_file(p, axes)), key=p.key)
+            for p in wrong
+        ]
+        # findings about a key whose override was left out only follow from that
+        refused = refused | {p.key for p in errors_only(told) if p.key}
+        found = self._check(config) if config else []
+        refused |= {p.key for p in found if p.check == "secret-in-config"}
+        told += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
+        if config is None:
+            return None, told
+        swept = {axis.key for axis in axes if axis.is_swept}
+        varies = {o.key_or_group: value_of(o) for o in job if o.key_or_group in swept}
+        kept = [o for o in job if not (swept and o.key_or_group.startswith("sweep."))]
+        overrides = tuple(map(TypedOverride.of, kept))
+        return Composed(overrides, config, tuple(found), varies=varies), told
+
+    def _settings_of(self, job: Sequence[Override]) -> SweepConfig | None:
+        """Return the settings of the sweep for a job's overrides; None if it does not compose."""
+        base = self._chosen(_choices(job, self._groups))
+        section = base.shared.find("sweep") if isinstance(base, _Choice) else None
+        if section is None:
+            return None
+        config = OmegaConf.create({"sweep": OmegaConf.structured(section)})
+        for override in job:
+            is_choice = chooses_group(override, self._groups) or override.is_delete()
+            if not is_choice and override.key_or_group.partition(".")[0] == "sweep":
+                _set_value(config, override)  # what does not fit is told when the job is composed
+        try:
+            settings: SweepConfig = OmegaConf.to_object(config.sweep)  # type: ignore[assignment]
+        except OmegaConfBaseException:
+            return None
+        return settings
 
 
 def _with_move(problem: Problem, groups: Groups, folder: Path) -> Problem:
@@ -198,10 +297,8 @@ def _compose_one(
 ) -> tuple[LaunchConfig | None, list[Problem]]:
     """Compose the config of the overrides that fit, with a problem for each that does not."""
     removed = [o for o in job if o.is_delete()]
-    options = [o for o in job if not o.is_delete() and chooses_group(o, groups)]
     values = [o for o in job if not o.is_delete() and not chooses_group(o, groups)]
-    # experiment=null is the default, for which Hydra has no syntax
-    choices = tuple(line_of(o) for o in options if o.value() is not None)
+    choices = _choices(job, groups)
     base = chosen(choices)
     if isinstance(base, ConfigError):
         return None, base.problems  # also those of files, which are told once
@@ -216,6 +313,13 @@ def _compose_one(
         typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
         more = [*more, *found]
     return typed, problems + more
+
+
+def _choices(job: Sequence[Override], groups: Groups) -> tuple[str, ...]:
+    """List the choices of groups among the overrides of a job."""
+    options = [o for o in job if not o.is_delete() and chooses_group(o, groups)]
+    # experiment=null is the default, for which Hydra has no syntax
+    return tuple(line_of(o) for o in options if o.value() is not None)
 
 
 def _set_value(config: DictConfig, override: Override) -> list[Problem]:

@@ -35,6 +35,17 @@ SECTIONS = ", ".join(
     key for key, kind in setting_types().items() if "." not in key and is_dataclass(kind)
 )
 
+_INSTEAD = {
+    "hydra.run.dir": "runs_dir",
+    "hydra.sweep.dir": "runs_dir",
+    "hydra.sweeper.n_trials": "sweep.trials",
+    "hydra.sweeper.n_jobs": "sweep.max_parallel",
+    "hydra.sweeper.max_batch_size": "sweep.max_parallel",
+    "hydra.sweeper.study_name": "sweep.name",
+    "hydra.sweeper.sampler.seed": "sweep.seed",
+}
+"""Settings of Hydra and of its sweepers -> what they are here."""
+
 
 @dataclass(frozen=True)
 class CheckedFile:
@@ -91,7 +102,8 @@ class _Check:
         if own and package and not _is_section(package):
             yield self._no_section()
             return
-        dotted = dict(_dotted(self._content.tree, package))
+        tree = {name: value for name, value in self._content.tree.items() if name != "hydra"}
+        dotted = dict(_dotted(tree, package))
         for key, (name, value) in dotted.items():
             what = f"{name!r} is no name in a file: a section holds its settings"
             yield self._problem(key, what, nested(name, value))
@@ -141,16 +153,8 @@ class _Check:
 
     def _hydra(self, settings: Mapping[str, Any]) -> Problem:
         what = "hydra's own settings have no effect here"
-        params = "hydra.sweeper.params."
-        sweep = [
-            for_shell(f"{key.removeprefix(params)}={value}")
-            for key, value in settings.items()
-            if key.startswith(params)
-        ]
-        fix = f"leave it out, and sweep on the command line: -m {' '.join(sweep)}"
-        if not sweep:
-            folder = settings.get("hydra.run.dir") or settings.get("hydra.sweep.dir")
-            fix = f"leave it out; runs_dir: {folder}" if folder else "leave it out"
+        instead = [f"{_INSTEAD[key]}: {settings[key]}" for key in settings if key in _INSTEAD]
+        fix = "; ".join(["leave it out", *dict.fromkeys(instead)])
         return replace(self._problem("hydra", what, fix), key="hydra")
 
     def _no_section(self) -> Problem:

@@ -23,6 +23,7 @@ from lingotune.launch.compose.group_files import GroupFile
 from lingotune.launch.overrides.grammar import Groups
 
 _SCHEME = "lingotune"
+_PARAMS = "sweep.params"
 
 
 @dataclass
@@ -42,7 +43,9 @@ class Reading:
         self.problems += checked.problems
         if not file.group or file.option in self.shipped.get(file.group, ()):
             return  # the user's own files alone
-        for key in checked.content.settings:
+        params = checked.content.settings.get(_PARAMS)
+        inside = [f"{_PARAMS}.{name}" for name in params] if isinstance(params, dict) else []
+        for key in [*checked.content.settings, *inside]:
             line = checked.content.lines.get(key.removeprefix(f"{file.package}."))
             self.places.setdefault(key, set()).add(
                 f"{file.path}:{line}" if line else f"{file.path}"
@@ -50,7 +53,7 @@ class Reading:
 
     def placed(self, problem: Problem) -> Problem:
         """Name file and line of a setting that one file has set."""
-        key = problem.key.partition("[")[0]
+        key = problem.key if problem.key in self.places else problem.key.partition("[")[0]
         if not key or problem in self.problems:
             return problem
         place, *others = self.places.get(key, ()) or [""]

@@ -83,6 +83,8 @@ class GroupFile:
         if not isinstance(content, dict):
             raise ValueError("holds no settings: the form is key: value, a line each")
         defaults = content.pop("defaults", None) or []
+        if not self.package:
+            content, lines = _with_params(content, lines)
         tree = _typed(spelled_out(self.package, content), self.package)
         entries = defaults if isinstance(defaults, list) else [defaults]
         return Content(tree, dict(_leaves(tree, self.package)), entries, lines)
@@ -111,6 +113,39 @@ def group_files(*roots: Path | None) -> list[GroupFile]:
     """List the options of all groups below the roots, root by root."""
     files = [GroupFile(root, path) for root in roots if root for path in visible_files(root)]
     return [file for file in files if file.group and file.path.suffix == ".yaml"]
+
+
+def _with_params(
+    content: dict[str, Any], lines: dict[str, int]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Move what stands under `hydra.sweeper.params` to `sweep.params`, but for keys that are there too."""
+    moved = content
+    for name in _PARAMS:
+        moved = moved.get(name) if isinstance(moved, dict) else None  # type: ignore[assignment]
+    section = content.get("sweep") or {}
+    if not isinstance(moved, dict) or not isinstance(section, dict):
+        return content, lines
+    params = section.get("params") or {}
+    if not isinstance(params, dict):
+        return content, lines
+    new = {key: values for key, values in moved.items() if key not in params}
+    merged = {**content, "sweep": {**section, "params": {**params, **new}}}
+    sweeper = {**content["hydra"]["sweeper"], "params": _missing(moved, new)}
+    hydra = {**content["hydra"], "sweeper": {k: v for k, v in sweeper.items() if v != {}}}
+    merged["hydra"] = {key: value for key, value in hydra.items() if value != {}}
+    before = ".".join(_PARAMS)
+    places = {f"sweep.params.{key}": lines.get(f"{before}.{key}", 1) for key in new}
+    if not merged["hydra"]:
+        del merged["hydra"]
+    return merged, {**lines, "sweep.params": lines.get(before, 1), **places}
+
+
+_PARAMS = ("hydra", "sweeper", "params")
+"""Place of what is swept in files for Hydra's own multirun."""
+
+
+def _missing(all_of_it: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in all_of_it.items() if key not in taken}
 
 
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:

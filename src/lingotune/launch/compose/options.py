@@ -46,6 +46,7 @@ def composed_jobs(
             conf_dir,
             check,
             multirun=options.multirun,
+            sweeps=True,
             extra_dir=extra,
             base=load_job_of(Path(options.job))[0] if options.job else None,
             base_dir=Path(options.job).parent if options.job else None,

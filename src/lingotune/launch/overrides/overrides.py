@@ -13,16 +13,18 @@ from hydra.errors import HydraException
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value, override_text
-from lingotune.config.schema import Texts
+from lingotune.config.schema import SweepCode, Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
 from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.swept import Axis, axis_of, swept_twice
 from lingotune.launch.overrides.unknown_names import unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
 from lingotune.launch.overrides.values import number_meant
 
 WITHOUT_DEFAULT = ("experiment", "sweep")
 """Groups of which no option is chosen by default; null stands for none."""
+_PARAMS = "sweep.params"
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,56 @@ class TypedOverride:
 
 def read_overrides(
     texts: Sequence[str], groups: Groups, *, multirun: bool, new_groups: Collection[str] = ()
-) -> tuple[list[list[Override]], list[Problem]]:
-    """Expand each text to the overrides of its sweep; to a single one if it is not a sweep.
+) -> tuple[list[Axis], list[Problem]]:
+    """Expand each text to its values; to a single one if it is not a sweep.
 
     Refused texts are left out; each becomes a problem. new_groups: the user's own, which are chosen by
     +group=option.
     """
-    read: list[list[Override]] = []
+    read: list[Axis] = []
     texts, problems = without_loose_words(texts, groups)
     for text in texts:
-        try:
-            override = parse(text)
-            if not override.key_or_group:
-                raise HydraException
-        except HydraException:
-            problems.append(unreadable(text, groups))
-            continue
-        values = _accepted(override, text, groups, multirun, new_groups)
-        if isinstance(values, Problem):
-            problems.append(values)
+        axis = _read(in_full(text), groups, multirun, new_groups)
+        if isinstance(axis, Problem):
+            problems.append(axis)
         else:
-            read.append(values)
+            read.append(axis)
+    return read, [*problems, *swept_twice(read)]
+
+
+def read_params(
+    params: Mapping[str, str], groups: Groups, new_groups: Collection[str]
+) -> tuple[list[Axis], list[Problem]]:
+    """Expand what a file sweeps, by setting or group; the key of a problem is sweep.params.KEY."""
+    read: list[Axis] = []
+    problems: list[Problem] = []
+    for key, values in params.items():
+        place = f"sweep.params.{key}"
+        plus = "+" if key in new_groups else ""
+        axis = _read(f"{plus}{key}={values}", groups, True, new_groups)
+        if isinstance(axis, Problem):
+            problems.append(replace(axis, key=place))
+        else:
+            read.append(replace(axis, place=place))
     return read, problems
+
+
+def in_full(text: str) -> str:
+    """Spell out `retry=failed` and `code=new`, which are short for settings of the sweep."""
+    key, equals, value = text.partition("=")
+    if equals and (key == "retry" or (key == "code" and value in SweepCode.__members__)):
+        return f"sweep.{text}"
+    return text
+
+
+def _read(text: str, groups: Groups, multirun: bool, new_groups: Collection[str]) -> Axis | Problem:
+    try:
+        override = parse(text)
+        if not override.key_or_group:
+            raise HydraException
+    except HydraException:
+        return unreadable(text, groups)
+    return _accepted(override, text, groups, multirun, new_groups)
 
 
 def chooses_group(override: Override, groups: Groups) -> bool:
@@ -151,27 +181,12 @@ def in_a_line(error: object) -> str:
     return " ".join(told) or type(error).__name__
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-
-def _values(override: Override) -> list[Override]:
-    """Expand a sweep to its overrides; a plain override is its own."""
-    if not override.is_sweep_override():
-        return [override]
-    if not override.is_discrete_sweep() or (
-        override.value_type and "GLOB" in override.value_type.name
-    ):
-        raise ConfigError([Problem("sweep", "only lists and range() of values can be swept")])
-    key = override.get_key_element()
-    return [parse(f"{key}={value}") for value in override.sweep_string_iterator()]
-
-
 # --- refusing -----------------------------------------------------------------------------------
 
 
 def _accepted(
     override: Override, text: str, groups: Groups, multirun: bool, new_groups: Collection[str]
-) -> list[Override] | Problem:
+) -> Axis | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
     problem = _refused_form(override, new_groups) or (
@@ -180,7 +195,7 @@ def _accepted(
     if (override.is_add() or override.is_force_add()) and key not in new_groups:
         problem = problem or _added(override, groups, multirun)
     if override.is_delete():
-        return problem or [override]
+        return problem or Axis(override, (override,))
     several = override.is_sweep_override() and not multirun
     if not problem and (name := repeated_name(text)):
         swept = override.is_sweep_override()
@@ -189,15 +204,18 @@ def _accepted(
     if problem or (several and not choice):
         return problem or _needs_multirun(override)
     try:
-        values = _values(override)
-    except (HydraException, ConfigError) as error:
+        axis = axis_of(override, groups)
+    except ConfigError as error:
+        (wrong,) = error.problems
+        return replace(_refused(override, wrong.what, wrong.fix), check=wrong.check)
+    except HydraException as error:
         fix = _options(key, groups) if choice else f"{key}=a,b,c"
         return _refused(override, in_a_line(error), fix)
-    found = (_unfit(value, override, groups) for value in values)
+    found = (_unfit(value, override, groups) for value in axis.values)
     problem = next((p for p in found if p), None)
     if several and not problem:
         problem = _needs_multirun(override)
-    return problem or values
+    return problem or axis
 
 
 def _refused(override: Override, what: str, fix: str = "") -> Problem:
@@ -217,6 +235,14 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
         is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
         fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
         return _refused(override, "hydra's own settings cannot be changed here", fix)
+    if key == _PARAMS or key.startswith(f"{_PARAMS}."):
+        what = "stands in files; what is typed is swept with -m"
+        named = for_shell(text.lstrip("+~").removeprefix(f"{_PARAMS}."))
+        return _refused(override, what, f"-m {'lr=1e-5,3e-5' if key == _PARAMS else named}")
+    if override.is_sweep_override() and _of_the_command(key):
+        one = re.split(r"[(,)]", TypedOverride.of(override).value.removeprefix("choice("))[0]
+        what = "is about all jobs of the command, and cannot vary"
+        return _refused(override, what, for_shell(f"{key}={one}"))
     if override.is_force_add() and key in new_groups:
         what = "a group of your own is added, not forced"
         return _refused(override, what, for_shell(text.removeprefix("+")))
@@ -224,6 +250,14 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
         fix = for_shell(text.replace(f"@{override.package}", ""))
         return _refused(override, "a group's place in the config is fixed", fix)
     return None
+
+
+def _of_the_command(key: str) -> bool:
+    """Tell whether a setting or group is one for all jobs of a command."""
+    sections = ("sweep", "budget", "rehearsal")
+    return key in ("action", "output", "job_file", *sections) or key.startswith(
+        tuple(f"{section}." for section in sections)
+    )
 
 
 def _added(override: Override, groups: Groups, multirun: bool) -> Problem:
@@ -240,6 +274,8 @@ def _needs_multirun(override: Override) -> Problem:
     key, text = override.key_or_group, line_of(override)
     kind, value = setting_types().get(key), TypedOverride.of(override).value
     fix = f"-m {for_shell(text)}"
+    if override.is_interval_sweep():
+        fix += " sweep.search=tpe sweep.trials=20"
     is_call = "(" in value
     if not is_call and (typing.get_origin(kind) is list or kind is Texts):
         fix += f"; or one list: '{key}=[{value}]'"
