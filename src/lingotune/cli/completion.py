@@ -14,7 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
-from lingotune.cli import cost, evaluate, launch, predict, prepare, prices, publish, report, train
+from lingotune.cli import (
+    cost,
+    evaluate,
+    launch,
+    predict,
+    prepare,
+    prices,
+    publish,
+    report,
+    results,
+    train,
+)
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
@@ -26,6 +37,7 @@ from lingotune.launch.overrides.keys import config_groups
 
 _PARSED = {
     "predict": predict, "evaluate": evaluate, "report": report, "publish": publish,
+    "results": results,
     "prices": prices, "cost": cost,
 }  # fmt: skip
 _COMPOSED = {"train": train.command, "launch": launch.command, "prepare": prepare.command}
@@ -351,7 +363,7 @@ function __lingotune_files
     test -z "$(__lingotune_values (string replace -r '=.*' '=' -- $word))"
     return
   end
-  contains -- (__lingotune_command) predict evaluate report publish validate
+  contains -- (__lingotune_command) predict evaluate report publish results validate
 end
 complete -c lingotune -n 'not __fish_use_subcommand; and not __lingotune_files' -f \
   -a '(__lingotune_words)'
