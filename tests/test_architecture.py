@@ -65,6 +65,7 @@ OURS: dict[str, set[str]] = {
         "launch.plan",
         "launch.aws",
     },
+    "launch.results": {"launch.cost", "launch.sweeps"},
     "cli": {*_WORKER, "training", "launch"},
 }
 THIRD_PARTY: dict[str, set[str]] = {
@@ -90,7 +91,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "launch": {
         "hydra", "antlr4", "omegaconf", "yaml", "rich", "regex", "boto3", "botocore", "sagemaker",
-        "moto", "werkzeug", "numpy", "optuna", "filelock",
+        "moto", "werkzeug", "numpy", "optuna", "filelock", "pyarrow",
     },
     "cli": set(),
 }  # fmt: skip

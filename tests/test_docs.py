@@ -26,9 +26,11 @@ from documents import (
     words_of,
 )
 from hubserver import hub_server
+from sweep_folders import make_run, make_sweep
 from waiting import PATIENCE, wait_until
 
 from lingotune.launch.overrides.keys import config_groups, setting_types
+from lingotune.launch.sweeps.trial import State
 
 QUICK = ["training.max_steps=2", "data.max_length=16", "runs_dir=runs"]
 SAMPLE = ["data.sample.train_rows=20", "data.sample.validation_rows=5", "data.sample.test_rows=5"]
@@ -72,7 +74,10 @@ def kind_of(command: str) -> str:
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
+        "results": "sweep",
     }  # fmt: skip
+    if "tickets:best" in words:
+        return "winner"
     if words[0] != "lingotune" or words[1] not in kinds:
         raise ValueError(f"no test runs: {command}")
     return kinds[words[1]]
@@ -284,6 +289,30 @@ def test_jobs_that_ran(command: str, trained: Path) -> None:
 def test_commands_on_a_run(command: str, trained: Path) -> None:
     done = execute(command, trained)
     assert done.returncode == 0 and done.stdout, done.stdout + done.stderr
+
+
+@of_kind("sweep")
+def test_commands_on_a_sweep(command: str, home: Path) -> None:
+    write_sweep(home)
+    done = execute(command, home)
+    assert done.returncode == 0 and done.stdout, done.stdout + done.stderr
+
+
+@of_kind("winner")
+def test_commands_on_the_best_of_a_sweep(command: str, home: Path) -> None:
+    """They get as far as its model, which this sweep of the tests has not."""
+    write_sweep(home)
+    done = execute(command, home)
+    assert done.stderr.startswith("tickets:best: runs/job-2 ("), done.stdout + done.stderr
+
+
+def write_sweep(home: Path) -> None:
+    """Write a finished sweep named tickets, and its run folders."""
+    done = State.completed
+    trials = [({"lr": "1e-05"}, done, 0.7), ({"lr": "3e-05"}, done, 0.9)]
+    make_sweep(home / "runs" / "tickets", trials)
+    for number, (varies, _, score) in enumerate(trials, 1):
+        make_run(home / "runs" / f"job-{number}", f"lr={varies['lr']}", validation=score)
 
 
 @pytest.mark.slow

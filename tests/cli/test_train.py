@@ -291,9 +291,12 @@ def test_a_sweep_trains_each_and_compares_them(tmp_path: Path) -> None:
     done = run(TRAIN, "-m", "lr=1e-4,1e-3", *QUICK, cwd=tmp_path, **warm.WITHOUT_PICTURES)
     assert done.returncode == 0, done.stderr
     assert len(run_folders(tmp_path)) == 2
-    table = done.stdout[done.stdout.rindex("overrides ") :]
-    assert "lr=0.0001" in table and "lr=0.001" in table and "*" in table
-    assert "tensorboard --logdir runs\n" in table
+    head, *rows = done.stdout[done.stdout.rindex("   lr ") :].splitlines()[:3]
+    assert "validation macro_f1" in head and {row.split()[0] for row in rows} == {"0.0001", "0.001"}
+    assert (
+        f"\nbest: lr={rows[0].split()[0]}, by the highest macro_f1 on validation\n" in done.stdout
+    )
+    assert "tensorboard --logdir runs\n" in done.stdout
 
 
 REFUSED = {

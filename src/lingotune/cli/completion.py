@@ -8,24 +8,14 @@ typed here: one function in each shell's language is less than teaching it those
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
-from lingotune.cli import (
-    cost,
-    evaluate,
-    launch,
-    loopback,
-    predict,
-    prepare,
-    prices,
-    publish,
-    report,
-    train,
-)
+from lingotune.cli import launch, prepare, train
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
@@ -35,10 +25,6 @@ from lingotune.launch.compose.help import Command, choices_of
 from lingotune.launch.compose.options import options_parser
 from lingotune.launch.overrides.keys import config_groups
 
-_PARSED = {
-    "predict": predict, "evaluate": evaluate, "report": report, "publish": publish,
-    "prices": prices, "cost": cost, "loopback": loopback,
-}  # fmt: skip
 _COMPOSED = {"train": train.command, "launch": launch.command, "prepare": prepare.command}
 _OVERRIDES = {
     "evaluate": Command("", "", ("data",)),
@@ -96,9 +82,7 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
     return Words(
         {
             **{name: _options(options_parser(command)) for name, command in composed.items()},
-            **{name: _options(module.parser()) for name, module in _PARSED.items()},
-            "validate": ["--help"],
-            "completion": ["--help", "--config-dir"],
+            **{name: _options(_parser_of(name)) for name in COMMANDS if name not in composed},
         },
         {
             name: [key for key in [*choices, *settings] if command.takes(key.strip("+="))]
@@ -106,6 +90,11 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
         },
         {key: options for key, options in {**values, **choices}.items() if options},
     )  # fmt: skip
+
+
+def _parser_of(command: str) -> Parser:
+    made: Parser = importlib.import_module(f"lingotune.cli.{command}").parser()
+    return made
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
@@ -362,7 +351,7 @@ function __lingotune_files
     test -z "$(__lingotune_values (string replace -r '=.*' '=' -- $word))"
     return
   end
-  contains -- (__lingotune_command) predict evaluate report publish validate
+  contains -- (__lingotune_command) predict evaluate report publish results validate
 end
 complete -c lingotune -n 'not __fish_use_subcommand; and not __lingotune_files' -f \
   -a '(__lingotune_words)'

@@ -29,6 +29,7 @@ from lingotune.data.sources.patterns import given_patterns, patterns_in, unused_
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.overrides.overrides import TypedOverride
+from lingotune.launch.results.chosen import run_named
 from lingotune.preflight import check_secrets
 from lingotune.preflight.data import DATA
 
@@ -39,7 +40,7 @@ _SOURCES = {"data.path", *(f"data.{split}" for split in SPLITS)}
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
     made = command_parser("evaluate", "Score the model of a run.")
-    made.add_argument("run", help="a run folder, or a folder with a saved model")
+    made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
     made.add_argument(
         "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
     )
@@ -58,6 +59,7 @@ def _positive(typed: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """Score the model, write the results and print the scores."""
     options = parsed(parser(), argv, "overrides")
+    options.run = run_named(options.run)
     extra = user_dir(options.config_dir, os.environ)
     from lingotune.evaluation.evaluate import evaluate
     from lingotune.evaluation.score_rows import score_warnings

@@ -33,6 +33,9 @@ GROUPS = {
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
     },
+    "a sweep": {
+        "results": "compare its runs, or those of a folder",
+    },
     "money": {
         "prices": "ask AWS for prices: a file for budget.prices",
         "cost": "tell what a job on SageMaker took and cost",

@@ -15,6 +15,7 @@ from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.data.sources.addresses import is_elsewhere
+from lingotune.launch.results.chosen import run_named
 
 if TYPE_CHECKING:
     from lingotune.evaluation.classifier import Trained
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
     made = command_parser("predict", "Label texts with the model of a run.")
-    made.add_argument("run", help="a run folder, or a folder with a saved model")
+    made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
     made.add_argument("texts", nargs="*", help="texts; without any, one a line from standard input")
     made.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
     made.add_argument("--column", help="that column; default: the one that was trained on")
@@ -40,6 +41,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Label the texts: a line for each as soon as its class is known, or a file of all."""
     options = parsed(parser(), argv, "texts")
+    options.run = run_named(options.run)
     from lingotune.evaluation.classifier import trained_model
     from lingotune.evaluation.predict import predict_lines, predict_rows, read_rows
     from lingotune.evaluation.prediction_files import check_output, write_rows

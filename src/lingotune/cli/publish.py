@@ -15,13 +15,14 @@ from lingotune.config.schema import HubConfig, JobConfig
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.overrides.overrides import TypedOverride
+from lingotune.launch.results.chosen import run_named
 from lingotune.preflight import check_job
 
 
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
     made = command_parser("publish", "Push the model of a run to the Hugging Face Hub.")
-    made.add_argument("run", help="a run folder, or a folder with a saved model")
+    made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
     made.add_argument(
         "overrides", nargs="*", help="hub=private|public hub.KEY=...; default: the run's own"
     )
@@ -32,6 +33,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Push the model and print its address."""
     options = parsed(parser(), argv, "overrides")
+    options.run = run_named(options.run)
     extra = user_dir(options.config_dir, os.environ)
     from lingotune.hub.publish_run import finished_run, publish_run
 

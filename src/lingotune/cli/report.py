@@ -7,12 +7,13 @@ from pathlib import Path
 
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
+from lingotune.launch.results.chosen import run_named
 
 
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
     made = command_parser("report", "Make the page of a run, report.html, anew.")
-    made.add_argument("run", help="a run folder")
+    made.add_argument("run", help="a run folder, or SWEEP:best")
     made.add_argument(
         "--data", help="the prepared data, for the texts of examples; default: where it was"
     )
@@ -22,7 +23,8 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Write the page and print its path."""
     options = parsed(parser(), argv)
+    run = run_named(options.run)
     from lingotune.report.run_page import write_run_report
 
-    print(write_run_report(Path(options.run), Path(options.data) if options.data else None))
+    print(write_run_report(Path(run), Path(options.data) if options.data else None))
     return 0

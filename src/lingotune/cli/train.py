@@ -26,10 +26,11 @@ from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.launch.plan.base_model import model_faults
+from lingotune.launch.results.collect import of_runs
+from lingotune.launch.results.compare import compare
+from lingotune.launch.results.table import best_of, for_terminal
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
-from lingotune.runs.folder import read_results
-from lingotune.runs.results import RunResults, comparable
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -55,13 +56,12 @@ def main(argv: Sequence[str]) -> int:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     typed = shlex.join([*shlex.split(program("train")), *argv])
     _check_sources(composed)
-    results = []
+    folders = []
     for number, one in enumerate(composed, 1):
         if len(composed) > 1:
             print(f"\n=== {number} of {len(composed)}: {one.typed}", flush=True)
-        folder = _train(one, typed)
-        results.append((one.typed, read_results(folder), folder))
-    _print_end(results, composed[0].config.runs_dir)
+        folders.append(_train(one, typed))
+    _print_end(folders, composed[0].config.runs_dir)
     return 0
 
 
@@ -150,15 +150,13 @@ def _train(one: Composed, typed: str) -> Path:
     )
 
 
-def _print_end(results: Sequence[tuple[str, RunResults, Path]], runs_dir: str) -> None:
-    from lingotune.report.tables import sweep_table
-
-    if len(results) > 1:
-        print(f"\n{sweep_table(results)}\n")
-    _, compared = comparable([result for _, result, _ in results])
-    scores = [of.overall.macro_f1 for of in compared]
-    best = results[scores.index(max(scores))][2]
-    where = best if len(results) == 1 else runs_dir
+def _print_end(folders: Sequence[Path], runs_dir: str) -> None:
+    best = folders[0]
+    if len(folders) > 1:
+        board = of_runs(folders, runs_dir)
+        print(f"\n{for_terminal(board, compare(board.ranked))}\n")
+        best = best_of(board).folder or best
+    where = best if len(folders) == 1 else runs_dir
     print("look further:")
     print(f"  tensorboard --logdir {where}")
     print(f'  {program("predict")} {shlex.quote(str(best))} "Great product, works perfectly"')

@@ -20,7 +20,8 @@ class Definition:
     """A name that the file defines at its top level.
 
     kind: that of its decorator; None without one. arguments: how many it has to be called with, and how
-    many it can be at most; None where that cannot be read from the file.
+    many it can be at most; None where that cannot be read from the file. greater_is_better: False for a
+    metric that is marked as a cost.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Definition:
     kind: Kind | None
     is_async: bool = False
     arguments: tuple[int, float] | None = None
+    greater_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,19 @@ def _defined(node: ast.stmt, meanings: dict[str, str]) -> Iterator[Definition]:
         kind = _kind(node.decorator_list, meanings)
         # another decorator may change what the function takes
         takes = _takes(node.args) if len(node.decorator_list) < 2 else None
-        yield Definition(node.name, node.lineno, kind, is_async, takes)
+        better = _greater_is_better(node.decorator_list)
+        yield Definition(node.name, node.lineno, kind, is_async, takes, better)
     elif isinstance(node, ast.ClassDef):
+        kind, better = _kind(node.decorator_list, meanings), _greater_is_better(node.decorator_list)
         yield Definition(
-            node.name, node.lineno, _kind(node.decorator_list, meanings), arguments=_init(node)
+            node.name, node.lineno, kind, arguments=_init(node), greater_is_better=better
         )
     elif isinstance(node, ast.Assign):
         called = [node.value] if isinstance(node.value, ast.Call) else []
         for target in node.targets:
             if isinstance(target, ast.Name):
-                yield Definition(target.id, node.lineno, _kind(called, meanings))
+                kind, better = _kind(called, meanings), _greater_is_better(called)
+                yield Definition(target.id, node.lineno, kind, greater_is_better=better)
 
 
 def _kind(decorators: Iterable[ast.expr], meanings: dict[str, str]) -> Kind | None:
@@ -116,6 +121,16 @@ def _kind(decorators: Iterable[ast.expr], meanings: dict[str, str]) -> Kind | No
         if package in (_PACKAGE, f"{_PACKAGE}.marks") and name in _KINDS:
             return _KINDS[name]
     return None
+
+
+def _greater_is_better(decorators: Iterable[ast.expr]) -> bool:
+    """Read `greater_is_better=False` from a decorator; also where it is called twice: metric(...)(f)."""
+    calls = (node for of in decorators for node in ast.walk(of) if isinstance(node, ast.Call))
+    keywords = (keyword for call in calls for keyword in call.keywords)
+    return not any(
+        k.arg == "greater_is_better" and isinstance(k.value, ast.Constant) and not k.value.value
+        for k in keywords
+    )
 
 
 def _takes(arguments: ast.arguments) -> tuple[int, float] | None:

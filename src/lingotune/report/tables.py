@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
 
 from lingotune.evaluation.metrics import FEWEST
 from lingotune.evaluation.score_rows import NONE, own_rows, score_rows
-from lingotune.runs.results import LanguageScores, RunResults, comparable
+from lingotune.runs.results import LanguageScores
 
 _WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
@@ -63,20 +61,3 @@ def _notes(scores: LanguageScores) -> list[str]:
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
     return notes
-
-
-def sweep_table(results: Sequence[tuple[str, RunResults, Path]]) -> str:
-    """Format one line per run: overrides, scores, folder; an asterisk marks the best macro-F1."""
-    split, compared = comparable([result for _, result, _ in results])
-    scores = [of.overall for of in compared]
-    best = max(score.macro_f1 for score in scores)
-    width = max(len("overrides"), *(len(overrides) for overrides, _, _ in results))
-    lines = [f"{'overrides':{width}}  accuracy  macro-F1    run"]
-    for (overrides, _, folder), score in zip(results, scores):
-        mark = "*" if score.macro_f1 == best else " "
-        lines.append(
-            f"{overrides:{width}}  {score.accuracy:8.3f}  {score.macro_f1:8.3f} {mark}  {folder}"
-        )
-    if split != "test":
-        lines.append("scores of the validation split: not every run has a test split")
-    return "\n".join(lines)

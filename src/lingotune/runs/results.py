@@ -5,7 +5,7 @@ Older versions wrote fewer keys: fields with a default are None, or empty, for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lingotune.config.schema import SPLITS, Precision
@@ -118,7 +118,8 @@ class TrainingFigures:
     """Length, batch, learning rate and time of the training.
 
     steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
-    best_step: update of the checkpoint that was kept. seconds: including evaluating and saving.
+    best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
+    kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train.
     """
 
@@ -130,6 +131,7 @@ class TrainingFigures:
     warmup_steps: int
     best_step: int
     precision: str
+    selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 
@@ -244,14 +246,6 @@ class RunResults(Outcome, RunDescription):
     def scored(self) -> tuple[str, SplitScores]:
         """Name and scores of the split that tells most: test, or validation where there is no test."""
         return ("test", self.test) if self.test else ("validation", self.validation)
-
-
-def comparable(results: Sequence[RunResults]) -> tuple[str, list[SplitScores]]:
-    """Return the split that runs are compared by, and each run's scores of it: test if all have one."""
-    tests = [result.test for result in results if result.test]
-    if len(tests) == len(results):
-        return "test", tests
-    return "validation", [result.validation for result in results]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ def training_figures(
 ) -> TrainingFigures:
     """Collect length, batch, learning rate and time of the training, planned and actual."""
     state = trainer.state
-    best = state.best_model_checkpoint
+    best, args = state.best_model_checkpoint, trainer.args
+    is_cost = args.greater_is_better is False and args.metric_for_best_model != "eval_loss"
     return TrainingFigures(
         steps=state.global_step,
         epochs=round(float(state.epoch or 0), 3),
@@ -33,6 +34,7 @@ def training_figures(
         warmup_steps=steps.warmup_steps,
         best_step=int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
         precision=_format(trainer),
+        selected_by_cost=is_cost or None,
         seconds=round(seconds, 1),
         samples_per_second=found.samples_per_second,
     )

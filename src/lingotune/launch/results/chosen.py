@@ -1,0 +1,50 @@
+"""`SWEEP:best` where a command takes a run: the run folder of the winner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lingotune.config.console import say_aside
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.launch.sweeps.ledger import LEDGER
+
+_BEST = "best"
+
+
+def run_named(typed: str, runs_dir: str = "runs") -> str:
+    """Return the run folder that was typed, or for `SWEEP:best` that of the sweep's winner.
+
+    Of several seeds it is the run with the best validation score. ConfigError if nothing has a score yet,
+    the run was not fetched, or a sweep alone was typed.
+    """
+    sweep, _, which = typed.rpartition(":")
+    if _is_here(typed):
+        return typed
+    if _sweep_named(typed, runs_dir):
+        raise ConfigError([Problem(typed, "is a sweep, and one run is needed", f"{typed}:{_BEST}")])
+    if not sweep or not (which == _BEST or _sweep_named(sweep, runs_dir)):
+        return typed
+    if which != _BEST:
+        raise ConfigError([Problem(typed, f"of a sweep there is :{_BEST}", f"{sweep}:{_BEST}")])
+    return _folder_of_best(sweep, typed, runs_dir)
+
+
+def _is_here(typed: str) -> bool:
+    return Path(typed).exists() and not Path(typed, LEDGER).is_file()
+
+
+def _sweep_named(typed: str, runs_dir: str) -> bool:
+    return any(Path(place, LEDGER).is_file() for place in (Path(typed), Path(runs_dir, typed)))
+
+
+def _folder_of_best(sweep: str, typed: str, runs_dir: str) -> str:
+    from lingotune.launch.results.collect import leaderboard
+    from lingotune.launch.results.table import best_of, varies_text
+
+    entry = best_of(leaderboard([sweep], runs_dir))
+    if entry.folder is None:
+        what = f"its best run, {entry.name} ({varies_text(entry)}), is not on this machine"
+        raise ConfigError([Problem(typed, what, f"{program('fetch')} {sweep}")])
+    say_aside(f"{typed}: {entry.folder} ({varies_text(entry)})")
+    return str(entry.folder)

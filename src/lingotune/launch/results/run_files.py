@@ -1,0 +1,198 @@
+"""The few fields of a run's files that results need, read in a fraction of a millisecond."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lingotune.config.jobfile import digest_in
+from lingotune.config.typed_json import from_json
+from lingotune.contract.container import JOB_FILE
+from lingotune.launch.results.entries import LOSS, TestScores
+from lingotune.launch.sweeps.trial import Evaluation
+from lingotune.runs.folder import METRICS, read_history
+from lingotune.runs.results import Interval
+
+# --- metrics.json -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Intervals:
+    macro_f1: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    rows: int
+    macro_f1: float
+    accuracy: float
+    intervals: _Intervals | None = None
+    own: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Worst:
+    code: str
+    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Split:
+    loss: float
+    overall: _Scores
+    languages: dict[str, _Scores]
+    worst_language: _Worst | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    steps: int
+    selected_by_cost: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunScores:
+    """Part of metrics.json; the fields are those of `RunResults`."""
+
+    job_sha256: str
+    labels: tuple[str, ...]
+    training: _Training
+    validation: _Split
+    test: _Split | None = None
+    seconds: float
+    finished: bool = True
+
+    def on_validation(self) -> dict[str, float]:
+        """Return the scores on validation, named as those of evaluations."""
+        of = self.validation
+        worst = of.worst_language
+        return {
+            LOSS: of.loss,
+            "macro_f1": of.overall.macro_f1,
+            "accuracy": of.overall.accuracy,
+            **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **(of.overall.own or {}),
+            **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
+        }
+
+    def on_test(self) -> TestScores | None:
+        """Return the scores on test; None where there is no test split."""
+        if self.test is None:
+            return None
+        overall = self.test.overall
+        return TestScores(
+            overall.macro_f1,
+            overall.intervals.macro_f1 if overall.intervals else None,
+            overall.rows,
+            {code: of.macro_f1 for code, of in self.test.languages.items()},
+            self.labels,
+        )
+
+
+def scores_in(folder: Path) -> RunScores | str:
+    """Read the scores of a run; a text tells why there are none."""
+    try:
+        values = json.loads((folder / METRICS).read_bytes())
+        found = from_json(RunScores, values)
+    except FileNotFoundError:
+        return "has not come to its end"
+    except (OSError, ValueError) as error:
+        return f"{METRICS} cannot be read: {error}"
+    return found if found.finished else "has not come to its end"
+
+
+# --- history.jsonl ------------------------------------------------------------------------------
+
+_EVAL = "eval_"
+
+
+def evaluations_in(folder: Path, total_steps: int | None = None) -> tuple[Evaluation, ...]:
+    """Read the evaluations of a run, by step; of one that has not ended the last step is the total."""
+    entries = [entry for entry in read_history(folder) if f"{_EVAL}{LOSS}" in entry]
+    total = total_steps or int(max((entry["step"] for entry in entries), default=0))
+    return tuple(
+        Evaluation(
+            int(entry["step"]),
+            total,
+            {key[len(_EVAL) :]: v for key, v in entry.items() if key.startswith(_EVAL)},
+        )
+        for entry in entries
+    )
+
+
+# --- job.yaml -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JobText:
+    """Settings of a job file as texts, by dotted key, and its digest."""
+
+    settings: Mapping[str, str]
+    digest: str
+    labels: tuple[str, ...] = field(default=())
+
+    @property
+    def seed(self) -> str:
+        """The seed, as text."""
+        return self.settings.get("seed", "")
+
+
+def job_text(folder: Path) -> JobText | str:
+    """Read the job file of a run; a text tells what is wrong with it."""
+    try:
+        content = (folder / JOB_FILE).read_bytes()
+        values = yaml.load(content, _LOADER)
+        return JobText(dict(_flat(values)), digest_in(content))
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        return f"{JOB_FILE} cannot be read: {error}"
+
+
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Leaves every value the text that it is in the file."""
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{above}.{key}" if above else key
+        if isinstance(value, dict) and value:
+            yield from _flat(value, name)
+        else:
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def varying(jobs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Find the settings that differ between jobs: key -> name to show it by.
+
+    What the choice of a group decides (`model.name`) is shown by the group alone, and the job's name not
+    at all, unless nothing else differs.
+    """
+    keys = list(dict.fromkeys(key for job in jobs for key in job))
+    values = {key: [job.get(key, "") for job in jobs] for key in keys}
+    differing = [key for key in keys if len(set(values[key])) > 1]
+    groups = {
+        key.partition(".")[0]: values[key] for key in differing if key == f"{_section(key)}.name"
+    }
+    shown = {}
+    for key in differing:
+        group = groups.get(_section(key)) if "." in key else None
+        if group is None:
+            shown[key] = key
+        elif key == f"{_section(key)}.name":
+            shown[key] = _section(key)
+        elif not _decides(group, values[key]):
+            shown[key] = key
+    return {k: v for k, v in shown.items() if k != "name"} or shown
+
+
+def _section(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _decides(group: Sequence[str], values: Sequence[str]) -> bool:
+    """Tell whether a value follows from the group's option."""
+    return len(set(zip(group, values))) == len(set(group))

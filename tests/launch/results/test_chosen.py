@@ -1,0 +1,80 @@
+"""SWEEP:best in place of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sweep_folders import make_run, make_sweep
+
+from lingotune.cli import evaluate, predict, publish, report
+from lingotune.config.problems import ConfigError
+from lingotune.launch.results.chosen import run_named
+from lingotune.launch.sweeps.trial import State
+
+TRIALS = [
+    ({"lr": "1e-05"}, State.completed, 0.7),
+    ({"lr": "3e-05"}, State.completed, 0.9),
+    ({"lr": "5e-05"}, State.waiting, None),
+]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "job-2", "lr=3e-05", validation=0.9)
+    return make_sweep(tmp_path / "runs" / "lrs", TRIALS)
+
+
+def test_a_run_is_itself(sweep: Path) -> None:
+    for typed in ("runs/job-2", "no/such/run", "no:best", "runs"):
+        if typed != "no:best":
+            assert run_named(typed) == typed
+    with pytest.raises(ConfigError, match="no: is no sweep in runs"):
+        run_named("no:best")
+
+
+@pytest.mark.parametrize("typed", ["lrs:best", "runs/lrs:best", "runs:best"])
+def test_the_best_of_a_sweep(sweep: Path, typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_named(typed) == "runs/job-2"
+    told = capsys.readouterr().err
+    assert told.startswith(f"{typed}: runs/job-2 (")
+
+
+def test_sweeps_elsewhere(sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    assert run_named(f"{sweep}:best") == str(tmp_path / "runs" / "job-2")
+    assert run_named("lrs:best", str(sweep.parent)) == str(tmp_path / "runs" / "job-2")
+
+
+@pytest.mark.parametrize("typed", ["lrs", "runs/lrs", "lrs:bset"])
+def test_a_sweep_alone_is_answered_with_its_best(sweep: Path, typed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_named(typed)
+    (problem,) = caught.value.problems
+    assert problem.fix == f"{typed.partition(':')[0]}:best"
+
+
+def test_a_winner_that_is_not_here_is_fetched_first(sweep: Path) -> None:
+    (sweep.parent / "job-2" / "job.yaml").unlink()
+    with pytest.raises(ConfigError) as caught:
+        run_named("lrs:best")
+    (problem,) = caught.value.problems
+    assert problem.what == "its best run, job-2 (lr=3e-05), is not on this machine"
+    assert problem.fix.endswith(" fetch lrs")
+
+
+@pytest.mark.parametrize("command", [evaluate, predict, publish])
+def test_every_command_that_takes_a_run_takes_it(
+    sweep: Path, command: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run of this test has no model: what is missing is that of the winner."""
+    with pytest.raises(ConfigError) as caught:
+        command.main(["lrs:best"])  # type: ignore[attr-defined]
+    assert "runs/job-2" in caught.value.problems[0].where
+    assert "lrs:best: runs/job-2" in capsys.readouterr().err
+
+
+def test_the_page_of_the_best(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main(["lrs:best"]) == 0
+    assert capsys.readouterr().out == "runs/job-2/report.html\n"
