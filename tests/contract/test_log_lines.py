@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.contract.log_lines import (
+    Logged,
     format_test_line,
     format_train_line,
     format_validation_line,
     metric_definitions,
+    read_line,
 )
 from lingotune.data.sources.sample import LANGUAGES
 from lingotune.launch.render.service_model import mistakes
@@ -276,3 +278,31 @@ def test_a_terminal_gets_about_twenty_lines_and_a_worker_all(
         state = SimpleNamespace(global_step=step, is_world_process_zero=True)
         progress.on_log(None, state, None, {"loss": 1.0, "learning_rate": 0.1})
     assert least <= len(capsys.readouterr().out.splitlines()) <= most
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_every_line_is_read_as_it_was_written(prefix: str) -> None:
+    scores = {"loss": 0.98765, "accuracy": 0.5632, "macro_f1": 0.5532, "macro_f1_de": 0.55,
+              "macro_f1_pt-BR": 1.0, "worst_language_macro_f1": 0.55, "cost": 12.25}  # fmt: skip
+    train = {"loss": 1.0986, "learning_rate": 1e-3, "grad_norm": 1.234}
+    found = read_line(prefix + format_train_line(10, 145, train))
+    assert found == Logged("train", 10, 145, train)
+    found = read_line(prefix + format_validation_line(29, 145, scores, ["cost"]) + "\r")
+    assert found == Logged("validation", 29, 145, scores)
+    tested = {**scores, "samples_per_second": 123.4}
+    found = read_line(prefix + format_test_line(tested, ["cost"]))
+    assert found == Logged("test", None, None, tested)
+
+
+def test_numbers_that_are_none_are_read() -> None:
+    found = read_line(format_train_line(1, 2, {"loss": math.nan, "grad_norm": math.inf}))
+    assert found is not None and math.isnan(found.values["loss"])
+    assert found.values["grad_norm"] == math.inf
+
+
+@pytest.mark.parametrize("line", ["", "loss 1", "a step 1/2  lr 1", "step 1/2 loss 1", "loss "])
+def test_other_lines_are_not_read(line: str) -> None:
+    assert read_line(line) is None

@@ -18,8 +18,8 @@ SageMaker does not document their dialect; these use only what Python, Java and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from lingotune.config.schema import NO_LANGUAGE
 
@@ -107,6 +107,48 @@ def format_validation_line(
 def format_test_line(values: Mapping[str, float], own: Sequence[str] = ()) -> str:
     """Format the final scores, named as in `format_validation_line`, and `samples_per_second` if known."""
     return _write(_with_own(_TEST, "test", own), values)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Contents of a line of the log. split: train, validation or test.
+
+    step, total_steps: None for test. values: by the names that the line was formatted from.
+    """
+
+    split: str
+    step: int | None
+    total_steps: int | None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+_HEADS = {
+    split: re.compile(rf"\b{line.head.format(step=f'({_COUNT})', total=f'({_COUNT})')}(?=loss )")
+    for split, line in _LINES.items()
+}
+_ITEM = re.compile(rf"(\S+) ({_NUMBER})(?: \(([^)]*)\))?(?=  |\s*$)")
+_KEYS = {metric.label: metric.key for line in _LINES.values() for metric in line.metrics}
+
+
+def read_line(line: str) -> Logged | None:
+    """Read a line that `format_..._line` has written; None if it is another. Prefixes do not matter."""
+    if "loss " not in line:  # most lines of a log
+        return None
+    for split, head in _HEADS.items():
+        found = head.search(line)
+        if found is not None:
+            step, total = map(int, found.groups()) if found.groups() else (None, None)
+            return Logged(split, step, total, dict(_values(line[found.end() :])))
+    return None
+
+
+def _values(text: str) -> Iterator[tuple[str, float]]:
+    for label, number, languages in _ITEM.findall(text):
+        key = _KEYS.get(label, label)
+        yield key, float(number)
+        for entry in filter(None, languages.split(", ")):
+            code, _, score = entry.rpartition(" ")
+            yield f"{key}_{code}", float(score)
 
 
 def metric_definitions(languages: Sequence[str], own: Sequence[str] = ()) -> list[dict[str, str]]:
