@@ -122,6 +122,10 @@ class Ledger:
             rows = [(field, json.dumps(value)) for field, value in fields.items()]
             db.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", rows)
 
+    def hold(self, why: str) -> None:
+        """Let no further job be started, by whichever controller; '' lets them start again."""
+        self.write_about(held=why)
+
     # --- trials -----------------------------------------------------------------------------------
 
     def add_trials(self, trials: Iterable[Trial]) -> None:
@@ -168,6 +172,16 @@ class Ledger:
                 (name, trial.number, attempt, State.starting.value, at),
             )
             self._event(at, name, "start asked")
+
+    def attach(self, trial: Trial, attempt: int, name: str, at: float) -> None:
+        """Add a job of the trial that was not started from here; its state is yet to be looked up."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO attempts (name, trial, attempt, state, asked)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (name, trial.number, attempt, State.starting.value, at),
+            )
+            self._event(at, name, "attached")
 
     def not_started(self, name: str, at: float, why: str) -> None:
         """Write that a start was refused, or never reached the backend: the attempt is forgotten."""

@@ -62,6 +62,16 @@ class Trial:
         """Swept keys and values except the seed: trials that agree in it are repetitions."""
         return tuple((key, value) for key, value in self.varies.items() if key != REPEATED)
 
+    def job_name(self, attempt: int) -> str:
+        """Name of the job of an attempt; the same on every machine, so that none is started twice."""
+        return self.name if attempt == 1 else f"{self.name}-{attempt}"
+
+
+_FAULTS_OF_AWS = ("InternalServerError", "CapacityError")
+"""Beginnings of the FailureReason of jobs that failed through no fault of theirs."""
+_LACKS_OF_CAPACITY = ("Interrupted", "MaxWaitTimeExceeded")
+"""Secondary statuses of spot jobs that lost their machines, or got none."""
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -80,6 +90,13 @@ class JobState:
     billable_seconds: float | None = None
     instance_type: str | None = None
 
+    @property
+    def worth_retrying(self) -> bool:
+        """True for a job that ended through a fault of AWS, or for want of capacity: not by its own."""
+        if self.state not in (State.failed, State.stopped):
+            return False
+        return self.reason.startswith(_FAULTS_OF_AWS) or self.secondary in _LACKS_OF_CAPACITY
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -91,7 +108,14 @@ class Evaluation:
 
 
 class NoSlot(Exception):
-    """A quota or missing capacity keeps the job from being started now."""
+    """A quota or missing capacity keeps the job from being started now.
+
+    limit: jobs that the quota allows at a time; None if that is not known.
+    """
+
+    def __init__(self, reason: str = "", limit: int | None = None) -> None:
+        super().__init__(reason)
+        self.limit = limit
 
 
 class Refused(ConfigError):
@@ -99,14 +123,18 @@ class Refused(ConfigError):
 
 
 class Unsure(Exception):
-    """The answer to a start was lost: the job may run, and has to be looked up by its name."""
+    """The answer to a call was lost: after a start the job may run, and is looked up by its name."""
 
 
 class Backend(Protocol):
-    """Place where jobs run: Amazon SageMaker, or processes of this machine."""
+    """Place where jobs run: Amazon SageMaker, or processes of this machine.
+
+    Every call may raise Unsure; it is made again in the next round.
+    """
 
     def start(self, trial: Trial, attempt: int) -> str:
-        """Start a trial; returns the name of its job. A job that is there already is taken as started.
+        """Start a trial; returns the name of its job, which is `trial.job_name(attempt)`. A job that is
+        there already is taken as started.
 
         NoSlot, Refused or Unsure if it was not, or may not have been.
         """
