@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -105,11 +106,24 @@ class Front:
         self.calls.append(call)
         told = self.answers.get(call.operation)
         if told is None:
-            _forward(request, body, upstream)
+            self.answer(request, body, call, upstream)
             return
         chosen = told.pop(0) if len(told) > 1 else told[0]
-        reply = chosen if isinstance(chosen, Reply) else chosen(call)
-        _send(request, reply.status, *_written(reply, call, request))
+        reply_to(request, chosen if isinstance(chosen, Reply) else chosen(call), call)
+
+    def answer(
+        self, request: BaseHTTPRequestHandler, body: bytes, call: Call, upstream: tuple[str, int]
+    ) -> None:
+        """Answer a call that the test has not told: as the server behind does."""
+        status, headers, content = forward(
+            request.command, request.path, request.headers, body, upstream
+        )
+        _send(request, status, headers, content)
+
+
+def reply_to(request: BaseHTTPRequestHandler, reply: Reply, call: Call) -> None:
+    """Send a reply."""
+    _send(request, reply.status, *_written(reply, call, request))
 
 
 def _call(request: BaseHTTPRequestHandler, body: bytes) -> Call:
@@ -172,13 +186,16 @@ def _send(
     request.wfile.write(body)
 
 
-def _forward(request: BaseHTTPRequestHandler, body: bytes, upstream: tuple[str, int]) -> None:
+def forward(
+    method: str, path: str, headers: Message, body: bytes, upstream: tuple[str, int]
+) -> tuple[int, dict[str, str], bytes]:
+    """Make a call of the server behind; returns status, headers and content of its answer."""
     connection = HTTPConnection(*upstream, timeout=30)
-    connection.request(request.command, request.path, body, dict(request.headers.items()))
+    connection.request(method, path, body, dict(headers.items()))
     got = connection.getresponse()
     content = got.read()
-    _send(request, got.status, dict(got.getheaders()), content)
     connection.close()
+    return got.status, dict(got.getheaders()), content
 
 
 @contextmanager

@@ -6,9 +6,9 @@ Nothing runs here: the driver reports what happens, and the service is asked wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from threading import Condition, RLock
+from threading import Condition, Event, RLock
 from typing import Any
 
 from lingotune.launch.render.service_model import mistakes
@@ -29,6 +29,8 @@ STATUS = {
 """Secondary status -> status; for all others it is InProgress."""
 ENDS = ("Stopped", "MaxRuntimeExceeded", "Completed", "Failed")
 """Final secondary statuses."""
+_PAUSE = 0.2
+"""Seconds between looks whether to leave."""
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Job:
     results: Fields = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock, repr=False)
+    stop_event: Event = field(default_factory=Event, repr=False)
 
     @property
     def name(self) -> str:
@@ -91,6 +94,24 @@ class Job:
             self.results |= results
             self.enter(secondary, message)
 
+    def ask_to_stop(self) -> None:
+        """Note that it shall stop; whoever runs it has to end it."""
+        with self.lock:
+            if self.stop_asked_at is None:
+                self.stop_asked_at = self.clock.time()
+        self.stop_event.set()
+
+    def sleep(self, seconds: float, closing: Callable[[], bool]) -> bool:
+        """Sleep for seconds of its clock, less if it is asked to stop or `closing`; returns True then."""
+        end = self.clock.time() + seconds
+        while not closing():
+            left = (end - self.clock.time()) / self.clock.speed
+            if left <= 0:
+                return self.stop_asked
+            if self.stop_event.wait(min(left, _PAUSE)):
+                return True
+        return True
+
     def fail(self, reason: str, **results: Any) -> None:
         """End as failed, with a FailureReason."""
         self.end("Failed", "Training job failed", FailureReason=reason[:REASON_LENGTH], **results)
@@ -133,17 +154,27 @@ class Job:
 class Jobs:
     """All jobs of an account and region, in the order in which they were accepted.
 
-    clock: tells the times of everything that happens to them. quotas: on instances at a time.
+    clock: tells the times of everything that happens. quotas: on instances at a time. refused: time,
+    name and error code of each job that was not accepted.
     """
 
     def __init__(self, clock: Clock | None = None, quotas: Quotas | None = None) -> None:
         self.clock, self.quotas = clock or Clock(), quotas or Quotas()
+        self.refused: list[tuple[float, str, str]] = []
         self._jobs: dict[str, Job] = {}
         self._waiting: list[Job] = []
         self._changed = Condition()
 
     def create(self, request: Fields, region: str) -> Job:
         """Accept a request; Refusal if it is invalid, its name is taken or it exceeds a quota."""
+        try:
+            return self._create(request, region)
+        except Refusal as refusal:
+            name = str(request.get("TrainingJobName"))
+            self.refused.append((self.clock.time(), name, refusal.code))
+            raise
+
+    def _create(self, request: Fields, region: str) -> Job:
         found = mistakes(dict(request))
         if found:
             told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
@@ -189,8 +220,7 @@ class Jobs:
             if job.over:
                 message = "The request was rejected because the training job is in status"
                 raise Refusal("ValidationException", f"{message} {job.status}.")
-            if job.stop_asked_at is None:
-                job.stop_asked_at = self.clock.time()
+            job.ask_to_stop()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(list(self._jobs.values()))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
+from lingotune.launch.simulator.loopback.clock import Clock
 from lingotune.launch.simulator.loopback.jobs import Fields
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 _MOST = 1000
 """Maximum number of lines per call."""
+LOCK = Lock()
+"""Held by whoever reads or changes moto's logs, which are not made for several threads."""
 
 
 class LogStream:
     """Log stream of one host; `add` is called by the host's thread, `flush` by the driver's."""
 
-    def __init__(self, logs: Any, job: str, host: str) -> None:
-        self._logs = logs
+    def __init__(self, logs: Any, job: str, host: str, clock: Clock) -> None:
+        self._logs, self._clock = logs, clock
         self._where = {
             "logGroupName": GROUP,
-            "logStreamName": f"{job}/{host}-{int(time.time())}",
+            "logStreamName": f"{job}/{host}-{int(clock.time())}",
         }
         self._waiting: list[Fields] = []
         self.lines: list[tuple[float, str]] = []
@@ -31,7 +34,7 @@ class LogStream:
     def add(self, line: str) -> None:
         """Add a line with the current time; CloudWatch does not accept empty ones."""
         if line.strip():
-            now = time.time()
+            now = self._clock.time()
             self.lines.append((now, line))
             self._waiting.append({"timestamp": int(now * 1000), "message": line})
 

@@ -108,15 +108,16 @@ class _Run:
     def _stopped(self, **results: Any) -> None:
         job = self._job
         if job.stop_asked_at is not None:
-            over = job.stop_asked_at + self._machines.stopping
-            job.clock.wait(over - job.clock.time(), self._closing)
+            end = job.stop_asked_at + self._machines.stopping
+            while job.clock.time() < end and not self._closing():
+                time.sleep(_PAUSE)
         job.end("Stopped", "Training job stopped", **results)
 
     def _run(self, share: Share, containers: list[Container]) -> None:
         job = self._job
         make_group(self._machines.logs)
         streams = [
-            LogStream(self._machines.logs, job.name, f"algo-{number}")
+            LogStream(self._machines.logs, job.name, f"algo-{number}", job.clock)
             for number, _ in enumerate(containers, 1)
         ]
         job.enter("Training", "Training image download completed. Training in progress.")

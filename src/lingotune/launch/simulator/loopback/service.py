@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from lingotune.launch.simulator.loopback import identity
+from lingotune.launch.simulator.loopback import identity, logs
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
 from lingotune.launch.simulator.loopback.listing import list_jobs, page, search
 from lingotune.launch.simulator.loopback.refusal import Refusal
@@ -54,8 +54,7 @@ class Service:
         """Answer a request, as in WSGI."""
         operation = self._operations.get(environ.get("HTTP_X_AMZ_TARGET", ""))
         if operation is None:
-            answered = _identity(environ)
-            return (answered or self._others)(environ, start_response)
+            return self._other(environ, start_response)
         request = Request(environ)
         try:
             answer, status = operation(json.loads(request.get_data()), _region(request)), 200
@@ -64,6 +63,15 @@ class Service:
         return Response(
             json.dumps(answer), status, content_type="application/x-amz-json-1.1"
         )(environ, start_response)  # fmt: skip
+
+    def _other(self, environ: dict[str, Any], start_response: Any) -> Any:
+        answered = _identity(environ)
+        if answered is not None:
+            return answered(environ, start_response)
+        if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("Logs_"):
+            return self._others(environ, start_response)
+        with logs.LOCK:
+            return self._others(environ, start_response)
 
     def _create(self, asked: Fields, region: str) -> Fields:
         return {"TrainingJobArn": self._jobs.create(asked, region).arn}
