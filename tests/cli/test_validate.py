@@ -24,9 +24,14 @@ WRONG = {
         "# @package _global_\nepochs: 1.5\n", ":2: epochs", "1.5 is not a whole number", "epochs: 3",
     ),
     "experiment/grid.yaml": (
-        "# @package _global_\nhydra:\n  sweeper: {params: {lr: 1}}\n",
-        ":2: hydra", "no effect", "-m lr=1",
+        "# @package _global_\nhydra:\n  sweeper: {params: {lrr: '1e-5,2e-5'}}\n",
+        ":3: lrr=1e-5,2e-5", "unknown setting", "lr=",
     ),
+    "experiment/folder.yaml": (
+        "# @package _global_\nhydra:\n  run: {dir: out}\n",
+        ":2: hydra", "no effect", "runs_dir",
+    ),
+    "sweep/rate.yaml": ("params:\n  lr: 1e-5,-1\n", "lr=-1", "range", ""),
     "experiment/range.yaml": ("# @package _global_\nlr: -1\n", "lr=-1", "range", ""),
     "experiment/choice.yaml": (
         "# @package _global_\ndefaults:\n  - override /cluster: p9\n",
@@ -61,7 +66,7 @@ RIGHT = {
 
 
 FEW = ("config", "default", "sample", "files", "local", "g5_12xl", "p3_16xl", "none", "tiny", "blog",
-       "distilbert_multilingual", "amazon_reviews_multi", "linear", "private")  # fmt: skip
+       "distilbert_multilingual", "amazon_reviews_multi", "linear", "private", "lr")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -110,38 +110,46 @@ class _Validator:
         new = "+" if file.group not in self._shipped_groups else ""
         choice = f"{new}{file.group}={file.option}"
         try:
-            config = self._compose(choice)
+            configs = self._compose(choice)
         except ConfigError as error:
             yield from (
                 replace(problem, where="" if problem.where == choice else problem.where)
                 for problem in error.problems
             )
         else:
-            yield from _checked(config, file.group)
+            checked = (problem for config in configs for problem in _checked(config, file.group))
+            yield from dict.fromkeys(checked)
 
-    def _compose(self, choice: str) -> LaunchConfig:
-        """Compose the config of an option, with examples for the settings that it leaves to the user."""
+    def _compose(self, choice: str) -> list[LaunchConfig]:
+        """Compose the configs of an option, several if it sweeps, with examples for the settings that it
+        leaves to the user."""
         try:
-            config = self._with(choice)
+            configs = self._with(choice)
         except ConfigError as error:
             left_open = [p.key for p in error.problems if p.key in self._left_open]
             if not left_open:
                 raise
-            config = self._with(choice, *map(_example, left_open))
-            choice = " ".join([choice, *left_open])
-        data = config.data
-        if data.source is Source.files and not (data.path or data.train):
-            config = replace(config, data=replace(data, path="reviews.jsonl"))
-        return config
+            configs = self._with(choice, *map(_example, left_open))
+        return [_with_source(config) for config in configs]
 
-    def _with(self, *overrides: str) -> LaunchConfig:
-        return compose_all(
+    def _with(self, *overrides: str) -> list[LaunchConfig]:
+        composed = compose_all(
             list(overrides),
             self._conf_dir,
             lambda config: [],
             multirun=False,
+            sweeps=True,
             extra_dir=self._extra_dir,
-        )[0].config
+        )
+        return [one.config for one in composed]
+
+
+def _with_source(config: LaunchConfig) -> LaunchConfig:
+    """Fill in a file where the command line has to name one."""
+    data = config.data
+    if data.source is Source.files and not (data.path or data.train):
+        return replace(config, data=replace(data, path="reviews.jsonl"))
+    return config
 
 
 def _moved(path: Path, target: Path) -> str:
