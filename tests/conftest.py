@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -18,7 +19,7 @@ from golden_files import GOLDEN, golden_text
 from hypothesis import HealthCheck, settings
 from waiting import PATIENCE
 
-from lingotune.config.schema import LaunchConfig
+from lingotune.config.schema import JobConfig, LaunchConfig
 from lingotune.launch.compose import compose as composing
 
 # The developer's own group files are none of the tests'.
@@ -96,12 +97,31 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 def compose(*overrides: str) -> LaunchConfig:
     """The config of overrides, unchecked. Hydra is asked once for each choice of groups, as in a sweep."""
-    with mock.patch.object(composing, "_chosen_groups", _chosen_groups):
+    with mock.patch.object(composing, "_chosen_groups", _chosen_once):
         composed = composing.compose_all(list(overrides), CONF, lambda config: [], multirun=False)
     return composed[0].config
 
 
-_chosen_groups = functools.cache(composing._chosen_groups)
+@pytest.fixture(scope="module")
+def composed_once() -> Iterator[None]:
+    """Hydra composes each choice of shipped groups once for all tests of the process."""
+    with mock.patch.object(composing, "_chosen_groups", _chosen_once):
+        yield
+
+
+def _chosen_once(conf_dir: Path, extra_dir: Path | None, base: JobConfig | None) -> Any:
+    """Other folders change between tests."""
+    if extra_dir or base or conf_dir != CONF:
+        return _chosen_groups(conf_dir, extra_dir, base)
+    return _chosen_shipped()
+
+
+_chosen_groups = composing._chosen_groups
+
+
+@functools.cache
+def _chosen_shipped() -> Any:
+    return _chosen_groups(CONF, None, None)
 
 
 def run(

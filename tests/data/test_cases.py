@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -20,9 +19,10 @@ from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.schema import LaunchConfig
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.splits.survey import Survey, survey
-from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.labels import with_found_labels
+
+pytestmark = pytest.mark.usefixtures("composed_once")
 
 CASES = ROOT / "tests" / "cases"
 LABELLED = ("text=text", "label=label", "stars=null")
@@ -142,19 +142,6 @@ TABLE = [
               ("20 rows without a language: und (data.default_language)",)), (),
          ((":1, :4, :7 and 17 more", "has no language code in 'language', but null"),)),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra composes each set of group choices once for all cases without group files of their own."""
-    original, shared = composing._chosen_groups, composing._chosen_groups(None, None)
-
-    def chosen(extra_dir: Path | None, base: Any) -> Any:
-        return original(extra_dir, base) if extra_dir or base else shared
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composing, "_chosen_groups", chosen)
-        yield
 
 
 def configured(typed: Sequence[str], conf: Path | None = None) -> LaunchConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import string
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from lingotune.config.settings import mapping_of, setting_types
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.help import Command, first_sentence, help_page, setting_texts
+from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.overrides.keys import ALIASES, Meant, config_groups, meant_by
 from lingotune.preflight import check_job
 
@@ -262,11 +264,11 @@ def test_every_job_is_what_hydra_alone_composes(typed: list[tuple[str, list[str]
 def test_a_sweep_over_values_asks_hydra_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def counted(name: str, overrides: list[str]) -> object:
-        asked.append(overrides)
-        return hydra.compose(name, overrides=overrides)
+    def counted(folders: Sequence[Path], primary: str, choices: Sequence[str]) -> object:
+        asked.append([*choices])
+        return compose_groups(folders, primary, choices)
 
-    monkeypatch.setattr(composing, "compose", counted)
+    monkeypatch.setattr(composing, "compose_groups", counted)
     overrides = ["lr=" + ",".join(f"{i}e-5" for i in range(1, 51)), "cluster=p3_16xl,local"]
     jobs = compose_all(overrides, CONF, lambda config: [], multirun=True)
     assert len(jobs) == 100

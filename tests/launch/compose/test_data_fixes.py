@@ -17,9 +17,10 @@ from lingotune.cli.train import check_train
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.data.splits.counts import count_rows
-from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.labels import with_found_labels
+
+pytestmark = pytest.mark.usefixtures("composed_once")
 
 COLUMNS = ("data.columns.text=text", "data.columns.label=label", "data.columns.stars=null")
 PLAIN = (*COLUMNS, "data.columns.language=null", "data.labels=[neg,pos]")
@@ -85,15 +86,6 @@ SOURCES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
 
 IN_WORDS = ("other columns", "few rows")
 """Sources whose problems have no override to paste: a column has to be chosen, rows have to be added."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra composes each set of group choices once for all commands of these tests."""
-    shared = composing._chosen_groups(None, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composing, "_chosen_groups", lambda extra_dir, base: shared)
-        yield
 
 
 def offered(fix: str) -> Iterator[list[str]]:

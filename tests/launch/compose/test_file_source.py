@@ -206,3 +206,12 @@ def test_files_that_choose_each_other_by_their_group_are_told(tmp_path: Path) ->
     write(tmp_path, "experiment/a.yaml", f"{HEAD}defaults: [/experiment: b]\n")
     write(tmp_path, "experiment/b.yaml", f"{HEAD}defaults: [/experiment: a]\n")
     assert "group files choose each other in a circle" in refusal(tmp_path, "experiment=a")
+
+
+def test_what_hydra_alone_finds_is_told_in_its_words_without_its_search_path(
+    tmp_path: Path,
+) -> None:
+    text = f"{HEAD}defaults: [optional override /data: nowhere, _self_]\nlr: 1\n"
+    told = refusal(write(tmp_path, "experiment/x.yaml", text), "experiment=x")
+    assert "Could not find 'data/nowhere' Available options in 'data':" in told
+    assert "://" not in told

@@ -19,28 +19,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
-from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.overrides.keys import ALIASES, config_groups
 from lingotune.launch.overrides.other_tools import not_here
 
+pytestmark = pytest.mark.usefixtures("composed_once")
+
 OVERRIDE = re.compile(r"[a-z_][\w.]*=")
 HERE, CLOUD = (), ("cluster=p3_16xl",)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def composed_once() -> Iterator[None]:
-    """Hydra composes each set of group choices once for all commands of these tests."""
-    original = composing._chosen_groups
-    with pytest.MonkeyPatch.context() as patch:
-        chosen: list[Any] = []
-
-        def shared(*arguments: Any) -> Any:
-            chosen[:] = chosen or [original(*arguments)]
-            return chosen[0]
-
-        patch.setattr(composing, "_chosen_groups", shared)
-        yield
 
 
 def wrong_values(kind: Any) -> list[str]:

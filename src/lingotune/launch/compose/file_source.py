@@ -8,12 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hydra import version
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.hydra import Hydra
-from hydra._internal.sources_registry import SourcesRegistry
-from hydra._internal.utils import create_config_search_path
-from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
@@ -65,25 +60,6 @@ class Reading:
 _READING: ContextVar[Reading] = ContextVar("reading")
 
 
-def path_of(folder: Path) -> str:
-    """Return a folder of group files as an entry of Hydra's search path."""
-    return f"{_SCHEME}://{folder.resolve()}"
-
-
-@contextmanager
-def hydra_at(conf_dir: Path) -> Iterator[None]:
-    """Have Hydra compose from a folder; `hydra.initialize_config_dir`, but with our source of files."""
-    before = get_gh_backup()
-    version.setbase("1.3")
-    SourcesRegistry.instance().register(GroupFileSource)
-    search_path = create_config_search_path(path_of(conf_dir))
-    Hydra.create_main_hydra2(task_name="lingotune", config_search_path=search_path)
-    try:
-        yield
-    finally:
-        restore_gh_from_backup(before)
-
-
 @contextmanager
 def reading(groups: Groups, shipped: Groups) -> Iterator[Reading]:
     """Gather what is wrong with the files that are read in the block."""
@@ -102,9 +78,14 @@ def problems_so_far() -> list[Problem]:
 class GroupFileSource(FileConfigSource):
     """A folder of group files. What is wrong in a file is left out, and told by `reading`."""
 
+    @classmethod
+    def of(cls, folder: Path) -> GroupFileSource:
+        """Make the source of a folder."""
+        return cls("main", f"{_SCHEME}://{folder.resolve()}")
+
     @staticmethod
     def scheme() -> str:
-        """Name in the search path."""
+        """Name at the start of its path."""
         return _SCHEME
 
     def load_config(self, config_path: str) -> ConfigResult:

@@ -23,6 +23,7 @@ from lingotune.launch.overrides.values import is_reference
 
 _VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
+"""Also ${${...}}: an inner reference could name the resolver."""
 BY_MODEL_KEYS = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
 """Settings that are filled in with what suits the model."""
 

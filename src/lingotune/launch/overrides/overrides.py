@@ -176,7 +176,8 @@ def removal(override: Override, groups: Groups, defaults: Mapping[str, Any], now
 def in_a_line(error: object) -> str:
     """Join Hydra's and OmegaConf's messages, without the lines about their own objects."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    about_objects = ("full_key:", "object_type=", "reference_type=", "See http")
+    about_objects = ("full_key:", "object_type=", "reference_type=", "See http",
+                     "Config search path:", "provider=")  # fmt: skip
     told = [line for line in lines if not line.startswith(about_objects)]
     return " ".join(told) or type(error).__name__
 
