@@ -20,9 +20,9 @@ from lingotune.catalog.hardware import Image, resolve_image
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane
+from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane, RehearsalModel
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
-from lingotune.contract.rehearsal_limits import write_limits
+from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.launch.simulator.environments import (
     Environment,
     cache_folder,
@@ -203,11 +203,8 @@ def _introduce(
 
 
 def _size(rehearsal: RehearsalConfig) -> str:
-    model = "the job's model" if rehearsal.model.value == "same" else "a tiny model"
-    return (
-        f"{rehearsal.ranks} CPU ranks a node, {rehearsal.steps} steps, {rehearsal.rows} rows a split,"
-        f" {model}"
-    )
+    tiny = rehearsal.model is RehearsalModel.tiny
+    return str(Limits(1, rehearsal.ranks, rehearsal.steps, rehearsal.rows, tiny))
 
 
 def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
