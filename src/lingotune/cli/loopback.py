@@ -28,7 +28,7 @@ def parser() -> Parser:
         "--quota", action="append", metavar="N|TYPE=N",
         help="instances at a time, of each type or of one (ml.p3.16xlarge=4); default: 2",
     )  # fmt: skip
-    made.add_argument("--dir", help="keep the jobs' containers in this folder")
+    made.add_argument("--dir", help="keep everything in this folder for the next start")
     made.add_argument("--ranks", type=_positive, default=usual.ranks, help="CPU processes a node")
     made.add_argument(
         "--steps", type=_positive_or_all, default=usual.steps, help="updates of each job, or 'all'"
