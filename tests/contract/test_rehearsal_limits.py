@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import compose
 from hypothesis import given
@@ -63,6 +65,17 @@ def test_a_job_without_evaluations_is_rehearsed_without() -> None:
     job = job_of(compose("cluster=p3_2xl", "training.eval_strategy=none"))
     training = limited(job, LIMITS).training
     assert training.eval_strategy is EvalStrategy.none and training.save_steps == 2
+
+
+def test_a_whole_job_keeps_its_steps_but_not_its_machines() -> None:
+    typed = ["cluster=p3_16xl", "hub=private", "hub.token_secret=x", "training.report_to=[wandb]"]
+    job = job_of(compose(*typed, "training.warmup_steps=7", "epochs=3"))
+    limits = Limits(1, 2, None, None, tiny=False)
+    assert "all steps, all rows a split" in str(limits)
+    assert read_limits(write_limits(limits)) == limits
+    small = limited(job, limits)
+    assert small.training == replace(job.training, report_to=[]) and small.epochs == job.epochs
+    assert world_size(small.cluster) == 2 and small.hub.visibility is Visibility.none
 
 
 @given(

@@ -28,10 +28,14 @@ def parser() -> Parser:
         "--quota", action="append", metavar="N|TYPE=N",
         help="instances at a time, of each type or of one (ml.p3.16xlarge=4); default: 2",
     )  # fmt: skip
-    made.add_argument("--dir", help="keep the jobs' containers in this folder")
+    made.add_argument("--dir", help="keep everything in this folder for the next start")
     made.add_argument("--ranks", type=_positive, default=usual.ranks, help="CPU processes a node")
-    made.add_argument("--steps", type=_positive, default=usual.steps, help="updates of each job")
-    made.add_argument("--rows", type=_positive, default=usual.rows, help="rows a split")
+    made.add_argument(
+        "--steps", type=_positive_or_all, default=usual.steps, help="updates of each job, or 'all'"
+    )
+    made.add_argument(
+        "--rows", type=_positive_or_all, default=usual.rows, help="rows a split, or 'all'"
+    )
     made.add_argument(
         "--lane", choices=[lane.value for lane in RehearsalLane], default=usual.lane.value,
         help="libraries: this machine's, or those of each job's image",
@@ -96,6 +100,10 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _positive_or_all(text: str) -> int | None:
+    return None if text == "all" else _positive(text)
 
 
 def _seconds(text: str) -> float:

@@ -794,10 +794,10 @@ class RehearsalConfig:
 
     ranks: int = 2
     """CPU processes per node, in place of its GPUs."""
-    steps: int = 6
-    """Updates, with a checkpoint after every third of them."""
-    rows: int = 40
-    """Rows per split, spread over languages and classes."""
+    steps: Optional[int] = 6
+    """Updates, with a checkpoint after every third of them; null = all of the job's (loopback only)."""
+    rows: Optional[int] = 40
+    """Rows per split, spread over languages and classes; null = all of them."""
     model: RehearsalModel = RehearsalModel.same
     """same = the job's model; tiny = a small one from scratch, which is faster."""
     lane: RehearsalLane = RehearsalLane.here

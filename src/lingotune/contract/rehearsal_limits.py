@@ -18,25 +18,27 @@ VARIABLE = "LINGOTUNE_REHEARSAL"
 class Limits:
     """Size of a rehearsal.
 
-    ranks: CPU processes per node. steps: updates. rows: per split. tiny: replace the job's model by a
-    small one from scratch."""
+    ranks: CPU processes per node. steps: updates; None = the job's. rows: per split; None = all. tiny:
+    replace the job's model by a small one from scratch."""
 
     nodes: int
     ranks: int
-    steps: int
-    rows: int
+    steps: int | None
+    rows: int | None
     tiny: bool
 
     def __str__(self) -> str:
         model = "a tiny model" if self.tiny else "the job's model"
         nodes = "" if self.nodes == 1 else f"{self.nodes} nodes x "
         ranks = f"{nodes}{self.ranks} CPU rank{'' if self.ranks == 1 else 's'}"
-        return f"{ranks}, {self.steps} steps, {self.rows} rows a split, {model}"
+        steps = "all" if self.steps is None else self.steps
+        rows = "all" if self.rows is None else self.rows
+        return f"{ranks}, {steps} steps, {rows} rows a split, {model}"
 
     @property
-    def save_every(self) -> int:
-        """Updates between two checkpoints, so few that work is left after the first."""
-        return max(1, self.steps // 3)
+    def save_every(self) -> int | None:
+        """Updates between two checkpoints, so few that work is left after the first; None = the job's."""
+        return None if self.steps is None else max(1, self.steps // 3)
 
 
 def write_limits(limits: Limits) -> dict[str, str]:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 
-from lingotune.config.schema import EvalStrategy, HubConfig, JobConfig, ModelConfig, ScalingConfig
+from lingotune.config.schema import (
+    EvalStrategy,
+    HubConfig,
+    JobConfig,
+    ModelConfig,
+    ScalingConfig,
+    TrainingConfig,
+)
 from lingotune.contract.rehearsal_limits import Limits
 from lingotune.estimate.batch import plan_batches, world_size
 
@@ -17,27 +24,33 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
     It accumulates gradients and evaluates if the job does, and the worker scales its learning rate by the
     same ratio as on the whole cluster.
     """
-    training = job.training
-    evaluates = training.eval_strategy is not EvalStrategy.none
     small = replace(
         job,
         cluster=replace(
             job.cluster, nodes=limits.nodes, gpus_per_node=0, processes=limits.ranks, threads=1
         ),
         model=ModelConfig(name="tiny", name_or_path=None) if limits.tiny else job.model,
-        training=replace(
-            training,
-            max_steps=limits.steps,
-            warmup_steps=None if training.warmup_steps is None else min(1, training.warmup_steps),
-            eval_strategy=EvalStrategy.steps if evaluates else EvalStrategy.none,
-            eval_steps=limits.save_every if evaluates else None,
-            save_steps=limits.save_every,
-            logging_steps=1,
-            report_to=[],
-        ),
+        training=_shortened(job.training, limits),
         hub=HubConfig(),
     )
     return replace(small, scaling=_same_ratio(job, small))
+
+
+def _shortened(training: TrainingConfig, limits: Limits) -> TrainingConfig:
+    """Limit the steps, with a few evaluations and checkpoints among them; without trackers in any case."""
+    untracked = replace(training, report_to=[])
+    if limits.steps is None:
+        return untracked
+    evaluates = training.eval_strategy is not EvalStrategy.none
+    return replace(
+        untracked,
+        max_steps=limits.steps,
+        warmup_steps=None if training.warmup_steps is None else min(1, training.warmup_steps),
+        eval_strategy=EvalStrategy.steps if evaluates else EvalStrategy.none,
+        eval_steps=limits.save_every if evaluates else None,
+        save_steps=limits.save_every,
+        logging_steps=1,
+    )
 
 
 def _same_ratio(job: JobConfig, small: JobConfig) -> ScalingConfig:

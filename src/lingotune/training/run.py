@@ -267,7 +267,7 @@ def _prepared_dir(given: str | None, known: Folders | None) -> Path:
 
 
 def _within(split: Split, limits: Limits | None) -> Split:
-    if limits is None:
+    if limits is None or limits.rows is None:
         return split
     kinds = list(zip(split.language.tolist(), split.label.tolist()))
     return split.select(spread(kinds, limits.rows))

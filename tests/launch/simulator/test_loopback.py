@@ -397,6 +397,7 @@ def test_the_job_is_the_same_in_either_place() -> None:
         (["cluster=local", "action=submit"], "cluster=local runs on this machine"),
         (["cluster=p3_16xl", "action=submit", "aws.bucket=No_Bucket"], "aws.bucket"),
         (["cluster=p3_16xl", "action=submit", "budget.max_usd=1"], "budget.max_usd=1"),
+        (["cluster=p3_16xl", "action=rehearse", "rehearsal.steps=null"], "[rehearsal-endless]"),
     ],
 )
 def test_what_cannot_be_submitted_here(overrides: list[str], said: str) -> None:

@@ -24,8 +24,16 @@ _RANGES = {
 def _ranges(config: LaunchConfig) -> Iterator[Found]:
     for name, (low, high, meaning) in _RANGES.items():
         value = getattr(config.rehearsal, name)
+        if value is None:
+            continue
         if not low <= value <= high:
             yield f"rehearsal.{name}={value}", "is out of range", meaning
+
+
+@REHEARSAL.check("rehearsal-endless", "a rehearsal interrupts the job after a third of its steps")
+def _whole(config: LaunchConfig) -> Iterator[Found]:
+    if config.action is Action.rehearse and config.rehearsal.steps is None:
+        yield "rehearsal.steps=null", "is for cluster.backend=loopback", "rehearsal.steps=6"
 
 
 @UNUSED.check("rehearsal-unused", "only a rehearsal and a loopback job run here", Severity.warning)

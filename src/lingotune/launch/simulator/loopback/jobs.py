@@ -6,7 +6,7 @@ Nothing runs here: the driver reports what happens, and the service is asked wha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event, RLock
 from typing import Any
@@ -50,6 +50,7 @@ class Job:
     tags: dict[str, str] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock, repr=False)
     stop_event: Event = field(default_factory=Event, repr=False)
+    keep: Callable[[Job], None] = field(default=lambda job: None, repr=False)
 
     @property
     def name(self) -> str:
@@ -87,6 +88,7 @@ class Job:
                 self.ended = entry["EndTime"] = now
             self.transitions.append(entry)
             self.secondary = secondary
+            self.keep(self)
 
     def end(self, secondary: str, message: str, **results: Any) -> None:
         """Enter the last status, with fields for DescribeTrainingJob from then on."""
@@ -99,7 +101,19 @@ class Job:
         with self.lock:
             if self.stop_asked_at is None:
                 self.stop_asked_at = self.clock.time()
+                self.keep(self)
         self.stop_event.set()
+
+    def tag(self, added: Mapping[str, str], removed: Sequence[str] = ()) -> None:
+        """Change its tags."""
+        with self.lock:
+            kept = {key: value for key, value in self.tags.items() if key not in removed}
+            self.tags = {**kept, **added}
+            self.keep(self)
+
+    def state(self) -> Fields:
+        """Return everything that is known of it, as values of JSON; `Jobs.restore` takes it."""
+        return {name: getattr(self, name) for name in _STATE}
 
     def sleep(self, seconds: float, closing: Callable[[], bool]) -> bool:
         """Sleep for seconds of its clock, less if it is asked to stop or `closing`; returns True then."""
@@ -151,15 +165,26 @@ class Job:
         return {name: told[name] for name in names if name in told}
 
 
+_STATE = (
+    "request", "arn", "created", "secondary", "transitions", "stop_asked_at", "started", "ended",
+    "results", "tags",
+)  # fmt: skip
+
+
 class Jobs:
     """All jobs of an account and region, in the order in which they were accepted.
 
     clock: tells the times of everything that happens. quotas: on instances at a time. refused: time,
-    name and error code of each job that was not accepted.
+    name and error code of each job that was not accepted. keep: called with a job after each change of it.
     """
 
-    def __init__(self, clock: Clock | None = None, quotas: Quotas | None = None) -> None:
-        self.clock, self.quotas = clock or Clock(), quotas or Quotas()
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        quotas: Quotas | None = None,
+        keep: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        self.clock, self.quotas, self._keep = clock or Clock(), quotas or Quotas(), keep
         self.refused: list[tuple[float, str, str]] = []
         self._jobs: dict[str, Job] = {}
         self._waiting: list[Job] = []
@@ -192,11 +217,19 @@ class Jobs:
                 raise Refusal("ResourceInUse", message)
             self.quotas.check(request, [job.request for job in self if not job.over])
             tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
-            job = Job(request, arn, self.clock, self.clock.time(), tags=tags)
+            job = Job(request, arn, self.clock, self.clock.time(), tags=tags, keep=self._keep)
             job.enter("Starting", "Waiting for a machine")
             self._jobs[name] = job
             self._waiting.append(job)
             self._changed.notify_all()
+        return job
+
+    def restore(self, state: Fields) -> Job:
+        """Add a job of an earlier account, from its `state`."""
+        job = Job(**state, clock=self.clock, keep=self._keep)
+        if job.stop_asked:
+            job.stop_event.set()
+        self._jobs[job.name] = job
         return job
 
     def get(self, name: str) -> Job:

@@ -22,6 +22,7 @@ from werkzeug.wrappers import Request, Response
 
 from lingotune.launch.simulator.loopback import identity, logs
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
+from lingotune.launch.simulator.loopback.keeping import Application, Keeper
 from lingotune.launch.simulator.loopback.listing import list_jobs, page, search
 from lingotune.launch.simulator.loopback.refusal import Refusal
 
@@ -31,11 +32,14 @@ Operation = Callable[[Fields, str], Fields]
 class Service:
     """WSGI application with the calls that a training job needs; names and fields are the API's."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, keeper: Keeper | None = None) -> None:
         self._jobs = jobs
-        self._others = DomainDispatcherApplication(create_backend_app)
+        self._others: Application = DomainDispatcherApplication(create_backend_app)
         # moto keeps its state in the process; an account begins empty.
         Client(self._others).post("/moto-api/reset", headers={"Host": "moto_api"})
+        if keeper is not None:
+            keeper.restore_calls(self._others)
+            self._others = keeper.keeping(self._others)
         self._operations: dict[str, Operation] = {
             "SageMaker.CreateTrainingJob": self._create,
             "SageMaker.DescribeTrainingJob": self._describe,
@@ -85,12 +89,11 @@ class Service:
 
     def _add_tags(self, asked: Fields, region: str) -> Fields:
         job = self._jobs.by_arn(asked["ResourceArn"])
-        job.tags |= {tag["Key"]: tag["Value"] for tag in asked["Tags"]}
+        job.tag({tag["Key"]: tag["Value"] for tag in asked["Tags"]})
         return self._list_tags(asked, region)
 
     def _delete_tags(self, asked: Fields, region: str) -> Fields:
-        job = self._jobs.by_arn(asked["ResourceArn"])
-        job.tags = {k: v for k, v in job.tags.items() if k not in asked["TagKeys"]}
+        self._jobs.by_arn(asked["ResourceArn"]).tag({}, asked["TagKeys"])
         return {}
 
     def _list_tags(self, asked: Fields, region: str) -> Fields:
@@ -135,12 +138,14 @@ class _Quiet(MotoRequestHandler):
 
 
 @contextmanager
-def serve(jobs: Jobs, port: int = 0) -> Iterator[str]:
-    """Serve an empty account with these training jobs during the block; yields its address.
+def serve(jobs: Jobs, port: int = 0, keeper: Keeper | None = None) -> Iterator[str]:
+    """Serve an account with these training jobs during the block; yields its address.
 
-    port: 0 = any that is free. OSError if it is taken.
+    port: 0 = any that is free. keeper: of what it holds besides; None = it begins empty. OSError if the
+    port is taken.
     """
-    server = make_server("127.0.0.1", port, Service(jobs), threaded=True, request_handler=_Quiet)
+    service = Service(jobs, keeper)
+    server = make_server("127.0.0.1", port, service, threaded=True, request_handler=_Quiet)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -20,9 +20,9 @@ from lingotune.catalog.hardware import Image, resolve_image
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane
+from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane, RehearsalModel
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
-from lingotune.contract.rehearsal_limits import write_limits
+from lingotune.contract.rehearsal_limits import Limits, write_limits
 from lingotune.launch.simulator.environments import (
     Environment,
     cache_folder,
@@ -39,6 +39,7 @@ from lingotune.launch.simulator.loopback.fake_account import (
     variables,
 )
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
+from lingotune.launch.simulator.loopback.keeping import Keeper, kept_in
 from lingotune.launch.simulator.loopback.machines import Found, Machines, Share
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.service import serve
@@ -53,8 +54,8 @@ class Settings:
     """Properties of an account.
 
     port: 0 = any that is free. rehearsal: how much of each job is run, and with which libraries. stopping:
-    seconds that a stop takes at least. folder: for the jobs' containers, which are kept there; None = they
-    are discarded. buckets: made beside the account's own.
+    seconds that a stop takes at least. folder: keeps what the account holds, and the jobs' containers;
+    None = it is lost. buckets: made beside the account's own.
     """
 
     port: int = 0
@@ -87,8 +88,16 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
     All accepted jobs run at once, as the quotas are the limit. ConfigError as of `stand`.
     """
     shares = _Shares(settings.rehearsal, tell)
-    jobs = Jobs(quotas=settings.quotas)
-    with _folder(settings.folder) as folder, _served(jobs, settings) as address:
+    with ExitStack() as held:
+        kept = settings.folder
+        keeper = held.enter_context(kept_in(kept)) if kept else None
+        jobs = Jobs(quotas=settings.quotas, keep=keeper.keep_job if keeper else lambda job: None)
+        if keeper:
+            keeper.restore_jobs(jobs)
+        folder = held.enter_context(_folder(kept / "containers" if kept else None))
+        address = held.enter_context(_served(jobs, settings, keeper))
+        if keeper and keeper.lost:
+            tell(f"{keeper.lost} of the kept calls are refused now: what they made is missing")
         session = boto3.Session(region_name=REGION)
         furnish(session, settings.buckets)
         s3, logs = session.client("s3"), session.client("logs")
@@ -154,9 +163,9 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _served(jobs: Jobs, settings: Settings) -> Iterator[str]:
+def _served(jobs: Jobs, settings: Settings, keeper: Keeper | None) -> Iterator[str]:
     try:
-        held = serve(jobs, settings.port)
+        held = serve(jobs, settings.port, keeper)
         address = held.__enter__()
     except (OSError, SystemExit) as error:  # werkzeug exits where a port is taken
         what = f"cannot be listened on: {getattr(error, 'strerror', None) or 'it is taken'}"
@@ -192,7 +201,8 @@ def _introduce(
     """Say how other terminals use the account."""
     tell(f"a SageMaker account on this machine, until Ctrl-C: {address}; nothing is billed")
     tell(f"{settings.quotas}; each job runs as a rehearsal: {_size(settings.rehearsal)}")
-    tell("what it holds is lost when it ends\n\nin another terminal:")
+    where = f"is kept in {settings.folder}" if settings.folder else "is lost when it ends (--dir)"
+    tell(f"what it holds {where}\n\nin another terminal:")
     unset = [name for name in stale if name not in variables(address)]
     known = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
     show(f"unset {' '.join(dict.fromkeys([*known, *unset]))}")
@@ -203,11 +213,8 @@ def _introduce(
 
 
 def _size(rehearsal: RehearsalConfig) -> str:
-    model = "the job's model" if rehearsal.model.value == "same" else "a tiny model"
-    return (
-        f"{rehearsal.ranks} CPU ranks a node, {rehearsal.steps} steps, {rehearsal.rows} rows a split,"
-        f" {model}"
-    )
+    tiny = rehearsal.model is RehearsalModel.tiny
+    return str(Limits(1, rehearsal.ranks, rehearsal.steps, rehearsal.rows, tiny))
 
 
 def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
