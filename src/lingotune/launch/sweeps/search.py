@@ -126,9 +126,9 @@ class _Source:
     # --- inside -----------------------------------------------------------------------------------
 
     def _take(self, record: TrialRecord) -> None:
-        """Take over a trial of the ledger."""
+        """Take over a trial of the ledger, which its controller starts if it is not started yet."""
         trial = record.trial
-        job = _Job(dict(trial.varies), trial, bool(record.attempts), record.state)
+        job = _Job(dict(trial.varies), trial, given=True, state=record.state)
         if record.last is not None:
             job.evaluations = record.last.evaluations
         self._configuration(trial.varies).jobs.append(job)
