@@ -146,12 +146,6 @@ class Sweep:
     space: Space | None = None
     facts: SweepFacts | None = None
 
-    @cached_property
-    def differing(self) -> set[TypedOverride]:
-        """Overrides that not all jobs have."""
-        counts = Counter(override for plan in self.plans for override in plan.overrides)
-        return {override for override, count in counts.items() if count < len(self.plans)}
-
     @property
     def exit_code(self) -> int:
         """Exit code of the plan: 2 if something has to be fixed first."""
@@ -189,12 +183,11 @@ class Planner:
         """Plan all jobs; ConfigError lists what is wrong with their data."""
         plans, wrong = [], []
         searched = is_search(composed)
-        several = composed[0].space is not None
-        digests = [digest_in(dump_job(job_of(one.config))) for one in composed] if several else []
-        name = name_of(composed, digests)
-        for number, one in enumerate(composed, 1):
+        files = [dump_job(job_of(one.config)) for one in composed]
+        name = name_of(composed, list(map(digest_in, files)))
+        for number, (one, file) in enumerate(zip(composed, files), 1):
             try:
-                plans.append(self._plan(one, name, None if searched or not name else number))
+                plans.append(self._plan(one, file, name, None if searched or not name else number))
             except ConfigError as error:
                 wrong += error.problems
         if wrong:
@@ -208,14 +201,15 @@ class Planner:
 
     def trial(self, one: Composed, name: SweepName, number: int) -> Plan:
         """Plan one job of a search; ConfigError lists what keeps it from being started."""
-        plan = self._plan(one, name, number)
+        plan = self._plan(one, dump_job(job_of(one.config)), name, number)
         if errors_only(plan.problems):
             raise ConfigError(errors_only(plan.problems))
         return plan
 
-    def _plan(self, one: Composed, name: SweepName | None, number: int | None) -> Plan:
+    def _plan(
+        self, one: Composed, job_file: bytes, name: SweepName | None, number: int | None
+    ) -> Plan:
         config, job = one.config, job_of(one.config)
-        job_file = dump_job(job)
         batch = plan_batches(job)
         data = self._deliver(config)
         model, wrong = self._model(job) if job.cluster.instance_type else (None, [])

@@ -30,9 +30,9 @@ class SearchSpace:
     @property
     def size(self) -> int | None:
         """Number of configurations; None if an interval holds more than can be listed."""
-        if any(axis.interval and not axis.interval.whole for axis in self.axes):
-            return None
-        return product_size([_count(axis) for axis in self.axes])
+        counts = [axis.count for axis in self.axes]
+        known = [count for count in counts if count is not None]
+        return product_size(known) if len(known) == len(counts) else None
 
     @property
     def description(self) -> str:
@@ -71,6 +71,10 @@ class SearchSpace:
         """Draw a configuration evenly."""
         return {axis.key: _at_random(axis, source) for axis in self.axes}
 
+    def drawn_first(self) -> dict[str, str]:
+        """Return the configuration of the first values."""
+        return {axis.key: axis.texts[0] for axis in self.axes}
+
     def all(self) -> Iterator[dict[str, str]]:
         """Yield every configuration of a space that has a size."""
         texts = [_all_texts(axis) for axis in self.axes]
@@ -94,11 +98,6 @@ class SearchSpace:
             else:
                 found[axis.key] = d.CategoricalDistribution(axis.texts)
         return found
-
-
-def _count(axis: Axis) -> int:
-    interval = axis.interval
-    return int(interval.high - interval.low) + 1 if interval else len(axis.texts)
 
 
 def _all_texts(axis: Axis) -> Sequence[str]:
