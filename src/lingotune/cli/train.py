@@ -20,6 +20,7 @@ from lingotune.config.schema import (
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.transfer import fetch_sources
+from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
@@ -68,13 +69,13 @@ def main(argv: Sequence[str]) -> int:
 def command() -> Command:
     """Describe the command, for its help; settings of the launch only have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
-    sections += ["experiment", "runs_dir", "prepared_dir"]
+    sections += ["experiment", "sweep", "runs_dir", "prepared_dir"]
     return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 
 def check_train(config: LaunchConfig) -> list[Problem]:
     """Check a job for this machine, for which launch settings have no effect."""
-    problems = [*check_job(job_of(config)), *check_secrets(config)]
+    problems = [*check_job(job_of(config)), *check_secrets(config), *SWEEP.run(config)]
     problems += missing_trackers(config.training.report_to)
     if config.cluster.instance_type is not None:
         where = f"cluster={config.cluster.name}"

@@ -69,7 +69,7 @@ def estimate_time(
         return None
     steps = plan_steps(job, batch, rows["train"])
     samples = samples_trained(steps, batch.global_batch)
-    scored = _evaluations(job.training, steps) * rows["validation"]
+    scored = evaluations_of(job.training, steps) * rows["validation"]
     scored += rows["validation"] + rows["test"]
     speed = median(r.samples_per_second for r in measured)
     eval_speeds = [r.eval_samples_per_second for r in measured if r.eval_samples_per_second]
@@ -110,7 +110,7 @@ def _same_data(
     return records, f", but on other data: {'; '.join(names)}"
 
 
-def _evaluations(training: TrainingConfig, steps: StepPlan) -> int:
+def evaluations_of(training: TrainingConfig, steps: StepPlan) -> int:
     """Count how often the validation split is scored during training."""
     if training.eval_strategy is EvalStrategy.none:
         return 0

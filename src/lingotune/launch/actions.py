@@ -50,6 +50,7 @@ from lingotune.launch.plan import page
 from lingotune.launch.plan.base_model import is_model_file
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.sweeps.overview import with_facts
 
 if TYPE_CHECKING:
     from lingotune.launch.aws.account.check import JobRequirements
@@ -68,7 +69,7 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
     planner = Planner(bundle, CostEstimator(date.today()), account, copies, say_aside)
-    sweep = planner.sweep(composed)
+    sweep = with_facts(planner.sweep(composed))
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
         print(page.requests_json(sweep))

@@ -9,6 +9,7 @@ from lingotune.config.problems import Problem, errors_only
 from lingotune.config.schema import Action, Backend, LaunchConfig, Output
 from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
+from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.cost.cost import check_budget_settings
 from lingotune.preflight import check_job, check_secrets
 
@@ -25,7 +26,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))
-    problems += REHEARSAL.run(config)
+    problems += [*SWEEP.run(config), *REHEARSAL.run(config)]
     if config.cluster.instance_type is None:
         return problems + _needs_sagemaker(config)
     if errors_only(problems) or config.action is Action.submit:

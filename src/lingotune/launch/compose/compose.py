@@ -138,6 +138,7 @@ class _Composer:
         self._new = self._groups.keys() - self._shipped.keys()
         self._chosen = _chosen_groups(conf_dir, extra_dir, origin.base)
         self._defaults = default_options(conf_dir)
+        self._settings: dict[tuple[tuple[str, ...], tuple[str, ...]], SweepConfig | None] = {}
 
     def all(
         self, overrides: list[str], *, multirun: bool, sweeps: bool
@@ -197,20 +198,33 @@ class _Composer:
 
     def _settings_of(self, job: Sequence[Override]) -> SweepConfig | None:
         """Return the settings of the sweep for a job's overrides; None if it does not compose."""
-        base = self._chosen(_choices(job, self._groups))
-        section = base.shared.find("sweep") if isinstance(base, _Choice) else None
-        if section is None:
-            return None
-        config = OmegaConf.create({"sweep": OmegaConf.structured(section)})
-        for override in job:
-            is_choice = chooses_group(override, self._groups) or override.is_delete()
-            if not is_choice and override.key_or_group.partition(".")[0] == "sweep":
-                _set_value(config, override)  # what does not fit is told when the job is composed
-        try:
-            settings: SweepConfig = OmegaConf.to_object(config.sweep)  # type: ignore[assignment]
-        except OmegaConfBaseException:
-            return None
-        return settings
+        values = [
+            one
+            for one in job
+            if one.key_or_group.partition(".")[0] == "sweep"
+            and not (one.is_delete() or chooses_group(one, self._groups))
+        ]
+        choices = _choices(job, self._groups)
+        known = (choices, tuple(map(line_of, values)))
+        if known not in self._settings:
+            base = self._chosen(choices)
+            section = base.shared.find("sweep") if isinstance(base, _Choice) else None
+            self._settings[known] = _with_values(section, values)
+        return self._settings[known]
+
+
+def _with_values(section: SweepConfig | None, values: Sequence[Override]) -> SweepConfig | None:
+    """Apply overrides to a section; what does not fit is told when the job is composed."""
+    if section is None or not values:
+        return section
+    config = OmegaConf.create({"sweep": OmegaConf.structured(section)})
+    for override in values:
+        _set_value(config, override)
+    try:
+        settings: SweepConfig = OmegaConf.to_object(config.sweep)  # type: ignore[assignment]
+    except OmegaConfBaseException:
+        return None
+    return settings
 
 
 def _with_move(problem: Problem, groups: Groups, folder: Path) -> Problem:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lingotune.config.console import Parser
@@ -57,14 +58,31 @@ def composed_jobs(
     problems += _same_repository(composed)
     if problems:
         raise ConfigError(problems)
-    composed = with_found_labels(composed, fetches=fetches(composed[0].config))
+    given += ["--job", options.job] if options.job else []
+
+    def completed(jobs: Sequence[Composed]) -> list[Composed]:
+        found = with_found_labels(jobs, fetches=fetches(jobs[0].config))
+        return [
+            replace(one, options=tuple(given), config_dir=extra, words=tuple(argv)) for one in found
+        ]
+
+    composed = completed(composed)
     if options.cfg:
         print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
         raise SystemExit(0)
-    given += ["--job", options.job] if options.job else []
-    return [
-        replace(one, options=tuple(given), config_dir=extra, words=tuple(argv)) for one in composed
-    ]
+    if (space := composed[0].space) is not None:
+        # what a search suggests later is completed in the same way
+        suggested = partial(_suggested, space.suggested, completed)
+        composed = [replace(one, space=replace(space, suggested=suggested)) for one in composed]
+    return composed
+
+
+def _suggested(
+    suggested: Callable[[Mapping[str, str]], Composed],
+    completed: Callable[[Sequence[Composed]], list[Composed]],
+    varies: Mapping[str, str],
+) -> Composed:
+    return completed([suggested(varies)])[0]
 
 
 def options_parser(command: Command) -> Parser:

@@ -17,6 +17,8 @@ from lingotune.launch.overrides.swept import MOST, Axis, corners, product_size
 
 Job = tuple[Override, ...]
 """Overrides of one job."""
+REPEATED = "seed"
+"""Setting whose values are repetitions of one configuration."""
 SEARCH = "sweep.search=tpe sweep.trials=20"
 
 
@@ -70,6 +72,7 @@ class Expansion:
             both.jobs = [tuple(axis.values[0] for axis in both.axes)]
             both.problems += _nothing_swept(typed, settings) if whole else ()
         elif settings is not None and settings.search is not Search.grid:
+            both.problems += _unsearchable(both.swept, settings)
             self._search(both, typed)
         else:
             self._grid(both, typed)
@@ -117,6 +120,24 @@ class Expansion:
                 one = Problem(others[0].text, what, "sweep.search=grid", key=others[0].key)
                 found.problems.append(one)
                 return
+
+
+def _unsearchable(axes: Sequence[Axis], settings: SweepConfig) -> Iterator[Problem]:
+    """Tell why a search has nothing to choose from, or less than it is asked for."""
+    seed = next((axis for axis in axes if axis.key == REPEATED), None)
+    if seed is not None and seed.interval:
+        what = "holds repetitions of each configuration: a list, from which nothing is drawn"
+        yield Problem(seed.text, what, f"{REPEATED}=1,2,3", key=seed.place or seed.key)
+    chosen = [axis.count for axis in axes if axis.key != REPEATED]
+    known = [count for count in chosen if count is not None]
+    where = f"sweep.trials={settings.trials}"
+    if not chosen:
+        what = "has nothing to choose from: only the seed varies"
+        yield Problem(f"sweep.search={settings.search.value}", what, "sweep.search=grid")
+    elif settings.trials and len(known) == len(chosen) and settings.trials > product_size(known):
+        size = product_size(known)
+        what = f"is more than there are: the values make {size} configurations"
+        yield Problem(where, what, f"sweep.trials={size}, or sweep.search=grid")
 
 
 def _needs_search(axis: Axis) -> Problem:

@@ -116,24 +116,38 @@ def check_budget(budget: BudgetConfig, worst: Sequence[float | None]) -> list[Pr
 
     worst: USD of each job on SageMaker; None = its price is unknown.
     """
-    if budget.max_usd is None or not worst:
+    if not worst:
         return []
-    where = f"budget.max_usd={budget.max_usd:g}"
     jobs = "the job" if len(worst) == 1 else f"the {len(worst)} jobs together"
     unknown = sum(usd is None for usd in worst)
+    which = "the job" if len(worst) == 1 else f"{unknown} of {len(worst)} jobs"
+    problems = _unknown_price(budget, which) if unknown else []
     total = sum(usd for usd in worst if usd is not None)
-    problems = []
-    if unknown:
-        which = "the job" if len(worst) == 1 else f"{unknown} of {len(worst)} jobs"
-        what = f"cannot be checked: the price of {which} is unknown"
-        fix = (
-            f"budget.usd_per_hour=..., or {program('prices')} --region REGION > prices.json"
-            " and budget.prices=prices.json"
-        )
-        problems.append(Problem(where, what, fix, check="budget-unknown-price"))
-    if total > budget.max_usd:
-        what = f"the worst case of {jobs} is {usd_text(total)}"
-        fix = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
-        why = "SageMaker may bill every second up to cluster.max_run, on every node"
-        problems.append(Problem(where, what, fix, check="budget-exceeded", why=why))
-    return problems
+    return [*problems, *check_budget_total(budget, total, jobs)]
+
+
+def check_budget_total(budget: BudgetConfig, total: float | None, jobs: str) -> list[Problem]:
+    """Compare the worst case of jobs with the budget. total: in USD; None = unknown. jobs: in words."""
+    if budget.max_usd is None:
+        return []
+    if total is None:
+        return _unknown_price(budget, jobs)
+    if total <= budget.max_usd:
+        return []
+    what = f"the worst case of {jobs} is {usd_text(total)}"
+    fix = f"budget.max_usd={math.ceil(total)}, a shorter cluster.max_run or fewer jobs"
+    why = "SageMaker may bill every second up to cluster.max_run, on every node"
+    where = f"budget.max_usd={budget.max_usd:g}"
+    return [Problem(where, what, fix, check="budget-exceeded", why=why)]
+
+
+def _unknown_price(budget: BudgetConfig, jobs: str) -> list[Problem]:
+    if budget.max_usd is None:
+        return []
+    fix = (
+        f"budget.usd_per_hour=..., or {program('prices')} --region REGION > prices.json"
+        " and budget.prices=prices.json"
+    )
+    what = f"cannot be checked: the price of {jobs} is unknown"
+    where = f"budget.max_usd={budget.max_usd:g}"
+    return [Problem(where, what, fix, check="budget-unknown-price")]

@@ -82,6 +82,14 @@ class Axis:
         return tuple(value_of(one) for one in self.values)
 
     @property
+    def count(self) -> int | None:
+        """Number of values; None for an interval of numbers that are not whole."""
+        if self.interval is None:
+            return len(self.values)
+        whole = self.interval.whole
+        return int(self.interval.high - self.interval.low) + 1 if whole else None
+
+    @property
     def ends(self) -> tuple[Override, ...]:
         """Values between which all others lie: first and last of an interval or a range, else all."""
         few = self.values[:1] + self.values[1:][-1:]

@@ -49,7 +49,7 @@ class Section:
 
 def page_of(sweep: Sweep) -> list[Section]:
     """Make the page of one job, or of a sweep."""
-    return _plan_page(sweep) if len(sweep.plans) == 1 else _sweep_page(sweep)
+    return _plan_page(sweep) if sweep.name is None else _sweep_page(sweep)
 
 
 def _plan_page(sweep: Sweep) -> list[Section]:
@@ -69,43 +69,76 @@ def _plan_page(sweep: Sweep) -> list[Section]:
 def _sweep_page(sweep: Sweep) -> list[Section]:
     """Make the page of many jobs: what they share, a row per job, all findings, and the sum."""
     plans, first = sweep.plans, sweep.plans[0]
-    header = [
-        "job",
-        "peak lr",
-        "global batch",
-        "steps",
-        "expected",
-        "USD",
-        "worst USD",
-        "overrides",
-    ]
-    rows = [
-        [
-            plan.name,
-            f"{plan.batch.learning_rate:.4g}",
-            str(plan.batch.global_batch),
-            str(plan.steps.total_steps) if plan.steps else "unknown",
-            duration(plan.time.seconds) if plan.time else "unknown",
-            usd_text(plan.cost.expected_usd if plan.cost else None, unit=""),
-            usd_text(plan.cost.worst_usd if plan.cost else None, unit=""),
-            " ".join(o.text for o in plan.overrides if o in sweep.differing),
-        ]
-        for plan in plans
-    ]
-    local = first.training_job is None
-    columns = [n for n in range(len(header)) if not (local and header[n].endswith("USD"))]
+    facts = sweep.facts
+    title = f"{len(plans)} jobs"
+    if first.number is None:
+        title = f"{len(plans)} corners of the space, which were checked; nothing of them is started"
     return [
-        Section(
-            f"{len(plans)} jobs",
-            header=[header[n] for n in columns],
-            rows=[[row[n] for n in columns] for row in rows],
-        ),
+        *([Section(f"sweep {sweep.name.name}", facts.lines)] if sweep.name and facts else []),
+        Section(title, header=[name for name, _ in _columns(sweep)], rows=_rows_of(sweep)),
         Section("arithmetic of the first", _arithmetic(first)),
         Section("machines", _machines_of(plans)),
         *([Section("time and money", sweep.total.lines)] if sweep.total.lines else []),
         *([Section("findings", findings=sweep.problems)] if sweep.problems else []),
         Section("next", _next_of_sweep(sweep)),
     ]
+
+
+_LONGEST_CELL = 24
+"""Characters of a swept value in the table of jobs."""
+
+
+def _columns(sweep: Sweep) -> list[tuple[str, Callable[[Plan], str]]]:
+    """Choose the columns of the table of jobs: what varies, what follows from it, time and money."""
+    plans = sweep.plans
+    swept = list(dict.fromkeys(key for plan in plans for key in plan.varies))
+    leaves = [key.rpartition(".")[2] for key in swept]
+    names = [leaf if leaves.count(leaf) == 1 else key for key, leaf in zip(swept, leaves)]
+    follows: list[tuple[str, Callable[[Plan], str]]] = [
+        ("peak lr", lambda plan: f"{plan.batch.learning_rate:.4g}"),
+        ("batch", lambda plan: str(plan.batch.global_batch)),
+        ("steps", lambda plan: str(plan.steps.total_steps) if plan.steps else "unknown"),
+    ]
+    shown = [
+        (name, cell)
+        for name, cell in follows
+        if len({cell(plan) for plan in plans}) > 1 and not _repeats(cell, plans, swept)
+    ]
+    money: list[tuple[str, Callable[[Plan], str]]] = [
+        ("USD", lambda plan: usd_text(plan.cost.expected_usd if plan.cost else None, unit="")),
+        ("worst USD", lambda plan: usd_text(plan.cost.worst_usd if plan.cost else None, unit="")),
+    ]
+    return [
+        *([("#", lambda plan: str(plan.number))] if plans[0].number else []),
+        *((name, partial(_value, key)) for key, name in zip(swept, names)),
+        *shown,
+        ("expected", lambda plan: duration(plan.time.seconds) if plan.time else "unknown"),
+        *(money if plans[0].training_job else []),
+        *([("job", lambda plan: plan.name)] if plans[0].training_job and plans[0].number else []),
+    ]
+
+
+def _value(key: str, plan: Plan) -> str:
+    value = plan.varies.get(key, "-")
+    return value if len(value) <= _LONGEST_CELL else value[: _LONGEST_CELL - 3] + "..."
+
+
+def _repeats(cell: Callable[[Plan], str], plans: Sequence[Plan], swept: Sequence[str]) -> bool:
+    """Tell whether a column says the same as one of the swept values."""
+    told = [cell(plan) for plan in plans]
+    return any(told == [_plain_number(plan.varies.get(key, "")) for plan in plans] for key in swept)
+
+
+def _plain_number(text: str) -> str:
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def _rows_of(sweep: Sweep) -> list[list[str]]:
+    columns = _columns(sweep)
+    return [[cell(plan) for _, cell in columns] for plan in sweep.plans]
 
 
 def _job_rows(plan: Plan) -> list[list[str]]:
@@ -377,6 +410,7 @@ def as_dict(sweep: Sweep) -> dict[str, object]:
         "config_dir": str(found) if (found := sweep.plans[0].config_dir) else None,
         "expected_usd": sweep.total.expected_usd,
         "worst_usd": sweep.total.worst_usd,
+        **({"sweep": dict(sweep.facts.values)} if sweep.facts else {}),
         "jobs": [_job_dict(plan) for plan in sweep.plans],
     }
 
@@ -410,6 +444,7 @@ def finding(problem: Problem) -> dict[str, str | None]:
 def _job_dict(plan: Plan) -> dict[str, object]:
     return {
         "name": plan.name,
+        **({"number": plan.number, "varies": dict(plan.varies)} if plan.varies else {}),
         "sha256": plan.digests.job,
         "overrides": [o.text for o in plan.overrides],
         "settings": plain(plan.job),

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
 from lingotune.config.program import in_checkout, program
-from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
@@ -25,12 +25,13 @@ from lingotune.launch.checks.places import PLACES
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
-from lingotune.launch.compose.compose import Composed
+from lingotune.launch.compose.compose import Composed, Space
 from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
 from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
+from lingotune.launch.plan.sweep_names import SweepName, name_of, sweep_tags
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
@@ -74,6 +75,10 @@ class Plan:
     """The user's own folder of group files."""
     words: tuple[str, ...] = ()
     """All that was typed, for all jobs of the command."""
+    number: int | None = None
+    """Number of the job in its sweep, from 1; None for a job of its own, and for a corner of a search."""
+    varies: Mapping[str, str] = field(default_factory=dict)
+    """Swept keys and the job's values as texts."""
 
     @property
     def typed(self) -> str:
@@ -118,18 +123,28 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class SweepFacts:
+    """Facts about a sweep: lines about its jobs, lines about its money, and both as plain values."""
+
+    lines: tuple[str, ...]
+    money: tuple[str, ...]
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class Sweep:
-    """All jobs of a command, one or many, and the problems of each and of all together."""
+    """All jobs of a command, one or many, and the problems of each and of all together.
+
+    Those of a search are the corners of its space. name: None for a job of its own. facts: what is to be
+    said of the sweep as a whole, for the page and for programs.
+    """
 
     plans: tuple[Plan, ...]
     problems: tuple[Problem, ...]
     total: Total
-
-    @cached_property
-    def differing(self) -> set[TypedOverride]:
-        """Overrides that not all jobs have."""
-        counts = Counter(override for plan in self.plans for override in plan.overrides)
-        return {override for override, count in counts.items() if count < len(self.plans)}
+    name: SweepName | None = None
+    space: Space | None = None
+    facts: SweepFacts | None = None
 
     @property
     def exit_code(self) -> int:
@@ -167,21 +182,34 @@ class Planner:
     def sweep(self, composed: Sequence[Composed]) -> Sweep:
         """Plan all jobs; ConfigError lists what is wrong with their data."""
         plans, wrong = [], []
-        for one in composed:
+        searched = is_search(composed)
+        files = [dump_job(job_of(one.config)) for one in composed]
+        name = name_of(composed, list(map(digest_in, files)))
+        for number, (one, file) in enumerate(zip(composed, files), 1):
             try:
-                plans.append(self._plan(one))
+                plans.append(self._plan(one, file, name, None if searched or not name else number))
             except ConfigError as error:
                 wrong += error.problems
         if wrong:
             raise ConfigError(wrong)
         costs = [plan.cost for plan in plans if plan.cost]
         problems = [problem for plan in plans for problem in plan.problems]
-        problems += [*over_budget(composed[0].config.budget, costs), *_same_twice(plans)]
-        return Sweep(tuple(plans), tuple(dict.fromkeys(problems)), sum_up(costs))
+        if not searched:
+            problems += [*over_budget(composed[0].config.budget, costs), *_same_twice(plans)]
+        found = tuple(dict.fromkeys(problems))
+        return Sweep(tuple(plans), found, sum_up(costs), name, composed[0].space)
 
-    def _plan(self, one: Composed) -> Plan:
+    def trial(self, one: Composed, name: SweepName, number: int) -> Plan:
+        """Plan one job of a search; ConfigError lists what keeps it from being started."""
+        plan = self._plan(one, dump_job(job_of(one.config)), name, number)
+        if errors_only(plan.problems):
+            raise ConfigError(errors_only(plan.problems))
+        return plan
+
+    def _plan(
+        self, one: Composed, job_file: bytes, name: SweepName | None, number: int | None
+    ) -> Plan:
         config, job = one.config, job_of(one.config)
-        job_file = dump_job(job)
         batch = plan_batches(job)
         data = self._deliver(config)
         model, wrong = self._model(job) if job.cluster.instance_type else (None, [])
@@ -197,7 +225,8 @@ class Planner:
             # This very description is shown, checked, rehearsed and submitted.
             aws = self._account(config.aws)
             model_uri = model.uri if model else None
-            training_job = describe(job, aws, digests, config.attempt, data.uri, model_uri)
+            tags = sweep_tags(name.name, number, one.varies) if name else ()
+            training_job = describe(job, aws, digests, config.attempt, data.uri, model_uri, tags)
             if config.aws.region is None and config.action in (Action.check, Action.submit):
                 # it was not known before that the job runs in this machine's region
                 problems += PLACES.run(replace(config, aws=aws))
@@ -225,6 +254,8 @@ class Planner:
             options=one.options,
             words=one.words,
             config_dir=one.config_dir,
+            number=number,
+            varies=one.varies,
         )
 
     def _findings(
@@ -283,6 +314,12 @@ def _batching(
     from lingotune.launch.plan.lengths import estimate_batching  # imports numpy
 
     return estimate_batching(job, batch, manifest)
+
+
+def is_search(composed: Sequence[Composed]) -> bool:
+    """Tell whether jobs are the corners of a space that a search draws from."""
+    first = composed[0]
+    return first.space is not None and first.config.sweep.search is not Search.grid
 
 
 def _same_twice(plans: Sequence[Plan]) -> list[Problem]:

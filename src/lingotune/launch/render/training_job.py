@@ -117,12 +117,14 @@ def describe(
     attempt: int = 1,
     data_uri: str | None = None,
     model_uri: str | None = None,
+    sweep_tags: Pairs = (),
 ) -> TrainingJob:
     """Describe the training job for a job on SageMaker that the preflight has accepted.
 
     The job is not unpacked into hyperparameters: it travels as a file in the input channel `config`.
     data_uri, model_uri: S3 prefixes of data and of a base model that are there already, with a slash at the
-    end. Names that `aws` lacks become placeholders such as `<aws.role>`.
+    end. sweep_tags: say which job of which sweep it is. Names that `aws` lacks become placeholders such as
+    `<aws.role>`.
     """
     cluster, root = job.cluster, root_uri(aws)
     name = job_name(job, digests, attempt)
@@ -153,6 +155,7 @@ def describe(
             ("lingotune:name", job.name),
             ("lingotune:job-sha256", digests.job),
             ("lingotune:code-sha256", digests.code),
+            *sweep_tags,
             *aws.tags.items(),
         ),
         metrics=tuple(
