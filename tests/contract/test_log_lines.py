@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -306,3 +307,54 @@ def test_numbers_that_are_none_are_read() -> None:
 @pytest.mark.parametrize("line", ["", "loss 1", "a step 1/2  lr 1", "step 1/2 loss 1", "loss "])
 def test_other_lines_are_not_read(line: str) -> None:
     assert read_line(line) is None
+
+
+NUMBERS = st.floats(allow_infinity=True, allow_nan=True)
+CODES = st.from_regex(r"[A-Za-z0-9_-]{1,8}", fullmatch=True).filter(lambda code: code != "und")
+OWN = st.lists(st.from_regex(r"own_[a-z]{1,6}", fullmatch=True), max_size=3, unique=True)
+
+
+@st.composite
+def scores(draw: st.DrawFn, own: list[str]) -> dict[str, float]:
+    names = ["accuracy", "macro_f1", "worst_language_macro_f1", *own]
+    some = [name for name in names if draw(st.booleans())]
+    if "macro_f1" in some:
+        some += [f"macro_f1_{code}" for code in draw(st.lists(CODES, max_size=3, unique=True))]
+    return {name: draw(NUMBERS) for name in ["loss", *some]}
+
+
+def assert_read_back(found: Mapping[str, float], values: Mapping[str, float]) -> None:
+    assert found.keys() == values.keys()
+    for name, value in values.items():
+        form = {"loss": "#.5g", "grad_norm": "#.4g", "learning_rate": ".3e"}.get(name, ".4f")
+        form = ".6g" if name.startswith("own_") else form
+        form = ".1f" if name == "samples_per_second" else form
+        assert found[name] == pytest.approx(float(format(value, form)), nan_ok=True, rel=0, abs=0)
+
+
+@given(st.data(), st.integers(0, 10**9), st.integers(1, 10**9), st.sampled_from(PREFIXES), OWN)
+def test_a_line_of_scores_reads_back_as_it_was_formatted(
+    data: st.DataObject, step: int, total: int, prefix: str, own: list[str]
+) -> None:
+    values = data.draw(scores(own))
+    found = read_line(prefix + format_validation_line(step, total, values, own))
+    assert found is not None and (found.split, found.step, found.total_steps) == (
+        "validation", step, total,
+    )  # fmt: skip
+    assert_read_back(found.values, values)
+    values["samples_per_second"] = data.draw(NUMBERS)
+    found = read_line(prefix + format_test_line(values, own))
+    assert found is not None and (found.split, found.step) == ("test", None)
+    assert_read_back(found.values, values)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), NUMBERS, NUMBERS, st.sampled_from(PREFIXES))
+def test_a_line_of_training_reads_back(
+    step: int, total: int, loss: float, rate: float, prefix: str
+) -> None:
+    values = {"loss": loss, "learning_rate": rate}
+    found = read_line(prefix + format_train_line(step, total, values))
+    assert found is not None and (found.split, found.step, found.total_steps) == (
+        "train", step, total,
+    )  # fmt: skip
+    assert_read_back(found.values, values)

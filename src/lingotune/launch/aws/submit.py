@@ -17,6 +17,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.data.transfer import MOST_TAGS, upload
+from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by, sent_before
 from lingotune.launch.aws.start import enqueue, start_v2, start_v3
 from lingotune.launch.plan.planner import Plan, objects, planned_digests
 from lingotune.launch.render.bundle import Bundle
@@ -82,31 +83,119 @@ def with_machine_region(aws: AwsConfig) -> AwsConfig:
 def submit(plan: Plan, bundle: Bundle) -> Submitted:
     """Upload code, job and data, then start exactly the planned job, or put it into the queue.
 
-    ConfigError says what AWS refused, and that nothing was started.
+    A job whose answer was lost is looked up by its name. ConfigError says what AWS refused, and that
+    nothing was started, or that this is not known.
     """
     job, aws = plan.training_job, plan.config.aws
     assert job is not None, "a job of this machine is not submitted"
-    with _refusals_explained():
-        import boto3
-
-        if job.region == UNSET.format("region"):
-            what = "is needed to submit: neither the config nor this machine names one"
-            raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
-        session = boto3.Session(region_name=job.region)
-        _upload(session.client("s3"), objects(plan, bundle), planned_digests(plan), aws)
-        _start(job, session, aws)
+    account = connect(job.region, aws)
+    account.upload(objects(plan, bundle), planned_digests(plan))
+    try:
+        account.start(job)
+    except errors() as error:
+        fault = fault_of(error)
+        if fault is Fault.lost or (fault is Fault.taken and sent_before(error)):
+            _found(account, job, error)
+        else:
+            raise _refusal(error) from error
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
 
-def _start(job: TrainingJob, session: Any, aws: AwsConfig) -> None:
-    if aws.queue is not None:
-        enqueue(to_request(job), session.client("batch"), aws)
-    elif aws.sdk is Sdk.v2:
-        start_v2(to_huggingface(job), session, session.client("sagemaker"))
-    elif aws.sdk is Sdk.v3:
-        start_v3(to_model_trainer(job), session)
-    else:
-        session.client("sagemaker").create_training_job(**to_request(job))
+def _found(account: Account, job: TrainingJob, error: Exception) -> None:
+    """Look up a job whose answer was lost; ConfigError unless it is there."""
+    try:
+        status = account.look_up(job.name)
+    except errors() as unknown:
+        what = f"may have been started: {said_by(error)}; {said_by(unknown)}"
+        fix = f"aws sagemaker describe-training-job --training-job-name {job.name}"
+        if account.aws.queue:
+            fix = f"aws batch list-service-jobs --job-queue {account.aws.queue}"
+        fix = f"{fix} --region {job.region} tells; so does the same command once more"
+        raise ConfigError([Problem(job.name, what, fix, check="start-unknown")]) from error
+    if status is None:
+        raise _refusal(error) from error
+    say(f"the answer was lost ({said_by(error)}); the job is there: {status}")
+
+
+class Account:
+    """Connection to the account that jobs run in, with this machine's credentials.
+
+    session: of boto3, in the jobs' region. client: makes its clients. Calls raise `errors()`.
+    """
+
+    def __init__(self, session: Any, aws: AwsConfig, config: Any = None) -> None:
+        self.session, self.aws = session, aws
+        self._config = config
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service, the same for every call."""
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service, config=self._config)
+        return self._clients[service]
+
+    def upload(self, contents: Mapping[str, bytes | Path], planned: Mapping[str, str]) -> None:
+        """Upload what is not there yet; ConfigError says what went wrong, and that nothing was started.
+
+        planned: digests of contents that must not have changed.
+        """
+        with _refusals_explained():
+            _upload(self.client("s3"), contents, planned, self.aws)
+
+    def start(self, job: TrainingJob) -> None:
+        """Start a job with the SDK that was chosen, or put it into the queue."""
+        aws = self.aws
+        if aws.queue is not None:
+            enqueue(to_request(job), self.client("batch"), aws)
+        elif aws.sdk is Sdk.v2:
+            start_v2(to_huggingface(job), self.session, self.client("sagemaker"))
+        elif aws.sdk is Sdk.v3:
+            start_v3(to_model_trainer(job), self._new_session())
+        else:
+            self.client("sagemaker").create_training_job(**to_request(job))
+
+    def _new_session(self) -> Any:
+        import boto3
+
+        return boto3.Session(region_name=self.session.region_name)
+
+    def look_up(self, name: str) -> str | None:
+        """Ask for the status of a job, or of its place in the queue; None if there is none."""
+        if self.aws.queue is not None:
+            wanted = [{"name": "JOB_NAME", "values": [name]}]
+            found = self.client("batch").list_service_jobs(jobQueue=self.aws.queue, filters=wanted)
+            return next((j["status"] for j in found["jobSummaryList"]), None)
+        described = self.describe(name)
+        return str(described["TrainingJobStatus"]) if described else None
+
+    def describe(self, name: str) -> dict[str, Any] | None:
+        """Describe a training job; None if there is none with this name."""
+        from botocore.exceptions import ClientError
+
+        try:
+            found: dict[str, Any] = self.client("sagemaker").describe_training_job(
+                TrainingJobName=name
+            )
+        except ClientError as error:
+            said = error.response["Error"]
+            if said["Code"].startswith("ResourceNotFound") or "not found" in said["Message"]:
+                return None
+            raise
+        return found
+
+
+def connect(region: str, aws: AwsConfig, config: Any = None) -> Account:
+    """Connect to a region; asks nothing. ConfigError if the library or the region is missing.
+
+    config: botocore's, for all clients.
+    """
+    with _refusals_explained():
+        import boto3
+
+        if region == UNSET.format("region"):
+            what = "is needed to submit: neither the config nor this machine names one"
+            raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
+        return Account(boto3.Session(region_name=region), aws, config)
 
 
 def _upload(
@@ -130,7 +219,7 @@ def _upload(
 @contextmanager
 def _refusals_explained() -> Iterator[None]:
     try:
-        from botocore.exceptions import BotoCoreError, ClientError
+        import botocore.exceptions  # noqa: F401 - all else needs it
     except ImportError as error:
         what = f"the AWS libraries are not installed ({error})"
         raise ConfigError(
@@ -138,13 +227,15 @@ def _refusals_explained() -> Iterator[None]:
         ) from error
     try:
         yield
-    except ClientError as error:
-        said = error.response["Error"]
-        what = f"AWS refused {error.operation_name}: {said['Code']}: {said['Message']}"
+    except errors() as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> ConfigError:
+    """Explain an error of a call that has had no effect."""
+    from botocore.exceptions import ClientError
+
+    fix = "aws configure, or AWS_PROFILE=...; nothing was started"
+    if isinstance(error, ClientError):
         fix = "the same command with action=plan shows role, bucket and names; nothing was started"
-        raise ConfigError([Problem("action=submit", what, fix)]) from error
-    except BotoCoreError as error:
-        fix = "aws configure, or AWS_PROFILE=...; nothing was started"
-        raise ConfigError(
-            [Problem("action=submit", f"no answer from AWS: {error}", fix)]
-        ) from error
+    return ConfigError([Problem("action=submit", said_by(error), fix)])

@@ -1,0 +1,242 @@
+"""Jobs of a sweep on Amazon SageMaker, or on the loopback, which takes the same calls.
+
+A round asks with one listing, in pages, however many jobs there are; a job is described when it has ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from lingotune.config.problems import Problem
+from lingotune.contract.log_lines import Logged, read_line
+from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by
+from lingotune.launch.aws.submit import Account
+from lingotune.launch.render.training_job import TrainingJob
+from lingotune.launch.sweeps.trial import (
+    Evaluation,
+    JobState,
+    NoSlot,
+    Refused,
+    State,
+    Trial,
+    Unsure,
+)
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+"""Log group of all training jobs."""
+_STATES = {
+    "InProgress": State.running,
+    "Stopping": State.stopping,
+    "Completed": State.completed,
+    "Failed": State.failed,
+    "Stopped": State.stopped,
+}
+_LIMIT = re.compile(r" is (\d+) Instances.* a request delta of (\d+) Instances")
+_BEFORE = 3600.0
+"""Seconds that this machine's clock may be ahead of AWS's."""
+
+
+def client_settings() -> Any:
+    """Return botocore's settings for the many calls of a sweep: adaptive, so that throttled ones wait."""
+    from botocore.config import Config
+
+    return Config(retries={"mode": "adaptive", "total_max_attempts": 4}, connect_timeout=10)
+
+
+class SageMaker:
+    """Backend of jobs on SageMaker.
+
+    job_of: describes the job of a trial's attempt. ready: uploads what a trial needs, before its start.
+    names: job names of trials, of which the listing needs what they have in common. since: seconds since
+    1970, after which the sweep's jobs were created.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        job_of: Callable[[Trial, int], TrainingJob],
+        ready: Callable[[Trial], None],
+        stem: str,
+        since: float,
+    ) -> None:
+        self._account, self._job_of, self._ready = account, job_of, ready
+        self._stem, self._since = stem, since - _BEFORE
+        self._logs: dict[str, _Log] = {}
+        self._metrics: dict[str, Mapping[str, float]] = {}
+        self._errors = errors()
+
+    def start(self, trial: Trial, attempt: int) -> str:
+        """Start a job; NoSlot for a quota or want of capacity, Unsure without an answer, else Refused."""
+        self._ready(trial)
+        job = self._job_of(trial, attempt)
+        try:
+            self._account.start(job)
+        except self._errors as error:
+            fault = fault_of(error)
+            if fault is Fault.full:
+                raise _no_slot(error, job) from error
+            if fault is Fault.lost:
+                raise Unsure(said_by(error)) from error
+            if fault is Fault.refused:
+                raise Refused([Problem(job.name, said_by(error))]) from error
+        return job.name
+
+    def listing(self) -> dict[str, JobState]:
+        """List the jobs whose names have the sweep's stem, 100 a call."""
+        client = self._account.client("sagemaker")
+        after = datetime.fromtimestamp(self._since, timezone.utc)
+        found: dict[str, JobState] = {}
+        try:
+            pages = client.get_paginator("list_training_jobs").paginate(
+                NameContains=self._stem, CreationTimeAfter=after,
+                PaginationConfig={"PageSize": 100},
+            )  # fmt: skip
+            for page in pages:
+                for entry in page["TrainingJobSummaries"]:
+                    found[entry["TrainingJobName"]] = _state_of(entry)
+        except self._errors as error:
+            raise self._no_answer(error) from error
+        return found
+
+    def describe(self, name: str) -> JobState | None:
+        """Look up a job, with the reason of its end and its billable seconds."""
+        try:
+            described = self._account.describe(name)
+        except self._errors as error:
+            raise self._no_answer(error) from error
+        if described is None:
+            return None
+        last = described.get("FinalMetricDataList", [])
+        self._metrics[name] = {m["MetricName"]: m["Value"] for m in last}
+        job = _state_of(described)
+        if job.created is not None:  # an older job of the same name: listed from now on
+            self._since = min(self._since, job.created - 1)
+        return job
+
+    def stop(self, name: str) -> None:
+        """Ask a job to stop; nothing happens if it has ended."""
+        try:
+            self._account.client("sagemaker").stop_training_job(TrainingJobName=name)
+        except self._errors as error:
+            if fault_of(error) is Fault.lost:
+                raise Unsure(said_by(error)) from error
+            seen = self.describe(name)
+            if seen is not None and seen.state is State.running:
+                raise Refused([Problem(name, f"cannot be stopped: {said_by(error)}")]) from error
+
+    def evaluations(self, name: str) -> Sequence[Evaluation]:
+        """Read the scores on validation from the job's log, or SageMaker's own last ones without a log."""
+        log = self._read(name)
+        found = {
+            line.step: Evaluation(line.step, line.total_steps, line.values)
+            for line in log.scores
+            if line.step is not None and line.total_steps is not None
+        }
+        last = {
+            metric.removeprefix("validation:"): value
+            for metric, value in self._metrics.get(name, {}).items()
+            if metric.startswith("validation:")
+        }
+        if not found and last:
+            return [Evaluation(0, 0, last)]
+        return [found[step] for step in sorted(found)]
+
+    def progress(self, name: str) -> Logged | None:
+        """Return the last line of training in the job's log; None if there is none."""
+        return self._read(name).training
+
+    def _read(self, name: str) -> _Log:
+        log = self._logs.setdefault(name, _Log(self._account.client("logs"), name))
+        try:
+            log.read_on()
+        except self._errors as error:
+            if fault_of(error) is Fault.lost:
+                raise Unsure(said_by(error)) from error
+        return log
+
+    def _no_answer(self, error: Exception) -> Exception:
+        """Tell a call that may be made again from one that will never be answered."""
+        if fault_of(error) is Fault.lost and not _denied(error):
+            return Unsure(said_by(error))
+        fix = "aws sso login, or AWS_PROFILE=...; the jobs that run go on, the same command goes on"
+        return Refused([Problem("AWS", said_by(error), fix)])
+
+
+class _Log:
+    """What has been read of a job's log: lines of its first machine, which tells the scores."""
+
+    def __init__(self, logs: Any, job: str) -> None:
+        self._logs, self._job = logs, job
+        self._tokens: dict[str, str] = {}
+        self.scores: list[Logged] = []
+        self.training: Logged | None = None
+
+    def read_on(self) -> None:
+        """Read what is new; nothing as long as there is no log."""
+        where = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/algo-1-"}
+        try:
+            streams = self._logs.describe_log_streams(**where)["logStreams"]
+        except self._logs.exceptions.ResourceNotFoundException:
+            return
+        for stream in streams:
+            self._read_stream(stream["logStreamName"])
+
+    def _read_stream(self, stream: str) -> None:
+        asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
+        while True:
+            token = self._tokens.get(stream)
+            page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
+            for event in page["events"]:
+                self._take(event["message"])
+            self._tokens[stream] = page["nextForwardToken"]
+            if page["nextForwardToken"] == token or not page["events"]:
+                return
+
+    def _take(self, message: str) -> None:
+        line = read_line(message)
+        if line is not None and line.split == "validation":
+            self.scores.append(line)
+        elif line is not None and line.split == "train":
+            self.training = line
+
+
+def _denied(error: Exception) -> bool:
+    response: dict[str, Any] = getattr(error, "response", {})
+    code = response.get("Error", {}).get("Code", "")
+    return str(code).startswith(("AccessDenied", "Unrecognized", "Expired", "InvalidClient"))
+
+
+def _no_slot(error: Exception, job: TrainingJob) -> Exception:
+    """Tell a quota that is used up from one that the job never fits."""
+    found = _LIMIT.search(said_by(error))
+    if found is None:
+        return NoSlot(said_by(error))
+    limit, asked = int(found[1]), max(1, int(found[2]))
+    if limit < asked:
+        what = f"needs {asked} instances, and the quota is {limit}: {said_by(error)}"
+        fix = "a higher quota (Service Quotas), another cluster=..., or fewer cluster.nodes"
+        return Refused([Problem(f"{job.instance_type} in {job.region}", what, fix, check="quota")])
+    return NoSlot(f"the quota of {job.instance_type} is {limit}", limit // asked)
+
+
+def _state_of(told: Mapping[str, Any]) -> JobState:
+    """Read an answer of DescribeTrainingJob, or an entry of ListTrainingJobs, which knows less."""
+    machines = told.get("ResourceConfig", {})
+    return JobState(
+        told["TrainingJobName"],
+        _STATES.get(told["TrainingJobStatus"], State.running),
+        told.get("SecondaryStatus", ""),
+        told.get("FailureReason", ""),
+        _seconds(told.get("CreationTime")),
+        _seconds(told.get("TrainingStartTime")),
+        _seconds(told.get("TrainingEndTime")),
+        told.get("BillableTimeInSeconds"),
+        told.get("SelectedInstanceType") or machines.get("InstanceType"),
+    )
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return time.timestamp() if time else None
