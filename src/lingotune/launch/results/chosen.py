@@ -21,21 +21,23 @@ def run_named(typed: str, runs_dir: str = "runs") -> str:
     sweep, _, which = typed.rpartition(":")
     if _is_here(typed):
         return typed
-    if _sweep_named(typed, runs_dir):
+    if sweep_folder(typed, runs_dir):
         raise ConfigError([Problem(typed, "is a sweep, and one run is needed", f"{typed}:{_BEST}")])
-    if not sweep or not (which == _BEST or _sweep_named(sweep, runs_dir)):
+    if not sweep or not (which == _BEST or sweep_folder(sweep, runs_dir)):
         return typed
     if which != _BEST:
         raise ConfigError([Problem(typed, f"of a sweep there is :{_BEST}", f"{sweep}:{_BEST}")])
     return _folder_of_best(sweep, typed, runs_dir)
 
 
+def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:
+    """Find the folder of a sweep by its path, or by its name in `runs_dir`; None if there is none."""
+    places = (Path(typed), Path(runs_dir, typed))
+    return next((place for place in places if (place / LEDGER).is_file()), None)
+
+
 def _is_here(typed: str) -> bool:
     return Path(typed).exists() and not Path(typed, LEDGER).is_file()
-
-
-def _sweep_named(typed: str, runs_dir: str) -> bool:
-    return any(Path(place, LEDGER).is_file() for place in (Path(typed), Path(runs_dir, typed)))
 
 
 def _folder_of_best(sweep: str, typed: str, runs_dir: str) -> str:

@@ -14,6 +14,7 @@ from lingotune.config.schema import EvaluationConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import Price, find_price, load_prices
+from lingotune.launch.results.chosen import sweep_folder
 from lingotune.launch.results.entries import LOSS, Entry, Leaderboard, Metric, ranked
 from lingotune.launch.results.run_files import (
     JobText,
@@ -55,8 +56,8 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
 def place_of(typed: str, runs_dir: str) -> Path:
     """Find the folder of a sweep or of runs: a path, or a name in `runs_dir`."""
     places = [Path(typed), Path(runs_dir, typed)]
-    fits = [*filter(is_sweep, places), *(p for p in places if any(_runs_in(p))), *places]
-    return fits[0]
+    with_runs = (place for place in places if any(_runs_in(place)))
+    return sweep_folder(typed, runs_dir) or next(with_runs, places[0])
 
 
 def sweeps_in(runs_dir: str) -> list[str]:
@@ -125,6 +126,7 @@ def _of_record(record: TrialRecord, runs: Path, about: Mapping[str, Any]) -> Ent
         evaluations=last.evaluations if last else (),
         seconds=_sum([_seconds(attempt) for attempt in record.attempts]),
         usd=_sum([_usd(attempt, about) for attempt in record.attempts]),
+        expected_usd=trial.expected_usd,
     )
 
 

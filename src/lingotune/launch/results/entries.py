@@ -57,7 +57,8 @@ class Entry:
     varies: key -> value, of what differs between the entries. name: of its job, or run folder. folder:
     its run folder on this machine; None while it was not fetched. validation: scores of the checkpoint
     that was kept, by name; of evaluations so far where nothing was fetched. test: None if unknown.
-    overrides: all of the job as typed. seconds, usd: of all attempts; None if unknown.
+    overrides: all of the job as typed. seconds, usd: of all attempts; None if unknown. expected_usd: by
+    the plan, of one attempt.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Entry:
     evaluations: tuple[Evaluation, ...] = ()
     seconds: float | None = None
     usd: float | None = None
+    expected_usd: float | None = None
 
     @property
     def configuration(self) -> tuple[tuple[str, str], ...]:

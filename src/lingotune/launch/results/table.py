@@ -126,8 +126,13 @@ def difference_text(of: Difference | None) -> str:
     """Format a difference with its interval."""
     if of is None:
         return _NONE
-    low, high = of.interval
-    return f"{of.value:+.3f} ({low:+.3f} to {high:+.3f})"
+    return signed(of.value, of.interval)
+
+
+def signed(value: float, interval: Interval) -> str:
+    """Format a difference and its interval: `+0.012 (+0.006 to +0.018)`."""
+    middle, low, high = (f"{round(number, 3) + 0.0:+.3f}" for number in (value, *interval))
+    return f"{middle} ({low} to {high})"
 
 
 def run_text(of: Configuration) -> str:
@@ -150,11 +155,10 @@ def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
     if second is None:
         lines.append("  not compared with the second on test rows: predictions of both are needed")
     else:
-        low, high = (-second.interval[1], -second.interval[0])
+        lead = signed(-second.value, (-second.interval[1], -second.interval[0]))
         clear = "clear" if comparison.clear else "not clear"
         lines.append(
-            f"  its lead on test over the second, {named(board.ranked[1])}, is {clear}:"
-            f" {-second.value:+.3f} ({low:+.3f} to {high:+.3f})"
+            f"  its lead on test over the second, {named(board.ranked[1])}, is {clear}: {lead}"
         )
     return lines
 
