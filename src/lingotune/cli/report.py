@@ -10,7 +10,8 @@ from lingotune.config.console import Parser
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.contract.container import JOB_FILE
-from lingotune.launch.results.chosen import run_named, sweep_folder
+from lingotune.launch.results.chosen import run_named
+from lingotune.launch.sweeps.ledger import sweep_folder
 
 
 def parser() -> Parser:

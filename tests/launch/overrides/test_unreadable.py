@@ -91,7 +91,9 @@ def test_what_cannot_be_read_is_told_with_its_first_wrong_character_and_a_form_t
     for word, fixed in zip(WORDS, pasted([p[0].fix for p in problems.values()]), strict=True):
         read, more = read_overrides(fixed, GROUPS, multirun=False)
         assert not more, (word, fixed)
-        assert [(o.key_or_group, o.value()) for (o,) in read] == WORDS[word][1], (word, fixed)
+        assert [(o.key_or_group, o.value()) for axis in read for o in axis.values] == WORDS[word][
+            1
+        ], (word, fixed)
 
 
 SEVERAL = {

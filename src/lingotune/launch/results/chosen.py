@@ -7,7 +7,7 @@ from pathlib import Path
 from lingotune.config.console import say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.launch.sweeps.ledger import LEDGER
+from lingotune.launch.sweeps.ledger import is_sweep, sweep_folder
 
 _BEST = "best"
 
@@ -30,14 +30,8 @@ def run_named(typed: str, runs_dir: str = "runs") -> str:
     return _folder_of_best(sweep, typed, runs_dir)
 
 
-def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:
-    """Find the folder of a sweep by its path, or by its name in `runs_dir`; None if there is none."""
-    places = (Path(typed), Path(runs_dir, typed))
-    return next((place for place in places if (place / LEDGER).is_file()), None)
-
-
 def _is_here(typed: str) -> bool:
-    return Path(typed).exists() and not Path(typed, LEDGER).is_file()
+    return Path(typed).exists() and not is_sweep(Path(typed))
 
 
 def _folder_of_best(sweep: str, typed: str, runs_dir: str) -> str:

@@ -14,7 +14,6 @@ from lingotune.config.schema import EvaluationConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import Price, find_price, load_prices
-from lingotune.launch.results.chosen import sweep_folder
 from lingotune.launch.results.entries import LOSS, Entry, Leaderboard, Metric, ranked
 from lingotune.launch.results.run_files import (
     JobText,
@@ -24,7 +23,7 @@ from lingotune.launch.results.run_files import (
     scores_in,
     varying,
 )
-from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep
+from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep, sweep_folder
 from lingotune.launch.sweeps.trial import Evaluation, State
 from lingotune.plugins.definitions import contents_of
 from lingotune.plugins.source import stored_name

@@ -293,6 +293,12 @@ def is_sweep(folder: Path) -> bool:
     return (folder / LEDGER).is_file()
 
 
+def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:
+    """Find the folder of a sweep by its path, or by its name in `runs_dir`; None if there is none."""
+    places = (Path(typed), Path(runs_dir, typed))
+    return next((place for place in places if is_sweep(place)), None)
+
+
 def _state_after(before: Attempt, told: State) -> State:
     if before.stop_asked is not None:
         if told is State.running:
