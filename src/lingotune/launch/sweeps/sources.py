@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig, Search, SweepConfig, selected_by
 from lingotune.launch.plan.planner import Sweep
 from lingotune.launch.sweeps.ledger import TrialRecord
@@ -23,6 +23,18 @@ LOSS = "loss"
 def learns(settings: SweepConfig) -> bool:
     """Tell whether a sweep goes by the scores of its jobs, so that not all may start beforehand."""
     return settings.search is not Search.grid or settings.prune.value != "none"
+
+
+def needs_controller(settings: SweepConfig) -> list[Problem]:
+    """Refuse a sweep that goes by scores where its jobs are started without looking at them."""
+    if not learns(settings):
+        return []
+    is_search = settings.search is not Search.grid
+    where = f"sweep.{'search' if is_search else 'prune'}"
+    value = settings.search.value if is_search else settings.prune.value
+    what = "goes by the scores of its jobs, which nothing reads here"
+    fix = "sweep.search=grid and lists of values" if is_search else "sweep.prune=none"
+    return [Problem(f"{where}={value}", what, fix)]
 
 
 def source_of(
