@@ -27,6 +27,7 @@ from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.launch.plan.base_model import model_faults
+from lingotune.launch.sweeps.sources import needs_controller
 from lingotune.launch.results.collect import of_runs
 from lingotune.launch.results.compare import compare
 from lingotune.launch.results.table import best_of, for_terminal
@@ -56,6 +57,8 @@ def main(argv: Sequence[str]) -> int:
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     typed = shlex.join([*shlex.split(program("train")), *argv])
+    if composed[0].space and (wrong := needs_controller(composed[0].config.sweep)):
+        raise ConfigError(wrong)
     _check_sources(composed)
     folders = []
     for number, one in enumerate(composed, 1):

@@ -51,6 +51,7 @@ from lingotune.launch.plan.base_model import is_model_file
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data, write_job_file
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.sweeps.overview import with_facts
+from lingotune.launch.sweeps.sources import needs_controller
 
 if TYPE_CHECKING:
     from lingotune.launch.aws.account.check import JobRequirements
@@ -112,6 +113,7 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
     if settings.action is Action.submit:
         missing = missing_library(settings.aws)
         wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
+        wrong += needs_controller(settings.sweep) if sweep.name else []
         if wrong:
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
     if settings.action is Action.rehearse:

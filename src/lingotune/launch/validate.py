@@ -22,6 +22,7 @@ from lingotune.config.schema import MISSING, LaunchConfig, Source
 from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.checks.sagemaker import SAGEMAKER
+from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.file_checks import read_checked
 from lingotune.launch.compose.group_files import GroupFile, group_files
@@ -172,7 +173,7 @@ def _checked(config: LaunchConfig, group: str) -> Iterator[Problem]:
     line may still change it before a submit.
     """
     if config.cluster.instance_type is None:
-        yield from errors_only(check_job(job_of(config)))
+        yield from errors_only([*check_job(job_of(config)), *SWEEP.run(config)])
         return
     found = errors_only(check_launch(config))
     yield from found

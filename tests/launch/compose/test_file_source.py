@@ -117,10 +117,10 @@ data:
     assert (
         refusal(tmp_path, "experiment=a", "lr=abc")
         == """\
-lingotune: 9 problems
+lingotune: 10 problems
   DIR/experiment/a.yaml:10: hydra
       hydra's own settings have no effect here
-      fix: leave it out, and sweep on the command line: -m lr=1e-5,3e-5 'seed=range(2)'
+      fix: leave it out; runs_dir: /tmp/x
   DIR/experiment/a.yaml:4: learning_rate
       unknown setting 'learning_rate': here it is lr
       fix: lr: 3e-5
@@ -142,6 +142,9 @@ lingotune: 9 problems
   DIR/experiment/a.yaml:3: defaults[0]
       cluster has no option 'g5_21xl'; did you mean g5_12xl?
       fix: override /cluster: g5_12xl | g6_12xl | g5_48xl | g6e_12xl | g4dn_12xl | ... (13 in all)
+  DIR/experiment/a.yaml:13: experiment=a
+      sweeps seed: many jobs, and this takes one
+      fix: leave it out
   lr=abc
       'abc' is not a number
       fix: lr=0.001

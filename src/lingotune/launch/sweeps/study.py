@@ -64,6 +64,8 @@ class Study:
         self._optuna = _optuna()
         self._path = folder / JOURNAL
         self._space, self._settings = space, settings
+        self._searches = settings.search is not Search.grid
+        self._description = space.description if self._searches else Search.grid.value
         self._direction = "maximize" if maximize else "minimize"
         self._pruner = self._pruner_of(rung)
         self._trials: dict[tuple[str, ...], optuna.trial.Trial] = {}
@@ -146,12 +148,9 @@ class Study:
             )
         there = study.user_attrs.get(_SPACE)
         if there is None:
-            study.set_user_attr(_SPACE, self._space.description)
-        elif there != self._space.description:
-            if self._settings.search is not Search.grid:
-                raise ConfigError([self._other_space()])
-            self._path.unlink()  # a grid may grow: its configurations come from the ledger
-            return self._opened()
+            study.set_user_attr(_SPACE, self._description)
+        elif there != self._description:
+            raise ConfigError([self._other_space()])
         return study
 
     def _other_space(self) -> Problem:
@@ -162,10 +161,8 @@ class Study:
 
     def _agree_with(self, known: Sequence[Known]) -> None:
         """Take over the ledger's configurations; make the study anew if it has others."""
-        if not all(self._space.holds(one.values) for one in known):
-            if self._settings.search is not Search.grid:
-                raise ConfigError([self._other_space()])
-            known = [one for one in known if self._space.holds(one.values)]
+        if self._searches and not all(self._space.holds(one.values) for one in known):
+            raise ConfigError([self._other_space()])
         found = [trial for trial in self._study.get_trials() if _VALUES in trial.user_attrs]
         same = [_key(t.user_attrs[_VALUES]) for t in found] == [_key(k.values) for k in known]
         if not same or any(_differs(t, k) for t, k in zip(found, known)):
@@ -195,8 +192,8 @@ class Study:
     def _add(self, values: Values) -> None:
         template = self._optuna.trial.create_trial(
             state=self._optuna.trial.TrialState.RUNNING,
-            params=self._space.numbers(values),
-            distributions=self._space.distributions(),
+            params=self._space.numbers(values) if self._searches else {},
+            distributions=self._space.distributions() if self._searches else {},
             user_attrs={_VALUES: dict(values)},
         )
         self._study.add_trial(template)
