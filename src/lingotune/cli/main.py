@@ -33,7 +33,8 @@ GROUPS = {
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
     },
-    "a sweep": {
+    "jobs and sweeps": {
+        "status": "show what runs or ran: state, scores, time left, money",
         "results": "compare its runs, or those of a folder",
     },
     "money": {

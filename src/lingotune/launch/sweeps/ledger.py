@@ -211,7 +211,7 @@ class Ledger:
                 if job.name not in known:
                     continue
                 before = _attempt_of(known[job.name], [])
-                state = _state_after(before, job.state)
+                state = state_after(before, job.state)
                 if state is not before.job.state:
                     self._event(at, job.name, f"{state.value} {job.reason}".rstrip())
                 db.execute(
@@ -299,7 +299,8 @@ def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:
     return next((place for place in places if is_sweep(place)), None)
 
 
-def _state_after(before: Attempt, told: State) -> State:
+def state_after(before: Attempt, told: State) -> State:
+    """Tell the state of a job that was last seen as `before`, where its backend tells `told`."""
     if before.stop_asked is not None:
         if told is State.running:
             return State.stopping

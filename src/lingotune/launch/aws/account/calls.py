@@ -17,7 +17,7 @@ Response = dict[str, Any]
 """Answer of a service, or an object in it, as boto3 returns it."""
 Answer = str | Problem
 """Result of a check: a line that says what is fine, or a problem."""
-READ_ONLY = ("describe_", "get_", "head_", "list_", "simulate_")
+READ_ONLY = ("describe_", "filter_", "get_", "head_", "list_", "search", "simulate_")
 """Prefixes of the operations that may be called, as boto3 spells them."""
 WORKERS = 8
 """Number of calls at the same time."""

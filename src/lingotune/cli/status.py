@@ -1,0 +1,75 @@
+"""`lingotune status`: shows what runs or ran, with progress and money."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
+from lingotune.cli.targets import add_target, seconds
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser
+from lingotune.config.problems import ConfigError, Problem
+
+_EVERY = 10.0
+
+
+def parser() -> Parser:
+    """Make the parser of the command's arguments."""
+    made = command_parser(
+        "status", "Show jobs on SageMaker and sweeps: state, scores, time, money."
+    )
+    add_target(made, optional=True)
+    made.add_argument("--watch", action="store_true", help="keep it up to date, until Ctrl-C")
+    made.add_argument(
+        "--every", type=seconds, metavar="TIME",
+        help="between two looks of --watch; default: 10s, at least 2s",
+    )  # fmt: skip
+    made.add_argument("--json", action="store_true", help="one JSON object")
+    made.add_argument(
+        "--limit", type=_positive, default=100, help="newest jobs of the account; default: 100"
+    )
+    made.add_argument("--prices", help="a price list of your own, as for budget.prices")
+    return made
+
+
+def _positive(typed: str) -> int:
+    if not typed.isdecimal() or int(typed) < 1:
+        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 1")
+    return int(typed)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the overview, or keep showing it."""
+    options = parsed(parser(), argv, "numbers")
+    _check(options)
+    from lingotune.launch.operations.status import open_survey
+    from lingotune.launch.operations.table import as_dict, lines_of, to_json
+
+    survey = open_survey(
+        options.what, options.numbers, options.runs_dir, options.region,
+        prices=options.prices, most=options.limit,
+    )  # fmt: skip
+    if options.json:
+        print(to_json(as_dict(survey.look())))
+        return 0
+    if options.watch:
+        from lingotune.launch.operations.live import SHORTEST, watch
+
+        every = max(SHORTEST, _EVERY if options.every is None else options.every)
+        overview = watch(survey.look, every, until_over=options.what is not None)
+    else:
+        overview = survey.look()
+    print("\n".join(lines_of(overview, shutil.get_terminal_size((100, 24)).columns)))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    problems = []
+    if options.json and options.watch:
+        problems.append(Problem("--json", "is one object, --watch never ends", "one of the two"))
+    if options.every is not None and not options.watch:
+        problems.append(Problem("--every", "has no effect without --watch", "--watch --every 30s"))
+    if problems:
+        raise ConfigError(problems)

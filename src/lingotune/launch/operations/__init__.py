@@ -1,0 +1,1 @@
+"""Operations on jobs that were started: status, logs, stop, fetch, wait."""

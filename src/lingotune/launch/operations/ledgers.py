@@ -1,0 +1,51 @@
+"""Sweeps that this machine has a ledger of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep
+
+
+@dataclass(frozen=True)
+class KnownSweep:
+    """A sweep as its ledger tells it. about: what was written about it as a whole."""
+
+    name: str
+    folder: Path
+    records: tuple[TrialRecord, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def region(self) -> str | None:
+        """AWS region of its jobs; None if unknown, or if they run on this machine."""
+        return self.about.get("region")
+
+    @property
+    def is_local(self) -> bool:
+        """True for a sweep whose jobs are processes of this machine."""
+        return bool(self.about.get("backend") == "local")
+
+    def attempts(self) -> dict[str, tuple[TrialRecord, Attempt]]:
+        """Return the attempts by the names of their jobs, each with its trial."""
+        return {a.name: (record, a) for record in self.records for a in record.attempts}
+
+
+def read_sweep(folder: Path) -> KnownSweep:
+    """Read the ledger in the folder of a sweep."""
+    with Ledger(folder) as ledger:
+        about = ledger.about()
+        name = str(about.get("name") or folder.resolve().name)
+        return KnownSweep(name, folder, tuple(ledger.records()), about)
+
+
+def sweeps_in(runs_dir: Path) -> list[KnownSweep]:
+    """Read all ledgers in a folder of runs, by name; none if there is no such folder."""
+    try:
+        folders = sorted(path for path in runs_dir.iterdir() if is_sweep(path))
+    except OSError:
+        return []
+    return [read_sweep(folder) for folder in folders]

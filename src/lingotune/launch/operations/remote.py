@@ -1,0 +1,114 @@
+"""Training jobs as SageMaker describes them, in the few facts that operations need. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lingotune.contract.container import DIGEST_VARIABLE
+from lingotune.launch.sweeps.trial import JobState, State
+
+NAME_TAG, SWEEP_TAG, TRIAL_TAG, VARIES_TAG = (
+    f"lingotune:{name}" for name in ("name", "sweep", "trial", "varies")
+)
+_STATES = {
+    "InProgress": State.running,
+    "Stopping": State.stopping,
+    "Completed": State.completed,
+    "Failed": State.failed,
+    "Stopped": State.stopped,
+}
+_LIMITS = {
+    "MaxRuntimeExceeded": "its time limit was reached (cluster.max_run)",
+    "MaxWaitTimeExceeded": "its limit for waiting and running was reached (cluster.max_wait)",
+    "Interrupted": "the spot machines were taken back",
+}
+"""Last secondary statuses of stopped jobs that nobody stopped -> what they mean."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A training job that SageMaker knows. metrics: last values by SageMaker's names, e.g. validation:loss.
+
+    tags: empty where they were not asked for. interruptions: of a spot job. max_run: seconds. ours: True
+    if lingotune has started it.
+    """
+
+    job: JobState
+    nodes: int = 1
+    spot: bool = False
+    max_run: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    output_uri: str = ""
+    checkpoint_uri: str | None = None
+    interruptions: int = 0
+    ours: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the job."""
+        return self.job.name
+
+    @property
+    def sweep(self) -> str:
+        """Name of its sweep; '' for a job of none."""
+        return self.tags.get(SWEEP_TAG, "")
+
+    @property
+    def number(self) -> int | None:
+        """Number of its trial; None for a job of no sweep."""
+        text = self.tags.get(TRIAL_TAG, "")
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def varies(self) -> dict[str, str]:
+        """Swept keys and values."""
+        pairs = (pair.partition("=") for pair in self.tags.get(VARIES_TAG, "").split())
+        return {key: value for key, _, value in pairs if value}
+
+
+def remote_of(told: Mapping[str, Any]) -> Remote:
+    """Read an answer of DescribeTrainingJob, or a TrainingJob of Search."""
+    machines = told.get("ResourceConfig", {})
+    output = told.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
+    tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", [])}
+    transitions = told.get("SecondaryStatusTransitions", [])
+    return Remote(
+        job=state_of(told),
+        nodes=told.get("SelectedInstanceCount") or machines.get("InstanceCount", 1),
+        spot=told.get("EnableManagedSpotTraining", False),
+        max_run=told.get("StoppingCondition", {}).get("MaxRuntimeInSeconds"),
+        metrics={m["MetricName"]: m["Value"] for m in told.get("FinalMetricDataList", [])},
+        tags=tags,
+        output_uri=f"{output}/{told['TrainingJobName']}/output",
+        checkpoint_uri=told.get("CheckpointConfig", {}).get("S3Uri"),
+        interruptions=sum(entry["Status"] == "Interrupted" for entry in transitions),
+        ours=NAME_TAG in tags or DIGEST_VARIABLE in told.get("Environment", {}),
+    )
+
+
+def state_of(told: Mapping[str, Any]) -> JobState:
+    """Read the state of a job from its description, or from its entry in a listing."""
+    machines, secondary = told.get("ResourceConfig", {}), told.get("SecondaryStatus", "")
+    state = _STATES.get(told["TrainingJobStatus"], State.running)
+    reason = told.get("FailureReason", "")
+    if state is State.stopped:
+        reason = reason or _LIMITS.get(secondary, "")
+    return JobState(
+        name=told["TrainingJobName"],
+        state=state,
+        secondary=secondary,
+        reason=reason,
+        created=_seconds(told.get("CreationTime")),
+        started=_seconds(told.get("TrainingStartTime")),
+        ended=_seconds(told.get("TrainingEndTime")),
+        billable_seconds=told.get("BillableTimeInSeconds"),
+        instance_type=told.get("SelectedInstanceType") or machines.get("InstanceType"),
+    )
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return time.timestamp() if time is not None else None

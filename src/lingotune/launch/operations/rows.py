@@ -1,0 +1,65 @@
+"""Rows of a survey: jobs and trials with all that is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lingotune.launch.operations.progress import Progress
+from lingotune.launch.operations.remote import Remote
+from lingotune.launch.sweeps.trial import JobState, State
+
+METRIC = "macro_f1"
+"""Score on validation that is shown where no other chooses the checkpoints."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job, or a trial of a sweep with all of its attempts.
+
+    number: of the trial; None for a job of no sweep. job: of the last attempt; waiting if there is none.
+    progress: of the last attempt. spent_usd, worst_usd: of all attempts; None if unknown. remote: the last
+    attempt as SageMaker told it; None if it was not asked, or does not know it.
+    """
+
+    name: str
+    job: JobState
+    sweep: str = ""
+    number: int | None = None
+    varies: Mapping[str, str] = field(default_factory=dict)
+    attempts: int = 1
+    progress: Progress = field(default_factory=Progress)
+    spent_usd: float | None = None
+    worst_usd: float | None = None
+    remote: Remote | None = None
+
+    @property
+    def state(self) -> State:
+        """State of the last attempt."""
+        return self.job.state
+
+    def seconds(self, now: float) -> float | None:
+        """Return the seconds since it got its machines, to its end if it has ended; None before."""
+        if self.job.started is None:
+            return self.job.billable_seconds
+        return max(0.0, (self.job.ended or now) - self.job.started)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Rows of a survey. planned: trials of the sweep; None if unknown, or for several sweeps.
+
+    metric: name of the validation score that is shown. at: seconds since 1970. max_usd: budget of the
+    sweep; None if it has none. notes: what could not be asked. folder: with the ledger.
+    """
+
+    rows: tuple[Row, ...]
+    at: float
+    sweep: str = ""
+    planned: int | None = None
+    region: str | None = None
+    metric: str = METRIC
+    max_usd: float | None = None
+    notes: tuple[str, ...] = ()
+    folder: Path | None = None
