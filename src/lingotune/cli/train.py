@@ -26,11 +26,9 @@ from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
+from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
 from lingotune.launch.sweeps.sources import needs_controller
-from lingotune.launch.results.collect import of_runs
-from lingotune.launch.results.compare import compare
-from lingotune.launch.results.table import best_of, for_terminal
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.training.run import is_worker
@@ -60,12 +58,15 @@ def main(argv: Sequence[str]) -> int:
     if composed[0].space and (wrong := needs_controller(composed[0].config.sweep)):
         raise ConfigError(wrong)
     _check_sources(composed)
-    folders = []
-    for number, one in enumerate(composed, 1):
-        if len(composed) > 1:
-            print(f"\n=== {number} of {len(composed)}: {one.typed}", flush=True)
-        folders.append(_train(one, typed))
-    _print_end(folders, composed[0].config.runs_dir)
+    if composed[0].space is not None:
+        for one in composed:
+            if one.findings:
+                print(f"{one.typed}\n{format_problems(one.findings)}")
+        return sweep_here(composed, typed)
+    folder = _train(composed[0], typed)
+    print("look further:")
+    print(f"  tensorboard --logdir {folder}")
+    print(f'  {program("predict")} {shlex.quote(str(folder))} "Great product, works perfectly"')
     return 0
 
 
@@ -152,15 +153,3 @@ def _train(one: Composed, typed: str) -> Path:
         data=one.config.data.prepared,
         typed=typed,
     )
-
-
-def _print_end(folders: Sequence[Path], runs_dir: str) -> None:
-    best = folders[0]
-    if len(folders) > 1:
-        board = of_runs(folders, runs_dir)
-        print(f"\n{for_terminal(board, compare(board.ranked))}\n")
-        best = best_of(board).folder or best
-    where = best if len(folders) == 1 else runs_dir
-    print("look further:")
-    print(f"  tensorboard --logdir {where}")
-    print(f'  {program("predict")} {shlex.quote(str(best))} "Great product, works perfectly"')

@@ -168,9 +168,11 @@ def as_metrics(results: RunResults | RunProgress) -> str:
 
 
 def write_history(entries: Iterable[Mapping[str, float]], folders: Folders) -> None:
-    """Write the Trainer's log into the run folder."""
+    """Write the Trainer's log into the run folder; the file is whole at any time."""
     text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
-    (folders.run / HISTORY).write_text(text, encoding="utf-8")
+    unfinished = folders.run / f"{HISTORY}.tmp"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(folders.run / HISTORY)
 
 
 def read_history(run: Path) -> list[Entry]:

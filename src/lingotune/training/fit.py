@@ -53,7 +53,7 @@ from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
-from lingotune.training.tracking import Tracking, hyperparameters
+from lingotune.training.tracking import History, Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 
 
@@ -146,6 +146,7 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
     settings = hyperparameters(job, context.batch, context.steps, _precision(job).value)
     tracking = Tracking(job, context.folders, settings)
     tracking.attach(training.trainer)
+    training.trainer.add_callback(History(context.folders))
     if pusher:
         training.trainer.add_callback(pusher.with_tokenizer(training.tokenizer))
     return tracking

@@ -316,6 +316,7 @@ def _base_model(model: ModelConfig) -> BaseModel | None:
 def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target | None:
     """Print the plan, and open the repository of a job that is to be published."""
     print(f"run {context.folders.run}")
+    write_data_folder(context.store.folder, context.folders.run)
     for line in own_code_lines(context.job.code):
         print(f"own code {line}")
     for warning in context.store.manifest.warnings:
@@ -384,7 +385,6 @@ def _write(context: RunContext, results: RunResults) -> None:
     _print_scores(results)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
     write_metrics(results, folders)
-    write_data_folder(context.store.folder, folders.run)
     _report(folders.run)
     _record(context, results)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lingotune.config.jobfile import dump_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import BatchPlan, StepPlan
-from lingotune.runs.folder import Folders
+from lingotune.runs.folder import Folders, write_history
 from lingotune.runs.results import SplitScores
 from lingotune.training.trackers import settings_of
 
@@ -104,6 +105,18 @@ def hyperparameters(
         "layer_decay": training.layer_decay,
         "precision": precision,
     }
+
+
+class History(TrainerCallback):
+    """Callback that writes the Trainer's log after each evaluation, for whoever follows the run."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the log as it is; a full disk ends no run, as its end writes the log again."""
+        with suppress(OSError):
+            write_history(state.log_history, self._folders)
 
 
 class Guarded(TrainerCallback):
