@@ -73,12 +73,15 @@ class Front:
             protocol_version = "HTTP/1.1"
 
             def handle_one_request(self) -> None:
-                self.raw_requestline = self.rfile.readline(65537)
-                if not self.raw_requestline or not self.parse_request():
+                try:
+                    self.raw_requestline = self.rfile.readline(65537)
+                    if not self.raw_requestline or not self.parse_request():
+                        self.close_connection = True
+                        return
+                    front._handle(self, upstream)
+                    self.wfile.flush()
+                except ConnectionError:  # the client has gone, as if killed
                     self.close_connection = True
-                    return
-                front._handle(self, upstream)
-                self.wfile.flush()
 
             def log_message(self, *_: Any) -> None:
                 pass

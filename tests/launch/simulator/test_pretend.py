@@ -228,6 +228,24 @@ def test_a_naive_loop_is_found_out() -> None:
     assert found.after_stop.keys() == {"job"} and found.billed > 0
 
 
+def test_a_loop_that_submits_one_after_the_other_loses_jobs_and_doubles_others() -> None:
+    """Thirty jobs, as a shell script starts them: the harness shows what a controller must not do."""
+    faults = Faults(3, rates={"CreateTrainingJob": Rates.of(0.3)}, delay=0.0)
+    requests = [request_of(f"job-{number}") for number in range(30)]
+    for number, request in enumerate(requests):
+        request["Tags"] = [{"Key": "lingotune:job-sha256", "Value": str(number)}]
+    course = Course([0.5], hangs_after=0)
+    with pretending(lambda asked: course, quotas=Quotas(20), speed=FAST, faults=faults) as account:
+        sagemaker, refused = client(), 0
+        for request in requests:
+            if outcome(sagemaker.create_training_job, **request) != "answered":
+                again = {**request, "TrainingJobName": f"{request['TrainingJobName']}-2"}
+                refused += outcome(sagemaker.create_training_job, **again) != "answered"
+        found = account.audit()
+    assert found.twice and len(found.started) < 20 and refused > 10
+    assert found.peak == {"ml.p3.16xlarge": 20} and sum(faults.failed.values()) > 3
+
+
 def test_times_are_billed_by_the_record_alone() -> None:
     """By hand: two jobs of two machines that overlap, one of them stopped while it runs."""
     jobs = Jobs(Clock(0.0, 1000.0))

@@ -60,7 +60,7 @@ def fault_of(error: Exception) -> Fault:
 
 def sent_before(error: Exception) -> bool:
     """Tell whether botocore had sent the same call before, and got no answer that it took for one."""
-    response: dict[str, Any] = getattr(error, "response", {})
+    response: dict[str, Any] = getattr(error, "response", None) or {}
     return bool(response.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 

@@ -204,7 +204,7 @@ class _Log:
 
 
 def _denied(error: Exception) -> bool:
-    response: dict[str, Any] = getattr(error, "response", {})
+    response: dict[str, Any] = getattr(error, "response", None) or {}
     code = response.get("Error", {}).get("Code", "")
     return str(code).startswith(("AccessDenied", "Unrecognized", "Expired", "InvalidClient"))
 

@@ -219,7 +219,7 @@ def _size(rehearsal: RehearsalConfig) -> str:
 
 def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
     """Tell what happens to the jobs, until Ctrl-C."""
-    shown: dict[str, str] = {}
+    shown = {job.name: job.secondary for job in jobs if job.over}  # of an account before
     try:
         while True:
             for job in jobs:
