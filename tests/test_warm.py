@@ -64,6 +64,14 @@ def test_it_is_as_a_new_process(server: warm.Server, start: str, end: str, tmp_p
     assert found.stderr.splitlines()[-1] == expected.stderr.splitlines()[-1]
 
 
+def test_processes_of_a_run_share_one(tmp_path: Path) -> None:
+    (tmp_path / "says.py").write_text("print('here')")
+    first, second = (warm.Server([], os.environ, tmp_path.name) for _ in range(2))
+    assert first.process and not second.process
+    for server in (first, second):
+        assert server.run([f"{tmp_path}/says.py"], tmp_path, os.environ, 60).stdout == "here\n"
+
+
 def test_what_hangs_is_killed(server: warm.Server, tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text(
         "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
@@ -93,9 +101,11 @@ def test_what_a_fork_cannot_show_is_a_new_process(
 
 
 def test_what_is_planned_with_has_no_torch() -> None:
-    """A plan that needs it would work unnoticed."""
+    """A plan that needs it would work unnoticed; data is prepared another way with transformers there."""
     code = "import warm, importlib, sys; [*map(importlib.import_module, warm.IMPORTS['planning'])]"
     done = run(
-        "-c", f"{code}; sys.exit('torch' in sys.modules)", PYTHONPATH=os.pathsep.join(sys.path)
+        "-c",
+        f"{code}; sys.exit(bool({{'torch', 'transformers'}} & {{*sys.modules}}))",
+        PYTHONPATH=os.pathsep.join(sys.path),
     )
     assert done.returncode == 0, done.stderr
