@@ -24,8 +24,9 @@ from lingotune.launch.compose import compose as composing
 
 # The developer's own group files are none of the tests'.
 os.environ["LINGOTUNE_CONFIG"] = ""
-if "PYTEST_XDIST_WORKER" in os.environ:  # they share the cores; threads in excess wait by spinning
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # the models are tiny; threads wait for others by spinning
 warm.BEGINNING.update(os.environ)
 
 # Shared machines stall: no example has a deadline, and none is too slow. A fixture of a function is made

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from waiting import PATIENCE
 
 _HOP = {"connection", "transfer-encoding", "content-length", "server", "date", "keep-alive"}
 _FORM, _JSON, _XML = "application/x-www-form-urlencoded", "application/x-amz-json-1.1", "text/xml"
@@ -193,7 +194,7 @@ def forward(
     method: str, path: str, headers: Message, body: bytes, upstream: tuple[str, int]
 ) -> tuple[int, dict[str, str], bytes]:
     """Make a call of the server behind; returns status, headers and content of its answer."""
-    connection = HTTPConnection(*upstream, timeout=30)
+    connection = HTTPConnection(*upstream, timeout=PATIENCE)
     connection.request(method, path, body, dict(headers.items()))
     got = connection.getresponse()
     content = got.read()
@@ -219,7 +220,7 @@ ROLE = "arn:aws:iam::123456789012:role/SageMakerRole"
 def ready_account(front: Front, upstream: tuple[str, int], bucket: str) -> None:
     """An empty account but for this bucket and the role, as boto3 finds it; nothing recorded yet."""
     reset = Request("http://{}:{}/moto-api/reset".format(*upstream), method="POST")
-    urlopen(reset, timeout=30).close()  # moto keeps its state between servers
+    urlopen(reset, timeout=PATIENCE).close()  # moto keeps its state between servers
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "sagemaker.amazonaws.com"},

@@ -115,8 +115,13 @@ def modules() -> dict[str, Path]:
     }
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> list[str]:
     """Full names of everything imported anywhere in the file."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -134,10 +139,13 @@ def room_of(module: str) -> str:
     return parts[0] if parts and parts[0] in OURS else ""
 
 
-GRAPH = {
-    name: {found for found in imports(path) if found in modules() and found != name}
-    for name, path in modules().items()
-}
+@functools.cache
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of ours that it imports."""
+    return {
+        name: {found for found in imports(path) if found in modules() and found != name}
+        for name, path in modules().items()
+    }
 
 
 def test_every_package_has_its_row() -> None:
@@ -147,9 +155,9 @@ def test_every_package_has_its_row() -> None:
 
 @pytest.mark.parametrize("room", OURS)
 def test_a_room_imports_what_its_row_names(room: str) -> None:
-    for module in filter(lambda name: room_of(name) == room, GRAPH):
+    for module in filter(lambda name: room_of(name) == room, graph()):
         outer = room.partition(".")[0]
-        for other in map(room_of, GRAPH[module]):
+        for other in map(room_of, graph()[module]):
             inside = other.partition(".")[0] == outer
             allowed = OURS[room] if inside and "." in room else OURS[outer]
             # what lies at the top of launch/ or data/ uses its rooms
@@ -171,11 +179,11 @@ def test_no_import_goes_in_a_circle() -> None:
     def walk(module: str, way: tuple[str, ...]) -> None:
         assert module not in way, " -> ".join((*way, module))
         if module not in done:
-            for other in GRAPH[module]:
+            for other in graph()[module]:
                 walk(other, (*way, module))
             done.add(module)
 
-    for module in GRAPH:
+    for module in graph():
         walk(module, ())
 
 
@@ -186,7 +194,7 @@ def test_pure_packages_reach_no_clock_environment_or_network() -> None:
 
 
 def test_what_travels_needs_nothing_that_stays() -> None:
-    for module, others in GRAPH.items():
+    for module, others in graph().items():
         if not stays(module.partition(".")[2].replace(".", "/")):
             assert not [m for m in others if stays(m.partition(".")[2].replace(".", "/"))], module
 

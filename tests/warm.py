@@ -11,10 +11,12 @@ import atexit
 import contextlib
 import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -25,8 +27,12 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import process
 from pathlib import Path
 from typing import IO, Any, TextIO
+from uuid import uuid4
+
+from waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
+_DATA = ["lingotune.data.prepared.prepare", "matplotlib.figure", "pandas", "pyarrow.parquet"]
 IMPORTS = {
     "training": [
         "datasets", "pandas", "torch.utils.tensorboard", "tensorboard.plugins.hparams.api_pb2",
@@ -36,8 +42,10 @@ IMPORTS = {
         "lingotune.report.charts", "lingotune.report.run_charts", "lingotune.report.run_page",
         "lingotune.report.tables", "lingotune.training.fit",
     ],
-    "planning": ["lingotune.cli.launch", "lingotune.cli.prepare", "lingotune.launch.actions"],
-    "submitting": ["lingotune.cli.launch", "lingotune.launch.actions", "sagemaker.huggingface", "boto3"],
+    "planning": ["lingotune.cli.launch", "lingotune.cli.prepare", "lingotune.launch.actions", *_DATA],
+    "submitting": [
+        "lingotune.cli.launch", "lingotune.launch.actions", "sagemaker.huggingface", "boto3", *_DATA,
+    ],
 }  # fmt: skip
 """What commands of a kind have imported. Those that need no torch must do without it: they go another way
 where it is there."""
@@ -58,6 +66,13 @@ WITHOUT_PICTURES = {"WARM_WITHOUT": "matplotlib"}
 environment lacks matplotlib, as many training images do."""
 BEGINNING = dict(os.environ)
 """The environment in which the tests began."""
+IN_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+RUN, OWNER = (
+    (os.environ["PYTEST_XDIST_TESTRUNUID"], os.getppid())
+    if IN_WORKER
+    else (uuid4().hex, os.getpid())
+)
+"""Name of this run of the tests, which its workers share, and the process with which it ends."""
 
 
 def is_warm(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -133,19 +148,30 @@ class Process:
 
 
 class Server:
-    """A process that has imported modules, and forks for each command; it ends with this one."""
+    """A process that has imported modules, and forks for each command; it ends with the run of the tests.
 
-    def __init__(self, modules: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._socket, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), *modules],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+    name: all that give the same one share a process. Whoever binds the address first starts it.
+    """
+
+    def __init__(
+        self, modules: Sequence[str], environment: Mapping[str, str], name: str = ""
+    ) -> None:
+        address = f"\0lingotune-{RUN}-{name or uuid4().hex}"  # of no file: it ends with its sockets
+        self.process: subprocess.Popen[bytes] | None = None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            with contextlib.suppress(OSError):  # the address is in use
+                listener.bind(address)
+                listener.listen(64)
+                self.process = subprocess.Popen(
+                    [sys.executable, __file__, str(listener.fileno()), str(OWNER), *modules],
+                    cwd=ROOT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[listener.fileno()],
+                )
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            wait_until(lambda: self._socket.connect_ex(address) == 0)
 
     def start(
         self,
@@ -202,10 +228,34 @@ def _text(stream: TextIO) -> str:
 @functools.cache
 def _server(kind: str, read_once: tuple[tuple[str, str], ...]) -> Server:
     others = {name: value for name, value in BEGINNING.items() if not name.startswith(READ_ONCE)}
-    return Server(IMPORTS[kind], others | dict(read_once))
+    seen = hashlib.sha256(repr(read_once).encode()).hexdigest()[:16]
+    return Server(IMPORTS[kind], others | dict(read_once), f"{kind}-{seen}")
 
 
 # --- in the process that forks --------------------------------------------------------------------
+
+
+def _wait_for_client(listener: socket.socket, owner: int) -> socket.socket | None:
+    """Fork for each process that connects; returns its socket in the fork, and None in this process once
+    the tests are over."""
+    while _is_there(owner):
+        if select.select([listener], [], [], 1)[0]:
+            client, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                return client
+            client.close()
+        while _reap(os.WNOHANG):
+            pass
+    return None
+
+
+def _is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _wait_for_command(client: socket.socket) -> dict[str, Any] | None:
@@ -314,12 +364,14 @@ def _use_once() -> None:
 
 if __name__ == "__main__":
     gc.disable()
-    for module in sys.argv[2:]:
+    for module in sys.argv[3:]:
         importlib.import_module(module)
     if "lingotune.launch.compose" in sys.modules:
         _use_once()
     gc.freeze()  # a collection would copy every page
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begun = _wait_for_command(socket.socket(fileno=int(sys.argv[1])))
-    if begun:
-        _become(begun)
+    served = _wait_for_client(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
+    begun = _wait_for_command(served) if served else None
+    if begun is None:
+        os._exit(0)
+    _become(begun)

@@ -570,7 +570,7 @@ def aws() -> Iterator[dict[str, str]]:
     server.start()
     _, port = server.get_host_and_port()
     reset = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
-    urllib.request.urlopen(reset, timeout=30).close()
+    urllib.request.urlopen(reset, timeout=PATIENCE).close()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "testing",

@@ -8,6 +8,8 @@ the file, and becomes what its setting holds.
 from __future__ import annotations
 
 import codecs
+import functools
+import pickle
 import re
 import typing
 from collections.abc import Iterator
@@ -65,6 +67,18 @@ def read_yaml(text: str) -> tuple[Any, dict[str, int]]:
 
     Raises YAMLError where it is none; an empty document is None.
     """
+    content: tuple[Any, dict[str, int]] = pickle.loads(_pickled(text))
+    return content
+
+
+@functools.lru_cache(maxsize=256)
+def _pickled(text: str) -> bytes:
+    """Read a document once: the parser takes ten times longer than a copy, and files are read again for
+    each job, choice of groups or check that they are part of."""
+    return pickle.dumps(_parsed(text))
+
+
+def _parsed(text: str) -> tuple[Any, dict[str, int]]:
     loader = _AsWritten(text)
     try:
         node = loader.get_single_node()

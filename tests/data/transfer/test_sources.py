@@ -21,7 +21,7 @@ import boto3
 import pytest
 from conftest import ROOT
 from loopback import Front, Reply, moto_server, refusal, s3_in_front
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ColumnsConfig, DataConfig, LabelConfig, Source
@@ -339,7 +339,7 @@ def test_a_fetch_that_is_ended_leaves_nothing_half(front: Front, number: int) ->
     )
     wait_until(lambda: bool(begun), lambda: child.poll() is None)
     child.send_signal(number)
-    child.communicate(timeout=30)
+    child.communicate(timeout=PATIENCE)
     assert child.returncode
     assert not [p for p in _left_behind() if ".incoming" not in p.parts]
     front.answers.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, compose
+from waiting import PATIENCE
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.launch.render.bundle import LAPTOP_ONLY, build_bundle
@@ -74,7 +75,7 @@ def test_the_unpacked_bundle_trains_without_the_checkout(tmp_path: Path) -> None
     done = subprocess.run(
         [sys.executable, "-c", "import runpy, lingotune; print(lingotune.__file__);"
          "import sys; sys.argv = ['train.py']; runpy.run_path('train.py', run_name='__main__')"],
-        cwd=code, env=environment, capture_output=True, text=True, timeout=200,
+        cwd=code, env=environment, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(code))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sweep_folders import make_run, make_sweep
+from waiting import PATIENCE
 
 from lingotune.cli import report
 from lingotune.config.problems import ConfigError
@@ -256,7 +257,7 @@ def in_chromium(path: Path, home: Path, *options: str) -> tuple[str, str]:
         CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={home / 'profile'}", "--dump-dom", *options, path.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     return done.stdout, done.stderr
 
 

@@ -304,7 +304,7 @@ def test_mpi_starts_ranks() -> None:
         "2",
     ]
     done = subprocess.run(
-        [*command, made.python, "-c", code], capture_output=True, text=True, timeout=120
+        [*command, made.python, "-c", code], capture_output=True, text=True, timeout=PATIENCE
     )
     assert sorted(done.stdout.split("\n")) == ["", "rank 0 of 2", "rank 1 of 2"], done.stderr
 

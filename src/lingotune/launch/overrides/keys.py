@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import typing
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
@@ -265,6 +267,7 @@ def _likest(key: str, groups: Iterable[str]) -> tuple[str, float]:
     return (by_word[best], scores[best]) if scores[best] >= _ALIKE else ("", 0.0)
 
 
+@functools.lru_cache(maxsize=4096)
 def letters_of(word: str) -> str:
     """Normalise spellings: batchSize, batch-size and batch_size become the same."""
     return word.lower().translate(_SEPARATORS)
@@ -274,14 +277,24 @@ _SEPARATORS = str.maketrans("", "", "_-./ ")
 
 
 def likeness(one: str, other: str) -> float:
-    """Compute the share of common letters, in order: 1 for equal words, 0 for none.
+    """Compute the share of common letters, in order: 1 for equal words, 0 for those that are not alike.
 
     Letters that have changed places are all common.
     """
-    if len(one) > 3 and sorted(one) == sorted(other):
+    both = len(one) + len(other)
+    if 2 * min(len(one), len(other)) < _ALIKE * both:
+        return 0.0  # the bounds, cheapest first, spare most pairs the comparison
+    common = (_counted(one) & _counted(other)).total()
+    if 2 * common < _ALIKE * both:
+        return 0.0
+    if len(one) > 3 and 2 * common == both:
         return 1.0
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
-    return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
+    return SequenceMatcher(None, one, other, autojunk=False).ratio()
+
+
+@functools.lru_cache(maxsize=4096)
+def _counted(word: str) -> Counter[str]:
+    return Counter(word)
 
 
 def describe_type(kind: Any, key: str) -> tuple[str, str]:
