@@ -27,10 +27,10 @@ from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.launch.plan.base_model import model_faults
-from lingotune.launch.sweeps.sources import needs_controller
 from lingotune.launch.results.collect import of_runs
 from lingotune.launch.results.compare import compare
 from lingotune.launch.results.table import best_of, for_terminal
+from lingotune.launch.sweeps.sources import needs_controller
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.training.run import is_worker
