@@ -68,6 +68,8 @@ class Expansion:
         params, problems = self._params(first, typed)
         if not sweeps:
             refused = [_one_job(typed, params)] if params else []
+            if not params and is_whole():
+                refused = list(_nothing_swept(typed, settings))
             return Expanded([*typed], [first], refused)
         both = Expanded([*typed, *params], problems=problems)
         if not both.swept:
