@@ -47,10 +47,11 @@ def _name(config: LaunchConfig) -> Iterator[Found]:
 def _trials(config: LaunchConfig) -> Iterator[Found]:
     sweep = config.sweep
     if sweep.trials is not None and sweep.search is Search.grid:
-        yield f"sweep.trials={sweep.trials}", "is for a search", "sweep.search=tpe"
+        where = f"sweep.trials={sweep.trials}"
+        yield where, "is for a search", f"sweep.search=tpe {where}"
     if sweep.trials is None and sweep.search is not Search.grid:
         where = f"sweep.search={sweep.search.value}"
-        yield where, "needs a number of configurations", "sweep.trials=20"
+        yield where, "needs a number of configurations", f"{where} sweep.trials=20"
 
 
 @SWEEP.check(

@@ -152,7 +152,11 @@ class _Composer:
         composed: list[Composed] = []
         with reading(self._groups, self._shipped) as files:
             expansion = Expansion(self._settings_of, self._groups, self._new)
-            found = expansion.expand(typed, sweeps=sweeps, whole=not errors_only(problems))
+            found = expansion.expand(
+                typed,
+                sweeps=sweeps,
+                is_whole=lambda: not errors_only([*problems, *files.problems]),
+            )
             later = [files.placed(problem) for problem in found.problems]
             for job in found.jobs:
                 before = errors_only([*problems, *files.problems, *later])
@@ -178,16 +182,22 @@ class _Composer:
     ) -> tuple[Composed | None, list[Problem]]:
         """Compose one job and check it. refused: keys of which something is told already."""
         config, wrong = _compose_one(job, self._groups, self._chosen, self._defaults, self._origin)
-        typed = {o.key_or_group for o in job} - {axis.key for axis in axes if axis.place}
-        told = [
-            p if p.key in typed else replace(files.placed(placed_in_file(p, axes)), key=p.key)
-            for p in wrong
-        ]
+        in_files = {axis.key for axis in axes if axis.place}
+        typed = {o.key_or_group for o in job} - in_files
+
+        def placed(problem: Problem) -> Problem:
+            return replace(files.placed(placed_in_file(problem, axes)), key=problem.key)
+
+        told = [p if p.key in typed else placed(p) for p in wrong]
         # findings about a key whose override was left out only follow from that
         refused = refused | {p.key for p in errors_only(told) if p.key}
         found = self._check(config) if config else []
         refused |= {p.key for p in found if p.check == "secret-in-config"}
-        told += [p for p in found if p.key not in refused or p.check == "secret-in-config"]
+        told += [
+            placed(p) if p.key in in_files else p
+            for p in found
+            if p.key not in refused or p.check == "secret-in-config"
+        ]
         if config is None:
             return None, told
         swept = {axis.key for axis in axes if axis.is_swept}

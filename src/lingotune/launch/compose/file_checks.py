@@ -13,7 +13,7 @@ from yaml.reader import ReaderError
 
 from lingotune.config.problems import Problem, closest, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
-from lingotune.config.settings import container_of, is_setting, setting_types
+from lingotune.config.settings import container_of, is_setting, mapping_of, setting_types
 from lingotune.config.yaml_text import decoded
 from lingotune.launch.compose.defaults_lists import wrong_defaults
 from lingotune.launch.compose.file_lines import (
@@ -167,6 +167,10 @@ class _Check:
         return self._problem("", f"{what}{near}", fix)
 
     def _unknown(self, key: str, value: Any) -> Problem:
+        if (section := _section_meant(key)) is not None:
+            written, meant = section
+            what = f"unknown section {written!r}; did you mean {meant}?"
+            return self._problem(key, what, f"{meant.rpartition('.')[2]}:")
         typed = hydra_value(value) if not isinstance(value, str) else value
         what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
@@ -201,6 +205,21 @@ class _Check:
         if not found and compound and (error := refusal(key, value)):
             fix = describe_type(kind, container_of(key) or key)[1]
             yield self._problem(key, in_a_line(error), as_lines(fix, key))
+
+
+def _section_meant(key: str) -> tuple[str, str] | None:
+    """Find the section of a section that a key was meant to lie in: sweep.params for sweep.parms.lr."""
+    outer, *rest = key.split(".")
+    if len(rest) < 2 or not is_dataclass(setting_types().get(outer)):
+        return None
+    inner = f"{outer}.{rest[0]}"
+    holding = [
+        name.rpartition(".")[2]
+        for name, kind in setting_types().items()
+        if name.rpartition(".")[0] == outer and (is_dataclass(kind) or mapping_of(name))
+    ]
+    near = closest(rest[0], holding) if inner not in setting_types() else ""
+    return (inner, f"{outer}.{near}") if near else None
 
 
 def _dotted(node: Any, prefix: str, written: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:

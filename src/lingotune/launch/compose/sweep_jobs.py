@@ -55,22 +55,26 @@ class Expansion:
         self._groups, self._new_groups = groups, new_groups
         self._read: dict[tuple[tuple[str, str], ...], tuple[list[Axis], list[Problem]]] = {}
 
-    def expand(self, typed: Sequence[Axis], *, sweeps: bool, whole: bool = True) -> Expanded:
+    def expand(
+        self, typed: Sequence[Axis], *, sweeps: bool, is_whole: Callable[[], bool]
+    ) -> Expanded:
         """List all jobs.
 
-        sweeps: False for a command that takes one job, where files sweep nothing. whole: nothing that was
-        typed is missing because it was refused.
+        sweeps: False for a command that takes one job, where files sweep nothing. is_whole: tells whether
+        nothing is missing because it was refused, typed or in a file.
         """
         first = tuple(axis.values[0] for axis in typed)
         settings = self._settings_of(first)
         params, problems = self._params(first, typed)
         if not sweeps:
             refused = [_one_job(typed, params)] if params else []
+            if not params and is_whole():
+                refused = list(_nothing_swept(typed, settings))
             return Expanded([*typed], [first], refused)
         both = Expanded([*typed, *params], problems=problems)
         if not both.swept:
             both.jobs = [tuple(axis.values[0] for axis in both.axes)]
-            both.problems += _nothing_swept(typed, settings) if whole else ()
+            both.problems += _nothing_swept(typed, settings) if is_whole() else ()
         elif settings is not None and settings.search is not Search.grid:
             both.problems += _unsearchable(both.swept, settings)
             self._search(both, typed)

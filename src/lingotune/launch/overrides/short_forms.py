@@ -48,7 +48,10 @@ def _swept(values: Any) -> Any:
     """Write the values of a swept key as they are typed with -m."""
     if values is None:
         return "null"
-    return f"choice({','.join(map(_element, values))})" if isinstance(values, list) else values
+    if not isinstance(values, list):
+        return values
+    texts = ",".join(map(_element, values))
+    return texts if len(values) > 1 else f"choice({texts})"
 
 
 def _element(value: Any) -> str:

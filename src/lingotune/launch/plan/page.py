@@ -84,6 +84,7 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
     ]
 
 
+_UNKNOWN = "unknown"
 _LONGEST_CELL = 24
 """Characters of a swept value in the table of jobs."""
 
@@ -97,14 +98,15 @@ def _columns(sweep: Sweep) -> list[tuple[str, Callable[[Plan], str]]]:
     follows: list[tuple[str, Callable[[Plan], str]]] = [
         ("peak lr", lambda plan: f"{plan.batch.learning_rate:.4g}"),
         ("batch", lambda plan: str(plan.batch.global_batch)),
-        ("steps", lambda plan: str(plan.steps.total_steps) if plan.steps else "unknown"),
+        ("steps", lambda plan: str(plan.steps.total_steps) if plan.steps else _UNKNOWN),
     ]
     shown = [
         (name, cell)
         for name, cell in follows
         if len({cell(plan) for plan in plans}) > 1 and not _repeats(cell, plans, swept)
     ]
-    money: list[tuple[str, Callable[[Plan], str]]] = [
+    known: list[tuple[str, Callable[[Plan], str]]] = [
+        ("expected", lambda plan: duration(plan.time.seconds) if plan.time else _UNKNOWN),
         ("USD", lambda plan: usd_text(plan.cost.expected_usd if plan.cost else None, unit="")),
         ("worst USD", lambda plan: usd_text(plan.cost.worst_usd if plan.cost else None, unit="")),
     ]
@@ -112,8 +114,7 @@ def _columns(sweep: Sweep) -> list[tuple[str, Callable[[Plan], str]]]:
         *([("#", lambda plan: str(plan.number))] if plans[0].number else []),
         *((name, partial(_value, key)) for key, name in zip(swept, names)),
         *shown,
-        ("expected", lambda plan: duration(plan.time.seconds) if plan.time else "unknown"),
-        *(money if plans[0].training_job else []),
+        *(column for column in known if any(column[1](plan) != _UNKNOWN for plan in plans)),
         *([("job", lambda plan: plan.name)] if plans[0].training_job and plans[0].number else []),
     ]
 
