@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import LaunchConfig, Prune, Retry, Search
+from lingotune.config.schema import LaunchConfig, Retry, Search
 from lingotune.config.schema import Source as DataSource
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.launch.compose.compose import Composed
@@ -46,12 +45,10 @@ from lingotune.launch.sweeps.local import (
     forget_interrupted,
     spawn,
 )
-from lingotune.launch.sweeps.objective import metric_of
 from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import rungs_of, without_effect
-from lingotune.launch.sweeps.search import GridSource, SearchSource
-from lingotune.launch.sweeps.space import SearchSpace
-from lingotune.launch.sweeps.study import Known, Study
+from lingotune.launch.sweeps.search import SearchSource
+from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.trial import Source, State, Trial
 
 _HERE = "local"
@@ -111,13 +108,12 @@ class _Sweep:
         self._composed, self._ledger, self._backend = composed, ledger, backend
         self._folder, self._settings = ledger.path.parent, composed[0].config.sweep
         about, records = ledger.about(), ledger.records()
-        if records and about.get("where") != _HERE:
+        if records and about.get("backend") != _HERE:
             what = "is the folder of a sweep on SageMaker"
             raise ConfigError([Problem(str(self._folder), what, "another sweep.name=NAME")])
         metric = metric_of(job_of(composed[0].config))
-        self._metric = metric
         ledger.write_about(
-            name=name, typed=backend.typed, where=_HERE, metric=metric.name,
+            name=name, typed=backend.typed, backend=_HERE, metric=metric.name,
             greater_is_better=metric.maximize,
         )  # fmt: skip
 
@@ -131,16 +127,11 @@ class _Sweep:
         say(f"sweep {self._folder}" + ("" if searches else f": {len(trials)} jobs"))
         _tell_start([record.trial for record in self._ledger.records()] or trials, self._backend)
         forget_interrupted(self._ledger, self._backend)
-        if not searches and self._settings.prune is Prune.none:
+        if not learns(self._settings):
             self._ledger.add_trials(trials)
             return Grid()
-        space, study = self._study()
-        records = self._ledger.records()
-        if not searches:
-            return GridSource(trials, self._metric, records, study)
-        prunes = self._settings.prune is not Prune.none
-        count = self._settings.trials or 1
-        return SearchSource(space, count, self._make, self._metric, study, records, prunes=prunes)
+        planned = self._planned()
+        return source_of(planned, self._folder, self._ledger.records(), trials, self._make)
 
     def _grid(self) -> list[Trial]:
         """Number the trials of a grid; those of the ledger keep their numbers."""
@@ -171,26 +162,15 @@ class _Sweep:
         )
         return Trial(number, dict(one.varies), tuple(map(str, one.overrides)), key, name)
 
-    def _study(self) -> tuple[SearchSpace, Callable[[Sequence[Known]], Study]]:
-        """Plan the jobs, tell what is searched and how, and return the space and what opens its study."""
-        planned = with_facts(_plans(self._composed))
-        rungs = rungs_of(self._settings, planned.plans)
+    def _planned(self) -> Sweep:
+        """Plan the jobs, and tell what is searched, how, and what is ended early."""
+        bundle = bundle_of([one.config for one in self._composed])
+        planned = with_facts(Planner(bundle, CostEstimator(date.today())).sweep(self._composed))
         for line in planned.facts.lines if planned.facts else ():
             say(f"  {line}")
-        for problem in without_effect(rungs):
+        for problem in without_effect(rungs_of(self._settings, planned.plans)):
             say(format_problems([problem]))
-        assert self._composed[0].space is not None
-        space = SearchSpace(self._composed[0].space.axes)
-        opened = partial(
-            Study, self._folder, space, self._settings, maximize=self._metric.maximize,
-            rung=rungs.first if rungs else None,
-        )  # fmt: skip
-        return space, lambda known: opened(known=known)
-
-
-def _plans(composed: Sequence[Composed]) -> Sweep:
-    bundle = bundle_of([one.config for one in composed])
-    return Planner(bundle, CostEstimator(date.today())).sweep(composed)
+        return planned
 
 
 def _named(one: Composed) -> tuple[str, str]:
