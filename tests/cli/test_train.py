@@ -17,6 +17,7 @@ import pytest
 import torch
 import warm
 from conftest import ROOT, compose, run
+from trainings import forked
 
 from lingotune.catalog.hardware import resolve_precision
 from lingotune.cli.train import main
@@ -26,6 +27,7 @@ from lingotune.config.schema import Precision
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.run_time import estimate_time
 from lingotune.estimate.throughput import parse_record, read_records, setup_of
+from lingotune.launch import local_sweep
 from lingotune.runs.folder import write_command
 from lingotune.system.machine import cpu_has_bf16, cpu_machine
 
@@ -38,7 +40,7 @@ PRECISION = resolve_precision(Precision.auto, None, cpu_has_bf16=cpu_has_bf16())
 
 def run_folders(home: Path) -> list[Path]:
     """The run folders, without what lies beside them."""
-    return [path for path in (home / "runs").iterdir() if path.is_dir()]
+    return [path.parent for path in (home / "runs").glob("*/job.yaml")]
 
 
 @pytest.fixture(scope="module")
@@ -287,16 +289,18 @@ def test_another_job_than_the_launcher_started_is_refused(tmp_path: Path) -> Non
     assert f"the launcher started job {'0' * 64}, the file holds job {digest}" in done.stderr
 
 
-def test_a_sweep_trains_each_and_compares_them(tmp_path: Path) -> None:
-    done = run(TRAIN, "-m", "lr=1e-4,1e-3", *QUICK, cwd=tmp_path, **warm.WITHOUT_PICTURES)
-    assert done.returncode == 0, done.stderr
+def test_a_sweep_trains_each_and_compares_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_sweep, "spawn", forked)
+    assert main(["-m", "lr=1e-4,1e-3", *QUICK]) == 0
+    told = capfd.readouterr().out
     assert len(run_folders(tmp_path)) == 2
-    head, *rows = done.stdout[done.stdout.rindex("   lr ") :].splitlines()[:3]
+    head, *rows = told[told.rindex("   lr ") :].splitlines()[:3]
     assert "validation macro_f1" in head and {row.split()[0] for row in rows} == {"0.0001", "0.001"}
-    assert (
-        f"\nbest: lr={rows[0].split()[0]}, by the highest macro_f1 on validation\n" in done.stdout
-    )
-    assert "tensorboard --logdir runs\n" in done.stdout
+    assert f"\nbest: lr={rows[0].split()[0]}, by the highest macro_f1 on validation\n" in told
+    assert "tensorboard --logdir runs\n" in told and "test split, best checkpoint" in told
 
 
 REFUSED = {

@@ -6,8 +6,9 @@ import hashlib
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ from lingotune.config.problems import (
     INTERRUPTED,
     PUBLISH_FAILED,
     USER_ERROR,
+    ConfigError,
+    Problem,
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import LaunchConfig, Retry, Source
+from lingotune.config.schema import LaunchConfig, Retry, Search
+from lingotune.config.schema import Source as DataSource
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.cost.quote import CostEstimator
+from lingotune.launch.plan.code_bundle import bundle_of
+from lingotune.launch.plan.planner import Planner, Sweep
+from lingotune.launch.plan.sweep_names import name_of
 from lingotune.launch.results.collect import of_sweep
 from lingotune.launch.results.compare import compare
 from lingotune.launch.results.table import best_of, for_terminal, ranges, write_csv
+from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import Ledger
@@ -36,56 +45,132 @@ from lingotune.launch.sweeps.local import (
     forget_interrupted,
     spawn,
 )
-from lingotune.launch.sweeps.lock import only_controller
-from lingotune.launch.sweeps.trial import State, Trial
+from lingotune.launch.sweeps.overview import with_facts
+from lingotune.launch.sweeps.pruning import rungs_of, without_effect
+from lingotune.launch.sweeps.search import SearchSource
+from lingotune.launch.sweeps.sources import learns, metric_of, source_of
+from lingotune.launch.sweeps.trial import Source, State, Trial
 
+_HERE = "local"
 _FOLLOWED = ("failed", "refused", "stopping", "waiting")
 """Beginnings of the lines that are told where the output of the only job is on the terminal."""
 
 
-def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn = spawn) -> int:
+def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | None = None) -> int:
     """Train all jobs of a sweep; returns the exit code.
 
     What has finished is skipped, what was interrupted goes on. The data of all jobs is prepared. typed:
-    the command line. ConfigError if the sweep cannot be started.
+    the command line. start_process: instead of `spawn`. ConfigError if the sweep cannot be started.
     """
     config = composed[0].config
     runs, settings = Path(config.runs_dir), config.sweep
     slots = settings.max_parallel or 1
-    backend = LocalBackend(runs, typed, slots > 1, start_process)
-    named = [(one, *_named(one)) for one in composed]
-    name = settings.name or f"sweep-{_digest(sorted(key for _, _, key in named))[:8]}"
-    folder = runs / name
-    with only_controller(folder), Ledger(folder) as ledger:
-        ledger.write_about(name=name, typed=typed, where="local")
-        trials = _trials(named, ledger, backend)
-        ledger.add_trials(trials)
-        _tell_start(trials, backend, folder)
-        forget_interrupted(ledger, backend)
-        controller = Controller(
-            backend,
-            Grid(trials),
-            ledger,
-            Limits(
-                slots=slots,
+    name = name_of(composed, [digest_in(dump_job(job_of(one.config))) for one in composed])
+    assert name is not None, "a job of its own is no sweep"
+    folder = runs / name.name
+    backend = LocalBackend(runs, typed, slots > 1, start_process or spawn)
+    with lock.held(folder) as holder:
+        if holder:
+            fix = f"{program('results')} {shlex.quote(str(folder))}  # what it has so far"
+            raise ConfigError([Problem(str(folder), f"is run already, by {holder}", fix)])
+        with Ledger(folder) as ledger:
+            source = _Sweep(composed, ledger, backend, name.name).source()
+            limits = Limits(
+                slots,
                 max_failures=settings.max_failures,
                 retry_failed=settings.retry is Retry.failed,
-            ),
-            tell=_teller(backend),
-            watch=True,
-            sleep=backend.wait,
-        )
-        try:
-            with _signals_interrupt():
-                outcome = controller.run()
-        except KeyboardInterrupt:
-            _interrupted(ledger, backend)
-            print(f"\n{_table(folder)}\n\ninterrupted; go on with:\n  {typed}", flush=True)
-            return INTERRUPTED
+            )
+            controller = Controller(
+                backend, source, ledger, limits, tell=_teller(backend), watch=True,
+                sleep=backend.wait,
+            )  # fmt: skip
+            try:
+                with _signals_interrupt():
+                    outcome = controller.run()
+            except KeyboardInterrupt:
+                _interrupted(ledger, backend)
+                print(f"\n{_table(folder)}\n\ninterrupted; go on with:\n  {typed}", flush=True)
+                return INTERRUPTED
+            if isinstance(source, SearchSource) and source.refused:
+                print(format_problems(source.refused))
     return _end(outcome, folder, backend)
 
 
 # --- trials -------------------------------------------------------------------------------------
+
+
+class _Sweep:
+    """Trials of composed jobs, and the source that they come from."""
+
+    def __init__(
+        self, composed: Sequence[Composed], ledger: Ledger, backend: LocalBackend, name: str
+    ) -> None:
+        self._composed, self._ledger, self._backend = composed, ledger, backend
+        self._folder, self._settings = ledger.path.parent, composed[0].config.sweep
+        about, records = ledger.about(), ledger.records()
+        if records and about.get("backend") != _HERE:
+            what = "is the folder of a sweep on SageMaker"
+            raise ConfigError([Problem(str(self._folder), what, "another sweep.name=NAME")])
+        metric = metric_of(job_of(composed[0].config))
+        ledger.write_about(
+            name=name, typed=backend.typed, backend=_HERE, metric=metric.name,
+            greater_is_better=metric.maximize,
+        )  # fmt: skip
+
+    def source(self) -> Source:
+        """Make the source of trials, of which some may be in the ledger already."""
+        searches = self._settings.search is not Search.grid
+        trials = [] if searches else self._grid()
+        if searches:
+            for record in self._ledger.records():
+                self._make(record.trial.number, record.trial.varies)
+        say(f"sweep {self._folder}" + ("" if searches else f": {len(trials)} jobs"))
+        _tell_start([record.trial for record in self._ledger.records()] or trials, self._backend)
+        forget_interrupted(self._ledger, self._backend)
+        if not learns(self._settings):
+            self._ledger.add_trials(trials)
+            return Grid()
+        planned = self._planned()
+        return source_of(planned, self._folder, self._ledger.records(), trials, self._make)
+
+    def _grid(self) -> list[Trial]:
+        """Number the trials of a grid; those of the ledger keep their numbers."""
+        numbers = {record.trial.key: record.trial.number for record in self._ledger.records()}
+        trials: dict[str, Trial] = {}
+        for one in self._composed:
+            name, key = _named(one)
+            number = numbers.setdefault(key, max(numbers.values(), default=0) + 1)
+            trials.setdefault(key, self._trial(one, number, name, key, len(self._composed)))
+        return list(trials.values())
+
+    def _make(self, number: int, varies: Mapping[str, str]) -> Trial:
+        """Compose and check the job of values that a search has drawn; ConfigError if it cannot be."""
+        space = self._composed[0].space
+        assert space is not None
+        one = space.suggested(varies)
+        return self._trial(one, number, *_named(one))
+
+    def _trial(
+        self, one: Composed, number: int, name: str, key: str, count: int | None = None
+    ) -> Trial:
+        of = f" of {count}" if count else ""
+        self._backend.jobs[name] = LocalJob(
+            job_of(one.config),
+            one.config.prepared_dir,
+            one.config.data.prepared,
+            f"=== {number}{of}: {one.typed}",
+        )
+        return Trial(number, dict(one.varies), tuple(map(str, one.overrides)), key, name)
+
+    def _planned(self) -> Sweep:
+        """Plan the jobs, and tell what is searched, how, and what is ended early."""
+        bundle = bundle_of([one.config for one in self._composed])
+        planned = with_facts(Planner(bundle, CostEstimator(date.today())).sweep(self._composed))
+        for line in planned.facts.lines if planned.facts else ():
+            say(f"  {line}")
+        for problem in without_effect(rungs_of(self._settings, planned.plans)):
+            say(format_problems([problem]))
+        return planned
 
 
 def _named(one: Composed) -> tuple[str, str]:
@@ -103,7 +188,7 @@ def _data_digest(config: LaunchConfig) -> str:
     if config.data.prepared is not None:
         remote = config.data.prepared.startswith("s3://")
         return config.data.prepared if remote else load_manifest(Path(config.data.prepared)).digest
-    if job.data.source is Source.sample:
+    if job.data.source is DataSource.sample:
         return ""
     root = Path(config.prepared_dir)
     return load_manifest(prepare(job.data, job.model, job.seed, root, say, trains=True)[0]).digest
@@ -113,32 +198,13 @@ def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _trials(
-    named: Sequence[tuple[Composed, str, str]], ledger: Ledger, backend: LocalBackend
-) -> list[Trial]:
-    """Number the trials; those of the ledger keep their numbers."""
-    numbers = {record.trial.key: record.trial.number for record in ledger.records()}
-    trials: list[Trial] = []
-    for one, name, key in named:
-        number = numbers.setdefault(key, max(numbers.values(), default=0) + 1)
-        overrides = tuple(map(str, one.overrides))
-        headline = f"=== {number} of {len(named)}: {one.typed}"
-        backend.jobs[name] = LocalJob(
-            job_of(one.config), one.config.prepared_dir, one.config.data.prepared, headline
-        )
-        if key not in {trial.key for trial in trials}:
-            trials.append(Trial(number, dict(one.varies), overrides, key, name))
-    return trials
-
-
 # --- what is told -------------------------------------------------------------------------------
 
 
-def _tell_start(trials: Sequence[Trial], backend: LocalBackend, folder: Path) -> None:
+def _tell_start(trials: Sequence[Trial], backend: LocalBackend) -> None:
     states = {trial.number: backend.describe(trial.name) for trial in trials}
     done = [n for n, job in states.items() if job and job.state is State.completed]
     runs = [n for n, job in states.items() if job and job.state is State.running]
-    say(f"sweep {folder}: {len(trials)} jobs")
     if done:
         say(f"skipped, as they have finished: {ranges(done)}")
     if runs:

@@ -8,15 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
-import warm
-from conftest import CONF, ROOT
+from conftest import CONF
 from results import results_for
 from sweep_folders import LABELS, predictions_of
+from trainings import fake, forked
 from waiting import PATIENCE
 
 from lingotune.cli.train import check_train, command
@@ -33,7 +33,6 @@ from lingotune.launch.sweeps.trial import Evaluation, State, Trial
 from lingotune.runs.folder import as_metrics
 from lingotune.runs.results import RunResults
 
-FAKE = str(ROOT / "tests" / "faketrain.py")
 LRS = "lr=1e-4,2e-4,3e-4,4e-4"
 
 
@@ -50,15 +49,6 @@ def plan_for(home: Path, pause: float = 0.02, **words: object) -> None:
     jobs = {str(float(f"0.{name[3:]}")): word for name, word in words.items()}
     plan = {"jobs": jobs, "metrics": json.loads(as_metrics(results)), "pause": pause}
     (home / "plan.json").write_text(json.dumps(plan))
-
-
-def fake(
-    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None, kept: int
-) -> local.Process:
-    arguments = command[command.index("--job") :]
-    return local.spawn(
-        [sys.executable, "-S", FAKE, "plan.json", *arguments], environment, output, kept
-    )
 
 
 def sweep(*typed: str, start: local.Spawn = fake) -> int:
@@ -149,7 +139,7 @@ def test_a_job_that_fails_ends_no_sweep(
     told = capfd.readouterr().out
     states = [r.state for r in records(home)]
     assert states == [State.completed, State.failed, State.completed, State.completed]
-    assert "failed   training: it failed for a reason" in told
+    assert "failed training: it failed for a reason" in " ".join(told.split())
     assert ("/log.txt" in told) == (slots > 1)
     assert "failed: 2; start them again with:\n  python train.py -m " in told
     # again: what has failed stays failed, unless it is asked for
@@ -238,14 +228,14 @@ def test_one_controller_at_a_time(home: Path) -> None:
     assert sweep("lr=1e-4,2e-4", "sweep.name=mine") == 0
     code = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from lingotune.launch.sweeps.lock import only_controller\n"
-        "with only_controller(Path('runs/mine')):\n    print('held', flush=True); sys.stdin.read()\n"
+        "from lingotune.launch.sweeps.lock import held\n"
+        "with held(Path('runs/mine')):\n    print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(ConfigError, match="another process is running this sweep"):
+        with pytest.raises(ConfigError, match=r"is run already, by process [0-9]+ on"):
             sweep("lr=1e-4,2e-4", "sweep.name=mine")
         assert other.stdin is not None
         other.stdin.close()
@@ -276,6 +266,42 @@ def test_a_hopeless_job_is_ended_and_was_evaluated(
     assert sweep(LRS) == 0 and len(starts(home)) == 4, "what was pruned stays so"
 
 
+# --- searches ---------------------------------------------------------------------------------------
+
+
+def test_a_search_draws_and_goes_on_where_it_was(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed = ["lr=tag(log,interval(1e-4,1e-3))", "seed=1,2", "sweep.search=random", "sweep.trials=4",
+             "sweep.name=drawn"]  # fmt: skip
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, lambda: len(starts(home)) >= 3)
+        assert sweep(*typed) == 130
+    before = set(starts(home))
+    assert sweep(*typed) == 0
+    with Ledger(home / "runs" / "drawn") as ledger:
+        found = ledger.records()
+    assert [r.state for r in found] == [State.completed] * 8
+    assert len({r.trial.varies["lr"] for r in found}) == 4 and before <= {
+        r.trial.name for r in found
+    }
+    assert "4 configurations x 2 seeds = 8 jobs: drawn at random" in capfd.readouterr().out
+    count = len(starts(home))
+    assert sweep(*typed) == 0 and len(starts(home)) == count
+
+
+def test_halving_ends_the_worse_ones_early(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lrs = {f"lr_000{n}": 0.9 - n / 10 for n in range(1, 7)}
+    plan_for(home, 0.3, **lrs)
+    typed = ["lr=1e-4,2e-4,3e-4,4e-4,5e-4,6e-4", "sweep.prune=asha", "sweep.min_evaluations=1"]
+    assert sweep(*typed, "sweep.name=halved", "sweep.max_parallel=2") == 0
+    with Ledger(home / "runs" / "halved") as ledger:
+        states = [record.state for record in ledger.records()]
+    assert states[0] is State.completed and State.pruned in states[2:]
+    assert {*states} == {State.completed, State.pruned}
+    assert "\nbest: lr=0.0001, by the highest macro_f1 on validation\n" in capfd.readouterr().out
+
+
 # --- real trainings -------------------------------------------------------------------------------
 
 QUICK = ["training.max_steps=6", "training.eval_strategy=steps", "training.eval_steps=2",
@@ -283,22 +309,9 @@ QUICK = ["training.max_steps=6", "training.eval_strategy=steps", "training.eval_
          "data.max_length=16"]  # fmt: skip
 
 
-def forked(
-    command: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None, kept: int
-) -> local.Process:
-    """Start a training as a fork of a warm process."""
-    whole = {**environment, **warm.WITHOUT_PICTURES}
-    start = ["train.py", *command[command.index("--job") :]]
-    start[0] = str(ROOT / "train.py")
-    out = output or sys.__stdout__
-    assert out is not None
-    return warm.server_for(start, whole).start(start, Path.cwd(), whole, out, out)
-
-
-def test_trainings_are_pruned_interrupted_and_go_on(
+def test_trainings_that_are_interrupted_go_on(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert warm.is_warm([str(ROOT / "train.py"), "--job"], os.environ)
     with monkeypatch.context() as patch:
         log = lambda: [p for p in (home / "runs").glob("*/history.jsonl") if p.stat().st_size]  # noqa: E731
         interrupt_after(patch, lambda: len(log()) == 1)

@@ -99,6 +99,8 @@ def of_sweep(folder: Path) -> Leaderboard:
         [(text.settings, run) for text, run in texts]
         or [(_settings(record.trial.overrides), None) for record in records]
     )
+    if about.get("metric"):
+        metric, notes = Metric(about["metric"], bool(about.get("greater_is_better", True))), []
     entries = [_with_scores(entry, metric) for entry in entries]
     return Leaderboard(
         str(about.get("name") or folder.name),
