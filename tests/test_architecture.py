@@ -58,6 +58,7 @@ OURS: dict[str, set[str]] = {
     "launch.aws": {"launch.cost", "launch.render", "launch.plan"},
     "launch.simulator": {"launch.render", "launch.checks", "launch.plan", "launch.aws"},
     "launch.sweeps": {
+        "launch.overrides",
         "launch.compose",
         "launch.cost",
         "launch.render",
