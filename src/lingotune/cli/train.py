@@ -28,7 +28,6 @@ from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
-from lingotune.launch.sweeps.sources import needs_controller
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.training.run import is_worker
@@ -55,8 +54,6 @@ def main(argv: Sequence[str]) -> int:
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     typed = shlex.join([*shlex.split(program("train")), *argv])
-    if composed[0].space and (wrong := needs_controller(composed[0].config.sweep)):
-        raise ConfigError(wrong)
     _check_sources(composed)
     if composed[0].space is not None:
         for one in composed:
