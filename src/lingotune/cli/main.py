@@ -35,6 +35,7 @@ GROUPS = {
     },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
+        "fetch": "bring the results of jobs that have ended into run folders",
         "results": "compare its runs, or those of a folder",
     },
     "money": {
