@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lingotune.launch.operations.log_files import evaluations_of
 from lingotune.launch.operations.selection import Selection
+from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
-
-_LOCK = "lock"
 
 
 def note_ends(chosen: Selection, runs_dir: Path) -> None:
@@ -27,11 +24,11 @@ def note_ends(chosen: Selection, runs_dir: Path) -> None:
     ]  # fmt: skip
     if not ended:
         return
-    try:
-        with FileLock(known.folder / _LOCK, timeout=0), Ledger(known.folder) as ledger:
+    with lock.held(known.folder) as holder:
+        if holder:
+            return
+        with Ledger(known.folder) as ledger:
             for row in ended:
                 assert row.remote is not None
                 ledger.add_evaluations(row.name, evaluations_of(runs_dir / row.name))
                 ledger.saw([row.remote.job], time.time())
-    except Timeout:
-        return
