@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,6 +20,8 @@ from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROL
 from lingotune.launch.simulator.loopback.jobs import Job, Jobs
 from lingotune.launch.simulator.loopback.logs import GROUP, make_group
 from lingotune.launch.simulator.loopback.service import serve
+from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.trial import JobState, State, Trial
 
 P3 = "ml.p3.16xlarge"
 NAMES = (f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}")
@@ -44,6 +47,16 @@ class JobAccount:
         self.s3, self.logs = self.session.client("s3"), self.session.client("logs")
         self._request = to_request(described(*PLAIN, *NAMES))
         self._sagemaker = self.session.client("sagemaker")
+
+    def empty(self) -> None:
+        """Forget all jobs, logs and objects."""
+        self.jobs._jobs.clear()
+        self.jobs._waiting.clear()
+        self.clock.now = time.time() - 3600
+        with suppress(self.logs.exceptions.ResourceNotFoundException):
+            self.logs.delete_log_group(logGroupName=GROUP)
+        for entry in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+            self.s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
 
     def start(self, name: str, tags: Mapping[str, str] | None = None, **fields: Any) -> Job:
         """Accept a job for one ml.p3.16xlarge; tags: beside lingotune's own; None = another tool's job."""
@@ -144,3 +157,17 @@ def a_week(account: JobAccount) -> None:
     running = account.train(account.trial("tickets-lr", 4, **VARIES[4]))
     account.pass_seconds(300)
     account.log(running.name, training_lines(620, 1000, macro_f1=0.868))
+
+
+def ledger_of(folder: Path, trials: int, *started: str, **about: object) -> None:
+    """A ledger with this many trials, of which the first were started under these names."""
+    with Ledger(folder) as ledger:
+        ledger.write_about(name=folder.name, region="us-east-1", **about)
+        made = [
+            Trial(n, VARIES.get(n, {}), (), f"{n:064}", f"job-{n}", 5.0, 30.0)
+            for n in range(1, trials + 1)
+        ]
+        ledger.add_trials(made)
+        for trial, name in zip(made, started):
+            ledger.intend_start(trial, 1, name, time.time() - 3600)
+            ledger.saw([JobState(name, State.running)], time.time())

@@ -75,7 +75,8 @@ def kind_of(command: str) -> str:
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
         "results": "sweep",
-        "status": "account",
+        "status": "account", "fetch": "account", "logs": "account", "stop": "account",
+        "wait": "account",
     }  # fmt: skip
     if "tickets:best" in words:
         return "winner"

@@ -35,6 +35,10 @@ GROUPS = {
     },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
+        "logs": "print the log of a job, as it is or as it comes",
+        "wait": "wait until jobs have ended; the exit code tells how",
+        "stop": "stop jobs; tells what they have cost, and what stays",
+        "fetch": "bring the results of jobs that have ended into run folders",
         "results": "compare its runs, or those of a folder",
     },
     "money": {

@@ -1,67 +1,28 @@
 """Status of jobs and sweeps: from a ledger, from tags alone, and what the calls cost."""
 
+# ruff: noqa: F811 - fixtures are imported, and named by the tests
+
 from __future__ import annotations
 
 import functools
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from account_of_jobs import VARIES, JobAccount, a_week, job_account, training_lines
+from account_of_jobs import JobAccount, a_week, ledger_of, training_lines
 from conftest import ROOT
 from documents import blocks_of
 from loopback import Front, refusal
+from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
-from lingotune.cli.main import main
-from lingotune.config.console import exit_code_of
 from lingotune.launch.operations.account import open_account
 from lingotune.launch.operations.live import watch
 from lingotune.launch.operations.rows import Overview
 from lingotune.launch.operations.survey import Survey
 from lingotune.launch.operations.targets import Target
 from lingotune.launch.sweeps.ledger import Ledger
-from lingotune.launch.sweeps.trial import JobState, State, Trial
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobAccount]:
-    monkeypatch.chdir(tmp_path)
-    with job_account() as made:
-        yield made
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`lingotune ...` in this process: exit code, output, errors."""
-
-    def call(*arguments: str, columns: int = 100) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        monkeypatch.setattr(sys, "argv", ["lingotune", *arguments])
-        code = exit_code_of(main)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
-def ledger_of(folder: Path, trials: int, *started: str, **about: object) -> None:
-    """A ledger with this many trials, of which the first were started under these names."""
-    with Ledger(folder) as ledger:
-        ledger.write_about(name=folder.name, region="us-east-1", **about)
-        made = [
-            Trial(n, VARIES.get(n, {}), (), f"{n:064}", f"job-{n}", 5.0, 30.0)
-            for n in range(1, trials + 1)
-        ]
-        ledger.add_trials(made)
-        for trial, name in zip(made, started):
-            ledger.intend_start(trial, 1, name, time.time() - 3600)
-            ledger.saw([JobState(name, State.running)], time.time())
-
+from lingotune.launch.sweeps.trial import State
 
 # --- the table -----------------------------------------------------------------------------------
 
@@ -105,7 +66,7 @@ def test_names_are_whole_in_any_width(account: JobAccount, command: Command, col
     for arguments in (["status"], ["status", name], ["status", "tickets-lr"]):
         code, out, err = command(*arguments, columns=columns)
         lines = [line for line in out.splitlines() if not line.startswith("next: ")]
-        assert code == 0 and max(map(len, lines)) <= columns, err
+        assert code == 0 and max(map(len, lines)) <= columns, out + err
         if name in arguments or len(arguments) == 1:
             assert name in out.replace("\n", " ").split()
     assert "many words many words" in command("status", columns=columns)[1]
@@ -236,16 +197,6 @@ def test_nothing_has_run_yet(account: JobAccount, command: Command) -> None:
 # --- what it costs -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def front(account: JobAccount, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """A proxy before the account that counts the calls and can refuse them."""
-    host, port = account.address.removeprefix("http://").split(":")
-    found = Front((host, int(port)))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", found.address)
-    yield found
-    found.close()
-
-
 def test_two_hundred_jobs(
     account: JobAccount, command: Command, front: Front, tmp_path: Path
 ) -> None:
@@ -324,10 +275,8 @@ def test_the_watch_ends_with_the_last_job(
     ],
 )
 def test_aws_does_not_answer(
-    account: JobAccount, command: Command, front: Front, code: str, fix: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("lingotune.launch.aws.account.calls._RETRIES", {"total_max_attempts": 1})
+    account: JobAccount, command: Command, front: Front, code: str, fix: str
+) -> None:
     front.tell("Search", refusal(code))
     front.tell("DescribeTrainingJob", refusal(code))
     exit_code, out, err = command("status", "tickets-lr")
@@ -339,12 +288,10 @@ def test_without_answers_the_ledger_is_shown(
     command: Command,
     front: Front,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ledger_of(tmp_path / "runs" / "s", 3, "job-1")
     for operation in ("Search", "ListTrainingJobs"):
         front.tell(operation, refusal("ExpiredTokenException"))
-    monkeypatch.setattr("lingotune.launch.aws.account.calls._RETRIES", {"total_max_attempts": 1})
     code, out, _ = command("status", "s")
     assert code == 0 and "note: shown as last seen; no answer from AWS" in out
     assert "1 of 3 known: 2 waiting, 1 running" in out

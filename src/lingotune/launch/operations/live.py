@@ -92,7 +92,7 @@ def _as_lines(
                 text = state_text(row)
                 if states.get(row.name) != text and row.state is not State.waiting:
                     states[row.name] = text
-                    print(_event(row, text, overview), flush=True)
+                    print(event(row, overview), flush=True)
             for note in set(overview.notes) - set(notes):
                 print(f"note: {note}", flush=True)
             notes = overview.notes
@@ -104,8 +104,9 @@ def _as_lines(
         return overview
 
 
-def _event(row: Row, state: str, overview: Overview) -> str:
+def event(row: Row, overview: Overview) -> str:
+    """Write the state of a job with the time of the look, as a line."""
     at = time.strftime("%H:%M:%S", time.localtime(overview.at))
     number = "" if row.number is None else f"{row.number:3} "
     reason = f": {row.job.reason}" if row.job.reason else ""
-    return f"{at} {number}{row.name} {state}{reason}"
+    return f"{at} {number}{row.name} {state_text(row)}{reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lingotune.contract.log_lines import read_line
@@ -66,11 +66,11 @@ def progress_of(lines: Sequence[LogLine]) -> Progress:
     return Progress(last, total, at, pace, scores)
 
 
-def evaluations_in(lines: Sequence[LogLine]) -> list[Evaluation]:
+def evaluations_in(lines: Iterable[str]) -> list[Evaluation]:
     """Read the evaluations on validation from the lines of a log, by step; the last of a step counts."""
     found = {}
     for line in lines:
-        logged = read_line(line.text)
+        logged = read_line(line)
         if logged is not None and logged.split == "validation" and logged.step is not None:
             total = logged.total_steps or logged.step
             found[logged.step] = Evaluation(logged.step, total, logged.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,8 @@ from lingotune.launch.sweeps.trial import JobState, State
 NAME_TAG, SWEEP_TAG, TRIAL_TAG, VARIES_TAG = (
     f"lingotune:{name}" for name in ("name", "sweep", "trial", "varies")
 )
+_PAIRS = re.compile(r" (?=[\w./@+~-]+=)")
+"""What parts the `key=value` of VARIES_TAG; values may hold blanks."""
 _STATES = {
     "InProgress": State.running,
     "Stopping": State.stopping,
@@ -33,7 +36,7 @@ class Remote:
     """A training job that SageMaker knows. metrics: last values by SageMaker's names, e.g. validation:loss.
 
     tags: empty where they were not asked for. interruptions: of a spot job. max_run: seconds. ours: True
-    if lingotune has started it.
+    if lingotune has started it. raw: all that SageMaker told.
     """
 
     job: JobState
@@ -42,10 +45,10 @@ class Remote:
     max_run: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    output_uri: str = ""
     checkpoint_uri: str | None = None
     interruptions: int = 0
     ours: bool = True
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -66,14 +69,13 @@ class Remote:
     @property
     def varies(self) -> dict[str, str]:
         """Swept keys and values."""
-        pairs = (pair.partition("=") for pair in self.tags.get(VARIES_TAG, "").split())
-        return {key: value for key, _, value in pairs if value}
+        pairs = (pair.partition("=") for pair in _PAIRS.split(self.tags.get(VARIES_TAG, "")))
+        return {key: value for key, same, value in pairs if same}
 
 
 def remote_of(told: Mapping[str, Any]) -> Remote:
     """Read an answer of DescribeTrainingJob, or a TrainingJob of Search."""
     machines = told.get("ResourceConfig", {})
-    output = told.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
     tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", [])}
     transitions = told.get("SecondaryStatusTransitions", [])
     return Remote(
@@ -83,10 +85,10 @@ def remote_of(told: Mapping[str, Any]) -> Remote:
         max_run=told.get("StoppingCondition", {}).get("MaxRuntimeInSeconds"),
         metrics={m["MetricName"]: m["Value"] for m in told.get("FinalMetricDataList", [])},
         tags=tags,
-        output_uri=f"{output}/{told['TrainingJobName']}/output",
         checkpoint_uri=told.get("CheckpointConfig", {}).get("S3Uri"),
         interruptions=sum(entry["Status"] == "Interrupted" for entry in transitions),
         ours=NAME_TAG in tags or DIGEST_VARIABLE in told.get("Environment", {}),
+        raw={key: value for key, value in told.items() if key != "ResponseMetadata"},
     )
 
 

@@ -36,7 +36,8 @@ class Survey:
 
     target: None = all that there are. account: None = only ledgers are read. most: jobs of an overview of
     everything. prices: file of the user's own; None = the shipped ones, and those of the sweep.
-    notes: facts that every overview has to tell.
+    notes: facts that every overview has to tell. thorough: describe jobs of which the ledger knows all,
+    too, and raise ConfigError where AWS does not answer.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class Survey:
         prices: str | None = None,
         most: int = 100,
         notes: Sequence[str] = (),
+        thorough: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._target, self._account, self._runs_dir = target, account, Path(runs_dir)
         self._most, self._clock, self._notes = most, clock, notes
+        self._thorough = thorough
         self._money = Spending(prices, account.region if account else None)
         self._remotes: dict[str, Remote] = {}
         self._progress: dict[str, Progress] = {}
@@ -71,7 +74,7 @@ class Survey:
                 self._read_logs(self._account, notes)
                 self._looked = True
             except Unanswered as reason:
-                if not sweeps and not self._looked:
+                if self._thorough or (not sweeps and not self._looked):
                     where = self._target.text if self._target else "status"
                     raise ConfigError([unanswered(where, str(reason))]) from reason
                 notes.append(f"shown as last seen; no answer from AWS: {reason}")
@@ -93,7 +96,7 @@ class Survey:
             return
         attempts = {name: a for s in sweeps for name, (_, a) in s.attempts().items()}
         over = all(record.state.over for sweep in sweeps for record in sweep.records)
-        if not self._looked and not (sweeps and over):
+        if not self._looked and (self._thorough or not (sweeps and over)):
             self._first_look(account, notes)
         names = list(dict.fromkeys([*attempts, *self._remotes]))
         unfinished = [name for name in names if not self._is_settled(name, attempts.get(name))]
@@ -120,9 +123,10 @@ class Survey:
         self._take({job.name: job for job in found})
 
     def _describe(self, account: Account, names: Sequence[str], notes: list[str]) -> None:
-        if len(names) > MOST_DESCRIBED:
-            notes.append(f"{len(names) - MOST_DESCRIBED} jobs are shown as last seen")
-        asked = names[:MOST_DESCRIBED]
+        most = len(names) if self._thorough else MOST_DESCRIBED
+        if len(names) > most:
+            notes.append(f"{len(names) - most} jobs are shown as last seen")
+        asked = names[:most]
         self._take(account.describe_all([n for n in asked if self._is_known(n)]))
         self._take(account.describe_all([n for n in asked if not self._is_known(n)], tags=True))
 
@@ -150,7 +154,9 @@ class Survey:
         remote = self._remotes.get(name)
         if remote is not None:
             return remote.job.state.over
-        return bool(attempt and attempt.job.state.over and attempt.job.billable_seconds is not None)
+        return not self._thorough and bool(
+            attempt and attempt.job.state.over and attempt.job.billable_seconds is not None
+        )
 
     def _has_changed(self, name: str, listed: Mapping[str, JobState]) -> bool:
         remote, now = self._remotes.get(name), listed.get(name)

@@ -54,14 +54,7 @@ def table(overview: Overview, width: int) -> list[str]:
     columns = _ordered([n for n in names if n != "reason"], by_number)
     reasons = any("reason" in row for row in rows)
     if by_number:
-        for name in _EXPENDABLE:
-            needed = _width(rows, columns) + (len(_GAP) + _REASON if reasons else 0)
-            if (
-                needed > width
-                and name in columns
-                and (name == "job" or _width(rows, columns) > width)
-            ):
-                columns.remove(name)
+        columns = _narrowed(rows, columns, width, len(_GAP) + _REASON if reasons else 0)
     elif _width(rows, columns) > width:
         return _stacked(rows, columns, width)
     room = width - _width(rows, columns) - len(_GAP)
@@ -69,6 +62,18 @@ def table(overview: Overview, width: int) -> list[str]:
     if reasons and room >= min(longest, _REASON * 2):
         return _aligned(rows, columns, room)
     return [*_aligned(rows, columns), *_reasons(rows, columns[0], width)]
+
+
+def _narrowed(
+    rows: Sequence[Line], columns: Sequence[str], width: int, beside: int = 0
+) -> list[str]:
+    """Leave out columns until the rest fits; that of names already where `beside` does not fit, too."""
+    left = list(columns)
+    for name in _EXPENDABLE:
+        needed = _width(rows, left) + (beside if name == "job" else 0)
+        if name in left and needed > width:
+            left.remove(name)
+    return left
 
 
 def _ordered(names: Sequence[str], by_number: bool) -> list[str]:
@@ -192,7 +197,7 @@ def _reasons(rows: Sequence[Line], named: str, width: int) -> list[str]:
 
 def _stacked(rows: Sequence[Line], columns: Sequence[str], width: int) -> list[str]:
     """Format each row as its name, and below it the rest."""
-    rest = [name for name in columns if name != "job"]
+    rest = _narrowed(rows, [name for name in columns if name != "job"], width - 2)
     lines = _aligned(rows, rest)
     made = [f"  {lines[0]}"]
     for row, text in zip(rows, lines[1:]):

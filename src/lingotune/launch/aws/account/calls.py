@@ -76,7 +76,7 @@ class Calls:
         from botocore.parsers import ResponseParserError
 
         try:
-            client = self._client(service, region)
+            client = self.client(service, region)
             answer: Response = getattr(client, operation)(**parameters)
             return answer
         except ClientError as error:
@@ -91,7 +91,8 @@ class Calls:
         except ResponseParserError as error:
             raise Unanswered(f"{service}: the answer is not in AWS's form; a proxy's?") from error
 
-    def _client(self, service: str, region: str = "") -> Any:
+    def client(self, service: str, region: str = "") -> Any:
+        """Return the client of a service, the same for every call."""
         from botocore.config import Config
 
         region = region or self.region
@@ -103,7 +104,7 @@ class Calls:
             return self._clients[service, region]
 
     def _reason(self, service: str, operation: str, code: str, message: str) -> str:
-        prefix = self._client(service).meta.service_model.signing_name
+        prefix = self.client(service).meta.service_model.signing_name
         right = _RIGHTS.get(operation, f"{prefix}:{operation}")
         if code.startswith(_DENIED):
             return f"not allowed to ask ({code} {right})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import boto3
 
 from lingotune.config.problems import Problem
 from lingotune.data.transfer.objects import split_uri
+from lingotune.launch.aws.output import JobOutput, output_uri
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
@@ -19,7 +21,6 @@ from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_a
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
 from lingotune.launch.simulator.loopback.logs import make_group
 from lingotune.launch.simulator.loopback.machines import Machines, Share
-from lingotune.launch.simulator.loopback.results import fetch_results
 from lingotune.launch.simulator.loopback.service import serve
 from lingotune.launch.simulator.loopback.watch import watch
 from lingotune.launch.simulator.scope import (
@@ -88,7 +89,9 @@ def _submit(
             tell(f"submitted {name}")
             watched = watch(session, name, tell)
         results = new_folder(name, plan.config.runs_dir)
-        fetch_results(machines.s3, watched.description, results)
+        with tempfile.TemporaryDirectory() as fetched:
+            output = JobOutput(machines.s3, output_uri(watched.description), Path(fetched))
+            output.fetch(results, tell)
     (results / "log.txt").write_text("\n".join([*watched.lines, ""]), encoding="utf-8")
     description = json.dumps(watched.description, indent=2, default=str)  # times as text
     (results / "training-job.json").write_text(f"{description}\n", encoding="utf-8")

@@ -1,17 +1,15 @@
-"""Results of a job: from its containers to S3, and back."""
+"""Results of a job: from its containers to S3."""
 
 from __future__ import annotations
 
 import shutil
-import tarfile
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lingotune.launch.simulator.container import Container, pack
 from lingotune.launch.simulator.loopback.jobs import Fields
-from lingotune.launch.simulator.loopback.storage import download, upload
+from lingotune.launch.simulator.loopback.storage import upload
 
 
 def put_results(
@@ -32,21 +30,6 @@ def put_results(
         return {}
     model = _gathered([c.model for c in containers], folder / "model")
     return {"ModelArtifacts": {"S3ModelArtifacts": put(s3, model, output, "model")}}
-
-
-def fetch_results(s3: Any, description: Fields, folder: Path) -> None:
-    """Fetch a job's output into `folder`, and its model into `model` there, as in a run folder."""
-    output = f"{description['OutputDataConfig']['S3OutputPath'].rstrip('/')}/"
-    output += f"{description['TrainingJobName']}/output/"
-    with tempfile.TemporaryDirectory() as temporary:
-        download(s3, output, Path(temporary))
-        for name, target in (("data", folder), ("model", folder / "model")):
-            if Path(temporary, name).is_dir():
-                shutil.copytree(Path(temporary, name), target, dirs_exist_ok=True)
-        for name, target in (("output", folder), ("model", folder / "model")):
-            if Path(temporary, f"{name}.tar.gz").exists():
-                with tarfile.open(Path(temporary, f"{name}.tar.gz")) as tar:
-                    tar.extractall(target, filter="data")
 
 
 def _put_archive(s3: Any, gathered: Path, output: str, name: str) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from lingotune.launch.aws.account.calls import Calls
+from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.simulator.loopback.jobs import Fields
-from lingotune.launch.simulator.loopback.logs import GROUP
 
 _PAUSE = 0.5
 """Seconds between two calls."""
@@ -29,7 +30,7 @@ class Watched:
 def watch(session: Any, name: str, tell: Callable[[str], None]) -> Watched:
     """Print statuses and log lines as they come. Ctrl-C stops the job, twice: KeyboardInterrupt."""
     sagemaker, stopping = session.client("sagemaker"), False
-    followed = _Followed(session.client("logs"), name, tell)
+    followed = _Followed(session, name, tell)
     with _first_interrupt() as pressed:
         while True:
             described: Fields = sagemaker.describe_training_job(TrainingJobName=name)
@@ -64,34 +65,18 @@ def _first_interrupt() -> Iterator[Event]:
 class _Followed:
     """Progress of showing a job's statuses and lines."""
 
-    def __init__(self, logs: Any, name: str, tell: Callable[[str], None]) -> None:
-        self._logs, self._name, self._tell = logs, name, tell
+    def __init__(self, session: Any, name: str, tell: Callable[[str], None]) -> None:
+        self._log, self._tell = JobLog(Calls(session), name), tell
         self._statuses = 0
-        self._tokens: dict[str, str] = {}
         self.lines: list[str] = []
 
     def advance(self, described: Fields) -> None:
         """Print news. Lines come first, as a job's last ones exist before its last status."""
-        prefix = f"{self._name}/"
-        streams = self._logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=prefix)
-        for stream in streams["logStreams"]:
-            self._new_lines(stream["logStreamName"])
+        for line in map(str, self._log.new_lines()):
+            self.lines.append(line)
+            self._tell(line)
         transitions = described["SecondaryStatusTransitions"]
         for entry in transitions[self._statuses :]:
             started = entry["StartTime"].astimezone()
             self._tell(f"{started:%H:%M:%S} {entry['Status']}: {entry['StatusMessage']}")
         self._statuses = len(transitions)
-
-    def _new_lines(self, stream: str) -> None:
-        host = stream.removeprefix(f"{self._name}/").rpartition("-")[0]
-        asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
-        while True:
-            token = self._tokens.get(stream)
-            page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
-            for event in page["events"]:
-                line = f"{host} | {event['message']}".rstrip()
-                self.lines.append(line)
-                self._tell(line)
-            self._tokens[stream] = page["nextForwardToken"]
-            if page["nextForwardToken"] == token or not page["events"]:
-                return

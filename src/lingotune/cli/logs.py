@@ -1,0 +1,67 @@
+"""`lingotune logs`: prints the log of a job on SageMaker."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
+from lingotune.cli.targets import add_target, seconds
+from lingotune.cli.words import command_parser, parsed
+from lingotune.config.console import Parser, say, say_aside
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+
+
+def parser() -> Parser:
+    """Make the parser of the command's arguments."""
+    made = command_parser("logs", "Print the log of a job, each line with its host and rank.")
+    add_target(made)
+    made.add_argument("--follow", action="store_true", help="until the job has ended, or Ctrl-C")
+    made.add_argument("--rank", type=_rank, metavar="N", help="lines of this process alone")
+    made.add_argument("--since", type=seconds, metavar="TIME", help="the last 10m, 2h, ...")
+    return made
+
+
+def _rank(typed: str) -> int:
+    if not typed.isdecimal():
+        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 0")
+    return int(typed)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the lines; of a sweep one trial has to be named, unless only one has a log."""
+    options = parsed(parser(), argv, "numbers")
+    from lingotune.launch.operations.account import asked_of
+    from lingotune.launch.operations.logs import LogReader
+    from lingotune.launch.operations.selection import select
+    from lingotune.launch.sweeps.trial import State
+
+    chosen = select("logs", options.what, options.numbers, options.runs_dir, options.region)
+    rows = [row for row in chosen.rows if row.state is not State.waiting]
+    if len(rows) != 1:
+        numbers = " | ".join(f"{chosen.target.sweep} {row.number}" for row in rows[:8])
+        what = "has many jobs, one is needed" if rows else "has no job yet"
+        fix = (
+            f"{program('logs')} {numbers}" if rows else f"{program('status')} {chosen.target.text}"
+        )
+        raise ConfigError([Problem(chosen.target.text, what, fix, check="one-job-needed")])
+    name = chosen.target.job or rows[0].name
+    since = None if options.since is None else time.time() - options.since
+    reader = LogReader(
+        chosen.account, name, rank=options.rank, since=since, tell=say, note=say_aside
+    )
+    if options.follow:
+        reader.follow()
+    else:
+        asked_of(name, reader.print_new)
+    if not reader.count:
+        say_aside(_nothing(name, options))
+    return 0
+
+
+def _nothing(name: str, options: argparse.Namespace) -> str:
+    if options.rank is not None or options.since is not None:
+        return f"{name}: no such lines; without --rank and --since all are shown"
+    return f"{name}: no lines yet; a job has a log once its machines are there (--follow waits)"

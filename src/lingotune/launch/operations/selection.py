@@ -1,0 +1,52 @@
+"""Jobs that a command acts on: what was typed, and all that SageMaker knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.launch.operations.account import Account
+from lingotune.launch.operations.opening import Opening
+from lingotune.launch.operations.rows import Overview, Row
+from lingotune.launch.operations.survey import Survey
+from lingotune.launch.operations.targets import Names, Target
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Jobs that were typed, in the account that they run in, as last looked at."""
+
+    target: Target
+    account: Account
+    survey: Survey
+    overview: Overview
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Rows of the jobs, by number."""
+        return self.overview.rows
+
+
+def select(
+    command: str, typed: str, numbers: Sequence[str], runs_dir: str, region: str | None
+) -> Selection:
+    """Find the jobs that were typed and describe them.
+
+    command: its name, for advice. ConfigError if there are none, or AWS does not answer.
+    """
+    opening = Opening(region)
+    target = Names(runs_dir, opening.account, command).resolve(typed, numbers)
+    if target.known is not None and target.known.is_local:
+        what = "runs on this machine, not on SageMaker: its runs are in their folders"
+        fix = f"{program('status')} {target.text}, {program('results')} {target.known.name}"
+        raise ConfigError([Problem(target.text, what, fix, check="sweep-of-this-machine")])
+    account = opening.account(target)
+    survey = Survey(target, account, runs_dir, thorough=True)
+    overview = survey.look()
+    if not overview.rows:
+        what = f"has no jobs in {account.region}"
+        fix = "--region with another one, or other numbers"
+        raise ConfigError([Problem(target.text, what, fix, check="no-jobs")])
+    return Selection(target, account, survey, overview)
