@@ -58,11 +58,15 @@ class _Job:
 
 @dataclass
 class Configuration:
-    """Jobs that differ in nothing but the seed. state: None while one of them may still run."""
+    """Jobs that differ in nothing but the seed.
+
+    state: None while one of them may still run. judged: evaluations that the study has been told.
+    """
 
     values: Values
     jobs: list[_Job] = field(default_factory=list)
     state: State | None = None
+    judged: int = 0
 
     def curve(self, metric: Metric) -> list[float]:
         """Average the scores after each evaluation over the seeds that have come so far."""
@@ -104,14 +108,17 @@ class _Source:
         job.evaluations = evaluations
         if self._study is None or not self._prunes:
             return False
-        for number, score in enumerate(configuration.curve(self._metric), 1):
-            if configuration.state is not None:
-                break
-            values = configuration.values
-            is_new = self._study.report(values, number, score)
+        values, new = (
+            configuration.values,
+            configuration.curve(self._metric)[configuration.judged :],
+        )
+        for score in new if configuration.state is None else ():
+            configuration.judged += 1
+            is_new = self._study.report(values, configuration.judged, score)
             if is_new and self._study.is_hopeless(values):
                 configuration.state = State.pruned
                 self._finish(configuration)
+                break
         return configuration.state is State.pruned
 
     def ended(self, trial: Trial, state: State, evaluations: Sequence[Evaluation]) -> None:
