@@ -27,7 +27,7 @@ def boxes_of(figure: Any) -> list[Any]:
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.suptitle("Title", fontsize=11, y=1 - 0.08 / figure.get_figheight())
     lay_out(figure)
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # what is drawn has its place, and no pixel
     panels = [axis.get_tightbbox(renderer) for axis in figure.axes]
     others = [*figure.legends, figure._suptitle]
     return [*panels, *(text.get_window_extent(renderer) for text in others)]

@@ -50,13 +50,13 @@ class _Form:
 
 
 @functools.cache
-def _forms_by_keyword() -> dict[str, list[_Form]]:
-    """Map each keyword, in lower case, to the forms that cannot occur in a text without it."""
+def _forms_by_keyword() -> list[tuple[str, list[str], list[_Form]]]:
+    """List each keyword, in lower case, with its words and the forms that no text without it can hold."""
     found: dict[str, list[_Form]] = {}
     for form in json.loads(_FACTS.read_text(encoding="utf-8"))["forms"].values():
         for keyword in form["keywords"]:
             found.setdefault(keyword, []).append(_Form(**form))
-    return found
+    return [(keyword, _words(keyword), forms) for keyword, forms in found.items()]
 
 
 @functools.cache
@@ -78,8 +78,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of every secret; they may overlap."""
     lower = text.lower() if text.isascii() else _ascii_lower(text)
     words = " ".join(set(_words(lower)))  # a tenth of a program's text
-    for keyword, forms in _forms_by_keyword().items():
-        if all(word in words for word in _words(keyword)):
+    for keyword, parts, forms in _forms_by_keyword():
+        if all(part in words for part in parts):
             for form in forms:
                 whole = [(0, len(text))]
                 for start, stop in whole if form.many_lines else _lines_with(keyword, lower):
