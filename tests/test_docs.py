@@ -75,7 +75,7 @@ def kind_of(command: str) -> str:
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
         "results": "sweep",
-        "status": "account",
+        "status": "account", "logs": "account", "stop": "account",
     }  # fmt: skip
     if "tickets:best" in words:
         return "winner"

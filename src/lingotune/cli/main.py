@@ -35,6 +35,8 @@ GROUPS = {
     },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
+        "logs": "print the logs of jobs on SageMaker",
+        "stop": "stop jobs on SageMaker, or a whole sweep",
         "results": "compare its runs, or those of a folder",
     },
     "money": {
