@@ -16,6 +16,7 @@ from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
     Source,
+    SweepConfig,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
@@ -41,6 +42,8 @@ WITH_A_JOB_FILE = {
     "--data DIR": "with --job FILE alone: the folder of prepared data",
     "--prepared-dir DIR": "with --job FILE alone: where data is prepared that has not been yet",
 }
+_OF_SAGEMAKER = ("retries", "code")
+"""Settings of a sweep that are about faults of AWS, and about code in S3."""
 _INSTEAD = {"--run-dir": "runs_dir", "--data": "data.prepared", "--prepared-dir": "prepared_dir"}
 
 
@@ -83,11 +86,16 @@ def check_train(config: LaunchConfig) -> list[Problem]:
         what = f"{program('train')} trains on this machine"
         problems.append(Problem(where, what, f"{program('launch')} {where}, or cluster=local"))
     launch_only = [key for key, _ in changed(config, "launch")]
+    launch_only += [f"sweep.{key}" for key in _OF_SAGEMAKER if _is_set(config.sweep, key)]
     launch_only += [f"cluster.{key}" for key, _ in changed(config.cluster, "launch")]
     for key in launch_only:
         what = f"has no effect in {program('train')}"
         problems.append(Problem(key, what, program("launch"), key=key))
     return problems
+
+
+def _is_set(sweep: SweepConfig, key: str) -> bool:
+    return bool(getattr(sweep, key) != getattr(SweepConfig(), key))
 
 
 def _check_sources(composed: Sequence[Composed]) -> None:

@@ -106,6 +106,7 @@ class _Sweep:
         self, composed: Sequence[Composed], ledger: Ledger, backend: LocalBackend, name: str
     ) -> None:
         self._composed, self._ledger, self._backend = composed, ledger, backend
+        self._keys = _Keys()
         self._folder, self._settings = ledger.path.parent, composed[0].config.sweep
         about, records = ledger.about(), ledger.records()
         if records and about.get("backend") != _HERE:
@@ -138,7 +139,7 @@ class _Sweep:
         numbers = {record.trial.key: record.trial.number for record in self._ledger.records()}
         trials: dict[str, Trial] = {}
         for one in self._composed:
-            name, key = _named(one)
+            name, key = self._keys.named(one)
             number = numbers.setdefault(key, max(numbers.values(), default=0) + 1)
             trials.setdefault(key, self._trial(one, number, name, key, len(self._composed)))
         return list(trials.values())
@@ -148,7 +149,7 @@ class _Sweep:
         space = self._composed[0].space
         assert space is not None
         one = space.suggested(varies)
-        return self._trial(one, number, *_named(one))
+        return self._trial(one, number, *self._keys.named(one))
 
     def _trial(
         self, one: Composed, number: int, name: str, key: str, count: int | None = None
@@ -173,11 +174,25 @@ class _Sweep:
         return planned
 
 
-def _named(one: Composed) -> tuple[str, str]:
-    """Return the name of a job's run folder, and the digest of the job and its data."""
-    job = job_of(one.config)
-    key = _digest([digest_in(dump_job(job)), _data_digest(one.config)])
-    return f"{job.name}-{key[:10]}", key
+class _Keys:
+    """Digests of jobs with their data, which jobs of the same data share."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[object, str]] = []
+
+    def named(self, one: Composed) -> tuple[str, str]:
+        """Return the name of a job's run folder, and the digest of the job and its data."""
+        job = job_of(one.config)
+        key = _digest([digest_in(dump_job(job)), self._data(one.config)])
+        return f"{job.name}-{key[:10]}", key
+
+    def _data(self, config: LaunchConfig) -> str:
+        about = (config.data, config.model, config.seed, config.prepared_dir)
+        for known, digest in self._known:
+            if known == about:
+                return digest
+        self._known.append((about, _data_digest(config)))
+        return self._known[-1][1]
 
 
 def _data_digest(config: LaunchConfig) -> str:

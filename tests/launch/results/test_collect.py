@@ -104,6 +104,15 @@ def test_a_sweep_is_read_from_its_ledger_and_what_was_fetched(tmp_path: Path) ->
     assert note.startswith("1 run is not fetched yet (2)") and note.endswith(" fetch lrs")
 
 
+def test_money_is_counted_as_the_sweep_was_pinned(tmp_path: Path) -> None:
+    sweep = make_sweep(tmp_path / "lrs", [({"lr": str(n)}, DONE, 0.5) for n in range(3)])
+    listed = [of.usd for of in leaderboard([str(sweep)]).ranked]
+    assert listed[0] is not None and listed == [listed[0]] * 3
+    trials = [{"number": 1, "usd_per_hour": 8.0}, {"number": 2, "usd_per_hour": None}]
+    (sweep / "sweep.json").write_text(json.dumps({"trials": trials}))
+    assert [of.usd for of in leaderboard([str(sweep)]).ranked] == [4.0, None, listed[0]]
+
+
 def test_languages_of_unfetched_runs_are_those_of_their_evaluations(tmp_path: Path) -> None:
     make_sweep(tmp_path / "lrs", [({"lr": "1e-05"}, DONE, 0.5)])
     (of,) = leaderboard([str(tmp_path / "lrs")]).ranked

@@ -302,6 +302,41 @@ def test_halving_ends_the_worse_ones_early(home: Path, capfd: pytest.CaptureFixt
     assert "\nbest: lr=0.0001, by the highest macro_f1 on validation\n" in capfd.readouterr().out
 
 
+# --- GPUs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "shown"),
+    [
+        (1, "0,1,2,3", ["0", "1", "2", "3"]),
+        (2, "0,1,2,3", ["0,1", "2,3", "0,1"]),
+        (1, "4,7", ["4", "7", "4"]),
+        (1, "0", [None, None]),
+        (4, "0,1,2,3", [None]),
+        (3, "0,1,2,3", ["0,1,2", "0,1,2"]),
+        (1, "", [None]),
+    ],
+)
+def test_jobs_at_the_same_time_have_gpus_of_their_own(
+    processes: int, gpus: str, shown: list[str | None]
+) -> None:
+    visible = local.visible_gpus({"CUDA_VISIBLE_DEVICES": gpus})
+    for place, expected in enumerate(shown):
+        found = local.own_gpus(place, processes, visible)
+        assert found.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("typed", ["sweep.retries=5", "sweep.code=new"])
+def test_settings_of_sagemaker_are_refused(home: Path, typed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        sweep("lr=1e-4,2e-4", typed)
+    problems = [p for p in caught.value.problems if p.where == typed.partition("=")[0]]
+    assert problems and "has no effect in" in problems[0].what and not starts(home)
+
+
 # --- real trainings -------------------------------------------------------------------------------
 
 QUICK = ["training.max_steps=6", "training.eval_strategy=steps", "training.eval_steps=2",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import EvaluationConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
-from lingotune.launch.cost.prices import Price, find_price, load_prices
+from lingotune.launch.cost.prices import find_price, load_prices
 from lingotune.launch.results.entries import LOSS, Entry, Leaderboard, Metric, ranked
 from lingotune.launch.results.run_files import (
     JobText,
@@ -24,11 +26,13 @@ from lingotune.launch.results.run_files import (
     varying,
 )
 from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep, sweep_folder
-from lingotune.launch.sweeps.trial import Evaluation, State
+from lingotune.launch.sweeps.trial import Evaluation, JobState, State
 from lingotune.plugins.definitions import contents_of
 from lingotune.plugins.source import stored_name
 
 _DEFAULT = EvaluationConfig().select.value
+_PIN = "sweep.json"
+"""File in the folder of a sweep on SageMaker, with the price of each job."""
 _SELECT, _OWN_SELECT = "evaluation.select", "code.select"
 
 
@@ -91,7 +95,8 @@ def of_sweep(folder: Path) -> Leaderboard:
     """Collect a sweep from its ledger, and from the run folders beside it as far as they are there."""
     with Ledger(folder) as ledger:
         records, about = ledger.records(), ledger.about()
-    entries = [_of_record(record, folder.parent, about) for record in records]
+    rates = _rates(folder, about)
+    entries = [_of_record(record, folder.parent, rates) for record in records]
     keys = list(dict.fromkeys(key for record in records for key in record.trial.varies))
     fetched = [entry.folder for entry in entries if entry.folder]
     texts = [(text, run) for run in fetched if isinstance(text := job_text(run), JobText)]
@@ -112,7 +117,11 @@ def of_sweep(folder: Path) -> Leaderboard:
     )
 
 
-def _of_record(record: TrialRecord, runs: Path, about: Mapping[str, Any]) -> Entry:
+Rates = Callable[[int, JobState], "float | None"]
+"""Tells USD per billed second of a trial's job, of all its machines together; None if unknown."""
+
+
+def _of_record(record: TrialRecord, runs: Path, rates: Rates) -> Entry:
     trial, last = record.trial, record.last
     name = last.name if last else trial.name
     folder = runs / name
@@ -126,7 +135,7 @@ def _of_record(record: TrialRecord, runs: Path, about: Mapping[str, Any]) -> Ent
         overrides=trial.overrides,
         evaluations=last.evaluations if last else (),
         seconds=_sum([_seconds(attempt) for attempt in record.attempts]),
-        usd=_sum([_usd(attempt, about) for attempt in record.attempts]),
+        usd=_sum([_usd(attempt, rates) for attempt in record.attempts]),
         expected_usd=trial.expected_usd,
     )
 
@@ -144,19 +153,28 @@ def _seconds(attempt: Attempt) -> float | None:
     return job.ended - job.started if job.ended and job.started else None
 
 
-def _usd(attempt: Attempt, about: Mapping[str, Any]) -> float | None:
-    job = attempt.job
-    if job.billable_seconds is None or job.instance_type is None:
-        return None
-    price = find_price(_prices(about), job.instance_type, about.get("region"))
-    if price is None:
-        return None
-    nodes: int = about.get("nodes", 1)
-    return job.billable_seconds * price.usd_per_hour * nodes / HOUR
+def _usd(attempt: Attempt, rates: Rates) -> float | None:
+    seconds, rate = attempt.job.billable_seconds, rates(attempt.trial, attempt.job)
+    return None if seconds is None or rate is None else seconds * rate
 
 
-def _prices(about: Mapping[str, Any]) -> tuple[Price, ...]:
-    return load_prices(about.get("prices"))
+def _rates(folder: Path, about: Mapping[str, Any]) -> Rates:
+    """Find what jobs cost: as the sweep was pinned, else by the price list."""
+    pinned: dict[int, float | None] = {}
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        trials = json.loads((folder / _PIN).read_bytes())["trials"]
+        pinned = {one["number"]: one["usd_per_hour"] for one in trials}
+    own, region, nodes = about.get("usd_per_hour"), about.get("region"), about.get("nodes", 1)
+    prices = load_prices(about.get("prices"))
+
+    def rate(number: int, job: JobState) -> float | None:
+        if number in pinned:
+            hourly = pinned[number]
+            return None if hourly is None else hourly / HOUR
+        price = find_price(prices, job.instance_type, region, own) if job.instance_type else None
+        return None if price is None else price.usd_per_hour * nodes / HOUR
+
+    return rate
 
 
 def _with_scores(entry: Entry, metric: Metric) -> Entry:

@@ -46,6 +46,8 @@ _PATIENCE = 10.0
 _LOOK = 0.2
 """Seconds between two looks at the processes."""
 _EVAL = "eval_"
+_DRIVER = Path("/proc/driver/nvidia/gpus")
+"""Folder of NVIDIA's driver with an entry for each GPU."""
 
 
 class Process(Protocol):
@@ -90,6 +92,7 @@ class LocalJob:
 class _Started:
     process: Process
     at: float
+    place: int = 0
     asked_to_stop: float | None = None
     ended: float | None = None
 
@@ -207,12 +210,20 @@ class LocalBackend:
             raise Refused(error.problems) from error
 
     def _spawned(self, of: LocalJob, folder: Path) -> _Started:
+        place = self._free_place()
         environment = {**os.environ, "SM_OUTPUT_DIR": str(folder)}  # for its message if it fails
+        if self.parallel:
+            environment |= own_gpus(place, world_size(of.job.cluster), visible_gpus(os.environ))
         with (folder / _LOCK).open("wb") as lock, self._output(folder) as output:
             fcntl.flock(lock, fcntl.LOCK_EX)
             command = worker_command(of, folder)
             process = self.start_process(command, environment, output, lock.fileno())
-        return _Started(process, self.clock())
+        return _Started(process, self.clock(), place)
+
+    def _free_place(self) -> int:
+        """Return the lowest number that no running process has, from 0."""
+        taken = {of.place for of in self._started.values() if of.process.poll() is None}
+        return next(n for n in range(len(taken) + 1) if n not in taken)
 
     @contextmanager
     def _output(self, folder: Path) -> Iterator[IO[bytes] | None]:
@@ -290,6 +301,28 @@ class LocalBackend:
             for name, of in self._started.items()
             if of.ended is None
         ]
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """List the GPUs that processes of this machine may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    with suppress(OSError):
+        return [str(n) for n, _ in enumerate(sorted(_DRIVER.iterdir()))]
+    return []
+
+
+def own_gpus(place: int, processes: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Give a job GPUs of its own, one for each process: the environment that shows it no others.
+
+    place: of the job among those that run, from 0. Where there are fewer GPUs than needed, places share
+    them; with a single one, or none, nothing is to be chosen.
+    """
+    if len(gpus) < 2 or processes >= len(gpus):
+        return {}
+    first = place % (len(gpus) // processes) * processes
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[first : first + processes])}
 
 
 def worker_command(of: LocalJob, folder: Path) -> list[str]:
