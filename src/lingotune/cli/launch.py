@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
-from lingotune.config.problems import USER_ERROR, ConfigError
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
 from lingotune.launch.checks.launch import check_launch
@@ -18,6 +18,11 @@ PURPOSE = (
     "Plan (the default), check or submit SageMaker training jobs: one config, checked before it is"
     " billed."
 )
+
+OPTIONS = {
+    "--follow": "stay until the jobs of a sweep have ended; default: while some wait for a slot",
+    "--detach": "start the jobs of a sweep for which there are slots, and leave",
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 def command() -> Command:
     """Describe the command, for its help."""
-    return Command(program("launch"), PURPOSE)
+    return Command(program("launch"), PURPOSE, options=OPTIONS)
 
 
 def _fetches(config: LaunchConfig) -> bool:
@@ -47,5 +52,16 @@ def _launch(argv: list[str]) -> int:
     """Compose and check every job of the command, then do what was asked for."""
     from lingotune.launch.actions import launch
 
-    composed = composed_jobs(argv, command(), shipped_dir(), check_launch, _fetches)
-    return launch(composed, bundle_of([one.config for one in composed]))
+    follow, words = following(argv)
+    composed = composed_jobs(words, command(), shipped_dir(), check_launch, _fetches)
+    return launch(composed, bundle_of([one.config for one in composed]), follow)
+
+
+def following(argv: list[str]) -> tuple[bool | None, list[str]]:
+    """Take --follow or --detach out of the arguments; None without either. ConfigError with both."""
+    given = [option for option in OPTIONS if option in argv]
+    if len(given) > 1:
+        what = "stay with the sweep, and do not stay"
+        raise ConfigError([Problem(" ".join(given), what, " | ".join(given))])
+    words = [word for word in argv if word not in OPTIONS]
+    return (given[0] == "--follow" if given else None), words

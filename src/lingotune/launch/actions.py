@@ -55,11 +55,13 @@ from lingotune.launch.sweeps.sources import needs_controller
 
 if TYPE_CHECKING:
     from lingotune.launch.aws.account.check import JobRequirements
+    from lingotune.launch.sweeps.standing import Standing
 
 
-def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
+def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None) -> int:
     """Plan every job before the first is started; returns the exit code.
 
+    follow: stay with a sweep until its jobs have ended; None = while jobs wait for slots, False = never.
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
@@ -69,7 +71,12 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
         composed = [_with_fetched(one) for one in composed]
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
-    planner = Planner(bundle, CostEstimator(date.today()), account, copies, say_aside)
+    standing = _standing(composed, bundle, account)
+    for line in standing.notes if standing else ():
+        say_aside(line)
+    bundle = standing.bundle if standing else bundle
+    members = standing.members if standing else {}
+    planner = Planner(bundle, CostEstimator(date.today()), account, copies, say_aside, members)
     sweep = with_facts(planner.sweep(composed))
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
@@ -79,11 +86,25 @@ def launch(composed: Sequence[Composed], bundle: Bundle) -> int:
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
-            answer, code = _act(sweep, bundle, settings)
+            answer, code = _act(sweep, planner, bundle, settings, standing, follow)
         print(page.to_json({**page.as_dict(sweep), **answer, "exit_code": code}))
         return code
     page.show(page.page_of(sweep))
-    return _act(sweep, bundle, settings)[1]
+    return _act(sweep, planner, bundle, settings, standing, follow)[1]
+
+
+def _standing(
+    composed: Sequence[Composed], bundle: Bundle, account: Callable[[AwsConfig], AwsConfig]
+) -> Standing | None:
+    """Find out about the sweep that the jobs are; None for one job, or jobs that run here."""
+    config = composed[0].config
+    if composed[0].space is None:
+        return None
+    if config.action is Action.rehearse or _runs_here(config) or not config.cluster.instance_type:
+        return None
+    from lingotune.launch.sweeps.standing import standing_of
+
+    return standing_of(composed, bundle, account(config.aws))
 
 
 def _runs_here(config: LaunchConfig) -> bool:
@@ -106,7 +127,14 @@ def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
     return with_machine_region
 
 
-def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str, object], int]:
+def _act(
+    sweep: Sweep,
+    planner: Planner,
+    bundle: Bundle,
+    settings: LaunchConfig,
+    standing: Standing | None,
+    follow: bool | None,
+) -> tuple[dict[str, object], int]:
     """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
     if settings.action is Action.plan:
         return {}, sweep.exit_code
@@ -122,7 +150,10 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
         return _submit_here(sweep, bundle)
     from lingotune.launch.aws.account.check import check_account, format_account
 
-    checked = check_account([_requirements(plan) for plan in sweep.plans], settings.aws)
+    requirements = [_requirements(plan) for plan in sweep.plans]
+    if standing is not None:  # every job's file is uploaded: one channel of it stands for all
+        requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
+    checked = check_account(requirements, settings.aws, controlled=standing is not None)
     print("\n".join(format_account(checked)), end="\n\n")
     answer: dict[str, object] = {
         "account": {
@@ -139,6 +170,12 @@ def _act(sweep: Sweep, bundle: Bundle, settings: LaunchConfig) -> tuple[dict[str
             failed = True
             print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
         return answer, USER_ERROR if failed else 0
+    if standing is not None:
+        from lingotune.launch.sweeps.submission import Wish, submit_sweep
+
+        wish = Wish(follow, settings.attempt, checked.quotas)
+        told, code = submit_sweep(standing, sweep, planner, wish, say)
+        return {**answer, **told}, code
     answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
 
@@ -305,6 +342,11 @@ def _requirements(plan: Plan) -> JobRequirements:
         token_secret=plan.job.hub.token_secret,
         reserved=cluster.training_plan is not None,
     )
+
+
+def _without_job_file(job: JobRequirements) -> JobRequirements:
+    channels = {name: place for name, place in job.channels.items() if name != CONFIG_CHANNEL}
+    return replace(job, channels=channels)
 
 
 def _submit(plan: Plan, bundle: Bundle) -> dict[str, str | None]:

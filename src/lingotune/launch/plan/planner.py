@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, dump_job, job_of
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, errors_only
+from lingotune.config.problems import (
+    USER_ERROR,
+    ConfigError,
+    Problem,
+    Severity,
+    errors_only,
+)
 from lingotune.config.program import in_checkout, program
 from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
@@ -152,12 +158,27 @@ class Sweep:
         return USER_ERROR if errors_only(self.problems) else 0
 
 
+@dataclass(frozen=True)
+class Member:
+    """What a job has from its sweep: its number there, and data that was pinned before.
+
+    number: None if the sweep does not know it yet. pinned: the data is; data_digest, data_uri: of prepared
+    data in S3, None if there is none.
+    """
+
+    number: int | None = None
+    pinned: bool = False
+    data_digest: str | None = None
+    data_uri: str | None = None
+
+
 class Planner:
     """Planner of a command's jobs, which reads what they share only once.
 
     account: fills in the names of the account (region, role, bucket) before the jobs are described; by
     default they stay as typed, and missing ones are placeholders. copies: folders with the files of models
-    in S3, by their URI, where they are needed here. tell: takes lines about what takes long. The user's
+    in S3, by their URI, where they are needed here. members: what jobs have from their sweep, by the digest
+    of their job file. tell: takes lines about what takes long. The user's
     data files are read, to count and check the rows, and so are the price and throughput files.
     """
 
@@ -168,8 +189,10 @@ class Planner:
         account: Callable[[AwsConfig], AwsConfig] = lambda aws: aws,
         copies: Mapping[str, Path] | None = None,
         tell: Callable[[str], None] = lambda line: None,
+        members: Mapping[str, Member] | None = None,
     ) -> None:
         self._tell = tell
+        self._members = members or {}
         self._bundle = bundle
         self._costs = costs
         self._account = account
@@ -186,8 +209,9 @@ class Planner:
         files = [dump_job(job_of(one.config)) for one in composed]
         name = name_of(composed, list(map(digest_in, files)))
         for number, (one, file) in enumerate(zip(composed, files), 1):
+            known = self._members.get(digest_in(file), Member()).number or number
             try:
-                plans.append(self._plan(one, file, name, None if searched or not name else number))
+                plans.append(self._plan(one, file, name, None if searched or not name else known))
             except ConfigError as error:
                 wrong += error.problems
         if wrong:
@@ -211,7 +235,8 @@ class Planner:
     ) -> Plan:
         config, job = one.config, job_of(one.config)
         batch = plan_batches(job)
-        data = self._deliver(config)
+        member = self._members.get(digest_in(job_file), Member())
+        data = _pinned(self._deliver(config), member)
         model, wrong = self._model(job) if job.cluster.instance_type else (None, [])
         model_digest = model.digest if model else None
         digests = Digests(digest_in(job_file), self._bundle.digest, data.digest, model_digest)
@@ -304,6 +329,19 @@ class Planner:
         if key not in self._data:
             self._data[key] = deliver(config)
         return self._data[key]
+
+
+def _pinned(data: Delivery, member: Member) -> Delivery:
+    """Take the data that the sweep was first submitted with, if it was."""
+    if not member.pinned or data.digest == member.data_digest:
+        return data
+    what = "has changed since the sweep was first submitted: its jobs get the data of then"
+    differs = Problem(
+        "data", what, "sweep.name=ANOTHER for the data as it is now", Severity.warning,
+        check="data-pinned", why="jobs of one sweep are compared on the same rows",
+    )  # fmt: skip
+    problems = (*data.problems, differs)
+    return Delivery(data.rows, problems, member.data_digest, uri=member.data_uri)
 
 
 def _batching(

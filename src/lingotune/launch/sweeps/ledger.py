@@ -139,7 +139,16 @@ class Ledger:
         ]  # fmt: skip
         with self._transaction() as db:
             db.executemany(
-                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING", rows
+                "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows
+            )
+
+    def rename(self, trials: Iterable[Trial]) -> None:
+        """Give trials without any attempt the names that their jobs have with other code."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE trials SET name = ? WHERE key = ?"
+                " AND number NOT IN (SELECT trial FROM attempts)",
+                [(trial.name, trial.key) for trial in trials],
             )
 
     def records(self) -> list[TrialRecord]:

@@ -49,20 +49,18 @@ def client_settings() -> Any:
 class SageMaker:
     """Backend of jobs on SageMaker.
 
-    job_of: describes the job of a trial's attempt. ready: uploads what a trial needs, before its start.
-    names: job names of trials, of which the listing needs what they have in common. since: seconds since
-    1970, after which the sweep's jobs were created.
+    job_of: describes the job of a trial's attempt, all that it needs being in S3. stem: what the names of
+    all jobs contain. since: seconds since 1970, after which the sweep's jobs were created.
     """
 
     def __init__(
         self,
         account: Account,
         job_of: Callable[[Trial, int], TrainingJob],
-        ready: Callable[[Trial], None],
         stem: str,
         since: float,
     ) -> None:
-        self._account, self._job_of, self._ready = account, job_of, ready
+        self._account, self._job_of = account, job_of
         self._stem, self._since = stem, since - _BEFORE
         self._logs: dict[str, _Log] = {}
         self._metrics: dict[str, Mapping[str, float]] = {}
@@ -70,7 +68,6 @@ class SageMaker:
 
     def start(self, trial: Trial, attempt: int) -> str:
         """Start a job; NoSlot for a quota or want of capacity, Unsure without an answer, else Refused."""
-        self._ready(trial)
         job = self._job_of(trial, attempt)
         try:
             self._account.start(job)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from lingotune.config.problems import ConfigError, Problem
@@ -66,11 +66,15 @@ class JobRequirements:
 
 @dataclass(frozen=True)
 class AccountCheck:
-    """Lines about what is fine, lines about what was skipped and why, and findings."""
+    """Lines about what is fine, lines about what was skipped and why, and findings.
+
+    quotas: those that AWS has told, by name.
+    """
 
     done: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     findings: tuple[Problem, ...] = ()
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def asked(self) -> bool:
@@ -90,9 +94,16 @@ class _Caller:
 _Check = Callable[[_Caller], Iterator[Answer]]
 
 
-def check_account(jobs: Sequence[JobRequirements], aws: AwsConfig) -> AccountCheck:
-    """Ask AWS whether the jobs of a sweep can run there. Changes nothing, and no error of AWS is raised."""
-    checks = _checks(jobs, aws)
+def check_account(
+    jobs: Sequence[JobRequirements], aws: AwsConfig, *, controlled: bool = False
+) -> AccountCheck:
+    """Ask AWS whether the jobs of a sweep can run there. Changes nothing, and no error of AWS is raised.
+
+    controlled: a controller holds jobs back until there is room for them, and attaches to those that are
+    there already.
+    """
+    quotas: dict[str, float] = {}
+    checks = _checks(jobs, aws, quotas, controlled)
     try:
         caller, identity = _identify(connect(aws.region))
     except Unanswered as reason:
@@ -107,6 +118,7 @@ def check_account(jobs: Sequence[JobRequirements], aws: AwsConfig) -> AccountChe
         done=tuple(line for part in parts for line in part.done),
         skipped=tuple(line for part in parts for line in part.skipped),
         findings=tuple(problem for part in parts for problem in part.findings),
+        quotas=quotas,
     )
 
 
@@ -154,8 +166,10 @@ def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
 # --- the checks ---------------------------------------------------------------------------------
 
 
-def _checks(jobs: Sequence[JobRequirements], aws: AwsConfig) -> dict[str, _Check]:
-    """List the checks by topic, in the order of the page."""
+def _checks(
+    jobs: Sequence[JobRequirements], aws: AwsConfig, quotas: dict[str, float], controlled: bool
+) -> dict[str, _Check]:
+    """List the checks by topic, in the order of the page. quotas: takes those that AWS tells."""
     checks: dict[str, _Check] = {
         "role": partial(_role, aws),
         "pass the role": partial(_pass_role, aws),
@@ -163,9 +177,11 @@ def _checks(jobs: Sequence[JobRequirements], aws: AwsConfig) -> dict[str, _Check
         "the role's permissions": partial(_role_access, jobs, aws),
         "bucket": partial(_bucket, aws),
         "channels": partial(_channels, jobs, aws),
-        "quota": partial(_quotas, jobs, aws),
-        "names": lambda caller: check_names(caller.calls, [job.name for job in jobs]),
+        "quota": partial(_quotas, jobs, aws.queue is not None or controlled, quotas),
     }
+    if not controlled:
+        names = [job.name for job in jobs]
+        checks["names"] = lambda caller: check_names(caller.calls, names)
     if _models(jobs):
         checks["model"] = partial(_model, jobs)
     if _secrets(jobs):
@@ -272,10 +288,12 @@ def _model(jobs: Sequence[JobRequirements], caller: _Caller) -> Iterator[Answer]
         yield from check_model(caller.calls, uri)
 
 
-def _quotas(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _quotas(
+    jobs: Sequence[JobRequirements], queued: bool, values: dict[str, float], caller: _Caller
+) -> Iterator[Answer]:
     counted = [job for job in jobs if not job.reserved]
     needs = needs_of([(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted])
-    yield from check_quotas(caller.calls, needs, queued=aws.queue is not None)
+    yield from check_quotas(caller.calls, needs, queued, values)
     if len(counted) < len(jobs):
         raise Unanswered("a training plan's capacity is counted apart from the quotas")
 

@@ -39,6 +39,11 @@ class Need:
         return max(self.nodes) if self.quota == PER_JOB else sum(self.nodes)
 
 
+def job_quota(instance: str, *, spot: bool) -> str:
+    """Name the quota of an instance type that training jobs count against."""
+    return f"{instance} for {'spot training' if spot else 'training'} job usage"
+
+
 def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
     """List the quotas that jobs need; each job is instance type, nodes, spot, keep alive.
 
@@ -47,7 +52,7 @@ def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
     nodes: dict[tuple[str, bool, bool], list[int]] = {}
     for instance, count, spot, keep in jobs:
         kind = "spot training" if spot else "training"
-        names = [(f"{instance} for {kind} job usage", True, False)]
+        names = [(job_quota(instance, spot=spot), True, False)]
         if keep:
             names.append((f"{instance} for training warm pool usage", True, True))
         names.append((f"Number of instances across all {kind} jobs", False, False))
@@ -58,10 +63,13 @@ def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
     return [Need(name, tuple(n), required, pool) for (name, required, pool), n in nodes.items()]
 
 
-def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[Answer]:
+def check_quotas(
+    calls: Calls, needs: Sequence[Need], queued: bool, values: dict[str, float] | None = None
+) -> Iterator[Answer]:
     """Check that each quota is enough for every single job, and for all of them at once.
 
-    queued: an AWS Batch queue holds jobs back, so that they need not all fit at once.
+    queued: an AWS Batch queue, or the controller of a sweep, holds jobs back, so that they need not all fit
+    at once. values: takes the quotas that are known, by name.
     """
     known = _listed(calls, "list_service_quotas", {need.quota for need in needs})
     missing = {need.quota for need in needs if need.by_instance} - known.keys()
@@ -70,6 +78,8 @@ def check_quotas(calls: Calls, needs: Sequence[Need], queued: bool) -> Iterator[
     for need in needs:
         quota = known.get(need.quota)
         if quota is not None:
+            if values is not None:
+                values[need.quota] = quota["Value"]
             yield _judge(calls.region, need, quota, queued)
     unknown = [need.quota for need in needs if need.by_instance and need.quota not in known]
     if unknown:

@@ -1,0 +1,177 @@
+"""The sweep that a command is about: its name, and what is known of it before its jobs are planned."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import lingotune
+from lingotune.config.jobfile import digest_in, dump_job, job_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import (
+    Action,
+    AwsConfig,
+    LaunchConfig,
+    Search,
+    SweepCode,
+    SweepConfig,
+)
+from lingotune.launch.aws.submit import Account, connect
+from lingotune.launch.compose.compose import Composed
+from lingotune.launch.plan.planner import Member
+from lingotune.launch.plan.sweep_names import SweepName, name_of
+from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.render.training_job import root_uri
+from lingotune.launch.sweeps.pin import (
+    Pin,
+    PinnedTrial,
+    code_of,
+    fetch,
+    found_in_jobs,
+    load,
+    settings_of,
+)
+from lingotune.launch.sweeps.sagemaker import client_settings
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A sweep as it stands before its jobs are planned.
+
+    folder: of its files. pin: None before it was first submitted, as far as is known. bundle: code for its
+    jobs. members: what its jobs have from it, by the digest of their job file; grows as a search adds
+    trials. notes: lines that its owner should see.
+    """
+
+    name: SweepName
+    folder: Path
+    pin: Pin | None
+    bundle: Bundle
+    members: dict[str, Member] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def standing_of(composed: Sequence[Composed], bundle: Bundle, aws: AwsConfig) -> Standing | None:
+    """Find out what is known of the command's sweep; None for a single job, or jobs that run here.
+
+    A plan looks into the sweep's folder alone; a check or submit asks S3, too. aws: the account's settings,
+    with the region. ConfigError if the name is that of another sweep.
+    """
+    config = composed[0].config
+    keys = [digest_in(dump_job(job_of(one.config))) for one in composed]
+    name = name_of(composed, keys)
+    if name is None:
+        return None
+    folder = Path(config.runs_dir, name.name)
+    asks = config.action in (Action.check, Action.submit) and bool(aws.bucket and aws.region)
+    account = connect(aws.region or "", aws, client_settings()) if asks else None
+    pin = load(folder)
+    notes: list[str] = []
+    if account is not None:  # another laptop may have added trials
+        pin = _merged(pin, fetch(account, name.name))
+        if pin is None:
+            pin = _rebuilt(account, name, composed[0], notes)
+    if pin is not None:
+        _check_same(pin, name, keys, config, folder)
+        bundle = _code(pin, bundle, config, folder, account, notes)
+    members = _members(keys, pin) if config.sweep.search is Search.grid else {}
+    return Standing(name, folder, pin, bundle, members, tuple(notes))
+
+
+def _merged(here: Pin | None, there: Pin | None) -> Pin | None:
+    """Combine the pin of this machine with that in S3, of which each may have trials of its own."""
+    if here is None or there is None:
+        return there or here
+    own = [one for one in here.trials if one.key not in there.by_key]
+    return replace(there, trials=(*there.trials, *own))
+
+
+def _members(keys: Sequence[str], pin: Pin | None) -> dict[str, Member]:
+    """Number the jobs of a grid in their order, except those that have a number."""
+    known = pin.by_key if pin else {}
+    following = max((one.number for one in known.values()), default=0)
+    members: dict[str, Member] = {}
+    for key in keys:
+        if key in members:
+            continue
+        following += key not in known
+        members[key] = member_of(key, known[key].number if key in known else following, pin)
+    return members
+
+
+def member_of(key: str, number: int, pin: Pin | None) -> Member:
+    """Tell what a job has from its sweep: a new one gets the data of the others if they agree."""
+    if pin is None or not pin.trials:
+        return Member(number)
+    known = pin.by_key.get(key)
+    if known is None:
+        known = pin.trials[0]
+        if len({(one.data_digest, one.data_uri) for one in pin.trials}) > 1:
+            return Member(number)
+    return Member(number, True, known.data_digest, known.data_uri)
+
+
+def _check_same(
+    pin: Pin, name: SweepName, keys: Sequence[str], config: LaunchConfig, folder: Path
+) -> None:
+    """Refuse a sweep that has the name of another one."""
+    if config.sweep.search is Search.grid:
+        same = bool(pin.by_key.keys() & set(keys))
+    else:
+        same = pin.identity == name.identity
+    if not same:
+        what = (
+            f"is the name of another sweep, of {len(pin.trials)} jobs, none of which is among these"
+        )
+        fix = f"sweep.name={pin.name}-2, or another runs_dir and aws.prefix than {folder}'s"
+        raise ConfigError([Problem(f"sweep.name={pin.name}", what, fix, check="sweep-other")])
+
+
+def _code(
+    pin: Pin,
+    bundle: Bundle,
+    config: LaunchConfig,
+    folder: Path,
+    account: Account | None,
+    notes: list[str],
+) -> Bundle:
+    """Choose the code for the jobs to come: as pinned, unless other code is asked for."""
+    if bundle.digest == pin.code:
+        return bundle
+    if config.sweep.code is SweepCode.new:
+        notes.append(f"new code {bundle.digest[:8]} for the jobs that have not started (code=new)")
+        return bundle
+    told = f"code differs from the sweep's: {pin.code[:8]} is used (code=new for yours)"
+    notes.append(told)
+    return code_of(pin, folder, account)
+
+
+def _rebuilt(account: Account, name: SweepName, one: Composed, notes: list[str]) -> Pin | None:
+    """Rebuild a lost pin from the account's jobs; None if the sweep has none."""
+    trials = found_in_jobs(account, name.name)
+    if not trials:
+        return None
+    count = len(trials)
+    notes.append(
+        f"{count} jobs of {name.name} are in the account already; what it keeps to is rebuilt"
+    )
+    code = Counter(one.code for one in trials).most_common(1)[0][0]
+    return new_pin(name, one.words, one.config.sweep, account.aws, code, trials)
+
+
+def new_pin(
+    name: SweepName,
+    words: Sequence[str],
+    settings: SweepConfig,
+    aws: AwsConfig,
+    code: str,
+    trials: Sequence[PinnedTrial] = (),
+) -> Pin:
+    """Pin a sweep as it is submitted for the first time. words: all that was typed. code: its digest."""
+    return Pin(
+        name.name, name.identity, tuple(words), code, f"{root_uri(aws)}/code/{code}/sourcedir.tar.gz",
+        time.time(), lingotune.__version__, settings_of(aws), settings_of(settings), tuple(trials),
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""Live view of a sweep: a line for each job on a terminal, lines of text elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from lingotune.contract.log_lines import Logged
+from lingotune.estimate.run_time import duration
+from lingotune.launch.cost.prices import usd_text
+from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
+from lingotune.launch.sweeps.trial import State, Unsure
+
+MOST_LINES = 20
+"""Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
+_EVERY = 60.0
+"""Seconds between two lines of text without news."""
+
+Progress = Callable[[str], Logged | None]
+"""Tells the last line of training in a job's log, by the job's name."""
+
+
+def billed(attempt: Attempt, now: float) -> float:
+    """Count the seconds that a job is billed for, as AWS tells them, or else as far as is known."""
+    job = attempt.job
+    if job.billable_seconds is not None:
+        return job.billable_seconds
+    if job.started is None:  # a listing does not tell it; what it takes to start is not billed
+        return max(0.0, (job.ended or now) - (job.created or attempt.asked)) if job.created else 0.0
+    return max(0.0, (job.ended or now) - job.started)
+
+
+def spent(
+    records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float
+) -> float | None:
+    """Sum up the money so far; None if a price is unknown. rates: USD per hour by number of the trial."""
+    usd = 0.0
+    for record in records:
+        for attempt in record.attempts:
+            seconds, rate = billed(attempt, now), rates.get(record.trial.number)
+            if seconds and rate is None:
+                return None
+            usd += seconds / 3600 * (rate or 0.0)
+    return usd
+
+
+def numbers(trials: Sequence[int]) -> str:
+    """Write numbers with their ranges: 1-3, 7."""
+    parts: list[tuple[int, int]] = []
+    for number in sorted(trials):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1] = parts[-1][0], number
+        else:
+            parts.append((number, number))
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def summary(records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float) -> str:
+    """Write the state of a sweep in a line: how many jobs are in which state, and the money so far."""
+    counts = Counter(record.state for record in records)
+    parts = [f"{counts[state]} {state.value}" for state in State if counts[state]]
+    usd = spent(records, rates, now)
+    parts += [f"{usd_text(usd)} so far"] if usd is not None else []
+    return " | ".join(parts)
+
+
+class View:
+    """Context manager that shows a sweep; `show` takes all records, `tell` a line about what happened.
+
+    progress: asked for each running job that gets a line of its own; None = not asked. live: draw on a
+    terminal, the console of rich; None prints lines.
+    """
+
+    def __init__(
+        self,
+        print_line: Callable[[str], None],
+        rates: Mapping[int, float | None],
+        *,
+        live: object = None,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._print, self._rates, self._clock = print_line, rates, clock
+        self._console, self._progress = live, progress
+        self._last, self._at = "", 0.0
+
+    def __enter__(self) -> View:
+        if self._console is not None:
+            from rich.live import Live
+
+            # The controller redraws after each round; a thread of its own would cost more than that.
+            self._live = Live(console=self._console, auto_refresh=False)  # type: ignore[arg-type]
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self._console is not None:
+            self._live.__exit__(kind, error, at)
+
+    def tell(self, line: str) -> None:
+        """Print a line about what happened, above what is drawn."""
+        if self._console is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        else:
+            self._print(line)
+
+    def show(self, records: Sequence[TrialRecord]) -> None:
+        """Show the state: drawn anew, or as a line if it is another, at most one a minute otherwise."""
+        now = self._clock()
+        if self._console is not None:
+            from rich.text import Text
+
+            self._live.update(Text("\n".join(self.lines(records))), refresh=True)
+            return
+        line = summary(records, self._rates, now)
+        states = line.rpartition(" | ")[0] or line
+        if states != self._last or now - self._at >= _EVERY:
+            self._print(f"{time.strftime('%H:%M', time.localtime(now))}  {line}")
+            self._last, self._at = states, now
+
+    def lines(self, records: Sequence[TrialRecord]) -> list[str]:
+        """Write a line for each job, or of many for those alone that hold a machine, then the summary."""
+        now = self._clock()
+        shown = list(records)
+        if len(shown) > MOST_LINES:
+            shown = [record for record in records if record.state.holds_slot][:MOST_LINES]
+        return [*(self._line(r, now) for r in shown), summary(records, self._rates, now)]
+
+    def _line(self, record: TrialRecord, now: float) -> str:
+        varies = " ".join(f"{key}={value}" for key, value in record.trial.varies.items())
+        start = f"{record.trial.number:3}  {varies[:40]:40}"
+        last = record.last
+        if last is None:
+            return f"{start}  waiting"
+        state = last.job.secondary if record.state is State.running else record.state.value
+        parts = [f"{state or record.state.value:12}"]
+        if record.state is State.running:
+            parts += self._progress_of(last.name)
+        if last.evaluations:
+            values = last.evaluations[-1].values
+            name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
+            parts += [f"{name} {values[name]:.4f}"] if name else []
+        seconds = billed(last, now)
+        parts += [duration(seconds)] if seconds else []
+        rate = self._rates.get(record.trial.number)
+        parts += [usd_text(seconds / 3600 * rate)] if seconds and rate else []
+        return f"{start}  {'  '.join(parts)}"
+
+    def _progress_of(self, name: str) -> list[str]:
+        if self._progress is None:
+            return []
+        try:
+            line = self._progress(name)
+        except Unsure:
+            return []
+        if line is None or line.step is None:
+            return []
+        loss = f"  loss {line.values['loss']:.4g}" if "loss" in line.values else ""
+        return [f"step {line.step}/{line.total_steps}{loss}"]
