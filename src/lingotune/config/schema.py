@@ -702,7 +702,8 @@ class AwsConfig:
     prefix: str = "lingotune"
     """Key prefix in the bucket."""
     sdk: Sdk = Sdk.v2
-    """v2 | v3 | boto3: library that starts the job. Support for v2 ends in July 2027."""
+    """v2 | v3 | boto3: library that starts the job; a sweep sends the same request by itself, one call for
+    each job. Support for v2 ends in July 2027."""
     kms_key: Optional[str] = None
     """KMS key that encrypts uploads and output; null = the bucket's default encryption."""
     volume_kms_key: Optional[str] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -71,13 +71,16 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         composed = [_with_fetched(one) for one in composed]
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
-    standing = _standing(composed, bundle, account)
-    for line in standing.notes if standing else ():
-        say_aside(line)
+    standing = _standing(composed, bundle)
+    planner, sweep = _planned(composed, bundle, standing, account, copies)
+    if standing and settings.action is not Action.plan and not errors_only(sweep.problems):
+        from lingotune.launch.sweeps.standing import asked_for
+
+        found = asked_for(standing, composed, bundle, account(settings.aws))
+        if found is not standing:  # it was submitted from another machine
+            standing = found
+            planner, sweep = _planned(composed, bundle, standing, account, copies)
     bundle = standing.bundle if standing else bundle
-    members = standing.members if standing else {}
-    planner = Planner(bundle, CostEstimator(date.today()), account, copies, say_aside, members)
-    sweep = with_facts(planner.sweep(composed))
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
         print(page.requests_json(sweep))
@@ -93,18 +96,33 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
     return _act(sweep, planner, bundle, settings, standing, follow)[1]
 
 
-def _standing(
-    composed: Sequence[Composed], bundle: Bundle, account: Callable[[AwsConfig], AwsConfig]
-) -> Standing | None:
+def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
     """Find out about the sweep that the jobs are; None for one job, or jobs that run here."""
     config = composed[0].config
-    if composed[0].space is None:
+    if composed[0].space is None or not config.cluster.instance_type:
         return None
-    if config.action is Action.rehearse or _runs_here(config) or not config.cluster.instance_type:
+    if config.action is Action.rehearse or _runs_here(config):
         return None
     from lingotune.launch.sweeps.standing import standing_of
 
-    return standing_of(composed, bundle, account(config.aws))
+    return standing_of(composed, bundle)
+
+
+def _planned(
+    composed: Sequence[Composed],
+    bundle: Bundle,
+    standing: Standing | None,
+    account: Callable[[AwsConfig], AwsConfig],
+    copies: Mapping[str, Path],
+) -> tuple[Planner, Sweep]:
+    """Plan all jobs, those of a sweep with the code and data that it keeps to."""
+    for line in standing.notes if standing else ():
+        say_aside(line)
+    planner = Planner(
+        standing.bundle if standing else bundle, CostEstimator(date.today()), account, copies,
+        say_aside, standing.members if standing else {},
+    )  # fmt: skip
+    return planner, with_facts(planner.sweep(composed))
 
 
 def _runs_here(config: LaunchConfig) -> bool:

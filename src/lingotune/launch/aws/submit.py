@@ -120,12 +120,16 @@ def _found(account: Account, job: TrainingJob, error: Exception) -> None:
 class Account:
     """Connection to the account that jobs run in, with this machine's credentials.
 
-    session: of boto3, in the jobs' region. client: makes its clients. Calls raise `errors()`.
+    session: of boto3, in the jobs' region. config: botocore's, for all clients. bare: send each job's
+    request itself, in one call; the SDKs, which send the same, take seconds for each. Calls raise
+    `errors()`.
     """
 
-    def __init__(self, session: Any, aws: AwsConfig, config: Any = None) -> None:
+    def __init__(
+        self, session: Any, aws: AwsConfig, config: Any = None, *, bare: bool = False
+    ) -> None:
         self.session, self.aws = session, aws
-        self._config = config
+        self._config, self._bare = config, bare
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -147,12 +151,12 @@ class Account:
         aws = self.aws
         if aws.queue is not None:
             enqueue(to_request(job), self.client("batch"), aws)
+        elif self._bare or aws.sdk is Sdk.boto3:
+            self.client("sagemaker").create_training_job(**to_request(job))
         elif aws.sdk is Sdk.v2:
             start_v2(to_huggingface(job), self.session, self.client("sagemaker"))
-        elif aws.sdk is Sdk.v3:
-            start_v3(to_model_trainer(job), self._new_session())
         else:
-            self.client("sagemaker").create_training_job(**to_request(job))
+            start_v3(to_model_trainer(job), self._new_session())
 
     def _new_session(self) -> Any:
         import boto3
@@ -184,10 +188,10 @@ class Account:
         return found
 
 
-def connect(region: str, aws: AwsConfig, config: Any = None) -> Account:
+def connect(region: str, aws: AwsConfig, config: Any = None, *, bare: bool = False) -> Account:
     """Connect to a region; asks nothing. ConfigError if the library or the region is missing.
 
-    config: botocore's, for all clients.
+    config, bare: as of `Account`.
     """
     with _refusals_explained():
         import boto3
@@ -195,7 +199,7 @@ def connect(region: str, aws: AwsConfig, config: Any = None) -> Account:
         if region == UNSET.format("region"):
             what = "is needed to submit: neither the config nor this machine names one"
             raise ConfigError([Problem("aws.region", what, "aws.region=us-east-1")])
-        return Account(boto3.Session(region_name=region), aws, config)
+        return Account(boto3.Session(region_name=region), aws, config, bare=bare)
 
 
 def _upload(

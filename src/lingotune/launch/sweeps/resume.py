@@ -33,7 +33,7 @@ def resume(
     settings = replace(pin.sweep, retry=retry)
     if max_parallel is not None:
         settings = replace(settings, max_parallel=max_parallel)
-    account = connect(pin.account.region or "", pin.account, client_settings())
+    account = connect(pin.account.region or "", pin.account, client_settings(), bare=True)
     wish = Wish(follow)
     with lock.held(folder) as holder:
         if holder:
@@ -67,7 +67,7 @@ def pin_of(folder: Path, aws: AwsConfig) -> Pin:
     if aws.region is None:
         what = "is needed: this machine names no AWS region"
         raise ConfigError([Problem("--region", what, "--region us-east-1")])
-    found = fetch(connect(aws.region, aws, client_settings()), folder.name)
+    found = fetch(connect(aws.region, aws, client_settings(), bare=True), folder.name)
     if found is None:
         what = f"is no sweep of s3://{aws.bucket}/{aws.prefix}/sweeps/"
         fix = "the command that submitted it: it finds the jobs by their tags"

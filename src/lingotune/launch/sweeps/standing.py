@@ -12,7 +12,6 @@ import lingotune
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
-    Action,
     AwsConfig,
     LaunchConfig,
     Search,
@@ -54,26 +53,51 @@ class Standing:
     notes: tuple[str, ...] = ()
 
 
-def standing_of(composed: Sequence[Composed], bundle: Bundle, aws: AwsConfig) -> Standing | None:
-    """Find out what is known of the command's sweep; None for a single job, or jobs that run here.
+def standing_of(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
+    """Find out on this machine what is known of the command's sweep; None for a job of its own.
 
-    A plan looks into the sweep's folder alone; a check or submit asks S3, too. aws: the account's settings,
-    with the region. ConfigError if the name is that of another sweep.
+    ConfigError if the name is that of another sweep.
     """
-    config = composed[0].config
-    keys = [digest_in(dump_job(job_of(one.config))) for one in composed]
-    name = name_of(composed, keys)
+    name = name_of(composed, _keys(composed))
     if name is None:
         return None
+    pin = load(Path(composed[0].config.runs_dir, name.name))
+    return _standing(name, composed, bundle, pin, None, [])
+
+
+def asked_for(
+    standing: Standing, composed: Sequence[Composed], bundle: Bundle, aws: AwsConfig
+) -> Standing:
+    """Ask AWS for what other machines know of the sweep; returns it, or the same if that is nothing new.
+
+    bundle: the code as it is now. aws: the account's settings, with the region. ConfigError if AWS does not
+    answer.
+    """
+    if not aws.bucket or not aws.region:
+        return standing
+    account, notes = connect(aws.region, aws, client_settings(), bare=True), list[str]()
+    pin = _merged(standing.pin, fetch(account, standing.name.name))
+    if pin is None:
+        pin = _rebuilt(account, standing.name, composed[0], notes)
+    if pin == standing.pin:
+        return standing
+    return _standing(standing.name, composed, bundle, pin, account, notes)
+
+
+def _keys(composed: Sequence[Composed]) -> list[str]:
+    return [digest_in(dump_job(job_of(one.config))) for one in composed]
+
+
+def _standing(
+    name: SweepName,
+    composed: Sequence[Composed],
+    bundle: Bundle,
+    pin: Pin | None,
+    account: Account | None,
+    notes: list[str],
+) -> Standing:
+    config, keys = composed[0].config, _keys(composed)
     folder = Path(config.runs_dir, name.name)
-    asks = config.action in (Action.check, Action.submit) and bool(aws.bucket and aws.region)
-    account = connect(aws.region or "", aws, client_settings()) if asks else None
-    pin = load(folder)
-    notes: list[str] = []
-    if account is not None:  # another laptop may have added trials
-        pin = _merged(pin, fetch(account, name.name))
-        if pin is None:
-            pin = _rebuilt(account, name, composed[0], notes)
     if pin is not None:
         _check_same(pin, name, keys, config, folder)
         bundle = _code(pin, bundle, config, folder, account, notes)

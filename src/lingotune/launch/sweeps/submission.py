@@ -49,12 +49,14 @@ class Wish:
     """What its owner wants of a sweep besides its jobs.
 
     follow: stay until all has ended; None = only while jobs wait for slots, False = never. attempt: number
-    of the first attempt. quotas: of the account, by name, as far as known.
+    of the first attempt. quotas: of the account, by name, as far as known. clock, sleep: of the controller.
     """
 
     follow: bool | None = None
     attempt: int = 1
     quotas: Mapping[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
 
 class Running:
@@ -138,7 +140,9 @@ def submit_sweep(
     with lock.held(standing.folder) as holder:
         if holder:
             return watch(standing.folder, holder, wish, say)
-        account = connect(job.region, replace(config.aws, region=job.region), client_settings())
+        account = connect(
+            job.region, replace(config.aws, region=job.region), client_settings(), bare=True
+        )
         with Ledger(standing.folder) as ledger:
             pin = _pinned_sweep(standing, sweep, account, ledger, say)
             jobs = {plan.digests.job: plan.job for plan in sweep.plans}
@@ -287,6 +291,7 @@ def run_sweep(
             backend, source or Grid(), ledger, running.limits(settings, wish),
             pool=lambda trial: running.pinned(trial).quota, tell=view.tell,
             show=view.show, watch=not isinstance(source or Grid(), Grid),
+            clock=wish.clock, sleep=wish.sleep,
         )  # fmt: skip
         with view:
             outcome = controller.run(detached=True)
@@ -300,7 +305,7 @@ def run_sweep(
     if outcome is not None:
         problems += [one for found in outcome.refused.values() for one in found]
         problems += _ended_badly(outcome, running)
-    _tell_rest(records, running, say, left)
+    _tell_rest(records, running, wish.clock(), say, left)
     if problems:
         print(format_problems(problems), file=sys.stderr)
         code = code or USER_ERROR
@@ -336,12 +341,14 @@ def _resume(running: Running) -> str:
     return f"{program('resume')} {running.pin.name}"
 
 
-def _tell_rest(records: Sequence[TrialRecord], running: Running, say: Tell, left: str) -> None:
+def _tell_rest(
+    records: Sequence[TrialRecord], running: Running, now: float, say: Tell, left: str
+) -> None:
     """Say what still bills, what waits, how to go on and how to stop."""
     held = [a.name for r in records for a in r.attempts if a.job.state.holds_slot]
     waiting = [r.trial.number for r in records if r.state is State.waiting]
     rates = running.rates()
-    usd = spent(records, rates, time.time())
+    usd = spent(records, rates, now)
     money = f"; {usd_text(usd)} so far" if usd else ""
     if held:
         per_hour = [
@@ -411,9 +418,7 @@ def _answer(
     }
 
 
-def watch(
-    folder: Path, holder: str, wish: Wish, say: Tell, sleep: Callable[[float], None] = time.sleep
-) -> tuple[dict[str, Any], int]:
+def watch(folder: Path, holder: str, wish: Wish, say: Tell) -> tuple[dict[str, Any], int]:
     """Look on while another process runs the sweep, until it has left it; starts nothing."""
     say(f"{folder.name} is run already, by {holder}; nothing is started from here")
     if wish.follow is False:
@@ -427,7 +432,7 @@ def watch(
             with lock.held(folder) as still:
                 if not still:
                     break
-            sleep(_LOOKS_EVERY)
+            wish.sleep(_LOOKS_EVERY)
     return {"sweep": folder.name, "submitted": [], "held_by": holder}, 0
 
 
