@@ -35,8 +35,7 @@ from lingotune.launch.sweeps.pin import Pin, PinnedTrial, put, save, uri_of
 from lingotune.launch.sweeps.pin import job_of as pinned_job
 from lingotune.launch.sweeps.queue import Queue
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
-from lingotune.launch.sweeps.sources import source_of
-from lingotune.launch.sweeps.space import SearchSpace
+from lingotune.launch.sweeps.sources import learns, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.trial import Source, State, Trial
 from lingotune.launch.sweeps.view import View, numbers, spent
@@ -153,7 +152,10 @@ def submit_sweep(
                 return _make(standing, sweep, planner, running, number, varies, say)
 
             trials = [one.trial for one in pin.trials]
-            source = source_of(sweep.plans, SearchSpace(sweep.space.axes), ledger, make, trials)
+            source: Source = Grid()
+            if learns(config.sweep):
+                folder, records = standing.folder, ledger.records()
+                source = source_of(sweep, folder, records, trials, make)
             return run_sweep(running, config.sweep, wish, say, source)
 
 
