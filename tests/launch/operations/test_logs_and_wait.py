@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from account_of_jobs import JobAccount, a_week, ledger_of
@@ -162,7 +161,6 @@ def test_the_time_is_over(account: JobAccount, command: Command) -> None:
 
 
 def test_trials_that_nobody_starts(account: JobAccount, command: Command, tmp_path: object) -> None:
-    from pathlib import Path
 
     job = account.train(account.trial("s", 1))
     account.complete(job)

@@ -1,0 +1,325 @@
+"""Sweeps through the command line, the real SDK and HTTP, on an account whose jobs pretend to train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from faults import Faults, Rates
+from pretend import Account, Course, pretending
+
+from lingotune.cli import launch, resume
+from lingotune.config.problems import ConfigError
+from lingotune.launch.aws import submit
+from lingotune.launch.render.bundle import Bundle, build_bundle
+from lingotune.launch.render.training_job import TrainingJob
+from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROLE
+from lingotune.launch.simulator.loopback.quotas import Quotas
+from lingotune.launch.sweeps import controller, lock
+from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.submission import View
+
+NAMES = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}"]
+FOUR = ["-m", "cluster=p3_16xl", "lr=1e-4,2e-4,3e-4,4e-4", "sweep.name=four", *NAMES]
+SHORT = Course([0.5, 0.75], evaluation_time=0.1, starting=0.3, stopping=0.1)
+LONG = replace(SHORT, evaluation_time=60.0)
+
+
+@pytest.fixture(autouse=True)
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "_SHORTEST", 0.1)
+    monkeypatch.setattr(controller, "_LONGEST", 0.3)
+    monkeypatch.setattr(controller, "_FIRST_REST", 0.2)
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with pretending(lambda asked: SHORT, quotas=Quotas(2)) as found:
+        yield found
+
+
+@pytest.fixture
+def busy() -> Iterator[Account]:
+    """An account whose jobs do not end by themselves."""
+    with pretending(lambda asked: LONG, quotas=Quotas(2)) as found:
+        yield found
+
+
+def submitted(runs: Path, *words: str, code: int = 0) -> None:
+    given = [*(words or FOUR), "action=submit", f"runs_dir={runs}"]
+    assert launch.main(given) == code
+
+
+def names(account: Account) -> list[str]:
+    return sorted(job.name for job in account.jobs)
+
+
+def stop_all(account: Account) -> None:
+    for job in account.jobs:
+        if not job.over:
+            account.jobs.stop(job.name)
+
+
+def states(runs: Path, sweep: str = "four") -> list[str]:
+    with Ledger(runs / sweep) as ledger:
+        return [record.state.value for record in ledger.records()]
+
+
+def tags_of(job: Any) -> dict[str, str]:
+    return {key: value for key, value in job.tags.items() if key.startswith("lingotune:")}
+
+
+def other_code() -> Bundle:
+    return build_bundle(own_code={"lingotune/mine.py": b"x = 1"})
+
+
+# --- what went wrong with a quota of two ---------------------------------------------------------
+
+
+def test_a_quota_of_two_runs_all_four(
+    account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(tmp_path)
+    told = capsys.readouterr()
+    assert states(tmp_path) == ["completed"] * 4 and len(names(account)) == 4
+    assert account.audit().peak == {"ml.p3.16xlarge": 2}
+    assert "waiting   3-4 for a slot" in told.out and "nothing was started" not in told.err
+    assert told.out.count("sourcedir.tar.gz (") == 1, "uploaded once"
+    marks = [tags_of(job) for job in account.jobs]
+    assert [mark["lingotune:trial"] for mark in marks] == ["1", "2", "3", "4"]
+    assert {mark["lingotune:sweep"] for mark in marks} == {"four"}
+    assert [mark["lingotune:varies"] for mark in marks][:2] == ["lr=0.0001", "lr=0.0002"]
+
+
+def test_json_names_what_was_started_though_others_wait(
+    busy: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(tmp_path, *FOUR, "--detach", "output=json")
+    told = json.loads(capsys.readouterr().out)
+    assert sorted(job["name"] for job in told["submitted"]) == names(busy)
+    assert [one["state"] for one in told["trials"]] == [*["running"] * 2, *["waiting"] * 2]
+    assert told["exit_code"] == 0
+
+
+def test_the_same_command_attaches_skips_and_goes_on(
+    busy: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(tmp_path, *FOUR, "--detach")
+    assert "2 wait (3-4)" in capsys.readouterr().out
+    submitted(tmp_path, *FOUR, "--detach")
+    told = capsys.readouterr()
+    assert "name-taken" not in told.out + told.err and "attempt=2" not in told.out + told.err
+    assert len(names(busy)) == 2, "there is no slot"
+    stop_all(busy)
+    submitted(tmp_path, *FOUR, "--detach")
+    assert len(names(busy)) == 4 and busy.audit().twice == {}
+
+
+def test_a_refusal_in_the_middle_names_what_runs(
+    busy: Account,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The third job is refused for good: the others run, and are named; nothing else is claimed."""
+    start, asked = submit.Account.start, []
+
+    def refusing(self: submit.Account, job: TrainingJob) -> None:
+        asked.append(job.name)
+        if len(asked) == 2:
+            said = {"Error": {"Code": "ValidationException", "Message": "too odd"}}
+            raise ClientError(said, "CreateTrainingJob")  # type: ignore[arg-type]
+        start(self, job)
+
+    monkeypatch.setattr(submit.Account, "start", refusing)
+    submitted(tmp_path, *FOUR, "--detach", "output=json", code=2)
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert (
+        sorted(job["name"] for job in found["submitted"]) == names(busy) and len(names(busy)) == 2
+    )
+    assert "ValidationException: too odd" in told.err and "nothing was started" not in told.err
+
+
+def test_a_quota_of_none_is_told_and_nothing_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pretending(lambda asked: SHORT, quotas=Quotas(0)) as account:
+        submitted(tmp_path, code=2)
+        assert names(account) == []
+    assert "is 0, below 1" in capsys.readouterr().out
+
+
+# --- the code and data of then -------------------------------------------------------------------
+
+
+def test_an_edit_of_the_code_renames_no_job_and_repeats_none(
+    busy: Account,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    submitted(tmp_path, *FOUR, "--detach")
+    before = names(busy)
+    monkeypatch.setattr(launch, "bundle_of", lambda configs: other_code())
+    submitted(tmp_path, *FOUR, "--detach")
+    told = capsys.readouterr()
+    assert names(busy) == before
+    assert told.err.count("(code=new for yours)") == 1
+    stop_all(busy)
+    submitted(tmp_path, *FOUR, "--detach", "sweep.code=new")
+    codes = [tags_of(job)["lingotune:code-sha256"] for job in busy.jobs]
+    assert codes == [build_bundle().digest] * 2 + [other_code().digest] * 2
+    assert busy.audit().twice == {}
+
+
+def forgotten(account: Account) -> None:
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key="lingotune/sweeps/four/sweep.json")
+
+
+@pytest.mark.parametrize("lose", [lambda account: None, forgotten], ids=["pin in S3", "tags alone"])
+def test_a_second_laptop_attaches_with_other_code_even(
+    busy: Account,
+    tmp_path: Path,
+    lose: Callable[[Account], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    submitted(tmp_path / "a", *FOUR, "--detach")
+    lose(busy)
+    monkeypatch.setattr(launch, "bundle_of", lambda configs: other_code())
+    submitted(tmp_path / "b", *FOUR, "--detach")
+    assert len(names(busy)) == 2 and states(tmp_path / "b") == states(tmp_path / "a")
+    stop_all(busy)
+    submitted(tmp_path / "b", *FOUR, "--detach")
+    codes = {tags_of(job)["lingotune:code-sha256"] for job in busy.jobs}
+    assert len(names(busy)) == 4 and busy.audit().twice == {}
+    assert codes == {build_bundle().digest}
+
+
+@pytest.mark.slow
+def test_the_name_of_another_sweep_is_refused(
+    busy: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submitted(tmp_path, *FOUR, "--detach")
+    with pytest.raises(ConfigError, match="is the name of another sweep, of 4 jobs"):
+        submitted(tmp_path, *FOUR, "epochs=7", "--detach")
+    assert len(names(busy)) == 2
+
+
+@pytest.mark.slow
+def test_a_longer_grid_of_the_same_name_adds_its_jobs(account: Account, tmp_path: Path) -> None:
+    submitted(tmp_path)
+    submitted(tmp_path, *[w.replace("4e-4", "4e-4,5e-4") for w in FOUR], "--follow")
+    assert states(tmp_path) == ["completed"] * 5 and account.audit().twice == {}
+
+
+# --- leaving and going on ------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_the_jobs_running_and_says_what_bills(
+    busy: Account,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown: list[int] = []
+
+    def interrupted(self: View, records: Any) -> None:
+        shown.append(1)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(View, "show", interrupted)
+    submitted(tmp_path, code=130)
+    told = capsys.readouterr().out
+    assert "leaving; 2 jobs go on at AWS and bill at 56.30 USD/h" in told
+    assert all(name in told.partition("leaving; ")[2] for name in names(busy))
+    assert "2 wait (3-4) and are not started without you" in told
+    assert "lingotune resume four" in told and "lingotune stop four" in told
+    assert not any(job.over for job in busy.jobs)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_resume_goes_on_from_what_was_pinned_alone(
+    account: Account, tmp_path: Path, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted(tmp_path / "a", *FOUR, "--detach")
+    where = tmp_path / ("b" if elsewhere else "a")
+    options = ["--bucket", BUCKET, "--region", REGION] if elsewhere else []
+    assert resume.main(["four", "--runs-dir", str(where), "--follow", *options]) == 0
+    assert states(where) == ["completed"] * 4
+    assert len(names(account)) == 4 and account.audit().twice == {}
+
+
+def test_two_commands_at_once_start_nothing_twice(
+    account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lock.held(tmp_path / "four") as holder:
+        assert holder == ""
+        submitted(tmp_path, *FOUR, "--detach")
+    assert names(account) == [] and "is run already, by process" in capsys.readouterr().out
+
+
+# --- failures ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_failed_job_is_told_and_started_again_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = replace(SHORT, fails_after=1)
+
+    def course(asked: Any) -> Course:
+        first = not asked.name.endswith("-2")
+        return broken if first and asked.tags["lingotune:trial"] == "2" else SHORT
+
+    with pretending(course, quotas=Quotas(2)) as account:
+        submitted(tmp_path, *FOUR, "--follow", code=2)
+        told = capsys.readouterr()
+        assert "AlgorithmError: rank 0, training: it broke" in told.err
+        assert "retry=failed" in told.err
+        submitted(tmp_path, *FOUR, "--follow", "sweep.retry=failed")
+        assert states(tmp_path) == ["completed"] * 4 and len(names(account)) == 5
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "lost",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("dropped", "unavailable", "throttled")),
+    ],
+)
+def test_a_job_whose_answer_fails_is_neither_lost_nor_doubled(kind: str, tmp_path: Path) -> None:
+    faults = Faults(3, rates={"CreateTrainingJob": Rates(**{kind: 0.5})})
+    with pretending(lambda asked: SHORT, quotas=Quotas(2), faults=faults) as account:
+        submitted(tmp_path, *FOUR, "--follow")
+        assert states(tmp_path) == ["completed"] * 4
+        found = account.audit()
+        assert found.twice == {} and found.peak["ml.p3.16xlarge"] <= 2
+    assert faults.failed["CreateTrainingJob", kind]
+
+
+@pytest.mark.parametrize("kind", ["lost", "dropped"])
+def test_a_single_job_whose_answer_was_lost_is_looked_up(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs, and is not told as not started; what has not arrived is."""
+    faults = Faults(3, rates={"CreateTrainingJob": Rates(**{kind: 1.0})})
+    one = ["cluster=p3_16xl", *NAMES, "aws.sdk=boto3"]
+    with pretending(lambda asked: LONG, faults=faults) as account:
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        if kind == "lost":
+            submitted(tmp_path, *one)
+            (name,) = names(account)
+            told = capsys.readouterr().out
+            assert f"submitted {name}" in told and "the answer was lost" in told
+            return
+        with pytest.raises(ConfigError) as raised:
+            submitted(tmp_path, *one)
+        assert names(account) == [] and "nothing was started" in raised.value.problems[0].fix
