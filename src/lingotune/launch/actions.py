@@ -159,14 +159,8 @@ def _act(
     if settings.action is Action.submit:
         missing = missing_library(settings.aws)
         wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
-<<<<<<< HEAD
-        wrong += needs_controller(settings.sweep) if sweep.name and standing is None else []
-||||||| 90e1045
-        wrong += needs_controller(settings.sweep) if sweep.name else []
-=======
         if sweep.name and (standing is None or settings.aws.queue):
             wrong += needs_controller(settings.sweep)
->>>>>>> 53e477273ea3db4d8ee8da1f8285a762753cdf9e
         if wrong:
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
     if settings.action is Action.rehearse:
