@@ -22,7 +22,7 @@ from waiting import PATIENCE, wait_until
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.problems import ConfigError
 from lingotune.launch.render.bundle import build_bundle
-from lingotune.launch.simulator.host import Host, _meeting, wait_for_all
+from lingotune.launch.simulator.host import Host, _meeting, _write_programs, wait_for_all
 from lingotune.launch.simulator.init_process import BASE_DIR, kill_all, processes_in
 
 MPIRUN = ("cluster=p4d_24xl", "cluster.distribution=smdistributed")
@@ -118,6 +118,18 @@ def test_what_the_ranks_see(
     assert [line[9:] for line in logged] == lines
     times = [float(line[:8]) for line in logged]
     assert times == sorted(times) and times[-1] > 0.5
+
+
+def test_programs_are_found_from_a_container_in_a_relative_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept").mkdir()
+    programs = _write_programs(Path("kept"), Path(sys.executable), 2)
+    environment = {"PATH": os.pathsep.join([str(programs), os.defpath])}
+    shell = ["sh", "-c", "nvidia-smi"]
+    listed = subprocess.check_output(shell, cwd="kept", env=environment, text=True)
+    assert len(listed.splitlines()) == 2
 
 
 @pytest.mark.slow

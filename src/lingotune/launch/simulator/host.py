@@ -218,7 +218,7 @@ def stand_ins(container: Container) -> tuple[str, ...]:
 
 def _write_programs(folder: Path, python: Path, ranks: int) -> Path:
     """Write programs that the toolkit calls by name into a folder for PATH."""
-    programs = folder / "bin"
+    programs = folder.resolve() / "bin"  # the container has another working directory
     programs.mkdir(exist_ok=True)
     listed = "".join(f"echo 'GPU {number}: none, a CPU rank'\n" for number in range(ranks))
     _write_program(programs / "nvidia-smi", listed)
