@@ -131,6 +131,11 @@ def test_a_key_that_is_given_twice_is_refused_where_it_is_swept() -> None:
     assert not refusal("lr=1", "lr=3")  # the last one counts, as in shells
 
 
+def test_what_hydra_would_sweep_is_typed_with_m() -> None:
+    assert refusal("hydra.sweeper.params.lr=1,2")[0][2] == "-m lr=1,2"
+    assert refusal("+sweep.params.lr=1,2")[0][2] == "-m lr=1,2"
+
+
 def test_what_a_file_sweeps_knows_its_place() -> None:
     axes, problems = read_params({"lr": "1,2", "lrr": "1,2", "cluster": "glob(g*)"}, GROUPS, ())
     assert [one.place for one in axes] == ["sweep.params.lr", "sweep.params.cluster"]

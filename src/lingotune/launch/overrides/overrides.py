@@ -25,6 +25,7 @@ from lingotune.launch.overrides.values import number_meant
 WITHOUT_DEFAULT = ("experiment", "sweep")
 """Groups of which no option is chosen by default; null stands for none."""
 _PARAMS = "sweep.params"
+_OF_HYDRA = "hydra.sweeper.params."
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,8 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
     if key.split(".")[0].split("/")[0] == "hydra":
         is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
         fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
+        if key.startswith(_OF_HYDRA):
+            fix = f"-m {for_shell(text.lstrip('+~').removeprefix(_OF_HYDRA))}"
         return _refused(override, "hydra's own settings cannot be changed here", fix)
     if key == _PARAMS or key.startswith(f"{_PARAMS}."):
         what = "stands in files; what is typed is swept with -m"
