@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sweep_folders import LABELS, predictions_of
 from trainings import fake, forked
 from waiting import PATIENCE
 
+from lingotune.cli import results
 from lingotune.cli.train import check_train, command
 from lingotune.config.problems import ConfigError
 from lingotune.evaluation.metrics import Classes
@@ -117,6 +119,18 @@ def test_jobs_of_another_sweep_are_not_trained_again(home: Path) -> None:
     assert sweep("lr=1e-4,2e-4") == 0
     assert sweep("lr=2e-4,3e-4") == 0
     assert len(starts(home)) == 3
+
+
+def test_a_run_that_was_removed_is_trained_again(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("lr=1e-4,2e-4") == 0
+    removed = home / "runs" / starts(home)[0]
+    shutil.rmtree(removed)
+    assert results.main([str(folder_of(home))]) == 0
+    assert "1 run is not in " in capfd.readouterr().out
+    assert sweep("lr=1e-4,2e-4") == 0
+    assert len(starts(home)) == 3 and (removed / "metrics.json").is_file()
 
 
 def test_a_named_sweep_grows(home: Path) -> None:

@@ -172,16 +172,22 @@ def _style_of(entry: Entry, best: set[int]) -> tuple[str, dict[str, Any]]:
 # --- money against quality ----------------------------------------------------------------------
 
 
+_SECONDS = {"hours": 3600, "minutes": 60}
+
+
 def price_of(of: Configuration, unit: str) -> float | None:
-    """Return what a configuration took: USD, or hours where nothing is billed."""
+    """Return what a configuration took: USD, or time where nothing is billed."""
     if unit == "USD":
         return of.usd
-    return None if of.seconds is None else of.seconds / 3600
+    return None if of.seconds is None else of.seconds / _SECONDS[unit]
 
 
 def unit_of(board: Leaderboard) -> str:
-    """Return `USD` if the price of any configuration is known, else `hours`."""
-    return "USD" if any(of.usd is not None for of in board.ranked) else "hours"
+    """Return `USD` if the price of any configuration is known, else `hours` or `minutes`."""
+    if any(of.usd is not None for of in board.ranked):
+        return "USD"
+    longest = max((of.seconds or 0 for of in board.ranked), default=0)
+    return "hours" if longest > 2 * _SECONDS["hours"] else "minutes"
 
 
 def pareto(board: Leaderboard) -> list[Configuration]:

@@ -113,7 +113,7 @@ def of_sweep(folder: Path) -> Leaderboard:
         tuple(keys),
         ranked(entries, metric),
         folder,
-        (*notes, *_unfetched(entries, folder)),
+        (*notes, *_unfetched(entries, folder, local=about.get("backend") == "local")),
     )
 
 
@@ -200,11 +200,16 @@ def _best_of(evaluations: Sequence[Evaluation], metric: Metric) -> Mapping[str, 
     return min(known, key=lambda values: metric.rank(values[metric.name])) if known else {}
 
 
-def _unfetched(entries: Sequence[Entry], folder: Path) -> list[str]:
+def _unfetched(entries: Sequence[Entry], folder: Path, *, local: bool) -> list[str]:
     absent = [str(e.number) for e in entries if e.completed and e.test is None and not e.folder]
     if not absent:
         return []
     count = "1 run is" if len(absent) == 1 else f"{len(absent)} runs are"
+    if local:
+        told = (
+            f"{count} not in {folder.parent} any more ({', '.join(absent)}): scores from the ledger"
+        )
+        return [f"{told}; the command of the sweep trains again what is missing"]
     return [
         f"{count} not fetched yet ({', '.join(absent)}): scores from their logs, none on test;"
         f" {program('fetch')} {folder.name}"

@@ -335,16 +335,20 @@ def worker_command(of: LocalJob, folder: Path) -> list[str]:
 
 
 def forget_interrupted(ledger: Ledger, backend: LocalBackend) -> int:
-    """Take attempts that were cut short for not started, so that they go on; returns how many."""
-    interrupted = [
+    """Take attempts that were cut short for not started, so that they go on; returns how many.
+
+    So are finished ones whose run folders were removed since.
+    """
+    gone = [
         attempt
         for record in ledger.records()
         for attempt in record.attempts
-        if not attempt.job.state.over and backend.describe(attempt.name) is None
+        if (not attempt.job.state.over or attempt.job.state is State.completed)
+        and backend.describe(attempt.name) is None
     ]
-    for attempt in interrupted:
+    for attempt in gone:
         ledger.not_started(attempt.name, backend.clock(), "it was interrupted, and goes on")
-    return len(interrupted)
+    return len(gone)
 
 
 def _size(path: Path) -> int:
