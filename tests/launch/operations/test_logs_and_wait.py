@@ -161,9 +161,7 @@ def test_the_time_is_over(account: JobAccount, command: Command) -> None:
     assert not job.stop_asked
 
 
-def test_trials_that_nobody_starts(account: JobAccount, command: Command, tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_trials_that_nobody_starts(account: JobAccount, command: Command, tmp_path: Path) -> None:
     job = account.train(account.trial("s", 1))
     account.complete(job)
     ledger_of(tmp_path / "runs" / "s", 2, job.name)
