@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from account_of_jobs import JobAccount, a_week, ledger_of
@@ -160,8 +161,7 @@ def test_the_time_is_over(account: JobAccount, command: Command) -> None:
     assert not job.stop_asked
 
 
-def test_trials_that_nobody_starts(account: JobAccount, command: Command, tmp_path: object) -> None:
-
+def test_trials_that_nobody_starts(account: JobAccount, command: Command, tmp_path: Path) -> None:
     job = account.train(account.trial("s", 1))
     account.complete(job)
     ledger_of(tmp_path / "runs" / "s", 2, job.name)
