@@ -35,6 +35,7 @@ GROUPS = {
     },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
+        "resume": "go on with a sweep on SageMaker where it was left",
         "results": "compare its runs, or those of a folder",
     },
     "money": {
