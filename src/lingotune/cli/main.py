@@ -38,6 +38,7 @@ GROUPS = {
         "logs": "print the log of a job, as it is or as it comes",
         "wait": "wait until jobs have ended; the exit code tells how",
         "stop": "stop jobs; tells what they have cost, and what stays",
+        "resume": "go on with a sweep on SageMaker where it was left",
         "fetch": "bring the results of jobs that have ended into run folders",
         "results": "compare its runs, or those of a folder",
     },
