@@ -100,6 +100,7 @@ REFUSED = {
     "seed=range(0,100000000)": f"has more than {MOST} values",
     "lr=interval(2,1)": "is empty",
     "lr=interval(1,1)": "is empty",
+    "lr=interval(1,inf)": "no finite number",
     "lr=tag(log,interval(0,1))": "has no logarithm",
     "lr=tag(loog,interval(1,2))": "a tag that means nothing",
     "per_device_bs=interval(8.5,16)": "no whole numbers",

@@ -29,7 +29,11 @@ def _ranges(config: LaunchConfig) -> Iterator[Found]:
     for name, (low, meaning) in _LOWEST.items():
         value = getattr(config.sweep, name)
         if value is not None and value < low:
-            yield f"sweep.{name}={value}", "is out of range", f"sweep.{name}={low}: {meaning}"
+            yield (
+                f"sweep.{name}={value}",
+                "is out of range",
+                f"sweep.{name}={low}; possible: {meaning}",
+            )
 
 
 @SWEEP.check("sweep-name", "it names a folder, objects in S3 and a tag")

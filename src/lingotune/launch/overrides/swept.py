@@ -214,7 +214,9 @@ def _interval(override: Override, swept: IntervalSweep) -> Interval:
     if kind not in (int, float) or low is None or high is None:
         raise _wrong("interval() is for a setting that is a number", _example(override))
     whole = kind is int or (isinstance(low, int) and isinstance(high, int))
-    if not (_is_finite(low) and _is_finite(high)) or not low < high:
+    if not (_is_finite(low) and _is_finite(high)):
+        raise _wrong("has an end that is no finite number", f"'{key}=interval(1,2)'")
+    if not low < high:
         raise _wrong("is empty: the second number is the larger one", f"'{key}=interval(1,2)'")
     if whole and not (float(low).is_integer() and float(high).is_integer()):
         raise _wrong("has ends that are no whole numbers", f"'{key}=interval(8,64)'")
