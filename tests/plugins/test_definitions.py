@@ -85,3 +85,19 @@ def test_a_file_that_is_no_python_is_told_with_its_line(content: bytes, said: st
     with pytest.raises(ConfigError) as caught:
         contents_of(content, "code.file=x.py")
     assert said in caught.value.problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ("@metric\ndef cost(r): ...", True),
+        ("@metric(greater_is_better=True)\ndef cost(r): ...", True),
+        ("@metric(greater_is_better=False)\ndef cost(r): ...", False),
+        ("def of(r): ...\ncost = metric(of, greater_is_better=False)", False),
+        ("def of(r): ...\ncost = metric(greater_is_better=False)(of)", False),
+    ],
+)
+def test_a_metric_tells_which_way_is_better(text: str, better: bool) -> None:
+    content = f"from lingotune.plugins import metric\n{text}\n".encode()
+    found = contents_of(content, "own.py").definitions["cost"]
+    assert found.kind is Kind.metric and found.greater_is_better is better

@@ -312,3 +312,17 @@ def test_mlflow_has_each_step_once_after_a_kill(tmp_path: Path, mlflow_python: P
     assert whole["metrics"]["loss"] == list(range(1, 25))
     assert whole["metrics"]["eval_macro_f1"] == [8, 16, 24]
     assert whole["metrics"]["test_macro_f1"] == [24]
+
+
+def test_the_log_is_on_disk_after_each_evaluation(tmp_path: Path) -> None:
+    from lingotune.runs.folder import folders_in, read_history
+    from lingotune.training.tracking import History
+
+    log: list[dict[str, float]] = []
+    history = History(folders_in(tmp_path))
+    for step in (1, 2):
+        log.append({"step": step, "eval_loss": 1.0 / step})
+        history.on_evaluate(None, SimpleNamespace(log_history=log), None)
+        assert read_history(tmp_path) == log
+    gone = History(folders_in(tmp_path / "gone"))
+    gone.on_evaluate(None, SimpleNamespace(log_history=log), None)
