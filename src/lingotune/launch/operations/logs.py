@@ -54,7 +54,7 @@ class LogReader:
         ConfigError if AWS does not answer for minutes. The last lines come after the end.
         """
         silent_since: float | None = None
-        told = ""
+        told = said = ""
         while True:
             try:
                 job = self._account.describe(self._name)
@@ -65,7 +65,9 @@ class LogReader:
                 silent_since = silent_since or now
                 if now - silent_since > _PATIENCE or "Expired" in str(reason):
                     raise ConfigError([unanswered(self._name, str(reason))]) from reason
-                self._note(f"no answer, asked again: {reason}")
+                if str(reason) != said:
+                    said = str(reason)
+                    self._note(f"no answer, asked again: {said}")
                 self._sleep(PAUSE)
                 continue
             if job is None:
