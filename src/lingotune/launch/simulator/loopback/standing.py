@@ -75,10 +75,9 @@ def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str],
     stale = theirs(dict(os.environ))
     with _interruptible(), account(settings, tell) as (address, jobs):
         _introduce(settings, address, stale, show, tell)
-        _report(jobs, tell)
+        why = _report(jobs, tell)
         running = [job.name for job in jobs if not job.over]
-        if running:
-            tell(f"ending {len(running)} jobs: {', '.join(running)}")
+        tell(f"{why}: the account ends{', and with it ' if running else ''}{', '.join(running)}")
 
 
 @contextmanager
@@ -181,8 +180,8 @@ def _served(jobs: Jobs, settings: Settings, keeper: Keeper | None) -> Iterator[s
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the account, in the background too, with no job's process left behind."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     before = {
         number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
@@ -217,8 +216,8 @@ def _size(rehearsal: RehearsalConfig) -> str:
     return str(Limits(1, rehearsal.ranks, rehearsal.steps, rehearsal.rows, tiny))
 
 
-def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
-    """Tell what happens to the jobs, until Ctrl-C."""
+def _report(jobs: Jobs, tell: Callable[[str], None]) -> str:
+    """Tell what happens to the jobs, until a signal ends that; returns its name."""
     shown = {job.name: job.secondary for job in jobs if job.over}  # of an account before
     try:
         while True:
@@ -228,5 +227,5 @@ def _report(jobs: Jobs, tell: Callable[[str], None]) -> None:
                     shown[job.name] = now
                     tell(f"{time.strftime('%H:%M:%S')} {job.name}: {now}")
             time.sleep(_PAUSE)
-    except KeyboardInterrupt:
-        return
+    except KeyboardInterrupt as interrupt:
+        return str(interrupt)
