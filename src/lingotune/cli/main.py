@@ -39,6 +39,7 @@ GROUPS = {
         "wait": "wait until jobs have ended; the exit code tells how",
         "stop": "stop jobs; tells what they have cost, and what stays",
         "fetch": "bring the results of jobs that have ended into run folders",
+        "resume": "go on with a sweep on SageMaker where it was left",
         "results": "compare its runs, or those of a folder",
     },
     "money": {
