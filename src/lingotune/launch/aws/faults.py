@@ -42,10 +42,11 @@ def fault_of(error: Exception) -> Fault:
     An error of a call that only looks says nothing about the one before it, e.g. DescribeTrainingJob, by
     which an SDK looks at the job that it has just started.
     """
-    from botocore.exceptions import ClientError, HTTPClientError
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
     from botocore.parsers import ResponseParserError
 
-    if isinstance(error, (HTTPClientError, ResponseParserError)):
+    # no connection: an attempt before it may have had one
+    if isinstance(error, (HTTPClientError, ConnectionError, ResponseParserError)):
         return Fault.lost
     if not isinstance(error, ClientError):
         return Fault.refused  # no credentials, no region: nothing was sent
