@@ -137,7 +137,8 @@ def test_markdown_escapes_what_is_typed(tmp_path: Path) -> None:
 
 def test_the_overrides_of_the_best_work_when_pasted(tmp_path: Path) -> None:
     typed = {"data.path": "my reviews/*.csv", "lr": "3e-05"}
-    make_sweep(tmp_path / "x", [(typed, State.completed, 0.5)])
+    launch = {"sweep": "x", "action": "submit", "budget.max_usd": "9", "code": "new"}
+    make_sweep(tmp_path / "x", [({**launch, **typed}, State.completed, 0.5)])
     words = shlex.split(best_overrides(leaderboard([str(tmp_path / "x")])))
     assert words == [f"{key}={value}" for key, value in typed.items()]
     make_run(tmp_path / "runs" / "a run", "lr=3e-5", validation=0.5)

@@ -172,9 +172,25 @@ def named(of: Configuration) -> str:
 def best_overrides(board: Leaderboard) -> str:
     """Return the overrides that make the winner, for a shell: those of its best repetition.
 
-    ConfigError if nothing has a score yet.
+    What was typed about the sweep and its submit is left out, so that the line starts nothing that is
+    billed. ConfigError if nothing has a score yet.
     """
-    return " ".join(map(for_shell, best_of(board).overrides))
+    return " ".join(map(for_shell, _of_job(best_of(board).overrides)))
+
+
+_OF_LAUNCH = {
+    "action", "attempt", "budget", "job_file", "output", "rehearsal", "retry", "runs_dir", "sweep",
+}  # fmt: skip
+
+
+def _of_job(overrides: Sequence[str]) -> list[str]:
+    """Select the overrides of the job itself."""
+    keys = [one.partition("=")[0].lstrip("+") for one in overrides]
+    return [
+        one
+        for one, key in zip(overrides, keys)
+        if key.partition(".")[0] not in _OF_LAUNCH and key != "code"
+    ]
 
 
 def best_of(board: Leaderboard) -> Entry:
@@ -263,7 +279,7 @@ def as_json(board: Leaderboard, comparison: Comparison) -> str:
             "name": board.name,
             "metric": board.metric.name,
             "greater_is_better": board.metric.greater_is_better,
-            "best": best_of(board).overrides if board.best else None,
+            "best": _of_job(best_of(board).overrides) if board.best else None,
             "clear": comparison.clear,
             "configurations": [
                 {

@@ -369,6 +369,8 @@ def _tell_rest(
         say(f"look on: {_resume(running)} --follow")
     if held:
         say(f"stop:  {program('stop')} {running.pin.name}")
+    if not (held or waiting or left) and any(r.state is State.completed for r in records):
+        say(f"next: {program('fetch')} {running.pin.name}")
 
 
 def _jobs(count: int) -> str:
