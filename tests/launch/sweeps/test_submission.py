@@ -399,3 +399,28 @@ def test_200_jobs_with_30_percent_of_the_calls_failing_and_50_kills(
     assert states(tmp_path, "many") == ["completed"] * COUNT
     assert len(found.started) == COUNT and found.twice == {} and not found.running
     assert 3 <= found.peak["ml.p3.16xlarge"] <= 8 and not kills[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "search", [["sweep.search=tpe", "sweep.trials=4"], []], ids=["tpe", "grid"]
+)
+def test_scores_end_hopeless_jobs_early_and_their_stop_is_what_is_billed(
+    search: list[str], tmp_path: Path
+) -> None:
+    axis = "lr=tag(log,interval(1e-4,1e-3))" if search else "lr=8e-4,4e-4,2e-4,1e-4"
+    words = ["-m", "cluster=p3_16xl", axis, "sweep.name=early", *NAMES, *search]
+    words += ["sweep.prune=asha", "sweep.min_evaluations=1", "sweep.reduction=2", "epochs=8"]
+
+    def course(asked: Any) -> Course:
+        best = asked.config.lr > 3e-4
+        return Course([0.9 if best else 0.1] * 8, evaluation_time=1.0, starting=0.3, stopping=0.1)
+
+    with pretending(course, quotas=Quotas(2)) as account:
+        submitted(tmp_path, *words, "--follow")
+        found = account.audit()
+    ends = states(tmp_path, "early")
+    assert len(ends) == 4 and set(ends) <= {"completed", "pruned"} and "completed" in ends
+    assert found.twice == {} and not found.running and found.peak["ml.p3.16xlarge"] <= 2
+    assert all(seconds < 5 for seconds in found.after_stop.values())
+    assert search or "pruned" in ends
