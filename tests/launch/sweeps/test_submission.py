@@ -268,6 +268,26 @@ def test_two_commands_at_once_start_nothing_twice(
     assert names(account) == [] and "is run already, by process" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [[*FOUR, "--detach"], ["cluster=p3_16xl", *NAMES, "action=submit", "--follow"]]
+)
+def test_an_option_without_a_sweep_to_submit_is_refused(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="goes with action=submit of a sweep"):
+        launch.main([*words, f"runs_dir={tmp_path}"])
+
+
+def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no sweep on this machine"):
+        resume.main(["nothing", "--runs-dir", str(tmp_path)])
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "sweep.json").write_text("{")
+    with pytest.raises(ConfigError, match="is no pin of a sweep"):
+        resume.main(["odd", "--runs-dir", str(tmp_path)])
+    (tmp_path / "odd" / "sweep.json").write_text('{"version": 99}')
+    with pytest.raises(ConfigError, match="it is of version 99"):
+        resume.main(["odd", "--runs-dir", str(tmp_path)])
+
+
 # --- failures ------------------------------------------------------------------------------------
 
 
