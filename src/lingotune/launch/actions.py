@@ -72,6 +72,12 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
     standing = _standing(composed, bundle)
+    if follow is not None and (standing is None or settings.action is not Action.submit):
+        what = (
+            "goes with action=submit of a sweep on SageMaker; here nothing is stayed with or left"
+        )
+        option = "--follow" if follow else "--detach"
+        raise ConfigError([Problem(option, what, f"the same without {option}")])
     planner, sweep = _planned(composed, bundle, standing, account, copies)
     if standing and settings.action is not Action.plan and not errors_only(sweep.problems):
         from lingotune.launch.sweeps.standing import asked_for

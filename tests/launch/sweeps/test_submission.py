@@ -268,6 +268,26 @@ def test_two_commands_at_once_start_nothing_twice(
     assert names(account) == [] and "is run already, by process" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [[*FOUR, "--detach"], ["cluster=p3_16xl", *NAMES, "action=submit", "--follow"]]
+)
+def test_an_option_without_a_sweep_to_submit_is_refused(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="goes with action=submit of a sweep"):
+        launch.main([*words, f"runs_dir={tmp_path}"])
+
+
+def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no sweep on this machine"):
+        resume.main(["nothing", "--runs-dir", str(tmp_path)])
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "sweep.json").write_text("{")
+    with pytest.raises(ConfigError, match="is no pin of a sweep"):
+        resume.main(["odd", "--runs-dir", str(tmp_path)])
+    (tmp_path / "odd" / "sweep.json").write_text('{"version": 99}')
+    with pytest.raises(ConfigError, match="it is of version 99"):
+        resume.main(["odd", "--runs-dir", str(tmp_path)])
+
+
 # --- failures ------------------------------------------------------------------------------------
 
 
@@ -399,3 +419,28 @@ def test_200_jobs_with_30_percent_of_the_calls_failing_and_50_kills(
     assert states(tmp_path, "many") == ["completed"] * COUNT
     assert len(found.started) == COUNT and found.twice == {} and not found.running
     assert 3 <= found.peak["ml.p3.16xlarge"] <= 8 and not kills[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "search", [["sweep.search=tpe", "sweep.trials=4"], []], ids=["tpe", "grid"]
+)
+def test_scores_end_hopeless_jobs_early_and_their_stop_is_what_is_billed(
+    search: list[str], tmp_path: Path
+) -> None:
+    axis = "lr=tag(log,interval(1e-4,1e-3))" if search else "lr=8e-4,4e-4,2e-4,1e-4"
+    words = ["-m", "cluster=p3_16xl", axis, "sweep.name=early", *NAMES, *search]
+    words += ["sweep.prune=asha", "sweep.min_evaluations=1", "sweep.reduction=2", "epochs=8"]
+
+    def course(asked: Any) -> Course:
+        best = asked.config.lr > 3e-4
+        return Course([0.9 if best else 0.1] * 8, evaluation_time=1.0, starting=0.3, stopping=0.1)
+
+    with pretending(course, quotas=Quotas(2)) as account:
+        submitted(tmp_path, *words, "--follow")
+        found = account.audit()
+    ends = states(tmp_path, "early")
+    assert len(ends) == 4 and set(ends) <= {"completed", "pruned"} and "completed" in ends
+    assert found.twice == {} and not found.running and found.peak["ml.p3.16xlarge"] <= 2
+    assert all(seconds < 5 for seconds in found.after_stop.values())
+    assert search or "pruned" in ends
