@@ -40,7 +40,6 @@ GROUPS = {
         "stop": "stop jobs; tells what they have cost, and what stays",
         "resume": "go on with a sweep on SageMaker where it was left",
         "fetch": "bring the results of jobs that have ended into run folders",
-        "resume": "go on with a sweep on SageMaker where it was left",
         "results": "compare its runs, or those of a folder",
     },
     "money": {
