@@ -68,7 +68,7 @@ def control(settings: dict[str, Any], job: TrainingJob) -> None:
         name = trial.job_name(attempt)
         return replace(job, name=name, tags=((DIGEST, trial.key), ("lingotune:name", STEM)))
 
-    backend = SageMaker(account, job_of, lambda trial: None, STEM, settings["clock"]["start"])
+    backend = SageMaker(account, job_of, STEM, settings["clock"]["start"])
     with Ledger(Path(settings["folder"])) as ledger:
         ledger.add_trials(trials(settings["count"]))
         Controller(
