@@ -11,7 +11,17 @@ from typing import Any
 import boto3
 import pytest
 from conftest import ROOT, compose, run
-from loopback import ROLE, Front, answer, moto_server, point_boto_at, ready_account, refusal
+from loopback import (
+    ROLE,
+    Call,
+    Front,
+    Reply,
+    answer,
+    moto_server,
+    point_boto_at,
+    ready_account,
+    refusal,
+)
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.launch.aws.submit import Submitted
@@ -315,6 +325,28 @@ def test_a_queue_gets_the_request(aws: Front) -> None:
     assert json.loads(call.parameters["serviceRequestPayload"]) == planned
     assert call.parameters["tags"] == {tag["Key"]: tag["Value"] for tag in tags}
     assert "aws batch list-service-jobs --job-queue q" in output
+
+
+def test_a_queue_gets_all_jobs_of_a_sweep_and_none_twice(aws: Front, tmp_path: Path) -> None:
+    """No controller stays; what the queue holds already is not put there again."""
+    there: list[dict[str, Any]] = []
+
+    def put(call: Call) -> Reply:
+        name = call.parameters["jobName"]
+        job = {"jobName": name, "jobId": str(len(there)), "jobArn": "arn:x", "createdAt": 1}
+        there.append({**job, "status": "RUNNABLE", "serviceJobType": "SAGEMAKER_TRAINING"})
+        return answer(jobArn="arn:x", jobName=name, jobId="1")
+
+    aws.tell("POST /v1/submitservicejob", put)
+    aws.tell("POST /v1/listservicejobs", lambda call: answer(jobSummaryList=there))
+    queue = {"jobQueueName": "q", "jobQueueArn": "arn:q", "state": "ENABLED", "status": "VALID",
+             "priority": 1, "jobQueueType": "SAGEMAKER_TRAINING"}  # fmt: skip
+    aws.tell("DescribeJobQueues", answer(jobQueues=[queue]))
+    typed = ["-m", "cluster=p3_16xl", "lr=1e-4,2e-4,3e-4", "aws.queue=q", f"runs_dir={tmp_path}/a"]
+    assert "started     3" in submit(*typed) and len(there) == 3 and sent_jobs(aws) == []
+    submit(*typed)
+    submit(*[word.replace("/a", "/b") for word in typed])
+    assert len({job["jobName"] for job in there}) == len(there) == 3
 
 
 @pytest.mark.slow
