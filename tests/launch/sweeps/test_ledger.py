@@ -77,3 +77,14 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_bytes(b"not a database" * 100)
     with pytest.raises(ConfigError, match="file is not a database"):
         Ledger(tmp_path)
+
+
+def test_what_another_process_writes_is_read(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ours, Ledger(tmp_path) as theirs:
+        ours.add_trials([FIRST])
+        assert [r.state for r in ours.records()] == [r.state for r in theirs.records()]
+        theirs.intend_start(FIRST, 1, "job-a", 1.0)
+        assert [r.state for r in ours.records()] == [State.starting]
+        ours.saw([JobState("job-a", State.running)], 2.0)
+        assert [r.state for r in theirs.records()] == [State.running]
+        assert [r.state for r in ours.records()] == [State.running]

@@ -107,6 +107,10 @@ def test_json_names_what_was_started_though_others_wait(
     assert sorted(job["name"] for job in told["submitted"]) == names(busy)
     assert [one["state"] for one in told["trials"]] == [*["running"] * 2, *["waiting"] * 2]
     assert told["exit_code"] == 0
+    with Ledger(tmp_path / "four") as ledger:
+        about = ledger.about()
+    assert (about["metric"], about["greater_is_better"], about["nodes"]) == ("macro_f1", True, 1)
+    assert about["region"] == "us-east-1" and about["max_usd"] is None
 
 
 def test_the_same_command_attaches_skips_and_goes_on(

@@ -90,13 +90,13 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         """Open the ledger in a sweep's folder, which is made if it is not there."""
         self.path = folder / LEDGER
+        self._read: tuple[int, list[TrialRecord]] | None = None
         with self._explained():
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(
-                "PRAGMA synchronous = FULL"
-            )  # a paid job must survive a power cut, too
+            # A paid job must survive a power cut, too.
+            self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             self._make_tables()
 
@@ -153,6 +153,12 @@ class Ledger:
 
     def records(self) -> list[TrialRecord]:
         """Read every trial with its attempts and evaluations, by number."""
+        ((version,),) = self._all("PRAGMA data_version")  # changes with others' writes
+        if self._read is None or self._read[0] != version:
+            self._read = version, self._records()
+        return list(self._read[1])
+
+    def _records(self) -> list[TrialRecord]:
         evaluations: dict[str, list[Evaluation]] = {}
         for name, step, total, scores in self._all(
             "SELECT name, step, total_steps, scores FROM evaluations ORDER BY name, step"
@@ -272,6 +278,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._read = None
         with self._explained():
             self._db.execute("BEGIN IMMEDIATE")
             try:

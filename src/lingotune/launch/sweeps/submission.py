@@ -35,7 +35,7 @@ from lingotune.launch.sweeps.pin import Pin, PinnedTrial, put, save, uri_of
 from lingotune.launch.sweeps.pin import job_of as pinned_job
 from lingotune.launch.sweeps.queue import Queue
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
-from lingotune.launch.sweeps.sources import learns, source_of
+from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.trial import Source, State, Trial
 from lingotune.launch.sweeps.view import View, numbers, spent
@@ -194,13 +194,26 @@ def _pinned_sweep(
         say(
             f"code {pin.code[:8]} and data of {pin.name} are pinned: {uri_of(account.aws, pin.name)}"
         )
-    ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="")
-    if (
-        searched or first.config.sweep.prune is Prune.none
-    ):  # else their source has them in its order
-        ledger.add_trials(one.trial for one in pin.trials)
+    ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="", **_told(plans))
+    if searched or first.config.sweep.prune is Prune.none:
+        ledger.add_trials(one.trial for one in pin.trials)  # others' source has them in its order
     ledger.rename(one.trial for one in pin.trials)
     return pin
+
+
+def _told(plans: Sequence[Plan]) -> dict[str, Any]:
+    """Tell readers of the ledger what they would need the plans for: scores, money and place."""
+    first = plans[0]
+    metric, budget = metric_of(first.job), first.config.budget
+    nodes = {plan.job.cluster.nodes for plan in plans}
+    return {
+        "metric": metric.name,
+        "greater_is_better": metric.maximize,
+        "region": first.training_job.region if first.training_job else None,
+        "max_usd": budget.max_usd,
+        "usd_per_hour": budget.usd_per_hour,
+        **({"nodes": nodes.pop()} if len(nodes) == 1 else {}),
+    }
 
 
 def _make(
