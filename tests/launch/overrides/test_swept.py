@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -160,3 +161,18 @@ def test_corners_hold_every_choice_and_both_ends(few: int, many: int, most: int)
     assert len(found) == len(set(found)) and len(found) <= max(most, few + many)
     for one in (chosen, other, between):
         assert {v.input_line for v in one.values} <= {line for job in found for line in job}
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("lrr=1e-5,2e-5", "lr=1e-5,2e-5"),
+        ("epocs=range(1,4)", "'epochs=range(1,4)'"),
+        ("seed=range(3,3)", "seed=1,2,3"),
+    ],
+)
+def test_what_is_offered_for_a_sweep_sweeps(typed: str, fix: str) -> None:
+    read, (problem,) = read_overrides([typed], GROUPS, multirun=True)
+    assert not read and problem.fix == fix
+    pasted, problems = read_overrides(shlex.split(fix), GROUPS, multirun=True)
+    assert not problems and pasted[0].is_swept

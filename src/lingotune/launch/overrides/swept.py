@@ -236,7 +236,9 @@ def _parsed(override: Override, texts: Sequence[str]) -> tuple[Override, ...]:
 
 
 def _example(override: Override) -> str:
-    return f"{override.key_or_group}=a,b,c"
+    key = override.key_or_group
+    kind = first_type(setting_types().get(key))
+    return f"{key}={'1,2,3' if kind is int else '1e-5,3e-5' if kind is float else 'a,b,c'}"
 
 
 def _wrong(what: str, fix: str = "", check: str = "") -> ConfigError:

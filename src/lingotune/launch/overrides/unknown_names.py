@@ -72,7 +72,11 @@ def _with_value(meant: str, value: str, groups: Groups) -> str:
     if not accepted(form, groups):
         number = number_meant(value, setting_types().get(last))
         form = f"{last}=[{value}]" if number is None else f"{last}={hydra_value(number)}"
-    return " ".join([*before, for_shell(form)]) if accepted(form, groups) else ""
+    if not accepted(form, groups):
+        form = f"{last}={value}"
+        if not _sweeps(form, groups):
+            return ""
+    return " ".join([*before, for_shell(form)])
 
 
 def _with_example(meant: str, value: str, groups: Groups) -> str:
@@ -81,6 +85,19 @@ def _with_example(meant: str, value: str, groups: Groups) -> str:
         return f"{last}={listed(value, groups[last])}"
     kind = setting_types().get(last)
     return " ".join([*before, describe_type(kind, last)[1]]) if kind else ""
+
+
+def _sweeps(text: str, groups: Groups) -> bool:
+    """Tell whether an override sweeps values that its setting can have."""
+    try:
+        override = parse(text)
+        if not (override.is_sweep_override() and override.is_discrete_sweep()):
+            return False
+        values = list(override.sweep_string_iterator())
+    except (HydraException, ValueError):
+        return False
+    key = override.key_or_group
+    return bool(values) and all(accepted(f"{key}={value}", groups) for value in values)
 
 
 def accepted(text: str, groups: Groups) -> bool:
