@@ -13,8 +13,10 @@ from typing import Any
 from lingotune.config.problems import Problem
 from lingotune.contract.log_lines import Logged, read_line
 from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by
+from lingotune.launch.aws.job_logs import GROUP
 from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.training_job import TrainingJob
+from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.trial import (
     Evaluation,
     JobState,
@@ -25,15 +27,6 @@ from lingotune.launch.sweeps.trial import (
     Unsure,
 )
 
-GROUP = "/aws/sagemaker/TrainingJobs"
-"""Log group of all training jobs."""
-_STATES = {
-    "InProgress": State.running,
-    "Stopping": State.stopping,
-    "Completed": State.completed,
-    "Failed": State.failed,
-    "Stopped": State.stopped,
-}
 _LIMIT = re.compile(r" is (\d+) Instances.* a request delta of (\d+) Instances")
 _BEFORE = 3600.0
 """Seconds that this machine's clock may be ahead of AWS's."""
@@ -93,7 +86,7 @@ class SageMaker:
             )  # fmt: skip
             for page in pages:
                 for entry in page["TrainingJobSummaries"]:
-                    found[entry["TrainingJobName"]] = _state_of(entry)
+                    found[entry["TrainingJobName"]] = state_of(entry)
         except self._errors as error:
             raise self._no_answer(error) from error
         return found
@@ -108,7 +101,7 @@ class SageMaker:
             return None
         last = described.get("FinalMetricDataList", [])
         self._metrics[name] = {m["MetricName"]: m["Value"] for m in last}
-        job = _state_of(described)
+        job = state_of(described)
         if job.created is not None:  # an older job of the same name: listed from now on
             self._since = min(self._since, job.created - 1)
         return job
@@ -217,23 +210,3 @@ def _no_slot(error: Exception, job: TrainingJob) -> Exception:
         fix = "a higher quota (Service Quotas), another cluster=..., or fewer cluster.nodes"
         return Refused([Problem(f"{job.instance_type} in {job.region}", what, fix, check="quota")])
     return NoSlot(f"the quota of {job.instance_type} is {limit}", limit // asked)
-
-
-def _state_of(told: Mapping[str, Any]) -> JobState:
-    """Read an answer of DescribeTrainingJob, or an entry of ListTrainingJobs, which knows less."""
-    machines = told.get("ResourceConfig", {})
-    return JobState(
-        told["TrainingJobName"],
-        _STATES.get(told["TrainingJobStatus"], State.running),
-        told.get("SecondaryStatus", ""),
-        told.get("FailureReason", ""),
-        _seconds(told.get("CreationTime")),
-        _seconds(told.get("TrainingStartTime")),
-        _seconds(told.get("TrainingEndTime")),
-        told.get("BillableTimeInSeconds"),
-        told.get("SelectedInstanceType") or machines.get("InstanceType"),
-    )
-
-
-def _seconds(time: datetime | None) -> float | None:
-    return time.timestamp() if time else None
