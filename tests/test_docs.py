@@ -66,6 +66,8 @@ def kind_of(command: str) -> str:
             return "circle"
         actions = {"action=rehearse": "rehearsal", "action=submit": "submit"}
         return next((kind for word, kind in actions.items() if word in words), "plan")
+    if "tickets:best" in words:
+        return "winner"
     if any(word.startswith("hub=") for word in words):
         return "hub"
     if name in ("python train.py", "lingotune train"):
@@ -78,8 +80,8 @@ def kind_of(command: str) -> str:
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
         "wait": "account",
     }  # fmt: skip
-    if "tickets:best" in words:
-        return "winner"
+    if name == "lingotune report" and words[2] == "tickets":
+        return "sweep"
     if words[0] != "lingotune" or words[1] not in kinds:
         raise ValueError(f"no test runs: {command}")
     return kinds[words[1]]

@@ -299,7 +299,10 @@ def test_mlflow_has_each_step_once_after_a_kill(tmp_path: Path, mlflow_python: P
     assert first.returncode == -signal.SIGKILL
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
-    asked = [str(mlflow_python), "-c", HISTORY, f"file://{tmp_path}/runs/mlruns"]
+    runs = tmp_path / "runs"
+    database = runs / "mlflow.db"  # where SQLAlchemy is installed
+    store = f"sqlite:///{database}" if database.exists() else f"file://{runs}/mlruns"
+    asked = [str(mlflow_python), "-c", HISTORY, store]
     told = subprocess.run(
         asked,
         env={**environment, "MLFLOW_ALLOW_FILE_STORE": "true"},
