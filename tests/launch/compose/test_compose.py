@@ -187,7 +187,12 @@ def test_named_texts_can_be_swept_and_one_jobs_are_not_the_next_ones() -> None:
 
 # --- composing a job on a copy of its groups is what Hydra does -------------------------------------
 
-CHOICES = [f"{g}={o}" for g, options in config_groups(CONF).items() for o in options]
+CHOICES = [
+    f"{group}={option}"
+    for group, options in config_groups(CONF).items()
+    for option in options
+    if group != "sweep"  # whose params make many jobs of one line
+]
 TYPED = {
     "lr": ["3e-5", "1", "${training.weight_decay}", "abc"],
     "name": ["x-${data.name}-${cluster.nodes}", "'a b, ${model.name}'", "007", "null", "''"],
@@ -225,10 +230,12 @@ def command_lines(draw: st.DrawFn) -> list[tuple[str, list[str]]]:
     for key in draw(st.lists(st.sampled_from(list(TYPED)), max_size=4)):
         typed.append((key, [draw(st.sampled_from(TYPED[key]))]))
     typed = draw(st.permutations(typed))
-    if typed:
-        swept, values = draw(st.sampled_from(typed))
+    keys = [key for key, _ in typed]
+    once = [(key, values) for key, values in typed if keys.count(key) == 1]
+    if once:  # what is typed twice is not swept, and no value is swept twice
+        swept, values = draw(st.sampled_from(once))
         more = TYPED.get(swept) or [c.split("=")[1] for c in CHOICES if c.startswith(f"{swept}=")]
-        values.append(draw(st.sampled_from(more)))
+        values += draw(st.lists(st.sampled_from(more), max_size=1).filter(lambda v: v != values))
     return typed
 
 
