@@ -67,7 +67,7 @@ OURS: dict[str, set[str]] = {
         "launch.aws",
     },
     "launch.results": {"launch.cost", "launch.sweeps"},
-    "launch.operations": {"launch.cost", "launch.aws", "launch.sweeps"},
+    "launch.operations": {"launch.cost", "launch.render", "launch.aws", "launch.sweeps"},
     "cli": {*_WORKER, "training", "launch"},
 }
 THIRD_PARTY: dict[str, set[str]] = {

@@ -36,13 +36,14 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Go on with the sweep; returns the exit code. ConfigError if nothing is known of it."""
     options = parsed(parser(), argv)
-    from lingotune.launch.sweeps.resume import is_grid, pin_of, resume
+    from lingotune.launch.sweeps.resume import pin_of, resume
+    from lingotune.launch.sweeps.sources import learns
 
     given = Path(options.sweep)
     folder = given if given.is_dir() else Path(options.runs_dir, options.sweep)
     aws = AwsConfig(region=options.region, bucket=options.bucket, prefix=options.prefix)
     pin = pin_of(folder, aws)
-    if not is_grid(pin):  # its further jobs have to be composed
+    if learns(pin.sweep):  # its further jobs have to be composed
         from lingotune.cli.launch import main as launch
 
         changed = [f"sweep.retry={options.retry}"] if options.retry != Retry.none.value else []

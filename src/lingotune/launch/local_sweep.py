@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say
-from lingotune.config.jobfile import digest_in, dump_job, job_of
+from lingotune.config.jobfile import job_of
 from lingotune.config.problems import (
     INTERRUPTED,
     PUBLISH_FAILED,
@@ -65,7 +65,7 @@ def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | 
     config = composed[0].config
     runs, settings = Path(config.runs_dir), config.sweep
     slots = settings.max_parallel or 1
-    name = name_of(composed, [digest_in(dump_job(job_of(one.config))) for one in composed])
+    name = name_of(composed)
     assert name is not None, "a job of its own is no sweep"
     folder = runs / name.name
     backend = LocalBackend(runs, typed, slots > 1, start_process or spawn)
@@ -182,9 +182,8 @@ class _Keys:
 
     def named(self, one: Composed) -> tuple[str, str]:
         """Return the name of a job's run folder, and the digest of the job and its data."""
-        job = job_of(one.config)
-        key = _digest([digest_in(dump_job(job)), self._data(one.config)])
-        return f"{job.name}-{key[:10]}", key
+        key = _digest([one.key, self._data(one.config)])
+        return f"{one.config.name}-{key[:10]}", key
 
     def _data(self, config: LaunchConfig) -> str:
         about = (config.data, config.model, config.seed, config.prepared_dir)

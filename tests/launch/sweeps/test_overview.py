@@ -22,8 +22,8 @@ from lingotune.launch.cost.cost import CostEstimate
 from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan import page
 from lingotune.launch.plan.planner import Planner, Sweep
-from lingotune.launch.plan.sweep_names import LONGEST_TAG, sweep_tags, tag_value
 from lingotune.launch.render.bundle import build_bundle
+from lingotune.launch.render.sweep_tags import LONGEST_TAG, read_varies, sweep_tags, tag_value
 from lingotune.launch.simulator.scope import complete
 from lingotune.launch.sweeps.money import money_of, work_of
 from lingotune.launch.sweeps.overview import with_facts
@@ -216,3 +216,10 @@ def test_less_loss_is_better(tmp_path: Path) -> None:
     )
     (plan,) = planned(*CLOUD, f"code.file={code}", "code.metrics=[cost]", "code.select=cost").plans
     assert metric_of(plan.job).name == "cost" and not metric_of(plan.job).maximize
+
+
+def test_what_varies_is_read_back_from_the_tag() -> None:
+    varies = {"lr": "1e-05", "data.path": "my reviews/a b.csv", "+extra.key": "x"}
+    tags = dict(sweep_tags("mine", 3, varies))
+    assert read_varies(tags["lingotune:varies"]) == varies
+    assert read_varies("") == {}

@@ -448,3 +448,12 @@ def test_scores_end_hopeless_jobs_early_and_their_stop_is_what_is_billed(
     assert found.twice == {} and not found.running and found.peak["ml.p3.16xlarge"] <= 2
     assert all(seconds < 5 for seconds in found.after_stop.values())
     assert search or "pruned" in ends
+
+
+def test_a_lost_connection_has_no_code() -> None:
+    from botocore.exceptions import ConnectionClosedError
+
+    from lingotune.launch.aws.faults import Fault, error_of, fault_of
+
+    lost = ConnectionClosedError(endpoint_url="https://s3", request=None, response=None)
+    assert error_of(lost) == {} and fault_of(lost) is Fault.lost

@@ -36,6 +36,12 @@ def errors() -> tuple[type[Exception], ...]:
     return BotoCoreError, ClientError, ResponseParserError
 
 
+def error_of(error: Exception) -> dict[str, str]:
+    """Return `Code` and `Message` of AWS's answer; empty where none came (a lost connection has none)."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    return response.get("Error") or {}
+
+
 def fault_of(error: Exception) -> Fault:
     """Tell the kind of an error of `errors`.
 
@@ -50,7 +56,7 @@ def fault_of(error: Exception) -> Fault:
         return Fault.lost
     if not isinstance(error, ClientError):
         return Fault.refused  # no credentials, no region: nothing was sent
-    code: str = error.response.get("Error", {}).get("Code", "")
+    code = error_of(error).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     if status >= 500 or code.startswith(_THROTTLED) or error.operation_name.startswith("Describe"):
         return Fault.lost
@@ -70,7 +76,7 @@ def said_by(error: Exception) -> str:
     from botocore.exceptions import ClientError
 
     if isinstance(error, ClientError):
-        said = error.response.get("Error", {})
+        said = error_of(error)
         told = f"{said.get('Code', 'unknown')}: {said.get('Message', '')}"
         return f"AWS refused {error.operation_name}: {told}"
     return f"no answer from AWS: {error}"

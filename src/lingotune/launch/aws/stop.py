@@ -6,7 +6,7 @@ from enum import Enum
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.calls import Calls
-from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by
+from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 
 
 class Stop(Enum):
@@ -25,8 +25,7 @@ def stop_job(calls: Calls, name: str) -> Stop:
         calls.client("sagemaker").stop_training_job(TrainingJobName=name)
         return Stop.asked
     except errors() as error:
-        response = getattr(error, "response", {})
-        said = response.get("Error", {})
+        said = error_of(error)
         if said.get("Code") == "ValidationException" and "status" in said.get("Message", ""):
             return Stop.over
         lost = fault_of(error) is Fault.lost

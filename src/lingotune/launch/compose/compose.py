@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.models import kind_of
+from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig, LaunchConfig, ModelConfig, SweepConfig
@@ -77,6 +78,16 @@ class Composed:
     def typed(self) -> str:
         """Overrides as they were typed, in one line."""
         return " ".join(map(str, self.overrides))
+
+    @functools.cached_property
+    def job_file(self) -> bytes:
+        """Bytes of its job file."""
+        return dump_job(job_of(self.config))
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of its job file."""
+        return digest_in(self.job_file)
 
 
 @dataclass(frozen=True)

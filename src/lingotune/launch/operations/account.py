@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.answers import connected
 from lingotune.launch.aws.account.calls import Calls, Refused, Unanswered, each
-from lingotune.launch.operations.remote import NAME_TAG, SWEEP_TAG, Remote, remote_of
+from lingotune.launch.operations.remote import NAME_TAG, Remote, remote_of
+from lingotune.launch.render.sweep_tags import SWEEP_TAG
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.trial import JobState
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lingotune.contract.container import DIGEST_VARIABLE
+from lingotune.launch.render.sweep_tags import SWEEP_TAG, TRIAL_TAG, VARIES_TAG, read_varies
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.trial import JobState
 
-NAME_TAG, SWEEP_TAG, TRIAL_TAG, VARIES_TAG = (
-    f"lingotune:{name}" for name in ("name", "sweep", "trial", "varies")
-)
-_PAIRS = re.compile(r" (?=[\w./@+~-]+=)")
-"""What parts the `key=value` of VARIES_TAG; values may hold blanks."""
+NAME_TAG = "lingotune:name"
+"""Tag of every job of lingotune's."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ class Remote:
     @property
     def varies(self) -> dict[str, str]:
         """Swept keys and values."""
-        pairs = (pair.partition("=") for pair in _PAIRS.split(self.tags.get(VARIES_TAG, "")))
-        return {key: value for key, same, value in pairs if same}
+        return read_varies(self.tags.get(VARIES_TAG, ""))
 
 
 def remote_of(told: Mapping[str, Any]) -> Remote:

@@ -17,10 +17,11 @@ from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, unanswered
 from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, sweeps_in
 from lingotune.launch.operations.progress import Progress, progress_of
-from lingotune.launch.operations.remote import SWEEP_TAG, Remote
+from lingotune.launch.operations.remote import Remote
 from lingotune.launch.operations.rows import METRIC, Overview, Row
 from lingotune.launch.operations.spending import Spending
 from lingotune.launch.operations.targets import Target
+from lingotune.launch.render.sweep_tags import SWEEP_TAG
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord, state_after
 from lingotune.launch.sweeps.trial import JobState, State, Trial
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.jobfile import digest_in, dump_job, job_of
+from lingotune.config.jobfile import digest_in, job_of
 from lingotune.config.problems import (
     USER_ERROR,
     ConfigError,
@@ -37,13 +37,14 @@ from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_u
 from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
-from lingotune.launch.plan.sweep_names import SweepName, name_of, sweep_tags
+from lingotune.launch.plan.sweep_names import SweepName, name_of
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.shared_fields import Arguments, Request
+from lingotune.launch.render.sweep_tags import sweep_tags
 from lingotune.launch.render.training_job import Digests, TrainingJob, describe
 
 if TYPE_CHECKING:
@@ -206,12 +207,11 @@ class Planner:
         """Plan all jobs; ConfigError lists what is wrong with their data."""
         plans, wrong = [], []
         searched = is_search(composed)
-        files = [dump_job(job_of(one.config)) for one in composed]
-        name = name_of(composed, list(map(digest_in, files)))
-        for number, (one, file) in enumerate(zip(composed, files), 1):
-            known = self._members.get(digest_in(file), Member()).number or number
+        name = name_of(composed)
+        for number, one in enumerate(composed, 1):
+            known = self._members.get(one.key, Member()).number or number
             try:
-                plans.append(self._plan(one, file, name, None if searched or not name else known))
+                plans.append(self._plan(one, name, None if searched or not name else known))
             except ConfigError as error:
                 wrong += error.problems
         if wrong:
@@ -225,15 +225,13 @@ class Planner:
 
     def trial(self, one: Composed, name: SweepName, number: int) -> Plan:
         """Plan one job of a search; ConfigError lists what keeps it from being started."""
-        plan = self._plan(one, dump_job(job_of(one.config)), name, number)
+        plan = self._plan(one, name, number)
         if errors_only(plan.problems):
             raise ConfigError(errors_only(plan.problems))
         return plan
 
-    def _plan(
-        self, one: Composed, job_file: bytes, name: SweepName | None, number: int | None
-    ) -> Plan:
-        config, job = one.config, job_of(one.config)
+    def _plan(self, one: Composed, name: SweepName | None, number: int | None) -> Plan:
+        config, job, job_file = one.config, job_of(one.config), one.job_file
         batch = plan_batches(job)
         member = self._members.get(digest_in(job_file), Member())
         data = _pinned(self._deliver(config), member)

@@ -14,6 +14,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,10 +28,16 @@ from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.quotas import job_quota
-from lingotune.launch.aws.faults import errors
+from lingotune.launch.aws.faults import error_of, errors
 from lingotune.launch.aws.submit import Account
-from lingotune.launch.plan.sweep_names import NAME_TAG, TRIAL_TAG, VARIES_TAG, sweep_tags
 from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.render.sweep_tags import (
+    SWEEP_TAG,
+    TRIAL_TAG,
+    VARIES_TAG,
+    read_varies,
+    sweep_tags,
+)
 from lingotune.launch.render.training_job import (
     Digests,
     TrainingJob,
@@ -121,11 +128,9 @@ class Pin:
     def stem(self) -> str:
         """What all job names have in common at their beginning."""
         names = [one.name for one in self.trials]
-        shortest = min(names, key=len, default="")
-        for end in range(len(shortest), 0, -1):
-            if all(name.startswith(shortest[:end]) for name in names):
-                return shortest[:end]
-        return ""
+        ends = zip(min(names, default=""), max(names, default=""))
+        # what the first and the last in order share, all between them do
+        return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
 
     @property
     def by_key(self) -> dict[str, PinnedTrial]:
@@ -228,8 +233,7 @@ def _object(account: Account, uri: str) -> bytes | None:
         body = account.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
         return bytes(body.read())
     except errors() as error:
-        response: dict[str, Any] = getattr(error, "response", {})
-        if response.get("Error", {}).get("Code") in _ABSENT:
+        if error_of(error).get("Code") in _ABSENT:
             return None
         what = f"cannot be read: {error}"
         fix = "aws sso login or AWS_PROFILE=...; nothing was started"
@@ -286,7 +290,7 @@ def found_in_jobs(account: Account, sweep: str) -> list[PinnedTrial]:
 
     None are found without the right to search.
     """
-    wanted = {"Name": f"Tags.{NAME_TAG}", "Operator": "Equals", "Value": sweep}
+    wanted = {"Name": f"Tags.{SWEEP_TAG}", "Operator": "Equals", "Value": sweep}
     found: dict[str, PinnedTrial] = {}
     try:
         pages = account.client("sagemaker").get_paginator("search").paginate(
@@ -312,7 +316,7 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
         for channel in job.get("InputDataConfig", [])
     }
-    words = [word.partition("=") for word in tags.get(VARIES_TAG, "").split()]
+    varies = read_varies(tags.get(VARIES_TAG, ""))
     digests = {name: _digest_in(places.get(name)) for name in (DATA_CHANNEL, MODEL_CHANNEL)}
     name = str(job["TrainingJobName"])
     first, _, attempt = name.rpartition("-")
@@ -320,8 +324,8 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
     spot = bool(job.get("EnableManagedSpotTraining"))
     return PinnedTrial(
         number=int(tags.get(TRIAL_TAG, 0)),
-        varies={key: value for key, _, value in words},
-        overrides=tuple("".join(word) for word in words),
+        varies=varies,
+        overrides=tuple(f"{key}={value}" for key, value in varies.items()),
         key=tags["lingotune:job-sha256"],
         name=first if attempt.isdecimal() and len(attempt) < 10 else name,
         code=tags["lingotune:code-sha256"],

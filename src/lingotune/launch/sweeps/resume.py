@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import AwsConfig, Prune, Retry, Search
+from lingotune.config.schema import AwsConfig, Retry
 from lingotune.launch.aws.submit import connect, with_machine_region
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
@@ -43,12 +43,6 @@ def resume(
             ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="")
             ledger.add_trials(one.trial for one in pin.trials)
             return run_sweep(Running(pin, account, ledger, pin.stem), settings, wish, say)[1]
-
-
-def is_grid(pin: Pin) -> bool:
-    """Tell whether all trials are pinned; those of a search have yet to be composed."""
-    settings = pin.sweep
-    return settings.search is Search.grid and settings.prune is Prune.none
 
 
 def pin_of(folder: Path, aws: AwsConfig) -> Pin:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lingotune.config.problems import Problem
 from lingotune.contract.log_lines import Logged, read_line
-from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by
+from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 from lingotune.launch.aws.job_logs import GROUP
 from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.training_job import TrainingJob
@@ -81,8 +81,8 @@ class SageMaker:
         found: dict[str, JobState] = {}
         try:
             pages = client.get_paginator("list_training_jobs").paginate(
-                NameContains=self._stem, CreationTimeAfter=after,
-                PaginationConfig={"PageSize": 100},
+                CreationTimeAfter=after, PaginationConfig={"PageSize": 100},
+                **({"NameContains": self._stem} if self._stem else {}),
             )  # fmt: skip
             for page in pages:
                 for entry in page["TrainingJobSummaries"]:
@@ -194,9 +194,8 @@ class _Log:
 
 
 def _denied(error: Exception) -> bool:
-    response: dict[str, Any] = getattr(error, "response", None) or {}
-    code = response.get("Error", {}).get("Code", "")
-    return str(code).startswith(("AccessDenied", "Unrecognized", "Expired", "InvalidClient"))
+    code = error_of(error).get("Code", "")
+    return code.startswith(("AccessDenied", "Unrecognized", "Expired", "InvalidClient"))
 
 
 def _no_slot(error: Exception, job: TrainingJob) -> Exception:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lingotune
-from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
     AwsConfig,
@@ -58,7 +57,7 @@ def standing_of(composed: Sequence[Composed], bundle: Bundle) -> Standing | None
 
     ConfigError if the name is that of another sweep.
     """
-    name = name_of(composed, _keys(composed))
+    name = name_of(composed)
     if name is None:
         return None
     pin = load(Path(composed[0].config.runs_dir, name.name))
@@ -84,10 +83,6 @@ def asked_for(
     return _standing(standing.name, composed, bundle, pin, account, notes)
 
 
-def _keys(composed: Sequence[Composed]) -> list[str]:
-    return [digest_in(dump_job(job_of(one.config))) for one in composed]
-
-
 def _standing(
     name: SweepName,
     composed: Sequence[Composed],
@@ -96,7 +91,7 @@ def _standing(
     account: Account | None,
     notes: list[str],
 ) -> Standing:
-    config, keys = composed[0].config, _keys(composed)
+    config, keys = composed[0].config, [one.key for one in composed]
     folder = Path(config.runs_dir, name.name)
     if pin is not None:
         _check_same(pin, name, keys, config, folder)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import (
     INTERRUPTED,
     USER_ERROR,
@@ -232,7 +231,7 @@ def _make(
         sweep.space.suggested(varies), options=first.options, config_dir=first.config_dir,
         words=first.words,
     )  # fmt: skip
-    key = digest_in(dump_job(job_of(one.config)))
+    key = one.key
     standing.members[key] = member_of(key, number, standing.pin)
     (plan,) = with_data([planner.trial(one, sweep.name, number)], say)
     pinned = pinned_trial(plan)
