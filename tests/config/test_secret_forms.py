@@ -197,7 +197,7 @@ ORDINARY = st.one_of(
     HEXES,
     SENTENCES,
     SHORT_BASE64,
-)
+).filter(lambda text: "github_pat_" not in text)  # with twenty more letters that is a token's form
 
 
 @given(
