@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import shlex
 import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from lingotune.config.console import say
 from lingotune.config.jobfile import job_of
@@ -28,12 +25,14 @@ from lingotune.config.schema import Source as DataSource
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.cost.quote import CostEstimator
+from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.plan.code_bundle import bundle_of
 from lingotune.launch.plan.planner import Planner, Sweep
 from lingotune.launch.plan.sweep_names import name_of
 from lingotune.launch.results.collect import of_sweep
 from lingotune.launch.results.compare import compare
-from lingotune.launch.results.table import best_of, for_terminal, ranges, write_csv
+from lingotune.launch.results.entries import Leaderboard
+from lingotune.launch.results.table import best_of, for_terminal, write_csv
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
@@ -49,7 +48,7 @@ from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import rungs_of, without_effect
 from lingotune.launch.sweeps.search import SearchSource
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
-from lingotune.launch.sweeps.trial import Source, State, Trial
+from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
 
 _HERE = "local"
 _FOLLOWED = ("failed", "refused", "stopping", "waiting")
@@ -85,11 +84,12 @@ def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | 
                 sleep=backend.wait,
             )  # fmt: skip
             try:
-                with _signals_interrupt():
+                with interrupted_by(signal.SIGTERM, signal.SIGHUP):  # no process is left behind
                     outcome = controller.run()
             except KeyboardInterrupt:
                 _interrupted(ledger, backend)
-                print(f"\n{_table(folder)}\n\ninterrupted; go on with:\n  {typed}", flush=True)
+                _print_table(folder)
+                print(f"interrupted; go on with:\n  {typed}", flush=True)
                 return INTERRUPTED
             if isinstance(source, SearchSource) and source.refused:
                 print(format_problems(source.refused))
@@ -115,7 +115,7 @@ class _Sweep:
         metric = metric_of(job_of(composed[0].config))
         ledger.write_about(
             name=name, typed=backend.typed, backend=_HERE, metric=metric.name,
-            greater_is_better=metric.maximize,
+            greater_is_better=metric.greater_is_better,
         )  # fmt: skip
 
     def source(self) -> Source:
@@ -229,11 +229,13 @@ def _teller(backend: LocalBackend) -> Callable[[str], None]:
     return lambda line: say(line) if backend.parallel or line.startswith(_FOLLOWED) else None
 
 
-def _table(folder: Path) -> str:
+def _print_table(folder: Path) -> Leaderboard:
+    """Print the results so far, and write them beside the ledger."""
     board = of_sweep(folder)
     comparison = compare(board.ranked)
     write_csv(board, comparison)
-    return for_terminal(board, comparison)
+    print(f"\n{for_terminal(board, comparison)}\n")
+    return board
 
 
 def _interrupted(ledger: Ledger, backend: LocalBackend) -> None:
@@ -246,8 +248,7 @@ def _interrupted(ledger: Ledger, backend: LocalBackend) -> None:
 
 def _end(outcome: Outcome, folder: Path, backend: LocalBackend) -> int:
     """Print the table and what comes next; returns the exit code."""
-    print(f"\n{_table(folder)}\n")
-    board = of_sweep(folder)
+    board = _print_table(folder)
     if board.best is not None:
         best = shlex.quote(str(best_of(board).folder))
         print("look further:")
@@ -267,23 +268,3 @@ def _end(outcome: Outcome, folder: Path, backend: LocalBackend) -> int:
     if failed or outcome.refused or outcome.halted:
         return USER_ERROR
     return PUBLISH_FAILED if backend.published_not else 0
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Treat the end of the terminal, and a request to end, like Ctrl-C: no process is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

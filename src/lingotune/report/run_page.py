@@ -35,6 +35,7 @@ from lingotune.runs.folder import (
     read_data_folder,
     read_history,
     read_results,
+    write_whole,
 )
 from lingotune.runs.remake import load_job_of, remake_command, restore_command
 from lingotune.runs.results import (
@@ -59,16 +60,8 @@ def write_run_report(run: Path, data: Path | None = None) -> Path:
     or its files are damaged or belong to other runs.
     """
     job, results = _run(run)
-    page = run / PAGE
     text = run_page(run, job, results, _data_folder(run, results.data.sha256, data))
-    unfinished = page.with_suffix(".tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(page)
-    except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise ConfigError([Problem(str(page), what)]) from error
-    return page
+    return write_whole(run / PAGE, text)
 
 
 def _run(run: Path) -> tuple[JobConfig, RunResults]:

@@ -20,6 +20,7 @@ from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
 from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import JOB_FILE
+from lingotune.system.files import replace_file
 
 if TYPE_CHECKING:
     from lingotune.runs.results import RunProgress, RunResults
@@ -157,9 +158,7 @@ def write_metrics(results: RunResults, folders: Folders) -> None:
     Each file appears only once it is complete.
     """
     for folder in dict.fromkeys((folders.model, folders.run)):
-        unfinished = folder / f"{METRICS}.tmp"
-        unfinished.write_text(as_metrics(results), encoding="utf-8")
-        unfinished.replace(folder / METRICS)
+        replace_file(folder / METRICS, as_metrics(results))
 
 
 def as_metrics(results: RunResults | RunProgress) -> str:
@@ -170,9 +169,18 @@ def as_metrics(results: RunResults | RunProgress) -> str:
 def write_history(entries: Iterable[Mapping[str, float]], folders: Folders) -> None:
     """Write the Trainer's log into the run folder; the file is whole at any time."""
     text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
-    unfinished = folders.run / f"{HISTORY}.tmp"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(folders.run / HISTORY)
+    replace_file(folders.run / HISTORY, text)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a page or table into a folder, whole or not at all; returns its path. ConfigError if it
+    cannot be written."""
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise ConfigError([Problem(str(path), what)]) from error
+    return path
 
 
 def read_history(run: Path) -> list[Entry]:

@@ -13,8 +13,9 @@ from sweep_folders import make_run, make_sweep
 
 from lingotune.config.problems import ConfigError
 from lingotune.launch.results.collect import leaderboard
-from lingotune.launch.results.entries import Entry, Metric, ranked
+from lingotune.launch.results.entries import Entry, ranked
 from lingotune.launch.results.run_files import varying
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import State
 
 DONE, WAITING, FAILED, PRUNED = State.completed, State.waiting, State.failed, State.pruned

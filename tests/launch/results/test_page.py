@@ -18,8 +18,9 @@ from lingotune.cli import report
 from lingotune.config.problems import ConfigError
 from lingotune.launch.results.charts import pareto, positions
 from lingotune.launch.results.collect import leaderboard
-from lingotune.launch.results.entries import Entry, Leaderboard, Metric, ranked
+from lingotune.launch.results.entries import Entry, Leaderboard, ranked
 from lingotune.launch.results.page import saved_usd, write_page
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import Evaluation, State
 
 HOSTILE = "</p><script>alert(1)</script> $x^2$ {{ 7777*7777 }} \u202etxt\x07 <img src=http://x>"

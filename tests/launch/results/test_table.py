@@ -25,10 +25,9 @@ from lingotune.launch.results.table import (
     best_overrides,
     cells_of,
     for_terminal,
-    ranges,
     write_csv,
 )
-from lingotune.launch.sweeps.trial import State
+from lingotune.launch.sweeps.trial import State, ranges
 
 TRIALS = [
     *(({"lr": "1e-05", "seed": str(n)}, State.completed, 0.7 + n / 100) for n in (1, 2)),

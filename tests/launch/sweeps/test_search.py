@@ -17,12 +17,13 @@ from lingotune.config.schema import Prune, Search, SweepConfig
 from lingotune.launch.overrides.overrides import read_overrides
 from lingotune.launch.overrides.swept import Axis
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
-from lingotune.launch.sweeps.search import GridSource, Metric, SearchSource
+from lingotune.launch.sweeps.metric import Metric
+from lingotune.launch.sweeps.search import GridSource, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import JOURNAL, Known, Study
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial
 
-METRIC = Metric("macro_f1", maximize=True)
+METRIC = Metric("macro_f1", greater_is_better=True)
 EVALUATIONS = 9
 
 
@@ -65,7 +66,9 @@ class Controller:
 
         def study(known: Sequence[Known]) -> Study:
             rung = (self.settings.min_evaluations or 1) if prunes else None
-            return Study(self.folder, space, self.settings, maximize=True, rung=rung, known=known)
+            return Study(
+                self.folder, space, self.settings, greater_is_better=True, rung=rung, known=known
+            )
 
         records = list(self.records.values())
         self.source: GridSource | SearchSource
@@ -256,7 +259,7 @@ def test_a_configuration_that_does_not_compose_is_passed_over(tmp_path: Path) ->
 
     def study(known: Sequence[Known]) -> Study:
         wanted = SweepConfig(search=Search.random)
-        return Study(tmp_path, space, wanted, maximize=True, rung=None, known=known)
+        return Study(tmp_path, space, wanted, greater_is_better=True, rung=None, known=known)
 
     source = SearchSource(space, 3, refusing, METRIC, study, prunes=False)
     found = [source.next(), source.next(), source.next()]

@@ -17,12 +17,13 @@ from lingotune.config.schema import Prune, Search, SweepConfig
 from lingotune.launch.overrides.overrides import read_overrides
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.ledger import Ledger
-from lingotune.launch.sweeps.search import GridSource, Metric, SearchSource
+from lingotune.launch.sweeps.metric import Metric
+from lingotune.launch.sweeps.search import GridSource, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
 from lingotune.launch.sweeps.trial import Source, State, Trial
 
-METRIC = Metric("macro_f1", maximize=True)
+METRIC = Metric("macro_f1", greater_is_better=True)
 
 
 def made(number: int, varies: Mapping[str, str]) -> Trial:
@@ -53,7 +54,9 @@ class Sweep:
 
         def study(known: Sequence[Known]) -> Study:
             rung = 2 if prunes else None
-            return Study(folder, self.space, self.wanted, maximize=True, rung=rung, known=known)
+            return Study(
+                folder, self.space, self.wanted, greater_is_better=True, rung=rung, known=known
+            )
 
         records = ledger.records()
         if self.wanted.search is Search.grid:

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from lingotune.contract.log_lines import Logged
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
-from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial, Unsure
-from lingotune.launch.sweeps.view import MOST_LINES, View, numbers, spent, summary
+from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial, Unsure, ranges
+from lingotune.launch.sweeps.view import MOST_LINES, View, spent, summary
 
 NOW = 10_000.0
 
@@ -30,7 +30,7 @@ def record(
     ("given", "text"), [([], ""), ([3], "3"), ([3, 4, 5, 9], "3-5, 9"), ([2, 1], "1-2")]
 )
 def test_numbers_are_written_with_their_ranges(given: list[int], text: str) -> None:
-    assert numbers(given) == text
+    assert ranges(given) == text
 
 
 def test_the_money_is_that_of_billed_seconds_or_of_the_time_so_far() -> None:

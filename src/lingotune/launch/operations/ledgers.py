@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep
+from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, sweeps_in
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,6 @@ def read_sweep(folder: Path) -> KnownSweep:
         return KnownSweep(name, folder, tuple(ledger.records()), about)
 
 
-def sweeps_in(runs_dir: Path) -> list[KnownSweep]:
+def known_sweeps(runs_dir: Path) -> list[KnownSweep]:
     """Read all ledgers in a folder of runs, by name; none if there is no such folder."""
-    try:
-        folders = sorted(path for path in runs_dir.iterdir() if is_sweep(path))
-    except OSError:
-        return []
-    return [read_sweep(folder) for folder in folders]
+    return [read_sweep(folder) for folder in sweeps_in(runs_dir)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError
 from lingotune.launch.operations.account import Account
-from lingotune.launch.operations.ledgers import sweeps_in
+from lingotune.launch.operations.ledgers import known_sweeps
 from lingotune.launch.operations.opening import Opening
 from lingotune.launch.operations.survey import Survey
 from lingotune.launch.operations.targets import Names, Target
@@ -43,7 +43,7 @@ def _account(
         return opening.account(target), ()
     except ConfigError as error:
         known = target.known if target is not None else None
-        if known is None and not (target is None and sweeps_in(Path(runs_dir))):
+        if known is None and not (target is None and known_sweeps(Path(runs_dir))):
             raise
         problem = error.problems[0]
         return None, (f"as the ledger last saw it; {problem.where}: {problem.what}",)

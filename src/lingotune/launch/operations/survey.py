@@ -15,7 +15,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, unanswered
-from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, sweeps_in
+from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
 from lingotune.launch.operations.progress import Progress, progress_of
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.operations.rows import METRIC, Overview, Row
@@ -83,7 +83,7 @@ class Survey:
 
     def _sweeps(self) -> list[KnownSweep]:
         if self._target is None:
-            return sweeps_in(self._runs_dir)
+            return known_sweeps(self._runs_dir)
         known = self._target.known
         return [] if known is None else [read_sweep(known.folder)]
 
@@ -326,6 +326,8 @@ def _is_wanted(row: Row, target: Target) -> bool:
 
 def _metric_of(sweep: KnownSweep) -> str:
     """Find the score that chooses the checkpoints: the same for all jobs, or the usual one."""
+    if told := sweep.about.get("metric"):
+        return str(told)
     named = set()
     for record in sweep.records:
         typed = dict(one.split("=", 1) for one in record.trial.overrides if "=" in one)

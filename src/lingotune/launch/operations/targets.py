@@ -10,7 +10,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.program import program
 from lingotune.launch.operations.account import Account, asked_of
-from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, sweeps_in
+from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.sweeps.ledger import is_sweep
 
@@ -78,7 +78,7 @@ class Names:
             if is_sweep(place):
                 known = read_sweep(place)
                 return Target(known.name, known)
-        sweeps = sweeps_in(self._runs_dir)
+        sweeps = known_sweeps(self._runs_dir)
         for sweep in sweeps:
             if sweep.name == typed:
                 return Target(sweep.name, sweep)
@@ -127,7 +127,7 @@ class Names:
         raise ConfigError([Problem(one.name, what, fix, check="job-of-another-tool")])
 
     def _unknown(self, typed: str, account: Account) -> Problem:
-        here = sweeps_in(self._runs_dir)
+        here = known_sweeps(self._runs_dir)
         names = [*(s.name for s in here), *(name for s in here for name in s.attempts())]
         names += [job.name for job in asked_of(typed, lambda: account.search({}, most=50))]
         near = nearest(typed, names)

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from lingotune.config.problems import printable
-from lingotune.launch.results.entries import Configuration, Entry, Leaderboard, Metric
+from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
 from lingotune.launch.results.table import named, value_text
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import REPEATED, State
 from lingotune.report.data_charts import COLOURS, Pen, frame, new_figure, svg
 

@@ -16,7 +16,7 @@ from lingotune.config.schema import EvaluationConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import find_price, load_prices
-from lingotune.launch.results.entries import LOSS, Entry, Leaderboard, Metric, ranked
+from lingotune.launch.results.entries import Entry, Leaderboard, ranked, total
 from lingotune.launch.results.run_files import (
     JobText,
     RunScores,
@@ -25,14 +25,21 @@ from lingotune.launch.results.run_files import (
     scores_in,
     varying,
 )
-from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, is_sweep, sweep_folder
+from lingotune.launch.sweeps.ledger import (
+    PIN,
+    Attempt,
+    Ledger,
+    TrialRecord,
+    is_sweep,
+    sweep_folder,
+    sweeps_in,
+)
+from lingotune.launch.sweeps.metric import LOSS, Metric
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State
 from lingotune.plugins.definitions import contents_of
 from lingotune.plugins.source import stored_name
 
 _DEFAULT = EvaluationConfig().select.value
-_PIN = "sweep.json"
-"""File in the folder of a sweep on SageMaker, with the price of each job."""
 _SELECT, _OWN_SELECT = "evaluation.select", "code.select"
 
 
@@ -63,14 +70,6 @@ def place_of(typed: str, runs_dir: str) -> Path:
     return sweep_folder(typed, runs_dir) or next(with_runs, places[0])
 
 
-def sweeps_in(runs_dir: str) -> list[str]:
-    """List the names of the sweeps in a folder."""
-    try:
-        return sorted(path.name for path in Path(runs_dir).iterdir() if is_sweep(path))
-    except OSError:
-        return []
-
-
 def _runs_in(place: Path) -> Iterator[Path]:
     if (place / JOB_FILE).is_file():
         yield place
@@ -82,7 +81,7 @@ def _nothing(typed: str, place: Path, runs_dir: str) -> Problem:
     if is_sweep(place):
         what = "is a sweep, which is shown alone"
         return Problem(typed, what, f"{program('results')} {typed}")
-    sweeps = sweeps_in(runs_dir)
+    sweeps = [folder.name for folder in sweeps_in(Path(runs_dir))]
     what = f"is no sweep in {runs_dir}, no run folder and no folder of runs"
     known = closest(typed, sweeps) or listed(typed, sweeps)
     return Problem(typed, what, f"{program('results')} {known}" if known else "")
@@ -134,8 +133,8 @@ def _of_record(record: TrialRecord, runs: Path, rates: Rates) -> Entry:
         folder=folder if (folder / JOB_FILE).is_file() else None,
         overrides=trial.overrides,
         evaluations=last.evaluations if last else (),
-        seconds=_sum([_seconds(attempt) for attempt in record.attempts]),
-        usd=_sum([_usd(attempt, rates) for attempt in record.attempts]),
+        seconds=total([_seconds(attempt) for attempt in record.attempts]),
+        usd=total([_usd(attempt, rates) for attempt in record.attempts]),
         expected_usd=trial.expected_usd,
     )
 
@@ -162,7 +161,7 @@ def _rates(folder: Path, about: Mapping[str, Any]) -> Rates:
     """Find what jobs cost: as the sweep was pinned, else by the price list."""
     pinned: dict[int, float | None] = {}
     with suppress(OSError, ValueError, KeyError, TypeError):
-        trials = json.loads((folder / _PIN).read_bytes())["trials"]
+        trials = json.loads((folder / PIN).read_bytes())["trials"]
         pinned = {one["number"]: one["usd_per_hour"] for one in trials}
     own, region, nodes = about.get("usd_per_hour"), about.get("region"), about.get("nodes", 1)
     prices = load_prices(about.get("prices"))
@@ -317,8 +316,3 @@ def _is_cost(name: str, settings: Mapping[str, str], folder: Path | None) -> boo
             continue
         return found is not None and not found.greater_is_better
     return False
-
-
-def _sum(parts: Sequence[float | None]) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if parts and len(known) == len(parts) else None

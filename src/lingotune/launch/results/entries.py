@@ -9,29 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import REPEATED, Evaluation, State
 from lingotune.runs.results import Interval
-
-LOSS = "loss"
-"""Validation metric of which less is better."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Validation metric that chooses the winner."""
-
-    name: str
-    greater_is_better: bool = True
-
-    def better(self, values: Sequence[float]) -> float:
-        """Return the best of some values."""
-        return max(values) if self.greater_is_better else min(values)
-
-    def rank(self, value: float | None) -> float:
-        """Return a number that is the smaller, the better the value; None and nan come last."""
-        if value is None or math.isnan(value):
-            return math.inf
-        return -value if self.greater_is_better else value
 
 
 @dataclass(frozen=True)
@@ -167,12 +147,12 @@ class Configuration:
     @property
     def seconds(self) -> float | None:
         """Seconds of all its entries; None if one that has started is unknown."""
-        return _total([e.seconds for e in self.entries if e.state is not State.waiting])
+        return total([e.seconds for e in self.entries if e.state is not State.waiting])
 
     @property
     def usd(self) -> float | None:
         """Money of all its entries; None if one that has started is unknown."""
-        return _total([e.usd for e in self.entries if e.state is not State.waiting])
+        return total([e.usd for e in self.entries if e.state is not State.waiting])
 
 
 @dataclass(frozen=True)
@@ -229,6 +209,7 @@ def languages_in(values: Mapping[str, float]) -> dict[str, float]:
     return {name[len(stem) :]: value for name, value in values.items() if name.startswith(stem)}
 
 
-def _total(parts: Sequence[float | None]) -> float | None:
+def total(parts: Sequence[float | None]) -> float | None:
+    """Add up; None if a part is unknown, or there is none."""
     known = [part for part in parts if part is not None]
     return sum(known) if parts and len(known) == len(parts) else None

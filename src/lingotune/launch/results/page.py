@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lingotune.report
-from lingotune.config.problems import ConfigError, Problem, printable
+from lingotune.config.problems import printable
 from lingotune.estimate.run_time import duration
 from lingotune.launch.results.charts import charts_of, pareto, unit_of
 from lingotune.launch.results.compare import Comparison, compare
@@ -27,6 +27,7 @@ from lingotune.launch.results.table import (
 from lingotune.launch.sweeps.trial import REPEATED, State
 from lingotune.report.data_page import rendered, visible
 from lingotune.report.run_page import PAGE as RUN_PAGE
+from lingotune.runs.folder import write_whole
 
 PAGE = "sweep.html"
 """Name of the page in a sweep's folder."""
@@ -37,15 +38,7 @@ _HERE = Path(__file__).parent
 
 def write_page(board: Leaderboard, folder: Path) -> Path:
     """Write the page into a folder and return its path; ConfigError if it cannot be written."""
-    path = folder / PAGE
-    unfinished = path.with_suffix(".tmp")
-    try:
-        unfinished.write_text(page_of(board, folder), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise ConfigError([Problem(str(path), what)]) from error
-    return path
+    return write_whole(folder / PAGE, page_of(board, folder))
 
 
 def page_of(board: Leaderboard, folder: Path) -> str:

@@ -13,7 +13,8 @@ import yaml
 from lingotune.config.jobfile import digest_in
 from lingotune.config.typed_json import from_json
 from lingotune.contract.container import JOB_FILE
-from lingotune.launch.results.entries import LOSS, TestScores
+from lingotune.launch.results.entries import TestScores
+from lingotune.launch.sweeps.metric import LOSS
 from lingotune.launch.sweeps.trial import Evaluation
 from lingotune.runs.folder import METRICS, read_history
 from lingotune.runs.results import Interval

@@ -14,7 +14,8 @@ from lingotune.config.quoting import for_shell
 from lingotune.estimate.run_time import duration
 from lingotune.launch.results.compare import Comparison, Difference
 from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
-from lingotune.launch.sweeps.trial import REPEATED, State
+from lingotune.launch.sweeps.trial import REPEATED, State, ranges
+from lingotune.runs.folder import write_whole
 from lingotune.runs.results import Interval
 
 CSV = "results.csv"
@@ -237,17 +238,6 @@ def so_far(entry: Entry, board: Leaderboard) -> str:
     return "; ".join(told)
 
 
-def ranges(numbers: Sequence[int]) -> str:
-    """Format sorted numbers: `1, 3-5`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
-
-
 # --- for programs -------------------------------------------------------------------------------
 
 
@@ -351,15 +341,7 @@ def write_csv(board: Leaderboard, comparison: Comparison) -> Path | None:
     """Write results.csv to the sweep's folder; None for runs without one. ConfigError if it cannot be."""
     if board.folder is None:
         return None
-    path = board.folder / CSV
-    unfinished = path.with_suffix(".tmp")
-    try:
-        unfinished.write_text(as_csv(board, comparison), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise ConfigError([Problem(str(path), what)]) from error
-    return path
+    return write_whole(board.folder / CSV, as_csv(board, comparison))
 
 
 FORMATS: dict[str, Callable[[Leaderboard, Comparison], str]] = {

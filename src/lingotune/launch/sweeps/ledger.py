@@ -19,6 +19,8 @@ from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial
 
 LEDGER = "ledger.sqlite"
 """File in the folder of a sweep."""
+PIN = "sweep.json"
+"""File in the folder of a sweep on SageMaker, and in S3: what it keeps to, with the price of each job."""
 VERSION = 1
 """Version of the tables, as `PRAGMA user_version`."""
 _TABLES = """
@@ -313,6 +315,14 @@ def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:
     """Find the folder of a sweep by its path, or by its name in `runs_dir`; None if there is none."""
     places = (Path(typed), Path(runs_dir, typed))
     return next((place for place in places if is_sweep(place)), None)
+
+
+def sweeps_in(runs_dir: Path) -> list[Path]:
+    """List the folders of sweeps in a folder of runs, by name; none if there is no such folder."""
+    try:
+        return sorted(path for path in runs_dir.iterdir() if is_sweep(path))
+    except OSError:
+        return []
 
 
 def state_after(before: Attempt, told: State) -> State:

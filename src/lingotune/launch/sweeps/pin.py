@@ -44,10 +44,10 @@ from lingotune.launch.render.training_job import (
     describe,
     root_uri,
 )
+from lingotune.launch.sweeps.ledger import PIN
 from lingotune.launch.sweeps.trial import Trial
+from lingotune.system.files import replace_file
 
-PIN = "sweep.json"
-"""File in the folder of a sweep, and in S3."""
 VERSION = 1
 _CODE = "code/sourcedir.tar.gz"
 _ABSENT = ("NoSuchKey", "NoSuchBucket", "404", "403", "AccessDenied")
@@ -168,18 +168,12 @@ def save(pin: Pin, bundle: Bundle, folder: Path) -> None:
     """Write pin and code into the sweep's folder, each whole or not at all; ConfigError if it cannot be."""
     try:
         (folder / _CODE).parent.mkdir(parents=True, exist_ok=True)
-        _replace(folder / _CODE, bundle.content)
-        _replace(folder / PIN, _content(pin))
+        replace_file(folder / _CODE, bundle.content)
+        replace_file(folder / PIN, _content(pin))
     except OSError as error:
         what = f"cannot be written: {error}"
         fix = "free space on the disk, or another runs_dir=FOLDER; nothing was started"
         raise ConfigError([Problem(str(folder / PIN), what, fix)]) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def load(folder: Path) -> Pin | None:
@@ -278,7 +272,7 @@ def job_of(pinned: PinnedTrial, folder: Path, account: Account) -> JobConfig:
             fix = "the sweep's first command once more: it uploads what is missing"
             raise ConfigError([Problem(uri, "is not there", fix)])
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content)
     return load_job(path)[0]
 
 

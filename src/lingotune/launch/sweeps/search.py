@@ -7,39 +7,19 @@ configuration runs first, and the others only once it has come through.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.sweeps.ledger import TrialRecord
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.space import SearchSpace, Values
 from lingotune.launch.sweeps.study import Known, Study
 from lingotune.launch.sweeps.trial import REPEATED, Evaluation, State, Trial
 
 Make = Callable[[int, Values], Trial]
 """Makes the trial of a number and swept values: composed, checked and planned. ConfigError if it cannot."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Score on the validation split by which configurations are compared."""
-
-    name: str
-    maximize: bool
-
-    def curve(self, evaluations: Sequence[Evaluation]) -> list[float]:
-        """Select the score of each evaluation that has one, by step."""
-        ordered = sorted(evaluations, key=lambda one: one.step)
-        return [one.values[self.name] for one in ordered if self.name in one.values]
-
-    def best(self, evaluations: Sequence[Evaluation]) -> float | None:
-        """Select the best score; None without any."""
-        scores = [score for score in self.curve(evaluations) if not math.isnan(score)]
-        if not scores:
-            return None
-        return max(scores) if self.maximize else min(scores)
 
 
 @dataclass

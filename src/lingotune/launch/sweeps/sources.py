@@ -9,15 +9,13 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig, Search, SweepConfig, selected_by
 from lingotune.launch.plan.planner import Sweep
 from lingotune.launch.sweeps.ledger import TrialRecord
+from lingotune.launch.sweeps.metric import LOSS, Metric
 from lingotune.launch.sweeps.pruning import rungs_of
-from lingotune.launch.sweeps.search import GridSource, Make, Metric, SearchSource
+from lingotune.launch.sweeps.search import GridSource, Make, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
 from lingotune.launch.sweeps.trial import Source, Trial
 from lingotune.plugins.definitions import contents_of
-
-LOSS = "loss"
-"""Validation metric of which less is better."""
 
 
 def learns(settings: SweepConfig) -> bool:
@@ -57,7 +55,9 @@ def source_of(
 
     def study(known: Sequence[Known]) -> Study:
         first = rungs.first if rungs else None
-        return Study(folder, space, settings, maximize=metric.maximize, rung=first, known=known)
+        return Study(
+            folder, space, settings, maximize=metric.greater_is_better, rung=first, known=known
+        )
 
     if settings.search is Search.grid:
         return GridSource(trials, metric, records, study if rungs else None)
@@ -70,10 +70,10 @@ def metric_of(job: JobConfig) -> Metric:
     """Find the validation metric that a job selects its checkpoint by, and which way is better."""
     name = selected_by(job)
     if job.code.select is None:
-        return Metric(name, maximize=name != LOSS)
+        return Metric(name, name != LOSS)
     try:
         content = Path(job.code.file or "").read_bytes()
         found = contents_of(content, str(job.code.file)).definitions.get(name)
     except (OSError, ConfigError):
         found = None  # of an installed package
-    return Metric(name, maximize=found is None or found.greater_is_better)
+    return Metric(name, found is None or found.greater_is_better)

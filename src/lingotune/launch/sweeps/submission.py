@@ -36,8 +36,8 @@ from lingotune.launch.sweeps.queue import Queue
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
-from lingotune.launch.sweeps.trial import Source, State, Trial
-from lingotune.launch.sweeps.view import View, numbers, spent
+from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
+from lingotune.launch.sweeps.view import View, spent
 
 Tell = Callable[[str], None]
 
@@ -207,7 +207,7 @@ def _told(plans: Sequence[Plan]) -> dict[str, Any]:
     nodes = {plan.job.cluster.nodes for plan in plans}
     return {
         "metric": metric.name,
-        "greater_is_better": metric.maximize,
+        "greater_is_better": metric.greater_is_better,
         "region": first.training_job.region if first.training_job else None,
         "max_usd": budget.max_usd,
         "usd_per_hour": budget.usd_per_hour,
@@ -348,7 +348,7 @@ def _goes_on(
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
-    return numbers([trial.number for trial in trials]) or "further trials"
+    return ranges([trial.number for trial in trials]) or "further trials"
 
 
 def _resume(running: Running) -> str:
@@ -374,7 +374,7 @@ def _tell_rest(
         if left:
             say("\n".join(f"  {name}" for name in held))
     if waiting:
-        say(f"{len(waiting)} wait ({numbers(waiting)}) and are not started without you")
+        say(f"{len(waiting)} wait ({ranges(waiting)}) and are not started without you")
     if waiting:
         say(f"go on: {_resume(running)}, or the same command again")
     elif held:

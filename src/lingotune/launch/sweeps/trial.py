@@ -167,3 +167,14 @@ class Source(Protocol):
     @property
     def exhausted(self) -> bool:
         """True once `next` will never return a trial again."""
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Write numbers of trials with their ranges: 1-3, 7."""
+    parts: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1] = parts[-1][0], number
+        else:
+            parts.append((number, number))
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from lingotune.contract.log_lines import Logged
 from lingotune.estimate.run_time import duration
+from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
 from lingotune.launch.sweeps.trial import State, Unsure
@@ -42,19 +43,8 @@ def spent(
             seconds, rate = billed(attempt, now), rates.get(record.trial.number)
             if seconds and rate is None:
                 return None
-            usd += seconds / 3600 * (rate or 0.0)
+            usd += seconds / HOUR * (rate or 0.0)
     return usd
-
-
-def numbers(trials: Sequence[int]) -> str:
-    """Write numbers with their ranges: 1-3, 7."""
-    parts: list[tuple[int, int]] = []
-    for number in sorted(trials):
-        if parts and number == parts[-1][1] + 1:
-            parts[-1] = parts[-1][0], number
-        else:
-            parts.append((number, number))
-    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def summary(records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float) -> str:
@@ -150,7 +140,7 @@ class View:
         seconds = billed(last, now)
         parts += [duration(seconds)] if seconds else []
         rate = self._rates.get(record.trial.number)
-        parts += [usd_text(seconds / 3600 * rate)] if seconds and rate else []
+        parts += [usd_text(seconds / HOUR * rate)] if seconds and rate else []
         return f"{start}  {'  '.join(parts)}"
 
     def _progress_of(self, name: str) -> list[str]:

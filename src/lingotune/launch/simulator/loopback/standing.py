@@ -23,6 +23,7 @@ from lingotune.config.program import program
 from lingotune.config.schema import JobConfig, RehearsalConfig, RehearsalLane, RehearsalModel
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.contract.rehearsal_limits import Limits, write_limits
+from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.simulator.environments import (
     Environment,
     cache_folder,
@@ -73,7 +74,7 @@ def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str],
     ConfigError if the port is taken or the containers' libraries cannot be installed.
     """
     stale = theirs(dict(os.environ))
-    with _interruptible(), account(settings, tell) as (address, jobs):
+    with interrupted_by(signal.SIGINT, signal.SIGTERM), account(settings, tell) as (address, jobs):
         _introduce(settings, address, stale, show, tell)
         why = _report(jobs, tell)
         running = [job.name for job in jobs if not job.over]
@@ -174,23 +175,6 @@ def _served(jobs: Jobs, settings: Settings, keeper: Keeper | None) -> Iterator[s
             yield address
     finally:
         held.__exit__(None, None, None)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the account, in the background too, with no job's process left behind."""
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _introduce(
