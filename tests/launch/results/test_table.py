@@ -152,7 +152,7 @@ def test_a_full_disk_is_told(board: Leaderboard, tmp_path: Path) -> None:
     assert board.folder is not None
     shutil.copytree(board.folder, folder)
     there = leaderboard([str(folder)])
-    (folder / "results.tmp").mkdir()
+    (folder / "results.csv.tmp").mkdir()
     with pytest.raises(ConfigError, match=r"results\.csv: cannot be written: Is a directory"):
         write_csv(there, compare(there.ranked))
 

@@ -206,16 +206,16 @@ def test_json_has_the_sweep() -> None:
 
 def test_less_loss_is_better(tmp_path: Path) -> None:
     (plan,) = planned(*CLOUD, "evaluation.select=loss").plans
-    assert not metric_of(plan.job).maximize
+    assert not metric_of(plan.job).greater_is_better
     (plan,) = planned(*CLOUD).plans
-    assert metric_of(plan.job) == metric_of(plan.job) and metric_of(plan.job).maximize
+    assert metric_of(plan.job) == metric_of(plan.job) and metric_of(plan.job).greater_is_better
     code = tmp_path / "own.py"
     code.write_text(
         "from lingotune.plugins import metric\n\n\n@metric(greater_is_better=False)\n"
         "def cost(predictions):\n    return 0.0\n"
     )
     (plan,) = planned(*CLOUD, f"code.file={code}", "code.metrics=[cost]", "code.select=cost").plans
-    assert metric_of(plan.job).name == "cost" and not metric_of(plan.job).maximize
+    assert metric_of(plan.job).name == "cost" and not metric_of(plan.job).greater_is_better
 
 
 def test_what_varies_is_read_back_from_the_tag() -> None:

@@ -66,9 +66,7 @@ class Controller:
 
         def study(known: Sequence[Known]) -> Study:
             rung = (self.settings.min_evaluations or 1) if prunes else None
-            return Study(
-                self.folder, space, self.settings, greater_is_better=True, rung=rung, known=known
-            )
+            return Study(self.folder, space, self.settings, maximize=True, rung=rung, known=known)
 
         records = list(self.records.values())
         self.source: GridSource | SearchSource
@@ -259,7 +257,7 @@ def test_a_configuration_that_does_not_compose_is_passed_over(tmp_path: Path) ->
 
     def study(known: Sequence[Known]) -> Study:
         wanted = SweepConfig(search=Search.random)
-        return Study(tmp_path, space, wanted, greater_is_better=True, rung=None, known=known)
+        return Study(tmp_path, space, wanted, maximize=True, rung=None, known=known)
 
     source = SearchSource(space, 3, refusing, METRIC, study, prunes=False)
     found = [source.next(), source.next(), source.next()]

@@ -54,9 +54,7 @@ class Sweep:
 
         def study(known: Sequence[Known]) -> Study:
             rung = 2 if prunes else None
-            return Study(
-                folder, self.space, self.wanted, greater_is_better=True, rung=rung, known=known
-            )
+            return Study(folder, self.space, self.wanted, maximize=True, rung=rung, known=known)
 
         records = ledger.records()
         if self.wanted.search is Search.grid:
