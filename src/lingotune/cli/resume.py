@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     folder = given if given.is_dir() else Path(options.runs_dir, options.sweep)
     aws = AwsConfig(region=options.region, bucket=options.bucket, prefix=options.prefix)
     pin = pin_of(folder, aws)
-    if learns(pin.sweep):  # its further jobs have to be composed
+    if learns(pin.sweep) or _ends_with_command(folder):  # its jobs have to be composed
         from lingotune.cli.launch import main as launch
 
         changed = [f"sweep.retry={options.retry}"] if options.retry != Retry.none.value else []
@@ -56,3 +56,13 @@ def main(argv: Sequence[str]) -> int:
         pin, folder, say, follow=follow, retry=Retry(options.retry),
         max_parallel=options.max_parallel,
     )  # fmt: skip
+
+
+def _ends_with_command(folder: Path) -> bool:
+    """Tell whether a sweep's account is one of this machine that the command itself starts."""
+    from lingotune.launch.sweeps.ledger import Ledger, is_sweep, runs_here
+
+    if not is_sweep(folder):
+        return False
+    with Ledger(folder) as ledger:
+        return runs_here(ledger.about())

@@ -72,14 +72,17 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
     standing = _standing(composed, bundle)
-    if follow is not None and (standing is None or settings.action is not Action.submit):
+    if follow is not None and (
+        standing is None or _is_loopback(settings) or not _submits(settings)
+    ):
         what = (
             "goes with action=submit of a sweep on SageMaker; here nothing is stayed with or left"
         )
         option = "--follow" if follow else "--detach"
         raise ConfigError([Problem(option, what, f"the same without {option}")])
     planner, sweep = _planned(composed, bundle, standing, account, copies)
-    if standing and settings.action is not Action.plan and not errors_only(sweep.problems):
+    asks = settings.action is not Action.plan and not _is_loopback(settings)
+    if standing and asks and not errors_only(sweep.problems):
         from lingotune.launch.sweeps.standing import asked_for
 
         found = asked_for(standing, composed, bundle, account(settings.aws))
@@ -103,11 +106,11 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
 
 
 def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
-    """Find out about the sweep that the jobs are; None for one job, or jobs that run here."""
+    """Find out about the sweep that the jobs are; None for one job, or jobs that are rehearsed."""
     config = composed[0].config
     if composed[0].space is None or not config.cluster.instance_type:
         return None
-    if config.action is Action.rehearse or _runs_here(config):
+    if config.action is Action.rehearse or (_is_loopback(config) and not _submits(config)):
         return None
     from lingotune.launch.sweeps.standing import standing_of
 
@@ -131,8 +134,16 @@ def _planned(
     return planner, with_facts(planner.sweep(composed))
 
 
+def _submits(config: LaunchConfig) -> bool:
+    return config.action is Action.submit
+
+
+def _is_loopback(config: LaunchConfig) -> bool:
+    return config.cluster.backend is Backend.loopback
+
+
 def _runs_here(config: LaunchConfig) -> bool:
-    return config.action is Action.rehearse or config.cluster.backend is Backend.loopback
+    return config.action is Action.rehearse or _is_loopback(config)
 
 
 def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
@@ -171,8 +182,8 @@ def _act(
             raise ConfigError(wrong, "nothing was started; mend, then submit again")
     if settings.action is Action.rehearse:
         return _rehearse(sweep, bundle)
-    if settings.cluster.backend is Backend.loopback:
-        return _submit_here(sweep, bundle)
+    if _is_loopback(settings):
+        return _submit_here(sweep, planner, bundle, standing)
     from lingotune.launch.aws.account.check import check_account, format_account
 
     requirements = [_requirements(plan) for plan in sweep.plans]
@@ -319,20 +330,25 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
     return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
 
 
-def _submit_here(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
-    """Submit every job to a SageMaker on this machine, each when the previous one has ended."""
+def _submit_here(
+    sweep: Sweep, planner: Planner, bundle: Bundle, standing: Standing | None
+) -> tuple[dict[str, object], int]:
+    """Submit a job, or a sweep, to a SageMaker on this machine that ends with the command."""
     try:
+        from lingotune.launch.loopback_sweep import sweep_on_loopback
         from lingotune.launch.simulator.loopback.backend import submit_here
     except ImportError as error:
         what = f"needs moto's server, which is not installed here ({error})"
         fix = "pip install 'lingotune[launch,loopback]'"
         raise ConfigError([Problem("cluster.backend=loopback", what, fix)]) from error
-    finished = submit_here(with_data(sweep.plans, say), bundle, say)
-    problems = [job.problem for job in finished if job.problem]
-    if problems:
-        print(format_problems(problems), file=sys.stderr)
-    jobs = [{**job.description, "folder": str(job.folder)} for job in finished]
-    return {"submitted": jobs}, USER_ERROR if problems else 0
+    if standing is not None:
+        return sweep_on_loopback(standing, sweep, planner, say)
+    (plan,) = with_data(sweep.plans, say)
+    job = submit_here(plan, bundle, say)
+    if job.problem:
+        print(format_problems([job.problem]), file=sys.stderr)
+    told = {**job.description, "folder": str(job.folder)}
+    return {"submitted": [told]}, USER_ERROR if job.problem else 0
 
 
 def _write_job_file(sweep: Sweep, settings: LaunchConfig) -> None:

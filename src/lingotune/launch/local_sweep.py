@@ -29,28 +29,18 @@ from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.plan.code_bundle import bundle_of
 from lingotune.launch.plan.planner import Planner, Sweep
 from lingotune.launch.plan.sweep_names import name_of
-from lingotune.launch.results.collect import of_sweep
-from lingotune.launch.results.compare import compare
-from lingotune.launch.results.entries import Leaderboard
-from lingotune.launch.results.table import best_of, for_terminal, write_csv
+from lingotune.launch.results.ending import following_commands, print_results
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
-from lingotune.launch.sweeps.ledger import Ledger
-from lingotune.launch.sweeps.local import (
-    LocalBackend,
-    LocalJob,
-    Spawn,
-    forget_interrupted,
-    spawn,
-)
+from lingotune.launch.sweeps.ledger import LOCAL, Ledger
+from lingotune.launch.sweeps.local import LocalBackend, LocalJob, Spawn, spawn
 from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import rungs_of, without_effect
 from lingotune.launch.sweeps.search import SearchSource
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
 
-_HERE = "local"
 _FOLLOWED = ("failed", "refused", "stopping", "waiting")
 """Beginnings of the lines that are told where the output of the only job is on the terminal."""
 
@@ -88,7 +78,7 @@ def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | 
                     outcome = controller.run()
             except KeyboardInterrupt:
                 _interrupted(ledger, backend)
-                _print_table(folder)
+                print_results(folder)
                 print(f"interrupted; go on with:\n  {typed}", flush=True)
                 return INTERRUPTED
             if isinstance(source, SearchSource) and source.refused:
@@ -109,12 +99,12 @@ class _Sweep:
         self._keys = _Keys()
         self._folder, self._settings = ledger.path.parent, composed[0].config.sweep
         about, records = ledger.about(), ledger.records()
-        if records and about.get("backend") != _HERE:
+        if records and about.get("backend") != LOCAL:
             what = "is the folder of a sweep on SageMaker"
             raise ConfigError([Problem(str(self._folder), what, "another sweep.name=NAME")])
         metric = metric_of(job_of(composed[0].config))
         ledger.write_about(
-            name=name, typed=backend.typed, backend=_HERE, metric=metric.name,
+            name=name, typed=backend.typed, backend=LOCAL, metric=metric.name,
             greater_is_better=metric.greater_is_better,
         )  # fmt: skip
 
@@ -127,7 +117,7 @@ class _Sweep:
                 self._make(record.trial.number, record.trial.varies)
         say(f"sweep {self._folder}" + ("" if searches else f": {len(trials)} jobs"))
         _tell_start([record.trial for record in self._ledger.records()] or trials, self._backend)
-        forget_interrupted(self._ledger, self._backend)
+        self._ledger.forget_interrupted(self._backend.describe, self._backend.clock())
         if not learns(self._settings):
             self._ledger.add_trials(trials)
             return Grid()
@@ -229,15 +219,6 @@ def _teller(backend: LocalBackend) -> Callable[[str], None]:
     return lambda line: say(line) if backend.parallel or line.startswith(_FOLLOWED) else None
 
 
-def _print_table(folder: Path) -> Leaderboard:
-    """Print the results so far, and write them beside the ledger."""
-    board = of_sweep(folder)
-    comparison = compare(board.ranked)
-    write_csv(board, comparison)
-    print(f"\n{for_terminal(board, comparison)}\n")
-    return board
-
-
 def _interrupted(ledger: Ledger, backend: LocalBackend) -> None:
     """End the processes; their jobs go on from their last checkpoints with the next command."""
     for name in backend.stop_all():
@@ -248,13 +229,10 @@ def _interrupted(ledger: Ledger, backend: LocalBackend) -> None:
 
 def _end(outcome: Outcome, folder: Path, backend: LocalBackend) -> int:
     """Print the table and what comes next; returns the exit code."""
-    board = _print_table(folder)
-    if board.best is not None:
-        best = shlex.quote(str(best_of(board).folder))
-        print("look further:")
-        print(f"  tensorboard --logdir {folder.parent}")
-        print(f"  {program('report')} {shlex.quote(str(folder))}")
-        print(f'  {program("predict")} {best} "Great product, works perfectly"')
+    board = print_results(folder)
+    commands = [*following_commands(board, folder)]
+    if commands:
+        print("\n  ".join(["look further:", *commands]))
     for number, problems in outcome.refused.items():
         print(f"job {number} was not started:\n{format_problems(problems)}")
     failed = [r.trial.number for r in outcome.records if r.state is State.failed]

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, sweeps_in
+from lingotune.launch.sweeps.ledger import (
+    Attempt,
+    Ledger,
+    TrialRecord,
+    runs_here,
+    sweeps_in,
+)
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,8 @@ class KnownSweep:
 
     @property
     def is_local(self) -> bool:
-        """True for a sweep whose jobs are processes of this machine."""
-        return bool(self.about.get("backend") == "local")
+        """True for a sweep whose jobs run on this machine, and cost nothing."""
+        return runs_here(self.about)
 
     def attempts(self) -> dict[str, tuple[TrialRecord, Attempt]]:
         """Return the attempts by the names of their jobs, each with its trial."""

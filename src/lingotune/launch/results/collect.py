@@ -31,6 +31,7 @@ from lingotune.launch.sweeps.ledger import (
     Ledger,
     TrialRecord,
     is_sweep,
+    runs_here,
     sweep_folder,
     sweeps_in,
 )
@@ -112,7 +113,7 @@ def of_sweep(folder: Path) -> Leaderboard:
         tuple(keys),
         ranked(entries, metric),
         folder,
-        (*notes, *_unfetched(entries, folder, local=about.get("backend") == "local")),
+        (*notes, *_unfetched(entries, folder, local=runs_here(about))),
     )
 
 
@@ -158,7 +159,9 @@ def _usd(attempt: Attempt, rates: Rates) -> float | None:
 
 
 def _rates(folder: Path, about: Mapping[str, Any]) -> Rates:
-    """Find what jobs cost: as the sweep was pinned, else by the price list."""
+    """Find what jobs cost: as the sweep was pinned, else by the price list; nothing on this machine."""
+    if runs_here(about):
+        return lambda number, job: None
     pinned: dict[int, float | None] = {}
     with suppress(OSError, ValueError, KeyError, TypeError):
         trials = json.loads((folder / PIN).read_bytes())["trials"]

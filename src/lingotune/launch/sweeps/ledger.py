@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ LEDGER = "ledger.sqlite"
 """File in the folder of a sweep."""
 PIN = "sweep.json"
 """File in the folder of a sweep on SageMaker, and in S3: what it keeps to, with the price of each job."""
+LOCAL, LOOPBACK = "local", "loopback"
+"""Backends of this machine, as a sweep's ledger names them (field `backend`); none on SageMaker."""
 VERSION = 1
 """Version of the tables, as `PRAGMA user_version`."""
 _TABLES = """
@@ -207,6 +209,22 @@ class Ledger:
             db.execute("DELETE FROM attempts WHERE name = ?", (name,))
             self._event(at, name, f"not started: {why}")
 
+    def forget_interrupted(self, describe: Callable[[str], JobState | None], at: float) -> int:
+        """Take attempts that were cut short for not started, so that they go on; returns how many.
+
+        So are finished ones that the backend does not know any more. describe: asks it, by the job's name.
+        """
+        gone = [
+            attempt
+            for record in self.records()
+            for attempt in record.attempts
+            if (not attempt.job.state.over or attempt.job.state is State.completed)
+            and describe(attempt.name) is None
+        ]
+        for attempt in gone:
+            self.not_started(attempt.name, at, "it was interrupted, and goes on")
+        return len(gone)
+
     def intend_stop(self, name: str, at: float, reason: str) -> None:
         """Write that a job is about to be asked to stop, and why: pruned, or its owner's words."""
         with self._transaction() as db:
@@ -309,6 +327,11 @@ _ATTEMPT = (
 def is_sweep(folder: Path) -> bool:
     """Tell whether a folder is that of a sweep."""
     return (folder / LEDGER).is_file()
+
+
+def runs_here(about: Mapping[str, Any]) -> bool:
+    """Tell from what is written about a sweep whether its jobs run on this machine, and cost nothing."""
+    return about.get("backend") in (LOCAL, LOOPBACK)
 
 
 def sweep_folder(typed: str, runs_dir: str = "runs") -> Path | None:

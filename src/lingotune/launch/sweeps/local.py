@@ -25,7 +25,6 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.estimate.batch import plan_batches, plan_steps, world_size
 from lingotune.launch.render.local_command import MODULE, render_local
-from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import Evaluation, JobState, Refused, State, Trial
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import (
@@ -332,23 +331,6 @@ def worker_command(of: LocalJob, folder: Path) -> list[str]:
     starter = [sys.executable, *(["-m", "torch.distributed.run"] if several else [])]
     data = ["--data", of.data] if of.data else ["--prepared-dir", of.prepared_dir]
     return [*starter, *arguments, "--run-dir", str(folder), *data]
-
-
-def forget_interrupted(ledger: Ledger, backend: LocalBackend) -> int:
-    """Take attempts that were cut short for not started, so that they go on; returns how many.
-
-    So are finished ones whose run folders were removed since.
-    """
-    gone = [
-        attempt
-        for record in ledger.records()
-        for attempt in record.attempts
-        if (not attempt.job.state.over or attempt.job.state is State.completed)
-        and backend.describe(attempt.name) is None
-    ]
-    for attempt in gone:
-        ledger.not_started(attempt.name, backend.clock(), "it was interrupted, and goes on")
-    return len(gone)
 
 
 def _size(path: Path) -> int:

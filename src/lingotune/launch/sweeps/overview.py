@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from lingotune.config.problems import Problem
-from lingotune.config.schema import Search, SweepConfig, selected_by
+from lingotune.config.schema import Backend, Search, SweepConfig, selected_by
 from lingotune.launch.cost.cost import check_budget_total
 from lingotune.launch.cost.quote import Total
 from lingotune.launch.overrides.swept import Axis
@@ -60,8 +60,13 @@ def with_facts(sweep: Sweep) -> Sweep:
 
 def slots_of(settings: SweepConfig, plan: Plan) -> int | None:
     """Return how many jobs run at a time; None = as many as the account's quota allows."""
-    here = 1 if plan.training_job is None else None
-    return settings.max_parallel or here
+    return settings.max_parallel or (1 if _runs_here(plan) else None)
+
+
+def _runs_here(plan: Plan) -> bool:
+    """Tell whether a job runs on this machine, which is no more at a time than it is told."""
+    cluster = plan.config.cluster
+    return plan.training_job is None or cluster.backend is Backend.loopback
 
 
 def _counts(sweep: Sweep, settings: SweepConfig) -> tuple[int, int]:
@@ -101,7 +106,7 @@ def _search(settings: SweepConfig, work: Work, metric: str) -> Iterator[str]:
 def _slots(settings: SweepConfig, plan: Plan) -> str:
     if settings.max_parallel is not None:
         return f"at most {settings.max_parallel} at a time (sweep.max_parallel)"
-    if plan.training_job is None:
+    if _runs_here(plan) or plan.training_job is None:
         return "one at a time (sweep.max_parallel)"
     kind = plan.training_job.instance_type
     return f"as many at a time as the account's quota of {kind} allows (sweep.max_parallel)"

@@ -12,6 +12,7 @@ import lingotune
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
     AwsConfig,
+    Backend,
     LaunchConfig,
     Search,
     SweepCode,
@@ -23,6 +24,7 @@ from lingotune.launch.plan.planner import Member
 from lingotune.launch.plan.sweep_names import SweepName, name_of
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.training_job import root_uri
+from lingotune.launch.sweeps.ledger import LOOPBACK
 from lingotune.launch.sweeps.pin import (
     Pin,
     PinnedTrial,
@@ -60,8 +62,14 @@ def standing_of(composed: Sequence[Composed], bundle: Bundle) -> Standing | None
     name = name_of(composed)
     if name is None:
         return None
-    pin = load(Path(composed[0].config.runs_dir, name.name))
+    pin = load(folder_of(name, composed[0].config))
     return _standing(name, composed, bundle, pin, None, [])
+
+
+def folder_of(name: SweepName, config: LaunchConfig) -> Path:
+    """Name the folder of a sweep; on the loopback apart, so that AWS is asked for none of its jobs."""
+    here = config.cluster.backend is Backend.loopback
+    return Path(config.runs_dir, *([LOOPBACK] if here else []), name.name)
 
 
 def asked_for(
@@ -92,7 +100,7 @@ def _standing(
     notes: list[str],
 ) -> Standing:
     config, keys = composed[0].config, [one.key for one in composed]
-    folder = Path(config.runs_dir, name.name)
+    folder = folder_of(name, config)
     if pin is not None:
         _check_same(pin, name, keys, config, folder)
         bundle = _code(pin, bundle, config, folder, account, notes)

@@ -29,7 +29,7 @@ from lingotune.launch.render.training_job import TrainingJob, job_name
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
-from lingotune.launch.sweeps.ledger import Ledger, TrialRecord
+from lingotune.launch.sweeps.ledger import LOOPBACK, Ledger, TrialRecord
 from lingotune.launch.sweeps.pin import Pin, PinnedTrial, put, save, uri_of
 from lingotune.launch.sweeps.pin import job_of as pinned_job
 from lingotune.launch.sweeps.queue import Queue
@@ -47,12 +47,14 @@ class Wish:
     """What its owner wants of a sweep besides its jobs.
 
     follow: stay until all has ended; None = only while jobs wait for slots, False = never. attempt: number
-    of the first attempt. quotas: of the account, by name, as far as known. clock, sleep: of the controller.
+    of the first attempt. quotas: of the account, by name, as far as known. here: the account is on this
+    machine, bills nothing, and ends with the command. clock, sleep: of the controller.
     """
 
     follow: bool | None = None
     attempt: int = 1
     quotas: Mapping[str, float] = field(default_factory=dict)
+    here: bool = False
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -117,8 +119,9 @@ class Running:
             for name, nodes in sizes.items()
             if name in wish.quotas and not queued
         }
+        parallel = settings.max_parallel or (1 if wish.here else None)
         return Limits(
-            settings.max_parallel, slots, settings.retries, settings.max_failures,
+            parallel, slots, settings.retries, settings.max_failures,
             settings.retry is Retry.failed, wish.attempt,
         )  # fmt: skip
 
@@ -146,6 +149,9 @@ def submit_sweep(
             jobs = {plan.digests.job: plan.job for plan in sweep.plans}
             stem = f"{sweep.plans[0].job.name}-" if is_search_of(sweep) else pin.stem
             running = Running(pin, account, ledger, stem, jobs)
+            if wish.here:
+                ledger.write_about(backend=LOOPBACK)
+                ledger.forget_interrupted(running.backend().describe, wish.clock())
 
             def make(number: int, varies: Mapping[str, str]) -> Trial:
                 return _make(standing, sweep, planner, running, number, varies, say)
@@ -296,7 +302,8 @@ def run_sweep(
     """
     ledger, backend = running.ledger, running.backend()
     before = {attempt.name for record in ledger.records() for attempt in record.attempts}
-    view = View(say, running.rates(), live=_terminal(), progress=getattr(backend, "progress", None))
+    rates = {} if wish.here else running.rates()
+    view = View(say, rates, live=_terminal(), progress=getattr(backend, "progress", None))
     problems: list[Problem] = []
     code, left = 0, ""
     outcome: Outcome | None = None
@@ -319,7 +326,10 @@ def run_sweep(
     if outcome is not None:
         problems += [one for found in outcome.refused.values() for one in found]
         problems += _ended_badly(outcome, running)
-    _tell_rest(records, running, wish.clock(), say, left)
+    if wish.here:
+        _tell_interrupted(records, say, left)
+    else:
+        _tell_rest(records, running, wish.clock(), say, left)
     if problems:
         print(format_problems(problems), file=sys.stderr)
         code = code or USER_ERROR
@@ -342,9 +352,13 @@ def _goes_on(
     more = bool(outcome.waiting) or not (source is None or source.exhausted)
     if more and not outcome.halted and wish.follow is not False:
         say(f"waiting   {_numbers(outcome.waiting)} for a slot; they start as slots become free,")
-        say(f"          Ctrl-C leaves the jobs running; later: {_resume(running)}")
+        say(f"          {_CTRL_C_HERE if wish.here else _CTRL_C.format(_resume(running))}")
         return True
     return wish.follow is True
+
+
+_CTRL_C = "Ctrl-C leaves the jobs running; later: {}"
+_CTRL_C_HERE = "Ctrl-C ends them; the same command goes on"
 
 
 def _numbers(trials: Sequence[Trial]) -> str:
@@ -383,6 +397,18 @@ def _tell_rest(
         say(f"stop:  {program('stop')} {running.pin.name}")
     if not (held or waiting or left) and any(r.state is State.completed for r in records):
         say(f"next: {program('fetch')} {running.pin.name}")
+
+
+def _tell_interrupted(records: Sequence[TrialRecord], say: Tell, left: str) -> None:
+    """Say what ends with an account of this machine, and what has not been started."""
+    held = [r.trial.number for r in records if r.state.holds_slot]
+    waiting = [r.trial.number for r in records if r.state is State.waiting]
+    if held:
+        say(f"{left}interrupted: {ranges(held)}")
+    if waiting:
+        say(f"not started: {ranges(waiting)}")
+    if held or waiting:
+        say("go on: the same command again")
 
 
 def _jobs(count: int) -> str:

@@ -48,10 +48,13 @@ def spent(
 
 
 def summary(records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float) -> str:
-    """Write the state of a sweep in a line: how many jobs are in which state, and the money so far."""
+    """Write the state of a sweep in a line: how many jobs are in which state, and the money so far.
+
+    rates: as of `spent`; empty = nothing is said of money.
+    """
     counts = Counter(record.state for record in records)
     parts = [f"{counts[state]} {state.value}" for state in State if counts[state]]
-    usd = spent(records, rates, now)
+    usd = spent(records, rates, now) if rates else None
     parts += [f"{usd_text(usd)} so far"] if usd is not None else []
     return " | ".join(parts)
 

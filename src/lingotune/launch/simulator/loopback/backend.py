@@ -5,31 +5,24 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 
 from lingotune.config.problems import Problem
+from lingotune.config.schema import LaunchConfig
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.output import JobOutput, output_uri
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
-from lingotune.launch.simulator.loopback.driver import Driver
-from lingotune.launch.simulator.loopback.fake_account import make_bucket, only_aws
-from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
-from lingotune.launch.simulator.loopback.logs import make_group
-from lingotune.launch.simulator.loopback.machines import Machines, Share
-from lingotune.launch.simulator.loopback.service import serve
+from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION
+from lingotune.launch.simulator.loopback.jobs import Fields
+from lingotune.launch.simulator.loopback.standing import Settings, account
 from lingotune.launch.simulator.loopback.watch import watch
-from lingotune.launch.simulator.scope import (
-    complete,
-    environment_of,
-    folder_of,
-    limits_of,
-    variables_of_job,
-)
+from lingotune.launch.simulator.scope import complete, environment_of, folder_of, limits_of
 from lingotune.runs.folder import new_folder, write_command
 
 
@@ -51,47 +44,40 @@ class Finished:
         return Problem(name, f"{status}: {what}", fix, check="job-not-completed")
 
 
-def submit_here(
-    plans: Sequence[Plan], bundle: Bundle, tell: Callable[[str], None]
-) -> list[Finished]:
-    """Submit each plan's job to an account on this machine and follow it to its end, one by one.
+def settings_of(config: LaunchConfig, plans: Sequence[Plan], **more: Any) -> Settings:
+    """Return the settings of an account for planned jobs; more: further ones."""
+    aws = complete(config.aws)
+    models = [plan.model.uri for plan in plans if plan.model is not None and plan.model.uri]
+    buckets = dict.fromkeys([aws.bucket or BUCKET, *(split_uri(uri)[0] for uri in models)])
+    return Settings(
+        rehearsal=config.rehearsal, region=aws.region or REGION, buckets=tuple(buckets), **more
+    )
+
+
+def submit_here(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Finished:
+    """Submit a plan's job to an account on this machine and follow it to its end.
 
     Meanwhile that account is the only AWS that this process knows.
     """
-    jobs = Jobs()
-    with serve(jobs) as address, only_aws(address):
-        tell(f"a SageMaker on this machine: AWS_ENDPOINT_URL={address}; nothing is billed")
-        return [_submit(plan, bundle, jobs, address, tell) for plan in plans]
-
-
-def _submit(
-    plan: Plan, bundle: Bundle, jobs: Jobs, address: str, tell: Callable[[str], None]
-) -> Finished:
     assert plan.request is not None, "a job of this machine is not submitted"
-    aws = complete(plan.config.aws)
-    session = boto3.Session(region_name=aws.region)
-    make_bucket(session, aws)
-    if plan.model is not None and plan.model.uri is not None:
-        make_bucket(session, replace(aws, bucket=split_uri(plan.model.uri)[0]))
-    limits = limits_of(plan.config.rehearsal, plan.request)
     environment = environment_of(plan, tell)
-    tell(f"{plan.name}: {limits}\n{environment.description}")
-    variables = {**environment.variables, **variables_of_job(plan.job, limits)}
-    share = Share(environment.python, limits.ranks, variables)
     with folder_of(plan) as folder:
-        machines = Machines(
-            session.client("s3"), session.client("logs"), address,
-            lambda request, found: share, folder.parent,
-        )  # fmt: skip
-        make_group(machines.logs)
-        with Driver(jobs, machines.run):
-            name = submit(plan, bundle).name
-            tell(f"submitted {name}")
-            watched = watch(session, name, tell)
-        results = new_folder(name, plan.config.runs_dir)
-        with tempfile.TemporaryDirectory() as fetched:
-            output = JobOutput(machines.s3, output_uri(watched.description), Path(fetched))
-            output.fetch(results, tell)
+        settings = settings_of(plan.config, [plan], containers=folder.parent)
+        with account(settings, tell) as (address, _):
+            tell(f"a SageMaker on this machine: AWS_ENDPOINT_URL={address}; nothing is billed")
+            limits = limits_of(plan.config.rehearsal, plan.request)
+            tell(f"{plan.name}: {limits}\n{environment.description}")
+            return _followed(plan, bundle, boto3.Session(region_name=settings.region), tell)
+
+
+def _followed(plan: Plan, bundle: Bundle, session: Any, tell: Callable[[str], None]) -> Finished:
+    name = submit(plan, bundle).name
+    tell(f"submitted {name}")
+    watched = watch(session, name, tell)
+    results = new_folder(name, plan.config.runs_dir)
+    with tempfile.TemporaryDirectory() as fetched:
+        uri = output_uri(watched.description)
+        JobOutput(session.client("s3"), uri, Path(fetched)).fetch(results, tell)
     (results / "log.txt").write_text("\n".join([*watched.lines, ""]), encoding="utf-8")
     description = json.dumps(watched.description, indent=2, default=str)  # times as text
     (results / "training-job.json").write_text(f"{description}\n", encoding="utf-8")

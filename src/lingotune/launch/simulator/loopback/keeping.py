@@ -38,13 +38,14 @@ _ENDED = "InternalServerError: the account was ended while the job ran"
 
 
 class Keeper:
-    """A folder that holds an account."""
+    """A folder that holds an account. keeps_jobs: False = the jobs in it stay as they are."""
 
     def __init__(self, folder: Path) -> None:
         self._jobs, self._bodies = folder / "jobs", folder / "bodies"
         self._calls = folder / "calls.jsonl"
         self._lock = Lock()
         self.lost = 0
+        self.keeps_jobs = True
         for path in (self._jobs, self._bodies):
             path.mkdir(parents=True, exist_ok=True)
         self._cut_half_line()
@@ -53,6 +54,8 @@ class Keeper:
 
     def keep_job(self, job: Job) -> None:
         """Write a job as it is now."""
+        if not self.keeps_jobs:
+            return
         path = self._jobs / f"{job.name}.json"
         with job.lock:
             text = json.dumps(job.state())
@@ -61,16 +64,30 @@ class Keeper:
             temporary.replace(path)
 
     def restore_jobs(self, jobs: Jobs) -> None:
-        """Read all jobs; those that had not ended failed when the account did."""
+        """Read all jobs; those that had not ended failed when the account did, or stopped if asked to."""
         last = self._last_time()
         with self._readable():
-            states = [json.loads(path.read_text("utf-8")) for path in self._jobs.glob("*.json")]
+            states = [state for _, state in self._states()]
             for state in sorted(states, key=lambda state: state["created"]):
                 job = jobs.restore(state)
                 if not job.over:
-                    job.fail(_ENDED)
+                    if job.stop_asked:
+                        job.end("Stopped", "Training job stopped")
+                    else:
+                        job.fail(_ENDED)
                     job.ended = job.transitions[-1]["StartTime"] = max(last, job.created)
                     self.keep_job(job)
+
+    def forget_unended(self) -> None:
+        """Remove the jobs that ran when the account ended: their names are free again."""
+        with self._readable():
+            for path, state in self._states():
+                if state["ended"] is None and state["stop_asked_at"] is None:
+                    path.unlink()
+
+    def _states(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in self._jobs.glob("*.json"):
+            yield path, json.loads(path.read_text("utf-8"))
 
     def _last_time(self) -> float:
         """Tell when anything was kept last, as while a job ran."""

@@ -55,8 +55,11 @@ class Settings:
     """Properties of an account.
 
     port: 0 = any that is free. rehearsal: how much of each job is run, and with which libraries. stopping:
-    seconds that a stop takes at least. folder: keeps what the account holds, and the jobs' containers;
-    None = it is lost. buckets: made beside the account's own.
+    seconds that a stop takes at least. folder: keeps what the account holds; None = it is lost.
+    containers: keeps the jobs' containers, in folders by their names; None = in a folder of each start
+    below `folder`, or they are lost. region: of its logs. buckets: made beside the account's own. goes_on:
+    jobs that ran when the account ended are forgotten, so that they can be started again by their names;
+    otherwise they have failed.
     """
 
     port: int = 0
@@ -64,7 +67,10 @@ class Settings:
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
     stopping: float = 0.0
     folder: Path | None = None
+    containers: Path | None = None
+    region: str = REGION
     buckets: tuple[str, ...] = ()
+    goes_on: bool = False
 
 
 def stand(settings: Settings, show: Callable[[str], None], tell: Callable[[str], None]) -> None:
@@ -92,18 +98,24 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
         kept = settings.folder
         keeper = held.enter_context(kept_in(kept)) if kept else None
         jobs = Jobs(quotas=settings.quotas, keep=keeper.keep_job if keeper else lambda job: None)
+        if keeper and settings.goes_on:
+            keeper.forget_unended()
         if keeper:
             keeper.restore_jobs(jobs)
-        folder = held.enter_context(_folder(kept / "containers" if kept else None))
+        folder = held.enter_context(_containers(settings))
         address = held.enter_context(_served(jobs, settings, keeper))
         if keeper and keeper.lost:
             tell(f"{keeper.lost} of the kept calls are refused now: what they made is missing")
-        session = boto3.Session(region_name=REGION)
+        session = boto3.Session(region_name=settings.region)
         furnish(session, settings.buckets)
         s3, logs = session.client("s3"), session.client("logs")
         machines = Machines(s3, logs, address, shares.of, folder, settings.stopping)
         with Driver(jobs, machines.run, parallel=sys.maxsize):
-            yield address, jobs
+            try:
+                yield address, jobs
+            finally:
+                if keeper and settings.goes_on:
+                    keeper.keeps_jobs = False  # those that end now with the account had not ended
 
 
 class _Shares:
@@ -148,17 +160,23 @@ def _job_of(request: Fields, found: Found) -> JobConfig | None:
 
 
 @contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    if given is None:
+def _containers(settings: Settings) -> Iterator[Path]:
+    """Yield the folder for the jobs' containers."""
+    kept = settings.folder
+    if settings.containers is None and (kept is None or settings.goes_on):
         with tempfile.TemporaryDirectory(prefix="lingotune-") as temporary:
             yield Path(temporary)
         return
-    folder = given / time.strftime("%Y-%m-%d_%H-%M-%S")  # names of jobs come again
+    if settings.containers is not None:
+        yield settings.containers
+        return
+    assert kept is not None
+    folder = kept / "containers" / time.strftime("%Y-%m-%d_%H-%M-%S")  # names of jobs come again
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         what = f"no folder can be made there: {error.strerror}"
-        raise ConfigError([Problem(f"--dir {given}", what, "--dir with a new folder")]) from error
+        raise ConfigError([Problem(f"--dir {kept}", what, "--dir with a new folder")]) from error
     yield folder
 
 

@@ -1,0 +1,100 @@
+"""Sweeps of `cluster.backend=loopback`: as on SageMaker, in an account that ends with the command.
+
+The account's objects and ended jobs are kept in the sweep's folder, so that the same command goes on.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.program import program
+from lingotune.config.schema import LaunchConfig
+from lingotune.launch.interrupts import interrupted_by
+from lingotune.launch.operations.account import open_account
+from lingotune.launch.operations.fetch import fetch_all
+from lingotune.launch.operations.rows import Row
+from lingotune.launch.plan.planner import Planner, Sweep
+from lingotune.launch.results.ending import following_commands, print_results
+from lingotune.launch.simulator.loopback.backend import settings_of
+from lingotune.launch.simulator.loopback.standing import account
+from lingotune.launch.simulator.scope import complete
+from lingotune.launch.sweeps import lock
+from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.standing import Standing
+from lingotune.launch.sweeps.submission import Wish, submit_sweep
+
+_ACCOUNT = "account"
+"""Folder in that of the sweep."""
+
+
+def sweep_on_loopback(
+    standing: Standing, sweep: Sweep, planner: Planner, say: Callable[[str], None]
+) -> tuple[dict[str, Any], int]:
+    """Run a sweep to its end on an account of this machine, then fetch its runs and print their table.
+
+    Ctrl-C ends the jobs that run, and the same command goes on with them. Returns what is told as JSON,
+    and the exit code. ConfigError if nothing was started.
+    """
+    plans = [replace(plan, config=_completed(plan.config)) for plan in sweep.plans]
+    sweep, config, folder = replace(sweep, plans=plans), plans[0].config, standing.folder
+    with lock.held(folder) as holder:
+        if holder:
+            fix = f"{program('results')} {shlex.quote(str(folder))}  # what it has so far"
+            raise ConfigError([Problem(str(folder), f"is run already, by {holder}", fix)])
+    settings = settings_of(
+        config, sweep.plans, folder=folder / _ACCOUNT, containers=_containers(config), goes_on=True
+    )
+    with interrupted_by(signal.SIGTERM, signal.SIGHUP), account(settings, say) as (address, _):
+        say(f"a SageMaker on this machine: AWS_ENDPOINT_URL={address}; nothing is billed")
+        wish = Wish(follow=True, attempt=config.attempt, here=True)
+        told, code = submit_sweep(standing, sweep, planner, wish, say)
+        problems = _fetch(folder, settings.region, say)
+    board = print_results(folder)
+    if problems:
+        print(format_problems(problems), file=sys.stderr)
+    commands = [] if code else following_commands(board, folder)
+    for command in commands:
+        print(f"next: {command}")
+    places = {entry.number: str(entry.folder) for entry in board.entries if entry.folder}
+    trials = [{**one, "folder": places.get(one["number"])} for one in told["trials"]]
+    return {**told, "trials": trials}, code or (USER_ERROR if problems else 0)
+
+
+def _completed(config: LaunchConfig) -> LaunchConfig:
+    return replace(config, aws=complete(config.aws))
+
+
+def _containers(config: LaunchConfig) -> Path | None:
+    """Make a folder for the jobs' containers, if they are to be kept; names of jobs may come again."""
+    keep = config.rehearsal.keep
+    if keep is None:
+        return None
+    folder = Path(keep, time.strftime("%Y-%m-%d_%H-%M-%S"))
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        what = f"no folder can be made there: {error.strerror}"
+        raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from error
+    return folder
+
+
+def _fetch(folder: Path, region: str, say: Callable[[str], None]) -> list[Problem]:
+    """Fetch the jobs that have ended into the folder beside the sweep's; returns what went wrong."""
+    with Ledger(folder) as ledger:
+        last = [(r.trial.number, r.last.name) for r in ledger.records() if r.last]
+    calls = open_account(region)
+    known = calls.describe_all([name for _, name in last])
+    rows = [
+        Row(name, known[name].job, number=number, remote=known[name])
+        for number, name in last
+        if name in known and known[name].job.state.over
+    ]
+    return fetch_all(rows, calls, folder.parent, say).problems
