@@ -163,6 +163,11 @@ class Cloud:
         found: list[Evaluation] = self.faults.call(lambda: told)
         return found
 
+    def first_step(self, name: str) -> float | None:
+        """Tell when a job began to train: after a hundredth of its time."""
+        created = self.jobs[name].created
+        return None if created is None else created + self._lasts(name) / 100
+
 
 class MortalLedger(Ledger):
     """A ledger before and after each write of which its process may be killed."""

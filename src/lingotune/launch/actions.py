@@ -131,7 +131,7 @@ def _planned(
         standing.bundle if standing else bundle, CostEstimator(date.today()), account, copies,
         say_aside, standing.members if standing else {},
     )  # fmt: skip
-    return planner, with_facts(planner.sweep(composed))
+    return planner, with_facts(planner.sweep(composed), standing.folder if standing else None)
 
 
 def _submits(config: LaunchConfig) -> bool:

@@ -36,7 +36,7 @@ from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import LOCAL, Ledger
 from lingotune.launch.sweeps.local import LocalBackend, LocalJob, Spawn, spawn
 from lingotune.launch.sweeps.overview import with_facts
-from lingotune.launch.sweeps.pruning import rungs_of, without_effect
+from lingotune.launch.sweeps.pruning import WITHOUT_EFFECT
 from lingotune.launch.sweeps.search import SearchSource
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
@@ -156,11 +156,15 @@ class _Sweep:
     def _planned(self) -> Sweep:
         """Plan the jobs, and tell what is searched, how, and what is ended early."""
         bundle = bundle_of([one.config for one in self._composed])
-        planned = with_facts(Planner(bundle, CostEstimator(date.today())).sweep(self._composed))
-        for line in planned.facts.lines if planned.facts else ():
+        planner = Planner(bundle, CostEstimator(date.today()))
+        planned = with_facts(planner.sweep(self._composed), self._folder)
+        assert planned.facts is not None
+        self._ledger.write_about(first_rung=planned.facts.first_rung)
+        for line in planned.facts.lines:
             say(f"  {line}")
-        for problem in without_effect(rungs_of(self._settings, planned.plans)):
-            say(format_problems([problem]))
+        for problem in planned.problems:
+            if problem.check == WITHOUT_EFFECT:
+                say(format_problems([problem]))
         return planned
 
 

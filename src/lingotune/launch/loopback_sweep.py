@@ -43,7 +43,7 @@ def sweep_on_loopback(
     Ctrl-C ends the jobs that run, and the same command goes on with them. Returns what is told as JSON,
     and the exit code. ConfigError if nothing was started.
     """
-    plans = [replace(plan, config=_completed(plan.config)) for plan in sweep.plans]
+    plans = tuple(replace(plan, config=_completed(plan.config)) for plan in sweep.plans)
     sweep, config, folder = replace(sweep, plans=plans), plans[0].config, standing.folder
     with lock.held(folder) as holder:
         if holder:

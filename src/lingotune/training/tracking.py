@@ -108,13 +108,20 @@ def hyperparameters(
 
 
 class History(TrainerCallback):
-    """Callback that writes the Trainer's log after each evaluation, for whoever follows the run."""
+    """Callback that writes the Trainer's log for whoever follows the run: its first entry, which tells
+    that the training has begun, and all after each evaluation."""
 
     def __init__(self, folders: Folders) -> None:
-        self._folders = folders
+        self._folders, self._begun = folders, False
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the first entry."""
+        if not self._begun:
+            self.on_evaluate(args, state, control)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the log as it is; a full disk ends no run, as its end writes the log again."""
+        self._begun = True
         with suppress(OSError):
             write_history(state.log_history, self._folders)
 

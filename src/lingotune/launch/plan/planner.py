@@ -131,11 +131,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """Facts about a sweep: lines about its jobs, lines about its money, and both as plain values."""
+    """Facts about a sweep: lines about its jobs, lines about its money, and both as plain values.
+
+    first_rung: evaluations before the first early end; None if nothing is ended early.
+    """
 
     lines: tuple[str, ...]
     money: tuple[str, ...]
     values: Mapping[str, object]
+    first_rung: int | None = None
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,9 @@ class Controller:
     def _end(self, record: TrialRecord, attempt: Attempt, job: JobState) -> None:
         found = self._backend.evaluations(attempt.name)
         self._ledger.add_evaluations(attempt.name, found)
+        began = self._backend.first_step(attempt.name)
+        if began is not None:
+            self._ledger.note_first_step(attempt.name, began)
         self._ledger.saw([job], self._clock())
         self._news = True
         self._rests.clear()  # a slot has become free

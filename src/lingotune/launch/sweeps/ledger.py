@@ -25,6 +25,7 @@ LOCAL, LOOPBACK = "local", "loopback"
 """Backends of this machine, as a sweep's ledger names them (field `backend`); none on SageMaker."""
 VERSION = 1
 """Version of the tables, as `PRAGMA user_version`."""
+_FIRST_STEP = "first step"
 _TABLES = """
 CREATE TABLE sweep (field TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trials (
@@ -269,6 +270,16 @@ class Ledger:
         rows = [(name, e.step, e.total_steps, json.dumps(dict(e.values))) for e in evaluations]
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO evaluations VALUES (?, ?, ?, ?)", rows)
+
+    def note_first_step(self, name: str, at: float) -> None:
+        """Write when a job logged its first line of training, unless that is known."""
+        if name not in self.first_steps():
+            with self._transaction():
+                self._event(at, name, _FIRST_STEP)
+
+    def first_steps(self) -> dict[str, float]:
+        """Read when jobs logged their first lines of training, by name: seconds since 1970."""
+        return {name: at for at, name, what in self.events() if what == _FIRST_STEP}
 
     def events(self) -> list[tuple[float, str, str]]:
         """Read what happened: (seconds since 1970, job's name, what), in order."""

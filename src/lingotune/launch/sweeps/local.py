@@ -89,11 +89,14 @@ class LocalJob:
 
 @dataclass
 class _Started:
+    """A process. at: when it was started. began: when its log had a first entry; None before."""
+
     process: Process
     at: float
     place: int = 0
     asked_to_stop: float | None = None
     ended: float | None = None
+    began: float | None = None
 
 
 @dataclass
@@ -161,6 +164,11 @@ class LocalBackend:
             )
             for entry in entries
         ]
+
+    def first_step(self, name: str) -> float | None:
+        """Tell when the first entry was seen in the log of a run that was started from here."""
+        started = self._started.get(name)
+        return started.began if started else None
 
     # --- for whoever waits ------------------------------------------------------------------------
 
@@ -295,11 +303,15 @@ class LocalBackend:
         return self._totals.get(name, 0)
 
     def _seen(self) -> list[object]:
-        return [
-            (name, of.process.poll(), _size(self.runs / name / HISTORY))
-            for name, of in self._started.items()
-            if of.ended is None
-        ]
+        """Look at the processes and their logs; what differs from the look before is news."""
+        seen: list[object] = []
+        for name, of in self._started.items():
+            if of.ended is None:
+                size = _size(self.runs / name / HISTORY)
+                if size and of.began is None:
+                    of.began = self.clock()
+                seen.append((name, of.process.poll(), size))
+        return seen
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from lingotune.config.problems import Problem
-from lingotune.config.schema import Backend, Search, SweepConfig, selected_by
+from lingotune.config.schema import Backend, Prune, Search, SweepConfig, selected_by
 from lingotune.launch.cost.cost import check_budget_total
 from lingotune.launch.cost.quote import Total
 from lingotune.launch.overrides.swept import Axis
@@ -15,22 +17,23 @@ from lingotune.launch.plan.planner import Plan, Sweep, SweepFacts
 from lingotune.launch.sweeps.money import Money, Work, money_of, work_of
 from lingotune.launch.sweeps.pruning import Rungs, rungs_of, without_effect
 from lingotune.launch.sweeps.space import SearchSpace
+from lingotune.launch.sweeps.start_times import first_rung_of, measured_in, place_of
 from lingotune.launch.sweeps.trial import REPEATED
 
 _SHOWN = 6
 """Values of an axis that are listed."""
 
 
-def with_facts(sweep: Sweep) -> Sweep:
+def with_facts(sweep: Sweep, folder: Path | None = None) -> Sweep:
     """Add to a planned sweep what is to be said of it as a whole, and what is wrong with that.
 
-    A job of its own stays as it is.
+    folder: of the sweep, which may have been begun; None if it has none. A job of its own stays as it is.
     """
     if sweep.name is None or sweep.space is None:
         return sweep
     first = sweep.plans[0]
     settings = first.config.sweep
-    rungs = rungs_of(settings, sweep.plans)
+    rungs = _rungs(sweep, folder)
     work = work_of(*_counts(sweep, settings), rungs)
     slots = slots_of(settings, first)
     money = money_of(sweep.plans, work, settings, slots)
@@ -52,10 +55,20 @@ def with_facts(sweep: Sweep) -> Sweep:
         "evaluations": {"all": work.evaluations and work.jobs * work.evaluations, "expected": work.trained},
         "money": {key: value for key, value in asdict(money).items() if key != "lines"},
     }  # fmt: skip
-    facts = SweepFacts(tuple(lines), money.lines, values)
+    facts = SweepFacts(tuple(lines), money.lines, values, rungs.first if rungs else None)
     problems = [*sweep.problems, *without_effect(rungs), *_over_budget(sweep, money, work)]
     total = Total(money.expected_usd, money.worst_usd, money.lines)
     return replace(sweep, facts=facts, total=total, problems=tuple(dict.fromkeys(problems)))
+
+
+def _rungs(sweep: Sweep, folder: Path | None) -> Rungs | None:
+    """Find the rungs by what is on record: of the sweep itself, or of the starts of earlier jobs."""
+    config = sweep.plans[0].config
+    if config.sweep.prune is Prune.none:
+        return None
+    place = place_of(config, os.environ)
+    measured = measured_in(Path(config.runs_dir), place, config.name)
+    return rungs_of(config.sweep, sweep.plans, measured, first_rung_of(folder))
 
 
 def slots_of(settings: SweepConfig, plan: Plan) -> int | None:

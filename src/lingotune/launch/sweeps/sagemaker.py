@@ -134,6 +134,11 @@ class SageMaker:
             return [Evaluation(0, 0, last)]
         return [found[step] for step in sorted(found)]
 
+    def first_step(self, name: str) -> float | None:
+        """Tell the time of the first line of training in what was read of the job's log."""
+        log = self._logs.get(name)
+        return log.began if log else None
+
     def progress(self, name: str) -> Logged | None:
         """Return the last line of training in the job's log; None if there is none."""
         return self._read(name).training
@@ -156,13 +161,17 @@ class SageMaker:
 
 
 class _Log:
-    """What has been read of a job's log: lines of its first machine, which tells the scores."""
+    """What has been read of a job's log: lines of its first machine, which tells the scores.
+
+    began: time of the first one that tells a score or a loss, in seconds since 1970.
+    """
 
     def __init__(self, logs: Any, job: str) -> None:
         self._logs, self._job = logs, job
         self._tokens: dict[str, str] = {}
         self.scores: list[Logged] = []
         self.training: Logged | None = None
+        self.began: float | None = None
 
     def read_on(self) -> None:
         """Read what is new; nothing as long as there is no log."""
@@ -180,13 +189,15 @@ class _Log:
             token = self._tokens.get(stream)
             page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
             for event in page["events"]:
-                self._take(event["message"])
+                self._take(event["message"], event["timestamp"] / 1000)
             self._tokens[stream] = page["nextForwardToken"]
             if page["nextForwardToken"] == token or not page["events"]:
                 return
 
-    def _take(self, message: str) -> None:
+    def _take(self, message: str, at: float) -> None:
         line = read_line(message)
+        if line is not None and self.began is None:
+            self.began = at
         if line is not None and line.split == "validation":
             self.scores.append(line)
         elif line is not None and line.split == "train":

@@ -10,7 +10,6 @@ from lingotune.config.schema import JobConfig, Search, SweepConfig, selected_by
 from lingotune.launch.plan.planner import Sweep
 from lingotune.launch.sweeps.ledger import TrialRecord
 from lingotune.launch.sweeps.metric import LOSS, Metric
-from lingotune.launch.sweeps.pruning import rungs_of
 from lingotune.launch.sweeps.search import GridSource, Make, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
@@ -44,25 +43,25 @@ def source_of(
 ) -> Source:
     """Make the source of a sweep, which goes on from its ledger.
 
-    folder: of the sweep, for its study. records: of the ledger. trials: of a grid; those in the ledger are
-    left to its controller. make: makes the trial of a number and values that a search has drawn.
+    sweep: with its facts. folder: of the sweep, for its study. records: of the ledger. trials: of a grid;
+    those in the ledger are left to its controller. make: makes the trial of a number and values that a
+    search has drawn.
     ConfigError if the study in the folder is that of another search, or Optuna is not installed.
     """
-    assert sweep.space is not None, "a job of its own has no source"
+    assert sweep.space is not None and sweep.facts is not None, "a job of its own has no source"
     job, settings = sweep.plans[0].job, sweep.plans[0].config.sweep
     space, metric = SearchSpace(sweep.space.axes), metric_of(job)
-    rungs = rungs_of(settings, sweep.plans)
+    first = sweep.facts.first_rung
 
     def study(known: Sequence[Known]) -> Study:
-        first = rungs.first if rungs else None
         return Study(
             folder, space, settings, maximize=metric.greater_is_better, rung=first, known=known
         )
 
     if settings.search is Search.grid:
-        return GridSource(trials, metric, records, study if rungs else None)
+        return GridSource(trials, metric, records, study if first else None)
     assert settings.trials is not None, "the checks require it"
-    prunes = rungs is not None
+    prunes = first is not None
     return SearchSource(space, settings.trials, make, metric, study, records, prunes=prunes)
 
 

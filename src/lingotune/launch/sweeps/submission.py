@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from lingotune.launch.sweeps.queue import Queue
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
+from lingotune.launch.sweeps.start_times import place_of
 from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
 from lingotune.launch.sweeps.view import View, spent
 
@@ -199,24 +201,28 @@ def _pinned_sweep(
         say(
             f"code {pin.code[:8]} and data of {pin.name} are pinned: {uri_of(account.aws, pin.name)}"
         )
-    ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="", **_told(plans))
+    ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="", **_told(sweep))
     if searched or first.config.sweep.prune is Prune.none:
         ledger.add_trials(one.trial for one in pin.trials)  # others' source has them in its order
     ledger.rename(one.trial for one in pin.trials)
     return pin
 
 
-def _told(plans: Sequence[Plan]) -> dict[str, Any]:
-    """Tell readers of the ledger what they would need the plans for: scores, money and place."""
-    first = plans[0]
+def _told(sweep: Sweep) -> dict[str, Any]:
+    """Tell readers of the ledger what they would need the plans for: scores, money, place and rungs."""
+    first = sweep.plans[0]
     metric, budget = metric_of(first.job), first.config.budget
-    nodes = {plan.job.cluster.nodes for plan in plans}
+    nodes = {plan.job.cluster.nodes for plan in sweep.plans}
+    place = place_of(first.config, os.environ)
     return {
         "metric": metric.name,
         "greater_is_better": metric.greater_is_better,
         "region": first.training_job.region if first.training_job else None,
         "max_usd": budget.max_usd,
         "usd_per_hour": budget.usd_per_hour,
+        "warm": place.warm,
+        "simulated": place.simulated,
+        "first_rung": sweep.facts.first_rung if sweep.facts else None,
         **({"nodes": nodes.pop()} if len(nodes) == 1 else {}),
     }
 

@@ -151,6 +151,9 @@ class Backend(Protocol):
     def evaluations(self, name: str) -> Sequence[Evaluation]:
         """Read the evaluations that a job has told so far, by step."""
 
+    def first_step(self, name: str) -> float | None:
+        """Tell when a job whose evaluations were read began to train; None if that is not known."""
+
 
 class Source(Protocol):
     """Source of trials: a grid, or a search that learns from scores."""
