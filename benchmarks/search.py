@@ -1,6 +1,6 @@
 """How much training a search with early ends needs: real trainings on the SageMaker of this machine.
 
-python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 9] [--rows 300] [--dir DIR]
+python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 15] [--rows 300] [--dir DIR]
     [OVERRIDE ...]
 
 A grid of 12 configurations, each trained to its end, says which is the best. Then the same configurations
@@ -79,13 +79,20 @@ HEAD = ["sweep", "jobs", "ended early", "epochs", "of the grid", "winner", "vali
         "its place in the grid", "USD", "seconds"]  # fmt: skip
 
 
-def run(name: str, folder: Path, typed: list[str]) -> Sweep:
-    """Plan, submit and follow a sweep to its end; its results."""
+def run(name: str, folder: Path, slots: int, typed: list[str]) -> Sweep:
+    """Plan, submit and follow a sweep to its end, in an account of its own: its results.
+
+    Otherwise a search would find the jobs of the grid, and take them in place of its own.
+    """
+    settings = Settings(
+        quotas=Quotas(slots), rehearsal=EXTENT, folder=folder / "accounts" / name, goes_on=True
+    )
     command = [sys.executable, str(LAUNCH), "-m", *SPACE, *typed, f"sweep.name={name}"]
     names = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}"]
-    subprocess.run([*command, *names], cwd=folder, check=True)
-    start = time.monotonic()
-    subprocess.run([*command, *names, "action=submit", "--follow"], cwd=folder, check=True)
+    with account(settings, print):
+        subprocess.run([*command, *names], cwd=folder, check=True)
+        start = time.monotonic()
+        subprocess.run([*command, *names, "action=submit", "--follow"], cwd=folder, check=True)
     return Sweep(name, time.monotonic() - start, of_sweep(folder / "runs" / name))
 
 
@@ -93,9 +100,9 @@ def main() -> None:
     """Run the grid and the searches, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--search", default="tpe", choices=["tpe", "random", "grid"])
+    parser.add_argument("--search", default="tpe", choices=["tpe", "random"])
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--rows", type=int, default=300, help="training rows of each language")
     parser.add_argument("--dir", help="folder that keeps the runs and the account")
     parser.add_argument("overrides", nargs="*")
@@ -106,17 +113,16 @@ def main() -> None:
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.dir or temporary).resolve()
-        folder.mkdir(exist_ok=True)
-        stand = Settings(quotas=Quotas(options.slots), rehearsal=EXTENT, folder=folder / "account")
-        with account(stand, print):
-            grid = run("grid", folder, settings)
-            rows = [HEAD, grid.row(grid)]
-            for seed in options.seeds:
-                search = [
-                    f"sweep.search={options.search}", "sweep.trials=12", f"sweep.seed={seed}",
-                    "sweep.prune=asha",
-                ]  # fmt: skip
-                rows.append(run(f"{options.search}-{seed}", folder, [*settings, *search]).row(grid))
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = run("grid", folder, options.slots, settings)
+        rows = [HEAD, grid.row(grid)]
+        for seed in options.seeds:
+            search = [
+                f"sweep.search={options.search}", "sweep.trials=12", f"sweep.seed={seed}",
+                "sweep.prune=asha",
+            ]  # fmt: skip
+            name = f"{options.search}-{seed}"
+            rows.append(run(name, folder, options.slots, [*settings, *search]).row(grid))
     print(f"\n{os.cpu_count()} cores")
     for row in rows:
         print(f"| {' | '.join(row)} |")

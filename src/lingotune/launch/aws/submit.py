@@ -5,7 +5,7 @@ Uploads go to content-addressed keys and are sent once. Each SDK gets exactly th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,13 +138,18 @@ class Account:
             self._clients[service] = self.session.client(service, config=self._config)
         return self._clients[service]
 
-    def upload(self, contents: Mapping[str, bytes | Path], planned: Mapping[str, str]) -> None:
+    def upload(
+        self,
+        contents: Mapping[str, bytes | Path],
+        planned: Mapping[str, str],
+        tell: Callable[[str], None] = say,
+    ) -> None:
         """Upload what is not there yet; ConfigError says what went wrong, and that nothing was started.
 
-        planned: digests of contents that must not have changed.
+        planned: digests of contents that must not have changed. tell: takes lines about what is uploaded.
         """
         with _refusals_explained():
-            _upload(self.client("s3"), contents, planned, self.aws)
+            _upload(self.client("s3"), contents, planned, self.aws, tell)
 
     def start(self, job: TrainingJob) -> None:
         """Start a job with the SDK that was chosen, or put it into the queue."""
@@ -203,21 +208,25 @@ def connect(region: str, aws: AwsConfig, config: Any = None, *, bare: bool = Fal
 
 
 def _upload(
-    s3: Any, contents: Mapping[str, bytes | Path], planned: Mapping[str, str], aws: AwsConfig
+    s3: Any,
+    contents: Mapping[str, bytes | Path],
+    planned: Mapping[str, str],
+    aws: AwsConfig,
+    tell: Callable[[str], None],
 ) -> None:
     tags = aws.tags
     if len(tags) > MOST_TAGS:
-        print(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
+        tell(f"the objects get no tags: S3 takes {MOST_TAGS}, aws.tags has {len(tags)}")
         tags = {}
     try:
-        done = upload(s3, contents, say, kms_key=aws.kms_key, tags=tags, planned=planned)
+        done = upload(s3, contents, tell, kms_key=aws.kms_key, tags=tags, planned=planned)
     except ConfigError as error:
         nothing = "nothing was started"
         problems = [
             replace(p, fix=f"{p.fix}; {nothing}" if p.fix else nothing) for p in error.problems
         ]
         raise ConfigError(problems) from error
-    print(f"uploaded {done}")
+    tell(f"uploaded {done}")
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def uri_of(aws: AwsConfig, sweep: str) -> str:
 
 def put(account: Account, pin: Pin) -> None:
     """Write the pin to S3; ConfigError if it is refused."""
-    account.upload({uri_of(account.aws, pin.name): _content(pin)}, {})
+    account.upload({uri_of(account.aws, pin.name): _content(pin)}, {}, lambda line: None)
 
 
 def fetch(account: Account, sweep: str) -> Pin | None:

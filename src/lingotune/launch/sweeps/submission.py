@@ -189,7 +189,7 @@ def _pinned_sweep(
     is_new = bool(missing) and (not searched or standing.pin is None or recoded)
     if is_new:
         missing = with_data(missing, say)
-        _upload(missing, bundle, account)
+        _upload(missing, bundle, account, say)
         added = {} if searched else {plan.digests.job: pinned_trial(plan) for plan in missing}
         trials = sorted({**pin.by_key, **added}.values(), key=lambda one: one.number)
         job = missing[0].training_job
@@ -248,21 +248,25 @@ def _make(
     (plan,) = with_data([planner.trial(one, sweep.name, number)], say)
     pinned = pinned_trial(plan)
     if key not in running.pin.by_key:
-        _upload([plan], standing.bundle, running.account)
+        _upload([plan], standing.bundle, running.account, _silent)
         running.add(pinned, plan.job)
         save(running.pin, standing.bundle, standing.folder)
         put(running.account, running.pin)
     return pinned.trial
 
 
-def _upload(plans: Sequence[Plan], bundle: Bundle, account: Account) -> None:
+def _upload(plans: Sequence[Plan], bundle: Bundle, account: Account, tell: Tell) -> None:
     """Upload what the jobs of several plans need, what they share once."""
     contents: dict[str, Any] = {}
     digests: dict[str, str] = {}
     for plan in plans:
         contents |= objects(plan, bundle)
         digests |= planned_digests(plan)
-    account.upload(contents, digests)
+    account.upload(contents, digests, tell)
+
+
+def _silent(line: str) -> None:
+    """Say nothing of a single job's file, between the lines about what happens."""
 
 
 def pinned_trial(plan: Plan) -> PinnedTrial:
