@@ -24,6 +24,7 @@ class Audit:
     for which a start was asked for although they were taken. peak: instances at a time at most, by type,
     from the acceptance of a job to its end. after_stop: seconds billed after a stop was asked for, by name.
     billed: instance seconds in all. running: names that have not ended.
+    trained: number of jobs that did not fail, by digest.
     """
 
     started: Mapping[str, int]
@@ -32,6 +33,7 @@ class Audit:
     after_stop: Mapping[str, float]
     billed: float
     running: tuple[str, ...]
+    trained: Mapping[str, int]
 
     @property
     def twice(self) -> dict[str, int]:
@@ -55,6 +57,7 @@ def audit(jobs: Jobs) -> Audit:
         },
         billed=sum(_billed(job, now) * sum(instances(job.request).values()) for job in known),
         running=tuple(job.name for job in known if not job.over),
+        trained=Counter(job.tags.get(DIGEST, job.name) for job in known if job.status != "Failed"),
     )
 
 

@@ -6,12 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from faults import Faults, Rates
 from pretend import Account, Course, pretending
@@ -23,7 +21,7 @@ from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROLE
 from lingotune.launch.simulator.loopback.quotas import Quotas
-from lingotune.launch.sweeps import controller, lock, standing, submission
+from lingotune.launch.sweeps import controller, lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.submission import View
 
@@ -351,78 +349,7 @@ def test_a_single_job_whose_answer_was_lost_is_looked_up(
         assert names(account) == [] and "nothing was started" in raised.value.problems[0].fix
 
 
-# --- the proof -----------------------------------------------------------------------------------
-
-
-COUNT, KILLS = 200, 50
-
-
-class Killed(BaseException):
-    """The controller's process ends here."""
-
-
-class Mortal:
-    """Backend whose caller is killed before or after some of its calls, so many times in all."""
-
-    def __init__(self, backend: Any, kills: list[int], random: Random) -> None:
-        self._backend, self._kills, self._random = backend, kills, random
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._backend, name)
-
-        def call(*arguments: Any) -> Any:
-            self._perhaps()
-            answer = found(*arguments)
-            self._perhaps()
-            return answer
-
-        return call
-
-    def _perhaps(self) -> None:
-        if self._kills[0] and self._random.random() < 0.04:
-            self._kills[0] -= 1
-            raise Killed
-
-
-@pytest.mark.slow
-def test_200_jobs_with_30_percent_of_the_calls_failing_and_50_kills(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every configuration exactly once, at most eight at a time, over HTTP; as the account has it."""
-    kills, random, faults = [KILLS], Random(5), Faults(5)
-    monkeypatch.setattr(
-        standing, "client_settings", once := lambda: Config(retries={"total_max_attempts": 1})
-    )
-    monkeypatch.setattr(submission, "client_settings", once)
-    backend = submission.Running.backend
-    monkeypatch.setattr(
-        submission.Running, "backend", lambda self: Mortal(backend(self), kills, random)
-    )
-    grid = [w for w in FOUR if not w.startswith(("lr=", "sweep.name"))]
-    words = [*grid, f"lr={','.join(f'{n}e-6' for n in range(100, 100 + COUNT))}", "sweep.name=many"]
-    words += ["sweep.max_parallel=8", "sweep.retries=5", "--follow"]
-    short = Course([0.5], evaluation_time=2.0, starting=0.3, stopping=0.1)
-    with pretending(lambda asked: short, quotas=Quotas(10), faults=faults) as account:
-        pending = True
-        while pending:
-            try:
-                submitted(tmp_path, *words)
-                pending = False
-            except Killed:
-                faults.usual = Rates.of(0.3)  # S3 keeps its own retries; what is sent is there now
-                faults.rates = {"PutObject": Rates(), "GetObject": Rates(), "HeadObject": Rates()}
-                with Ledger(tmp_path / "many") as ledger:
-                    begun = bool(ledger.records())
-                while begun:
-                    try:
-                        assert resume.main(["many", "--runs-dir", str(tmp_path), "--follow"]) == 0
-                        begun = pending = False
-                    except Killed:
-                        continue
-        found = account.audit()
-    assert states(tmp_path, "many") == ["completed"] * COUNT
-    assert len(found.started) == COUNT and found.twice == {} and not found.running
-    assert 3 <= found.peak["ml.p3.16xlarge"] <= 8 and not kills[0]
+# --- early ends -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.quotas import job_quota
-from lingotune.launch.aws.faults import error_of, errors
+from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.sweep_tags import (
@@ -138,6 +138,10 @@ class Pin:
         return {one.key: one for one in self.trials}
 
 
+class LostAnswer(ConfigError):
+    """S3 has not answered, or not yet: the question may be asked again."""
+
+
 T = TypeVar("T")
 
 
@@ -229,9 +233,10 @@ def _object(account: Account, uri: str) -> bytes | None:
     except errors() as error:
         if error_of(error).get("Code") in _ABSENT:
             return None
-        what = f"cannot be read: {error}"
-        fix = "aws sso login or AWS_PROFILE=...; nothing was started"
-        raise ConfigError([Problem(uri, what, fix)]) from error
+        what = f"cannot be read: {said_by(error)}"
+        if fault_of(error) is Fault.lost:
+            raise LostAnswer([Problem(uri, what, "the same command once more")]) from error
+        raise ConfigError([Problem(uri, what, "aws sso login or AWS_PROFILE=...")]) from error
 
 
 def code_of(pin: Pin, folder: Path, account: Account | None) -> Bundle:
@@ -263,7 +268,7 @@ def _bundle(content: bytes) -> Bundle | None:
 
 
 def job_of(pinned: PinnedTrial, folder: Path, account: Account) -> JobConfig:
-    """Read a trial's job file from S3, once; ConfigError if it is not there."""
+    """Read a trial's job file from S3, once; ConfigError if it is not there, LostAnswer without one."""
     path = folder / "jobs" / f"{pinned.key}.yaml"
     if not path.is_file():
         uri = f"{root_uri(account.aws)}/jobs/{pinned.key}/{JOB_FILE}"
@@ -298,8 +303,10 @@ def found_in_jobs(account: Account, sweep: str) -> list[PinnedTrial]:
     except errors() as error:
         if "AccessDenied" in str(error) or "UnknownOperation" in str(error):
             return []
-        what = f"cannot be looked for among the account's jobs: {error}"
-        fix = "the right sagemaker:Search; nothing was started"
+        what = f"cannot be looked for among the account's jobs: {said_by(error)}"
+        is_lost = fault_of(error) is Fault.lost
+        fix = "the same command once more" if is_lost else "the right sagemaker:Search"
+        fix = f"{fix}; nothing was started"
         raise ConfigError([Problem(f"sweep.name={sweep}", what, fix)]) from error
     return sorted(found.values(), key=lambda one: one.number)
 

@@ -17,6 +17,7 @@ from lingotune.launch.aws.job_logs import GROUP
 from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.sweeps.job_states import state_of
+from lingotune.launch.sweeps.pin import LostAnswer
 from lingotune.launch.sweeps.trial import (
     Evaluation,
     JobState,
@@ -61,7 +62,10 @@ class SageMaker:
 
     def start(self, trial: Trial, attempt: int) -> str:
         """Start a job; NoSlot for a quota or want of capacity, Unsure without an answer, else Refused."""
-        job = self._job_of(trial, attempt)
+        try:
+            job = self._job_of(trial, attempt)
+        except LostAnswer as lost:
+            raise Unsure(str(lost)) from lost
         try:
             self._account.start(job)
         except self._errors as error:
