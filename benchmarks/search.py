@@ -1,7 +1,7 @@
 """How much training a search with early ends needs: real trainings on the SageMaker of this machine.
 
-python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 15] [--rows 300] [--dir DIR]
-    [OVERRIDE ...]
+python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 15] [--rows 300]
+    [--dir DIR] [OVERRIDE ...]
 
 A grid of 12 configurations, each trained to its end, says which is the best. Then the same configurations
 are searched with `sweep.prune=asha`, once for each seed, through the commands that a user types:

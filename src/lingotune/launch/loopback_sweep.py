@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.interrupts import interrupted_by
@@ -57,6 +57,8 @@ def sweep_on_loopback(
         wish = Wish(follow=True, attempt=config.attempt, here=True)
         told, code = submit_sweep(standing, sweep, planner, wish, say)
         problems = _fetch(folder, settings.region, say)
+    if code == INTERRUPTED:
+        _forget_running(folder)
     board = print_results(folder)
     if problems:
         print(format_problems(problems), file=sys.stderr)
@@ -66,6 +68,15 @@ def sweep_on_loopback(
     places = {entry.number: str(entry.folder) for entry in board.entries if entry.folder}
     trials = [{**one, "folder": places.get(one["number"])} for one in told["trials"]]
     return {**told, "trials": trials}, code or (USER_ERROR if problems else 0)
+
+
+def _forget_running(folder: Path) -> None:
+    """Write that the jobs that ran have ended with the account, and are to be started again."""
+    with Ledger(folder) as ledger:
+        for record in ledger.records():
+            last = record.last
+            if last is not None and last.job.state.holds_slot and last.stop_asked is None:
+                ledger.not_started(last.name, time.time(), "it was interrupted, and goes on")
 
 
 def _completed(config: LaunchConfig) -> LaunchConfig:

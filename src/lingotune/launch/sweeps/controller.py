@@ -31,6 +31,8 @@ from lingotune.launch.sweeps.trial import (
 
 _SHORTEST, _LONGEST = 2.0, 30.0
 """Seconds between two rounds: after news, and when there has been none for a while."""
+_A_LOG = 0.15
+"""Seconds between two rounds at least, for each job whose log is read in them: 30 for 200 jobs."""
 _FIRST_REST, _LONGEST_REST = 15.0, 300.0
 """Seconds before a start is tried again where a quota or a lack of capacity was in its way."""
 _APPEARS = 600.0
@@ -127,8 +129,14 @@ class Controller:
             settled = answered and not any(a.job.state is State.starting for a in held)
             if (detached and settled) or (not held and (halted or not left)):
                 return Outcome(tuple(records), waiting, dict(self._refused), halted)
-            self._pause = _SHORTEST if self._news else min(_LONGEST, 2 * self._pause)
-            self._sleep(self._pause)
+            self._sleep(self._next_pause(records))
+
+    def _next_pause(self, records: Sequence[TrialRecord]) -> float:
+        """Choose the seconds until the next round: few after news, unless many logs are read in it."""
+        read = sum(record.state is State.running for record in records) if self._watch else 0
+        shortest = min(_LONGEST, max(_SHORTEST, read * _A_LOG))
+        self._pause = shortest if self._news else min(_LONGEST, 2 * max(self._pause, shortest))
+        return self._pause
 
     def _round(self) -> bool:
         """Go through one round; returns False if an answer was lost, so that there is more to look up."""

@@ -57,6 +57,7 @@ class SageMaker:
         self._account, self._job_of = account, job_of
         self._stem, self._since = stem, since - _BEFORE
         self._logs: dict[str, _Log] = {}
+        self._read_now: set[str] = set()  # since the last listing, with which a round begins
         self._metrics: dict[str, Mapping[str, float]] = {}
         self._errors = errors()
 
@@ -83,6 +84,7 @@ class SageMaker:
         client = self._account.client("sagemaker")
         after = datetime.fromtimestamp(self._since, timezone.utc)
         found: dict[str, JobState] = {}
+        self._read_now.clear()
         try:
             pages = client.get_paginator("list_training_jobs").paginate(
                 CreationTimeAfter=after, PaginationConfig={"PageSize": 100},
@@ -149,8 +151,11 @@ class SageMaker:
 
     def _read(self, name: str) -> _Log:
         log = self._logs.setdefault(name, _Log(self._account.client("logs"), name))
+        if name in self._read_now:
+            return log
         try:
             log.read_on()
+            self._read_now.add(name)
         except self._errors as error:
             if fault_of(error) is Fault.lost:
                 raise Unsure(said_by(error)) from error
@@ -172,28 +177,38 @@ class _Log:
 
     def __init__(self, logs: Any, job: str) -> None:
         self._logs, self._job = logs, job
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, str | None] = {}
+        self._news = False
         self.scores: list[Logged] = []
         self.training: Logged | None = None
         self.began: float | None = None
 
     def read_on(self) -> None:
-        """Read what is new; nothing as long as there is no log."""
-        where = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/algo-1-"}
-        try:
-            streams = self._logs.describe_log_streams(**where)["logStreams"]
-        except self._logs.exceptions.ResourceNotFoundException:
-            return
-        for stream in streams:
-            self._read_stream(stream["logStreamName"])
+        """Read what is new; nothing as long as there is no log.
+
+        A job that is started again, as on spot machines, has a further stream: they are listed unless
+        there was news the last time.
+        """
+        if not self._news:
+            where = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/algo-1-"}
+            try:
+                streams = self._logs.describe_log_streams(**where)["logStreams"]
+            except self._logs.exceptions.ResourceNotFoundException:
+                return
+            for stream in streams:
+                self._tokens.setdefault(stream["logStreamName"])
+        self._news = False
+        for name in self._tokens:
+            self._read_stream(name)
 
     def _read_stream(self, stream: str) -> None:
         asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
         while True:
-            token = self._tokens.get(stream)
+            token = self._tokens[stream]
             page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
             for event in page["events"]:
                 self._take(event["message"], event["timestamp"] / 1000)
+                self._news = True
             self._tokens[stream] = page["nextForwardToken"]
             if page["nextForwardToken"] == token or not page["events"]:
                 return

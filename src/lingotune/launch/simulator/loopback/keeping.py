@@ -56,38 +56,37 @@ class Keeper:
         """Write a job as it is now."""
         if not self.keeps_jobs:
             return
-        path = self._jobs / f"{job.name}.json"
+        path = self._file_of(job.name)
         with job.lock:
             text = json.dumps(job.state())
             temporary = path.with_suffix(".new")
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
 
-    def restore_jobs(self, jobs: Jobs) -> None:
-        """Read all jobs; those that had not ended failed when the account did, or stopped if asked to."""
+    def restore_jobs(self, jobs: Jobs, *, goes_on: bool = False) -> None:
+        """Read all jobs; those that had not ended failed when the account did.
+
+        goes_on: they are forgotten instead, so that their names are free again, or have stopped if they
+        were asked to.
+        """
         last = self._last_time()
         with self._readable():
-            states = [state for _, state in self._states()]
+            states = [json.loads(path.read_text("utf-8")) for path in self._jobs.glob("*.json")]
             for state in sorted(states, key=lambda state: state["created"]):
+                if goes_on and state["ended"] is None and state["stop_asked_at"] is None:
+                    self._file_of(state["request"]["TrainingJobName"]).unlink()
+                    continue
                 job = jobs.restore(state)
                 if not job.over:
-                    if job.stop_asked:
+                    if goes_on:
                         job.end("Stopped", "Training job stopped")
                     else:
                         job.fail(_ENDED)
                     job.ended = job.transitions[-1]["StartTime"] = max(last, job.created)
                     self.keep_job(job)
 
-    def forget_unended(self) -> None:
-        """Remove the jobs that ran when the account ended: their names are free again."""
-        with self._readable():
-            for path, state in self._states():
-                if state["ended"] is None and state["stop_asked_at"] is None:
-                    path.unlink()
-
-    def _states(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        for path in self._jobs.glob("*.json"):
-            yield path, json.loads(path.read_text("utf-8"))
+    def _file_of(self, name: str) -> Path:
+        return self._jobs / f"{name}.json"
 
     def _last_time(self) -> float:
         """Tell when anything was kept last, as while a job ran."""

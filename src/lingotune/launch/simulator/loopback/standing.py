@@ -98,10 +98,8 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
         kept = settings.folder
         keeper = held.enter_context(kept_in(kept)) if kept else None
         jobs = Jobs(quotas=settings.quotas, keep=keeper.keep_job if keeper else lambda job: None)
-        if keeper and settings.goes_on:
-            keeper.forget_unended()
         if keeper:
-            keeper.restore_jobs(jobs)
+            keeper.restore_jobs(jobs, goes_on=settings.goes_on)
         folder = held.enter_context(_containers(settings))
         address = held.enter_context(_served(jobs, settings, keeper))
         if keeper and keeper.lost:
