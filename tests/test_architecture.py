@@ -67,7 +67,13 @@ OURS: dict[str, set[str]] = {
         "launch.aws",
     },
     "launch.results": {"launch.cost", "launch.sweeps"},
-    "launch.operations": {"launch.cost", "launch.render", "launch.aws", "launch.sweeps"},
+    "launch.operations": {
+        "launch.cost",
+        "launch.render",
+        "launch.checks",
+        "launch.aws",
+        "launch.sweeps",
+    },  # checks: a resumed job is checked as a launched one
     "cli": {*_WORKER, "training", "launch"},
 }
 THIRD_PARTY: dict[str, set[str]] = {

@@ -1,31 +1,52 @@
-"""`lingotune resume SWEEP`: goes on with a sweep, on any machine, from what was pinned."""
+"""`lingotune resume JOB|SWEEP`: goes on with a job or a sweep, on any machine, from what is in S3."""
 
 from __future__ import annotations
 
+import argparse
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
+from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say
-from lingotune.config.schema import AwsConfig, LaunchConfig, Retry
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.program import program
+from lingotune.config.schema import AwsConfig, Retry
+from lingotune.contract.container import JOB_FILE
+from lingotune.launch.operations.described import DESCRIPTION, described_in
+from lingotune.runs.folder import METRICS
+
+if TYPE_CHECKING:
+    from lingotune.launch.operations.account import Account
 
 
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
-    made = command_parser("resume", "Go on with a sweep on SageMaker where it was left.")
-    made.add_argument("sweep", help="its name, or its folder")
-    made.add_argument("--runs-dir", default=LaunchConfig().runs_dir, metavar="DIR")
-    made.add_argument(
-        "--region", help="where its folder is not here; default: as AWS is configured"
+    made = command_parser(
+        "resume",
+        "Start a job again from its checkpoint, or go on with a sweep where it was left."
+        " A run folder of this machine is trained on.",
     )
-    made.add_argument("--bucket", help="where its folder is not here")
-    made.add_argument("--prefix", default=AwsConfig().prefix, help="in the bucket")
+    add_target(made)
+    made.add_argument("--bucket", help="of a sweep that has started no job, and is not here")
+    made.add_argument("--prefix", default=AwsConfig().prefix, help="in that bucket")
     made.add_argument(
         "--retry", choices=[one.value for one in Retry], default=Retry.none.value,
-        help="failed = start the failed jobs again, too",
+        help="of a sweep: failed = start the failed jobs again, too",
     )  # fmt: skip
     made.add_argument(
-        "--max-parallel", type=int, metavar="N", help="jobs at a time; default: as submitted"
+        "--max-parallel", type=int, metavar="N",
+        help="of a sweep: jobs at a time; default: as submitted",
+    )  # fmt: skip
+    made.add_argument("--prices", help="of a job: a price list of your own, as for budget.prices")
+    made.add_argument(
+        "--plan",
+        action="store_true",
+        help="of a job: tell what would be started, and start nothing",
     )
     stay = made.add_mutually_exclusive_group()
     stay.add_argument("--follow", action="store_true", help="stay until all jobs have ended")
@@ -34,14 +55,64 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Go on with the sweep; returns the exit code. ConfigError if nothing is known of it."""
-    options = parsed(parser(), argv)
+    """Go on with what was named; returns the exit code. ConfigError if nothing is known of it."""
+    options = parsed(parser(), argv, "numbers")
+    run = _run_folder(options)
+    if run is not None and not (run / DESCRIPTION).is_file():
+        return _train_on(run, options)
+    if run is not None:
+        job, region = described_in(run)
+        return _jobs(options, job, options.region or region)
+    given = Path(options.what)
+    folder = given if given.is_dir() else Path(options.runs_dir, options.what)
+    if not options.numbers and (folder.is_dir() or options.bucket is not None):
+        aws = AwsConfig(region=options.region, bucket=options.bucket, prefix=options.prefix)
+        return _sweep(options, folder, aws)
+    from lingotune.launch.operations.opening import Opening
+    from lingotune.launch.operations.pins import account_of_sweep
+    from lingotune.launch.operations.targets import Names
+
+    opening = Opening(options.region)
+    names = Names(options.runs_dir, opening.account, "resume")
+    target = names.resolve(options.what, options.numbers)
+    if target.sweep and not target.numbers:
+        folder = target.known.folder if target.known else Path(options.runs_dir, target.sweep)
+        found = account_of_sweep(opening.account(target), target.sweep)
+        return _sweep(options, folder, found or AwsConfig(region=options.region))
+    return _jobs(options, options.what, options.region)
+
+
+# --- a run of this machine ------------------------------------------------------------------------
+
+
+def _run_folder(options: argparse.Namespace) -> Path | None:
+    for place in (Path(options.what), Path(options.runs_dir, options.what)):
+        if (place / JOB_FILE).is_file():
+            return place
+    return None
+
+
+def _train_on(run: Path, options: argparse.Namespace) -> int:
+    """Go on with a run that was trained here, in its folder."""
+    _refuse(options, _OF_SWEEP + _OF_JOB + _OF_BOTH, "a run of this machine")
+    if (run / METRICS).is_file():
+        say(f"is finished: {run}; nothing is started")
+        say(f"next: {program('report')} {run}")
+        return 0
+    from lingotune.cli.train import main as train
+
+    return train(["--job", str(run / JOB_FILE), "--run-dir", str(run)])
+
+
+# --- a sweep --------------------------------------------------------------------------------------
+
+
+def _sweep(options: argparse.Namespace, folder: Path, aws: AwsConfig) -> int:
+    _refuse(options, _OF_JOB, "a sweep")
     from lingotune.launch.sweeps.resume import pin_of, resume
     from lingotune.launch.sweeps.sources import learns
 
-    given = Path(options.sweep)
-    folder = given if given.is_dir() else Path(options.runs_dir, options.sweep)
-    aws = AwsConfig(region=options.region, bucket=options.bucket, prefix=options.prefix)
+    _refuse_local(folder)
     pin = pin_of(folder, aws)
     if learns(pin.sweep) or _ends_with_command(folder):  # its jobs have to be composed
         from lingotune.cli.launch import main as launch
@@ -66,3 +137,81 @@ def _ends_with_command(folder: Path) -> bool:
         return False
     with Ledger(folder) as ledger:
         return runs_here(ledger.about())
+
+
+def _refuse_local(folder: Path) -> None:
+    """Refuse a sweep of `train.py -m`: it pins no code, so that its own command goes on with it."""
+    from lingotune.launch.operations.ledgers import read_sweep
+    from lingotune.launch.sweeps.ledger import is_sweep
+    from lingotune.launch.sweeps.pin import load
+
+    known = read_sweep(folder) if is_sweep(folder) else None
+    if known is not None and known.is_local and load(folder) is None:
+        what = "is a sweep of this machine: its own command goes on with it"
+        raise ConfigError([Problem(str(folder), what, str(known.about.get("typed") or ""))])
+
+
+# --- jobs -----------------------------------------------------------------------------------------
+
+
+def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
+    _refuse(options, _OF_SWEEP, "a job")
+    from lingotune.launch.operations.resume import Resume
+    from lingotune.launch.operations.selection import select
+
+    chosen = select("resume", typed, options.numbers, options.runs_dir, region)
+    waiting = [row.name for row in chosen.rows if row.remote is None]
+    if waiting:
+        what = "waits and was never started: the sweep starts it"
+        fix = f"{program('resume')} {chosen.target.sweep or chosen.rows[0].sweep}"
+        raise ConfigError([Problem(name, what, fix, check="never-started") for name in waiting])
+    resumed = Resume(chosen.account, options.runs_dir, say, options.prices)
+    found = resumed.run([row.name for row in chosen.rows], starts=not options.plan)
+    if found.problems:
+        print(format_problems(found.problems), file=sys.stderr)
+        return USER_ERROR
+    names = [*found.started, *found.there]
+    if options.follow and names:
+        return _follow(names, chosen.account, options.runs_dir)
+    if len(names) == 1:
+        say(f"next: {program('logs')} {names[0]} --follow")
+    elif names:
+        say(f"next: {program('status')} {chosen.target.text} --watch")
+    return 0
+
+
+def _follow(names: Sequence[str], account: Account, runs_dir: str) -> int:
+    from lingotune.launch.operations.survey import Survey
+    from lingotune.launch.operations.table import lines_of
+    from lingotune.launch.operations.targets import Target
+    from lingotune.launch.operations.wait import wait
+
+    codes = []
+    for name in names:
+        survey = Survey(Target(job=name), account, runs_dir, thorough=True)
+        overview, code = wait(survey.look, _EVERY, None, say)
+        print("\n".join(lines_of(overview, shutil.get_terminal_size((100, 24)).columns)))
+        codes.append(code)
+    return max(codes)
+
+
+_EVERY = 10.0
+_OF_SWEEP = ("retry", "max_parallel", "bucket")
+_OF_JOB = ("prices", "plan")
+_OF_BOTH = ("region", "follow", "detach", "numbers")
+"""Options by what they have an effect on; --prefix goes with --bucket."""
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], what: str) -> None:
+    """Refuse what was typed and has no effect on what was named."""
+    made = parser()
+    typed = [name for name in names if getattr(options, name) not in (made.get_default(name), [])]
+    problems = [
+        Problem(
+            "NUMBER" if name == "numbers" else f"--{name.replace('_', '-')}",
+            f"has no effect on {what}", f"{program('resume')} {options.what} without it",
+        )
+        for name in typed
+    ]  # fmt: skip
+    if problems:
+        raise ConfigError(problems)

@@ -51,7 +51,10 @@ def test_what_stays_is_told_and_the_ledger_is_written(
     uri = account.jobs.get(RUNNING).request["CheckpointConfig"]["S3Uri"]
     prefix = uri.removeprefix(f"s3://{BUCKET}/").rstrip("/")
     for step in (9, 120, 60):
-        account.s3.put_object(Bucket=BUCKET, Key=f"{prefix}/checkpoint-{step}/x", Body=b"")
+        account.s3.put_object(
+            Bucket=BUCKET, Key=f"{prefix}/checkpoint-{step}/manifest.json", Body=b""
+        )
+    account.s3.put_object(Bucket=BUCKET, Key=f"{prefix}/checkpoint-180/model", Body=b"unfinished")
     code, out, err = command("stop", "tickets-lr", "--yes")
     assert (code, err) == (0, "") and account.jobs.get(RUNNING).stop_asked
     assert f"stopping   4  {RUNNING}  training, 62 %, " in out

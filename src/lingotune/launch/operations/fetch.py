@@ -24,6 +24,7 @@ from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.aws.output import JobOutput, output_uri
 from lingotune.launch.operations.account import Account
+from lingotune.launch.operations.described import DESCRIPTION
 from lingotune.launch.operations.log_files import LOG
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.operations.rows import Row
@@ -32,8 +33,6 @@ from lingotune.launch.sweeps.trial import State
 
 STAGING = ".fetch"
 """Folder in that of the runs for what has not been fetched whole."""
-DESCRIPTION = "training-job.json"
-"""File in a run folder: the job as SageMaker describes it, by which a fetched folder is known."""
 _SPARE = 64 << 20
 """Bytes of the disk that are left free."""
 

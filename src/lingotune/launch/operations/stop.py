@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.aws.stop import Stop, stop_job
+from lingotune.launch.operations.checkpoints import newest_step
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.operations.selection import Selection
 from lingotune.launch.operations.table import state_text
@@ -113,18 +113,10 @@ def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:
     if uri is None:
         yield f"{row.name} keeps no checkpoint (cluster.checkpoints=false): it would begin anew"
         return
-    bucket, prefix = split_uri(uri.rstrip("/") + "/")
     try:
-        listed = chosen.account.calls.ask(
-            "s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/"
-        )
+        step = newest_step(chosen.account.calls, uri)
     except Unanswered as reason:
         yield f"checkpoints of {row.name}: {uri} (not looked at: {reason})"
         return
-    steps = [
-        int(number)
-        for one in listed.get("CommonPrefixes", [])
-        if (number := one["Prefix"].rstrip("/").rpartition("checkpoint-")[2]).isdecimal()
-    ]
-    what = f"step {max(steps)}" if steps else "none yet: it would begin anew"
-    yield f"checkpoint of {row.name}: {what}{f', {uri}' if steps else ''}"
+    what = "none yet: it would begin anew" if step is None else f"step {step}, {uri}"
+    yield f"checkpoint of {row.name}: {what}"
