@@ -41,7 +41,7 @@ from lingotune.launch.plan.sweep_names import SweepName, name_of
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
-from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.sdk_v2 import has_arguments_for, to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.shared_fields import Arguments, Request
 from lingotune.launch.render.sweep_tags import sweep_tags
@@ -120,8 +120,9 @@ class Plan:
 
     @cached_property
     def huggingface(self) -> Arguments | None:
-        """Arguments of the SDK v2's estimator and of its `fit`."""
-        return to_huggingface(self.training_job) if self.training_job else None
+        """Arguments of the SDK v2's estimator and of its `fit`; None for a job that it cannot ask for."""
+        job = self.training_job
+        return to_huggingface(job) if job and has_arguments_for(job) else None
 
     @cached_property
     def model_trainer(self) -> Arguments | None:
