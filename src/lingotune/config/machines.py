@@ -32,6 +32,12 @@ def on_machine(job: Job, machine: MachineConfig) -> Job:
     )
 
 
+def on_type(job: Job, instance_type: str | None) -> Job:
+    """Return the job as on this instance type of its list; as it is if the list has it not."""
+    rows = [row for row in job.cluster.fallback if row.instance_type == instance_type]
+    return on_machine(job, rows[0]) if rows else job
+
+
 def as_planned(job: Job) -> Job:
     """Return the job on the first of its machines, by which it is identified; without a list as it is."""
     rows = job.cluster.fallback
