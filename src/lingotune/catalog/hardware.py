@@ -16,6 +16,7 @@ from lingotune.config.schema import (
     ImageConfig,
     Lane,
     LaunchClusterConfig,
+    MachineConfig,
     Precision,
 )
 
@@ -101,6 +102,13 @@ def instance_of(cluster: ClusterConfig) -> Instance | None:
     return instances().get(cluster.instance_type or "")
 
 
+def instances_of(cluster: ClusterConfig) -> tuple[Instance, ...]:
+    """Look up the instance types that a cluster may get, those that are known, without repetitions."""
+    wanted = [cluster.instance_type, *(row.instance_type for row in cluster.fallback)]
+    found = (instances().get(name or "") for name in dict.fromkeys(wanted))
+    return tuple(one for one in found if one is not None)
+
+
 def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
     """Fill in the settings that were left open and follow from the instance: GPUs and distribution.
 
@@ -109,10 +117,23 @@ def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
     instance, gpus, distribution = instance_of(cluster), cluster.gpus_per_node, cluster.distribution
     if gpus is None:
         gpus = instance.gpus if instance else 0
+    rows = [_with_gpus(row, cluster.nodes) for row in cluster.fallback]
     if distribution is None:
-        alone = instance is not None and cluster.nodes * gpus == 1
+        counts = [
+            cluster.nodes * gpus,
+            *((row.nodes or 1) * (row.gpus_per_node or 1) for row in rows),
+        ]
+        alone = instance is not None and max(counts) == 1
         distribution = Distribution.none if alone else Distribution.torch_distributed
-    return replace(cluster, gpus_per_node=gpus, distribution=distribution)
+    return replace(cluster, gpus_per_node=gpus, distribution=distribution, fallback=rows)
+
+
+def _with_gpus(row: MachineConfig, nodes: int) -> MachineConfig:
+    instance = instances().get(row.instance_type or "")
+    gpus = row.gpus_per_node
+    if gpus is None:
+        gpus = instance.gpus if instance else 0
+    return replace(row, nodes=nodes if row.nodes is None else row.nodes, gpus_per_node=gpus)
 
 
 @lru_cache(maxsize=1)
@@ -166,9 +187,14 @@ def misfit(image: Image, instance: Instance, distribution: Distribution) -> str 
     return None
 
 
-def newest_image(instance: Instance, distribution: Distribution) -> Image | None:
-    """Find the newest image that runs the worker code on an instance; None if no image does."""
-    fitting = [i for i in images() if runs_worker(i) and misfit(i, instance, distribution) is None]
+def newest_image(cluster: ClusterConfig) -> Image | None:
+    """Find the newest image that runs the worker code on all machines of a cluster; None if none does."""
+    machines, distribution = instances_of(cluster), cluster.distribution
+    fitting = [
+        image
+        for image in images()
+        if runs_worker(image) and not any(misfit(image, one, distribution) for one in machines)
+    ]
     return fitting[-1] if fitting else None
 
 
@@ -192,8 +218,7 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
     """Find the image of a SageMaker cluster, auto or pinned; None if none is known or fits."""
     if cluster.image.lane is Lane.pinned:
         return pinned_image(cluster.image)
-    instance = instance_of(cluster)
-    return newest_image(instance, cluster.distribution) if instance else None
+    return newest_image(cluster) if instance_of(cluster) else None
 
 
 def resolve_precision(

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lingotune.config.machines import as_planned
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
@@ -44,21 +44,21 @@ def _shared(config: Any, kind: Any) -> dict[str, Any]:
 def plain(section: Any) -> dict[str, Any]:
     """Convert a job, or a section of it, to dicts, lists and plain values; enums by name, schema order.
 
-    Sections that are not used are left out.
+    Sections and settings that are only written where they are used are left out.
     """
     values = dataclasses.asdict(section, dict_factory=_with_enum_names)
-    for name in _unused(section):
-        del values[name]
+    _leave_out(section, values)
     return values
 
 
-def _unused(section: Any) -> Iterator[str]:
+def _leave_out(section: Any, values: dict[str, Any]) -> None:
     for item in dataclasses.fields(section):
-        factory = item.default_factory
-        if not item.metadata.get("written") or factory is dataclasses.MISSING:
-            continue
-        if getattr(section, item.name) == factory():
-            yield item.name
+        value, factory = getattr(section, item.name), item.default_factory
+        default = item.default if factory is dataclasses.MISSING else factory()
+        if item.metadata.get("written") and value == default:
+            del values[item.name]
+        elif dataclasses.is_dataclass(value):
+            _leave_out(value, values[item.name])
 
 
 def _with_enum_names(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,9 +75,10 @@ def dump_job(job: JobConfig) -> bytes:
     """Format the job file: UTF-8 bytes, every setting in the order of the schema, enums by name.
 
     The body equals `OmegaConf.to_yaml(OmegaConf.structured(job))`, but is faster: the types of a typed job
-    are not checked again, and sections that the jobs of a sweep share are formatted once.
+    are not checked again, and sections that the jobs of a sweep share are formatted once. A job that may
+    get several machines is written as on the first of them.
     """
-    sections = (json.dumps({key: value}) for key, value in plain(job).items())
+    sections = (json.dumps({key: value}) for key, value in plain(as_planned(job)).items())
     body = "".join(map(_as_yaml, sections)).encode()
     return f"{_HEADER}{_sha256(body)}\n".encode() + body
 

@@ -40,8 +40,8 @@ IN_LAUNCH = {"where": "launch"}
 BY_MODEL = {"default": "what suits the model"}
 """Metadata of settings whose default depends on the kind of model; composing fills it in."""
 WHERE_USED = {"written": "where used"}
-"""Metadata of sections that a job file includes only if they differ from their defaults, so that adding
-such a section leaves the digests of all other jobs unchanged."""
+"""Metadata of settings and sections that a job file includes only if they differ from their defaults, so
+that adding one leaves the digests of all other jobs unchanged."""
 
 
 def since_torch(version: tuple[int, int], why: str) -> dict[str, Any]:
@@ -55,6 +55,13 @@ class Source(Enum):
     sample = "sample"
     files = "files"
     hub = "hub"
+
+
+class FallbackBy(Enum):
+    """Who goes through `cluster.fallback`: SageMaker itself, or this command."""
+
+    sagemaker = "sagemaker"
+    lingotune = "lingotune"
 
 
 class ScalingRule(Enum):
@@ -439,6 +446,25 @@ class ImageConfig:
 
 
 @dataclass
+class MachineConfig:
+    """A machine that a job may get in place of its first choice. All give the same global batch."""
+
+    name: Optional[str] = None
+    """Option of the group cluster, or an instance type; a name in the list is short for such a row."""
+    instance_type: Optional[str] = None
+    """SageMaker instance type; null = that of `name`."""
+    nodes: Optional[int] = None
+    """Instances of that type; null = those of `name`, or as many as `cluster.nodes`."""
+    gpus_per_node: Optional[int] = None
+    """GPUs used per node; null = all of the instance. A composed job holds the number."""
+    per_device_bs: Optional[int] = None
+    """Examples per GPU and pass; null = at most the job's `per_device_bs`, such that the global batch is
+    the same and the GPU's memory is enough. A composed job holds the number."""
+    accumulation: Optional[int] = None
+    """Backward passes per update; null = as many as give the job's global batch."""
+
+
+@dataclass
 class ClusterConfig:
     """The machines: this one, or SageMaker instances."""
 
@@ -468,6 +494,20 @@ class ClusterConfig:
     """Seconds for which the machines are kept for the next job (a warm pool). They are billed."""
     retries: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """Number of restarts after an internal AWS failure; null = none."""
+    fallback: list[MachineConfig] = field(
+        default_factory=list, metadata={**ON_SAGEMAKER, **WHERE_USED}
+    )
+    """Machines to take in this order where the first choice has no capacity, at most four: options of the
+    group cluster or instance types, e.g. [g6e_12xl,g5_12xl]. The job starts on the first that AWS has, and
+    that one is billed."""
+    fallback_by: FallbackBy = field(
+        default=FallbackBy.sagemaker, metadata={**ON_SAGEMAKER, **WHERE_USED}
+    )
+    """fallback: sagemaker = AWS walks the list (`InstancePreferences`; not with spot nor the SDK v2).
+    lingotune = this command, or the sweep, starts one after the other, and has to stay until one runs."""
+    max_pending: Optional[int] = field(default=None, metadata={**ON_SAGEMAKER, **WHERE_USED})
+    """Seconds that a job waits for capacity before SageMaker gives up, from 1800; with a list, for all of
+    it together. null = until SageMaker says that there is none."""
     volume_gb: Optional[int] = field(default=None, metadata=ON_SAGEMAKER)
     """GB of the storage volume; null = SageMaker's 30. Instances with NVMe disks have no volume."""
     input_mode: InputMode = field(default=InputMode.File, metadata=ON_SAGEMAKER)

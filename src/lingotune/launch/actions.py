@@ -382,6 +382,7 @@ def _requirements(plan: Plan) -> JobRequirements:
         channels={name: (uri, uploads[name]) for name, uri in job.channels},
         token_secret=plan.job.hub.token_secret,
         reserved=cluster.training_plan is not None,
+        others=tuple((row.instance_type or "", row.nodes or 1) for row in cluster.fallback[1:]),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import Enum
 
 from lingotune.catalog.hardware import (
     BF16_CAPABILITY,
@@ -17,13 +19,15 @@ from lingotune.catalog.hardware import (
     resolve_precision,
 )
 from lingotune.config.problems import Severity, listed, nearest
+from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     ClusterConfig,
     Distribution,
+    FallbackBy,
     ImageConfig,
-    InputMode,
     JobConfig,
     Lane,
+    MachineConfig,
     Precision,
 )
 from lingotune.preflight.registry import Found, Table, changed, typed
@@ -90,8 +94,8 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
     if job.cluster.instance_type is not None:
         return
     for name, value in changed(job.cluster, "sagemaker"):
-        text = value.value if isinstance(value, InputMode) else typed(value)
-        where = f"cluster.{name}" + ("" if isinstance(value, dict) else f"={text}")
+        text = value.value if isinstance(value, Enum) else typed(value)
+        where = f"cluster.{name}" + ("" if isinstance(value, (dict, list)) else f"={text}")
         yield where, "has no effect with cluster=local", "cluster=p3_16xl"
 
 
@@ -138,6 +142,42 @@ def _no_distribution(job: JobConfig) -> Iterator[Found]:
         what = f"starts one process, but there are {cluster.nodes * instance.gpus} GPUs"
         fix = "cluster.distribution=torch_distributed"
         yield "cluster.distribution=none", what, fix
+
+
+# --- machines to fall back on -------------------------------------------------------------------
+
+MOST_MACHINES = 5
+"""Instance types that SageMaker takes in a list."""
+
+
+@CLUSTER.check("fallback-too-long", "SageMaker takes five instance types, the first among them")
+def _too_many(job: JobConfig) -> Iterator[Found]:
+    cluster = job.cluster
+    if len(cluster.fallback) > MOST_MACHINES:
+        what = (
+            f"names {len(cluster.fallback) - 1} machines; {MOST_MACHINES - 1} fit behind the first"
+        )
+        yield fallback_text(cluster), what, fallback_override(cluster.fallback[1:MOST_MACHINES])
+
+
+@CLUSTER.check("fallback-twice", "SageMaker takes an instance type once")
+def _twice(job: JobConfig) -> Iterator[Found]:
+    cluster = job.cluster
+    types = [row.instance_type for row in cluster.fallback]
+    again = [row for at, row in enumerate(cluster.fallback) if row.instance_type in types[:at]]
+    if again:
+        once = [row for row in cluster.fallback[1:] if not any(row is one for one in again)]
+        first = " (the job's own comes first by itself)" if types[0] in types[1:] else ""
+        what = f"{_names(again)} is there twice{first}"
+        yield fallback_text(cluster), what, fallback_override(once)
+
+
+@CLUSTER.check("fallback-by-unused", "there is nothing to go through")
+def _walk_unused(job: JobConfig) -> Iterator[Found]:
+    if not job.cluster.fallback and job.cluster.fallback_by is not FallbackBy.sagemaker:
+        where = f"cluster.fallback_by={job.cluster.fallback_by.value}"
+        fix = "'cluster.fallback=[g6e_12xl,g5_12xl]', or cluster.fallback_by=sagemaker"
+        yield where, "has no effect without cluster.fallback", fix
 
 
 # --- images -------------------------------------------------------------------------------------
@@ -197,10 +237,39 @@ def _no_image(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, _instance_with_choice(job.cluster)
     if instance is None or cluster.image.lane is not Lane.auto:
         return
-    if newest_image(instance, cluster.distribution) is None:
-        where = f"cluster.distribution={cluster.distribution.value}"
-        what = f"no image runs it on {instance.instance_type}"
-        yield where, what, "cluster.distribution=torch_distributed"
+    if newest_image(cluster) is not None:
+        return
+    if newest_image(replace(cluster, fallback=[])) is not None:
+        yield _no_common_image(cluster)
+        return
+    where = f"cluster.distribution={cluster.distribution.value}"
+    what = f"no image runs it on {instance.instance_type}"
+    yield where, what, "cluster.distribution=torch_distributed"
+
+
+def _no_common_image(cluster: ClusterConfig) -> Found:
+    """Name the machines of a list that some image bears beside the first, in their order."""
+    kept: list[MachineConfig] = []
+    for row in cluster.fallback:
+        if newest_image(replace(cluster, fallback=[*kept, row])) is not None:
+            kept.append(row)
+    left_out = [row for row in cluster.fallback if row not in kept]
+    what = f"no image runs on {_names(left_out)} and on all before: the job has one image for all"
+    return fallback_text(cluster), what, fallback_override(kept[1:])
+
+
+def _names(rows: Sequence[MachineConfig]) -> str:
+    return ", ".join(row.instance_type or row.name or "" for row in rows)
+
+
+def fallback_text(cluster: ClusterConfig) -> str:
+    """Show the list of machines as it is typed."""
+    return listing("cluster.fallback", [row.name or "" for row in cluster.fallback[1:]])
+
+
+def fallback_override(rows: Sequence[MachineConfig]) -> str:
+    """Write the override with these machines behind the first."""
+    return override_text("cluster.fallback", [row.name or row.instance_type for row in rows])
 
 
 @CLUSTER.check("unknown-image", "SageMaker has the images that the SDK lists")
@@ -211,7 +280,7 @@ def _unknown_image(job: JobConfig) -> Iterator[Found]:
         return
     got = ", ".join(str(v) for v in (image.transformers, image.pytorch, image.python))
     known = "; ".join(f"{i.transformers}, {i.pytorch}, {i.python}" for i in images())
-    best = pin(newest_image(instance, cluster.distribution))
+    best = pin(newest_image(cluster))
     yield "cluster.image", f"no such image: {got}", f"{best}; known: {known}"
 
 
@@ -225,7 +294,7 @@ def _misfit(job: JobConfig) -> Iterator[Found]:
     pinned = pinned_image(cluster.image)
     reason = pinned and misfit(pinned, instance, cluster.distribution)
     if reason:
-        best = pin(newest_image(instance, cluster.distribution))
+        best = pin(newest_image(cluster))
         yield "cluster.image", f"{pinned}: {reason}", best
 
 

@@ -62,6 +62,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "cluster.processes": (1, 256, "processes, from 1 to 256"),
     "cluster.threads": (1, 1024, "CPU threads, from 1"),
     "cluster.max_run": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
+    "cluster.max_pending": (1800, 28 * 86400, "seconds, from 1800 (SageMaker's least) to 28 days"),
     "cluster.max_wait": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
     "cluster.keep_alive": (1, 10**9, "seconds, from 1"),
     "cluster.retries": (1, 10**9, "attempts, from 1"),

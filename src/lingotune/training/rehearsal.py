@@ -27,7 +27,12 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
     small = replace(
         job,
         cluster=replace(
-            job.cluster, nodes=limits.nodes, gpus_per_node=0, processes=limits.ranks, threads=1
+            job.cluster,
+            nodes=limits.nodes,
+            gpus_per_node=0,
+            processes=limits.ranks,
+            threads=1,
+            fallback=[],  # it is the machine that it got, cut down
         ),
         model=ModelConfig(name="tiny", name_or_path=None) if limits.tiny else job.model,
         training=_shortened(job.training, limits),

@@ -67,6 +67,7 @@ from lingotune.training import distributed, failure
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
+from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
 
@@ -155,6 +156,7 @@ def run(
     job = _open_run(job, rank, limits)
     try:
         distributed.agree(rank, "the job's sha256", job_digest(job))
+        distributed.agree(rank, "the machine", str(job.cluster.instance_type))
         known = folders_in(run_dir) if run_dir else container_folders(os.environ)
         before = known and distributed.from_first(rank, finished(known, job_digest(job)))
         if known and before:
@@ -178,6 +180,10 @@ def run(
 
 def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     """Check the job and join the other processes; returns the job, cut down if this is a rehearsal."""
+    machine = machine_here(os.environ) if job.cluster.fallback else None
+    job = on_its_machine(job, machine, f"rank {rank.rank}", fewer=limits is not None)
+    if machine and rank.first:
+        print(f"machine {machine}, of the {len(job.cluster.fallback)} that the job may get")
     problems = errors_only(check_job(job))
     if limits:
         job = limited(job, limits)

@@ -13,6 +13,7 @@ from typing import Any
 
 from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.config.jobfile import load_job
+from lingotune.config.machines import on_type
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.schema import JobConfig, Source
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
@@ -29,6 +30,7 @@ from lingotune.estimate.throughput import (
 )
 from lingotune.launch.aws.account.answers import T, answered, connected, or_reason
 from lingotune.launch.aws.account.calls import Calls, Refused, Unanswered
+from lingotune.launch.aws.machines import machine_in
 from lingotune.launch.cost.bill import Bill, after_run
 from lingotune.launch.cost.prices import find_price, load_prices, price_text, unknown_text
 
@@ -83,7 +85,8 @@ def account_for(
     text = price_text(price, calls.region, today) if price else None
     lines.append(text or unknown_text(job.instance_type, calls.region))
     before = [r for r in records if r.date < job.created]
-    estimate = _estimate(config, record, before) if config else None
+    got = on_type(config, job.instance_type) if config else None
+    estimate = _estimate(got, record, before) if got else None
     lines += after_run(job.bill, price, estimate, record, records)
     lines += _keep(record, job.bill, records, path)
     return [*lines, format_problems(warnings)] if warnings else lines
@@ -96,13 +99,13 @@ def describe_job(calls: Calls, name: str) -> FinishedJob:
     except Refused as refusal:
         what = f"is no training job in {calls.region}: {refusal.message}"
         raise ConfigError([Problem(name, what, "--region, or the name as submitted")]) from refusal
-    machines = said.get("ResourceConfig", {})
+    instance_type, nodes = machine_in(said)
     channels = {c["ChannelName"]: c for c in said.get("InputDataConfig", [])}
     source = channels.get(CONFIG_CHANNEL, {}).get("DataSource", {}).get("S3DataSource", {})
     seconds, billed = said.get("TrainingTimeInSeconds"), said.get("BillableTimeInSeconds")
     bill = None
     if seconds is not None and billed is not None:
-        nodes, spot = machines.get("InstanceCount", 1), said.get("EnableManagedSpotTraining", False)
+        spot = said.get("EnableManagedSpotTraining", False)
         bill = Bill(seconds, billed, nodes, spot)
     created: datetime = said["CreationTime"]
     output = said.get("OutputDataConfig", {}).get("S3OutputPath", "").rstrip("/")
@@ -111,7 +114,7 @@ def describe_job(calls: Calls, name: str) -> FinishedJob:
         status=said["TrainingJobStatus"],
         failure=said.get("FailureReason", ""),
         created=created.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        instance_type=machines.get("InstanceType", "unknown"),
+        instance_type=instance_type or "unknown",
         bill=bill,
         metrics={m["MetricName"]: m["Value"] for m in said.get("FinalMetricDataList", [])},
         config_uri=source.get("S3Uri"),

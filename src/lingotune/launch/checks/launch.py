@@ -7,6 +7,7 @@ from dataclasses import asdict
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, errors_only
 from lingotune.config.schema import Action, Backend, LaunchConfig, Output
+from lingotune.launch.checks.machines import on_each_machine
 from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
 from lingotune.launch.checks.sweep import SWEEP
@@ -20,7 +21,8 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     Everything is reported at once: if the job itself has errors, so is everything that SageMaker would
     refuse. Otherwise that is part of the plan's findings, which `check_planned` returns.
     """
-    problems = [*check_job(job_of(config)), *check_secrets(config)]
+    problems = on_each_machine(config, lambda one: check_job(job_of(one)))
+    problems += check_secrets(config)
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "attempt=1"))
     if config.output is Output.request and config.action is not Action.plan:
@@ -30,7 +32,8 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     if config.cluster.instance_type is None:
         return problems + _needs_sagemaker(config)
     if errors_only(problems) or config.action is Action.submit:
-        problems += [*SAGEMAKER.run(config), *check_budget_settings(config.budget)]
+        problems += on_each_machine(config, SAGEMAKER.run)
+        problems += check_budget_settings(config.budget)
     if config.action is Action.submit and config.cluster.backend is Backend.aws:
         problems += _names(config)
     return problems
@@ -38,7 +41,7 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
 
 def check_planned(config: LaunchConfig) -> list[Problem]:
     """Find the problems to show with the plan of a job for SageMaker, besides those of `check_launch`."""
-    refused = [] if config.action is Action.submit else SAGEMAKER.run(config)
+    refused = [] if config.action is Action.submit else on_each_machine(config, SAGEMAKER.run)
     return [*UNUSED.run(config), *refused]
 
 

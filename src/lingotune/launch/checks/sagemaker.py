@@ -24,12 +24,13 @@ from lingotune.catalog.hardware import (
     version,
 )
 from lingotune.catalog.partitions import known_partition
-from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Severity, listed, nearest
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
     AwsConfig,
+    Backend,
+    FallbackBy,
     InputMode,
     LaunchConfig,
     Output,
@@ -103,8 +104,7 @@ def _worker_code(config: LaunchConfig) -> Iterator[Found]:
         f"the image of transformers {image.transformers} has Python {major}.{minor};"
         " the worker code needs Python 3.10 and transformers 4.28"
     )
-    distribution = job_of(config).cluster.distribution
-    yield "cluster.image", what, pin(newest_image(instance, distribution))
+    yield "cluster.image", what, pin(newest_image(config.cluster))
 
 
 @SAGEMAKER.check("image-uri-unchecked", "the checks know the listed images only", Severity.warning)
@@ -198,6 +198,80 @@ def _plan_spot(config: LaunchConfig) -> Iterator[Found]:
     if config.cluster.spot and config.cluster.training_plan is not None:
         what = "names reserved capacity, and cluster.spot asks for spare capacity"
         yield "cluster.training_plan", what, "cluster.spot=false, or cluster.training_plan=null"
+
+
+def _listed_by_sagemaker(config: LaunchConfig) -> bool:
+    cluster = config.cluster
+    return bool(cluster.fallback) and cluster.fallback_by is FallbackBy.sagemaker
+
+
+@SAGEMAKER.check(
+    "fallback-with-spot", "SageMaker's list takes on-demand capacity and training plans"
+)
+def _fallback_spot(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.spot and _listed_by_sagemaker(config):
+        what = "does not go with a list of machines that SageMaker goes through"
+        fix = (
+            "cluster.fallback_by=lingotune, which starts one after the other; or cluster.spot=false"
+        )
+        yield "cluster.spot=true", what, fix
+
+
+@SAGEMAKER.check("fallback-with-ultra-server", "SageMaker refuses a placement beside a list")
+def _fallback_placement(config: LaunchConfig) -> Iterator[Found]:
+    if config.cluster.ultra_server is not None and config.cluster.fallback:
+        where = f"cluster.ultra_server={config.cluster.ultra_server}"
+        what = "places the machines, and those of cluster.fallback may be others"
+        yield where, what, "cluster.ultra_server=null, or 'cluster.fallback=[]'"
+
+
+@SAGEMAKER.check("fallback-with-v2", "the SDK v2 has no argument for it, and gets none any more")
+def _fallback_v2(config: LaunchConfig) -> Iterator[Found]:
+    aws, cluster = config.aws, config.cluster
+    if aws.sdk is not Sdk.v2 or aws.queue is not None or config.cluster.backend is Backend.loopback:
+        return
+    if _listed_by_sagemaker(config):
+        what = "cannot ask for cluster.fallback"
+        fix = "aws.sdk=boto3, which sends the same request; or cluster.fallback_by=lingotune"
+        yield "aws.sdk=v2", what, fix
+    elif cluster.max_pending is not None:
+        what = "cannot ask for cluster.max_pending"
+        yield "aws.sdk=v2", what, "aws.sdk=boto3, which sends the same request"
+
+
+@SAGEMAKER.check(
+    "fallback-with-warm-pool", "AWS says nothing about warm pools beside a list", Severity.warning
+)
+def _fallback_warm(config: LaunchConfig) -> Iterator[Found]:
+    cluster = config.cluster
+    if cluster.keep_alive is not None and _listed_by_sagemaker(config):
+        where = f"cluster.keep_alive={cluster.keep_alive}"
+        what = "keeps the machine that the job gets; the next job may ask for another"
+        yield where, what, "cluster.keep_alive=null, or 'cluster.fallback=[]'"
+
+
+@SAGEMAKER.check(
+    "fallback-in-queue", "AWS says nothing about lists in AWS Batch's queues", Severity.warning
+)
+def _fallback_queue(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.queue is not None and _listed_by_sagemaker(config):
+        where, what = (
+            f"aws.queue={config.aws.queue}",
+            "may refuse cluster.fallback: not known to AWS's pages",
+        )
+        yield where, what, "aws.queue=null, or 'cluster.fallback=[]'"
+
+
+@SAGEMAKER.check("fallback-by-queue", "a queue starts its jobs when this command has long ended")
+def _walk_queue(config: LaunchConfig) -> Iterator[Found]:
+    cluster = config.cluster
+    if config.aws.queue is not None and cluster.fallback and not _listed_by_sagemaker(config):
+        what = "starts one machine after the other from here, and aws.queue starts jobs later"
+        yield (
+            "cluster.fallback_by=lingotune",
+            what,
+            "aws.queue=null, or cluster.fallback_by=sagemaker",
+        )
 
 
 @SAGEMAKER.check("volume-on-nvme", "these instances store on their own disks, whatever is asked")

@@ -29,10 +29,17 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, LaunchConfig, ModelConfig, SweepConfig
+from lingotune.config.schema import (
+    JobConfig,
+    LaunchClusterConfig,
+    LaunchConfig,
+    ModelConfig,
+    SweepConfig,
+)
 from lingotune.config.settings import field_types, mapping_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.compose.config_dirs import moved_into_place
+from lingotune.launch.compose.fallback import with_machines
 from lingotune.launch.compose.file_source import Reading, problems_so_far, reading
 from lingotune.launch.compose.from_job import PRIMARY, default_options
 from lingotune.launch.compose.from_job import register as register_job
@@ -332,9 +339,17 @@ def _compose_one(
     changed = {o.key_or_group.partition(".")[0] for o in values}
     typed, more = typed_config(config, base.shared, changed)
     if typed is not None:
+        typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
+        more = [*more, *found]
         typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
         more = [*more, *found]
     return typed, problems + more
+
+
+def _cluster(chosen: _Chosen, option: str) -> LaunchClusterConfig | None:
+    """Compose an option of the group cluster; None if it cannot be."""
+    found = chosen((f"cluster={option}",))
+    return found.shared.find("cluster") if isinstance(found, _Choice) else None
 
 
 def _choices(job: Sequence[Override], groups: Groups) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ defaults, so that cluster=p3_16xl does not inherit settings from the job's p4d_2
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,10 @@ def launch_config(job: JobConfig) -> LaunchConfig:
     """
     own = _fields(job)
     own["cluster"] = LaunchClusterConfig(**_fields(job.cluster))
+    # the first is the job's own machine, and the batches follow from the job's
+    own["cluster"].fallback = [
+        replace(row, per_device_bs=None, accumulation=None) for row in job.cluster.fallback[1:]
+    ]
     own["data"] = LaunchDataConfig(**_fields(job.data))
     if job.name == f"{job.model.name}-{job.data.name}":
         own["name"] = "${model.name}-${data.name}"

@@ -6,13 +6,13 @@ import pickle
 import re
 import typing
 from collections.abc import Collection, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lingotune.catalog.hardware import fill_in, instances
+from lingotune.catalog.hardware import instances
 from lingotune.catalog.models import kind_of
 from lingotune.config.problems import Problem, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
@@ -85,7 +85,7 @@ def typed_config(
     problems = list(_misfits(typed, LaunchConfig, ""))
     if problems:
         return None, problems
-    return replace(typed, cluster=fill_in(typed.cluster)), []
+    return typed, []
 
 
 def _object(value: Any) -> Any:

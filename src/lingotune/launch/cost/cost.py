@@ -7,8 +7,8 @@ worst case remains. Every figure comes with its arithmetic as a line of text.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 
 from lingotune.config.problems import Problem
@@ -78,6 +78,27 @@ def estimate_cost(
     if cluster.training_plan:
         lines.append("a training plan is paid in advance: this is the same time on demand")
     return CostEstimate(expected, worst, tuple(lines))
+
+
+def of_the_dearest(
+    costs: Mapping[str, CostEstimate | None],
+) -> tuple[CostEstimate | None, tuple[str, ...]]:
+    """Combine the costs of a job on each machine that it may get, by instance type, the first foremost.
+
+    It is expected to get the first; in the worst case it runs on the dearest until it is stopped. Returns
+    the cost, and a line about that.
+    """
+    first, *_ = costs.values()
+    if first is None:
+        return None, ()
+    worst = {name: cost.worst_usd if cost else None for name, cost in costs.items()}
+    unknown = [name for name, usd in worst.items() if usd is None]
+    if unknown:
+        line = f"worst case unknown: the price of {', '.join(unknown)} is"
+        return replace(first, worst_usd=None), (line,)
+    usd, dearest = max((usd or 0.0, name) for name, usd in worst.items())
+    line = f"worst case {usd_text(usd)}, that of the dearest: {dearest}"
+    return replace(first, worst_usd=usd), (line,)
 
 
 def _billed(

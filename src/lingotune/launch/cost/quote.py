@@ -63,7 +63,7 @@ class CostEstimator:
     def quote(
         self, config: LaunchConfig, batch: BatchPlan, rows: Mapping[str, int] | None
     ) -> Quote:
-        """Estimate time and cost of a job that the preflight has accepted."""
+        """Estimate time and cost of a job that the preflight has accepted, on the machine that it names."""
         cluster, budget = config.cluster, config.budget
         records, problems = self._runs(config.runs_dir)
         instance = instance_of(cluster)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lingotune.contract.container import DIGEST_VARIABLE
+from lingotune.launch.aws.machines import machine_in, machines_in
 from lingotune.launch.render.sweep_tags import SWEEP_TAG, TRIAL_TAG, VARIES_TAG, read_varies
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.trial import JobState
@@ -20,7 +21,8 @@ class Remote:
     """A training job that SageMaker knows. metrics: last values by SageMaker's names, e.g. validation:loss.
 
     tags: empty where they were not asked for. interruptions: of a spot job. max_run: seconds. ours: True
-    if lingotune has started it. raw: all that SageMaker told.
+    if lingotune has started it. candidates: instance types that it may get, and their
+    numbers. raw: all that SageMaker told.
     """
 
     job: JobState
@@ -32,6 +34,7 @@ class Remote:
     checkpoint_uri: str | None = None
     interruptions: int = 0
     ours: bool = True
+    candidates: tuple[tuple[str, int], ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -58,12 +61,11 @@ class Remote:
 
 def remote_of(told: Mapping[str, Any]) -> Remote:
     """Read an answer of DescribeTrainingJob, or a TrainingJob of Search."""
-    machines = told.get("ResourceConfig", {})
     tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", [])}
     transitions = told.get("SecondaryStatusTransitions", [])
     return Remote(
         job=state_of(told),
-        nodes=told.get("SelectedInstanceCount") or machines.get("InstanceCount", 1),
+        nodes=machine_in(told)[1],
         spot=told.get("EnableManagedSpotTraining", False),
         max_run=told.get("StoppingCondition", {}).get("MaxRuntimeInSeconds"),
         metrics={m["MetricName"]: m["Value"] for m in told.get("FinalMetricDataList", [])},
@@ -71,5 +73,6 @@ def remote_of(told: Mapping[str, Any]) -> Remote:
         checkpoint_uri=told.get("CheckpointConfig", {}).get("S3Uri"),
         interruptions=sum(entry["Status"] == "Interrupted" for entry in transitions),
         ours=NAME_TAG in tags or DIGEST_VARIABLE in told.get("Environment", {}),
+        candidates=tuple(machines_in(told)),
         raw={key: value for key, value in told.items() if key != "ResponseMetadata"},
     )

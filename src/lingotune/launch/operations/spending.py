@@ -35,24 +35,31 @@ class Spending:
                 return 0.0
             seconds = max(0.0, (job.ended or now) - job.started)
         nodes = remote.nodes if remote else sweep.about.get("nodes", 1) if sweep else 1
-        price = self._price(job, sweep)
+        price = self._price(job.instance_type, sweep)
         return None if price is None else seconds * nodes * price.usd_per_hour / HOUR
 
     def worst(self, remote: Remote | None, sweep: KnownSweep | None) -> float | None:
         """Compute the most that a job can cost, in USD; None if unknown."""
         if remote is None or remote.max_run is None:
             return None
-        price = self._price(remote.job, sweep)
-        return None if price is None else remote.max_run * remote.nodes * price.usd_per_hour / HOUR
+        known = remote.job.instance_type
+        machines = [(known, remote.nodes)] if known else remote.candidates
+        rates = [
+            None if (price := self._price(name, sweep)) is None else nodes * price.usd_per_hour
+            for name, nodes in machines
+        ]
+        if not rates or None in rates:
+            return None
+        return remote.max_run * max(filter(None, rates)) / HOUR  # the dearest that it may get
 
-    def _price(self, job: JobState, sweep: KnownSweep | None) -> Price | None:
-        if job.instance_type is None:
+    def _price(self, instance_type: str | None, sweep: KnownSweep | None) -> Price | None:
+        if instance_type is None:
             return None
         prices, own, region = self._prices, None, self._region
         if sweep is not None:
             own, region = sweep.about.get("usd_per_hour"), region or sweep.region
             prices = self._prices_of(sweep)
-        return find_price(prices, job.instance_type, region, own)
+        return find_price(prices, instance_type, region, own)
 
     def _prices_of(self, sweep: KnownSweep) -> tuple[Price, ...]:
         named = sweep.about.get("prices")

@@ -1,5 +1,5 @@
-"""Short forms of settings, spelled out before values reach the schema: `data.labels=[a, b]`, `auto`;
-and lists of a sweep's values as one text."""
+"""Short forms of settings, spelled out before values reach the schema: `data.labels=[a, b]`, `auto`,
+`cluster.fallback=[a, b]`; and lists of a sweep's values as one text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from lingotune.config.quoting import hydra_value, is_plain
 from lingotune.config.schema import AUTO
 
 _LABELS = ("data", "labels")
+_FALLBACK = ("cluster", "fallback")
 _PARAMS = ("sweep", "params")
 
 
 def spelled_out(key: str, value: Any) -> Any:
-    """Return the value of a dotted key with the labels in it as a list of classes, and a sweep's values as
-    one text; others as they are.
+    """Return the value of a dotted key with the labels in it as a list of classes, machines as rows, and a
+    sweep's values as one text; others as they are.
 
     A text that is not `auto`, and what else is no list, stays for the schema to refuse.
     """
     path = tuple(key.split(".")) if key else ()
     if path == _LABELS:
         return _labels(value)
+    if path == _FALLBACK:
+        return [_label(item) for item in value] if isinstance(value, list) else value
     if isinstance(value, dict) and path == _PARAMS:
         return {name: _swept(inner) for name, inner in value.items()}
-    if isinstance(value, dict) and path in (_LABELS[: len(path)], _PARAMS[: len(path)]):
+    if isinstance(value, dict) and any(
+        path == one[: len(path)] for one in (_LABELS, _FALLBACK, _PARAMS)
+    ):
         return {
             name: spelled_out(".".join([*path, str(name)]), inner) for name, inner in value.items()
         }

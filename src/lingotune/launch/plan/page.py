@@ -22,14 +22,14 @@ from lingotune.config.problems import (
     without_secrets,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import Distribution, EvalStrategy, Lane, selected_by
+from lingotune.config.schema import Distribution, EvalStrategy, FallbackBy, Lane, selected_by
 from lingotune.config.secrets import secrets_of, without
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
-from lingotune.launch.plan.planner import Plan, Sweep
+from lingotune.launch.plan.planner import MachinePlan, Plan, Sweep
 from lingotune.plugins.source import own_code_lines
 
 
@@ -207,6 +207,8 @@ def _machines(plan: Plan) -> list[str]:
         where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
         return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
     resolved = resolve_precision(precision, instance.capability)
+    if plan.machines:
+        return _list_of_machines(plan)
     each = " each" if instance.gpus > 1 else ""
     alone = cluster.distribution is Distribution.none
     return [
@@ -215,6 +217,31 @@ def _machines(plan: Plan) -> list[str]:
         f"image: {_image(plan)}",
         f"precision: {resolved.value} ({precision.value})",
         f"memory of a GPU: {_memory(plan)}",
+        *_capacity(plan),
+    ]
+
+
+def _list_of_machines(plan: Plan) -> list[str]:
+    """Describe the machines that a job may get: a line for each, and what they share."""
+    cluster, precision = plan.job.cluster, plan.job.training.precision
+    by_aws = cluster.fallback_by is FallbackBy.sagemaker
+    who = "AWS starts the job on" if by_aws else "started one after the other, until it runs:"
+    lines = [f"{who} the first of these that has capacity:" if by_aws else who]
+    for number, one in enumerate(plan.machines, 1):
+        instance, batch = instance_of(one.job.cluster), one.batch
+        assert instance is not None, "preflight requires it"
+        memory = f"about {one.memory.gib:.1f} of " if one.memory else ""
+        lines.append(
+            f"{number}. {one.job.cluster.nodes} x {instance.instance_type}: {instance.gpus} x"
+            f" {instance.gpu} {instance.gpu_gib:g} GiB; {batch.global_batch} ="
+            f" {batch.per_device_batch} x {batch.world_size} GPUs x {batch.accumulation}"
+            f" accumulation; {memory}{instance.gpu_gib:g} GiB"
+        )
+    alone = cluster.distribution is Distribution.none
+    return [
+        *lines,
+        f"on all of them: {'one process' if alone else cluster.distribution.value}, image"
+        f" {_image(plan)}, precision {precision.value}",
         *_capacity(plan),
     ]
 
@@ -247,6 +274,10 @@ def _capacity(plan: Plan) -> list[str]:
     lines = [f"stops at the latest after {duration(cluster.max_run)} (cluster.max_run)"]
     if job.max_wait is not None:
         lines.append(f"spot capacity, waits and runs for {duration(job.max_wait)} at most")
+    if cluster.max_pending is not None:
+        lines.append(
+            f"waits for capacity for {duration(cluster.max_pending)} at most (cluster.max_pending)"
+        )
     if job.keep_alive is not None:
         lines.append(
             f"stays warm for {duration(job.keep_alive)} after the end (cluster.keep_alive)"
@@ -442,6 +473,18 @@ def finding(problem: Problem) -> dict[str, str | None]:
     return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
 
 
+def _machine_dict(one: MachinePlan) -> dict[str, object]:
+    cluster = one.job.cluster
+    return {
+        "instance_type": cluster.instance_type,
+        "nodes": cluster.nodes,
+        "batch": asdict(one.batch),
+        "memory": asdict(one.memory) if one.memory else None,
+        "time": asdict(one.time) if one.time else None,
+        "cost": asdict(one.cost) if one.cost else None,
+    }
+
+
 def _job_dict(plan: Plan) -> dict[str, object]:
     return {
         "name": plan.name,
@@ -462,6 +505,7 @@ def _job_dict(plan: Plan) -> dict[str, object]:
         "memory": asdict(plan.memory) if plan.memory else None,
         "time": asdict(plan.time) if plan.time else None,
         "cost": asdict(plan.cost) if plan.cost else None,
+        **({"machines": [_machine_dict(one) for one in plan.machines]} if plan.machines else {}),
         "findings": [finding(p) for p in plan.problems],
         "command": list(plan.command) if plan.command else None,
         "request": plan.request,

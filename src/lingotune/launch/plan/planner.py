@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import digest_in, job_of
+from lingotune.config.machines import on_machine
 from lingotune.config.problems import (
     USER_ERROR,
     ConfigError,
@@ -32,8 +33,8 @@ from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.checks.request import CODE, REQUEST
 from lingotune.launch.checks.steps import STEPS, JobWithSteps
 from lingotune.launch.compose.compose import Composed, Space
-from lingotune.launch.cost.cost import CostEstimate
-from lingotune.launch.cost.quote import CostEstimator, Total, over_budget, sum_up
+from lingotune.launch.cost.cost import CostEstimate, of_the_dearest
+from lingotune.launch.cost.quote import CostEstimator, Quote, Total, over_budget, sum_up
 from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
@@ -41,7 +42,7 @@ from lingotune.launch.plan.sweep_names import SweepName, name_of
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
-from lingotune.launch.render.sdk_v2 import to_huggingface
+from lingotune.launch.render.sdk_v2 import has_arguments_for, to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.shared_fields import Arguments, Request
 from lingotune.launch.render.sweep_tags import sweep_tags
@@ -49,6 +50,17 @@ from lingotune.launch.render.training_job import Digests, TrainingJob, describe
 
 if TYPE_CHECKING:
     from lingotune.launch.plan.lengths import BatchingEstimate
+
+
+@dataclass(frozen=True)
+class MachinePlan:
+    """A job on one of the machines that it may get (`cluster.fallback`)."""
+
+    job: JobConfig
+    batch: BatchPlan
+    memory: MemoryEstimate | None
+    time: TimeEstimate | None
+    cost: CostEstimate | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,9 @@ class Plan:
     varies: Mapping[str, str] = field(default_factory=dict)
     """Swept keys and the job's values as texts."""
 
+    machines: tuple[MachinePlan, ...] = ()
+    """The machines that the job may get, in their order; empty where it gets what it asks for."""
+
     @property
     def typed(self) -> str:
         """Command that makes this plan, with the overrides of this job alone."""
@@ -120,8 +135,9 @@ class Plan:
 
     @cached_property
     def huggingface(self) -> Arguments | None:
-        """Arguments of the SDK v2's estimator and of its `fit`."""
-        return to_huggingface(self.training_job) if self.training_job else None
+        """Arguments of the SDK v2's estimator and of its `fit`; None for a job that it cannot ask for."""
+        job = self.training_job
+        return to_huggingface(job) if job and has_arguments_for(job) else None
 
     @cached_property
     def model_trainer(self) -> Arguments | None:
@@ -242,7 +258,7 @@ class Planner:
         model, wrong = self._model(job) if job.cluster.instance_type else (None, [])
         model_digest = model.digest if model else None
         digests = Digests(digest_in(job_file), self._bundle.digest, data.digest, model_digest)
-        quote = self._costs.quote(config, batch, data.rows)
+        quote, machines = self._quotes(config, batch, data.rows)
         steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
         problems = [*one.findings, *data.problems, *wrong]
         if steps:
@@ -283,7 +299,33 @@ class Planner:
             config_dir=one.config_dir,
             number=number,
             varies=one.varies,
+            machines=machines,
         )
+
+    def _quotes(
+        self, config: LaunchConfig, batch: BatchPlan, rows: Mapping[str, int] | None
+    ) -> tuple[Quote, tuple[MachinePlan, ...]]:
+        """Quote a job; of one that may get several machines on each, the worst case being the dearest."""
+        quote = self._costs.quote(config, batch, rows)
+        if not config.cluster.fallback:
+            return quote, ()
+        machines, lines, problems = [], list(quote.lines), [*quote.problems]
+        for row in config.cluster.fallback:
+            there = on_machine(config, row)
+            shared = plan_batches(there)
+            own = self._costs.quote(there, shared, rows)
+            lines += [f"on {row.name}: {line}" for line in own.lines if line not in quote.lines]
+            problems += [
+                replace(p, what=f"on {row.name} (cluster.fallback): {p.what}")
+                for p in own.problems
+                if p not in quote.problems
+            ]
+            memory = estimate_memory(there)
+            machines.append(MachinePlan(job_of(there), shared, memory, own.time, own.cost))
+        types = [row.instance_type or "" for row in config.cluster.fallback]
+        cost, dearest = of_the_dearest(dict(zip(types, (one.cost for one in machines))))
+        whole = replace(quote, cost=cost, lines=(*lines, *dearest), problems=tuple(problems))
+        return whole, tuple(machines)
 
     def _findings(
         self, config: LaunchConfig, job: TrainingJob, data: Delivery

@@ -11,6 +11,7 @@ from lingotune.launch.render.shared_fields import (
     named,
     own_mode,
     placement,
+    preferences,
     tensorboard,
 )
 from lingotune.launch.render.training_job import TrainingJob
@@ -35,7 +36,9 @@ def to_request(job: TrainingJob) -> Request:
         ),
         "ResourceConfig": _resources(job),
         "StoppingCondition": given(
-            MaxRuntimeInSeconds=job.max_run, MaxWaitTimeInSeconds=job.max_wait
+            MaxRuntimeInSeconds=job.max_run,
+            MaxWaitTimeInSeconds=job.max_wait,
+            MaxPendingTimeInSeconds=job.max_pending,
         ),
         "Environment": dict(job.environment),
         "Tags": named(job.tags, "Key", "Value"),
@@ -80,13 +83,15 @@ def _channel(name: str, uri: str, mode: str | None) -> Request:
 
 
 def _resources(job: TrainingJob) -> Request:
+    alone = not job.preferences
     return given(
-        InstanceType=job.instance_type,
-        InstanceCount=job.instance_count,
+        InstanceType=job.instance_type if alone else None,
+        InstanceCount=job.instance_count if alone else None,
+        InstancePreferences=preferences(job, "InstanceType", "InstanceCount", "TrainingPlanArns"),
         VolumeSizeInGB=job.volume_gb or VOLUME_GB,
         VolumeKmsKeyId=job.volume_key,
         KeepAlivePeriodInSeconds=job.keep_alive,
-        TrainingPlanArn=job.training_plan,
+        TrainingPlanArn=job.training_plan if alone else None,
         InstancePlacementConfig=placement(job),
     )
 

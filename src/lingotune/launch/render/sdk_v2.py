@@ -21,6 +21,12 @@ _DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
 }
 
 
+def has_arguments_for(job: TrainingJob) -> bool:
+    """Tell whether the SDK v2 can ask for all of a job: not for a list of machines, nor a limit of waiting
+    for capacity."""
+    return not job.preferences and job.max_pending is None
+
+
 def to_huggingface(job: TrainingJob) -> Arguments:
     """Build `{"estimator": {...}, "fit": {...}}`, with the arguments of its class for
     `tensorboard_output_config`, and of TrainingInput for a channel with a mode of its own."""

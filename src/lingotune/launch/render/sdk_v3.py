@@ -10,6 +10,7 @@ from lingotune.launch.render.shared_fields import (
     hyperparameters,
     named,
     own_mode,
+    preferences,
     tensorboard,
 )
 from lingotune.launch.render.training_job import TrainingJob
@@ -21,6 +22,7 @@ def to_model_trainer(job: TrainingJob) -> Arguments:
     Values are arguments of the SDK's classes (`aws.start.start_v3` builds these). No `source_code` is
     given, so that the container's own launcher runs, as for v2, and reads the same hyperparameters.
     """
+    alone = not job.preferences
     trainer = {
         "base_job_name": job.name,
         "role": job.role,
@@ -30,17 +32,22 @@ def to_model_trainer(job: TrainingJob) -> Arguments:
         "environment": dict(job.environment),
         "tags": named(job.tags, "key", "value"),
         "compute": given(
-            instance_type=job.instance_type,
-            instance_count=job.instance_count,
+            instance_type=job.instance_type if alone else None,
+            instance_count=job.instance_count if alone else None,
+            instance_preferences=preferences(
+                job, "instance_type", "instance_count", "training_plan_arns"
+            ),
             volume_size_in_gb=job.volume_gb or VOLUME_GB,
             volume_kms_key_id=job.volume_key,
             keep_alive_period_in_seconds=job.keep_alive,
-            training_plan_arn=job.training_plan,
+            training_plan_arn=job.training_plan if alone else None,
             instance_placement_config=_v3_placement(job),
             enable_managed_spot_training=job.max_wait is not None,
         ),
         "stopping_condition": given(
-            max_runtime_in_seconds=job.max_run, max_wait_time_in_seconds=job.max_wait
+            max_runtime_in_seconds=job.max_run,
+            max_wait_time_in_seconds=job.max_wait,
+            max_pending_time_in_seconds=job.max_pending,
         ),
         "output_data_config": given(
             s3_output_path=job.output_uri,

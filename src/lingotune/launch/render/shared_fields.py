@@ -39,8 +39,10 @@ def hyperparameters(job: TrainingJob) -> dict[str, str]:
         "sagemaker_job_name": job.name,
         "sagemaker_region": job.region,
     }
-    if job.distribution is not Distribution.none:
-        values["sagemaker_instance_type"] = job.instance_type
+    if job.distribution is not Distribution.none and not job.preferences:
+        values["sagemaker_instance_type"] = (
+            job.instance_type
+        )  # else the container tells which it got
     if job.distribution is Distribution.torch_distributed:
         values["sagemaker_torch_distributed_enabled"] = True
     if job.distribution is Distribution.smdistributed:
@@ -70,6 +72,18 @@ def placement(job: TrainingJob) -> Request | None:
         return None
     place = {"UltraServerId": job.ultra_server, "InstanceCount": job.instance_count}
     return {"PlacementSpecifications": [place]}
+
+
+def preferences(job: TrainingJob, type: str, count: str, plans: str) -> list[Request]:
+    """List the machines that SageMaker tries in turn, under these keys.
+
+    Each has its count, as numbers of GPUs differ. A training plan holds capacity of the first alone.
+    Empty without a list.
+    """
+    rows: list[Request] = [{type: name, count: number} for name, number in job.preferences]
+    if rows and job.training_plan:
+        rows[0][plans] = [job.training_plan]
+    return rows
 
 
 def tensorboard(job: TrainingJob, uri: str, path: str) -> Request | None:

@@ -6,7 +6,14 @@ import hashlib
 from dataclasses import dataclass
 
 from lingotune.catalog.hardware import image_uri, resolve_image
-from lingotune.config.schema import AwsConfig, Distribution, JobConfig, Lane
+from lingotune.config.schema import (
+    AwsConfig,
+    ClusterConfig,
+    Distribution,
+    FallbackBy,
+    JobConfig,
+    Lane,
+)
 from lingotune.contract.container import (
     CHECKPOINTS,
     CONFIG_CHANNEL,
@@ -50,8 +57,9 @@ class ImageVersions:
 class TrainingJob:
     """Everything that SageMaker needs to know. Times are in seconds.
 
-    max_wait: None without spot capacity. versions: None for an image of the user's own. Pairs keep their
-    order.
+    max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
+    which SageMaker tries them; empty = `instance_type` alone. versions: None for an image of the user's
+    own. Pairs keep their order.
     """
 
     name: str
@@ -61,6 +69,7 @@ class TrainingJob:
     versions: ImageVersions | None
     instance_type: str
     instance_count: int
+    preferences: tuple[tuple[str, int], ...]
     distribution: Distribution
     code_uri: str
     channels: Pairs
@@ -77,6 +86,7 @@ class TrainingJob:
     metrics: Pairs
     max_run: int
     max_wait: int | None
+    max_pending: int | None
     keep_alive: int | None
     retries: int | None
     volume_gb: int | None
@@ -138,6 +148,7 @@ def describe(
         versions=versions,
         instance_type=cluster.instance_type or "",
         instance_count=cluster.nodes,
+        preferences=_preferences(cluster),
         distribution=cluster.distribution,
         # Content-addressed: jobs with the same code share an object, those with the same data a prefix.
         code_uri=f"{root}/code/{digests.code}/sourcedir.tar.gz",
@@ -164,6 +175,7 @@ def describe(
         ),
         max_run=cluster.max_run,
         max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,
+        max_pending=cluster.max_pending,
         keep_alive=cluster.keep_alive,
         retries=cluster.retries,
         volume_gb=cluster.volume_gb,
@@ -177,6 +189,13 @@ def describe(
         remote_debug=cluster.remote_debug,
         profiler=cluster.profiler,
     )
+
+
+def _preferences(cluster: ClusterConfig) -> tuple[tuple[str, int], ...]:
+    """List the machines in their order, for SageMaker to go through."""
+    if cluster.fallback_by is not FallbackBy.sagemaker:
+        return ()
+    return tuple((row.instance_type or "", row.nodes or 1) for row in cluster.fallback)
 
 
 def _channels(root: str, digests: Digests, data_uri: str | None, model_uri: str | None) -> Pairs:

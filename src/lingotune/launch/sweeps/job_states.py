@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from lingotune.launch.aws.machines import machine_in
 from lingotune.launch.sweeps.trial import JobState, State
 
 _STATES = {
@@ -25,7 +26,7 @@ _LIMITS = {
 
 def state_of(told: Mapping[str, Any]) -> JobState:
     """Read the state of a job from its description, or from its entry in a listing."""
-    machines, secondary = told.get("ResourceConfig", {}), told.get("SecondaryStatus", "")
+    secondary = told.get("SecondaryStatus", "")
     state = _STATES.get(told["TrainingJobStatus"], State.running)
     reason = told.get("FailureReason", "")
     if state is State.stopped:
@@ -39,7 +40,7 @@ def state_of(told: Mapping[str, Any]) -> JobState:
         started=_seconds(told.get("TrainingStartTime")),
         ended=_seconds(told.get("TrainingEndTime")),
         billable_seconds=told.get("BillableTimeInSeconds"),
-        instance_type=told.get("SelectedInstanceType") or machines.get("InstanceType"),
+        instance_type=machine_in(told)[0],
     )
 
 

@@ -29,6 +29,7 @@ from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
+from lingotune.launch.aws.machines import machines_in
 from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.sweep_tags import (
@@ -321,7 +322,7 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
     digests = {name: _digest_in(places.get(name)) for name in (DATA_CHANNEL, MODEL_CHANNEL)}
     name = str(job["TrainingJobName"])
     first, _, attempt = name.rpartition("-")
-    machines = job.get("ResourceConfig", {})
+    instance_type, nodes = (machines_in(job) or [("", 1)])[0]
     spot = bool(job.get("EnableManagedSpotTraining"))
     return PinnedTrial(
         number=int(tags.get(TRIAL_TAG, 0)),
@@ -330,8 +331,8 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
         key=tags["lingotune:job-sha256"],
         name=first if attempt.isdecimal() and len(attempt) < 10 else name,
         code=tags["lingotune:code-sha256"],
-        quota=job_quota(machines.get("InstanceType", ""), spot=spot),
-        nodes=machines.get("InstanceCount", 1),
+        quota=job_quota(instance_type, spot=spot),
+        nodes=nodes,
         data_digest=digests[DATA_CHANNEL],
         data_uri=places.get(DATA_CHANNEL),
         model_digest=digests[MODEL_CHANNEL],

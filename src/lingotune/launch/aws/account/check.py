@@ -51,7 +51,8 @@ class JobRequirements:
 
     channels: name -> S3 prefix with a slash at its end, and whether submitting uploads its objects
     (otherwise they have to be there already). reserved: runs in the capacity of a training plan, which
-    does not count against the quotas.
+    does not count against the quotas. others: further instance types that the job may get, and how many of
+    each: AWS asks for the quota of every one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class JobRequirements:
     channels: Mapping[str, tuple[str, bool]]
     token_secret: str | None
     reserved: bool = False
+    others: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -292,7 +294,11 @@ def _quotas(
     jobs: Sequence[JobRequirements], queued: bool, values: dict[str, float], caller: _Caller
 ) -> Iterator[Answer]:
     counted = [job for job in jobs if not job.reserved]
-    needs = needs_of([(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted])
+    wanted = [(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted]
+    wanted += [
+        (name, nodes, job.spot, job.keep_alive) for job in jobs for name, nodes in job.others
+    ]
+    needs = needs_of(wanted)
     yield from check_quotas(caller.calls, needs, queued, values)
     if len(counted) < len(jobs):
         raise Unanswered("a training plan's capacity is counted apart from the quotas")
