@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from lingotune.config.console import say
-from lingotune.config.jobfile import job_of
+from lingotune.config.jobfile import job_of, load_job
 from lingotune.config.problems import (
     INTERRUPTED,
     PUBLISH_FAILED,
@@ -22,6 +22,7 @@ from lingotune.config.problems import (
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig, Retry, Search
 from lingotune.config.schema import Source as DataSource
+from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.cost.quote import CostEstimator
@@ -33,7 +34,7 @@ from lingotune.launch.results.ending import following_commands, print_results
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
-from lingotune.launch.sweeps.ledger import LOCAL, Ledger
+from lingotune.launch.sweeps.ledger import LOCAL, Ledger, TrialRecord
 from lingotune.launch.sweeps.local import LocalBackend, LocalJob, Spawn, spawn
 from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import WITHOUT_EFFECT
@@ -111,10 +112,10 @@ class _Sweep:
     def source(self) -> Source:
         """Make the source of trials, of which some may be in the ledger already."""
         searches = self._settings.search is not Search.grid
+        self._leave_out(
+            self._drawn() if searches else {self._keys.named(c)[1] for c in self._composed}
+        )
         trials = [] if searches else self._grid()
-        if searches:
-            for record in self._ledger.records():
-                self._make(record.trial.number, record.trial.varies)
         say(f"sweep {self._folder}" + ("" if searches else f": {len(trials)} jobs"))
         _tell_start([record.trial for record in self._ledger.records()] or trials, self._backend)
         self._ledger.forget_interrupted(self._backend.describe, self._backend.clock())
@@ -123,6 +124,42 @@ class _Sweep:
             return Grid()
         planned = self._planned()
         return source_of(planned, self._folder, self._ledger.records(), trials, self._make)
+
+    def _drawn(self) -> set[str]:
+        """Make the trials of the ledger, which a search has drawn, once more; returns their keys."""
+        trials = [record.trial for record in self._ledger.records()]
+        return {self._make(trial.number, trial.varies).key for trial in trials}
+
+    def _leave_out(self, keys: set[str]) -> None:
+        """Remove what the ledger has of before and the command does not ask for.
+
+        If it asks for none of the ledger's trials, these had other settings or data. Otherwise values were
+        added or left out: what has ended stays in the table.
+        """
+        records = self._ledger.records()
+        others = [record for record in records if record.trial.key not in keys]
+        is_same = len(others) < len(records)
+        gone = [r for r in others if not (is_same and self._takes_up(r)) and not self._runs(r)]
+        self._ledger.remove_trials(record.trial.number for record in gone)
+        if gone:
+            numbers = ranges([record.trial.number for record in gone])
+            say(f"left out, as this command does not ask for them: {numbers} of before")
+
+    def _takes_up(self, record: TrialRecord) -> bool:
+        """Take up a trial of before that has ended; returns False without its run folder."""
+        config, last = self._composed[0].config, record.last
+        if last is None or not last.job.state.over:
+            return False
+        try:
+            job = load_job(self._backend.runs / last.name / JOB_FILE)[0]
+        except (OSError, ConfigError):
+            return False
+        self._backend.jobs[record.trial.name] = LocalJob(job, config.prepared_dir)
+        return True
+
+    def _runs(self, record: TrialRecord) -> bool:
+        state = self._backend.describe(record.last.name) if record.last else None
+        return state is not None and not state.state.over
 
     def _grid(self) -> list[Trial]:
         """Number the trials of a grid; those of the ledger keep their numbers."""

@@ -20,7 +20,8 @@ class Row:
 
     number: of the trial; None for a job of no sweep. job: of the last attempt; waiting if there is none.
     progress: of the last attempt. spent_usd, worst_usd: of all attempts; None if unknown. remote: the last
-    attempt as SageMaker told it; None if it was not asked, or does not know it.
+    attempt as SageMaker told it; None if it was not asked, or does not know it. free: it runs on this
+    machine, where nothing is billed.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Row:
     spent_usd: float | None = None
     worst_usd: float | None = None
     remote: Remote | None = None
+    free: bool = False
 
     @property
     def state(self) -> State:

@@ -228,7 +228,7 @@ class Survey:
             waiting = JobState(trial.name, State.waiting)
             return Row(
                 trial.name, waiting, sweep.name, trial.number, trial.varies, 0,
-                spent_usd=0.0, worst_usd=trial.worst_usd,
+                spent_usd=0.0, worst_usd=trial.worst_usd, free=sweep.is_local,
             )  # fmt: skip
         spent = [self._money.spent(job, remote, sweep, now) for job, remote in jobs]
         worst = [
@@ -240,6 +240,7 @@ class Survey:
         return Row(
             last.name, last, sweep.name, trial.number, trial.varies, len(jobs),
             self._progress_of(last.name, remote, known), _total(spent), _total(worst), remote,
+            free=sweep.is_local,
         )  # fmt: skip
 
     def _job_of(self, attempt: Attempt) -> JobState:

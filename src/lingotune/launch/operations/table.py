@@ -223,7 +223,7 @@ def summary(overview: Overview, width: int) -> list[str]:
         head = f"{len(started)} of {overview.planned} known: {states}"
     else:
         head = f"{len(rows)} job{'' if len(rows) == 1 else 's'}: {states}"
-    text = f"{head}; {_money(overview)}"
+    text = "; ".join(filter(None, [head, _money(overview)]))
     lines = textwrap.wrap(text, width, subsequent_indent="  ", **_WHOLE)
     return [*lines, *(f"next: {command}" for command in next_commands(overview))]
 
@@ -235,9 +235,12 @@ def _nothing(overview: Overview) -> str:
 
 
 def totals(overview: Overview) -> tuple[float | None, float | None]:
-    """Add up what was spent and the worst case; None if a part is unknown."""
-    spent = [row.spent_usd for row in overview.rows]
-    worst = [row.worst_usd for row in overview.rows]
+    """Add up what was spent and the worst case; None if a part is unknown, or nothing is billed."""
+    billed = [row for row in overview.rows if not row.free]
+    if not billed:
+        return None, None
+    spent = [row.spent_usd for row in billed]
+    worst = [row.worst_usd for row in billed]
     return (
         sum(usd or 0.0 for usd in spent) if None not in spent else None,
         sum(usd or 0.0 for usd in worst) if None not in worst else None,
@@ -245,14 +248,18 @@ def totals(overview: Overview) -> tuple[float | None, float | None]:
 
 
 def _money(overview: Overview) -> str:
+    """Format the money; nothing where nothing is billed."""
+    billed = [row for row in overview.rows if not row.free]
+    if not billed:
+        return ""
     spent, worst = totals(overview)
     if spent is None:
-        known = sum(row.spent_usd or 0.0 for row in overview.rows)
-        unknown = sum(row.spent_usd is None for row in overview.rows)
+        known = sum(row.spent_usd or 0.0 for row in billed)
+        unknown = sum(row.spent_usd is None for row in billed)
         return f"{known:.2f} USD and {unknown} of unknown price"
     if overview.max_usd is not None:
         return f"{spent:.2f} of {overview.max_usd:g} USD"
-    if all(row.state.over for row in overview.rows):
+    if all(row.state.over for row in billed):
         return f"{spent:.2f} USD"
     return f"{spent:.2f} USD so far" + ("" if worst is None else f", at most {worst:.2f}")
 

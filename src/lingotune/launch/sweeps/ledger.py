@@ -147,6 +147,15 @@ class Ledger:
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows
             )
 
+    def remove_trials(self, numbers: Iterable[int]) -> None:
+        """Remove trials with all that is known of their jobs, except the events."""
+        rows = [(number,) for number in numbers]
+        with self._transaction() as db:
+            of_them = "SELECT name FROM attempts WHERE trial = ?"
+            db.executemany(f"DELETE FROM evaluations WHERE name IN ({of_them})", rows)
+            db.executemany("DELETE FROM attempts WHERE trial = ?", rows)
+            db.executemany("DELETE FROM trials WHERE number = ?", rows)
+
     def rename(self, trials: Iterable[Trial]) -> None:
         """Give trials without any attempt the names that their jobs have with other code."""
         with self._transaction() as db:

@@ -16,6 +16,14 @@ from lingotune.launch.sweeps.trial import State, Unsure
 
 MOST_LINES = 20
 """Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
+_WIDTH, _SHORTEST = 120, 12
+"""Characters of a line where no terminal tells, and of what varies at the least."""
+_BESIDE = 4
+"""Lines of a terminal that are left to other things than jobs."""
+_VARIES = "varies"
+_COLUMNS = ("number", _VARIES, "state", "step", "loss", "score", "time", "money")
+_EXPENDABLE = ("loss", "time", "step")
+"""Columns that are left out, in this order, where the width does not hold all."""
 _EVERY = 60.0
 """Seconds between two lines of text without news."""
 
@@ -110,50 +118,82 @@ class View:
         if self._console is not None:
             from rich.text import Text
 
-            self._live.update(Text("\n".join(self.lines(records))), refresh=True)
+            text = Text("\n".join(self.lines(records)), no_wrap=True, overflow="ellipsis")
+            self._live.update(text, refresh=True)
             return
-        line = summary(records, self._rates, now)
-        states = line.rpartition(" | ")[0] or line
+        states = summary(records, {}, now)
         if states != self._last or now - self._at >= _EVERY:
+            line = summary(records, self._rates, now)
             self._print(f"{time.strftime('%H:%M', time.localtime(now))}  {line}")
             self._last, self._at = states, now
 
     def lines(self, records: Sequence[TrialRecord]) -> list[str]:
         """Write a line for each job, or of many for those alone that hold a machine, then the summary."""
         now = self._clock()
+        width = getattr(self._console, "width", None) or _WIDTH
+        most = min(MOST_LINES, max(1, (getattr(self._console, "height", None) or 100) - _BESIDE))
         shown = list(records)
-        if len(shown) > MOST_LINES:
-            shown = [record for record in records if record.state.holds_slot][:MOST_LINES]
-        return [*(self._line(r, now) for r in shown), summary(records, self._rates, now)]
+        if len(shown) > most:
+            shown = [record for record in records if record.state.holds_slot][:most]
+        cells = [self._cells(record, now) for record in shown]
+        return [*_aligned(cells, width), summary(records, self._rates, now)]
 
-    def _line(self, record: TrialRecord, now: float) -> str:
+    def _cells(self, record: TrialRecord, now: float) -> dict[str, str]:
+        """Write what is known of a job, by column; texts that are not known are left out."""
         varies = " ".join(f"{key}={value}" for key, value in record.trial.varies.items())
-        start = f"{record.trial.number:3}  {varies[:40]:40}"
+        cells = {"number": f"{record.trial.number:3}", _VARIES: varies, "state": "waiting"}
         last = record.last
         if last is None:
-            return f"{start}  waiting"
+            return cells
         state = last.job.secondary if record.state is State.running else record.state.value
-        parts = [f"{state or record.state.value:12}"]
+        cells["state"] = state or record.state.value
         if record.state is State.running:
-            parts += self._progress_of(last.name)
+            cells |= self._progress_of(last.name)
         if last.evaluations:
             values = last.evaluations[-1].values
             name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
-            parts += [f"{name} {values[name]:.4f}"] if name else []
+            cells |= {"score": f"{name} {values[name]:.4f}"} if name else {}
         seconds = billed(last, now)
-        parts += [duration(seconds)] if seconds else []
         rate = self._rates.get(record.trial.number)
-        parts += [usd_text(seconds / HOUR * rate)] if seconds and rate else []
-        return f"{start}  {'  '.join(parts)}"
+        if seconds:
+            cells["time"] = duration(seconds)
+        if seconds and rate:
+            cells["money"] = usd_text(seconds / HOUR * rate)
+        return cells
 
-    def _progress_of(self, name: str) -> list[str]:
+    def _progress_of(self, name: str) -> dict[str, str]:
         if self._progress is None:
-            return []
+            return {}
         try:
             line = self._progress(name)
         except Unsure:
-            return []
+            return {}
         if line is None or line.step is None:
-            return []
-        loss = f"  loss {line.values['loss']:.4g}" if "loss" in line.values else ""
-        return [f"step {line.step}/{line.total_steps}{loss}"]
+            return {}
+        loss = {"loss": f"loss {line.values['loss']:.4g}"} if "loss" in line.values else {}
+        return {"step": f"step {line.step}/{line.total_steps}", **loss}
+
+
+def _aligned(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Align the columns of rows; where the width is small, some are left out, and what varies is cut."""
+    widths = {name: max((len(row.get(name, "")) for row in rows), default=0) for name in _COLUMNS}
+    shown = [name for name in _COLUMNS if widths[name]]
+
+    def total() -> int:
+        return sum(widths[name] + 2 for name in shown) - 2
+
+    for name in _EXPENDABLE:
+        if name in shown and total() > width:
+            shown.remove(name)
+    if total() > width:
+        widths[_VARIES] = max(_SHORTEST, widths[_VARIES] - (total() - width))
+    return [
+        "  ".join(
+            _cut(row.get(name, ""), widths[name]).ljust(widths[name]) for name in shown
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."
