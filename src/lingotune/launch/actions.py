@@ -86,9 +86,11 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         from lingotune.launch.sweeps.standing import asked_for
 
         found = asked_for(standing, composed, bundle, account(settings.aws))
-        if found is not standing:  # it was submitted from another machine
+        if found is not standing:  # it was submitted from another machine, or gets new code
             standing = found
             planner, sweep = _planned(composed, bundle, standing, account, copies)
+    for line in standing.notes if standing else ():
+        say_aside(line)
     bundle = standing.bundle if standing else bundle
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
@@ -125,13 +127,12 @@ def _planned(
     copies: Mapping[str, Path],
 ) -> tuple[Planner, Sweep]:
     """Plan all jobs, those of a sweep with the code and data that it keeps to."""
-    for line in standing.notes if standing else ():
-        say_aside(line)
     planner = Planner(
         standing.bundle if standing else bundle, CostEstimator(date.today()), account, copies,
         say_aside, standing.members if standing else {},
     )  # fmt: skip
-    return planner, with_facts(planner.sweep(composed), standing.folder if standing else None)
+    jobs = standing.jobs if standing else composed
+    return planner, with_facts(planner.sweep(jobs), standing.folder if standing else None)
 
 
 def _submits(config: LaunchConfig) -> bool:
