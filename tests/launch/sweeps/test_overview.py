@@ -118,6 +118,41 @@ def test_a_rung_beyond_the_end_is_told() -> None:
     assert [p.check for p in found if p.check == "prune-without-effect"]
 
 
+# --- slots ----------------------------------------------------------------------------------------
+
+
+P3, G5 = "ml.p3.16xlarge for training job usage", "ml.g5.12xlarge for training job usage"
+
+
+@pytest.mark.parametrize(
+    ("typed", "quotas", "count", "lines"),
+    [
+        ([], None, None, ["that quota is not known: action=check asks for it"]),
+        ([], {}, None, ["that quota is not known: AWS has not told it"]),
+        (["max_parallel=3"], None, 3, ["or fewer: the account's quota of ml.p3.16xlarge is not known"]),
+        ([], {P3: 2.0}, 2, ["at most 2 at a time", "the account's quota of ml.p3.16xlarge is 2"]),
+        (["max_parallel=3"], {P3: 2.0}, 2, ["at most 2 at a time, fewer than sweep.max_parallel=3"]),
+        (["max_parallel=1"], {P3: 2.0}, 1, ["at most 1 at a time (sweep.max_parallel)", "ge is 2"]),
+        (["nodes"], {P3: 5.0}, 2, ["is 5, and a job takes 2"]),
+        (["both"], {P3: 1.0, G5: 9.0}, 3, ["ml.p3.16xlarge is 1", "ml.g5.12xlarge is 9"]),
+    ],
+)  # fmt: skip
+def test_slots_are_the_smaller_of_max_parallel_and_the_quota(
+    typed: list[str], quotas: dict[str, float] | None, count: int | None, lines: list[str]
+) -> None:
+    words = ["cluster=p3_16xl", "lr=1e-5,3e-5"]
+    if typed == ["nodes"]:
+        words.append("cluster.nodes=2")
+    elif typed == ["both"]:
+        words[0] = "cluster=p3_16xl,g5_12xl"
+    else:
+        words += [f"sweep.{one}" for one in typed]
+    found = with_facts(planned(*words), quotas=quotas).facts
+    assert found is not None and found.values["slots"] == count
+    told = "\n".join(found.lines)
+    assert all(line in told for line in lines) and max(map(len, found.lines)) <= 98
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 
