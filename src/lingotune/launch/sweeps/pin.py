@@ -191,8 +191,10 @@ def _unreadable(where: str, reason: str) -> ConfigError:
 def save(pin: Pin, bundle: Bundle, folder: Path) -> None:
     """Write pin and code into the sweep's folder, each whole or not at all; ConfigError if it cannot be."""
     try:
-        (folder / _CODE).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / _CODE, bundle.content)
+        code = folder / _CODE
+        code.parent.mkdir(parents=True, exist_ok=True)
+        if not (code.is_file() and code.read_bytes() == bundle.content):
+            replace_file(code, bundle.content)
         replace_file(folder / PIN, _content(pin))
     except OSError as error:
         what = f"cannot be written: {error}"

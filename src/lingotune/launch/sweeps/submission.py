@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, Prune, Search, SweepConfig
+from lingotune.config.schema import JobConfig, LaunchConfig, Prune, Search, SweepConfig
 from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.aws.submit import Account, connect
@@ -80,6 +81,13 @@ class Running:
         self.pin, self.account, self.ledger, self.stem = pin, account, ledger, stem
         self._jobs = dict(jobs or {})
         self._trials = pin.by_key
+
+    @property
+    def shown(self) -> str:
+        """What commands take for the sweep: its name, or its folder if that is in another place."""
+        folder = self.ledger.path.parent
+        is_usual = folder == Path(LaunchConfig().runs_dir, self.pin.name)
+        return self.pin.name if is_usual else shlex.quote(str(folder))
 
     def add(self, trial: PinnedTrial, job: JobConfig) -> None:
         """Pin a further trial, which a search has made, before its first start."""
@@ -390,7 +398,7 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 
 def _resume(running: Running) -> str:
-    return f"{program('resume')} {running.pin.name}"
+    return f"{program('resume')} {running.shown}"
 
 
 def _tell_rest(
@@ -418,12 +426,12 @@ def _tell_rest(
     elif held:
         say(f"look on: {_resume(running)} --follow")
     if held:
-        say(f"stop:  {program('stop')} {running.pin.name}")
+        say(f"stop:  {program('stop')} {running.shown}")
     stopped = [r.trial.number for r in records if r.state is State.stopped]
     if stopped:
         say(f"stopped: {ranges(stopped)}; once more: {_resume(running)} --retry stopped")
     if not (held or waiting or left) and any(r.state is State.completed for r in records):
-        say(f"next: {program('fetch')} {running.pin.name}")
+        say(f"next: {program('fetch')} {running.shown}")
 
 
 def _tell_interrupted(records: Sequence[TrialRecord], say: Tell, left: str) -> None:
