@@ -28,6 +28,7 @@ from lingotune.config.schema import (
     DataConfig,
     LaunchConfig,
     Output,
+    Search,
     Source,
 )
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
@@ -98,7 +99,7 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
     bundle = standing.bundle if standing else bundle
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
-        print(page.requests_json(sweep))
+        _print_requests(sweep, planner)
         if sweep.problems:
             print(format_problems(sweep.problems), file=sys.stderr)
         return sweep.exit_code
@@ -109,6 +110,20 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         return code
     page.show(page.page_of(sweep))
     return _act(sweep, planner, bundle, settings, standing, follow, checked)[1]
+
+
+def _print_requests(sweep: Sweep, planner: Planner) -> None:
+    """Print what is sent, as JSON: of a search that which comes first."""
+    settings, plans = sweep.plans[0].config.sweep, sweep.plans
+    if sweep.name and settings.search is not Search.grid and not sweep.exit_code:
+        from lingotune.launch.sweeps.first_jobs import first_plans
+
+        plans = tuple(first_plans(sweep, planner))
+        jobs = sweep.facts.values["jobs"] if sweep.facts else None
+        if jobs != len(plans):
+            which = "is the first" if len(plans) == 1 else f"are the first {len(plans)}"
+            say_aside(f"this {which} of {jobs} jobs; the others follow from their results")
+    print(page.requests_json(plans, many=sweep.name is not None or len(plans) > 1))
 
 
 def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
