@@ -121,8 +121,8 @@ def _print_requests(sweep: Sweep, planner: Planner) -> None:
         plans = tuple(first_plans(sweep, planner))
         jobs = sweep.facts.values["jobs"] if sweep.facts else None
         if jobs != len(plans):
-            which = "is the first" if len(plans) == 1 else f"are the first {len(plans)}"
-            say_aside(f"this {which} of {jobs} jobs; the others follow from their results")
+            first = "this is the first" if len(plans) == 1 else f"these are the first {len(plans)}"
+            say_aside(f"{first} of {jobs} jobs; the others follow from results")
     print(page.requests_json(plans, many=sweep.name is not None or len(plans) > 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -13,6 +14,7 @@ from conftest import CONF
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lingotune.cli.launch import main as launch_main
 from lingotune.config.problems import errors_only
 from lingotune.config.schema import SweepConfig
 from lingotune.estimate.run_time import TimeEstimate
@@ -258,3 +260,23 @@ def test_what_varies_is_read_back_from_the_tag() -> None:
     tags = dict(sweep_tags("mine", 3, varies))
     assert read_varies(tags["lingotune:varies"]) == varies
     assert read_varies("") == {}
+
+
+@pytest.mark.parametrize(
+    ("typed", "count", "told"),
+    [
+        ("sweep.search=random sweep.trials=3", 6, ""),
+        ("sweep.search=tpe sweep.trials=9", 1, "this is the first of 18 jobs"),
+        ("sweep.search=tpe sweep.trials=9 sweep.max_parallel=3", 3, "these are the first 3 of 18"),
+        ("sweep.search=random sweep.trials=3 sweep.prune=asha", 1, "this is the first of 6 jobs"),
+    ],
+)
+def test_the_requests_of_a_search_are_those_that_come_first(
+    typed: str, count: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", *CLOUD, "lr=interval(1e-5,1e-4)", "seed=1,2", *typed.split(), "output=request"]
+    assert launch_main(words) == 0
+    printed = capsys.readouterr()
+    tags = [{t["Key"]: t["Value"] for t in one["Tags"]} for one in json.loads(printed.out)]
+    assert [tag["lingotune:trial"] for tag in tags] == [str(n + 1) for n in range(count)]
+    assert told in printed.err and bool(told) == ("follow from results" in printed.err)
