@@ -107,8 +107,24 @@ class Found:
     s3: int
 
 
-def forked(run: Callable[[], int], log: Path, seconds: float | None) -> int:
-    """Run in a process of its own, which is killed after some seconds; returns its exit code, -9 if so."""
+@dataclass(frozen=True)
+class Moment:
+    """When a command is killed: so many seconds after its start, or after it has become the controller.
+
+    holder: file that names the process of the controller; None = after the start.
+    """
+
+    seconds: float
+    holder: Path | None = None
+
+    def has_begun(self, child: int) -> bool:
+        if self.holder is None:
+            return True
+        return self.holder.exists() and f"process {child} " in self.holder.read_text()
+
+
+def forked(run: Callable[[], int], log: Path, moment: Moment | None) -> int:
+    """Run in a process of its own, which is killed at a moment; returns its exit code, -9 if so."""
     child = os.fork()
     if not child:
         code = 1
@@ -122,8 +138,10 @@ def forked(run: Callable[[], int], log: Path, seconds: float | None) -> int:
         finally:
             sys.stdout.flush()
             os._exit(code)
-    until = float("inf") if seconds is None else time.monotonic() + seconds
+    until = float("inf")
     while time.monotonic() < until:
+        if until == float("inf") and moment is not None and moment.has_begun(child):
+            until = time.monotonic() + moment.seconds
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
@@ -133,7 +151,7 @@ def forked(run: Callable[[], int], log: Path, seconds: float | None) -> int:
 
 
 def until_done(
-    run: Callable[[], int], settings: Settings, log: Path, moments: Iterator[float | None]
+    run: Callable[[], int], settings: Settings, log: Path, moments: Iterator[Moment]
 ) -> tuple[int, int]:
     """Repeat a command until it has come to its end; returns kills and ends without an answer."""
     kills = unanswered = 0
@@ -147,11 +165,13 @@ def until_done(
             raise AssertionError(f"exit code {code}:\n{log.read_text()[-4000:]}")
 
 
-def moments(settings: Settings) -> Iterator[float]:
-    """Yield the seconds that a command may run before it is killed."""
+def moments(settings: Settings, holder: Path | None) -> Iterator[Moment]:
+    """Yield now a moment after the start, while it plans and uploads, now two of the controller's."""
     chance = random.Random(settings.seed)
     while True:
-        yield chance.uniform(0.05, settings.longest)
+        yield Moment(chance.uniform(0.05, settings.longest))
+        for _ in range(2):
+            yield Moment(chance.uniform(0.05, settings.longest), holder)
 
 
 def composed(settings: Settings, runs: Path) -> tuple[list[Composed], Bundle]:
@@ -186,7 +206,7 @@ def as_a_command(jobs: Sequence[Composed], bundle: Bundle) -> Callable[[], int]:
 def _client(self: submit.Account, service: str) -> Any:
     """Send uploads again, as they are; all other calls only once, so that the controller has the faults."""
     if service not in self._clients:
-        often = {"mode": "standard", "total_max_attempts": 5 if service == "s3" else 1}
+        often = {"mode": "legacy", "total_max_attempts": 6 if service == "s3" else 1}
         self._clients[service] = self.session.client(service, config=Config(retries=often))
     return self._clients[service]
 
@@ -237,7 +257,8 @@ def prove(settings: Settings, folder: Path, *, naively: bool = False) -> Found:
     jobs, bundle = composed(settings, folder / "runs")
     run = naive(jobs, bundle, folder / "submitted") if naively else as_a_command(jobs, bundle)
     with faulty(settings) as (account, faults):
-        kills, unanswered = until_done(run, settings, folder / "log.txt", moments(settings))
+        holder = None if naively else folder / "runs" / NAME / "controller"
+        kills, unanswered = until_done(run, settings, folder / "log.txt", moments(settings, holder))
         while naively and not all(job.over for job in account.jobs):
             time.sleep(0.1)
         audit = account.audit()

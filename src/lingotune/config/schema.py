@@ -178,10 +178,11 @@ class Prune(Enum):
 
 
 class Retry(Enum):
-    """Jobs of a sweep that start again although they have ended: none, or the failed ones."""
+    """Jobs of a sweep that start again although they have ended: none, the failed, or the stopped ones."""
 
     none = "none"
     failed = "failed"
+    stopped = "stopped"
 
 
 class SweepCode(Enum):
@@ -809,7 +810,8 @@ class SweepConfig:
     max_failures: int = 3
     """Failed jobs after which no further ones are started; those that run go on."""
     retry: Retry = Retry.none
-    """failed = start the failed jobs again, and only these; `retry=failed` for short."""
+    """failed = start the failed jobs again, and only these; stopped = those that their owner or a limit has
+    stopped. `retry=failed` for short."""
     code: SweepCode = SweepCode.pinned
     """pinned = the code of the sweep's first submit for all its jobs; new = the code as it is now for those
     that have not started; `code=new` for short."""

@@ -28,6 +28,7 @@ from lingotune.config.schema import (
     DataConfig,
     LaunchConfig,
     Output,
+    Search,
     Source,
 )
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
@@ -54,7 +55,7 @@ from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.sources import needs_controller
 
 if TYPE_CHECKING:
-    from lingotune.launch.aws.account.check import JobRequirements
+    from lingotune.launch.aws.account.check import AccountCheck, JobRequirements
     from lingotune.launch.sweeps.standing import Standing
 
 
@@ -86,23 +87,43 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         from lingotune.launch.sweeps.standing import asked_for
 
         found = asked_for(standing, composed, bundle, account(settings.aws))
-        if found is not standing:  # it was submitted from another machine
+        if found is not standing:  # it was submitted from another machine, or gets new code
             standing = found
             planner, sweep = _planned(composed, bundle, standing, account, copies)
+    for line in standing.notes if standing else ():
+        say_aside(line)
+    checked = None
+    if standing and asks and settings.output is not Output.request and not _keeps(sweep, settings):
+        checked = _checked(sweep, settings, controlled=True)
+        sweep = with_facts(sweep, standing.folder, checked.quotas)
     bundle = standing.bundle if standing else bundle
     _write_job_file(sweep, settings)
     if settings.output is Output.request:
-        print(page.requests_json(sweep))
+        _print_requests(sweep, planner)
         if sweep.problems:
             print(format_problems(sweep.problems), file=sys.stderr)
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
-            answer, code = _act(sweep, planner, bundle, settings, standing, follow)
+            answer, code = _act(sweep, planner, bundle, settings, standing, follow, checked)
         print(page.to_json({**page.as_dict(sweep), **answer, "exit_code": code}))
         return code
     page.show(page.page_of(sweep))
-    return _act(sweep, planner, bundle, settings, standing, follow)[1]
+    return _act(sweep, planner, bundle, settings, standing, follow, checked)[1]
+
+
+def _print_requests(sweep: Sweep, planner: Planner) -> None:
+    """Print what is sent, as JSON: of a search that which comes first."""
+    settings, plans = sweep.plans[0].config.sweep, sweep.plans
+    if sweep.name and settings.search is not Search.grid and not sweep.exit_code:
+        from lingotune.launch.sweeps.first_jobs import first_plans
+
+        plans = tuple(first_plans(sweep, planner))
+        jobs = sweep.facts.values["jobs"] if sweep.facts else None
+        if jobs != len(plans):
+            first = "this is the first" if len(plans) == 1 else f"these are the first {len(plans)}"
+            say_aside(f"{first} of {jobs} jobs; the others follow from results")
+    print(page.requests_json(plans, many=sweep.name is not None or len(plans) > 1))
 
 
 def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
@@ -125,13 +146,12 @@ def _planned(
     copies: Mapping[str, Path],
 ) -> tuple[Planner, Sweep]:
     """Plan all jobs, those of a sweep with the code and data that it keeps to."""
-    for line in standing.notes if standing else ():
-        say_aside(line)
     planner = Planner(
         standing.bundle if standing else bundle, CostEstimator(date.today()), account, copies,
         say_aside, standing.members if standing else {},
     )  # fmt: skip
-    return planner, with_facts(planner.sweep(composed), standing.folder if standing else None)
+    jobs = standing.jobs if standing else composed
+    return planner, with_facts(planner.sweep(jobs), standing.folder if standing else None)
 
 
 def _submits(config: LaunchConfig) -> bool:
@@ -169,13 +189,16 @@ def _act(
     settings: LaunchConfig,
     standing: Standing | None,
     follow: bool | None,
+    checked: AccountCheck | None,
 ) -> tuple[dict[str, object], int]:
-    """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
+    """Do what was asked beyond the plan; returns its results as plain values, and the exit code.
+
+    checked: of the account, if it was asked for the plan already.
+    """
     if settings.action is Action.plan:
         return {}, sweep.exit_code
     if settings.action is Action.submit:
-        missing = missing_library(settings.aws)
-        wrong = [*errors_only(sweep.problems), *([missing] if missing else [])]
+        wrong = _keeps(sweep, settings)
         if sweep.name and (standing is None or settings.aws.queue):
             wrong += needs_controller(settings.sweep)
         if wrong:
@@ -184,12 +207,9 @@ def _act(
         return _rehearse(sweep, bundle)
     if _is_loopback(settings):
         return _submit_here(sweep, planner, bundle, standing)
-    from lingotune.launch.aws.account.check import check_account, format_account
+    from lingotune.launch.aws.account.check import format_account
 
-    requirements = [_requirements(plan) for plan in sweep.plans]
-    if standing is not None:  # every job's file is uploaded: one channel of it stands for all
-        requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
-    checked = check_account(requirements, settings.aws, controlled=standing is not None)
+    checked = checked or _checked(sweep, settings, controlled=standing is not None)
     print("\n".join(format_account(checked)), end="\n\n")
     answer: dict[str, object] = {
         "account": {
@@ -214,6 +234,22 @@ def _act(
         return {**answer, **told}, code
     answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
+
+
+def _keeps(sweep: Sweep, settings: LaunchConfig) -> list[Problem]:
+    """List what keeps the jobs from being submitted, as far as this machine can tell."""
+    missing = missing_library(settings.aws) if _submits(settings) else None
+    return [*errors_only(sweep.problems), *([missing] if missing else [])]
+
+
+def _checked(sweep: Sweep, settings: LaunchConfig, *, controlled: bool) -> AccountCheck:
+    """Ask AWS whether the jobs can run. controlled: those of a sweep, which need not all run at once."""
+    from lingotune.launch.aws.account.check import check_account
+
+    requirements = [_requirements(plan) for plan in sweep.plans]
+    if controlled:  # every job's file is uploaded: one channel of it stands for all
+        requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
+    return check_account(requirements, settings.aws, controlled=controlled)
 
 
 _NOTHING_ASKED = Problem(

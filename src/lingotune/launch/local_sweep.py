@@ -20,7 +20,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import LaunchConfig, Retry, Search
+from lingotune.config.schema import LaunchConfig, Search
 from lingotune.config.schema import Source as DataSource
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
@@ -40,7 +40,7 @@ from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import WITHOUT_EFFECT
 from lingotune.launch.sweeps.search import SearchSource
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
-from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
+from lingotune.launch.sweeps.trial import RETRIED, Source, State, Trial, ranges
 
 _FOLLOWED = ("failed", "refused", "stopping", "waiting")
 """Beginnings of the lines that are told where the output of the only job is on the terminal."""
@@ -68,7 +68,7 @@ def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | 
             limits = Limits(
                 slots,
                 max_failures=settings.max_failures,
-                retry_failed=settings.retry is Retry.failed,
+                retried=RETRIED[settings.retry],
             )
             controller = Controller(
                 backend, source, ledger, limits, tell=_teller(backend), watch=True,

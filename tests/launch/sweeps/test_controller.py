@@ -200,16 +200,38 @@ def test_too_many_failures_stop_further_starts_and_nothing_that_runs(tmp_path: P
 def test_retry_failed_starts_those_alone_that_had_failed(tmp_path: Path) -> None:
     cloud = Cloud(ends={trials(2)[1].name: USERS})
     run(tmp_path, cloud, 3)
-    outcome = run(tmp_path, cloud, 3, Limits(retry_failed=True))
+    outcome = run(tmp_path, cloud, 3, Limits(retried=State.failed))
     assert states(outcome) == ["completed"] * 3
     assert cloud.jobs.keys() == names(3) | {f"{trials(2)[1].name}-2"}
+
+
+@pytest.mark.parametrize("end", [State.failed, State.stopped])
+def test_another_laptop_without_a_ledger_retries_those_that_had_ended_so(
+    tmp_path: Path, end: State
+) -> None:
+    second = trials(3)[1].name
+    cloud = Cloud(ends={second: JobState(second, end, reason="it broke")})
+    run(tmp_path / "a", cloud, 3)
+    outcome = run(tmp_path / "b", cloud, 3, Limits(retried=end))
+    assert states(outcome) == ["completed"] * 3 and len(cloud.jobs) == 4
+
+
+def test_stopping_jobs_are_started_again_once_they_have_stopped(tmp_path: Path) -> None:
+    cloud = Cloud(lasts=lambda name: 1000.0)
+    run(tmp_path, cloud, 2, detached=True)
+    first = trials(2)[0].name
+    with Ledger(tmp_path) as ledger:
+        ledger.intend_stop(first, cloud.now, "stopped by its owner")
+    cloud.stop(first)
+    outcome = run(tmp_path, cloud, 2, Limits(retried=State.stopped))
+    assert states(outcome) == ["completed"] * 2 and len(cloud.jobs) == 3
 
 
 def test_retry_failed_starts_a_job_that_fails_again_only_once(tmp_path: Path) -> None:
     name = trials(2)[1].name
     cloud = Cloud(ends={name: USERS, f"{name}-2": USERS})
     run(tmp_path, cloud, 3)
-    assert states(run(tmp_path, cloud, 3, Limits(retry_failed=True)))[1] == "failed"
+    assert states(run(tmp_path, cloud, 3, Limits(retried=State.failed)))[1] == "failed"
     assert len(cloud.jobs) == 4
 
 
@@ -279,7 +301,7 @@ def test_jobs_of_another_account_are_not_started_again(tmp_path: Path) -> None:
     assert not other.jobs
     deleted = Cloud()
     deleted.now = cloud.now
-    run(tmp_path, deleted, 2, Limits(retry_failed=True))
+    run(tmp_path, deleted, 2, Limits(retried=State.failed))
     assert deleted.jobs.keys() == {f"{trials(1)[0].name}-2", trials(2)[1].name}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -13,6 +14,7 @@ from conftest import CONF
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lingotune.cli.launch import main as launch_main
 from lingotune.config.problems import errors_only
 from lingotune.config.schema import SweepConfig
 from lingotune.estimate.run_time import TimeEstimate
@@ -116,6 +118,41 @@ def test_the_first_rung_follows_from_measured_times() -> None:
 def test_a_rung_beyond_the_end_is_told() -> None:
     found = planned(*CLOUD, "lr=1e-5,3e-5", "epochs=2", "sweep.prune=asha").problems
     assert [p.check for p in found if p.check == "prune-without-effect"]
+
+
+# --- slots ----------------------------------------------------------------------------------------
+
+
+P3, G5 = "ml.p3.16xlarge for training job usage", "ml.g5.12xlarge for training job usage"
+
+
+@pytest.mark.parametrize(
+    ("typed", "quotas", "count", "lines"),
+    [
+        ([], None, None, ["that quota is not known: action=check asks for it"]),
+        ([], {}, None, ["that quota is not known: AWS has not told it"]),
+        (["max_parallel=3"], None, 3, ["or fewer: the account's quota of ml.p3.16xlarge is not known"]),
+        ([], {P3: 2.0}, 2, ["at most 2 at a time", "the account's quota of ml.p3.16xlarge is 2"]),
+        (["max_parallel=3"], {P3: 2.0}, 2, ["at most 2 at a time, fewer than sweep.max_parallel=3"]),
+        (["max_parallel=1"], {P3: 2.0}, 1, ["at most 1 at a time (sweep.max_parallel)", "ge is 2"]),
+        (["nodes"], {P3: 5.0}, 2, ["is 5, and a job takes 2"]),
+        (["both"], {P3: 1.0, G5: 9.0}, 3, ["ml.p3.16xlarge is 1", "ml.g5.12xlarge is 9"]),
+    ],
+)  # fmt: skip
+def test_slots_are_the_smaller_of_max_parallel_and_the_quota(
+    typed: list[str], quotas: dict[str, float] | None, count: int | None, lines: list[str]
+) -> None:
+    words = ["cluster=p3_16xl", "lr=1e-5,3e-5"]
+    if typed == ["nodes"]:
+        words.append("cluster.nodes=2")
+    elif typed == ["both"]:
+        words[0] = "cluster=p3_16xl,g5_12xl"
+    else:
+        words += [f"sweep.{one}" for one in typed]
+    found = with_facts(planned(*words), quotas=quotas).facts
+    assert found is not None and found.values["slots"] == count
+    told = "\n".join(found.lines)
+    assert all(line in told for line in lines) and max(map(len, found.lines)) <= 98
 
 
 # --- money ----------------------------------------------------------------------------------------
@@ -223,3 +260,23 @@ def test_what_varies_is_read_back_from_the_tag() -> None:
     tags = dict(sweep_tags("mine", 3, varies))
     assert read_varies(tags["lingotune:varies"]) == varies
     assert read_varies("") == {}
+
+
+@pytest.mark.parametrize(
+    ("typed", "count", "told"),
+    [
+        ("sweep.search=random sweep.trials=3", 6, ""),
+        ("sweep.search=tpe sweep.trials=9", 1, "this is the first of 18 jobs"),
+        ("sweep.search=tpe sweep.trials=9 sweep.max_parallel=3", 3, "these are the first 3 of 18"),
+        ("sweep.search=random sweep.trials=3 sweep.prune=asha", 1, "this is the first of 6 jobs"),
+    ],
+)
+def test_the_requests_of_a_search_are_those_that_come_first(
+    typed: str, count: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", *CLOUD, "lr=interval(1e-5,1e-4)", "seed=1,2", *typed.split(), "output=request"]
+    assert launch_main(words) == 0
+    printed = capsys.readouterr()
+    tags = [{t["Key"]: t["Value"] for t in one["Tags"]} for one in json.loads(printed.out)]
+    assert [tag["lingotune:trial"] for tag in tags] == [str(n + 1) for n in range(count)]
+    assert told in printed.err and bool(told) == ("follow from results" in printed.err)

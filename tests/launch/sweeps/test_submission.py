@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from faults import Faults, Rates
 from pretend import Account, Course, pretending
+from waiting import wait_until
 
 from lingotune.cli import launch, resume
 from lingotune.config.problems import ConfigError
@@ -181,6 +182,38 @@ def test_an_edit_of_the_code_renames_no_job_and_repeats_none(
     codes = [tags_of(job)["lingotune:code-sha256"] for job in busy.jobs]
     assert codes == [build_bundle().digest] * 2 + [other_code().digest] * 2
     assert busy.audit().twice == {}
+
+
+def test_an_edit_of_own_code_is_the_sweep_still_and_new_code_is_for_those_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 2 fails by the user's code, which is mended; another laptop without a ledger goes on."""
+    mine = "from lingotune.plugins import metric\n\n\n@metric\ndef mine(given):\n    return {}\n"
+    monkeypatch.chdir(tmp_path)
+    file = Path("mine.py")
+    file.write_text(mine.format("0.5"))
+    words = [*FOUR, "code.file=mine.py", "code.metrics=[mine]"]
+
+    def course(asked: Any) -> Course:
+        is_broken = asked.tags["lingotune:trial"] == "2" and not asked.name.endswith("-2")
+        return replace(SHORT, fails_after=1) if is_broken else LONG
+
+    with pretending(course, quotas=Quotas(2)) as account:
+        submitted(tmp_path / "a", *words, "--detach")
+        wait_until(lambda: [job.over for job in account.jobs] == [False, True])
+        file.write_text(mine.format("0.25"))
+        submitted(tmp_path / "a", *words, "--detach", code=2)  # one has failed
+        assert len(names(account)) == 3, "the same sweep: trial 3 has come to its slot"
+        stop_all(account)
+        submitted(tmp_path / "b", *words, "--detach", "retry=failed", "code=new")
+        assert account.audit().twice == {}
+        jobs = {tags_of(job)["lingotune:trial"] + job.name[-2:]: job for job in account.jobs}
+        codes = [tags_of(job)["lingotune:code-sha256"] for job in account.jobs]
+        assert len(names(account)) == 5 and len(set(codes[:3])) == 1 == len(set(codes[3:]))
+        assert codes[0] != codes[3] and "2-2" in jobs
+        stop_all(account)
+        submitted(tmp_path / "a", *words, "--detach")
+        assert len(names(account)) == 5 and states(tmp_path / "a")[1] == "stopped"
 
 
 def forgotten(account: Account) -> None:

@@ -104,7 +104,8 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
         yield f"{len(waiting)} trials wait and are not started"
     name = chosen.target.sweep
     if name and (found.asked or held):
-        yield f"next: {program('resume')} {name}"
+        again = " --retry stopped" if found.asked else ""
+        yield f"next: {program('resume')} {name}{again}"
 
 
 def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:

@@ -22,7 +22,14 @@ from lingotune.config.problems import (
     without_secrets,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import Distribution, EvalStrategy, FallbackBy, Lane, selected_by
+from lingotune.config.schema import (
+    Distribution,
+    EvalStrategy,
+    FallbackBy,
+    Lane,
+    Search,
+    selected_by,
+)
 from lingotune.config.secrets import secrets_of, without
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
@@ -321,10 +328,12 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
         return ["mend the findings above, then plan again"]
     if sweep.plans[0].training_job is None:
         return [_command("train", _kept(sweep.plans)) + "  # runs them here, one after the other"]
+    is_search = sweep.plans[0].config.sweep.search is not Search.grid
+    starts = "starts the search" if is_search else "starts them all"
     return [
         following_command(sweep.plans, "action=rehearse") + "  # runs them here",
         following_command(sweep.plans, "action=check") + "  # asks AWS, starts nothing",
-        following_command(sweep.plans, "action=submit") + "  # starts them all",
+        following_command(sweep.plans, "action=submit") + f"  # {starts}",
     ]
 
 
@@ -447,10 +456,10 @@ def as_dict(sweep: Sweep) -> dict[str, object]:
     }
 
 
-def requests_json(sweep: Sweep) -> str:
-    """Format the CreateTrainingJob request of one job, or the list of a sweep's."""
-    requests = [plan.request for plan in sweep.plans]
-    return to_json(requests[0] if len(requests) == 1 else requests)
+def requests_json(plans: Sequence[Plan], *, many: bool) -> str:
+    """Format the CreateTrainingJob request of one job, or the list of many."""
+    requests = [plan.request for plan in plans]
+    return to_json(requests if many else requests[0])
 
 
 def problems_json(problems: Sequence[Problem], exit_code: int) -> str:

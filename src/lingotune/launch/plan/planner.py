@@ -181,16 +181,17 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Member:
-    """What a job has from its sweep: its number there, and data that was pinned before.
+    """What a job has from its sweep: its number there, and data and code that were pinned before.
 
     number: None if the sweep does not know it yet. pinned: the data is; data_digest, data_uri: of prepared
-    data in S3, None if there is none.
+    data in S3, None if there is none. code: digest of its code; None = that of the planner.
     """
 
     number: int | None = None
     pinned: bool = False
     data_digest: str | None = None
     data_uri: str | None = None
+    code: str | None = None
 
 
 class Planner:
@@ -257,7 +258,8 @@ class Planner:
         data = _pinned(self._deliver(config), member)
         model, wrong = self._model(job) if job.cluster.instance_type else (None, [])
         model_digest = model.digest if model else None
-        digests = Digests(digest_in(job_file), self._bundle.digest, data.digest, model_digest)
+        code = member.code or self._bundle.digest
+        digests = Digests(digest_in(job_file), code, data.digest, model_digest)
         quote, machines = self._quotes(config, batch, data.rows)
         steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
         problems = [*one.findings, *data.problems, *wrong]

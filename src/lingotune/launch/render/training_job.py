@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lingotune.catalog.hardware import image_uri, resolve_image
 from lingotune.config.schema import (
@@ -196,6 +196,16 @@ def _preferences(cluster: ClusterConfig) -> tuple[tuple[str, int], ...]:
     if cluster.fallback_by is not FallbackBy.sagemaker:
         return ()
     return tuple((row.instance_type or "", row.nodes or 1) for row in cluster.fallback)
+
+
+def renamed(job: TrainingJob, name: str) -> TrainingJob:
+    """Give a job another name, and its places in S3 with it."""
+
+    def place(uri: str | None) -> str | None:
+        return uri and f"{uri.rpartition('/')[0]}/{name}"
+
+    checkpoints, tensorboard = place(job.checkpoint_uri), place(job.tensorboard_uri)
+    return replace(job, name=name, checkpoint_uri=checkpoints, tensorboard_uri=tensorboard)
 
 
 def _channels(root: str, digests: Digests, data_uri: str | None, model_uri: str | None) -> Pairs:

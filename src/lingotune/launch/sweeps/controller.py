@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord
+from lingotune.launch.sweeps.ledger import Attempt, Ledger, TrialRecord, state_after
 from lingotune.launch.sweeps.trial import (
     Backend,
     Evaluation,
@@ -45,15 +45,15 @@ class Limits:
 
     slots: jobs at a time; None = as many as the backend takes. quotas: the same by pool, e.g. by instance
     type. retries: further attempts of a trial that ended through a fault of AWS. max_failures: failed
-    trials after which none is started. retry_failed: start those again that have failed before. attempt:
-    number of the first attempt; a higher one starts all trials once more.
+    trials after which none is started. retried: start those again that have ended in this state before.
+    attempt: number of the first attempt; a higher one starts all trials once more.
     """
 
     slots: int | None = None
     quotas: Mapping[str, int] = field(default_factory=dict)
     retries: int = 2
     max_failures: int = 3
-    retry_failed: bool = False
+    retried: State | None = None
     attempt: int = 1
 
 
@@ -105,11 +105,9 @@ class Controller:
         self._lost: set[int] = set()  # their starts are asked for before any other
         self._pause = _SHORTEST
         self._news = self._starved = False
-        self._again = {
-            record.trial.number: record.attempts[-1].attempt
-            for record in ledger.records()
-            if limits.retry_failed and record.state is State.failed
-        }
+        self._again: dict[int, int] | None = (
+            None  # trial -> last attempt, as it was before this run
+        )
 
     def run(self, *, detached: bool = False) -> Outcome:
         """Run the sweep to its end; detached: only until all is started that fits.
@@ -146,6 +144,8 @@ class Controller:
             self._tell(f"no answer, asked again in a moment: {lost}")
             return False
         self._attach(listed)
+        if self._again is None:
+            self._again = self._ended_before(listed)
         for record in self._ledger.records():
             for attempt in record.attempts:
                 if not attempt.job.state.over:
@@ -175,6 +175,21 @@ class Controller:
             else:
                 continue
             self._news = True
+
+    def _ended_before(self, listed: Mapping[str, JobState]) -> dict[int, int]:
+        """Find the trials to start again by number, with their last attempt."""
+        found, retried = {}, self._limits.retried
+        for record in self._ledger.records() if retried is not None else ():
+            last = record.last
+            if last is None:
+                continue
+            told, state = listed.get(last.name), last.job.state
+            if told is not None and not state.over:
+                state = state_after(last, told.state)
+            stops = state is State.stopping and last.stop_reason != State.pruned.value
+            if state is retried or (stops and retried is State.stopped):
+                found[record.trial.number] = last.attempt
+        return found
 
     def _update(self, record: TrialRecord, attempt: Attempt, seen: JobState | None) -> None:
         """Write what has become of a job; one that has ended, or is not listed, is described."""
@@ -223,7 +238,7 @@ class Controller:
             self._lost.add(record.trial.number)
             self._ledger.not_started(name, now, "no job of this name is there")
             self._news = True
-        elif self._limits.retry_failed:
+        elif self._limits.retried is State.failed and self._again is not None:
             gone = JobState(name, State.failed, reason="unknown where it was started")
             self._again[record.trial.number] = attempt.attempt
             self._ledger.saw([gone], now)
@@ -270,8 +285,8 @@ class Controller:
 
     def _retried(self, record: TrialRecord) -> int | None:
         last = record.attempts[-1]
-        again = self._again.get(record.trial.number) == last.attempt
-        return last.attempt + 1 if again and last.job.state is State.failed else None
+        again = (self._again or {}).get(record.trial.number) == last.attempt
+        return last.attempt + 1 if again and last.job.state is self._limits.retried else None
 
     def _waiting(self, records: Sequence[TrialRecord]) -> tuple[Trial, ...]:
         return tuple(

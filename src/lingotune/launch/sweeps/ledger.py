@@ -156,13 +156,18 @@ class Ledger:
             db.executemany("DELETE FROM attempts WHERE trial = ?", rows)
             db.executemany("DELETE FROM trials WHERE number = ?", rows)
 
-    def rename(self, trials: Iterable[Trial]) -> None:
-        """Give trials without any attempt the names that their jobs have with other code."""
+    def renew(self, trials: Iterable[Trial]) -> None:
+        """Give trials the keys that they have with other code, and those without any attempt the names."""
+        known = list(trials)
         with self._transaction() as db:
+            db.executemany(
+                "UPDATE trials SET key = ? WHERE number = ? AND varies = ?",
+                [(trial.key, trial.number, json.dumps(dict(trial.varies))) for trial in known],
+            )
             db.executemany(
                 "UPDATE trials SET name = ? WHERE key = ?"
                 " AND number NOT IN (SELECT trial FROM attempts)",
-                [(trial.name, trial.key) for trial in trials],
+                [(trial.name, trial.key) for trial in known],
             )
 
     def records(self) -> list[TrialRecord]:

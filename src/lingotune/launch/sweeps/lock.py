@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
@@ -38,10 +38,12 @@ def held(folder: Path) -> Iterator[str]:
         raise ConfigError([Problem(str(folder / LOCK), what, fix)]) from error
     try:
         since = time.strftime("%Y-%m-%d %H:%M")
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        with suppress(OSError):  # of a full disk the ledger tells
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
         yield ""
     finally:
-        holder.unlink(missing_ok=True)
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from lingotune.config.problems import Problem
-from lingotune.config.schema import Backend, Prune, Search, SweepConfig, selected_by
+from lingotune.config.schema import Prune, Search, SweepConfig, selected_by
 from lingotune.launch.cost.cost import check_budget_total
 from lingotune.launch.cost.quote import Total
 from lingotune.launch.overrides.swept import Axis
-from lingotune.launch.plan.planner import Plan, Sweep, SweepFacts
+from lingotune.launch.plan.planner import Sweep, SweepFacts
 from lingotune.launch.sweeps.money import Money, Work, money_of, work_of
 from lingotune.launch.sweeps.pruning import Rungs, rungs_of, without_effect
+from lingotune.launch.sweeps.slots import slots_of
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.start_times import first_rung_of, measured_in, place_of
 from lingotune.launch.sweeps.trial import REPEATED
@@ -24,10 +25,13 @@ _SHOWN = 6
 """Values of an axis that are listed."""
 
 
-def with_facts(sweep: Sweep, folder: Path | None = None) -> Sweep:
+def with_facts(
+    sweep: Sweep, folder: Path | None = None, quotas: Mapping[str, float] | None = None
+) -> Sweep:
     """Add to a planned sweep what is to be said of it as a whole, and what is wrong with that.
 
-    folder: of the sweep, which may have been begun; None if it has none. A job of its own stays as it is.
+    folder: of the sweep, which may have been begun; None if it has none. quotas: of the account by name;
+    None if they were not asked for. A job of its own stays as it is.
     """
     if sweep.name is None or sweep.space is None:
         return sweep
@@ -35,12 +39,12 @@ def with_facts(sweep: Sweep, folder: Path | None = None) -> Sweep:
     settings = first.config.sweep
     rungs = _rungs(sweep, folder)
     work = work_of(*_counts(sweep, settings), rungs)
-    slots = slots_of(settings, first)
-    money = money_of(sweep.plans, work, settings, slots)
+    slots = slots_of(settings, sweep.plans, quotas)
+    money = money_of(sweep.plans, work, settings, slots.count or None)
     lines = [
         *map(_varies, sweep.space.axes),
         *_search(settings, work, selected_by(first.job)),
-        _slots(settings, first),
+        *slots.lines,
         *_pruning(rungs, work),
     ]
     values = {
@@ -50,7 +54,7 @@ def with_facts(sweep: Sweep, folder: Path | None = None) -> Sweep:
         "search": settings.search.value,
         "configurations": work.configurations,
         "jobs": work.jobs,
-        "slots": slots,
+        "slots": slots.count,
         "rungs": rungs.steps if rungs else None,
         "evaluations": {"all": work.evaluations and work.jobs * work.evaluations, "expected": work.trained},
         "money": {key: value for key, value in asdict(money).items() if key != "lines"},
@@ -69,17 +73,6 @@ def _rungs(sweep: Sweep, folder: Path | None) -> Rungs | None:
     place = place_of(config, os.environ)
     measured = measured_in(Path(config.runs_dir), place, config.name)
     return rungs_of(config.sweep, sweep.plans, measured, first_rung_of(folder))
-
-
-def slots_of(settings: SweepConfig, plan: Plan) -> int | None:
-    """Return how many jobs run at a time; None = as many as the account's quota allows."""
-    return settings.max_parallel or (1 if _runs_here(plan) else None)
-
-
-def _runs_here(plan: Plan) -> bool:
-    """Tell whether a job runs on this machine, which is no more at a time than it is told."""
-    cluster = plan.config.cluster
-    return plan.training_job is None or cluster.backend is Backend.loopback
 
 
 def _counts(sweep: Sweep, settings: SweepConfig) -> tuple[int, int]:
@@ -114,15 +107,6 @@ def _search(settings: SweepConfig, work: Work, metric: str) -> Iterator[str]:
     yield f"{work.configurations} configurations{times}: {names[settings.search]}"
     mean = "its mean over seeds of " if work.seeds > 1 else ""
     yield f"the score of a configuration is {mean}validation {metric}, at its best evaluation"
-
-
-def _slots(settings: SweepConfig, plan: Plan) -> str:
-    if settings.max_parallel is not None:
-        return f"at most {settings.max_parallel} at a time (sweep.max_parallel)"
-    if _runs_here(plan) or plan.training_job is None:
-        return "one at a time (sweep.max_parallel)"
-    kind = plan.training_job.instance_type
-    return f"as many at a time as the account's quota of {kind} allows (sweep.max_parallel)"
 
 
 def _pruning(rungs: Rungs | None, work: Work) -> Iterator[str]:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.config.jobfile import load_job, plain
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import AwsConfig, JobConfig, SweepConfig
+from lingotune.config.schema import AwsConfig, CodeConfig, JobConfig, SweepConfig
 from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
@@ -43,6 +43,7 @@ from lingotune.launch.render.training_job import (
     Digests,
     TrainingJob,
     describe,
+    renamed,
     root_uri,
 )
 from lingotune.launch.sweeps.ledger import PIN
@@ -91,7 +92,24 @@ class PinnedTrial:
         """Describe the training job of an attempt. job: as read from its job file."""
         digests = Digests(self.key, self.code, self.data_digest, self.model_digest)
         tags = sweep_tags(sweep, self.number, self.varies)
-        return describe(job, aws, digests, attempt, self.data_uri, self.model_uri, tags)
+        made = describe(job, aws, digests, attempt, self.data_uri, self.model_uri, tags)
+        return renamed(made, self.trial.job_name(attempt))  # new code keeps it
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """Digest of a file of own code, and what a worker installs for it."""
+
+    file: str
+    sha256: str
+    requirements: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, code: CodeConfig) -> tuple[OwnCode, ...]:
+        """Return that of a job, if it has any."""
+        if code.file is None or code.sha256 is None:
+            return ()
+        return (cls(code.file, code.sha256, tuple(code.requirements)),)
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class Pin:
 
     identity: digest of what it varies. words: the command line. code: digest of the bundle for the jobs to
     come. created: seconds since 1970. aws, settings: of the account and of the sweep, as plain values.
-    stem: beginning of all its job names.
+    own_code: of each file of own code, first to last. stem: beginning of all its job names.
     """
 
     name: str
@@ -113,6 +131,7 @@ class Pin:
     aws: object
     settings: object
     trials: tuple[PinnedTrial, ...] = ()
+    own_code: tuple[OwnCode, ...] = ()
     version: int = field(default=VERSION)
 
     @property
@@ -172,8 +191,10 @@ def _unreadable(where: str, reason: str) -> ConfigError:
 def save(pin: Pin, bundle: Bundle, folder: Path) -> None:
     """Write pin and code into the sweep's folder, each whole or not at all; ConfigError if it cannot be."""
     try:
-        (folder / _CODE).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / _CODE, bundle.content)
+        code = folder / _CODE
+        code.parent.mkdir(parents=True, exist_ok=True)
+        if not (code.is_file() and code.read_bytes() == bundle.content):
+            replace_file(code, bundle.content)
         replace_file(folder / PIN, _content(pin))
     except OSError as error:
         what = f"cannot be written: {error}"

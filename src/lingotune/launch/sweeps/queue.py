@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lingotune.launch.aws.faults import Fault, fault_of, said_by
+from lingotune.launch.aws.submit import Account
+from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.sweeps.sagemaker import SageMaker
-from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Unsure
+from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial, Unsure
 
 _STATES = {"SUCCEEDED": State.completed, "FAILED": State.failed}
 """Batch's statuses of jobs that have ended; all others wait or run."""
@@ -53,6 +55,24 @@ class Queue(SageMaker):
                 raise Unsure(said_by(error)) from error
             raise self._no_answer(error) from error
         return found
+
+
+def backend_of(
+    account: Account,
+    stem: str,
+    since: float,
+    job_of: Callable[[Trial, int], TrainingJob] | None = None,
+) -> SageMaker:
+    """Make the backend of a sweep's jobs: SageMaker, or the queue in front of it.
+
+    job_of, stem, since: as of `SageMaker`; without job_of it starts none.
+    """
+
+    def none(trial: Trial, attempt: int) -> TrainingJob:
+        raise AssertionError("this backend only looks")
+
+    kind = Queue if account.aws.queue else SageMaker
+    return kind(account, job_of or none, stem, since)
 
 
 def _state_of(entry: Mapping[str, Any]) -> JobState:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
+from lingotune.launch.aws.account.calls import Answer, Unanswered
+from lingotune.launch.aws.account.calls import connect as calls_of
+from lingotune.launch.aws.account.quotas import Need, check_quotas
 from lingotune.launch.aws.submit import connect, with_machine_region
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
@@ -34,15 +38,35 @@ def resume(
     if max_parallel is not None:
         settings = replace(settings, max_parallel=max_parallel)
     account = connect(pin.account.region or "", pin.account, client_settings(), bare=True)
-    wish = Wish(follow)
     with lock.held(folder) as holder:
         if holder:
-            return watch(folder, holder, wish, say)[1]
+            return watch(folder, holder, Wish(follow), say)[1]
+        wish = Wish(follow, quotas=_quotas(pin))
         save(pin, code_of(pin, folder, account), folder)
         with Ledger(folder) as ledger:
             ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="")
             ledger.add_trials(one.trial for one in pin.trials)
             return run_sweep(Running(pin, account, ledger, pin.stem), settings, wish, say)[1]
+
+
+def _quotas(pin: Pin) -> dict[str, float]:
+    """Ask for the quotas that the sweep's jobs count against, by name; none where AWS does not tell.
+
+    ConfigError for one that no job fits.
+    """
+    nodes: dict[str, list[int]] = {}
+    for trial in pin.trials:
+        nodes.setdefault(trial.quota, []).append(trial.nodes)
+    needs = [Need(quota, tuple(counts), by_instance=True) for quota, counts in nodes.items()]
+    found: dict[str, float] = {}
+    answers: list[Answer] = []
+    if pin.account.queue is None:
+        with contextlib.suppress(Unanswered):
+            answers += check_quotas(calls_of(pin.account.region), needs, True, found)
+    wrong = errors_only([one for one in answers if isinstance(one, Problem)])
+    if wrong:
+        raise ConfigError(wrong, "nothing was started")
+    return found
 
 
 def pin_of(folder: Path, aws: AwsConfig) -> Pin:

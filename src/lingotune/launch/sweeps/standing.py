@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,17 +24,22 @@ from lingotune.launch.plan.planner import Member
 from lingotune.launch.plan.sweep_names import SweepName, name_of
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.training_job import root_uri
-from lingotune.launch.sweeps.ledger import LOOPBACK
+from lingotune.launch.sweeps.ledger import LOOPBACK, Ledger, is_sweep
 from lingotune.launch.sweeps.pin import (
+    OwnCode,
     Pin,
     PinnedTrial,
     code_of,
     fetch,
     found_in_jobs,
+    job_of,
     load,
     settings_of,
 )
+from lingotune.launch.sweeps.pinned_code import Renewed, as_pinned, renewed_of, with_new_code
+from lingotune.launch.sweeps.queue import backend_of
 from lingotune.launch.sweeps.sagemaker import client_settings
+from lingotune.launch.sweeps.trial import State, Unsure
 
 
 @dataclass(frozen=True)
@@ -42,15 +47,18 @@ class Standing:
     """A sweep as it stands before its jobs are planned.
 
     folder: of its files. pin: None before it was first submitted, as far as is known. bundle: code for its
-    jobs. members: what its jobs have from it, by the digest of their job file; grows as a search adds
-    trials. notes: lines that its owner should see.
+    jobs to come. jobs: the command's, with the own code that they were pinned with. members: what its jobs
+    have from it, by the digest of their job file; grows as a search adds trials. renewed: trials that get
+    the code as it is now, by the same. notes: lines that its owner should see.
     """
 
     name: SweepName
     folder: Path
     pin: Pin | None
     bundle: Bundle
+    jobs: tuple[Composed, ...]
     members: dict[str, Member] = field(default_factory=dict)
+    renewed: Mapping[str, Renewed] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -85,8 +93,8 @@ def asked_for(
     account, notes = connect(aws.region, aws, client_settings(), bare=True), list[str]()
     pin = _merged(standing.pin, fetch(account, standing.name.name))
     if pin is None:
-        pin = _rebuilt(account, standing.name, composed[0], notes)
-    if pin == standing.pin:
+        pin = _rebuilt(account, standing, composed[0], notes)
+    if pin == standing.pin and (pin is None or not _renews(pin, bundle, composed[0].config)):
         return standing
     return _standing(standing.name, composed, bundle, pin, account, notes)
 
@@ -99,46 +107,86 @@ def _standing(
     account: Account | None,
     notes: list[str],
 ) -> Standing:
-    config, keys = composed[0].config, [one.key for one in composed]
-    folder = folder_of(name, config)
+    config = composed[0].config
+    folder, jobs = folder_of(name, config), list(composed)
+    renewed: dict[str, Renewed] = {}
     if pin is not None:
-        _check_same(pin, name, keys, config, folder)
+        jobs = [as_pinned(one, pin) for one in composed]
+        _check_same(pin, name, [one.key for one in jobs], config, folder)
+        if _renews(pin, bundle, config):
+            states = _states(pin, folder, account)
+            chosen = renewed_of(pin, states, config.sweep.retry)
+            jobs, renewed = with_new_code(composed, pin, chosen)
         bundle = _code(pin, bundle, config, folder, account, notes)
-    members = _members(keys, pin) if config.sweep.search is Search.grid else {}
-    return Standing(name, folder, pin, bundle, members, tuple(notes))
+    grid = config.sweep.search is Search.grid
+    members = _members([one.key for one in jobs], pin, renewed) if grid else {}
+    return Standing(name, folder, pin, bundle, tuple(jobs), members, renewed, tuple(notes))
+
+
+def _renews(pin: Pin, bundle: Bundle, config: LaunchConfig) -> bool:
+    """Tell whether new code is asked for, and there is any."""
+    return config.sweep.code is SweepCode.new and bundle.digest != pin.code
+
+
+def _states(pin: Pin, folder: Path, account: Account | None) -> dict[str, State]:
+    """Find the states of the sweep's jobs by name: as AWS lists them, or else by the ledger here."""
+    if account is not None:
+        try:
+            listed = backend_of(account, pin.stem, pin.created).listing()
+        except Unsure as lost:
+            what, fix = str(lost), "the same command once more; nothing was started"
+            raise ConfigError([Problem(f"sweep.name={pin.name}", what, fix)]) from lost
+        return {name: job.state for name, job in listed.items()}
+    if not is_sweep(folder):
+        return {}
+    with Ledger(folder) as ledger:
+        return {a.name: a.job.state for record in ledger.records() for a in record.attempts}
 
 
 def _merged(here: Pin | None, there: Pin | None) -> Pin | None:
-    """Combine the pin of this machine with that in S3, of which each may have trials of its own."""
+    """Combine the pin of this machine with that in S3, of which each may have trials of its own.
+
+    That in S3 tells the code of a trial, which another machine may have renewed.
+    """
     if here is None or there is None:
         return there or here
-    own = [one for one in here.trials if one.key not in there.by_key]
-    return replace(there, trials=(*there.trials, *own))
+    known = [one.varies for one in there.trials]
+    own = [one for one in here.trials if one.varies not in known]
+    codes = dict.fromkeys([*here.own_code, *there.own_code])
+    return replace(there, trials=(*there.trials, *own), own_code=tuple(codes))
 
 
-def _members(keys: Sequence[str], pin: Pin | None) -> dict[str, Member]:
+def _members(
+    keys: Sequence[str], pin: Pin | None, renewed: Mapping[str, Renewed]
+) -> dict[str, Member]:
     """Number the jobs of a grid in their order, except those that have a number."""
-    known = pin.by_key if pin else {}
+    known = dict(pin.by_key) if pin else {}
+    known |= {key: one.former for key, one in renewed.items()}
     following = max((one.number for one in known.values()), default=0)
     members: dict[str, Member] = {}
     for key in keys:
         if key in members:
             continue
         following += key not in known
-        members[key] = member_of(key, known[key].number if key in known else following, pin)
+        number = known[key].number if key in known else following
+        members[key] = member_of(key, number, pin, renewed.get(key))
     return members
 
 
-def member_of(key: str, number: int, pin: Pin | None) -> Member:
-    """Tell what a job has from its sweep: a new one gets the data of the others if they agree."""
+def member_of(key: str, number: int, pin: Pin | None, renewed: Renewed | None = None) -> Member:
+    """Tell what a job has from its sweep: a new one gets the data of the others if they agree.
+
+    renewed: the trial as it was, if it gets new code.
+    """
     if pin is None or not pin.trials:
         return Member(number)
-    known = pin.by_key.get(key)
+    known = renewed.former if renewed else pin.by_key.get(key)
+    code = None if renewed or known is None else known.code
     if known is None:
         known = pin.trials[0]
         if len({(one.data_digest, one.data_uri) for one in pin.trials}) > 1:
             return Member(number)
-    return Member(number, True, known.data_digest, known.data_uri)
+    return Member(number, True, known.data_digest, known.data_uri, code)
 
 
 def _check_same(
@@ -176,8 +224,9 @@ def _code(
     return code_of(pin, folder, account)
 
 
-def _rebuilt(account: Account, name: SweepName, one: Composed, notes: list[str]) -> Pin | None:
+def _rebuilt(account: Account, standing: Standing, one: Composed, notes: list[str]) -> Pin | None:
     """Rebuild a lost pin from the account's jobs; None if the sweep has none."""
+    name = standing.name
     trials = found_in_jobs(account, name.name)
     if not trials:
         return None
@@ -186,7 +235,12 @@ def _rebuilt(account: Account, name: SweepName, one: Composed, notes: list[str])
         f"{count} jobs of {name.name} are in the account already; what it keeps to is rebuilt"
     )
     code = Counter(one.code for one in trials).most_common(1)[0][0]
-    return new_pin(name, one.words, one.config.sweep, account.aws, code, trials)
+    pin = new_pin(name, one.words, one.config.sweep, account.aws, code, trials)
+    if one.config.code.file is None:
+        return pin
+    jobs = [job_of(trial, standing.folder, account) for trial in trials]
+    own = [known for job in jobs for known in OwnCode.of(job.code)]
+    return replace(pin, own_code=tuple(dict.fromkeys(own)))
 
 
 def new_pin(

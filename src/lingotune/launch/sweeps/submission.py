@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, Prune, Retry, Search, SweepConfig
+from lingotune.config.schema import JobConfig, LaunchConfig, Prune, Search, SweepConfig
 from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.aws.submit import Account, connect
@@ -31,14 +32,15 @@ from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import LOOPBACK, Ledger, TrialRecord
-from lingotune.launch.sweeps.pin import Pin, PinnedTrial, put, save, uri_of
+from lingotune.launch.sweeps.pin import OwnCode, Pin, PinnedTrial, put, save, uri_of
 from lingotune.launch.sweeps.pin import job_of as pinned_job
-from lingotune.launch.sweeps.queue import Queue
+from lingotune.launch.sweeps.pinned_code import Renewed
+from lingotune.launch.sweeps.queue import backend_of
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.start_times import place_of
-from lingotune.launch.sweeps.trial import Source, State, Trial, ranges
+from lingotune.launch.sweeps.trial import RETRIED, Source, State, Trial, ranges
 from lingotune.launch.sweeps.view import View, spent
 
 Tell = Callable[[str], None]
@@ -80,6 +82,13 @@ class Running:
         self._jobs = dict(jobs or {})
         self._trials = pin.by_key
 
+    @property
+    def shown(self) -> str:
+        """What commands take for the sweep: its name, or its folder if that is in another place."""
+        folder = self.ledger.path.parent
+        is_usual = folder == Path(LaunchConfig().runs_dir, self.pin.name)
+        return self.pin.name if is_usual else shlex.quote(str(folder))
+
     def add(self, trial: PinnedTrial, job: JobConfig) -> None:
         """Pin a further trial, which a search has made, before its first start."""
         self.pin = replace(self.pin, trials=(*self.pin.trials, trial))
@@ -107,8 +116,7 @@ class Running:
 
     def backend(self) -> SageMaker:
         """Make the backend of the sweep's jobs: SageMaker, or the queue in front of it."""
-        kind = Queue if self.account.aws.queue else SageMaker
-        return kind(self.account, self.job_of, self.stem, self.pin.created)
+        return backend_of(self.account, self.stem, self.pin.created, self.job_of)
 
     def limits(self, settings: SweepConfig, wish: Wish) -> Limits:
         """Combine the sweep's limits with the account's quotas, which count machines instead of jobs."""
@@ -124,7 +132,7 @@ class Running:
         parallel = settings.max_parallel or (1 if wish.here else None)
         return Limits(
             parallel, slots, settings.retries, settings.max_failures,
-            settings.retry is Retry.failed, wish.attempt,
+            RETRIED[settings.retry], wish.attempt,
         )  # fmt: skip
 
 
@@ -179,22 +187,30 @@ def _pinned_sweep(
     pin = standing.pin or new_pin(
         standing.name, first.words, first.config.sweep, account.aws, bundle.digest
     )
-    started = {record.trial.key for record in ledger.records() if record.attempts}
     recoded = bundle.digest != pin.code
     searched = is_search_of(sweep)
+    renewed = standing.renewed
     missing = [
         plan for plan in plans
-        if plan.digests.job not in pin.by_key or (recoded and plan.digests.job not in started)
+        if plan.digests.job not in pin.by_key or plan.digests.job in renewed
     ]  # fmt: skip
     is_new = bool(missing) and (not searched or standing.pin is None or recoded)
     if is_new:
         missing = with_data(missing, say)
         _upload(missing, bundle, account, say)
-        added = {} if searched else {plan.digests.job: pinned_trial(plan) for plan in missing}
-        trials = sorted({**pin.by_key, **added}.values(), key=lambda one: one.number)
+        added = [] if searched else [_pinned(plan, renewed) for plan in missing]
+        gone = {one.former.key for one in renewed.values()} | {one.key for one in added}
+        trials = sorted(
+            [*(one for one in pin.trials if one.key not in gone), *added],
+            key=lambda one: one.number,
+        )
         job = missing[0].training_job
         assert job is not None
-        pin = replace(pin, trials=tuple(trials), code=bundle.digest, code_uri=job.code_uri)
+        own = [known for plan in missing for known in OwnCode.of(plan.job.code)]
+        pin = replace(
+            pin, trials=tuple(trials), code=bundle.digest, code_uri=job.code_uri,
+            own_code=tuple(dict.fromkeys([*pin.own_code, *own])),
+        )  # fmt: skip
     save(pin, bundle, standing.folder)
     if is_new:
         put(account, pin)
@@ -202,10 +218,16 @@ def _pinned_sweep(
             f"code {pin.code[:8]} and data of {pin.name} are pinned: {uri_of(account.aws, pin.name)}"
         )
     ledger.write_about(name=pin.name, words=list(pin.words), code=pin.code, held="", **_told(sweep))
+    ledger.renew(one.trial for one in pin.trials)
     if searched or first.config.sweep.prune is Prune.none:
         ledger.add_trials(one.trial for one in pin.trials)  # others' source has them in its order
-    ledger.rename(one.trial for one in pin.trials)
     return pin
+
+
+def _pinned(plan: Plan, renewed: Mapping[str, Renewed]) -> PinnedTrial:
+    """Pin a job; one that was started before keeps its name, by which its attempts are counted."""
+    pinned, before = pinned_trial(plan), renewed.get(plan.digests.job)
+    return replace(pinned, name=before.former.name) if before and before.begun else pinned
 
 
 def _told(sweep: Sweep) -> dict[str, Any]:
@@ -376,7 +398,7 @@ def _numbers(trials: Sequence[Trial]) -> str:
 
 
 def _resume(running: Running) -> str:
-    return f"{program('resume')} {running.pin.name}"
+    return f"{program('resume')} {running.shown}"
 
 
 def _tell_rest(
@@ -404,9 +426,12 @@ def _tell_rest(
     elif held:
         say(f"look on: {_resume(running)} --follow")
     if held:
-        say(f"stop:  {program('stop')} {running.pin.name}")
+        say(f"stop:  {program('stop')} {running.shown}")
+    stopped = [r.trial.number for r in records if r.state is State.stopped]
+    if stopped:
+        say(f"stopped: {ranges(stopped)}; once more: {_resume(running)} --retry stopped")
     if not (held or waiting or left) and any(r.state is State.completed for r in records):
-        say(f"next: {program('fetch')} {running.pin.name}")
+        say(f"next: {program('fetch')} {running.shown}")
 
 
 def _tell_interrupted(records: Sequence[TrialRecord], say: Tell, left: str) -> None:
@@ -431,7 +456,7 @@ def _ended_badly(outcome: Outcome, running: Running) -> list[Problem]:
         Problem(
             record.last.name,
             f"failed: {record.last.job.reason or record.last.job.secondary}",
-            "mend it, then the same command with retry=failed",
+            "mend it, then the same command with retry=failed, and code=new if code was mended",
             check="job-not-completed",
         )
         for record in outcome.records

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from lingotune.config.problems import ConfigError
+from lingotune.config.schema import Retry
 
 REPEATED = "seed"
 """Setting whose values are repetitions of one configuration."""
@@ -38,6 +39,10 @@ class State(Enum):
     def over(self) -> bool:
         """True once the job has ended."""
         return self in (State.completed, State.failed, State.stopped, State.pruned)
+
+
+RETRIED = {Retry.none: None, Retry.failed: State.failed, Retry.stopped: State.stopped}
+"""State of the trials that are started again."""
 
 
 @dataclass(frozen=True)
