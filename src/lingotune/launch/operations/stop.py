@@ -102,9 +102,8 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     if held:
         waiting = [row.number for row in chosen.rows if row.state is State.waiting]
         yield f"{len(waiting)} trials wait and are not started"
-    name = chosen.target.sweep
-    if name and (found.asked or held):
-        yield f"next: {program('resume')} {name}"
+    if found.asked or held:
+        yield f"next: {program('resume')} {chosen.target.text}"
 
 
 def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:
