@@ -18,8 +18,8 @@ def run_named(typed: str, runs_dir: str = "runs") -> str:
     """Return the run folder that was typed, of the job with this name, or of the winner of `SWEEP:best`.
 
     A beginning of a job's name is enough. Of several seeds the winner is the run with the best validation
-    score. ConfigError if nothing has a score yet, the run was not fetched, several fit, or a sweep alone was
-    typed.
+    score. ConfigError if nothing has a score yet, the run was not fetched, several fit, or a sweep alone
+    was typed.
     """
     sweep, _, which = typed.rpartition(":")
     if _is_here(typed):
