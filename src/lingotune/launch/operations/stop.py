@@ -102,6 +102,8 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     if held:
         waiting = [row.number for row in chosen.rows if row.state is State.waiting]
         yield f"{len(waiting)} trials wait and are not started"
+    elif chosen.target.sweep and any(row.state is State.waiting for row in chosen.rows):
+        yield "trials wait: where the sweep's controller runs, it starts them; Ctrl-C there ends it"
     if found.asked or held:
         yield f"next: {program('resume')} {chosen.target.text}"
 

@@ -10,6 +10,8 @@ from lingotune.config.problems import ConfigError, Problem, listed
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.sweeps.ledger import Ledger, sweeps_in
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""Form of the names of jobs and sweeps."""
 _ATTEMPT = re.compile(r"(.+-[0-9a-f]{10})-\d{1,3}")
 
 
@@ -18,7 +20,7 @@ def run_beginning(typed: str, runs_dir: str) -> Path | None:
 
     None if there is none, or a path was typed. ConfigError if several fit.
     """
-    if not _is_name(typed):
+    if not NAME.fullmatch(typed):
         return None
     folder = Path(runs_dir)
     if (folder / typed / JOB_FILE).is_file():
@@ -34,7 +36,7 @@ def job_beginning(typed: str, runs_dir: str) -> str:
     ConfigError if several fit.
     """
     names = []
-    for folder in sweeps_in(Path(runs_dir)) if _is_name(typed) else ():
+    for folder in sweeps_in(Path(runs_dir)) if NAME.fullmatch(typed) else ():
         with Ledger(folder) as ledger:
             names += [attempt.name for r in ledger.records() for attempt in r.attempts]
     return typed if typed in names else only_one(typed, [n for n in names if n.startswith(typed)])
@@ -53,7 +55,3 @@ def only_one(typed: str, names: Sequence[str]) -> str:
         )
     attempts = next(iter(jobs.values()), [])
     return max(attempts, key=lambda name: (len(name), name), default="")
-
-
-def _is_name(typed: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", typed) is not None
