@@ -38,9 +38,10 @@ GROUPS = {
         "logs": "print the log of a job, as it is or as it comes",
         "wait": "wait until jobs have ended; the exit code tells how",
         "stop": "stop jobs; tells what they have cost, and what stays",
-        "resume": "go on with a sweep on SageMaker where it was left",
+        "resume": "start a job again from its checkpoint, or go on with a sweep",
         "fetch": "bring the results of jobs that have ended into run folders",
         "results": "compare its runs, or those of a folder",
+        "clean": "list what jobs have left in S3, and delete what you say",
     },
     "money": {
         "prices": "ask AWS for prices: a file for budget.prices",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser
+from lingotune.config.console import Parser, say_aside
+from lingotune.config.problems import ConfigError
+from lingotune.launch.results.names import NAME
 
 _FORMATS = ("table", "csv", "json", "markdown")
 
@@ -27,14 +30,17 @@ def parser() -> Parser:
         "--best", action="store_true", help="print the overrides that make the winner, nothing else"
     )
     made.add_argument("--runs-dir", default="runs", help="folder of sweeps by name; default: runs")
+    made.add_argument("--region", help="of a sweep that is not on this machine")
     return made
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the table, and write results.csv into the folder of a sweep."""
     options = parsed(parser(), argv, "places")
-    from lingotune.launch.results.collect import leaderboard
+    from lingotune.launch.results.collect import leaderboard, place_of
 
+    if len(options.places) == 1 and not place_of(options.places[0], options.runs_dir).exists():
+        _rebuild(options.places[0], options.runs_dir, options.region)
     board = leaderboard(options.places, options.runs_dir)
     from lingotune.launch.results.compare import compare
     from lingotune.launch.results.table import FORMATS, best_overrides, write_csv
@@ -48,3 +54,20 @@ def main(argv: Sequence[str]) -> int:
     if written and options.format == "table":
         print(f"\nwrote {written}")
     return 0
+
+
+def _rebuild(typed: str, runs_dir: str, region: str | None) -> None:
+    """Write down, from its tags and its pin in S3, a sweep that was started elsewhere."""
+    if not NAME.fullmatch(typed):
+        return
+    from lingotune.launch.operations.opening import Opening
+    from lingotune.launch.operations.pins import rebuilt
+
+    try:
+        folder = rebuilt(Opening(region).account(), typed, Path(runs_dir))
+    except ConfigError as error:
+        if error.problems[0].check == "aws-unanswered":
+            raise
+        return  # no credentials or no region: it is looked for on this machine alone
+    if folder is not None:
+        say_aside(f"{typed} was started elsewhere; what is known of it: {folder}")

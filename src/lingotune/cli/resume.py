@@ -209,7 +209,7 @@ def _refuse(options: argparse.Namespace, names: Sequence[str], what: str) -> Non
     problems = [
         Problem(
             "NUMBER" if name == "numbers" else f"--{name.replace('_', '-')}",
-            f"has no effect on {what}", f"{program('resume')} {options.what} without it",
+            f"has no effect on {what}", f"{program('resume')} {options.what}",
         )
         for name in typed
     ]  # fmt: skip

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.launch.operations.account import Account
+from lingotune.launch.operations.described import DESCRIPTION, described_in
 from lingotune.launch.operations.opening import Opening
 from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.survey import Survey
@@ -50,3 +52,23 @@ def select(
         fix = "--region with another one, or other numbers"
         raise ConfigError([Problem(target.text, what, fix, check="no-jobs")])
     return Selection(target, account, survey, overview)
+
+
+def job_named(
+    typed: str, region: str | None, runs_dir: str, command: str
+) -> tuple[str, str | None]:
+    """Find the one job that was typed, of any tool, by its name, its beginning or its run folder.
+
+    Returns its name and region, None = this machine's. ConfigError if nothing or too much fits.
+    """
+    if (Path(typed) / DESCRIPTION).is_file():
+        name, there = described_in(Path(typed))
+        return name, region or there
+    opening = Opening(region)
+    target = Names(runs_dir, opening.account, command, is_foreign_fine=True).resolve(typed)
+    if target.sweep:
+        what = (
+            "is a sweep, and one job is needed; its jobs and what each has cost are shown by status"
+        )
+        raise ConfigError([Problem(typed, what, f"{program('status')} {target.sweep}")])
+    return target.job, region or (target.known.region if target.known else None)

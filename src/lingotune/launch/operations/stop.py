@@ -102,10 +102,12 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     if held:
         waiting = [row.number for row in chosen.rows if row.state is State.waiting]
         yield f"{len(waiting)} trials wait and are not started"
-    name = chosen.target.sweep
-    if name and (found.asked or held):
-        again = " --retry stopped" if found.asked else ""
-        yield f"next: {program('resume')} {name}{again}"
+    elif chosen.target.sweep and any(row.state is State.waiting for row in chosen.rows):
+        yield "trials wait: where the sweep's controller runs, it starts them; Ctrl-C there ends it"
+    if found.asked or held:
+        whole = chosen.target.sweep is not None and not chosen.target.numbers
+        again = " --retry stopped" if found.asked and whole else ""
+        yield f"next: {program('resume')} {chosen.target.text}{again}"
 
 
 def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:

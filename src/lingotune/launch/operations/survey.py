@@ -16,6 +16,7 @@ from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, unanswered
 from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
+from lingotune.launch.operations.pins import pin_beside, pinned_sweep
 from lingotune.launch.operations.progress import Progress, progress_of
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.operations.rows import METRIC, Overview, Row
@@ -60,6 +61,7 @@ class Survey:
         self._remotes: dict[str, Remote] = {}
         self._progress: dict[str, Progress] = {}
         self._logs: dict[str, JobLog] = {}
+        self._pinned: KnownSweep | None = None
         self._looked = False
 
     def look(self) -> Overview:
@@ -73,6 +75,7 @@ class Survey:
             try:
                 self._ask(self._account, sweeps, notes)
                 self._read_logs(self._account, notes)
+                sweeps = self._with_pinned(self._account, sweeps, notes)
                 self._looked = True
             except Unanswered as reason:
                 if self._thorough or (not sweeps and not self._looked):
@@ -86,6 +89,21 @@ class Survey:
             return known_sweeps(self._runs_dir)
         known = self._target.known
         return [] if known is None else [read_sweep(known.folder)]
+
+    def _with_pinned(
+        self, account: Account, sweeps: list[KnownSweep], notes: list[str]
+    ) -> list[KnownSweep]:
+        """Add the sweep that was named and has no ledger here, by its pin in S3, which is read once."""
+        target = self._target
+        if target is None or not target.sweep or target.known is not None:
+            return sweeps
+        if not self._looked:
+            try:
+                pin = pin_beside(account, target.sweep, self._remotes.values())
+                self._pinned = pinned_sweep(pin, account.region) if pin else None
+            except ConfigError as error:
+                notes.append(f"trials that wait are not known: {error.problems[0].what}")
+        return [self._pinned] if self._pinned else sweeps
 
     # --- SageMaker --------------------------------------------------------------------------------
 
@@ -205,7 +223,7 @@ class Survey:
             _metric_of(only) if only else METRIC,
             only.about.get("max_usd") if only else None,
             tuple(notes),
-            only.folder if only else None,
+            only.folder if only and only is not self._pinned else None,
         )
 
     def _rows_of(self, sweep: KnownSweep, left: dict[str, Remote], now: float) -> Iterator[Row]:

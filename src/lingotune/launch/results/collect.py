@@ -17,6 +17,7 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import find_price, load_prices
 from lingotune.launch.results.entries import Entry, Leaderboard, ranked, total
+from lingotune.launch.results.names import job_beginning, run_beginning
 from lingotune.launch.results.run_files import (
     JobText,
     RunScores,
@@ -65,10 +66,11 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
 
 
 def place_of(typed: str, runs_dir: str) -> Path:
-    """Find the folder of a sweep or of runs: a path, or a name in `runs_dir`."""
+    """Find the folder of a sweep or of runs: a path, or a name in `runs_dir`, of a run also a beginning."""
     places = [Path(typed), Path(runs_dir, typed)]
     with_runs = (place for place in places if any(_runs_in(place)))
-    return sweep_folder(typed, runs_dir) or next(with_runs, places[0])
+    found = sweep_folder(typed, runs_dir) or next(with_runs, None)
+    return found or run_beginning(typed, runs_dir) or places[0]
 
 
 def _runs_in(place: Path) -> Iterator[Path]:
@@ -85,7 +87,10 @@ def _nothing(typed: str, place: Path, runs_dir: str) -> Problem:
     sweeps = [folder.name for folder in sweeps_in(Path(runs_dir))]
     what = f"is no sweep in {runs_dir}, no run folder and no folder of runs"
     known = closest(typed, sweeps) or listed(typed, sweeps)
-    return Problem(typed, what, f"{program('results')} {known}" if known else "")
+    fix = f"{program('results')} {known}" if known else f"{program('fetch')} {typed}"
+    if job := job_beginning(typed, runs_dir):
+        what, fix = f"the job {job} is not on this machine", f"{program('fetch')} {job}"
+    return Problem(typed, what, fix)
 
 
 # --- a sweep ------------------------------------------------------------------------------------

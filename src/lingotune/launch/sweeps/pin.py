@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -188,12 +188,16 @@ def _unreadable(where: str, reason: str) -> ConfigError:
 # --- in the sweep's folder ------------------------------------------------------------------------
 
 
-def save(pin: Pin, bundle: Bundle, folder: Path) -> None:
-    """Write pin and code into the sweep's folder, each whole or not at all; ConfigError if it cannot be."""
+def save(pin: Pin, bundle: Bundle | None, folder: Path) -> None:
+    """Write pin and code into the sweep's folder, each whole or not at all; ConfigError if it cannot be.
+
+    bundle: None = the pin alone; the code stays in S3.
+    """
     try:
         code = folder / _CODE
         code.parent.mkdir(parents=True, exist_ok=True)
-        if not (code.is_file() and code.read_bytes() == bundle.content):
+        held = code.read_bytes() if code.is_file() else None
+        if bundle is not None and bundle.content != held:
             replace_file(code, bundle.content)
         replace_file(folder / PIN, _content(pin))
     except OSError as error:
@@ -240,14 +244,25 @@ def put(account: Account, pin: Pin) -> None:
     account.upload({uri_of(account.aws, pin.name): _content(pin)}, {}, lambda line: None)
 
 
-def fetch(account: Account, sweep: str) -> Pin | None:
+class Reading(Protocol):
+    """Connection that objects are read with: clients by service, and the settings of the account."""
+
+    @property
+    def aws(self) -> AwsConfig:
+        """Settings of the account."""
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+
+
+def fetch(account: Reading, sweep: str) -> Pin | None:
     """Read the pin of a sweep in S3; None if there is none. ConfigError if AWS does not answer."""
     where = uri_of(account.aws, sweep)
     content = _object(account, where)
     return _parse(content, where) if content is not None else None
 
 
-def _object(account: Account, uri: str) -> bytes | None:
+def _object(account: Reading, uri: str) -> bytes | None:
     bucket, key = split_uri(uri)
     try:
         body = account.client("s3").get_object(Bucket=bucket, Key=key)["Body"]
