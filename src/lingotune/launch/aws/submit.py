@@ -44,7 +44,7 @@ class Submitted:
 
     def next_commands(self) -> list[str]:
         """List the commands that watch, stop, fetch and account for the job."""
-        where = f"--training-job-name {self.name} --region {self.region}"
+        here = f"{self.name} --region {self.region}"
         queued = (
             [f"aws batch list-service-jobs --job-queue {self.queue} --region {self.region}"]
             if self.queue
@@ -52,12 +52,12 @@ class Submitted:
         )
         return [
             *queued,
-            f"aws logs tail /aws/sagemaker/TrainingJobs --log-stream-name-prefix {self.name}"
-            f" --follow --region {self.region}",
-            f"aws sagemaker describe-training-job {where}",
-            f"aws sagemaker stop-training-job {where}",
-            f"aws s3 cp {self.output}/{self.name}/output/model.tar.gz .",
-            f"{program('cost')} {self.name} --region {self.region}",
+            f"{program('status')} {here} --watch",
+            f"{program('logs')} {here} --follow",
+            f"{program('stop')} {here}",
+            f"{program('fetch')} {here}",
+            f"{program('cost')} {here}",
+            f"aws sagemaker describe-training-job --training-job-name {here}",
         ]
 
 
