@@ -764,6 +764,8 @@ class AwsConfig:
     """Share identifier of a fair-share queue."""
     queue_priority: Optional[int] = None
     """Priority in the queue, from 0 to 9999."""
+    notify: Optional[str] = None
+    """ARN of an SNS topic that is told when a job has completed, failed or stopped; null = nobody is."""
 
 
 @dataclass
