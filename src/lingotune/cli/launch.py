@@ -20,8 +20,9 @@ PURPOSE = (
 )
 
 OPTIONS = {
-    "--follow": "stay until the jobs of a sweep have ended; default: while some wait for a slot",
-    "--detach": "start the jobs of a sweep for which there are slots, and leave",
+    "--follow": "stay until the submitted jobs have ended; default: with one job on a terminal,"
+    " with a sweep while some wait for a slot",
+    "--detach": "start the job, or those of a sweep for which there are slots, and leave",
 }
 
 
@@ -61,7 +62,7 @@ def following(argv: list[str]) -> tuple[bool | None, list[str]]:
     """Take --follow or --detach out of the arguments; None without either. ConfigError with both."""
     given = [option for option in OPTIONS if option in argv]
     if len(given) > 1:
-        what = "stay with the sweep, and do not stay"
+        what = "stay with the jobs, and do not stay"
         raise ConfigError([Problem(" ".join(given), what, " | ".join(given))])
     words = [word for word in argv if word not in OPTIONS]
     return (given[0] == "--follow" if given else None), words

@@ -765,6 +765,8 @@ class AwsConfig:
     """Share identifier of a fair-share queue."""
     queue_priority: Optional[int] = None
     """Priority in the queue, from 0 to 9999."""
+    notify: Optional[str] = None
+    """ARN of an SNS topic that is told when a job has completed, failed or stopped; null = nobody is."""
 
 
 @dataclass
@@ -887,6 +889,9 @@ class LaunchConfig(JobConfig):
     """launch.py: a page, everything as JSON, or only the CreateTrainingJob request as JSON."""
     attempt: int = field(default=1, metadata=IN_LAUNCH)
     """launch.py: increase it to submit the same job and code again."""
+    wait: Optional[bool] = field(default=None, metadata=IN_LAUNCH)
+    """launch.py: stay with submitted jobs until they have ended, as --follow; false = leave, as --detach;
+    null = stay with one job on a terminal, with a sweep while jobs wait for a slot."""
     job_file: Optional[str] = field(default=None, metadata=IN_LAUNCH)
     """launch.py: path to which the job file is written as well."""
     aws: AwsConfig = field(default_factory=AwsConfig, metadata=IN_LAUNCH)

@@ -56,13 +56,15 @@ from lingotune.launch.sweeps.sources import needs_controller
 
 if TYPE_CHECKING:
     from lingotune.launch.aws.account.check import AccountCheck, JobRequirements
+    from lingotune.launch.aws.submit import Submitted
     from lingotune.launch.sweeps.standing import Standing
 
 
 def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None) -> int:
     """Plan every job before the first is started; returns the exit code.
 
-    follow: stay with a sweep until its jobs have ended; None = while jobs wait for slots, False = never.
+    follow: stay until the jobs have ended; None = as `wait` says, by default with one job on a terminal,
+    with a sweep while jobs wait for slots; False = never.
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
@@ -73,14 +75,7 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         composed = _with_sources(composed, settings.action)
     account = _account(settings)
     standing = _standing(composed, bundle)
-    if follow is not None and (
-        standing is None or _is_loopback(settings) or not _submits(settings)
-    ):
-        what = (
-            "goes with action=submit of a sweep on SageMaker; here nothing is stayed with or left"
-        )
-        option = "--follow" if follow else "--detach"
-        raise ConfigError([Problem(option, what, f"the same without {option}")])
+    follow = _wish(follow, settings, is_sweep=standing is not None)
     planner, sweep = _planned(composed, bundle, standing, account, copies)
     asks = settings.action is not Action.plan and not _is_loopback(settings)
     if standing and asks and not errors_only(sweep.problems):
@@ -124,6 +119,29 @@ def _print_requests(sweep: Sweep, planner: Planner) -> None:
             first = "this is the first" if len(plans) == 1 else f"these are the first {len(plans)}"
             say_aside(f"{first} of {jobs} jobs; the others follow from results")
     print(page.requests_json(plans, many=sweep.name is not None or len(plans) > 1))
+
+
+def _wish(follow: bool | None, settings: LaunchConfig, *, is_sweep: bool) -> bool | None:
+    """Combine --follow or --detach with `wait`; ConfigError where there is nothing to stay with."""
+    typed = {True: "--follow", False: "--detach", None: ""}[follow]
+    written = "" if settings.wait is None else f"wait={str(settings.wait).lower()}"
+    if typed and written and follow is not settings.wait:
+        what = "stay with the job, and do not stay"
+        raise ConfigError([Problem(f"{typed} {written}", what, f"{typed} | {written}")])
+    asked = typed or written
+    follow = settings.wait if follow is None else follow
+    if follow is None:
+        return None
+    if settings.action is not Action.submit or _runs_here(settings):
+        if not typed and (settings.wait or settings.action is not Action.submit):
+            return None  # fulfilled, or written in a file for every command
+        what = "goes with action=submit to SageMaker; here nothing is stayed with or left"
+        raise ConfigError([Problem(asked, what, f"the same without {asked}")])
+    if follow and settings.aws.queue and not is_sweep:
+        what = f"SageMaker does not know the job while it waits in the queue {settings.aws.queue}"
+        fix = f"the same without {asked}; once it has started: {program('status')} JOB --watch"
+        raise ConfigError([Problem(asked, what, fix)])
+    return follow
 
 
 def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
@@ -232,8 +250,14 @@ def _act(
         wish = Wish(follow, settings.attempt, checked.quotas)
         told, code = submit_sweep(standing, sweep, planner, wish, say)
         return {**answer, **told}, code
-    answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
-    return answer, 0
+    from lingotune.launch.aws.submit import submit
+
+    jobs = [submit(plan, bundle) for plan in with_data(sweep.plans, say)]
+    answer["submitted"] = [{"name": job.name, "console": job.console} for job in jobs]
+    stays = follow if follow is not None else _is_watched(settings)
+    for job in jobs:
+        _tell_submitted(job, stays)
+    return answer, _stay(jobs[0], sweep.plans[0]) if stays else 0
 
 
 def _keeps(sweep: Sweep, settings: LaunchConfig) -> list[Problem]:
@@ -427,10 +451,31 @@ def _without_job_file(job: JobRequirements) -> JobRequirements:
     return replace(job, channels=channels)
 
 
-def _submit(plan: Plan, bundle: Bundle) -> dict[str, str | None]:
-    from lingotune.launch.aws.submit import submit
+def _is_watched(settings: LaunchConfig) -> bool:
+    """Tell whether a person looks on who would stay with a job."""
+    return settings.output is Output.page and sys.stdout.isatty() and not settings.aws.queue
 
-    job = submit(plan, bundle)
+
+def _tell_submitted(job: Submitted, stays: bool) -> None:
     print("\n  ".join(filter(None, [f"\nsubmitted {job.name}", job.console])))
-    print("\n".join(f"  {line}" for line in job.next_commands()))
-    return {"name": job.name, "console": job.console}
+    if not stays:
+        print("\n".join(f"  {line}" for line in job.next_commands()), flush=True)
+
+
+def _stay(job: Submitted, plan: Plan) -> int:
+    """Stay with a job until it has ended; returns the exit code of how."""
+    from lingotune.launch.operations.after_submit import Planned, stay_with
+
+    kept = [word for word in plan.words if not word.startswith("attempt=")]
+    again = page.following_command(
+        [replace(plan, words=tuple(kept))], f"attempt={plan.config.attempt + 1}", "action=submit"
+    )
+    planned = Planned(
+        plan.time.seconds if plan.time else None,
+        plan.cost.expected_usd if plan.cost else None,
+        plan.cost.worst_usd if plan.cost else None,
+        plan.config.budget.prices,
+        plan.config.budget.usd_per_hour,
+        again,
+    )
+    return stay_with(job.name, job.region, planned, say)

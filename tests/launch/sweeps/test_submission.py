@@ -303,11 +303,23 @@ def test_two_commands_at_once_start_nothing_twice(
     assert names(account) == [] and "is run already, by process" in capsys.readouterr().out
 
 
+ONE = ["cluster=p3_16xl", *NAMES, "action=submit"]
+
+
 @pytest.mark.parametrize(
-    "words", [[*FOUR, "--detach"], ["cluster=p3_16xl", *NAMES, "action=submit", "--follow"]]
+    ("words", "told"),
+    [
+        ([*FOUR, "--detach"], "goes with action=submit to SageMaker"),
+        ([*ONE, "cluster.backend=loopback", "--follow"], "goes with action=submit to SageMaker"),
+        ([*ONE, "cluster.backend=loopback", "wait=false"], "wait=false: goes with action=submit"),
+        ([*ONE, "wait=true", "--detach"], "stay with the job, and do not stay"),
+        ([*ONE, "aws.queue=q", "wait=true"], "does not know the job while it waits in the queue q"),
+    ],
 )
-def test_an_option_without_a_sweep_to_submit_is_refused(words: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="goes with action=submit of a sweep"):
+def test_options_where_nothing_can_be_stayed_with(
+    words: list[str], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told):
         launch.main([*words, f"runs_dir={tmp_path}"])
 
 

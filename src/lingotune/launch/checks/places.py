@@ -62,6 +62,7 @@ _KINDS = {
     "aws.kms_key": _KEY,
     "aws.volume_kms_key": _KEY,
     "aws.queue": _Kind({"batch": "job-queue/.+"}, ("batch", "job-queue/NAME"), r"[\w-]{1,128}"),
+    "aws.notify": _Kind({"sns": r"[\w-]{1,256}"}, ("sns", "topic")),
     # The job reads a token where the ARN says that it is.
     "hub.token_secret": _Kind(
         {"secretsmanager": "secret:.+", "ssm": "parameter/.+"}, ("secretsmanager", "secret:NAME-123456"),

@@ -22,6 +22,8 @@ _PAGE = 100
 """Jobs of a page, the most that SageMaker allows."""
 MOST_PAGES = 20
 """Pages of a listing; older jobs are left out, and that is told."""
+PATIENCE = 300.0
+"""Seconds for which answers may be missing while jobs are followed."""
 
 T = TypeVar("T")
 

@@ -12,12 +12,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lingotune.launch.operations.card import card_of, facts_of
+from lingotune.launch.operations.keys import Keys
 from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.table import lines_of, state_text, summary, table
 from lingotune.launch.sweeps.trial import State
 
 SHORTEST = 2.0
 """Fewest seconds between two looks: every look is a call to AWS."""
+_HINT = "  l: log on, off"
+_QUIET = 60.0
+"""Seconds between two lines about the progress of a job whose state is the same."""
+Log = Callable[[Callable[[str], None]], None]
+"""Prints the lines of a log that are new, with the function that it is given."""
 _ORDER = {State.running: 0, State.stopping: 0, State.starting: 1, State.failed: 2}
 
 
@@ -26,23 +33,31 @@ def watch(
     every: float,
     *,
     until_over: bool,
+    log: Log | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Overview:
     """Show an overview anew every so many seconds, until Ctrl-C; returns the last one.
 
-    until_over: end once all jobs have ended.
+    until_over: end once all jobs have ended. log: prints the new lines of a log, which `l` asks for.
     """
     if not sys.stdout.isatty():
         return _as_lines(look, every, until_over, sleep)
     console = Console(highlight=False)
-    overview = look()
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    overview, shows_log = look(), False
+    with Keys(sleep) as keys, Live(console=console, auto_refresh=False, transient=True) as live:
+        hint = _HINT if log and keys.work else ""
+
+        def tell(line: str) -> None:
+            live.console.print(Text(line), soft_wrap=True)
+
         try:
             while True:
-                live.update(_fitting(overview, console.width, console.height), refresh=True)
+                live.update(_fitting(overview, console.width, console.height, hint), refresh=True)
                 if until_over and is_over(overview):
                     return overview
-                sleep(every)
+                shows_log ^= "l" in keys.typed(every)
+                if log and shows_log:
+                    log(tell)
                 overview = look()
         except KeyboardInterrupt:
             return overview
@@ -53,9 +68,12 @@ def is_over(overview: Overview) -> bool:
     return bool(overview.rows) and all(row.state.over for row in overview.rows)
 
 
-def _fitting(overview: Overview, width: int, height: int) -> Text:
+def _fitting(overview: Overview, width: int, height: int, hint: str = "") -> Text:
     """Format what fits on the terminal: those that run first, of the rest how many they are."""
-    lines = lines_of(overview, width - 1)
+    if is_one_job(overview):
+        lines = [*card_of(overview, width - 1), *_notes(overview)]
+    else:
+        lines = lines_of(overview, width - 1)
     if len(lines) > height - 1:
         rest = [*_notes(overview), *summary(overview, width - 1)]
         rows = sorted(overview.rows, key=lambda row: _ORDER.get(row.state, 3))
@@ -65,7 +83,13 @@ def _fitting(overview: Overview, width: int, height: int) -> Text:
         chosen = replace(overview, rows=tuple(row for row in overview.rows if row in shown))
         lines = [*table(chosen, width - 1), f"... and {told}", *rest]
     at = time.strftime("%H:%M:%S", time.localtime(overview.at))
-    return Text("\n".join([*lines, f"{at}  Ctrl-C leaves; the jobs go on"]))
+    go = "job goes" if is_one_job(overview) else "jobs go"
+    return Text("\n".join([*lines, f"{at}  Ctrl-C leaves; the {go} on{hint}"]))
+
+
+def is_one_job(overview: Overview) -> bool:
+    """Tell whether an overview is that of a single job, of a sweep or of none."""
+    return len(overview.rows) == 1 and (not overview.sweep or overview.rows[0].number is None)
 
 
 def _most_that_fit(overview: Overview, rows: list[Row], width: int, height: int) -> list[Row]:
@@ -82,16 +106,18 @@ def _notes(overview: Overview) -> list[str]:
 def _as_lines(
     look: Callable[[], Overview], every: float, until_over: bool, sleep: Callable[[float], None]
 ) -> Overview:
-    """Print a line for each job whose state has changed."""
+    """Print a line for each job whose state has changed, of a single one now and then for its steps."""
     states: dict[str, str] = {}
+    told_at = 0.0
     notes: tuple[str, ...] = ()
     overview = look()
     try:
         while True:
             for row in overview.rows:
                 text = state_text(row)
-                if states.get(row.name) != text and row.state is not State.waiting:
-                    states[row.name] = text
+                moves = is_one_job(overview) and overview.at - told_at >= _QUIET
+                if row.state is not State.waiting and (moves or states.get(row.name) != text):
+                    states[row.name], told_at = text, overview.at
                     print(event(row, overview), flush=True)
             for note in set(overview.notes) - set(notes):
                 print(f"note: {note}", flush=True)
@@ -105,8 +131,9 @@ def _as_lines(
 
 
 def event(row: Row, overview: Overview) -> str:
-    """Write the state of a job with the time of the look, as a line."""
+    """Write the state of a job with the time of the look, as a line; of a single one its progress too."""
     at = time.strftime("%H:%M:%S", time.localtime(overview.at))
     number = "" if row.number is None else f"{row.number:3} "
     reason = f": {row.job.reason}" if row.job.reason else ""
-    return f"{at} {number}{row.name} {state_text(row)}{reason}"
+    facts = "".join(f"  {fact}" for fact in facts_of(row, overview)) if is_one_job(overview) else ""
+    return f"{at} {number}{row.name} {state_text(row)}{reason}{facts}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.aws.job_logs import JobLog, LogLine, of_rank
-from lingotune.launch.operations.account import Account, unanswered
+from lingotune.launch.operations.account import PATIENCE, Account, unanswered
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.operations.table import state_text
 from lingotune.launch.sweeps.trial import State
@@ -17,8 +17,6 @@ from lingotune.launch.sweeps.trial import State
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PAUSE = 2.0
 """Seconds between two looks."""
-_PATIENCE = 300.0
-"""Seconds for which answers may be missing while a log is followed."""
 
 
 class LogReader:
@@ -63,7 +61,7 @@ class LogReader:
             except Unanswered as reason:
                 now = self._clock()
                 silent_since = silent_since or now
-                if now - silent_since > _PATIENCE or "Expired" in str(reason):
+                if now - silent_since > PATIENCE or "Expired" in str(reason):
                     raise ConfigError([unanswered(self._name, str(reason))]) from reason
                 if str(reason) != said:
                     said = str(reason)

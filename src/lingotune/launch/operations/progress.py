@@ -15,7 +15,7 @@ class Progress:
     """Progress of a training.
 
     step, total_steps: None until its first line. at: seconds since 1970 of the last line that told a step.
-    seconds_per_step: None if unknown. scores: of the last evaluation.
+    seconds_per_step: None if unknown. scores: of the last evaluation. loss: the last on the training set.
     """
 
     step: int | None = None
@@ -23,6 +23,7 @@ class Progress:
     at: float | None = None
     seconds_per_step: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    loss: float | None = None
 
     def seconds_left(self, now: float) -> float | None:
         """Estimate the seconds until the last step; None if unknown, or if it is later than expected."""
@@ -41,6 +42,7 @@ class Progress:
             self.at,
             self.seconds_per_step or before.seconds_per_step,
             self.scores or before.scores,
+            before.loss if self.loss is None else self.loss,
         )
 
 
@@ -49,6 +51,7 @@ def progress_of(lines: Sequence[LogLine]) -> Progress:
     steps: list[tuple[int, float]] = []
     total: int | None = None
     scores: Mapping[str, float] = {}
+    loss: float | None = None
     for line in lines:
         logged = read_line(line.text)
         if logged is None or logged.step is None:
@@ -59,11 +62,13 @@ def progress_of(lines: Sequence[LogLine]) -> Progress:
         total = logged.total_steps
         if logged.split == "validation":
             scores = logged.values
+        elif logged.split == "train":
+            loss = logged.values.get("loss", loss)
     if not steps:
         return Progress()
     (first, begun), (last, at) = steps[0], steps[-1]
     pace = (at - begun) / (last - first) if last > first and at > begun else None
-    return Progress(last, total, at, pace, scores)
+    return Progress(last, total, at, pace, scores, loss)
 
 
 def evaluations_in(lines: Iterable[str]) -> list[Evaluation]:

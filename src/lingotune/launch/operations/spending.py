@@ -13,10 +13,15 @@ from lingotune.launch.sweeps.trial import JobState
 
 
 class Spending:
-    """Prices of jobs. file: of the user's own; None = the shipped ones, and those that a sweep names."""
+    """Prices of jobs. file: of the user's own; None = the shipped ones, and those that a sweep names.
 
-    def __init__(self, file: str | None, region: str | None) -> None:
-        self._file, self._region = file, region
+    usd_per_hour: price of one instance of a job of no sweep, instead of all of them.
+    """
+
+    def __init__(
+        self, file: str | None, region: str | None, usd_per_hour: float | None = None
+    ) -> None:
+        self._file, self._region, self._own = file, region, usd_per_hour
         self._prices = load_prices(file)
         self._of_sweeps: dict[str, tuple[Price, ...]] = {}
 
@@ -55,7 +60,7 @@ class Spending:
     def _price(self, instance_type: str | None, sweep: KnownSweep | None) -> Price | None:
         if instance_type is None:
             return None
-        prices, own, region = self._prices, None, self._region
+        prices, own, region = self._prices, self._own, self._region
         if sweep is not None:
             own, region = sweep.about.get("usd_per_hour"), region or sweep.region
             prices = self._prices_of(sweep)

@@ -38,6 +38,7 @@ class Survey:
 
     target: None = all that there are. account: None = only ledgers are read. most: jobs of an overview of
     everything. prices: file of the user's own; None = the shipped ones, and those of the sweep.
+    usd_per_hour: as of `Spending`.
     notes: facts that every overview has to tell. thorough: describe jobs of which the ledger knows all,
     too, and raise ConfigError where AWS does not answer.
     """
@@ -49,6 +50,7 @@ class Survey:
         runs_dir: str = "runs",
         *,
         prices: str | None = None,
+        usd_per_hour: float | None = None,
         most: int = 100,
         notes: Sequence[str] = (),
         thorough: bool = False,
@@ -57,7 +59,7 @@ class Survey:
         self._target, self._account, self._runs_dir = target, account, Path(runs_dir)
         self._most, self._clock, self._notes = most, clock, notes
         self._thorough = thorough
-        self._money = Spending(prices, account.region if account else None)
+        self._money = Spending(prices, account.region if account else None, usd_per_hour)
         self._remotes: dict[str, Remote] = {}
         self._progress: dict[str, Progress] = {}
         self._logs: dict[str, JobLog] = {}

@@ -107,7 +107,7 @@ def _line(row: Row, overview: Overview) -> Line:
         "time": "" if seconds is None else duration(seconds),
         "USD": "" if spent is None else f"{spent:.2f}",
         "job": row.name,
-        "reason": _reason(row),
+        "reason": reason_of(row),
     }
     return {name: text for name, text in texts.items() if text}
 
@@ -119,7 +119,8 @@ def state_text(row: Row) -> str:
     return row.state.value
 
 
-def _reason(row: Row) -> str:
+def reason_of(row: Row) -> str:
+    """Format why a job is in its state, spot interruptions and further attempts; '' if nothing is known."""
     parts = [printable(row.job.reason)] if row.job.reason else []
     interruptions = row.remote.interruptions if row.remote else 0
     if interruptions:

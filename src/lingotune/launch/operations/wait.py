@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lingotune.config.problems import ConfigError
+from lingotune.launch.operations.account import PATIENCE
 from lingotune.launch.operations.live import event
 from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.table import state_text
@@ -14,8 +15,6 @@ from lingotune.launch.sweeps.trial import State
 COMPLETED, FAILED, STOPPED, TIMED_OUT = 0, 8, 75, 124
 """Exit codes: all completed, or ended by their sweep for their scores; one failed; one was stopped before
 its end, or waits with nobody to start it; the time is over."""
-_PATIENCE = 300.0
-"""Seconds for which answers may be missing."""
 
 
 def wait(
@@ -49,7 +48,7 @@ def wait(
             overview, answered = look(), clock()
         except ConfigError as error:
             problem = error.problems[0]
-            lasting = "Expired" in problem.what or clock() - answered > _PATIENCE
+            lasting = "Expired" in problem.what or clock() - answered > PATIENCE
             if problem.check != "aws-unanswered" or lasting:
                 raise
             idle = 0

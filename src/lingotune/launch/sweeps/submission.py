@@ -158,6 +158,7 @@ def submit_sweep(
             pin = _pinned_sweep(standing, sweep, account, ledger, say)
             jobs = {plan.digests.job: plan.job for plan in sweep.plans}
             stem = f"{sweep.plans[0].job.name}-" if is_search_of(sweep) else pin.stem
+            account.notify([one.name for one in pin.trials], stem)
             running = Running(pin, account, ledger, stem, jobs)
             if wish.here:
                 ledger.write_about(backend=LOOPBACK)

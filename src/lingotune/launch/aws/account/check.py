@@ -35,8 +35,10 @@ from lingotune.launch.aws.account.resources import (
     check_place,
     check_queue,
     check_secret,
+    check_topic,
 )
 from lingotune.launch.aws.account.roles import check_caller, check_role, check_role_access
+from lingotune.launch.aws.notify import rule_of
 
 _UNUSABLE = (
     "ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "SignatureDoesNotMatch",
@@ -192,6 +194,8 @@ def _checks(
         checks["network"] = partial(_network, aws)
     if aws.kms_key or aws.volume_kms_key:
         checks["keys"] = partial(_keys, aws)
+    if aws.notify:
+        checks["notify"] = partial(_notify, aws.notify)
     if aws.queue:
         checks["queue"] = partial(_queue, aws)
     return checks
@@ -317,6 +321,13 @@ def _keys(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
     for setting, key in (("kms_key", aws.kms_key), ("volume_kms_key", aws.volume_kms_key)):
         if key:
             yield from check_key(caller.calls, f"aws.{setting}", key)
+
+
+def _notify(topic: str, caller: _Caller) -> Iterator[Answer]:
+    yield from check_topic(caller.calls, topic)
+    actions = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+    rule = _arn(caller, "events", f"rule/{rule_of(topic)}")
+    yield from check_caller(caller.calls, caller.arn, actions, rule, f"aws.notify={topic}")
 
 
 def _queue(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:

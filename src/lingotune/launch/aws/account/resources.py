@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lingotune.config.problems import Problem, Severity
 from lingotune.hub.token import region_of, service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
+from lingotune.launch.aws.notify import lets_events_publish
 from lingotune.launch.plan.base_model import ARCHIVES, lacking
 
 _ABSENT = re.compile("not found|could not find", re.IGNORECASE)
@@ -289,3 +291,29 @@ def check_queue(calls: Calls, queue: str, share: str | None) -> Iterator[Answer]
         yield Problem(f"aws.queue_share={share}", what, "aws.queue_share=null", check="queue-share")
     else:
         yield queue
+
+
+def check_topic(calls: Calls, topic: str) -> Iterator[Answer]:
+    """Check that the SNS topic exists, and that EventBridge may publish to it."""
+    where, why = f"aws.notify={topic}", "nobody would be told of the end of the job"
+    try:
+        told = calls.ask("sns", "get_topic_attributes", ("NotFound",), TopicArn=topic)["Attributes"]
+    except Refused:
+        fix = f"aws sns create-topic --name {topic.rpartition(':')[2]} --region {calls.region}"
+        yield Problem(where, "does not exist", fix, check="topic-missing", why=why)
+        return
+    key = told.get("KmsMasterKeyId", "")
+    if not lets_events_publish(json.loads(told.get("Policy") or "{}")):
+        what = "its policy does not let EventBridge publish"
+        statement = json.dumps({
+            "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sns:Publish", "Resource": topic,
+        })  # fmt: skip
+        fix = f"a further statement in the topic's policy: {statement}"
+        yield Problem(where, what, fix, check="topic-policy", why=why)
+    elif key.endswith("alias/aws/sns"):
+        what = "is encrypted with the key of AWS, which EventBridge may not use"
+        fix = "a key of your own that lets events.amazonaws.com use it"
+        yield Problem(where, what, fix, check="topic-key", why=why)
+    else:
+        yield "the topic exists, and EventBridge may publish to it"
