@@ -843,6 +843,8 @@ class RehearsalConfig:
     """same = the job's model; tiny = a small one from scratch, which is faster."""
     lane: RehearsalLane = RehearsalLane.here
     """here = this machine's libraries; image = those of the job's image (set up once, in a few minutes)."""
+    full: list[str] = field(default_factory=list)
+    """Instance types without capacity: a job with cluster.fallback gets the first that is not full."""
     keep: Optional[str] = None
     """New folder for the containers' input and output; null = they are discarded."""
 
