@@ -772,6 +772,9 @@ class BudgetConfig:
 
     max_usd: Optional[float] = None
     """Refuse a job or sweep whose worst case costs more than this."""
+    confirm_usd: Optional[float] = None
+    """Ask before a submit whose worst case, of all its jobs, is above this; 0 = before any. Without a
+    terminal it is refused unless --yes is typed. null = never ask: typing action=submit is the answer."""
     usd_per_hour: Optional[float] = None
     """On-demand price of one instance, instead of the price list."""
     prices: Optional[str] = None

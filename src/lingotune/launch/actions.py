@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.config.console import say, say_aside
 from lingotune.config.problems import (
+    INTERRUPTED,
     USER_ERROR,
     ConfigError,
     Problem,
@@ -45,6 +46,7 @@ from lingotune.data.transfer import (
 from lingotune.launch.aws.start import missing_library
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.confirm import can_ask, confirmed, needs_answer, require_answer
 from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan import page
 from lingotune.launch.plan.base_model import is_model_file
@@ -58,10 +60,13 @@ if TYPE_CHECKING:
     from lingotune.launch.sweeps.standing import Standing
 
 
-def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None) -> int:
+def launch(
+    composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None, *, yes: bool = False
+) -> int:
     """Plan every job before the first is started; returns the exit code.
 
     follow: stay with a sweep until its jobs have ended; None = while jobs wait for slots, False = never.
+    yes: do not ask before money is spent (`budget.confirm_usd`).
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
@@ -98,11 +103,11 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
-            answer, code = _act(sweep, planner, bundle, settings, standing, follow)
+            answer, code = _act(sweep, planner, bundle, settings, standing, follow, yes=yes)
         print(page.to_json({**page.as_dict(sweep), **answer, "exit_code": code}))
         return code
     page.show(page.page_of(sweep))
-    return _act(sweep, planner, bundle, settings, standing, follow)[1]
+    return _act(sweep, planner, bundle, settings, standing, follow, yes=yes)[1]
 
 
 def _standing(composed: Sequence[Composed], bundle: Bundle) -> Standing | None:
@@ -169,6 +174,8 @@ def _act(
     settings: LaunchConfig,
     standing: Standing | None,
     follow: bool | None,
+    *,
+    yes: bool,
 ) -> tuple[dict[str, object], int]:
     """Do what was asked beyond the plan; returns its results as plain values, and the exit code."""
     if settings.action is Action.plan:
@@ -184,6 +191,10 @@ def _act(
         return _rehearse(sweep, bundle)
     if _is_loopback(settings):
         return _submit_here(sweep, planner, bundle, standing)
+    asks = _submits(settings) and not yes
+    asks = asks and needs_answer(settings.budget, sweep.total.worst_usd)
+    if asks and not can_ask():
+        require_answer(settings.budget, sweep.total.worst_usd, _count(sweep))
     from lingotune.launch.aws.account.check import check_account, format_account
 
     requirements = [_requirements(plan) for plan in sweep.plans]
@@ -206,6 +217,8 @@ def _act(
             failed = True
             print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
         return answer, USER_ERROR if failed else 0
+    if asks and not confirmed(sweep.total.worst_usd, _count(sweep)):
+        return answer, INTERRUPTED
     if standing is not None:
         from lingotune.launch.sweeps.submission import Wish, submit_sweep
 
@@ -214,6 +227,11 @@ def _act(
         return {**answer, **told}, code
     answer["submitted"] = [_submit(plan, bundle) for plan in with_data(sweep.plans, say)]
     return answer, 0
+
+
+def _count(sweep: Sweep) -> int:
+    """Count the jobs, those of a search, too."""
+    return sweep.facts.jobs if sweep.facts else len(sweep.plans)
 
 
 _NOTHING_ASKED = Problem(
