@@ -43,6 +43,7 @@ GROUPS = {
         "results": "compare its runs, or those of a folder",
     },
     "money": {
+        "offers": "offer machines for a job: money, time, whether it fits",
         "prices": "ask AWS for prices: a file for budget.prices",
         "cost": "tell what a job on SageMaker took and cost",
     },

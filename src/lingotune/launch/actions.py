@@ -411,8 +411,9 @@ def _without_job_file(job: JobRequirements) -> JobRequirements:
 
 def _submit(plan: Plan, bundle: Bundle) -> dict[str, str | None]:
     from lingotune.launch.aws.submit import submit
+    from lingotune.launch.walk import walk, walks
 
-    job = submit(plan, bundle)
+    job = walk(plan, bundle, say) if walks(plan) else submit(plan, bundle)
     print("\n  ".join(filter(None, [f"\nsubmitted {job.name}", job.console])))
     print("\n".join(f"  {line}" for line in job.next_commands()))
     return {"name": job.name, "console": job.console}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lingotune.catalog.hardware import image_uri, resolve_image
 from lingotune.config.schema import (
@@ -188,6 +188,22 @@ def describe(
         ultra_server=cluster.ultra_server,
         remote_debug=cluster.remote_debug,
         profiler=cluster.profiler,
+    )
+
+
+def on_machine(job: TrainingJob, name: str, instance_type: str, count: int) -> TrainingJob:
+    """Describe a job under another name on another machine, with the places that are named after it."""
+
+    def renamed(uri: str | None) -> str | None:
+        return uri and f"{uri.removesuffix(job.name)}{name}"
+
+    return replace(
+        job,
+        name=name,
+        instance_type=instance_type,
+        instance_count=count,
+        checkpoint_uri=renamed(job.checkpoint_uri),
+        tensorboard_uri=renamed(job.tensorboard_uri),
     )
 
 
