@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
-from lingotune.cli import launch, prepare, train
+from lingotune.cli import launch, offers, prepare, train
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
@@ -25,7 +25,12 @@ from lingotune.launch.compose.help import Command, choices_of
 from lingotune.launch.compose.options import options_parser
 from lingotune.launch.overrides.keys import config_groups
 
-_COMPOSED = {"train": train.command, "launch": launch.command, "prepare": prepare.command}
+_COMPOSED = {
+    "train": train.command,
+    "launch": launch.command,
+    "prepare": prepare.command,
+    "offers": offers.command,
+}
 _OVERRIDES = {
     "evaluate": Command("", "", ("data",)),
     "publish": Command("", "", ("hub",)),

@@ -12,6 +12,7 @@ from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
+from lingotune.launch.confirm import YES
 from lingotune.launch.plan.code_bundle import bundle_of
 
 PURPOSE = (
@@ -19,10 +20,12 @@ PURPOSE = (
     " billed."
 )
 
+_STAYING = ("--follow", "--detach")
 OPTIONS = {
     "--follow": "stay until the submitted jobs have ended; default: with one job on a terminal,"
     " with a sweep while some wait for a slot",
     "--detach": "start the job, or those of a sweep for which there are slots, and leave",
+    YES: "do not ask before money is spent (budget.confirm_usd)",
 }
 
 
@@ -53,16 +56,17 @@ def _launch(argv: list[str]) -> int:
     """Compose and check every job of the command, then do what was asked for."""
     from lingotune.launch.actions import launch
 
-    follow, words = following(argv)
+    yes = YES in argv
+    follow, words = following([word for word in argv if word != YES])
     composed = composed_jobs(words, command(), shipped_dir(), check_launch, _fetches)
-    return launch(composed, bundle_of([one.config for one in composed]), follow)
+    return launch(composed, bundle_of([one.config for one in composed]), follow, yes=yes)
 
 
 def following(argv: list[str]) -> tuple[bool | None, list[str]]:
     """Take --follow or --detach out of the arguments; None without either. ConfigError with both."""
-    given = [option for option in OPTIONS if option in argv]
+    given = [option for option in _STAYING if option in argv]
     if len(given) > 1:
         what = "stay with the jobs, and do not stay"
         raise ConfigError([Problem(" ".join(given), what, " | ".join(given))])
-    words = [word for word in argv if word not in OPTIONS]
+    words = [word for word in argv if word not in _STAYING]
     return (given[0] == "--follow" if given else None), words

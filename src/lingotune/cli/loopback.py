@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_aside
-from lingotune.config.problems import ConfigError, Problem, nearest
+from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import RehearsalConfig, RehearsalLane, RehearsalModel
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def parser() -> Parser:
     made.add_argument(
         "--stopping", type=_seconds, default=0.0, metavar="SECONDS", help="that a stop takes"
     )
+    made.add_argument(
+        "--full", action="append", default=[], metavar="TYPE",
+        help="no capacity of this instance type: jobs fall back, or fail",
+    )  # fmt: skip
     return made
 
 
@@ -58,8 +62,9 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError([Problem("lingotune loopback", what, fix)]) from error
     model = RehearsalModel.tiny if options.tiny else RehearsalModel.same
     extent = RehearsalConfig(
-        options.ranks, options.steps, options.rows, model, RehearsalLane(options.lane)
-    )
+        options.ranks, options.steps, options.rows, model, RehearsalLane(options.lane),
+        full=list(map(_trained_on, options.full)),
+    )  # fmt: skip
     folder = Path(options.dir) if options.dir else None
     quotas = quotas_of(options.quota or [_USUAL_QUOTA])
     stand(Settings(options.port, quotas, extent, options.stopping, folder), say, say_aside)
@@ -88,6 +93,17 @@ def quotas_of(typed: Sequence[str]) -> Quotas:
     if problems:
         raise ConfigError(problems)
     return Quotas(every, by_type)
+
+
+def _trained_on(name: str) -> str:
+    from lingotune.launch.render.service_model import choices
+
+    known = choices("TrainingInstanceType")
+    if name not in known:
+        what = f"SageMaker trains on no such instance type{nearest(name, known)}"
+        fix = f"--full {closest(name, known) or 'ml.p3.16xlarge'}"
+        raise ConfigError([Problem(f"--full {name}", what, fix)])
+    return name
 
 
 def _whole(text: str) -> int:

@@ -44,6 +44,7 @@ GROUPS = {
         "clean": "list what jobs have left in S3, and delete what you say",
     },
     "money": {
+        "offers": "offer machines for a job: money, time, whether it fits",
         "prices": "ask AWS for prices: a file for budget.prices",
         "cost": "tell what a job on SageMaker took and cost",
     },

@@ -775,6 +775,9 @@ class BudgetConfig:
 
     max_usd: Optional[float] = None
     """Refuse a job or sweep whose worst case costs more than this."""
+    confirm_usd: Optional[float] = None
+    """Ask before a submit whose worst case, of all its jobs, is above this; 0 = before any. Without a
+    terminal it is refused unless --yes is typed. null = never ask: typing action=submit is the answer."""
     usd_per_hour: Optional[float] = None
     """On-demand price of one instance, instead of the price list."""
     prices: Optional[str] = None
@@ -847,6 +850,8 @@ class RehearsalConfig:
     """same = the job's model; tiny = a small one from scratch, which is faster."""
     lane: RehearsalLane = RehearsalLane.here
     """here = this machine's libraries; image = those of the job's image (set up once, in a few minutes)."""
+    full: list[str] = field(default_factory=list)
+    """Instance types without capacity: a job with cluster.fallback gets the first that is not full."""
     keep: Optional[str] = None
     """New folder for the containers' input and output; null = they are discarded."""
 

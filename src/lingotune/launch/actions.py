@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.config.console import say, say_aside
 from lingotune.config.problems import (
+    INTERRUPTED,
     USER_ERROR,
     ConfigError,
     Problem,
@@ -46,6 +47,7 @@ from lingotune.data.transfer import (
 from lingotune.launch.aws.start import missing_library
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.confirm import can_ask, confirmed, needs_answer, require_answer
 from lingotune.launch.cost.quote import CostEstimator
 from lingotune.launch.plan import page
 from lingotune.launch.plan.base_model import is_model_file
@@ -60,11 +62,14 @@ if TYPE_CHECKING:
     from lingotune.launch.sweeps.standing import Standing
 
 
-def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None) -> int:
+def launch(
+    composed: Sequence[Composed], bundle: Bundle, follow: bool | None = None, *, yes: bool = False
+) -> int:
     """Plan every job before the first is started; returns the exit code.
 
     follow: stay until the jobs have ended; None = as `wait` says, by default with one job on a terminal,
     with a sweep while jobs wait for slots; False = never.
+    yes: do not ask before money is spent (`budget.confirm_usd`).
     ConfigError lists what keeps the jobs from being planned or, where that was asked, submitted.
     """
     settings = composed[0].config
@@ -100,11 +105,13 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
-            answer, code = _act(sweep, planner, bundle, settings, standing, follow, checked)
+            answer, code = _act(
+                sweep, planner, bundle, settings, standing, follow, checked, yes=yes
+            )
         print(page.to_json({**page.as_dict(sweep), **answer, "exit_code": code}))
         return code
     page.show(page.page_of(sweep))
-    return _act(sweep, planner, bundle, settings, standing, follow, checked)[1]
+    return _act(sweep, planner, bundle, settings, standing, follow, checked, yes=yes)[1]
 
 
 def _print_requests(sweep: Sweep, planner: Planner) -> None:
@@ -208,6 +215,8 @@ def _act(
     standing: Standing | None,
     follow: bool | None,
     checked: AccountCheck | None,
+    *,
+    yes: bool,
 ) -> tuple[dict[str, object], int]:
     """Do what was asked beyond the plan; returns its results as plain values, and the exit code.
 
@@ -225,6 +234,10 @@ def _act(
         return _rehearse(sweep, bundle)
     if _is_loopback(settings):
         return _submit_here(sweep, planner, bundle, standing)
+    asks = _submits(settings) and not yes
+    asks = asks and needs_answer(settings.budget, sweep.total.worst_usd)
+    if asks and not can_ask():
+        require_answer(settings.budget, sweep.total.worst_usd, _count(sweep))
     from lingotune.launch.aws.account.check import format_account
 
     checked = checked or _checked(sweep, settings, controlled=standing is not None)
@@ -244,6 +257,8 @@ def _act(
             failed = True
             print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
         return answer, USER_ERROR if failed else 0
+    if asks and not confirmed(sweep.total.worst_usd, _count(sweep)):
+        return answer, INTERRUPTED
     if standing is not None:
         from lingotune.launch.sweeps.submission import Wish, submit_sweep
 
@@ -252,7 +267,12 @@ def _act(
         return {**answer, **told}, code
     from lingotune.launch.aws.submit import submit
 
-    jobs = [submit(plan, bundle) for plan in with_data(sweep.plans, say)]
+    from lingotune.launch.walk import walk, walks
+
+    jobs = [
+        walk(plan, bundle, say) if walks(plan) else submit(plan, bundle)
+        for plan in with_data(sweep.plans, say)
+    ]
     answer["submitted"] = [{"name": job.name, "console": job.console} for job in jobs]
     stays = follow if follow is not None else _is_watched(settings)
     for job in jobs:
@@ -274,6 +294,11 @@ def _checked(sweep: Sweep, settings: LaunchConfig, *, controlled: bool) -> Accou
     if controlled:  # every job's file is uploaded: one channel of it stands for all
         requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
     return check_account(requirements, settings.aws, controlled=controlled)
+
+
+def _count(sweep: Sweep) -> int:
+    """Count the jobs, those of a search, too."""
+    return sweep.facts.jobs if sweep.facts else len(sweep.plans)
 
 
 _NOTHING_ASKED = Problem(

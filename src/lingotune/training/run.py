@@ -153,10 +153,12 @@ def run(
     """
     started = time.monotonic()
     rank = distributed.read_rank(os.environ)
+    has_list = bool(job.cluster.fallback)
     job = _open_run(job, rank, limits)
     try:
         distributed.agree(rank, "the job's sha256", job_digest(job))
-        distributed.agree(rank, "the machine", str(job.cluster.instance_type))
+        if has_list:
+            distributed.agree(rank, "the machine", str(job.cluster.instance_type))
         known = folders_in(run_dir) if run_dir else container_folders(os.environ)
         before = known and distributed.from_first(rank, finished(known, job_digest(job)))
         if known and before:

@@ -54,6 +54,7 @@ def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
         **{
             f"budget.{name}": value is not None and "pay for"
             for name, value in asdict(config.budget).items()
+            if name != "confirm_usd"  # may stand in one's own files for all jobs
         },
     }
     return [Problem(where, what + verb, fix) for where, verb in wanted.items() if verb]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from lingotune.config.problems import Severity
+from lingotune.config.problems import Severity, closest, nearest
+from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import Action, Backend, LaunchConfig, RehearsalConfig, RehearsalLane
+from lingotune.launch.render.service_model import choices
 from lingotune.preflight.registry import Found, Table, typed
 
 REHEARSAL: Table[LaunchConfig] = Table()
@@ -30,6 +32,23 @@ def _ranges(config: LaunchConfig) -> Iterator[Found]:
             yield f"rehearsal.{name}={value}", "is out of range", meaning
 
 
+@REHEARSAL.check("rehearsal-full", "a job that gets no machine shows nothing")
+def _full(config: LaunchConfig) -> Iterator[Found]:
+    full, cluster = config.rehearsal.full, config.cluster
+    known = choices("TrainingInstanceType")
+    unknown = [name for name in full if name not in known]
+    wanted = [row.instance_type for row in cluster.fallback] or [cluster.instance_type]
+    where = listing("rehearsal.full", full)
+    if unknown:
+        what = f"SageMaker trains on no {unknown[0]}{nearest(unknown[0], known)}"
+        near = closest(unknown[0], known)
+        fixed = [near if name in unknown and near else name for name in full]
+        yield where, what, override_text("rehearsal.full", fixed if near else [])
+    elif full and all(name in full for name in wanted):
+        what = f"leaves the job no machine: it may get {', '.join(map(str, wanted))}"
+        yield where, what, override_text("rehearsal.full", wanted[:-1])
+
+
 @REHEARSAL.check("rehearsal-endless", "a rehearsal interrupts the job after a third of its steps")
 def _whole(config: LaunchConfig) -> Iterator[Found]:
     if config.action is Action.rehearse and config.rehearsal.steps is None:
@@ -40,9 +59,10 @@ def _whole(config: LaunchConfig) -> Iterator[Found]:
 def _unused(config: LaunchConfig) -> Iterator[Found]:
     if config.action is Action.rehearse or _submits_here(config):
         return
+    usual = RehearsalConfig()
     for field in fields(RehearsalConfig):
         value = getattr(config.rehearsal, field.name)
-        if value != field.default:
+        if value != getattr(usual, field.name):
             where = f"rehearsal.{field.name}={typed(getattr(value, 'value', value))}"
             yield where, f"has no effect with action={config.action.value}", "action=rehearse"
 

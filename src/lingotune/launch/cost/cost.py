@@ -124,6 +124,13 @@ def _amount(
 def check_budget_settings(budget: BudgetConfig) -> list[Problem]:
     """Find limits and prices that are not valid amounts."""
     given = {"budget.max_usd": budget.max_usd, "budget.usd_per_hour": budget.usd_per_hour}
+    confirm = budget.confirm_usd
+    if confirm is not None and not 0 <= confirm < math.inf:
+        wrong = Problem(
+            f"budget.confirm_usd={confirm:g}", "is out of range", "budget.confirm_usd=50",
+            check="budget-range", why="an amount in USD, or 0 to be asked before every submit",
+        )  # fmt: skip
+        return [wrong, *check_budget_settings(replace(budget, confirm_usd=None))]
     return [
         Problem(f"{key}={value:g}", "is out of range", f"{key}=10", check="budget-range",
                 why="an amount above 0 in USD")

@@ -147,11 +147,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """Facts about a sweep: lines about its jobs, lines about its money, and both as plain values.
+    """Facts about a sweep: the number of its jobs, lines about them and about their money, and both as
+    plain values.
 
     first_rung: evaluations before the first early end; None if nothing is ended early.
     """
 
+    jobs: int
     lines: tuple[str, ...]
     money: tuple[str, ...]
     values: Mapping[str, object]

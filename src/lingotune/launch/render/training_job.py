@@ -191,6 +191,22 @@ def describe(
     )
 
 
+def on_machine(job: TrainingJob, name: str, instance_type: str, count: int) -> TrainingJob:
+    """Describe a job under another name on another machine, with the places that are named after it."""
+
+    def renamed(uri: str | None) -> str | None:
+        return uri and f"{uri.removesuffix(job.name)}{name}"
+
+    return replace(
+        job,
+        name=name,
+        instance_type=instance_type,
+        instance_count=count,
+        checkpoint_uri=renamed(job.checkpoint_uri),
+        tensorboard_uri=renamed(job.tensorboard_uri),
+    )
+
+
 def _preferences(cluster: ClusterConfig) -> tuple[tuple[str, int], ...]:
     """List the machines in their order, for SageMaker to go through."""
     if cluster.fallback_by is not FallbackBy.sagemaker:

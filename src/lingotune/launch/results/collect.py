@@ -168,15 +168,17 @@ def _rates(folder: Path, about: Mapping[str, Any]) -> Rates:
     if runs_here(about):
         return lambda number, job: None
     pinned: dict[int, float | None] = {}
+    lists: dict[int, dict[str, float | None]] = {}
     with suppress(OSError, ValueError, KeyError, TypeError):
         trials = json.loads((folder / PIN).read_bytes())["trials"]
         pinned = {one["number"]: one["usd_per_hour"] for one in trials}
+        lists = {one["number"]: one.get("rates", {}) for one in trials}
     own, region, nodes = about.get("usd_per_hour"), about.get("region"), about.get("nodes", 1)
     prices = load_prices(about.get("prices"))
 
     def rate(number: int, job: JobState) -> float | None:
         if number in pinned:
-            hourly = pinned[number]
+            hourly = lists.get(number, {}).get(job.instance_type or "", pinned[number])
             return None if hourly is None else hourly / HOUR
         price = find_price(prices, job.instance_type, region, own) if job.instance_type else None
         return None if price is None else price.usd_per_hour * nodes / HOUR

@@ -59,7 +59,7 @@ def with_facts(
         "evaluations": {"all": work.evaluations and work.jobs * work.evaluations, "expected": work.trained},
         "money": {key: value for key, value in asdict(money).items() if key != "lines"},
     }  # fmt: skip
-    facts = SweepFacts(tuple(lines), money.lines, values, rungs.first if rungs else None)
+    facts = SweepFacts(work.jobs, tuple(lines), money.lines, values, rungs.first if rungs else None)
     problems = [*sweep.problems, *without_effect(rungs), *_over_budget(sweep, money, work)]
     total = Total(money.expected_usd, money.worst_usd, money.lines)
     return replace(sweep, facts=facts, total=total, problems=tuple(dict.fromkeys(problems)))

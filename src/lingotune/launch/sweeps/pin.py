@@ -61,7 +61,8 @@ class PinnedTrial:
     """A trial with all that its jobs are named and made by.
 
     data_uri, model_uri: prefixes in S3; None = none. quota: name of the quota that its machines count
-    against. usd_per_hour: of all its machines; None if unknown.
+    against. usd_per_hour: of all its machines; None if unknown. rates: the same by instance type of a
+    list of machines.
     """
 
     number: int
@@ -79,6 +80,7 @@ class PinnedTrial:
     expected_usd: float | None = None
     worst_usd: float | None = None
     usd_per_hour: float | None = None
+    rates: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def trial(self) -> Trial:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.machines import on_machine
 from lingotune.config.problems import (
     INTERRUPTED,
     USER_ERROR,
@@ -20,7 +21,15 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import JobConfig, LaunchConfig, Prune, Search, SweepConfig
+from lingotune.config.schema import (
+    ClusterConfig,
+    FallbackBy,
+    JobConfig,
+    LaunchConfig,
+    Prune,
+    Search,
+    SweepConfig,
+)
 from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.aws.submit import Account, connect
@@ -41,7 +50,7 @@ from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.start_times import place_of
 from lingotune.launch.sweeps.trial import RETRIED, Source, State, Trial, ranges
-from lingotune.launch.sweeps.view import View, spent
+from lingotune.launch.sweeps.view import Rates, View, rate_of, spent
 
 Tell = Callable[[str], None]
 
@@ -108,11 +117,23 @@ class Running:
         pinned = self.pinned(trial)
         if trial.key not in self._jobs:
             self._jobs[trial.key] = pinned_job(pinned, self.ledger.path.parent, self.account)
-        return pinned.job(self._jobs[trial.key], self.account.aws, self.pin.name, attempt)
+        job = self._jobs[trial.key]
+        if _walks(job.cluster):  # as often as there was no capacity, it is the next machine's turn
+            before = (r for r in self.ledger.records() if r.trial.number == trial.number)
+            lacking = [
+                one for record in before for one in record.attempts
+                if one.attempt < attempt and one.job.lacked_capacity
+            ]  # fmt: skip
+            rows = job.cluster.fallback
+            job = on_machine(job, rows[len(lacking) % len(rows)])
+        return pinned.job(job, self.account.aws, self.pin.name, attempt)
 
-    def rates(self) -> dict[int, float | None]:
-        """Return USD per hour by number of the trial."""
-        return {one.number: one.usd_per_hour for one in self.pin.trials}
+    def rates(self) -> Rates:
+        """Return USD per hour by number of the trial, and by the machine that it got."""
+        found: Rates = {one.number: one.usd_per_hour for one in self.pin.trials}
+        for one in self.pin.trials:
+            found.update({(one.number, name): usd for name, usd in one.rates.items()})
+        return found
 
     def backend(self) -> SageMaker:
         """Make the backend of the sweep's jobs: SageMaker, or the queue in front of it."""
@@ -130,10 +151,16 @@ class Running:
             if name in wish.quotas and not queued
         }
         parallel = settings.max_parallel or (1 if wish.here else None)
+        lists = [len(j.cluster.fallback) - 1 for j in self._jobs.values() if _walks(j.cluster)]
         return Limits(
-            parallel, slots, settings.retries, settings.max_failures,
+            parallel, slots, settings.retries + max(lists, default=0), settings.max_failures,
             RETRIED[settings.retry], wish.attempt,
         )  # fmt: skip
+
+
+def _walks(cluster: ClusterConfig) -> bool:
+    """Tell whether the sweep goes through a job's list of machines itself."""
+    return bool(cluster.fallback) and cluster.fallback_by is FallbackBy.lingotune
 
 
 # --- submitting -----------------------------------------------------------------------------------
@@ -316,7 +343,18 @@ def pinned_trial(plan: Plan) -> PinnedTrial:
         expected_usd=plan.cost.expected_usd if plan.cost else None,
         worst_usd=plan.cost.worst_usd if plan.cost else None,
         usd_per_hour=price.usd_per_hour * job.instance_count if price else None,
+        rates=_rates(plan, job.region),
     )
+
+
+def _rates(plan: Plan, region: str) -> dict[str, float | None]:
+    """Return USD per hour on each machine of a job's list; empty without a list."""
+    budget, found = plan.config.budget, {}
+    for row in plan.job.cluster.fallback:
+        prices = load_prices(budget.prices)
+        price = find_price(prices, row.instance_type or "", region, budget.usd_per_hour)
+        found[row.instance_type or ""] = price.usd_per_hour * (row.nodes or 1) if price else None
+    return found
 
 
 # --- running --------------------------------------------------------------------------------------
@@ -413,7 +451,7 @@ def _tell_rest(
     money = f"; {usd_text(usd)} so far" if usd else ""
     if held:
         per_hour = [
-            rates.get(r.trial.number) for r in records for a in r.attempts
+            rate_of(rates, r.trial.number, a.job) for r in records for a in r.attempts
             if a.job.state.holds_slot
         ]  # fmt: skip
         rate = "" if None in per_hour else f" at {usd_text(sum(filter(None, per_hour)))}/h"

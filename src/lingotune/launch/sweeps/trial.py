@@ -72,7 +72,8 @@ class Trial:
         return self.name if attempt == 1 else f"{self.name}-{attempt}"
 
 
-_FAULTS_OF_AWS = ("InternalServerError", "CapacityError")
+_NO_CAPACITY = ("CapacityError", "InsufficientCapacity")
+_FAULTS_OF_AWS = ("InternalServerError", *_NO_CAPACITY)
 """Beginnings of the FailureReason of jobs that failed through no fault of theirs."""
 _LACKS_OF_CAPACITY = ("Interrupted", "MaxWaitTimeExceeded")
 """Secondary statuses of spot jobs that lost their machines, or got none."""
@@ -94,6 +95,13 @@ class JobState:
     ended: float | None = None
     billable_seconds: float | None = None
     instance_type: str | None = None
+
+    @property
+    def lacked_capacity(self) -> bool:
+        """True for a job that ended because there were no machines, or no longer."""
+        if self.state not in (State.failed, State.stopped):
+            return False
+        return self.reason.startswith(_NO_CAPACITY) or self.secondary in _LACKS_OF_CAPACITY
 
     @property
     def worth_retrying(self) -> bool:

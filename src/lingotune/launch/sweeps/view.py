@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from lingotune.contract.log_lines import Logged
 from lingotune.estimate.run_time import duration
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
-from lingotune.launch.sweeps.trial import State, Unsure
+from lingotune.launch.sweeps.trial import JobState, State, Unsure
 
 MOST_LINES = 20
 """Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
@@ -41,21 +42,28 @@ def billed(attempt: Attempt, now: float) -> float:
     return max(0.0, (job.ended or now) - job.started)
 
 
-def spent(
-    records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float
-) -> float | None:
+Rates = dict[Any, float | None]
+"""USD per hour by number of the trial; of one that may get several machines also by (number, type)."""
+
+
+def rate_of(rates: Mapping[Any, float | None], number: int, job: JobState) -> float | None:
+    """Look up what a job of a trial costs an hour on the machine that it got."""
+    return rates.get((number, job.instance_type), rates.get(number))
+
+
+def spent(records: Sequence[TrialRecord], rates: Rates, now: float) -> float | None:
     """Sum up the money so far; None if a price is unknown. rates: USD per hour by number of the trial."""
     usd = 0.0
     for record in records:
         for attempt in record.attempts:
-            seconds, rate = billed(attempt, now), rates.get(record.trial.number)
+            seconds, rate = billed(attempt, now), rate_of(rates, record.trial.number, attempt.job)
             if seconds and rate is None:
                 return None
             usd += seconds / HOUR * (rate or 0.0)
     return usd
 
 
-def summary(records: Sequence[TrialRecord], rates: Mapping[int, float | None], now: float) -> str:
+def summary(records: Sequence[TrialRecord], rates: Rates, now: float) -> str:
     """Write the state of a sweep in a line: how many jobs are in which state, and the money so far.
 
     rates: as of `spent`; empty = nothing is said of money.
@@ -77,7 +85,7 @@ class View:
     def __init__(
         self,
         print_line: Callable[[str], None],
-        rates: Mapping[int, float | None],
+        rates: Rates,
         *,
         live: object = None,
         progress: Progress | None = None,
@@ -154,7 +162,7 @@ class View:
             name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
             cells |= {"score": f"{name} {values[name]:.4f}"} if name else {}
         seconds = billed(last, now)
-        rate = self._rates.get(record.trial.number)
+        rate = rate_of(self._rates, record.trial.number, last.job)
         if seconds:
             cells["time"] = duration(seconds)
         if seconds and rate:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from lingotune.config.problems import Problem, Severity
+from lingotune.launch.aws.account.answers import answered, connected
 from lingotune.launch.aws.account.calls import Answer, Calls, Response, Unanswered
 
 PER_JOB = "Maximum number of instances per training job"
@@ -42,6 +43,23 @@ class Need:
 def job_quota(instance: str, *, spot: bool) -> str:
     """Name the quota of an instance type that training jobs count against."""
     return f"{instance} for {'spot training' if spot else 'training'} job usage"
+
+
+def quotas_of(
+    region: str | None, instance_types: Sequence[str], *, spot: bool = False
+) -> dict[str, float]:
+    """Ask for the quotas of instance types, those that the account has; ConfigError without an answer."""
+    names = {job_quota(name, spot=spot): name for name in instance_types}
+
+    def ask() -> dict[str, float]:
+        calls = connected(region)
+        known = _listed(calls, "list_service_quotas", set(names))
+        missing = names.keys() - known.keys()
+        if missing:  # an account without its own value has AWS's default
+            known = {**_listed(calls, "list_aws_default_service_quotas", missing), **known}
+        return {names[quota]: entry["Value"] for quota, entry in known.items()}
+
+    return answered("--quota", ask)
 
 
 def needs_of(jobs: Sequence[tuple[str, int, bool, bool]]) -> list[Need]:
@@ -86,7 +104,7 @@ def check_quotas(
         raise Unanswered(f"AWS lists no quota '{unknown[0]}' in {calls.region}")
 
 
-def _listed(calls: Calls, operation: str, names: set[str]) -> dict[str, Response]:
+def _listed(calls: Calls, operation: str, names: Set[str]) -> dict[str, Response]:
     """List quotas by name, reading pages until all are found."""
     found: dict[str, Response] = {}
     token: dict[str, str] = {}

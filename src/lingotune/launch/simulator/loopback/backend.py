@@ -18,6 +18,7 @@ from lingotune.launch.aws.output import JobOutput, output_uri
 from lingotune.launch.aws.submit import submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
+from lingotune.launch.simulator.capacity import got_here
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION
 from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.standing import Settings, account
@@ -65,7 +66,8 @@ def submit_here(plan: Plan, bundle: Bundle, tell: Callable[[str], None]) -> Fini
         settings = settings_of(plan.config, [plan], containers=folder.parent)
         with account(settings, tell) as (address, _):
             tell(f"a SageMaker on this machine: AWS_ENDPOINT_URL={address}; nothing is billed")
-            limits = limits_of(plan.config.rehearsal, plan.request)
+            rehearsal = plan.config.rehearsal
+            limits = limits_of(rehearsal, got_here(plan.request, rehearsal.full))
             tell(f"{plan.name}: {limits}\n{environment.description}")
             return _followed(plan, bundle, boto3.Session(region_name=settings.region), tell)
 

@@ -12,6 +12,7 @@ from threading import Condition, Event, RLock
 from typing import Any
 
 from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.simulator.capacity import contradictions
 from lingotune.launch.simulator.container import REASON_LENGTH
 from lingotune.launch.simulator.loopback.clock import Clock
 from lingotune.launch.simulator.loopback.quotas import Quotas
@@ -35,7 +36,10 @@ _PAUSE = 0.2
 
 @dataclass
 class Job:
-    """One training job. Times are seconds since 1970. Threads may share it."""
+    """One training job. Times are seconds since 1970. Threads may share it.
+
+    selected: instance type and count that it got of a list, as DescribeTrainingJob tells them.
+    """
 
     request: Fields
     arn: str
@@ -48,6 +52,7 @@ class Job:
     ended: float | None = None
     results: Fields = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    selected: Fields = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock, repr=False)
     stop_event: Event = field(default_factory=Event, repr=False)
     keep: Callable[[Job], None] = field(default=lambda job: None, repr=False)
@@ -89,6 +94,23 @@ class Job:
             self.transitions.append(entry)
             self.secondary = secondary
             self.keep(self)
+
+    def select(self, machine: Fields) -> None:
+        """Note which machine of its list it got. machine: ResourceConfig with that alone."""
+        if "InstancePreferences" in self.request["ResourceConfig"]:
+            with self.lock:
+                self.selected = {
+                    f"Selected{name}": machine[name] for name in ("InstanceType", "InstanceCount")
+                }
+                self.keep(self)
+
+    @property
+    def held(self) -> Fields:
+        """The request, by which its instances count: of a list all, until it has got one of them."""
+        if not self.selected:
+            return self.request
+        resources = {name.removeprefix("Selected"): value for name, value in self.selected.items()}
+        return {**self.request, "ResourceConfig": resources}
 
     def end(self, secondary: str, message: str, **results: Any) -> None:
         """Enter the last status, with fields for DescribeTrainingJob from then on."""
@@ -134,6 +156,7 @@ class Job:
         """Build the answer of DescribeTrainingJob: the request, and its outcome so far."""
         with self.lock:
             asked = {key: value for key, value in self.request.items() if key != "Tags"}
+            asked["ResourceConfig"] = {**asked["ResourceConfig"], **self.selected}
             return {
                 **asked,
                 "TrainingJobArn": self.arn,
@@ -167,7 +190,7 @@ class Job:
 
 _STATE = (
     "request", "arn", "created", "secondary", "transitions", "stop_asked_at", "started", "ended",
-    "results", "tags",
+    "results", "tags", "selected",
 )  # fmt: skip
 
 
@@ -205,6 +228,8 @@ class Jobs:
             told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
             count = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
             raise Refusal("ValidationException", f"{count}: {told}")
+        for contradiction in contradictions(request):
+            raise Refusal("ValidationException", contradiction)
         name = request["TrainingJobName"]
         account = request["RoleArn"].split(":")[4]
         arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name.lower()}"
@@ -215,7 +240,7 @@ class Jobs:
                     f"training job with this name already exists ({arn})"
                 )
                 raise Refusal("ResourceInUse", message)
-            self.quotas.check(request, [job.request for job in self if not job.over])
+            self.quotas.check(request, [job.held for job in self if not job.over])
             tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
             job = Job(request, arn, self.clock, self.clock.time(), tags=tags, keep=self._keep)
             job.enter("Starting", "Waiting for a machine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import Distribution
 from lingotune.launch.simulator.attempt import Attempt
+from lingotune.launch.simulator.capacity import NO_CAPACITY, got
 from lingotune.launch.simulator.container import Container, distribution_of, lay_out
 from lingotune.launch.simulator.loopback.jobs import Fields, Job
 from lingotune.launch.simulator.loopback.logs import LogStream, final_metrics, make_group
@@ -25,6 +26,8 @@ GRACE = 1.0
 process of its images, as of ours, does not pass the signal on."""
 _PAUSE = 0.2
 """Seconds between checks for news."""
+_LOOKS_FOR = 2.0
+"""Seconds for which a machine is looked for where there is none."""
 _PORT = Lock()
 """Held by the one job at a time that needs the toolkit's rendezvous port."""
 Found = Mapping[str, bytes | Path]
@@ -50,7 +53,7 @@ class Machines:
 
     s3, logs: boto3 clients of the account, whose services are at `address`. share: decides on a job by its
     request and the objects of its channels. folder: parent of each job's folder for its containers.
-    stopping: seconds that a stop takes at least.
+    stopping: seconds that a stop takes at least. full: instance types without capacity.
     """
 
     s3: Any
@@ -59,6 +62,7 @@ class Machines:
     share: Callable[[Fields, Found], Share]
     folder: Path
     stopping: float = 0.0
+    full: Collection[str] = ()
 
     def run(self, job: Job, closing: Callable[[], bool]) -> None:
         """Run a job to its end, which comes soon once `closing` says so."""
@@ -79,6 +83,8 @@ class _Run:
             if not come:
                 self._stopped()
                 return
+            if not self._got_machine():
+                return
             self._job.enter("Downloading", "Downloading input data")
             try:
                 share, containers = self._lay_out()
@@ -87,13 +93,29 @@ class _Run:
                 return
             self._run(share, containers)
 
+    def _got_machine(self) -> bool:
+        """Wait for a machine; of a list the first that is not full. Returns False if there is none."""
+        job, found = self._job, got(self._job.request, self._machines.full)
+        if found is not None:
+            self._request = found
+            job.select(found["ResourceConfig"])
+            return True
+        job.enter(
+            "Pending", "Insufficient capacity error from EC2 while launching instances, retrying!"
+        )
+        if job.sleep(_LOOKS_FOR, self._closing):
+            self._stopped()
+        else:
+            job.fail(NO_CAPACITY)
+        return False
+
     def _ending(self) -> bool:
         return self._job.stop_asked or self._closing()
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
         """Wait for what only one job at a time can have; yields whether the job is still wanted."""
-        if not _meets(self._request):
+        if not _meets(got(self._request) or self._request):
             yield not self._ending()
             return
         while not _PORT.acquire(timeout=_PAUSE):

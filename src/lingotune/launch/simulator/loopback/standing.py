@@ -107,7 +107,9 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
         session = boto3.Session(region_name=settings.region)
         furnish(session, settings.buckets)
         s3, logs = session.client("s3"), session.client("logs")
-        machines = Machines(s3, logs, address, shares.of, folder, settings.stopping)
+        machines = Machines(
+            s3, logs, address, shares.of, folder, settings.stopping, settings.rehearsal.full
+        )
         with Driver(jobs, machines.run, parallel=sys.maxsize):
             try:
                 yield address, jobs
@@ -200,6 +202,8 @@ def _introduce(
     """Say how other terminals use the account."""
     tell(f"a SageMaker account on this machine, until Ctrl-C: {address}; nothing is billed")
     tell(f"{settings.quotas}; each job runs as a rehearsal: {_size(settings.rehearsal)}")
+    if settings.rehearsal.full:
+        tell(f"without capacity: {', '.join(settings.rehearsal.full)}")
     where = f"is kept in {settings.folder}" if settings.folder else "is lost when it ends (--dir)"
     tell(f"what it holds {where}\n\nin another terminal:")
     unset = [name for name in stale if name not in variables(address)]

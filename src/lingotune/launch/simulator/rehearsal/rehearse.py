@@ -15,6 +15,7 @@ from lingotune.contract.log_lines import UNTESTED
 from lingotune.launch.plan.planner import Plan, objects
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.simulator.attempt import Attempt
+from lingotune.launch.simulator.capacity import got_here
 from lingotune.launch.simulator.container import Container, distribution_of, lay_out
 from lingotune.launch.simulator.environments import Environment
 from lingotune.launch.simulator.rehearsal.artifact import check_scores, predict, through_archive
@@ -78,11 +79,13 @@ class _Rehearser:
         self._tell = checklist.tell
         self._settings: RehearsalConfig = plan.config.rehearsal
         assert plan.request is not None, "a job of this machine is not rehearsed"
-        self._request = plan.request
+        self._request = got_here(plan.request, self._settings.full)
         self._objects = objects(plan, bundle)
         self._hosts = hosts_of(self._request)
         self._limits = limits_of(self._settings, self._request)
-        self._tell(f"rehearsal of {plan.name}: {self._limits}")
+        got = self._request["ResourceConfig"]["InstanceType"]
+        machine = f" on {got}" if plan.machines else ""
+        self._tell(f"rehearsal of {plan.name}{machine}: {self._limits}")
         self.points: list[Point] = []
         self.observed: list[Observed] = []
         self.observed_text = ""

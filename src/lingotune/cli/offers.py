@@ -1,0 +1,109 @@
+"""`lingotune offers`: machines for a job, with money, time and whether it fits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.config.quoting import for_shell
+from lingotune.launch.compose.config_dirs import shipped_dir
+from lingotune.launch.compose.help import Command
+from lingotune.launch.compose.options import composed_jobs
+
+PURPOSE = (
+    "Offer machines for a job: gpus=8, max_usd=50 (its worst case) and memory_gb=40 (of a GPU) choose,"
+    " all other words are overrides of the job."
+)
+OPTIONS = {
+    "--json": "one JSON object",
+    "--quota": "ask AWS how many of each machine the account may use",
+}
+_CHOSEN = ("cluster", "cluster.instance_type", "cluster.nodes", "cluster.gpus_per_node",
+           "cluster.fallback", "cluster.distribution")  # fmt: skip
+_WISHES = ("gpus", "max_usd", "memory_gb")
+_ANY = ("cluster=sagemaker", "cluster.instance_type=ml.g5.12xlarge")
+"""Some machine, for the job to be composed with."""
+
+
+def command() -> Command:
+    """Describe the command, for its help."""
+    return Command(program("offers"), PURPOSE, options=OPTIONS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the offers, the one to take marked."""
+    typed = [word for word in argv if word not in OPTIONS]
+    wishes = [word for word in typed if word.partition("=")[0] in _WISHES]
+    words = [word for word in typed if word not in wishes]
+    wanted = _wanted(wishes)
+    _refuse(words)
+    from lingotune.launch.offers import Wanted, as_dict, lines_of, machines_for, offers_for
+
+    asked = Wanted(**wanted)
+    found = machines_for(asked)
+    composed = composed_jobs([*words, *_ANY], command(), shipped_dir(), lambda config: [])
+    if len(composed) > 1:
+        what = "makes several jobs, and machines are offered for one"
+        raise ConfigError([Problem(" ".join(words), what, "one value for each setting")])
+    one = composed[0]
+    folders = [shipped_dir(), *([one.config_dir] if one.config_dir else [])]
+    quotas = None
+    if "--quota" in argv:
+        from lingotune.launch.aws.account.quotas import quotas_of
+
+        types = [instance.instance_type for instance, _ in found]
+        quotas = quotas_of(one.config.aws.region, types, spot=one.config.cluster.spot)
+    offers = offers_for(one.config, asked, folders, date.today(), quotas)
+    shown = list(map(for_shell, words))
+    if "--json" in argv:
+        print(json.dumps(as_dict(offers, asked, shown), indent=2))
+        return 0
+    print("\n".join(lines_of(offers, asked, shown, asked=quotas is not None)))
+    return 0
+
+
+def _wanted(wishes: Sequence[str]) -> dict[str, Any]:
+    """Read what machines are to have; ConfigError lists what is no number above 0."""
+    found: dict[str, Any] = {}
+    problems = []
+    for word in wishes:
+        name, _, text = word.partition("=")
+        kind = int if name == "gpus" else float
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < math.inf:
+            what = "is no " + (
+                "whole number of GPUs from 1" if name == "gpus" else "number above 0"
+            )
+            examples = {"gpus": "gpus=8", "max_usd": "max_usd=50", "memory_gb": "memory_gb=40"}
+            problems.append(Problem(word, what, examples[name], check="offers-number"))
+        if name in found:
+            problems.append(Problem(word, "is typed twice", f"{name}={found[name]}"))
+        found[name] = value
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _refuse(words: Sequence[str]) -> None:
+    """Refuse what the command chooses itself; ConfigError names what says the same."""
+    problems = []
+    for word in words:
+        key = word.partition("=")[0]
+        if key in _CHOSEN:
+            what = "is what is offered: the machines are chosen by gpus=, max_usd= and memory_gb="
+            fix = f"{program('launch')} {for_shell(word)}, or gpus=8"
+            problems.append(Problem(word, what, fix, check="offers-machine"))
+        if key == "action":
+            what = "is of launch; here nothing is planned nor started"
+            problems.append(Problem(word, what, f"{program('launch')} ... {word}"))
+    if problems:
+        raise ConfigError(problems)

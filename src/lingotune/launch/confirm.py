@@ -1,0 +1,59 @@
+"""The question before money is spent (`budget.confirm_usd`)."""
+
+from __future__ import annotations
+
+import sys
+
+from lingotune.config.console import say
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import BudgetConfig
+from lingotune.launch.cost.prices import usd_text
+
+YES = "--yes"
+"""Option that answers the question beforehand."""
+
+
+def needs_answer(budget: BudgetConfig, worst_usd: float | None) -> bool:
+    """Tell whether a submit is to be confirmed. worst_usd: of all its jobs; None = a price is unknown."""
+    limit = budget.confirm_usd
+    return limit is not None and (worst_usd is None or worst_usd > limit)
+
+
+def can_ask() -> bool:
+    """Tell whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def require_answer(budget: BudgetConfig, worst_usd: float | None, jobs: int) -> None:
+    """Raise ConfigError where nobody can be asked, with what works in a script."""
+    limit = budget.confirm_usd
+    assert limit is not None
+    what = f"{_at_stake(worst_usd, jobs)}, and there is no terminal to ask"
+    fix = f"{YES}, or a higher budget.confirm_usd, or budget.confirm_usd=null; nothing was started"
+    where = f"budget.confirm_usd={limit:g}"
+    raise ConfigError([Problem(where, what, fix, check="not-confirmed")])
+
+
+def confirmed(worst_usd: float | None, jobs: int) -> bool:
+    """Ask, and return whether the answer was yes.
+
+    Ctrl-C, and the end of the input, raise KeyboardInterrupt once it has been told what they have done.
+    """
+    which = "it" if jobs == 1 else f"these {jobs} jobs"
+    try:
+        answer = input(f"{_at_stake(worst_usd, jobs)}; start {which}? [y/N] ")
+    except (EOFError, KeyboardInterrupt):
+        print()
+        say("nothing was started")
+        raise KeyboardInterrupt from None
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    say("nothing was started")
+    return False
+
+
+def _at_stake(worst_usd: float | None, jobs: int) -> str:
+    which = "the job" if jobs == 1 else f"the {jobs} jobs together"
+    if worst_usd is None:
+        return f"the price of {which} is unknown"
+    return f"the worst case of {which} is {usd_text(worst_usd)}"
