@@ -157,7 +157,7 @@ def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
         from lingotune.launch.simulator.scope import complete
 
         return complete
-    from lingotune.launch.aws.submit import with_machine_region
+    from lingotune.launch.aws.connection import with_machine_region
 
     return with_machine_region
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lingotune.config.schema import AwsConfig
-from lingotune.launch.aws.submit import connect
+from lingotune.launch.aws.connection import connect
 from lingotune.launch.operations.account import Account, asked_of
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.operations.remote_settings import aws_of

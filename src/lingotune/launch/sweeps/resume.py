@@ -9,7 +9,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
-from lingotune.launch.aws.submit import connect, with_machine_region
+from lingotune.launch.aws.connection import connect, with_machine_region
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import Pin, code_of, fetch, load, save

@@ -22,7 +22,7 @@ from lingotune.config.program import program
 from lingotune.config.schema import JobConfig, Prune, Retry, Search, SweepConfig
 from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.account.quotas import job_quota
-from lingotune.launch.aws.submit import Account, connect
+from lingotune.launch.aws.connection import Account, connect
 from lingotune.launch.cost.prices import find_price, load_prices, usd_text
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, objects, planned_digests, with_data
 from lingotune.launch.render.bundle import Bundle
