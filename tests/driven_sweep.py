@@ -34,7 +34,7 @@ from pretend import Account, Asked, Course, pretending
 from lingotune.cli.launch import command
 from lingotune.config.problems import USER_ERROR, ConfigError
 from lingotune.launch import actions
-from lingotune.launch.aws import submit
+from lingotune.launch.aws import connection
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -193,7 +193,7 @@ def as_a_command(jobs: Sequence[Composed], bundle: Bundle) -> Callable[[], int]:
     def run() -> int:
         controller._SHORTEST, controller._LONGEST, controller._FIRST_REST = 0.1, 0.3, 0.2
         controller._LONGEST_REST = 1.0
-        submit.Account.client = _client  # type: ignore[method-assign]
+        connection.Account.client = _client  # type: ignore[method-assign]
         try:
             return actions.launch(jobs, bundle, follow=True)
         except ConfigError as error:
@@ -203,7 +203,7 @@ def as_a_command(jobs: Sequence[Composed], bundle: Bundle) -> Callable[[], int]:
     return run
 
 
-def _client(self: submit.Account, service: str) -> Any:
+def _client(self: connection.Account, service: str) -> Any:
     """Send uploads again, as they are; all other calls only once, so that the controller has the faults."""
     if service not in self._clients:
         often = {"mode": "legacy", "total_max_attempts": 6 if service == "s3" else 1}

@@ -202,7 +202,7 @@ def _account(config: LaunchConfig) -> Callable[[AwsConfig], AwsConfig]:
         from lingotune.launch.simulator.scope import complete
 
         return complete
-    from lingotune.launch.aws.submit import with_machine_region
+    from lingotune.launch.aws.connection import with_machine_region
 
     return with_machine_region
 
@@ -266,7 +266,6 @@ def _act(
         told, code = submit_sweep(standing, sweep, planner, wish, say)
         return {**answer, **told}, code
     from lingotune.launch.aws.submit import submit
-
     from lingotune.launch.walk import walk, walks
 
     jobs = [

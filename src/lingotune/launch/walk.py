@@ -14,8 +14,9 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import FallbackBy, MachineConfig
+from lingotune.launch.aws.connection import connect
 from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by
-from lingotune.launch.aws.submit import Submitted, connect, submit
+from lingotune.launch.aws.submit import Submitted, submit
 from lingotune.launch.plan.planner import Plan
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.training_job import job_name, on_machine

@@ -16,8 +16,8 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws.account.calls import connect
 from lingotune.launch.aws.account.resources import check_topic
+from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.notify import lets_events_publish, rule_of
-from lingotune.launch.aws.submit import Account
 from lingotune.launch.checks.places import PLACES
 from lingotune.launch.simulator.loopback.fake_account import REGION
 

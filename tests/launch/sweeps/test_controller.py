@@ -70,6 +70,18 @@ def test_every_trial_runs_once_and_no_more_at_a_time_than_fit(
     assert outcome.waiting == () and not outcome.halted
 
 
+def test_trials_that_are_not_wanted_hold_their_slots_and_are_neither_started_nor_awaited(
+    tmp_path: Path,
+) -> None:
+    """Callers that ask for a few trials at a time share one ledger, with what earlier ones have left."""
+    cloud = Cloud(quota=2, lasts=lambda name: 1e6 if name == trials(1)[0].name else 100.0)
+    run(tmp_path, cloud, 1, Limits(), detached=True)
+    outcome = run(tmp_path, cloud, 4, Limits(), wanted=lambda trial: trial.number in (2, 3))
+    assert [r.trial.number for r in outcome.records] == [2, 3]
+    assert states(outcome) == ["completed"] * 2 and not outcome.waiting
+    assert cloud.jobs.keys() == {trials(4)[n].name for n in (0, 1, 2)} and cloud.most == 2
+
+
 def test_there_is_no_barrier_between_batches(tmp_path: Path) -> None:
     """A long job holds its own slot alone: two slots take as long as the longer half."""
     cloud = Cloud(lasts=lambda name: 1000.0 if name == trials(1)[0].name else 100.0)

@@ -17,7 +17,7 @@ from waiting import wait_until
 
 from lingotune.cli import launch, resume
 from lingotune.config.problems import ConfigError
-from lingotune.launch.aws import submit
+from lingotune.launch.aws import connection
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROLE
@@ -133,16 +133,16 @@ def test_a_refusal_in_the_middle_names_what_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The third job is refused for good: the others run, and are named; nothing else is claimed."""
-    start, asked = submit.Account.start, []
+    start, asked = connection.Account.start, []
 
-    def refusing(self: submit.Account, job: TrainingJob) -> None:
+    def refusing(self: connection.Account, job: TrainingJob) -> None:
         asked.append(job.name)
         if len(asked) == 2:
             said = {"Error": {"Code": "ValidationException", "Message": "too odd"}}
             raise ClientError(said, "CreateTrainingJob")  # type: ignore[arg-type]
         start(self, job)
 
-    monkeypatch.setattr(submit.Account, "start", refusing)
+    monkeypatch.setattr(connection.Account, "start", refusing)
     submitted(tmp_path, *FOUR, "--detach", "output=json", code=2)
     told = capsys.readouterr()
     found = json.loads(told.out)

@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by, sent_before
-from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.shared_fields import Request
 
 _OF_AWS = "aws:"

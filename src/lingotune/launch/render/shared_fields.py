@@ -7,7 +7,6 @@ from typing import Any
 
 from lingotune.config.schema import Distribution, InputMode
 from lingotune.contract.container import MODEL_CHANNEL
-from lingotune.launch.render.bundle import PROGRAM
 from lingotune.launch.render.training_job import Pairs, TrainingJob
 
 Request = dict[str, Any]
@@ -34,7 +33,7 @@ def hyperparameters(job: TrainingJob) -> dict[str, str]:
     """
     values: dict[str, object] = {
         "sagemaker_submit_directory": CODE_IN_CONTAINER if job.network_isolation else job.code_uri,
-        "sagemaker_program": PROGRAM,
+        "sagemaker_program": job.program,
         "sagemaker_container_log_level": 20,
         "sagemaker_job_name": job.name,
         "sagemaker_region": job.region,

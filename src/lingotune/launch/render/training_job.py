@@ -24,6 +24,7 @@ from lingotune.contract.container import (
 )
 from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
+from lingotune.launch.render.bundle import PROGRAM
 
 UNSET = "<aws.{}>"
 """Placeholder for a name of the account that has not been set yet."""
@@ -59,7 +60,7 @@ class TrainingJob:
 
     max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
     which SageMaker tries them; empty = `instance_type` alone. versions: None for an image of the user's
-    own. Pairs keep their order.
+    own. program: script in the code that the toolkit starts. Pairs keep their order.
     """
 
     name: str
@@ -99,6 +100,7 @@ class TrainingJob:
     ultra_server: str | None
     remote_debug: bool
     profiler: bool
+    program: str = PROGRAM
 
 
 def root_uri(aws: AwsConfig) -> str:

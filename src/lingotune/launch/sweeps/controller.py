@@ -76,9 +76,10 @@ class Controller:
 
     The trials that are in the ledger already come first, then those of the source.
 
-    pool: names the quota that a trial counts against. tell: takes a line about what has happened. show:
-    takes all records after each round. watch: read the evaluations of running jobs in each round, for the
-    source to judge them and for whoever looks on.
+    pool: names the quota that a trial counts against. wanted: trials of the ledger to start and wait
+    for; the others keep their slots while they run. tell: takes a line about what has happened. show:
+    takes the records of those wanted after each round. watch: read the evaluations of running jobs in each
+    round, for the source to judge them and for whoever looks on.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Controller:
         limits: Limits,
         *,
         pool: Callable[[Trial], str] = lambda trial: "",
+        wanted: Callable[[Trial], bool] = lambda trial: True,
         tell: Callable[[str], None] = lambda line: None,
         show: Callable[[Sequence[TrialRecord]], None] = lambda records: None,
         watch: bool = False,
@@ -98,6 +100,7 @@ class Controller:
     ) -> None:
         self._backend, self._source, self._ledger, self._limits = backend, source, ledger, limits
         self._pool, self._tell, self._show, self._watch = pool, tell, show, watch
+        self._wanted = wanted
         self._clock, self._sleep, self._random = clock, sleep, random or Random()
         self._quotas = dict(limits.quotas)
         self._rests: dict[str, tuple[float, float]] = {}  # pool -> until when, and how long
@@ -118,7 +121,7 @@ class Controller:
         while True:
             self._news = self._starved = False
             answered = self._round()
-            records = self._ledger.records()
+            records = [r for r in self._ledger.records() if self._wanted(r.trial)]
             self._show(records)
             held = [a for r in records for a in r.attempts if a.job.state.holds_slot]
             waiting = self._waiting(records)
@@ -274,6 +277,8 @@ class Controller:
     def _next_attempt(self, record: TrialRecord) -> int | None:
         """Number the attempt that the trial has to be started with now or later; None if it is done."""
         last, limits = record.last, self._limits
+        if not self._wanted(record.trial):
+            return None
         if last is None or last.attempt < limits.attempt:
             return limits.attempt
         if not last.job.state.over:
@@ -301,6 +306,7 @@ class Controller:
             record.trial.number
             for record in records
             if record.state is State.failed
+            and self._wanted(record.trial)
             and self._next_attempt(record) is None
             and not record.attempts[-1].job.worth_retrying
         ]

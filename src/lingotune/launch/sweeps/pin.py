@@ -28,9 +28,9 @@ from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.quotas import job_quota
+from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 from lingotune.launch.aws.machines import machines_in
-from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.sweep_tags import (
     SWEEP_TAG,

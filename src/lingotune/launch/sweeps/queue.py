@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, fault_of, said_by
-from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.sweeps.sagemaker import SageMaker
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial, Unsure

@@ -13,7 +13,7 @@ from lingotune.config.schema import AwsConfig, Retry
 from lingotune.launch.aws.account.calls import Answer, Unanswered
 from lingotune.launch.aws.account.calls import connect as calls_of
 from lingotune.launch.aws.account.quotas import Need, check_quotas
-from lingotune.launch.aws.submit import connect, with_machine_region
+from lingotune.launch.aws.connection import connect, with_machine_region
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import Pin, code_of, fetch, load, save

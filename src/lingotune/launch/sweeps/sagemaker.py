@@ -12,9 +12,9 @@ from typing import Any
 
 from lingotune.config.problems import Problem
 from lingotune.contract.log_lines import Logged, read_line
+from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 from lingotune.launch.aws.job_logs import GROUP
-from lingotune.launch.aws.submit import Account
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.pin import LostAnswer

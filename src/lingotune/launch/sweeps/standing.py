@@ -18,7 +18,7 @@ from lingotune.config.schema import (
     SweepCode,
     SweepConfig,
 )
-from lingotune.launch.aws.submit import Account, connect
+from lingotune.launch.aws.connection import Account, connect
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.plan.planner import Member
 from lingotune.launch.plan.sweep_names import SweepName, name_of

@@ -32,7 +32,7 @@ from lingotune.config.schema import (
 )
 from lingotune.contract.container import DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.account.quotas import job_quota
-from lingotune.launch.aws.submit import Account, connect
+from lingotune.launch.aws.connection import Account, connect
 from lingotune.launch.cost.prices import find_price, load_prices, usd_text
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, objects, planned_digests, with_data
 from lingotune.launch.render.bundle import Bundle

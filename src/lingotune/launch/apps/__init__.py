@@ -1,0 +1,1 @@
+"""Jobs of other Hydra applications: `hydra/launcher=sagemaker`."""
