@@ -16,8 +16,10 @@ from lingotune.launch.sweeps.trial import State, Unsure
 
 MOST_LINES = 20
 """Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
-_WIDTH, _SHORTEST = 120, 12
-"""Characters of a line where no terminal tells, and of what varies at the least."""
+_WIDTH = 120
+"""Characters of a line where no terminal tells."""
+_SHORT, _SHORTEST = 30, 12
+"""Characters to which what varies is cut before columns are left out, and after that."""
 _BESIDE = 4
 """Lines of a terminal that are left to other things than jobs."""
 _VARIES = "varies"
@@ -182,11 +184,15 @@ def _aligned(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
     def total() -> int:
         return sum(widths[name] + 2 for name in shown) - 2
 
+    def cut(least: int) -> None:
+        if total() > width and widths[_VARIES] > least:
+            widths[_VARIES] = max(least, widths[_VARIES] - (total() - width))
+
+    cut(_SHORT)
     for name in _EXPENDABLE:
         if name in shown and total() > width:
             shown.remove(name)
-    if total() > width:
-        widths[_VARIES] = max(_SHORTEST, widths[_VARIES] - (total() - width))
+    cut(_SHORTEST)
     return [
         "  ".join(
             _cut(row.get(name, ""), widths[name]).ljust(widths[name]) for name in shown
