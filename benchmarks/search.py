@@ -1,7 +1,7 @@
 """How much training a search with early ends needs: real trainings on the SageMaker of this machine.
 
 python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 15] [--rows 300]
-    [--dir DIR] [OVERRIDE ...]
+    [--first-rung N] [--dir DIR] [OVERRIDE ...]
 
 A grid of 12 configurations, each trained to its end, says which is the best. Then the same configurations
 are searched with `sweep.prune=asha`, once for each seed, through the commands that a user types:
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--rows", type=int, default=300, help="training rows of each language")
+    parser.add_argument("--first-rung", type=int, help="sweep.min_evaluations of the searches")
     parser.add_argument("--dir", help="folder that keeps the runs and the account")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
@@ -121,6 +122,8 @@ def main() -> None:
                 f"sweep.search={options.search}", "sweep.trials=12", f"sweep.seed={seed}",
                 "sweep.prune=asha",
             ]  # fmt: skip
+            if options.first_rung is not None:
+                search.append(f"sweep.min_evaluations={options.first_rung}")
             name = f"{options.search}-{seed}"
             rows.append(run(name, folder, options.slots, [*settings, *search]).row(grid))
     print(f"\n{os.cpu_count()} cores")

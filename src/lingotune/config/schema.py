@@ -807,9 +807,10 @@ class SweepConfig:
     """asha: one in this many configurations goes on after each rung, which is this many times longer."""
     min_evaluations: Optional[int] = None
     """asha: evaluations before the first rung, below which nothing is ended early; null = as many as are
-    worth more time than the start of a job, at least 2 on SageMaker."""
+    worth more time than the start of a job, as measured by earlier sweeps, at least 2 on SageMaker."""
     max_parallel: Optional[int] = None
-    """Jobs at a time; null = the account's quota on SageMaker, one on this machine."""
+    """Jobs at a time; null = the account's quota on SageMaker, one on this machine and with
+    `cluster.backend=loopback`."""
     retries: int = 2
     """New starts of a job that ended through a fault of AWS or for want of capacity."""
     max_failures: int = 3

@@ -116,6 +116,8 @@ def test_jobs_of_other_tools_are_left_alone(account: JobAccount, command: Comman
 
 def test_a_sweep_of_this_machine(command: Command, account: JobAccount, tmp_path: Path) -> None:
     ledger_of(tmp_path / "runs" / "here", 2, "run-1", backend="local")
+    code, out, _ = command("status", "here")
+    assert code == 0 and "1 of 2 known" in out and "USD" not in out and "price" not in out
     for verb in ("stop", "fetch", "wait", "logs"):
         code, _, err = command(verb, "here")
         assert code == 2 and "runs on this machine" in err

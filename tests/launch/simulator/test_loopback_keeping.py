@@ -150,3 +150,21 @@ def test_calls_that_are_refused_now_are_counted(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     with serve(Jobs(), keeper=keeper):
         assert keeper.lost == 1  # its bucket comes later
+
+
+def test_an_account_that_goes_on_forgets_the_jobs_that_ran(tmp_path: Path) -> None:
+    with account(tmp_path) as (jobs, client):
+        sagemaker = client("sagemaker")
+        for name in ("done", "ran", "stopping"):
+            sagemaker.create_training_job(**request_of(name))
+        jobs.get("done").end("Completed", "Training job completed")
+        sagemaker.stop_training_job(TrainingJobName="stopping")
+    keeper, jobs = Keeper(tmp_path), Jobs()
+    keeper.restore_jobs(jobs, goes_on=True)
+    assert {job.name: job.status for job in jobs} == {"done": "Completed", "stopping": "Stopped"}
+    keeper.keeps_jobs = False
+    jobs.create(request_of("ran"), REGION)
+    keeper.keep_job(jobs.get("ran"))
+    again = Jobs()
+    Keeper(tmp_path).restore_jobs(again)
+    assert sorted(job.name for job in again) == ["done", "stopping"]

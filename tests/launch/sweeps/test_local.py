@@ -141,6 +141,33 @@ def test_a_named_sweep_grows(home: Path) -> None:
     assert len(starts(home)) == 3
 
 
+def test_values_that_are_left_out_stay_in_the_table_and_other_settings_do_not(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def numbers() -> list[int]:
+        with Ledger(home / "runs" / "mine") as ledger:
+            return [record.trial.number for record in ledger.records()]
+
+    assert sweep("lr=1e-4,2e-4", "sweep.name=mine") == 0
+    assert sweep("lr=2e-4,3e-4", "sweep.name=mine") == 0
+    told = capfd.readouterr().out
+    assert numbers() == [1, 2, 3] and len(starts(home)) == 3 and "left out" not in told
+    assert told.rpartition("best: ")[0].count("runs/tiny-sample-") >= 3, "all are in its table"
+    assert sweep("lr=1e-4,2e-4", "epochs=2", "sweep.name=mine") == 0
+    told = capfd.readouterr().out
+    assert "left out, as this command does not ask for them: 1-3 of before" in told
+    assert numbers() == [1, 2] and len(starts(home)) == 5
+
+
+def test_a_search_with_other_settings_begins_anew(home: Path) -> None:
+    typed = ["lr=1e-4,2e-4,3e-4", "sweep.search=random", "sweep.trials=2", "sweep.name=mine"]
+    assert sweep(*typed) == 0
+    assert sweep(*typed, "epochs=2") == 0
+    with Ledger(home / "runs" / "mine") as ledger:
+        assert [r.state for r in ledger.records()] == [State.completed] * 2
+    assert len(starts(home)) == 4
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 

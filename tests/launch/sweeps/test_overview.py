@@ -31,6 +31,7 @@ from lingotune.launch.sweeps.money import money_of, work_of
 from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import Rungs, first_rung, rungs_of
 from lingotune.launch.sweeps.sources import metric_of
+from lingotune.launch.sweeps.start_times import Measured
 
 CLOUD = ["cluster=g5_12xl", "model=xlmr_base"]
 SEARCH = ["lr=tag(log,interval(1e-5,1e-4))", "sweep.search=tpe", "sweep.trials=12"]
@@ -113,6 +114,29 @@ def test_the_first_rung_follows_from_measured_times() -> None:
     typed = rungs_of(replace(settings, min_evaluations=1, reduction=2), grid.plans)
     assert typed is not None and typed.steps == [1, 2, 4, 8]
     assert rungs_of(SweepConfig(), grid.plans) is None
+
+
+def test_the_first_rung_takes_measured_starts_and_says_so() -> None:
+    grid = planned(*CLOUD, "lr=1e-5,3e-5", "epochs=9", "sweep.prune=asha")
+    settings, plans = grid.plans[0].config.sweep, timed(grid, 9 * 50, 100, 1).plans
+    usual, known, begun, unknown = (
+        rungs_of(settings, plans),
+        rungs_of(settings, plans, Measured(120.0, None, 3)),
+        rungs_of(settings, plans, Measured(120.0, None, 3), before=4),
+        rungs_of(settings, grid.plans, Measured(120.0, 30.0, 1)),
+    )
+    assert usual is not None and known is not None and begun is not None and unknown is not None
+    assert (usual.first, known.first, begun.first) == (5, 3, 4)
+    assert "taken as usual: none is on record" in usual.arithmetic[0]
+    assert known.arithmetic[0].endswith(
+        "120 s is the start of a job on SageMaker, as measured on 3 jobs"
+    )
+    assert "as since this sweep was begun" in begun.arithmetic[0]
+    assert unknown.first == 4, (
+        "earlier jobs tell what an evaluation takes where no run was measured"
+    )
+    typed = rungs_of(replace(settings, min_evaluations=1), plans, Measured(120.0, 1.0, 1), 4)
+    assert typed is not None and typed.first == 1, "what is typed counts"
 
 
 def test_a_rung_beyond_the_end_is_told() -> None:

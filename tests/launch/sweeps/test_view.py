@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -85,3 +86,32 @@ def test_a_terminal_is_drawn_on_and_told_above() -> None:
         shown.show([record(1, State.running)])
         shown.tell("started [1]  job-1")
     assert "lr=1e-05" in output.getvalue() and "started [1]  job-1" in output.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("count", [3, 60])
+def test_the_view_keeps_to_the_terminal(width: int, count: int) -> None:
+    """60 jobs, of which 30 run, on 24 lines: each line is whole, and so is the summary."""
+    told = Logged("train", 5800, 14064, {"loss": 0.52341})
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=24, force_terminal=True)
+    shown = View([].append, dict.fromkeys(range(1, 61), 28.152), clock=lambda: NOW, live=console,
+                 progress=lambda name: told)  # fmt: skip
+    records = [record(n, State.running if n % 2 else None) for n in range(1, count + 1)]
+    long = {"per_device_bs": "16", "training.label_smoothing": "0.05", "lr": "3e-05"}
+    records = [replace(r, trial=replace(r.trial, varies=long)) for r in records]
+    lines = shown.lines(records)
+    assert max(map(len, lines)) <= width and len(lines) < 24
+    assert ("loss 0.5234" in lines[0]) == ("step 5800/14064" in lines[0]) == (width == 120)
+    assert "41 %" in lines[0] or width == 120
+    assert "macro_f1 0.8123" in lines[0] and "28.15 USD" in lines[0] and "Training" in lines[0]
+    assert lines[0].find("Training") == lines[-2].find("Training"), "columns are aligned"
+    assert lines[-1].startswith(f"{count // 2} waiting | {(count + 1) // 2} running")
+
+
+def test_where_nothing_is_billed_nothing_is_said_of_money() -> None:
+    said: list[str] = []
+    shown = View(said.append, {}, clock=lambda: NOW)
+    shown.show([record(1, State.running), record(2)])
+    shown.show([record(1, State.running), record(2, State.running)])
+    assert [line.partition("  ")[2] for line in said] == ["1 waiting | 1 running", "2 running"]

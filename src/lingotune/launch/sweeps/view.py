@@ -17,14 +17,17 @@ from lingotune.launch.sweeps.trial import JobState, State, Unsure
 
 MOST_LINES = 20
 """Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
-_WIDTH, _SHORTEST = 120, 12
-"""Characters of a line where no terminal tells, and of what varies at the least."""
+_WIDTH = 120
+"""Characters of a line where no terminal tells."""
+_SHORT, _SHORTEST = 30, 12
+"""Characters to which what varies is cut before columns are left out, and after that."""
 _BESIDE = 4
 """Lines of a terminal that are left to other things than jobs."""
 _VARIES = "varies"
-_COLUMNS = ("number", _VARIES, "state", "step", "loss", "score", "time", "money")
-_EXPENDABLE = ("loss", "time", "step")
-"""Columns that are left out, in this order, where the width does not hold all."""
+_COLUMNS = ("number", _VARIES, "state", "step", "share", "loss", "score", "time", "money")
+_EXPENDABLE = ("loss", "time", "step", "share")
+"""Columns that are left out, in this order, where the width does not hold all; the share of the steps
+stands in place of the steps."""
 _EVERY = 60.0
 """Seconds between two lines of text without news."""
 
@@ -179,22 +182,28 @@ class View:
         if line is None or line.step is None:
             return {}
         loss = {"loss": f"loss {line.values['loss']:.4g}"} if "loss" in line.values else {}
-        return {"step": f"step {line.step}/{line.total_steps}", **loss}
+        share = f"{100 * line.step // line.total_steps} %" if line.total_steps else ""
+        return {"step": f"step {line.step}/{line.total_steps}", "share": share, **loss}
 
 
 def _aligned(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
     """Align the columns of rows; where the width is small, some are left out, and what varies is cut."""
     widths = {name: max((len(row.get(name, "")) for row in rows), default=0) for name in _COLUMNS}
-    shown = [name for name in _COLUMNS if widths[name]]
+    shown = [name for name in _COLUMNS if widths[name] and name != "share"]
 
     def total() -> int:
         return sum(widths[name] + 2 for name in shown) - 2
 
+    def cut(least: int) -> None:
+        if total() > width and widths[_VARIES] > least:
+            widths[_VARIES] = max(least, widths[_VARIES] - (total() - width))
+
+    cut(_SHORT)
     for name in _EXPENDABLE:
         if name in shown and total() > width:
-            shown.remove(name)
-    if total() > width:
-        widths[_VARIES] = max(_SHORTEST, widths[_VARIES] - (total() - width))
+            shown[shown.index(name)] = "share" if name == "step" else ""
+            shown = [one for one in shown if one]
+    cut(_SHORTEST)
     return [
         "  ".join(
             _cut(row.get(name, ""), widths[name]).ljust(widths[name]) for name in shown
