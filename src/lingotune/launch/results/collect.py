@@ -26,7 +26,6 @@ from lingotune.launch.results.run_files import (
     scores_in,
     varying,
 )
-from lingotune.launch.results.table import shortened
 from lingotune.launch.sweeps.ledger import (
     PIN,
     Attempt,
@@ -214,7 +213,8 @@ def _unfetched(entries: Sequence[Entry], folder: Path, *, local: bool) -> list[s
     absent = [e.number for e in entries if e.completed and e.test is None and not e.folder]
     if not absent:
         return []
-    numbers = shortened(ranges(absent), 60)
+    parts = ranges(absent).split(", ")
+    numbers = ", ".join(parts if len(parts) <= 8 else [*parts[:3], f"... {parts[-1]}"])
     count = "1 run is" if len(absent) == 1 else f"{len(absent)} runs are"
     if local:
         told = f"{count} not in {folder.parent} any more ({numbers}): scores from the ledger"
