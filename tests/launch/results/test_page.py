@@ -149,11 +149,13 @@ def test_what_is_hostile_stays_text(tmp_path: Path) -> None:
         ({"data.path": HOSTILE, "lr": "1"}, State.completed, 0.5),
         ({"data.path": "b", "lr": HOSTILE}, State.completed, 0.6),
         ({"data.path": HOSTILE, "lr": "2"}, State.failed, None),
+        ({"data.path": HOSTILE[12:50], "lr": HOSTILE[30:70]}, State.completed, 0.4),  # not cut
     ]
     folder = make_sweep(tmp_path / "a <b>sweep", trials)
     page = Page(write_page(leaderboard([str(folder)]), folder).read_text(encoding="utf-8"))
     check_alone(page)
-    assert "60481729" not in page.text and "<script>alert" in page.text
+    assert "60481729" not in page.text and "</p><script>..." in page.text
+    assert "alert(1)</script> $x^2$" in page.text
     assert "\u202e" not in page.text and "\x07" not in page.text
 
 
@@ -249,6 +251,40 @@ def test_money_is_saved_against_the_plan_or_the_own_pace() -> None:
 
 
 # --- in a browser ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("keys", "width"), [(2, 1400), (5, 1400)])
+@needs_chromium
+def test_the_leaderboard_fits_its_page(keys: int, width: int, tmp_path: Path) -> None:
+    """With intervals, and paths that differ at their ends; at 1400 px nothing scrolls sideways."""
+    names = [
+        "model.name_or_path",
+        "lr",
+        "per_device_bs",
+        "training.weight_decay",
+        "training.warmup_ratio",
+    ]
+    path = "models/checkpoints/2026-11/xlm-roberta-base-on-reviews-step-12000"
+    entries = [
+        Entry(
+            n, {key: f"{path}{n}" if place == 0 else f"{n}e-05" for place, key in enumerate(names[:keys])},
+            f"tickets-xlm-roberta-{n:010}", State.completed, validation={"macro_f1": n / 9},
+            usd=42.23, seconds=5400.0,
+        )
+        for n in range(1, 4)
+    ]  # fmt: skip
+    board = Leaderboard(
+        "wide", Metric("macro_f1"), tuple(names[:keys]), ranked(entries, Metric("macro_f1"))
+    )
+    html = write_page(board, tmp_path).read_text(encoding="utf-8")
+    told = "<script>document.title = ['.scroll'].map(s => [...document.querySelectorAll(s)])[0]"
+    told += ".slice(0, 1).map(e => `${e.scrollWidth} of ${e.clientWidth}`)[0]</script>"
+    policy = re.compile("script-src '[^']*'")
+    (tmp_path / "told.html").write_text(policy.sub("script-src 'unsafe-inline'", html) + told)
+    dom, _ = in_chromium(tmp_path / "told.html", tmp_path, f"--window-size={width},900")
+    found = re.search(r"<title>(\d+) of (\d+)</title>", dom)
+    assert found and found[1] == found[2], found and found[0]
+    assert "step-120001" in html and "step-120003" in html
 
 
 def in_chromium(path: Path, home: Path, *options: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from lingotune.config.schema import SweepCode, Texts
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
 from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.sweep_words import in_place_of_hydra
 from lingotune.launch.overrides.swept import Axis, axis_of, swept_twice
 from lingotune.launch.overrides.unknown_names import unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
@@ -236,6 +237,7 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
     if key.split(".")[0].split("/")[0] == "hydra":
         is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
         fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
+        fix = in_place_of_hydra(key, TypedOverride.of(override).value) or fix
         if key.startswith(_OF_HYDRA):
             fix = f"-m {for_shell(text.lstrip('+~').removeprefix(_OF_HYDRA))}"
         return _refused(override, "hydra's own settings cannot be changed here", fix)

@@ -217,7 +217,8 @@ def _interval(override: Override, swept: IntervalSweep) -> Interval:
     if not (_is_finite(low) and _is_finite(high)):
         raise _wrong("has an end that is no finite number", f"'{key}=interval(1,2)'")
     if not low < high:
-        raise _wrong("is empty: the second number is the larger one", f"'{key}=interval(1,2)'")
+        ends = f"{high:g},{low:g}" if high < low else "1,2"
+        raise _wrong("is empty: the second number is the larger one", f"'{key}=interval({ends})'")
     if whole and not (float(low).is_integer() and float(high).is_integer()):
         raise _wrong("has ends that are no whole numbers", f"'{key}=interval(8,64)'")
     unknown = swept.tags - {"log"}
@@ -225,7 +226,9 @@ def _interval(override: Override, swept: IntervalSweep) -> Interval:
         what = f"has a tag that means nothing for an interval: {sorted(unknown)[0]}"
         raise _wrong(what, for_shell(f"{key}=tag(log,interval({low:g},{high:g}))"))
     if "log" in swept.tags and low <= 0:
-        raise _wrong("has no logarithm: its ends are above 0", f"'{key}=tag(log,interval(1,2))'")
+        ends = f"{1 if whole else high / 1000:g},{high:g}" if high > 1 or not whole else "1,2"
+        ends = ends if high > 0 else "1,2"
+        raise _wrong("has no logarithm: its ends are above 0", f"'{key}=tag(log,interval({ends}))'")
     number = int if whole else float
     return Interval(number(low), number(high), "log" in swept.tags, whole)
 

@@ -17,6 +17,7 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, first_wrong, is_function
 from lingotune.launch.overrides.readable_forms import as_pasted, choices_of, forms_of, has_no_blanks
+from lingotune.launch.overrides.sweep_words import drawn
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.values import as_on_keyboard
 
@@ -43,6 +44,9 @@ def unreadable(text: str, groups: Groups) -> Problem:
         return Problem(printable(text), what, " ".join(map(for_shell, several)), key=name)
     if text.startswith("-") and accepted(f"{name}={value}", groups):
         return Problem(text, "unknown option", for_shell(f"{name}={value}"))
+    if setting_types().get(name) in (int, float) and (fix := drawn(name, value)):
+        what = "is another tool's distribution, which is not read here"
+        return Problem(printable(text), what, fix, key=_setting(name), value=value)
     fixed = next(forms_of(name, value, groups))
     quoted = '"' in fixed and '"' not in as_on_keyboard(value)
     what = f"cannot be read from {_stop(text)}, on" + (": symbols need quotes" if quoted else "")

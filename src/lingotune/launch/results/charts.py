@@ -10,7 +10,7 @@ from typing import Any
 
 from lingotune.config.problems import printable
 from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
-from lingotune.launch.results.table import named, value_text
+from lingotune.launch.results.table import named, shortened, value_text
 from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import REPEATED, State
 from lingotune.report.data_charts import COLOURS, Pen, frame, new_figure, svg
@@ -111,7 +111,7 @@ def _tick(axis: Any, ticks: Mapping[float, str]) -> None:
 
 def _brief(value: str) -> str:
     text = value_text(value)
-    return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…"
+    return shortened(text, _LENGTH)
 
 
 # --- learning curves ----------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def _money(board: Leaderboard, priced: Sequence[Configuration], unit: str, pen: 
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 30 else f"{text[:29]}…"
+    return shortened(text, 30)
 
 
 def _finish(axis: Any, title: str, pen: Pen) -> None:

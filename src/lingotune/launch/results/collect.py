@@ -37,7 +37,7 @@ from lingotune.launch.sweeps.ledger import (
     sweeps_in,
 )
 from lingotune.launch.sweeps.metric import LOSS, Metric
-from lingotune.launch.sweeps.trial import Evaluation, JobState, State
+from lingotune.launch.sweeps.trial import Evaluation, JobState, State, ranges
 from lingotune.plugins.definitions import contents_of
 from lingotune.plugins.source import stored_name
 
@@ -210,17 +210,17 @@ def _best_of(evaluations: Sequence[Evaluation], metric: Metric) -> Mapping[str, 
 
 
 def _unfetched(entries: Sequence[Entry], folder: Path, *, local: bool) -> list[str]:
-    absent = [str(e.number) for e in entries if e.completed and e.test is None and not e.folder]
+    absent = [e.number for e in entries if e.completed and e.test is None and not e.folder]
     if not absent:
         return []
+    parts = ranges(absent).split(", ")
+    numbers = ", ".join(parts if len(parts) <= 8 else [*parts[:3], f"... {parts[-1]}"])
     count = "1 run is" if len(absent) == 1 else f"{len(absent)} runs are"
     if local:
-        told = (
-            f"{count} not in {folder.parent} any more ({', '.join(absent)}): scores from the ledger"
-        )
+        told = f"{count} not in {folder.parent} any more ({numbers}): scores from the ledger"
         return [f"{told}; the command of the sweep trains again what is missing"]
     return [
-        f"{count} not fetched yet ({', '.join(absent)}): scores from their logs, none on test;"
+        f"{count} not fetched yet ({numbers}): scores from their logs, none on test;"
         f" {program('fetch')} {folder.name}"
     ]
 

@@ -89,8 +89,15 @@ def _columns(
 
 def value_text(value: str | None) -> str:
     """Format a swept value, cut if it is long."""
-    text = _NONE if value is None else printable(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return shortened(_NONE if value is None else printable(value), _LONGEST)
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text in its first half if it is long: paths of a sweep differ at their ends."""
+    if len(text) <= most:
+        return text
+    start = (most - 3) // 3
+    return f"{text[:start]}...{text[start + 3 - most :]}"
 
 
 def seeds_text(of: Configuration) -> str:
