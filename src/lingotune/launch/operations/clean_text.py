@@ -49,7 +49,7 @@ def _jobs(cleaning: Cleaning, by_sweep: bool) -> Iterator[Line]:
             key = one.job.sweep if by_sweep and one.job.sweep else one.job.name
             groups.setdefault(key, []).append(one)
     for name, members in groups.items():
-        states = Counter(one.job.job.state.value for one in members)
+        states = Counter(sorted(one.job.job.state.value for one in members))
         kept = Counter(one.kept for one in members if one.kept)
         ended = max((one.job.job.ended or cleaning.at for one in members), default=cleaning.at)
         many = len(members) > 1
