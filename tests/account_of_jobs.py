@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from conftest import compose
 from containers import PLAIN
 from described import described
 
+from lingotune.config.jobfile import dump_job, job_of
+from lingotune.contract.container import JOB_FILE
 from lingotune.contract.log_lines import format_train_line, format_validation_line
 from lingotune.launch.render.request import to_request
 from lingotune.launch.simulator.loopback.clock import Clock
@@ -69,6 +73,30 @@ class JobAccount:
             request["Tags"] = [*request["Tags"], *({"Key": k, "Value": v} for k, v in tags.items())]
         self._sagemaker.create_training_job(**request)
         return self.jobs.get(name)
+
+    def put(self, uri: str, content: bytes = b"x") -> None:
+        """Put an object into S3."""
+        self.s3.put_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"), Body=content)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """List the keys of the objects below `lingotune/`, without that."""
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"lingotune/{prefix}")
+        return [one["Key"].removeprefix("lingotune/") for one in found.get("Contents", [])]
+
+    def leave_inputs(self, *overrides: str) -> None:
+        """Put code and job file into S3, as they are before a job starts."""
+        self.put(json.loads(self._request["HyperParameters"]["sagemaker_submit_directory"]))
+        (config,) = [c for c in self._request["InputDataConfig"] if c["ChannelName"] == "config"]
+        text = dump_job(job_of(compose(*PLAIN, *NAMES, *overrides)))
+        self.put(f"{config['DataSource']['S3DataSource']['S3Uri']}{JOB_FILE}", text)
+
+    def checkpoint(self, job: Job, *steps: int) -> str:
+        """Leave whole checkpoints of a job; returns their place."""
+        uri = str(job.request["CheckpointConfig"]["S3Uri"])
+        for step in steps:
+            self.put(f"{uri}/checkpoint-{step}/model.safetensors")
+            self.put(f"{uri}/checkpoint-{step}/manifest.json")
+        return uri
 
     def trial(self, sweep: str, number: int, name: str = "", **varies: str) -> Job:
         """Accept a job of a sweep, tagged as its controller tags it."""

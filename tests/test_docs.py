@@ -78,7 +78,7 @@ def kind_of(command: str) -> str:
         "loopback": "account of its own",
         "results": "sweep",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
-        "wait": "account",
+        "wait": "account", "resume": "account", "clean": "account",
     }  # fmt: skip
     if name == "lingotune report" and words[2] == "tickets":
         return "sweep"

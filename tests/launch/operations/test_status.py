@@ -10,18 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-from account_of_jobs import JobAccount, a_week, ledger_of, training_lines
+from account_of_jobs import BUCKET, VARIES, JobAccount, a_week, ledger_of, training_lines
 from conftest import ROOT
 from documents import blocks_of
 from loopback import Front, refusal
 from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
+from lingotune.config.typed_json import to_json
 from lingotune.launch.operations.account import open_account
 from lingotune.launch.operations.live import watch
 from lingotune.launch.operations.rows import Overview
 from lingotune.launch.operations.survey import Survey
 from lingotune.launch.operations.targets import Target
 from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.pin import Pin, PinnedTrial
 from lingotune.launch.sweeps.trial import State
 
 # --- the table -----------------------------------------------------------------------------------
@@ -362,3 +364,76 @@ def test_the_page_shows_what_is_printed(
     printed = command("status", "tickets-lr")[1]
     shown = [b.text for b in blocks_of(ROOT / "docs" / "operations.md") if "5-12" in b.text]
     assert shown == [printed]
+
+
+# --- another laptop ------------------------------------------------------------------------------
+
+
+def pinned(account: JobAccount, trials: int) -> None:
+    """The pin of the week's sweep in S3."""
+    made = [
+        PinnedTrial(
+            n, VARIES.get(n, {"lr": "1e-4", "seed": str(n)}), (), f"{n:064}",
+            f"tickets-lr-{n:010x}", "c0de", "quota", 1, worst_usd=30.0, usd_per_hour=28.152,
+        )
+        for n in range(1, trials + 1)
+    ]  # fmt: skip
+    words = ("sweep=tickets-lr", "budget.max_usd=400")
+    pin = Pin("tickets-lr", "i", words, "c0de", "s3://x/y", 0.0, "1", {}, {}, tuple(made))
+    where = f"s3://{BUCKET}/lingotune/sweeps/tickets-lr/sweep.json"
+    account.put(where, json.dumps(to_json(pin)).encode())
+
+
+def test_trials_that_wait_are_known_by_the_pin_in_s3(account: JobAccount, command: Command) -> None:
+    a_week(account)
+    pinned(account, 12)
+    code, out, err = command("status", "tickets-lr")
+    assert (code, err) == (0, "") and "\n5-12 " in out
+    assert "4 of 12 known: 8 waiting, 1 running, 2 completed, 1 failed" in out
+    assert " of 400 USD" in out
+    told = json.loads(command("status", "tickets-lr", "--json")[1])
+    assert len(told["jobs"]) == 12
+
+
+def test_a_pin_that_is_damaged_costs_the_waiting_only(
+    account: JobAccount, command: Command
+) -> None:
+    a_week(account)
+    account.put(f"s3://{BUCKET}/lingotune/sweeps/tickets-lr/sweep.json", b"{")
+    code, out, _ = command("status", "tickets-lr")
+    assert code == 0 and "note: trials that wait are not known: is no pin of a sweep" in out
+    assert "4 jobs: 1 running" in out
+
+
+def test_results_from_tags_pin_and_logs_alone(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    a_week(account)
+    pinned(account, 12)
+    for number, score in ((1, 0.871), (2, 0.884)):
+        account.log(f"tickets-lr-{number:010x}", training_lines(10, 10, macro_f1=score))
+    code, out, err = command("results", "tickets-lr")
+    assert code == 0 and "tickets-lr was started elsewhere" in err
+    assert "best: lr=3e-05" in out and "5-12" in out
+    assert command("results", "tickets-lr")[1] == out, "its ledger is here from now on"
+    code, out, _ = command("status", "tickets-lr")
+    assert "4 of 12 known: 8 waiting, 1 running, 2 completed, 1 failed" in out
+    code, _, err = command("results", "nothing")
+    assert code == 2 and "is no sweep in runs" in err
+
+
+def test_credentials_that_expire_in_the_middle_of_a_watch(
+    account: JobAccount, front: Front, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_week(account)
+    survey = Survey(Target("tickets-lr"), open_account(None), clock=account.clock.time)
+
+    def sleep(seconds: float) -> None:
+        if "ListTrainingJobs" in front.answers:
+            raise KeyboardInterrupt
+        front.tell("ListTrainingJobs", refusal("ExpiredTokenException"))
+
+    last = watch(survey.look, 5.0, until_over=True, sleep=sleep)
+    out = capsys.readouterr().out
+    assert "note: shown as last seen; no answer from AWS" in out and "ExpiredToken" in out
+    assert len(last.rows) == 4, "what was known is still shown"

@@ -1,4 +1,4 @@
-"""SWEEP:best in place of a run."""
+"""SWEEP:best, or a job's name, in place of a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sweep_folders import make_run, make_sweep
 from lingotune.cli import evaluate, predict, publish, report
 from lingotune.config.problems import ConfigError
 from lingotune.launch.results.chosen import run_named
+from lingotune.launch.results.collect import leaderboard
 from lingotune.launch.sweeps.trial import State
 
 TRIALS = [
@@ -78,3 +79,25 @@ def test_every_command_that_takes_a_run_takes_it(
 def test_the_page_of_the_best(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main(["lrs:best"]) == 0
     assert capsys.readouterr().out == "runs/job-2/report.html\n"
+
+
+def test_a_job_by_its_name_or_a_beginning(sweep: Path, tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "tiny-0123456789", "lr=1e-05", validation=0.9)
+    assert run_named("tiny") == "runs/tiny-0123456789" == run_named("tiny-0123456789")
+    make_run(tmp_path / "runs" / "tiny-0123456789-2", "lr=1e-05", validation=0.9)
+    assert run_named("tiny") == "runs/tiny-0123456789-2", "the last attempt of one job"
+    assert leaderboard(["tiny-0123456789-2"]).ranked[0].entries[0].folder == Path(
+        "runs/tiny-0123456789-2"
+    )
+    make_run(tmp_path / "runs" / "tiny-abcdefabcd", "lr=1e-05", validation=0.9)
+    with pytest.raises(ConfigError, match="fits 3 names; one is needed"):
+        run_named("tiny")
+
+
+def test_a_job_that_is_not_here_is_answered_with_its_fetch(sweep: Path) -> None:
+    (sweep.parent / "job-2" / "job.yaml").unlink()
+    for typed, job in (("job-2", "job-2"), ("unheard-of", "unheard-of")):
+        with pytest.raises(ConfigError) as caught:
+            run_named(typed)
+        (problem,) = caught.value.problems
+        assert problem.fix.endswith(f"fetch {job}") and problem.check == "not-fetched"

@@ -10,6 +10,7 @@ from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.finished_job import describe_job, fetch_job
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account
+from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.operations.ledgers import KnownSweep
 from lingotune.launch.operations.log_files import evaluations_of
 from lingotune.launch.operations.progress import evaluations_in
@@ -41,8 +42,14 @@ class Best:
         metric = self._metric(done[0])
         if metric is None:
             return {job.name: None for job in done}
-        found = dict(zip((job.name for job in done), each(self._evaluations, done)))
-        values = {name: metric.rank(metric.best(found[name])) for name in found}
+        firsts = {numbered(job.name)[0] for job in done}
+        read = [job for job in jobs if numbered(job.name)[0] in firsts]  # a resumed one went on
+        found: dict[str, list[Evaluation]] = {}
+        for job, evaluations in zip(read, each(self._evaluations, read)):
+            found.setdefault(numbered(job.name)[0], []).extend(evaluations)
+        values = {
+            job.name: metric.rank(metric.best(found[numbered(job.name)[0]])) for job in done
+        }  # fmt: skip
         known = sorted(
             (name for name, value in values.items() if value < math.inf), key=_by(values)
         )

@@ -133,7 +133,7 @@ class Cleaner:
         }  # fmt: skip
         return Cleaning(
             tuple(self._entry(wanted[name], why, held) for name, why in kept.items()),
-            tuple(_shared(held, free, needs, chosen, set(wanted), wish, bool(strange))),
+            tuple(_shared(held, free, needs, chosen, _names(wanted.values()), bool(strange))),
             tuple(free.values()),
             tuple(notes),
             self._clock(),
@@ -203,7 +203,7 @@ class Cleaner:
                 continue  # no job of it is known: nothing of it is touched
             started = {job.number for job in members}
             waiting = [trial for trial in pin.trials if trial.number not in started]
-            user = f"sweep {name}"
+            user = _user(name)
             for place in places_of_pin(pin, root, roots, (trial.key for trial in waiting)):
                 needs.setdefault(place, set()).add(user)
             named = wish.target is not None and wish.target.text == name
@@ -229,23 +229,31 @@ def _strange(held: Mapping[Place, Holding], known: set[str], needs: Needs) -> se
     }  # fmt: skip
 
 
+def _names(jobs: Iterable[Remote]) -> set[str]:
+    """Name the users of objects that jobs are: themselves, and their sweeps."""
+    return {name for job in jobs for name in (job.name, *([_user(job.sweep)] if job.sweep else []))}
+
+
+def _user(sweep: str) -> str:
+    return f"sweep {sweep}"
+
+
 def _shared(
     held: Mapping[Place, Holding],
     free: Mapping[Place, Holding],
     needs: Needs,
     chosen: set[str],
     wanted: set[str],
-    wish: CleanWish,
     strange: bool,
 ) -> Iterator[Shared]:
     """Tell of what the wanted jobs share why it is kept, or that it is not."""
     for place, one in held.items():
         users = needs.get(place, set())
-        mine = users & wanted or (place[1] == "sweeps" and f"sweep {place[2]}" in users)
-        if place[1] in OF_A_JOB or not mine:
+        if place[1] in OF_A_JOB or not users & wanted:
             continue
         left = tuple(sorted(users - chosen))
-        why = f"needed by {len(left)}: {left[0]}" if left else ""
+        more = f" and {len(left) - 1} more" if left[1:] else ""
+        why = f"needed by {left[0]}{more}" if left else ""
         if place not in free and not why:
             why = "may be needed elsewhere" if strange else "not asked for"
         yield Shared(one, left, why)

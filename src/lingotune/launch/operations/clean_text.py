@@ -11,7 +11,7 @@ from lingotune.launch.operations.clean import Cleaning, CleanJob, Shared
 from lingotune.launch.operations.holdings import Holding
 
 _NAMES = {
-    "code": "code", "data": "data", "models": "base model", "jobs": "job file", "sweeps": "pin of",
+    "code": "code", "data": "data", "models": "base model", "sweeps": "pin of",
     "output": "output", "checkpoints": "checkpoints", "tensorboard": "curves",
 }  # fmt: skip
 _DAY = 86400.0
@@ -24,7 +24,7 @@ Line = dict[str, str]
 
 def lines_of(cleaning: Cleaning, *, by_sweep: bool, width: int) -> Iterator[str]:
     """Format what lies there, and what of it would be deleted. by_sweep: one line for a whole sweep."""
-    rows = [*_jobs(cleaning, by_sweep), *(_shared(one) for one in cleaning.shared)]
+    rows = [*_jobs(cleaning, by_sweep), *_shared(cleaning.shared)]
     yield from _aligned(rows, width)
     yield from (f"note: {note}" for note in cleaning.notes)
     total = {one.place: one for job in cleaning.jobs for one in job.holdings}
@@ -49,7 +49,7 @@ def _jobs(cleaning: Cleaning, by_sweep: bool) -> Iterator[Line]:
             key = one.job.sweep if by_sweep and one.job.sweep else one.job.name
             groups.setdefault(key, []).append(one)
     for name, members in groups.items():
-        states = Counter(one.job.job.state.value for one in members)
+        states = Counter(sorted(one.job.job.state.value for one in members))
         kept = Counter(one.kept for one in members if one.kept)
         ended = max((one.job.job.ended or cleaning.at for one in members), default=cleaning.at)
         many = len(members) > 1
@@ -70,14 +70,22 @@ def _bytes(members: Iterable[CleanJob], kind: str) -> int:
     return sum(h.bytes for one in members for h in one.holdings if h.kind == kind)
 
 
-def _shared(one: Shared) -> Line:
-    kind, name = one.holding.place[1:]
-    short = name if kind == "sweeps" else name[:_DIGEST]
-    return {
-        "job": f"{_NAMES[kind]} {short}",
-        "output": size_text(one.holding.bytes),
-        "kept": one.kept,
-    }
+def _shared(found: Sequence[Shared]) -> Iterator[Line]:
+    """Make a line for each thing that is shared; the job files, which are small, have one together."""
+    files = [one for one in found if one.holding.kind == "jobs"]
+    if files:
+        kept = sum(bool(one.kept) for one in files)
+        yield {
+            "job": f"{len(files)} job file{'' if len(files) == 1 else 's'}",
+            "output": size_text(sum(one.holding.bytes for one in files)),
+            "kept": f"{kept} needed" if kept else "",
+        }
+    for one in found:
+        kind, name = one.holding.place[1:]
+        short = name if kind == "sweeps" else name[:_DIGEST]
+        size = size_text(one.holding.bytes)
+        if kind != "jobs":
+            yield {"job": f"{_NAMES[kind]} {short}", "output": size, "kept": one.kept}
 
 
 def _aligned(rows: Sequence[Line], width: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from lingotune.launch.operations.selection import Selection
 def after_fetch(chosen: Selection, found: Fetched) -> Iterator[str]:
     """Choose what comes after a fetch: results of a sweep, or the page of the only run."""
     runs = [*found.done, *found.there]
-    if chosen.target.known is not None and chosen.target.sweep and runs:
+    if chosen.target.sweep and runs:
         yield f"{program('results')} {chosen.target.sweep}"
     elif len(runs) > 1:
         yield f"{program('results')} {' '.join(map(str, sorted(runs)))}"

@@ -83,7 +83,8 @@ class Survey:
                 if self._thorough or (not sweeps and not self._looked):
                     where = self._target.text if self._target else "status"
                     raise ConfigError([unanswered(where, str(reason))]) from reason
-                notes.append(f"shown as last seen; no answer from AWS: {reason}")
+                problem = unanswered("", str(reason))
+                notes.append(f"shown as last seen; {problem.what}; what helps: {problem.fix}")
         return self._overview(sweeps, notes)
 
     def _sweeps(self) -> list[KnownSweep]:

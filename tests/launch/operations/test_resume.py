@@ -1,0 +1,177 @@
+"""Starting a job again from its checkpoint: from tags, job file and S3 alone, once, and told."""
+
+# ruff: noqa: F811 - fixtures are imported, and named by the tests
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from account_of_jobs import JobAccount, ledger_of, training_lines
+from loopback import Call, Front, Reply, refusal
+from operating import Command, account, command, front, standing  # noqa: F401  fixtures
+
+from lingotune.launch.simulator.loopback.jobs import Job
+from lingotune.launch.sweeps import lock
+from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.trial import State
+
+NAME = "tiny-sample-0123456789"
+
+
+def stopped(account: JobAccount, name: str = NAME, sweep: str = "") -> Job:
+    """A job that was stopped at step 62 of 100, with two whole checkpoints."""
+    account.leave_inputs()
+    job = account.trial(sweep, 4, name) if sweep else account.start(name, {})
+    account.train(job)
+    account.pass_seconds(300)
+    account.log(name, training_lines(62, 100))
+    job.end("Stopped", "Training job stopped")
+    account.checkpoint(job, 20, 60)
+    return job
+
+
+def test_the_next_attempt_goes_on_from_the_checkpoint(
+    account: JobAccount, command: Command
+) -> None:
+    job = stopped(account)
+    account.put(f"{job.request['CheckpointConfig']['S3Uri']}/checkpoint-80/model.safetensors")
+    code, out, err = command("resume", "tiny-sample", "--plan")
+    assert (code, err) == (0, "") and "from step 60 of 100" in out, "80 is not whole"
+    assert len(account.jobs._jobs) == 1, "it was only planned"
+    code, out, err = command("resume", "tiny-sample")
+    assert (code, err) == (0, "") and f"started {NAME}-2" in out
+    assert "worst case 337.82 USD, at most 12 h 00 min" in out
+    assert f"before: {NAME} stopped" in out and "2.35 USD so far" in out
+    assert out.splitlines()[-1] == f"next: lingotune logs {NAME}-2 --follow"
+    again = account.jobs.get(f"{NAME}-2").request
+    assert json.loads(again["HyperParameters"]["sagemaker_job_name"]) == f"{NAME}-2"
+    same = ("CheckpointConfig", "InputDataConfig", "ResourceConfig", "StoppingCondition", "Tags")
+    assert {key: again[key] for key in same} == {key: job.request[key] for key in same}
+
+
+def test_one_that_runs_or_is_finished_is_not_started(account: JobAccount, command: Command) -> None:
+    stopped(account)
+    assert command("resume", NAME)[0] == 0
+    code, out, _ = command("resume", NAME)
+    assert code == 0 and f"runs already: {NAME}-2 (running); nothing is started" in out
+    account.complete(account.train(account.jobs.get(f"{NAME}-2")))
+    code, out, _ = command("resume", NAME)
+    assert code == 0 and f"is finished: {NAME}-2 completed" in out
+    assert f"next: lingotune fetch {NAME}-2" in out and len(account.jobs._jobs) == 2
+
+
+def test_the_newest_attempt_with_a_checkpoint_counts(account: JobAccount, command: Command) -> None:
+    first = stopped(account)
+    fields = {"CheckpointConfig": {"S3Uri": f"{first.request['CheckpointConfig']['S3Uri']}-2",
+                                   "LocalPath": "/opt/ml/checkpoints"}}  # fmt: skip
+    account.start(f"{NAME}-2", {}, **fields).fail("AlgorithmError: out of memory")
+    code, out, _ = command("resume", NAME)
+    assert code == 0 and f"{NAME}-3: attempt 3, from step 60" in out
+    assert "note: it failed by itself" in out
+    again = account.jobs.get(f"{NAME}-3").request
+    assert again["CheckpointConfig"] == first.request["CheckpointConfig"]
+
+
+def test_without_a_checkpoint_it_says_so(account: JobAccount, command: Command) -> None:
+    account.leave_inputs()
+    job = account.start(NAME, {})
+    job.fail("InternalServerError: try again")
+    code, out, _ = command("resume", NAME)
+    uri = job.request["CheckpointConfig"]["S3Uri"]
+    assert code == 0 and f"from the beginning: there is no whole checkpoint in {uri}" in out
+    assert "failed by itself" not in out
+
+
+def test_inputs_that_vanished_are_told_before(account: JobAccount, command: Command) -> None:
+    stopped(account)
+    for key in account.keys("code"):
+        account.s3.delete_object(Bucket="lingotune-loopback", Key=f"lingotune/{key}")
+    code, _, err = command("resume", NAME)
+    assert code == 2 and "sourcedir.tar.gz is not there any more" in err
+    assert "nothing was started" in err and len(account.jobs._jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("ResourceLimitExceeded", "once a job has ended"), ("InternalFailure", "")]
+)
+def test_a_start_that_is_refused_or_not_answered(
+    account: JobAccount, command: Command, front: Front, code: str, told: str
+) -> None:
+    stopped(account)
+    front.tell("CreateTrainingJob", refusal(code))
+    exit_code, out, err = command("resume", NAME)
+    assert exit_code == 2 and told in err and "nothing was started" in err and "started" not in out
+
+
+def test_a_start_whose_answer_was_lost_is_looked_up(
+    account: JobAccount, command: Command, front: Front
+) -> None:
+    stopped(account)
+
+    def lose(call: Call) -> Reply:
+        account.start(f"{NAME}-2", {})
+        return refusal("InternalFailure", status=500)
+
+    front.tell("CreateTrainingJob", lose, refusal("ResourceInUse"))
+    code, out, err = command("resume", NAME)
+    assert (code, err) == (0, "")
+    assert f"started {NAME}-2 (its answer was lost; it is there)" in out
+
+
+def test_a_trial_is_written_into_its_ledger(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    stopped(account, sweep="lrs")
+    ledger_of(tmp_path / "runs" / "lrs", 5, "a", "b", "c", NAME)
+    with Ledger(tmp_path / "runs" / "lrs") as ledger:
+        ledger.saw([r.last.job for r in ledger.records()[:1] if r.last], 0)
+    code, out, _ = command("resume", "lrs", "4")
+    assert code == 0 and f"started {NAME}-2" in out
+    with Ledger(tmp_path / "runs" / "lrs") as ledger:
+        record = ledger.records()[3]
+    assert [a.name for a in record.attempts] == [NAME, f"{NAME}-2"]
+    assert record.state is State.starting
+    code, _, err = command("resume", "lrs", "5")
+    assert code == 2 and "never-started" in err and "fix: lingotune resume lrs" in err
+
+
+def test_a_sweep_that_another_process_runs_is_left_to_it(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    stopped(account, sweep="lrs")
+    ledger_of(tmp_path / "runs" / "lrs", 5, "a", "b", "c", NAME)
+    with lock.held(tmp_path / "runs" / "lrs"):
+        code, out, _ = command("resume", "lrs", "4")
+    assert code == 0 and f"started {NAME}-2" in out, "its controller finds the job by its name"
+    with Ledger(tmp_path / "runs" / "lrs") as ledger:
+        assert len(ledger.records()[3].attempts) == 1
+
+
+def test_what_has_no_effect_is_refused(account: JobAccount, command: Command) -> None:
+    stopped(account)
+    code, _, err = command("resume", NAME, "--retry", "failed", "--max-parallel", "2")
+    assert code == 2 and err.count("has no effect on a job") == 2 and len(account.jobs._jobs) == 1
+
+
+def test_names_that_are_none(account: JobAccount, command: Command) -> None:
+    account.start("theirs")
+    for typed, told in (("nothing", "name-unknown"), ("theirs", "job-of-another-tool")):
+        code, _, err = command("resume", typed)
+        assert code == 2 and told in err
+
+
+def test_a_run_of_this_machine(account: JobAccount, command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "tiny"
+    run.mkdir(parents=True)
+    (run / "job.yaml").write_text("name: x\n")
+    (run / "metrics.json").write_text("{}")
+    code, out, _ = command("resume", "tiny")
+    assert code == 0 and "is finished: runs/tiny; nothing is started" in out
+    code, _, err = command("resume", "runs/tiny", "--plan")
+    assert code == 2 and "has no effect on a run of this machine" in err
+    (run / "metrics.json").unlink()
+    (run / "job.yaml").write_text("nonsense")
+    code, _, err = command("resume", "runs/tiny")
+    assert code == 2 and "job.yaml" in err, "the trainer reads it"
