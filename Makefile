@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip
 VENV_V3 := .venv-v3
 # One more than there are cores: tests wait for each other's processes, servers and locks.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+# In the order of tests/conftest.py: the files that take longest come first.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -38,10 +40,10 @@ demo: setup  ## the main job: train on the embedded sample, then plan it for eig
 	@echo 'for the commands above: . $(BIN)/activate'
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: setup  ## the slow tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 test-v3: $(VENV_V3)/.ready  ## compare with what the SageMaker SDK v3 sends, in its own environment
 	PYTHONPATH=src:tests $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3

@@ -45,6 +45,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
+LONGEST = (
+    "launch/simulator/test_rehearsal.py", "launch/sweeps/test_submission.py", "test_docs.py",
+    "launch/simulator/test_loopback.py", "hub/test_publish.py", "launch/simulator/test_host.py",
+    "training/test_resume.py", "training/test_fsdp.py", "modeling/test_lean_encoder.py",
+    "evaluation/test_evaluate.py", "launch/sweeps/test_on_the_wire.py", "cli/test_train.py",
+    "launch/compose/test_compose.py", "launch/test_actions.py", "launch/render/test_request.py",
+    "data/rows/test_cleaner.py", "launch/compose/test_fixes.py", "launch/aws/test_submit.py",
+    "launch/sweeps/test_local.py", "preflight/test_preflight.py", "launch/aws/test_account.py",
+)  # fmt: skip
+"""Files of tests that take longest, the slow ones' first. A worker takes whole files: one that is begun
+last would leave the others idle."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +64,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # what the collection of tests makes is kept to the end
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; `make` keeps workers from ordering them by their tests."""
+    rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
