@@ -4,7 +4,7 @@ Hydra imports this module at each start of every application on the machine. It 
 but Hydra; all else comes when jobs are launched.
 """
 
-# Hydra 1.3 runs this module before it is in sys.modules, where dataclasses looks up annotations that are
+# Hydra 1.3 runs this module before it is in sys.modules, where dataclasses look up annotations that are
 # texts: no `from __future__ import annotations`.
 # ruff: noqa: UP045
 
@@ -32,6 +32,13 @@ class Retry(Enum):
 
     none = "none"
     failed = "failed"
+
+
+class Code(Enum):
+    """Code of a command that is given again: as at its first start, or as it is now."""
+
+    pinned = "pinned"
+    new = "new"
 
 
 @dataclass
@@ -70,6 +77,9 @@ class SageMakerLauncherConf:
     """Seconds that the machines are kept for the next job (a warm pool; billed)."""
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of the jobs. `${oc.env:NAME}` in the config is resolved there."""
+    code: Code = Code.pinned
+    """pinned = the code of the command's first start for all its jobs, so that an edit, or a log file in
+    the folder, repeats none; new = the code as it is now for jobs that neither run nor have completed."""
     code_dir: Optional[str] = None
     """Folder that travels as the code; null = the script's, or what a module is imported from."""
     include: list[str] = field(default_factory=list)

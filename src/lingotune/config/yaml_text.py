@@ -18,9 +18,13 @@ from dataclasses import is_dataclass
 from typing import Any, ClassVar
 
 import yaml
-from omegaconf._utils import get_yaml_loader
 
 from lingotune.config.settings import field_types
+
+try:  # OmegaConf 2.4, which Hydra 1.4 needs
+    from omegaconf._yaml import get_yaml_loader  # type: ignore[import-not-found,unused-ignore]
+except ImportError:
+    from omegaconf._utils import get_yaml_loader
 
 _NULL, _TEXT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:str"
 _KEPT = (_NULL, "tag:yaml.org,2002:merge")

@@ -137,6 +137,10 @@ class App:
     entry: Entry
     bundle: Bundle
 
+    def __post_init__(self) -> None:
+        self._codes: dict[str, str] = {}  # key of a trial -> digest of its code
+        self._keys: dict[str, str] = {}  # key of a job's config -> key of its trial
+
     @property
     def sweep(self) -> str:
         """Name of the sweep: the same for the same command."""
@@ -178,7 +182,11 @@ class App:
 
     def _trials(self, jobs: Sequence[AppJob], ledger: Ledger) -> dict[str, Trial]:
         """Make the trial of each job by its key, those of the ledger with the numbers that they have."""
-        records = {record.trial.key: record.trial for record in ledger.records()}
+        known = {record.trial.key: record for record in ledger.records()}
+        records = {key: record.trial for key, record in known.items()}
+        codes = self._known_codes(ledger)
+        for job in jobs:
+            self._choose_code(job, codes, known)
         taken = {trial.number for trial in records.values()}
         found: dict[str, Trial] = {}
         for job in jobs:
@@ -192,8 +200,30 @@ class App:
             found[key] = records[key]
         return found
 
+    def _known_codes(self, ledger: Ledger) -> list[str]:
+        """List the digests of the code that the sweep's jobs may have, that of further ones at the end."""
+        before = [*ledger.about().get("codes", [])]
+        started = any(record.attempts for record in ledger.records())
+        now = self.bundle.digest
+        if not started or self.settings.code.value == "new":
+            return [*(code for code in before if code != now), now]
+        return before or [now]
+
+    def _choose_code(
+        self, job: AppJob, codes: Sequence[str], known: Mapping[str, TrialRecord]
+    ) -> None:
+        """Choose the trial of a job: one that runs or has completed, or else that of the last code."""
+        keys = {code: _key(job, code) for code in codes}
+        chosen = codes[-1]
+        for code, key in keys.items():
+            state = known[key].state if key in known else State.waiting
+            if state.holds_slot or state is State.completed:
+                chosen = code
+        self._keys[job.key] = keys[chosen]
+        self._codes[keys[chosen]] = chosen
+
     def _key(self, job: AppJob) -> str:
-        return hashlib.sha256(f"{job.key}\n{self.bundle.digest}".encode()).hexdigest()
+        return self._keys[job.key]
 
     def _checked(
         self, jobs: Sequence[AppJob], trials: Mapping[str, Trial], ledger: Ledger
@@ -204,6 +234,7 @@ class App:
             self.sweep, self.entry.text, settings, jobs, [trials[self._key(job)] for job in jobs],
             records, spent(records, self._rates(records), time.time()) or 0.0,
             len(self.bundle.files), len(compressed(self.bundle)), self.bundle.digest,
+            self._known_codes(ledger)[-1],
         )  # fmt: skip
         for line in plan_lines(planned):
             say(line)
@@ -231,10 +262,11 @@ class App:
     def describe(self, trial: Trial, attempt: int) -> TrainingJob:
         """Describe the training job of an attempt."""
         own: Pairs = (("lingotune:name", self.stem), ("lingotune:job-sha256", trial.key))
-        own += (("lingotune:code-sha256", self.bundle.digest),)
+        code = self._codes[trial.key]
+        own += (("lingotune:code-sha256", code),)
         tags = (*own, *sweep_tags(self.sweep, trial.number, trial.varies))
         name = trial.job_name(attempt)
-        return self.settings.describe(name, trial.key, self.bundle.digest, tags)
+        return self.settings.describe(name, trial.key, code, tags)
 
     def _upload(
         self,
@@ -254,9 +286,12 @@ class App:
                 contents |= {f"{where}/{name}": file for name, file in job.files.items()}
         if contents:
             uri = f"{root}/code/{self.bundle.digest}/sourcedir.tar.gz"
-            account.upload({uri: compressed(self.bundle), **contents}, {}, _say_sum)
+            if self._known_codes(ledger)[-1] == self.bundle.digest:
+                contents[uri] = compressed(self.bundle)
+            account.upload(contents, {}, _say_sum)
         ledger.write_about(
-            name=self.sweep, words=sys.argv[1:], code=self.bundle.digest, held="",
+            name=self.sweep, words=sys.argv[1:], held="", codes=self._known_codes(ledger),
+            code=self._known_codes(ledger)[-1],
             region=self.settings.aws.region, metric="returned", max_usd=self.settings.budget_usd,
             usd_per_hour=self.settings.usd_per_hour, nodes=self.settings.instance_count,
             application=self.entry.text,
@@ -340,6 +375,10 @@ class App:
             returned.append(job_return(job, record, in_its_words(why_not)))
             say(_last_line(job, record))
         return returned
+
+
+def _key(job: AppJob, code: str) -> str:
+    return hashlib.sha256(f"{job.key}\n{code}".encode()).hexdigest()
 
 
 def _fetched(

@@ -23,7 +23,7 @@ class Planned:
     """Jobs that Hydra asks for, and what is known of them.
 
     trials: of the jobs, in their order. records: of the ledger. spent_usd: so far. files, bytes, digest:
-    of the code.
+    of the code. pinned: digest of the code that further jobs get.
     """
 
     sweep: str
@@ -36,6 +36,7 @@ class Planned:
     files: int
     bytes: int
     digest: str
+    pinned: str
 
     @property
     def states(self) -> list[str]:
@@ -85,19 +86,11 @@ def plan_lines(plan: Planned) -> Iterator[str]:
     if count > _SHOWN:
         yield f"  ... and {count - _SHOWN} more"
     yield f"code: {plan.files} files, {max(1, plan.bytes // 1000)} kB packed ({plan.digest[:8]})"
-    other = _with_other_code(plan)
-    if other:
-        yield f"{other} jobs of this sweep ran with other code or configs; their results are not taken"
+    if plan.pinned != plan.digest:
+        first = plan.pinned[:8]
+        yield f"  not used: the jobs of this command keep to the code of its first start ({first});"
+        yield f"  {WHERE}.code=new takes it for those that neither run nor have completed"
     yield from _money(plan)
-
-
-def _with_other_code(plan: Planned) -> int:
-    now = {tuple(sorted(trial.varies.items())): trial.key for trial in plan.trials}
-    return sum(
-        now.get(tuple(sorted(record.trial.varies.items())), record.trial.key) != record.trial.key
-        for record in plan.records
-        if record.attempts
-    )
 
 
 def _money(plan: Planned) -> Iterator[str]:
