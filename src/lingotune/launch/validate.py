@@ -54,7 +54,7 @@ def validate(
 def _placed(problem: Problem, file: GroupFile) -> Problem:
     """Name the file, where it is not named yet."""
     path = str(file.path)
-    if problem.where.startswith(path):
+    if problem.where.startswith((path, str(file.path.resolve()))):
         return problem
     return replace(problem, where=f"{path}: {problem.where}" if problem.where else path)
 
