@@ -13,6 +13,7 @@ from lingotune.config.console import Parser
 from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.group_files import group_files
+from lingotune.launch.compose.variables import Variables
 from lingotune.launch.validate import validate
 
 
@@ -25,19 +26,27 @@ def parser() -> Parser:
         metavar="DIR",
         help="group files of your own; default: LINGOTUNE_CONFIG, else ~/.config/lingotune",
     )
+    made.add_argument(
+        "--env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="read ${oc.env:NAME} of the files on this machine",
+    )
     return made
 
 
 def main(argv: Sequence[str]) -> int:
     """Check all files; ConfigError lists what is wrong with any of them."""
     arguments = parser()
-    typed = parsed(arguments, argv).folder
+    options = parsed(arguments, argv)
+    typed = options.folder
     if typed and not Path(typed).is_dir():
         what = "is not a folder; it should hold group folders such as experiment/"
         fix = f"mkdir -p {shlex.quote(str(Path(typed, 'experiment')))}"
         raise ConfigError([Problem(f"validate {typed}", what, fix)])
     shipped, own = shipped_dir(), user_dir(typed, os.environ)
-    problems = validate(shipped, own)
+    problems = validate(shipped, own, Variables.of(options.env, os.environ))
     if errors_only(problems):
         raise ConfigError(errors_only(problems), f"{arguments.prog} {typed or ''}".rstrip())
     if problems:

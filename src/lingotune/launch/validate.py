@@ -26,15 +26,21 @@ from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.compose.file_checks import read_checked
 from lingotune.launch.compose.group_files import GroupFile, group_files
+from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.keys import config_groups, describe_type, visible_files
 from lingotune.preflight import check_job
 
 
-def validate(conf_dir: Path, extra_dir: Path | None) -> list[Problem]:
-    """Find what is wrong with the files of both folders; `where` names the file and the key."""
+def validate(
+    conf_dir: Path, extra_dir: Path | None, variables: Variables | None = None
+) -> list[Problem]:
+    """Find what is wrong with the files of both folders; `where` names the file and the key.
+
+    variables: those of this machine that files may refer to.
+    """
     if extra_dir and extra_dir.samefile(conf_dir):
         extra_dir = None  # `validate conf` in a checkout: its files are checked once
-    validator = _Validator(conf_dir, extra_dir)
+    validator = _Validator(conf_dir, extra_dir, variables or Variables())
     files = [
         GroupFile(root, path)
         for root in (conf_dir, extra_dir)
@@ -48,7 +54,7 @@ def validate(conf_dir: Path, extra_dir: Path | None) -> list[Problem]:
 def _placed(problem: Problem, file: GroupFile) -> Problem:
     """Name the file, where it is not named yet."""
     path = str(file.path)
-    if problem.where.startswith(path):
+    if problem.where.startswith((path, str(file.path.resolve()))):
         return problem
     return replace(problem, where=f"{path}: {problem.where}" if problem.where else path)
 
@@ -59,7 +65,8 @@ class _Validator:
     If a step finds something, the later ones are skipped, as they would only repeat it.
     """
 
-    def __init__(self, conf_dir: Path, extra_dir: Path | None) -> None:
+    def __init__(self, conf_dir: Path, extra_dir: Path | None, variables: Variables) -> None:
+        self._variables = variables
         self._conf_dir, self._extra_dir = conf_dir, extra_dir
         self._groups = config_groups(conf_dir, extra_dir)
         self._shipped_groups = config_groups(conf_dir)
@@ -141,6 +148,8 @@ class _Validator:
             multirun=False,
             sweeps=True,
             extra_dir=self._extra_dir,
+            # one file need not refer to all of them
+            variables=replace(self._variables, used=set(self._variables.allowed)),
         )
         return [one.config for one in composed]
 

@@ -448,7 +448,8 @@ next: python launch.py --help""",
         """\
 lingotune: 3 problems
   hydra.run.dir=/tmp/x
-      hydra's own settings cannot be changed here
+      hydra's own settings cannot be changed here: each run has a folder of its own, named by its job,
+      in runs_dir
       fix: runs_dir=/tmp/x
   +a=1
       unknown setting 'a'
@@ -522,19 +523,19 @@ lingotune: 4 problems
       fix: cluster.environment.A=text, or "cluster.environment.A='null'"
 next: python launch.py --help""",
     ),
-    "named texts are neither added nor removed": (
-        ["+aws.tags.a=b", "++aws.tags.a=b", "~aws.tags"],
+    "named texts that are not there": (
+        ["+aws.tags.team=b", "~aws.tags.tem", "~aws.tags.team=c", "~aws.tags={team: b}"],
         """\
 lingotune: 3 problems
-  +aws.tags.a=b
-      nothing can be added: every setting exists
-      fix: aws.tags.a=b
-  ++aws.tags.a=b
-      nothing can be added: every setting exists
-      fix: aws.tags.a=b
-  ~aws.tags
-      settings cannot be removed
-      fix: 'aws.tags={}'
+  ~aws.tags.tem
+      aws.tags has no 'tem'; did you mean team?
+      fix: ~aws.tags.team
+  ~aws.tags.team=c
+      has another value, and is kept
+      fix: ~aws.tags.team
+  ~aws.tags={team: b}
+      is removed whole, without a value
+      fix: ~aws.tags
 next: python launch.py --help""",
     ),
     "parts of sections and rows": (
@@ -573,7 +574,7 @@ next: python launch.py --help""",
 lingotune: 1 problem
   name
       '${${data.name}:HOME}' calls a resolver; only ${other.setting} is allowed
-      fix: name=value
+      fix: name=text
 next: python launch.py --help""",
     ),
     "a resolver": (
@@ -582,7 +583,7 @@ next: python launch.py --help""",
 lingotune: 1 problem
   name
       '${oc.env:HOME}' calls a resolver; only ${other.setting} is allowed
-      fix: "name=$HOME"
+      fix: --env HOME
 next: python launch.py --help""",
     ),
 }

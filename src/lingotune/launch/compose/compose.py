@@ -21,13 +21,13 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
-from lingotune.config.problems import ConfigError, Problem, errors_only
+from lingotune.config.problems import ConfigError, Problem, closest, errors_only, nearest
 from lingotune.config.program import program
 from lingotune.config.schema import (
     JobConfig,
@@ -47,6 +47,7 @@ from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
 from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
+from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.grammar import Groups
 from lingotune.launch.overrides.keys import config_groups
 from lingotune.launch.overrides.overrides import (
@@ -118,6 +119,7 @@ def compose_all(
     base: JobConfig | None = None,
     base_dir: Path | None = None,
     help_command: str = "",
+    variables: Variables | None = None,
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or the product of all sweeps.
 
@@ -126,13 +128,16 @@ def compose_all(
     overrides change. base_dir: the folder of its file, with its copy of the user's own code. sweeps: files
     may sweep, too; False for a command that takes one job, None = as multirun.
     help_command: lists groups and settings, for an error's next command; by default that of `launch`.
+    variables: those of this machine that values may refer to.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked.
     """
-    composer = _Composer(conf_dir, check, extra_dir, Origin(extra_dir, base, base_dir))
+    variables = variables or Variables()
+    composer = _Composer(conf_dir, check, extra_dir, Origin(extra_dir, base, base_dir), variables)
     composed, problems = composer.all(
         overrides, multirun=multirun, sweeps=multirun if sweeps is None else sweeps
     )
+    problems += [] if errors_only(problems) else variables.unused()
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
@@ -147,14 +152,16 @@ class _Composer:
         check: Callable[[LaunchConfig], list[Problem]],
         extra_dir: Path | None,
         origin: Origin,
+        variables: Variables,
     ) -> None:
         _register_schema()
+        self._variables = variables
         self._conf_dir, self._extra_dir = conf_dir, extra_dir
         self._check, self._origin = check, origin
         self._groups = config_groups(conf_dir, extra_dir)
         self._shipped = config_groups(conf_dir) if extra_dir else self._groups
         self._new = self._groups.keys() - self._shipped.keys()
-        self._chosen = _chosen_groups(conf_dir, extra_dir, origin.base)
+        self._chosen = _filled(_chosen_groups(conf_dir, extra_dir, origin.base), variables)
         self._defaults = default_options(conf_dir)
         self._settings: dict[tuple[tuple[str, ...], tuple[str, ...]], SweepConfig | None] = {}
 
@@ -199,7 +206,9 @@ class _Composer:
         self, job: Sequence[Override], axes: Sequence[Axis], files: Reading, refused: set[str]
     ) -> tuple[Composed | None, list[Problem]]:
         """Compose one job and check it. refused: keys of which something is told already."""
-        config, wrong = _compose_one(job, self._groups, self._chosen, self._defaults, self._origin)
+        config, wrong = _compose_one(
+            job, self._groups, self._chosen, self._defaults, self._origin, self._variables
+        )
         in_files = {axis.key for axis in axes if axis.place}
         typed = {o.key_or_group for o in job} - in_files
 
@@ -285,6 +294,23 @@ class _Choice:
 _Chosen = Callable[[tuple[str, ...]], "_Choice | Exception"]
 
 
+def _filled(chosen: _Chosen, variables: Variables) -> _Chosen:
+    """Replace references to variables of this machine in the configs of group choices."""
+    if not variables.allowed:
+        return chosen
+
+    @functools.cache
+    def filled(choices: tuple[str, ...]) -> _Choice | Exception:
+        found = chosen(choices)
+        if not isinstance(found, _Choice):
+            return found
+        config = found.copy()
+        problems = variables.put_into(config)
+        return ConfigError([*problems_so_far(), *problems]) if problems else _Choice(config)
+
+    return filled
+
+
 def _chosen_groups(conf_dir: Path, extra_dir: Path | None, base: JobConfig | None) -> _Chosen:
     """Compose each set of group choices once; returns configs, or the problems that prevent them."""
     folders = [conf_dir, *([extra_dir] if extra_dir else [])]
@@ -323,6 +349,7 @@ def _compose_one(
     chosen: _Chosen,
     defaults: Mapping[str, Any],
     origin: Origin,
+    variables: Variables,
 ) -> tuple[LaunchConfig | None, list[Problem]]:
     """Compose the config of the overrides that fit, with a problem for each that does not."""
     removed = [o for o in job if o.is_delete()]
@@ -334,16 +361,24 @@ def _compose_one(
     if isinstance(base, Exception):
         return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = base.copy()
-    problems = [removal(o, groups, defaults, _now(config, o.key_or_group)) for o in removed]
-    problems += [p for o in values for p in _set_value(config, o)]
-    changed = {o.key_or_group.partition(".")[0] for o in values}
+    named = [o for o in removed if mapping_of(o.key_or_group)]
+    problems = [
+        removal(o, groups, defaults, _now(config, o.key_or_group))
+        for o in removed
+        if o not in named
+    ]
+    changes = [o for o in job if o in values or o in named]
+    problems += [p for o in changes for p in (_remove if o.is_delete() else _set_value)(config, o)]
+    problems += variables.put_into(config)
+    changed = {o.key_or_group.partition(".")[0] for o in changes}
     typed, more = typed_config(config, base.shared, changed)
     if typed is not None:
         typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
         more = [*more, *found]
         typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
         more = [*more, *found]
-    return typed, problems + more
+    told = {p.key for p in problems if p.key}
+    return typed, [*problems, *(p for p in more if p.key not in told)]
 
 
 def _cluster(chosen: _Chosen, option: str) -> LaunchClusterConfig | None:
@@ -369,6 +404,29 @@ def _set_value(config: DictConfig, override: Override) -> list[Problem]:
         OmegaConf.update(config, key, value, merge=True, force_add=added)
     except (OmegaConfBaseException, ValueError, TypeError) as error:  # data.labels.x is no index
         return [wrong_type(override, error, _now(config, key))]
+    return []
+
+
+def _remove(config: DictConfig, override: Override) -> list[Problem]:
+    """Take out names of the user's own, as Hydra would: one only where it has the value that is given."""
+    key, typed = override.key_or_group, TypedOverride.of(override)
+    mapping = mapping_of(key) or ""
+    if key == mapping:
+        if typed.value:
+            return [typed.refused("is removed whole, without a value", f"~{key}")]
+        OmegaConf.update(config, key, {}, merge=False)
+        return []
+    name = key[len(mapping) + 1 :]
+    held = OmegaConf.select(config, mapping)
+    names = [str(one) for one in held] if held else []
+    if name not in names:
+        what = f"{mapping} has no {name!r}{nearest(name, names)}"
+        near = closest(name, names)
+        return [typed.refused(what, f"~{mapping}.{near}" if near else "leave it out")]
+    if override.value() is not None and str(override.value()) != held[name]:
+        return [typed.refused("has another value, and is kept", f"~{key}")]
+    with open_dict(held):
+        del held[name]
     return []
 
 

@@ -11,6 +11,7 @@ from lingotune.config.problems import closest, listed, nearest
 from lingotune.config.schema import MISSING
 from lingotune.launch.compose.group_files import GroupFile
 from lingotune.launch.overrides.grammar import Groups
+from lingotune.launch.overrides.hydra_names import hydra_answer
 
 _SELF = "_self_"
 _FORM = "an entry is the name of a file in the same folder, or: override /GROUP: option"
@@ -49,8 +50,10 @@ def _entry(file: GroupFile, entry: Any, groups: Groups, shipped: Groups) -> tupl
     words = str(typed).split()
     name, _, package = words[-1].partition("@") if words else ("", "", "")
     overrides, optional = "override" in words, "optional" in words
-    if name.strip("/").startswith("hydra/") or str(option).lstrip("/").startswith("hydra/"):
-        return "hydra's own settings have no effect here", "leave it out"
+    group = name.strip("/") or str(option).strip("/").rpartition("/")[0]
+    if group.startswith("hydra/"):
+        answer = hydra_answer(group, option if name else str(option).rpartition("/")[2])
+        return f"hydra's own settings have no effect here: {answer.because}", "leave it out"
     if package and name.startswith("/"):
         what = "a group's place in the config is fixed"
         return what, f"{'override ' if overrides else ''}{name}: {option}"

@@ -25,6 +25,7 @@ from lingotune.launch.compose.file_lines import (
 )
 from lingotune.launch.compose.group_files import Content, GroupFile
 from lingotune.launch.overrides.grammar import Groups
+from lingotune.launch.overrides.hydra_names import hydra_answer
 from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.overrides import in_a_line
 from lingotune.launch.overrides.unknown_names import unknown_name
@@ -34,17 +35,6 @@ GLOBAL = "# @package _global_ as its first line"
 SECTIONS = ", ".join(
     key for key, kind in setting_types().items() if "." not in key and is_dataclass(kind)
 )
-
-_INSTEAD = {
-    "hydra.run.dir": "runs_dir",
-    "hydra.sweep.dir": "runs_dir",
-    "hydra.sweeper.n_trials": "sweep.trials",
-    "hydra.sweeper.n_jobs": "sweep.max_parallel",
-    "hydra.sweeper.max_batch_size": "sweep.max_parallel",
-    "hydra.sweeper.study_name": "sweep.name",
-    "hydra.sweeper.sampler.seed": "sweep.seed",
-}
-"""Settings of Hydra and of its sweepers -> what they are here."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +143,11 @@ class _Check:
 
     def _hydra(self, settings: Mapping[str, Any]) -> Problem:
         what = "hydra's own settings have no effect here"
-        instead = [f"{_INSTEAD[key]}: {settings[key]}" for key in settings if key in _INSTEAD]
-        fix = "; ".join(["leave it out", *dict.fromkeys(instead)])
-        return replace(self._problem("hydra", what, fix), key="hydra")
+        answers = [hydra_answer(key, value) for key, value in settings.items()]
+        lines = [nested(key, value) for answer in answers for key, value in answer.lines()]
+        reasons = "; ".join(dict.fromkeys(answer.because for answer in answers))
+        fix = "; ".join(["leave it out", *dict.fromkeys(lines)])
+        return replace(self._problem("hydra", f"{what}: {reasons}", fix), key="hydra")
 
     def _no_section(self) -> Problem:
         package = self._file.package

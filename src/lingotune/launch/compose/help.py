@@ -28,7 +28,9 @@ _NARROWEST = 40
 OPTIONS = {
     "-h, --help [TOPIC]": "this page, or that of a section, group or setting: --help data, --help lr",
     "-m, --multirun": "sweep: every combination of the values given as a=1,2,3",
-    "--cfg job": "print the composed job and stop",
+    "--cfg job|all": "print the composed job, or all settings, and stop; --package SECTION: a part",
+    "--info [TOPIC]": "tell how it is composed: searchpath, plugins, defaults, defaults-tree, config",
+    "--env NAME": "read ${oc.env:NAME} of files and overrides on this machine, as part of the job",
     "--config-dir DIR": "group files of your own, e.g. DIR/experiment/mine.yaml; default:"
     " LINGOTUNE_CONFIG, else ~/.config/lingotune where it exists",
     "--job FILE": "begin with the settings of a job that ran, RUN/job.yaml; overrides go on top",

@@ -15,7 +15,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
-from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
@@ -33,20 +33,32 @@ def compose_groups(
     folders: those of group files; the first one that has a file wins. choices: overrides of groups.
     Raises what `hydra.compose` raises.
     """
-    version.setbase("1.3")
-    overrides = OverridesParser.create().parse_overrides([*choices])
-    repository = _Repository(folders)
     loader = ConfigLoaderImpl(ConfigSearchPathImpl())
     try:
-        found = create_defaults_list(
-            repository, primary, overrides, prepend_hydra=False, skip_missing=False
-        )
+        found, repository = _defaults(folders, primary, choices)
         config = loader._compose_config_from_defaults_list(found.defaults, repository)
         OmegaConf.set_struct(config, True)
         loader._apply_overrides_to_config(found.config_overrides, config)
     except OmegaConfBaseException as error:
         raise ConfigCompositionException() from error
     return config, found.overrides.known_choices
+
+
+def defaults_of(folders: Iterable[Path], primary: str, choices: Sequence[str]) -> DefaultsList:
+    """Find the files and schemas of a config in their order, and the tree by which they are chosen."""
+    return _defaults(folders, primary, choices)[0]
+
+
+def _defaults(
+    folders: Iterable[Path], primary: str, choices: Sequence[str]
+) -> tuple[DefaultsList, _Repository]:
+    version.setbase("1.3")
+    overrides = OverridesParser.create().parse_overrides([*choices])
+    repository = _Repository(folders)
+    found = create_defaults_list(
+        repository, primary, overrides, prepend_hydra=False, skip_missing=False
+    )
+    return found, repository
 
 
 class _Repository(ConfigRepository):

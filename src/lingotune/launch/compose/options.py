@@ -10,15 +10,26 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import lingotune
 from lingotune.config.console import Parser
-from lingotune.config.jobfile import dump_job, job_digest, job_of
+from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.config_dirs import user_dir
 from lingotune.launch.compose.help import Command, help_page
+from lingotune.launch.compose.hydra_options import (
+    add_options,
+    hydra_page,
+    misplaced,
+    refused,
+    without_completion,
+)
+from lingotune.launch.compose.information import Information, config_text
 from lingotune.launch.compose.labels import with_found_labels
+from lingotune.launch.compose.variables import Variables
+from lingotune.launch.overrides.keys import config_groups
 from lingotune.runs.remake import load_job_of
 
 
@@ -32,33 +43,44 @@ def composed_jobs(
     """Compose and check every job that the command line describes; ConfigError lists all problems.
 
     fetches: tells whether data elsewhere may be fetched to find its classes.
-    `--help` and `--cfg job` print and exit with code 0.
+    `--help`, `--version`, `--cfg` and `--info` print and exit with code 0.
     """
     options, overrides = options_parser(command).parse_known_args(argv)
+    _print_and_exit(options, command, conf_dir)
     extra = user_dir(options.config_dir, os.environ)
     problems = list(_without_effect(options, command))
+    problems += misplaced(options)
+    problems += refused(options, overrides, conf_dir, config_groups(conf_dir, extra))
+    overrides = without_completion(options, overrides)
     given = ["--config-dir", options.config_dir] if options.config_dir else []
-    if options.help is not None:
-        print(help_page(command, conf_dir, extra, options.help))
+    about = Information(conf_dir, extra, options.config_dir, options.job is not None)
+    if options.info == "searchpath" and not problems:  # also where a file is not found
+        print("\n".join(about.search_path()))
         raise SystemExit(0)
+    asks_only = options.info not in (None, "all", "config")
     try:
         composed = compose_all(
             overrides,
             conf_dir,
-            check,
+            _nothing if asks_only else check,
             multirun=options.multirun,
             sweeps=True,
             extra_dir=extra,
             base=load_job_of(Path(options.job))[0] if options.job else None,
             base_dir=Path(options.job).parent if options.job else None,
             help_command=shlex.join([*shlex.split(command.program), *given, "--help"]),
+            variables=Variables.of(options.env, os.environ),
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems], error.next_command) from None
+    if options.info is not None and not problems:
+        print("\n".join(about.lines(options.info, composed)))
+        raise SystemExit(0)
     problems += _same_repository(composed)
     if problems:
         raise ConfigError(problems)
     given += ["--job", options.job] if options.job else []
+    given += [word for name in options.env for word in ("--env", name)]
 
     def completed(jobs: Sequence[Composed]) -> list[Composed]:
         found = with_found_labels(jobs, fetches=fetches(jobs[0].config))
@@ -68,13 +90,32 @@ def composed_jobs(
 
     composed = completed(composed)
     if options.cfg:
-        print("\n".join(dump_job(job_of(c.config)).decode() for c in composed), end="")
+        print("\n".join(config_text(c, options.cfg, options.package) for c in composed), end="")
         raise SystemExit(0)
     if (space := composed[0].space) is not None:
         # what a search suggests later is completed in the same way
         suggested = partial(_suggested, space.suggested, completed)
         composed = [replace(one, space=replace(space, suggested=suggested)) for one in composed]
     return composed
+
+
+def _print_and_exit(options: argparse.Namespace, command: Command, conf_dir: Path) -> None:
+    """Answer what needs no job."""
+    if options.version:
+        print(f"lingotune {lingotune.__version__}")
+    elif options.hydra_help:
+        print("\n".join(hydra_page()))
+    elif options.help is not None:
+        extra = user_dir(options.config_dir, os.environ)
+        print(help_page(command, conf_dir, extra, options.help))
+    else:
+        return
+    raise SystemExit(0)
+
+
+def _nothing(config: LaunchConfig) -> list[Problem]:
+    """Find nothing: files and overrides alone are asked about."""
+    return []
 
 
 def _suggested(
@@ -90,11 +131,9 @@ def options_parser(command: Command) -> Parser:
     parser = Parser(
         command.program, description=command.purpose, allow_abbrev=False, add_help=False
     )
-    parser.add_argument("-h", "--help", nargs="?", const="", metavar="TOPIC")
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("--cfg", choices=["job"])
-    parser.add_argument("--config-dir", metavar="DIR")
+    add_options(parser)
     parser.add_argument("--job", metavar="FILE")
+    parser.add_argument("--env", metavar="NAME", action="append", default=[])
     for option in command.instead:
         parser.add_argument(option, metavar="DIR")
     return parser

@@ -17,13 +17,11 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.problems import Problem, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, setting_types
+from lingotune.launch.compose.resolvers import CALL, example, resolver_refused
 from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.overrides import in_a_line
 from lingotune.launch.overrides.values import is_reference
 
-_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
-_RESOLVER_CALL = re.compile(r"\$\{[^}]*(:|\$\{)")
-"""Also ${${...}}: an inner reference could name the resolver."""
 BY_MODEL_KEYS = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
 """Settings that are filled in with what suits the model."""
 
@@ -80,7 +78,7 @@ def typed_config(
         made = {name: _object(config[name]) for name in parts if name not in ready}
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "config"
-        return None, [Problem(key, in_a_line(error), _example(key), key=key)]
+        return None, [Problem(key, in_a_line(error), example(key), key=key)]
     typed = LaunchConfig(**ready, **made)
     problems = list(_misfits(typed, LaunchConfig, ""))
     if problems:
@@ -98,26 +96,13 @@ def _unusable(key: str, value: Any) -> list[Problem]:
     Resolvers run on this machine and could read its secrets into a job.
     """
     if value == MISSING:
-        fix = _example(key).replace(f"{key}=text", f"{key}=...")
+        fix = example(key).replace(f"{key}=text", f"{key}=...")
         if key == "cluster.instance_type":
             fix = f"{key}={listed('', list(instances()))}"
         return [Problem(key, "has no value, and there is no default", fix, key=key)]
-    if isinstance(value, str) and _RESOLVER_CALL.search(value):
-        what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-        plain = _VARIABLE.sub(r"$\1", value)  # which the shell fills in
-        fix = f'"{key}={plain}"' if "${" not in plain and '"' not in plain else f"{key}=value"
-        return [Problem(key, what, fix, key=key)]
+    if isinstance(value, str) and CALL.search(value):
+        return [Problem(key, *resolver_refused(key, value), key=key)]
     return []
-
-
-def _example(key: str) -> str:
-    """Write an override that gives a setting some value of its type."""
-    plain = _INDEX.sub(r".\1", key)
-    known = container_of(plain) or plain
-    kind = setting_types().get(known)
-    if kind is None:
-        return ""
-    return describe_type(kind, known)[1].split(", or ")[0]
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -14,10 +15,11 @@ from hydra.errors import HydraException
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import SweepCode, Texts
+from lingotune.config.secrets import looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
+from lingotune.launch.overrides.hydra_names import hydra_answer, is_of_hydra
 from lingotune.launch.overrides.keys import describe_type
-from lingotune.launch.overrides.sweep_words import in_place_of_hydra
 from lingotune.launch.overrides.swept import Axis, axis_of, swept_twice
 from lingotune.launch.overrides.unknown_names import unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
@@ -25,6 +27,7 @@ from lingotune.launch.overrides.values import number_meant
 
 WITHOUT_DEFAULT = ("experiment", "sweep")
 """Groups of which no option is chosen by default; null stands for none."""
+_VARIABLE = re.compile(r"\$\{(?:oc\.)?env:(\w+)[^}]*\}")
 _PARAMS = "sweep.params"
 _OF_HYDRA = "hydra.sweeper.params."
 
@@ -192,10 +195,11 @@ def _accepted(
 ) -> Axis | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
-    problem = _refused_form(override, new_groups) or (
+    problem = _refused_form(override, new_groups, multirun) or (
         None if choice else _unknown_key(override, groups)
     )
-    if (override.is_add() or override.is_force_add()) and key not in new_groups:
+    adds = override.is_add() or override.is_force_add()
+    if adds and key not in new_groups and not mapping_of(key):
         problem = problem or _added(override, groups, multirun)
     if override.is_delete():
         return problem or Axis(override, (override,))
@@ -232,15 +236,23 @@ def _unfit(value: Override, sweep: Override, groups: Groups) -> Problem | None:
     return _not_named_texts(value, sweep)
 
 
-def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | None:
+def _of_hydra(override: Override, multirun: bool) -> Problem:
+    """Refuse a setting of Hydra's own; what works is ours that does the same."""
     key, text = override.key_or_group, line_of(override)
-    if key.split(".")[0].split("/")[0] == "hydra":
-        is_folder = key in ("hydra.run.dir", "hydra.sweep.dir")
-        fix = override_text("runs_dir", str(override.value())) if is_folder else "leave it out"
-        fix = in_place_of_hydra(key, TypedOverride.of(override).value) or fix
-        if key.startswith(_OF_HYDRA):
-            fix = f"-m {for_shell(text.lstrip('+~').removeprefix(_OF_HYDRA))}"
-        return _refused(override, "hydra's own settings cannot be changed here", fix)
+    what = "hydra's own settings cannot be changed here"
+    if key.startswith(_OF_HYDRA) and not (override.is_delete() or looks_secret(text)):
+        fix = f"-m {for_shell(text.lstrip('+~').removeprefix(_OF_HYDRA))}"
+        return _refused(override, what, fix)
+    answer = hydra_answer(key, None if override.is_delete() else override.value())
+    return _refused(override, f"{what}: {answer.because}", answer.fix(multirun))
+
+
+def _refused_form(
+    override: Override, new_groups: Collection[str], multirun: bool
+) -> Problem | None:
+    key, text = override.key_or_group, line_of(override)
+    if is_of_hydra(key):
+        return _of_hydra(override, multirun)
     if key == _PARAMS or key.startswith(f"{_PARAMS}."):
         what = "stands in files; what is typed is swept with -m"
         named = for_shell(text.lstrip("+~").removeprefix(f"{_PARAMS}."))
@@ -253,7 +265,8 @@ def _refused_form(override: Override, new_groups: Collection[str]) -> Problem | 
         what = "a group of your own is added, not forced"
         return _refused(override, what, for_shell(text.removeprefix("+")))
     if override.package is not None:
-        fix = for_shell(text.replace(f"@{override.package}", ""))
+        plain = text.replace(f"@{override.package}", "", 1)
+        fix = for_shell(plain if key in new_groups else plain.lstrip("+"))
         return _refused(override, "a group's place in the config is fixed", fix)
     return None
 
@@ -297,6 +310,11 @@ def _unknown_option(choice: Override, sweep: Override, groups: Groups) -> Proble
     value = TypedOverride.of(choice).value
     if value in groups[group] or (group in WITHOUT_DEFAULT and value == "null"):
         return None
+    if "${" in value:
+        what = "an option is chosen before references are read"
+        name = _VARIABLE.fullmatch(value)
+        fix = f'"{group}=${name[1]}"' if name and name[1] in os.environ else ""
+        return _refused(sweep, what, fix or _options(group, groups))
     what = f"{group} has no option {value!r}{nearest(value, groups[group])}"
     plain = re.sub(r"\.ya?ml$", "", value)
     fix = f"{group}={plain}" if plain in groups[group] else _options(group, groups, value)

@@ -15,9 +15,9 @@ from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
+from lingotune.launch.overrides.distributions import drawn
 from lingotune.launch.overrides.grammar import Groups, first_wrong, is_function
 from lingotune.launch.overrides.readable_forms import as_pasted, choices_of, forms_of, has_no_blanks
-from lingotune.launch.overrides.sweep_words import drawn
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.values import as_on_keyboard
 
