@@ -11,14 +11,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.console import say, say_aside
+from lingotune.config.console import say, say_aside, say_problems
 from lingotune.config.problems import (
     USER_ERROR,
     ConfigError,
     Problem,
     Severity,
     errors_only,
-    format_problems,
 )
 from lingotune.config.program import program
 from lingotune.config.schema import (
@@ -89,7 +88,7 @@ def launch(composed: Sequence[Composed], bundle: Bundle, follow: bool | None = N
     if settings.output is Output.request:
         print(page.requests_json(sweep))
         if sweep.problems:
-            print(format_problems(sweep.problems), file=sys.stderr)
+            say_problems(sweep.problems)
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
@@ -222,7 +221,7 @@ def _act(
         failed = errors_only(checked.findings) or sweep.exit_code
         if not failed and not checked.asked:
             failed = True
-            print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
+            say_problems([_NOTHING_ASKED])
         return answer, USER_ERROR if failed else 0
     if standing is not None:
         from lingotune.launch.sweeps.submission import Wish, submit_sweep
@@ -346,7 +345,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
         verdict = "failed after" if rehearsal.problems else "passed in"
         print(f"{verdict} {rehearsal.seconds:.0f} s")
         if rehearsal.problems:
-            print(format_problems(rehearsal.problems), file=sys.stderr)
+            say_problems(rehearsal.problems)
         done.append(rehearsal)
     failed = any(rehearsal.problems for rehearsal in done)
     if not failed:
@@ -370,7 +369,7 @@ def _submit_here(
     (plan,) = with_data(sweep.plans, say)
     job = submit_here(plan, bundle, say)
     if job.problem:
-        print(format_problems([job.problem]), file=sys.stderr)
+        say_problems([job.problem])
     told = {**job.description, "folder": str(job.folder)}
     return {"submitted": [told]}, USER_ERROR if job.problem else 0
 

@@ -22,7 +22,14 @@ from lingotune.config.problems import (
     without_secrets,
 )
 from lingotune.config.program import program
-from lingotune.config.schema import Distribution, EvalStrategy, FallbackBy, Lane, selected_by
+from lingotune.config.schema import (
+    Action,
+    Distribution,
+    EvalStrategy,
+    FallbackBy,
+    Lane,
+    selected_by,
+)
 from lingotune.config.secrets import secrets_of, without
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines
@@ -62,7 +69,7 @@ def _plan_page(sweep: Sweep) -> list[Section]:
         *([Section("time and money", plan.money)] if plan.money else []),
         *([Section("findings", findings=problems)] if problems else []),
         *([Section("command", [" ".join(plan.command)])] if plan.command else []),
-        Section("next", _next(plan, mended=not errors_only(problems))),
+        *_following(_next(plan, mended=not errors_only(problems))),
     ]
 
 
@@ -80,7 +87,7 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
         Section("machines", _machines_of(plans)),
         *([Section("time and money", sweep.total.lines)] if sweep.total.lines else []),
         *([Section("findings", findings=sweep.problems)] if sweep.problems else []),
-        Section("next", _next_of_sweep(sweep)),
+        *_following(_next_of_sweep(sweep)),
     ]
 
 
@@ -288,7 +295,12 @@ def _capacity(plan: Plan) -> list[str]:
 # --- next commands ------------------------------------------------------------------------------
 
 
+def _following(commands: list[str]) -> list[Section]:
+    return [Section("next", commands)] if commands else []
+
+
 def _next(plan: Plan, *, mended: bool) -> list[str]:
+    """List the commands that come after what was asked for: none after a submit or a rehearsal."""
     dropped = ("action", "output", "cluster.backend")
     kept = [o for o in plan.overrides if o.key not in dropped and o.section != "rehearsal"]
     typed = [*plan.options, *(o.text for o in kept)]
@@ -305,11 +317,12 @@ def _next(plan: Plan, *, mended: bool) -> list[str]:
     lines = [
         _command("launch", [*typed, "output=request"]) + "  # the request itself",
         _command("launch", [*typed, "action=rehearse", "rehearsal.model=tiny"])
-        + "  # runs it here, in about a minute",
+        + "  # runs it here, on CPUs",
         _command("launch", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
         _command("launch", [*typed, *needs, "action=submit"]),
     ]
-    if plan.job.model.name_or_path is None:
+    lines = lines[_DONE[plan.config.action] :]
+    if lines and plan.job.model.name_or_path is None:
         lines.append(
             "model=tiny is for debugging; the article's model: model=distilbert_multilingual"
         )
@@ -321,11 +334,16 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
         return ["mend the findings above, then plan again"]
     if sweep.plans[0].training_job is None:
         return [_command("train", _kept(sweep.plans)) + "  # runs them here, one after the other"]
-    return [
+    commands = [
         following_command(sweep.plans, "action=rehearse") + "  # runs them here",
         following_command(sweep.plans, "action=check") + "  # asks AWS, starts nothing",
         following_command(sweep.plans, "action=submit") + "  # starts them all",
     ]
+    return commands[max(0, _DONE[sweep.plans[0].config.action] - 1) :]
+
+
+_DONE = {Action.plan: 0, Action.check: 3, Action.rehearse: 4, Action.submit: 4}
+"""Commands below a plan (request, rehearse, check, submit) that do not come after an action."""
 
 
 def following_command(plans: Sequence[Plan], *added: str) -> str:
