@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -29,6 +31,21 @@ def say(line: str) -> None:
 def say_aside(line: str) -> None:
     """Print a line to standard error, beside the results of a command, and flush it."""
     print(line, file=sys.stderr, flush=True)
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def say_folded(line: str, indent: str) -> None:
+    """Print a line: folded between words on a terminal, where further pieces are indented."""
+    width = terminal_width()
+    pieces = textwrap.wrap(
+        line, width or sys.maxsize, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
+    say("\n".join(pieces) if width and pieces else line)
 
 
 def say_problems(problems: Sequence[Problem]) -> None:

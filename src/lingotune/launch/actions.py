@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.console import say, say_aside, say_problems
+from lingotune.config.console import say, say_aside, say_folded, say_problems
 from lingotune.config.problems import (
     USER_ERROR,
     ConfigError,
@@ -207,7 +207,9 @@ def _act(
     if standing is not None:  # every job's file is uploaded: one channel of it stands for all
         requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
     checked = check_account(requirements, settings.aws, controlled=standing is not None)
-    print("\n".join(format_account(checked)), end="\n\n")
+    for line in format_account(checked):
+        say_folded(line, " " * 11)
+    print()
     answer: dict[str, object] = {
         "account": {
             "done": list(checked.done),

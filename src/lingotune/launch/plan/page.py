@@ -404,6 +404,17 @@ def _plain_body(section: Section) -> str:
     return "\n".join(f"  {line}" for line in section.lines)
 
 
+def _width(section: Section) -> int:
+    return max(map(len, _plain_body(section).splitlines()))
+
+
+def _stacked(section: Section) -> str:
+    """Format a table whose last column, the names of jobs, has lines of its own: they stay whole."""
+    rest = [row[:-1] for row in section.rows]
+    head, *lines = _plain_body(replace(section, header=section.header[:-1], rows=rest)).splitlines()
+    return "\n".join([head, *(f"{line}\n    {row[-1]}" for line, row in zip(lines, section.rows))])
+
+
 def _show_rich(sections: Sequence[Section]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -416,6 +427,8 @@ def _show_rich(sections: Sequence[Section]) -> None:
         console.print(Text(section.title, style="bold cyan"))
         if section.findings:
             console.print(_rich_findings(section.findings))
+        elif section.header and _width(section) > console.width:
+            console.print(Text(_stacked(section)), soft_wrap=True)
         elif section.rows:
             header = [escape(name) for name in section.header]
             shown = Table(*header, box=None, show_header=bool(header))
