@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser
+from lingotune.config.console import Parser, terminal_width
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
@@ -88,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
             f"{name}: {count.read} rows read = {count.kept} kept + {rejected} rejected"
             f" + {count.filtered} of other languages"
         )
-    print(score_table(results))
+    print(score_table(results, terminal_width()))
     for warning in score_warnings(results):
         print(f"warning: {warning}")
     print(f"see {done.folder}")

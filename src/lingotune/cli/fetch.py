@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser, say
-from lingotune.config.problems import USER_ERROR, ConfigError, format_problems
+from lingotune.config.console import Parser, say, say_problems
+from lingotune.config.problems import USER_ERROR, ConfigError
 
 
 def parser() -> Parser:
@@ -36,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     for line in found.lines():
         say(line)
     if found.problems:
-        print(format_problems(found.problems), file=sys.stderr)
+        say_problems(found.problems)
         return USER_ERROR
     for command in after_fetch(chosen, found):
         say(f"next: {command}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser, say
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.console import Parser, say, say_problems
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
 from lingotune.contract.container import JOB_FILE
@@ -168,7 +167,7 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     resumed = Resume(chosen.account, options.runs_dir, say, options.prices)
     found = resumed.run([row.name for row in chosen.rows], starts=not options.plan)
     if found.problems:
-        print(format_problems(found.problems), file=sys.stderr)
+        say_problems(found.problems)
         return USER_ERROR
     names = [*found.started, *found.there]
     if options.follow and names:

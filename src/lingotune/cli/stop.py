@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser, say
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.console import Parser, say, say_problems
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 
 
@@ -46,6 +46,6 @@ def main(argv: Sequence[str]) -> int:
     for line in after(chosen, found, held=held):
         say(line)
     if found.problems:
-        print(format_problems(found.problems), file=sys.stderr)
+        say_problems(found.problems)
         return USER_ERROR
     return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from lingotune.config.problems import (
@@ -31,6 +33,55 @@ def say_aside(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def say_folded(line: str, indent: str) -> None:
+    """Print a line: folded between words on a terminal, where further pieces are indented."""
+    width = terminal_width()
+    pieces = textwrap.wrap(
+        line, width or sys.maxsize, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
+    say("\n".join(pieces) if width and pieces else line)
+
+
+def say_problems(problems: Sequence[Problem]) -> None:
+    """Print problems to standard error: in colour on a terminal."""
+    say_aside(_coloured(format_problems(problems)))
+
+
+def _coloured(text: str) -> str:
+    """Colour a text of problems where a person looks on: the place of each, and what works instead.
+
+    None with NO_COLOR (https://no-color.org), on a terminal without colours, and elsewhere.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    if plain or not sys.stderr.isatty():
+        return text
+    lines, in_fix = [], False
+    for line in text.splitlines():
+        in_fix = line.startswith(_FIX) or (in_fix and line.startswith(" " * 11))
+        style = _GREEN if in_fix else _style(line)
+        lines.append(f"\x1b[{style}m{line}\x1b[0m" if style else line)
+    return "\n".join(lines)
+
+
+_FIX = "      fix: "
+_BOLD, _RED, _YELLOW, _GREEN = "1", "1;31", "33", "32"
+
+
+def _style(line: str) -> str:
+    if line.startswith("lingotune: "):
+        return _RED
+    if line.startswith("  warning: "):
+        return _YELLOW
+    is_place = line.startswith("  ") and line[2:3] not in ("", " ")
+    return _BOLD if is_place or line.startswith("next: ") else ""
+
+
 def format_error(error: ConfigError) -> str:
     """Format the number of an error's problems, all of them, and the next command."""
     count = len(error.problems)
@@ -53,10 +104,10 @@ def exit_code_of(body: Callable[[], int]) -> int:
     try:
         return body()
     except ConfigError as error:
-        print(format_error(error), file=sys.stderr)
+        say_aside(_coloured(format_error(error)))
         return USER_ERROR
     except PublishError as error:
-        print(f"lingotune: {redacted(str(error), os.environ)}", file=sys.stderr)
+        say_aside(_coloured(f"lingotune: {redacted(str(error), os.environ)}"))
         return PUBLISH_FAILED
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

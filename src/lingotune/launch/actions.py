@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.console import say, say_aside
+from lingotune.config.console import say, say_aside, say_folded, say_problems
 from lingotune.config.problems import (
     INTERRUPTED,
     USER_ERROR,
@@ -19,7 +19,6 @@ from lingotune.config.problems import (
     Problem,
     Severity,
     errors_only,
-    format_problems,
 )
 from lingotune.config.program import program
 from lingotune.config.schema import (
@@ -101,7 +100,7 @@ def launch(
     if settings.output is Output.request:
         _print_requests(sweep, planner)
         if sweep.problems:
-            print(format_problems(sweep.problems), file=sys.stderr)
+            say_problems(sweep.problems)
         return sweep.exit_code
     if settings.output is Output.json:
         with contextlib.redirect_stdout(sys.stderr):
@@ -241,7 +240,9 @@ def _act(
     from lingotune.launch.aws.account.check import format_account
 
     checked = checked or _checked(sweep, settings, controlled=standing is not None)
-    print("\n".join(format_account(checked)), end="\n\n")
+    for line in format_account(checked):
+        say_folded(line, " " * 11)
+    print()
     answer: dict[str, object] = {
         "account": {
             "done": list(checked.done),
@@ -255,7 +256,7 @@ def _act(
         failed = errors_only(checked.findings) or sweep.exit_code
         if not failed and not checked.asked:
             failed = True
-            print(format_problems([_NOTHING_ASKED]), file=sys.stderr)
+            say_problems([_NOTHING_ASKED])
         return answer, USER_ERROR if failed else 0
     if asks and not confirmed(sweep.total.worst_usd, _count(sweep)):
         return answer, INTERRUPTED
@@ -406,7 +407,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
         verdict = "failed after" if rehearsal.problems else "passed in"
         print(f"{verdict} {rehearsal.seconds:.0f} s")
         if rehearsal.problems:
-            print(format_problems(rehearsal.problems), file=sys.stderr)
+            say_problems(rehearsal.problems)
         done.append(rehearsal)
     failed = any(rehearsal.problems for rehearsal in done)
     if not failed:
@@ -430,7 +431,7 @@ def _submit_here(
     (plan,) = with_data(sweep.plans, say)
     job = submit_here(plan, bundle, say)
     if job.problem:
-        print(format_problems([job.problem]), file=sys.stderr)
+        say_problems([job.problem])
     told = {**job.description, "folder": str(job.folder)}
     return {"submitted": [told]}, USER_ERROR if job.problem else 0
 

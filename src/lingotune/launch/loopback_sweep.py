@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem, format_problems
+from lingotune.config.console import say_problems
+from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.interrupts import interrupted_by
@@ -61,7 +61,7 @@ def sweep_on_loopback(
         _forget_running(folder)
     board = print_results(folder)
     if problems:
-        print(format_problems(problems), file=sys.stderr)
+        say_problems(problems)
     commands = [] if code else following_commands(board, folder)
     for command in commands:
         print(f"next: {command}")

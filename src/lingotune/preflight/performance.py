@@ -113,7 +113,7 @@ def _beside_shards(job: JobConfig, name: str, fix: str = "false") -> Iterator[Fo
 
 
 @PERFORMANCE.check(
-    "compiled-shapes", "each batch shape is compiled separately, which takes about a minute"
+    "compiled-shapes", "each batch shape is compiled separately, before its first step"
 )
 def _compiled(job: JobConfig) -> Iterator[Found]:
     if not job.training.compile:

@@ -12,10 +12,15 @@ _WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
 
 
-def score_table(scores: LanguageScores) -> str:
+_EXPENDABLE = ("calibration", "majority", "stars off")
+"""Columns that are left out, in this order, where the width does not hold all."""
+
+
+def score_table(scores: LanguageScores, width: int | None = None) -> str:
     """Format the scores overall and per language, with intervals and the majority baseline.
 
-    Columns without any value are left out; notes below explain the others.
+    Columns without any value are left out, and some where the width in characters does not hold all; notes
+    below explain the others. width: None = any.
     """
     rows = [
         [
@@ -34,13 +39,32 @@ def score_table(scores: LanguageScores) -> str:
     shown = [n for n in range(last + 1) if n in (0, last) or any(row[n] for row in rows)]
     cells = [list(_HEADER), *rows]
     widths = {n: max(len(row[n]) for row in cells) for n in shown}
+    shown, dropped = _fitting(shown, widths, width)
     lines = [
         "  ".join(
             row[n].ljust(widths[n]) if n in (0, last) else row[n].rjust(widths[n]) for n in shown
         ).rstrip()
         for row in cells
     ]
-    return "\n".join([*lines, *_own(scores), *_notes(scores)])
+    notes = [note for note in _notes(scores) if note.partition(":")[0] not in dropped]
+    if dropped:
+        notes.append(f"{', '.join(dropped)}: in the report, and on a wider terminal")
+    folded = [piece for note in notes for piece in textwrap.wrap(note, min(width or 999, 999))]
+    return "\n".join([*lines, *_own(scores), *(folded if width else notes)])
+
+
+def _fitting(
+    shown: list[int], widths: dict[int, int], width: int | None
+) -> tuple[list[int], list[str]]:
+    """Leave out columns until the others fit; returns those that stay, and the names of those left out."""
+    dropped: list[str] = []
+    for name in _EXPENDABLE:
+        needed = sum(widths[n] for n in shown) + 2 * (len(shown) - 1)
+        column = _HEADER.index(name)
+        if width is not None and needed > width and column in shown:
+            shown = [n for n in shown if n != column]
+            dropped.append(name)
+    return shown, dropped
 
 
 def _own(scores: LanguageScores) -> list[str]:

@@ -107,6 +107,7 @@ def build(context: RunContext) -> Training:
         len(context.splits["validation"]),
         partial(samples_trained, context.steps, context.batch.global_batch),
     )
+    _quiet_libraries(show_bars=False)  # from here on there is one bar, and its name is ours
     checkpoints = node_folder(job, context.folders.checkpoints, rank)
     data = _plan_data(context)
     if rank.first:
@@ -310,7 +311,7 @@ def _shows_progress(rank: Rank) -> bool:
 
 
 def _quiet_libraries(*, show_bars: bool) -> None:
-    """Show progress bars on a terminal only, once; silence warnings that no user can act on."""
+    """Show progress bars on a terminal only; silence warnings that no user can act on."""
     transformers.utils.logging.set_verbosity_error()
     warnings.filterwarnings(
         "ignore", "`broadcast_buffers` is deprecated"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.console import Parser, say
+from lingotune.config.console import Parser, say, terminal_width
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
 from lingotune.config.program import program
@@ -416,7 +416,7 @@ def _print_scores(results: RunResults) -> None:
 
     test, speed = results.test, results.training.samples_per_second
     if test is None:
-        scored = score_table(results.validation)
+        scored = score_table(results.validation, terminal_width())
         print(UNTESTED, flush=True)
         print(f"\nvalidation split, by which the checkpoint was chosen:\n{scored}\n")
         for warning in score_warnings(results.validation):
@@ -425,7 +425,7 @@ def _print_scores(results: RunResults) -> None:
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
     print(format_test_line(values, list(test.overall.own or {})), flush=True)
-    print(f"\ntest split, best checkpoint by validation:\n{score_table(test)}\n")
+    print(f"\ntest split, best checkpoint by validation:\n{score_table(test, terminal_width())}\n")
     for warning in score_warnings(test):
         print(f"warning: {warning}")
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
+from transformers.trainer_utils import has_length
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.contract.log_lines import format_train_line, format_validation_line
@@ -69,7 +70,7 @@ class ClassifierTrainer(Trainer):
             self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(QuietProgress())
+            self.add_callback(OneProgressBar())
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Run the forward and backward pass, which includes waiting for gradients to be exchanged."""
@@ -293,8 +294,54 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-class QuietProgress(ProgressCallback):
-    """The Trainer's progress bar without the dictionaries it prints; `ProgressLines` prints instead."""
+class OneProgressBar(ProgressCallback):
+    """One bar with its name: training, or what is scored meanwhile; after the training one for the scores.
+
+    `ProgressLines` prints what the Trainer's own bar would have printed.
+    """
+
+    training_bar: Any
+    prediction_bar: Any
+    _scored = 0
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """Show the bar, with the steps of a resumed job done."""
+        if state.is_world_process_zero:
+            self.training_bar = _bar("training", state.max_steps, state.global_step)
+        self.current_step = state.global_step
+
+    def on_prediction_step(
+        self, args: Any, state: TrainerState, control: Any, eval_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Count batches in the name of the bar, or in one of their own after the training."""
+        if not (state.is_world_process_zero and has_length(eval_dataloader)):
+            return
+        self._scored += 1
+        if self.training_bar is not None:
+            self.training_bar.set_description(f"scoring {self._scored}/{len(eval_dataloader)}")
+            return
+        if self.prediction_bar is None:
+            self.prediction_bar = _bar("scoring", len(eval_dataloader))
+        self.prediction_bar.update(1)
+
+    def on_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Name the bar as before."""
+        self._scored = 0
+        super().on_evaluate(*args, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
+
+    def on_predict(self, *args: Any, **kwargs: Any) -> None:
+        """Name the bar as before."""
+        self._scored = 0
+        super().on_predict(*args, **kwargs)
+        if self.training_bar is not None:
+            self.training_bar.set_description("training")
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Print nothing."""
+
+
+def _bar(name: str, total: int, done: int = 0) -> Any:
+    return tqdm(total=total, initial=done, desc=name, leave=False, dynamic_ncols=True)

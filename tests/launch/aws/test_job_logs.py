@@ -8,7 +8,7 @@ from account_of_jobs import JobAccount
 from operating import account, standing  # noqa: F401  fixtures
 
 from lingotune.launch.aws.account.calls import Calls
-from lingotune.launch.aws.job_logs import JobLog, of_rank
+from lingotune.launch.aws.job_logs import Folding, JobLog, LogLine, of_rank
 
 
 def log_of(account: JobAccount, name: str, **options: float) -> JobLog:
@@ -64,3 +64,26 @@ def test_ranks(account: JobAccount) -> None:
     account.log("plain", ["one"], host=1)
     account.log("plain", ["two"], host=2)
     assert [line.text for line in of_rank(log_of(account, "plain").new_lines(), 1)] == ["two"]
+
+
+def test_the_variables_of_containers_are_folded() -> None:
+    """By host, wherever the lines of hosts are mixed; what follows them is all there."""
+    variables = [
+        "Training Env:",
+        "{",
+        '    "a": 1',
+        "}",
+        "",
+        "Environment variables:",
+        "SM_X={}",
+        "PYTHONPATH=x",
+    ]
+    lines = [LogLine(0.0, host, text) for text in variables for host in (1, 2)]
+    after = [LogLine(1.0, 1, "Invoking script"), LogLine(1.0, 1, "SM_Y=1"), LogLine(1.0, 2, "died")]
+    folding = Folding("log.txt")
+    shown = [str(line) for line in [*folding(lines[:5]), *folding([*lines[5:], *after])]]
+    told = "(8 lines of the container's variables: log.txt)"
+    assert shown == [
+        f"algo-1 | {told}", "algo-1 | Invoking script", "algo-1 | SM_Y=1", f"algo-2 | {told}",
+        "algo-2 | died",
+    ]  # fmt: skip

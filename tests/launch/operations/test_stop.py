@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from account_of_jobs import BUCKET, JobAccount, a_week, ledger_of
-from loopback import Front, refusal
+from loopback import Call, Front, Reply, answer, refusal
 from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
 from lingotune.launch.sweeps.ledger import Ledger
@@ -96,7 +96,10 @@ def test_a_stop_that_comes_too_late(account: JobAccount, command: Command, front
 
 @pytest.mark.parametrize(
     ("code", "fix"),
-    [("AccessDeniedException", "sagemaker:StopTrainingJob"), ("InternalFailure", "is not known")],
+    [
+        ("AccessDeniedException", "sagemaker:StopTrainingJob"),
+        ("InternalFailure", "still runs and bills"),
+    ],
 )
 def test_a_stop_that_is_refused(
     account: JobAccount, command: Command, front: Front, code: str, fix: str,
@@ -106,6 +109,26 @@ def test_a_stop_that_is_refused(
     front.tell("StopTrainingJob", refusal(code))
     exit_code, _, err = command("stop", RUNNING, "--yes")
     assert exit_code == 2 and code in err and fix in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_stop_whose_answer_is_lost(
+    arrives: bool, account: JobAccount, command: Command, front: Front
+) -> None:
+    """The job is looked at, and asked for once more if it runs on."""
+    a_week(account)
+    job = account.jobs.get(RUNNING)
+
+    def lose(call: Call) -> Reply:
+        if arrives:
+            account.jobs.stop(RUNNING)
+        return refusal("InternalFailure", "no", 500)
+
+    front.tell("StopTrainingJob", lose, *([] if arrives else [answer()]))
+    code, out, err = command("stop", RUNNING, "--yes")
+    assert (code, err) == (0, "") and f"stopping   4  {RUNNING}" in out
+    assert job.stop_asked is arrives
+    assert front.operations().count("StopTrainingJob") == (1 if arrives else 2)
 
 
 def test_jobs_of_other_tools_are_left_alone(account: JobAccount, command: Command) -> None:

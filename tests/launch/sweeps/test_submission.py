@@ -388,7 +388,13 @@ def test_a_single_job_whose_answer_was_lost_is_looked_up(
             (name,) = names(account)
             told = capsys.readouterr().out
             assert f"submitted {name}" in told and "the answer was lost" in told
+            faults.rates = {}
+            submitted(tmp_path, *one)
+            told = capsys.readouterr().out
+            assert "was started before, and runs; nothing further was started" in told
+            assert names(account) == [name] and "[job-runs]" in told and "attempt=2" not in told
             return
+        monkeypatch.setattr("lingotune.launch.aws.settle.PAUSE", 0.0)
         with pytest.raises(ConfigError) as raised:
             submitted(tmp_path, *one)
         assert names(account) == [] and "nothing was started" in raised.value.problems[0].fix

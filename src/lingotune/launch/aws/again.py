@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.connection import Account
-from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by, sent_before
+from lingotune.launch.aws.faults import Fault, fault_of, said_by
+from lingotune.launch.aws.settle import NotKnown, NotStarted, Start, start_once
 from lingotune.launch.render.shared_fields import Request
 
 _OF_AWS = "aws:"
 """Beginning of tags that only AWS may set."""
-
-
-class Start(Enum):
-    """Answer to a start. found: it was lost, and the job is there. taken: somebody else has started it."""
-
-    done = "done"
-    found = "found"
-    taken = "taken"
 
 
 def request_from(
@@ -54,23 +46,18 @@ def code_uri(told: Mapping[str, Any]) -> str | None:
 def start_again(account: Account, request: Request) -> Start:
     """Start a job; ConfigError says what AWS refused, and whether anything was started."""
     name = request["TrainingJobName"]
+    client = account.client("sagemaker")
     try:
-        account.client("sagemaker").create_training_job(**request)
-        return Start.done
-    except errors() as error:
-        fault = fault_of(error)
-        if fault not in (Fault.lost, Fault.taken):
-            raise ConfigError([_refused(name, error)]) from error
-        try:
-            status = account.look_up(name)
-        except errors() as unknown:
-            what = f"may have been started: {said_by(error)}; {said_by(unknown)}"
-            fix = "the same command once more: it finds the job if it was"
-            raise ConfigError([Problem(name, what, fix, check="start-unknown")]) from error
-        if status is None:
-            raise ConfigError([_refused(name, error)]) from error
-        ours = fault is Fault.lost or sent_before(error)
-        return Start.found if ours else Start.taken
+        return start_once(
+            lambda: client.create_training_job(**request), lambda: account.look_up(name)
+        ).start
+    except NotStarted as error:
+        assert isinstance(error.__cause__, Exception)
+        raise ConfigError([_refused(name, error.__cause__)]) from error
+    except NotKnown as error:
+        what = f"may have been started: {error}"
+        fix = "the same command once more: it finds the job if it was"
+        raise ConfigError([Problem(name, what, fix, check="start-unknown")]) from error
 
 
 def _refused(name: str, error: Exception) -> Problem:

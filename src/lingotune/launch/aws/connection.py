@@ -15,9 +15,11 @@ from typing import Any
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig, Sdk
+from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.data.transfer import MOST_TAGS, upload
 from lingotune.launch.aws.faults import errors, said_by
 from lingotune.launch.aws.notify import notify
+from lingotune.launch.aws.settle import Seen
 from lingotune.launch.aws.start import enqueue, start_v2, start_v3
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import to_huggingface
@@ -101,14 +103,17 @@ class Account:
 
         return boto3.Session(region_name=self.session.region_name)
 
-    def look_up(self, name: str) -> str | None:
-        """Ask for the status of a job, or of its place in the queue; None if there is none."""
+    def look_up(self, name: str) -> Seen | None:
+        """Ask for a job, or for its place in the queue; None if there is none."""
         if self.aws.queue is not None:
             wanted = [{"name": "JOB_NAME", "values": [name]}]
             found = self.client("batch").list_service_jobs(jobQueue=self.aws.queue, filters=wanted)
-            return next((j["status"] for j in found["jobSummaryList"]), None)
-        described = self.describe(name)
-        return str(described["TrainingJobStatus"]) if described else None
+            return next((Seen(j["status"]) for j in found["jobSummaryList"]), None)
+        told = self.describe(name)
+        if told is None:
+            return None
+        digest = told.get("Environment", {}).get(DIGEST_VARIABLE, "")
+        return Seen(str(told["TrainingJobStatus"]), told["CreationTime"].timestamp(), digest)
 
     def describe(self, name: str) -> dict[str, Any] | None:
         """Describe a training job; None if there is none with this name."""

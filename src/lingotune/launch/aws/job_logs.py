@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,3 +107,32 @@ def of_rank(lines: Sequence[LogLine], rank: int) -> list[LogLine]:
     if any(line.rank is not None for line in lines):
         return [line for line in lines if line.rank == rank]
     return [line for line in lines if line.host == rank + 1]
+
+
+_VARIABLES = "Training Env:"
+"""Line of SageMaker's toolkit after which all of a container's variables follow, twice."""
+_VARIABLE = re.compile(r"[{}]|\s|[A-Z][A-Z0-9_]*=|Environment variables:|$")
+"""Beginnings of these lines."""
+
+
+class Folding:
+    """Lines for people: the variables of a container, some 170 lines, are one. where: has them all."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._hidden: dict[int, int] = {}
+
+    def __call__(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """Yield the lines in order; those of a host are folded wherever they are parted."""
+        for line in lines:
+            hidden = self._hidden.get(line.host)
+            if line.text == _VARIABLES:
+                self._hidden[line.host] = 1
+            elif hidden is not None and _VARIABLE.match(line.text):
+                self._hidden[line.host] = hidden + 1
+            else:
+                if hidden is not None:
+                    del self._hidden[line.host]
+                    told = f"({hidden} lines of the container's variables: {self._where})"
+                    yield LogLine(line.at, line.host, told)
+                yield line

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lingotune.catalog.partitions import console_of
-from lingotune.config.console import say
+from lingotune.config.console import say, say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.launch.aws.connection import Account, connect, refusal
-from lingotune.launch.aws.faults import Fault, errors, fault_of, said_by, sent_before
+from lingotune.launch.aws.settle import NotKnown, NotStarted, Start, Started, start_once
 from lingotune.launch.plan.planner import Plan, objects, planned_digests
 from lingotune.launch.render.bundle import Bundle
 from lingotune.launch.render.training_job import TrainingJob
@@ -61,27 +61,40 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
     account.upload(objects(plan, bundle), planned_digests(plan))
     account.notify([job.name])
     try:
-        account.start(job)
-    except errors() as error:
-        fault = fault_of(error)
-        if fault is Fault.lost or (fault is Fault.taken and sent_before(error)):
-            _found(account, job, error)
-        else:
-            raise refusal(error) from error
+        started = start_once(lambda: account.start(job), lambda: account.look_up(job.name))
+    except NotStarted as error:
+        assert isinstance(error.__cause__, Exception)
+        raise refusal(error.__cause__) from error
+    except NotKnown as error:
+        raise ConfigError([_not_known(account, job, str(error))]) from error
+    except KeyboardInterrupt:
+        say_aside(f"interrupted: {_not_known(account, job, 'the answer was not waited for').what}")
+        raise
+    _tell_found(started, job, plan.digests.job)
     return Submitted(job.name, job.region, job.output_uri, aws.queue)
 
 
-def _found(account: Account, job: TrainingJob, error: Exception) -> None:
-    """Look up a job whose answer was lost; ConfigError unless it is there."""
-    try:
-        status = account.look_up(job.name)
-    except errors() as unknown:
-        what = f"may have been started: {said_by(error)}; {said_by(unknown)}"
-        fix = f"aws sagemaker describe-training-job --training-job-name {job.name}"
-        if account.aws.queue:
-            fix = f"aws batch list-service-jobs --job-queue {account.aws.queue}"
-        fix = f"{fix} --region {job.region} tells; so does the same command once more"
-        raise ConfigError([Problem(job.name, what, fix, check="start-unknown")]) from error
-    if status is None:
-        raise refusal(error) from error
-    say(f"the answer was lost ({said_by(error)}); the job is there: {status}")
+def _not_known(account: Account, job: TrainingJob, why: str) -> Problem:
+    fix = f"{program('status')} {job.name} --region {job.region}"
+    if account.aws.queue:
+        fix = f"aws batch list-service-jobs --job-queue {account.aws.queue} --region {job.region}"
+    fix += " tells; so does the same command once more, which starts nothing twice"
+    if account.aws.queue:
+        fix = fix.partition(";")[0]
+    return Problem(job.name, f"may have been started: {why}", fix, check="start-unknown")
+
+
+def _tell_found(started: Started, job: TrainingJob, digest: str) -> None:
+    """Tell of a job that is there already; ConfigError if it is another one, or has ended."""
+    seen = started.seen
+    if seen is None:
+        return
+    if started.start is Start.found:
+        say(f"the answer was lost ({started.said}); the job is there: {seen.status}")
+        return
+    if seen.status == "InProgress" and seen.digest in ("", digest):
+        say(f"{job.name} was started before, and runs; nothing further was started")
+        return
+    what = f"the same job, code and data were submitted before: {seen.status}"
+    fix = "attempt=2 submits it once more (or the next higher number); nothing was started"
+    raise ConfigError([Problem(job.name, what, fix, check="name-taken")])

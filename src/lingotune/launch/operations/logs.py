@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from lingotune.config.problems import ConfigError, Problem, printable
+from lingotune.config.program import program
 from lingotune.launch.aws.account.calls import Unanswered
-from lingotune.launch.aws.job_logs import JobLog, LogLine, of_rank
+from lingotune.launch.aws.job_logs import Folding, JobLog, LogLine, of_rank
 from lingotune.launch.operations.account import PATIENCE, Account, unanswered
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.operations.table import state_text
@@ -20,7 +21,10 @@ PAUSE = 2.0
 
 
 class LogReader:
-    """Reader of one job's log. rank: lines of this one alone. since: seconds since 1970."""
+    """Reader of one job's log. rank: lines of this one alone. since: seconds since 1970.
+
+    folded: leave out a container's variables.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,7 @@ class LogReader:
         *,
         rank: int | None = None,
         since: float | None = None,
+        folded: bool = False,
         tell: Callable[[str], None],
         note: Callable[[str], None],
         clock: Callable[[], float] = time.time,
@@ -37,12 +42,14 @@ class LogReader:
         self._account, self._name, self._rank = account, name, rank
         self._log = JobLog(account.calls, name, since)
         self._tell, self._note, self._clock, self._sleep = tell, note, clock, sleep
+        self._folding = Folding(f"{program('logs')} {name}") if folded else iter
         self.count = 0
 
     def print_new(self) -> None:
         """Print the lines since the last call; Unanswered where AWS does not answer."""
         lines = self._log.new_lines()
-        for line in lines if self._rank is None else of_rank(lines, self._rank):
+        wanted = lines if self._rank is None else of_rank(lines, self._rank)
+        for line in self._folding(wanted):
             self.count += 1
             self._tell(text_of(line))
 

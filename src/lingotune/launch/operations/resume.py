@@ -16,11 +16,12 @@ from lingotune.data.transfer.objects import split_uri
 from lingotune.estimate.run_time import duration
 from lingotune.launch.aws.account.calls import Refused, Unanswered
 from lingotune.launch.aws.account.check import AccountCheck, JobRequirements, check_account
-from lingotune.launch.aws.again import Start, code_uri, request_from, start_again
+from lingotune.launch.aws.again import code_uri, request_from, start_again
 from lingotune.launch.aws.connection import Account as Submitting
 from lingotune.launch.aws.connection import connect
 from lingotune.launch.aws.finished_job import describe_job, fetch_job
 from lingotune.launch.aws.job_logs import JobLog
+from lingotune.launch.aws.settle import Start
 from lingotune.launch.checks.request import REQUEST
 from lingotune.launch.operations.account import Account, asked_of
 from lingotune.launch.operations.attempts import Attempts, attempts_of, numbered

@@ -96,7 +96,7 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     for row in found.before:
         yield f"stopping already: {row.name}"
     if found.asked:
-        yield "they bill until they have stopped, in about two minutes; Stopping jobs hold their quota"
+        yield "they bill until they have stopped (SageMaker gives them 120 s), and hold their quota"
     for row in found.asked:
         yield from _checkpoints(chosen, row)
     if held:

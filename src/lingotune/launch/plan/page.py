@@ -23,6 +23,7 @@ from lingotune.config.problems import (
 )
 from lingotune.config.program import program
 from lingotune.config.schema import (
+    Action,
     Distribution,
     EvalStrategy,
     FallbackBy,
@@ -69,7 +70,7 @@ def _plan_page(sweep: Sweep) -> list[Section]:
         *([Section("time and money", plan.money)] if plan.money else []),
         *([Section("findings", findings=problems)] if problems else []),
         *([Section("command", [" ".join(plan.command)])] if plan.command else []),
-        Section("next", _next(plan, mended=not errors_only(problems))),
+        *_following(_next(plan, mended=not errors_only(problems))),
     ]
 
 
@@ -87,7 +88,7 @@ def _sweep_page(sweep: Sweep) -> list[Section]:
         Section("machines", _machines_of(plans)),
         *([Section("time and money", sweep.total.lines)] if sweep.total.lines else []),
         *([Section("findings", findings=sweep.problems)] if sweep.problems else []),
-        Section("next", _next_of_sweep(sweep)),
+        *_following(_next_of_sweep(sweep)),
     ]
 
 
@@ -295,7 +296,12 @@ def _capacity(plan: Plan) -> list[str]:
 # --- next commands ------------------------------------------------------------------------------
 
 
+def _following(commands: list[str]) -> list[Section]:
+    return [Section("next", commands)] if commands else []
+
+
 def _next(plan: Plan, *, mended: bool) -> list[str]:
+    """List the commands that come after what was asked for: none after a submit or a rehearsal."""
     dropped = ("action", "output", "cluster.backend")
     kept = [o for o in plan.overrides if o.key not in dropped and o.section != "rehearsal"]
     typed = [*plan.options, *(o.text for o in kept)]
@@ -312,11 +318,12 @@ def _next(plan: Plan, *, mended: bool) -> list[str]:
     lines = [
         _command("launch", [*typed, "output=request"]) + "  # the request itself",
         _command("launch", [*typed, "action=rehearse", "rehearsal.model=tiny"])
-        + "  # runs it here, in about a minute",
+        + "  # runs it here, on CPUs",
         _command("launch", [*typed, *needs, "action=check"]) + "  # asks AWS, starts nothing",
         _command("launch", [*typed, *needs, "action=submit"]),
     ]
-    if plan.job.model.name_or_path is None:
+    lines = lines[_DONE[plan.config.action] :]
+    if lines and plan.job.model.name_or_path is None:
         lines.append(
             "model=tiny is for debugging; the article's model: model=distilbert_multilingual"
         )
@@ -330,11 +337,16 @@ def _next_of_sweep(sweep: Sweep) -> list[str]:
         return [_command("train", _kept(sweep.plans)) + "  # runs them here, one after the other"]
     is_search = sweep.plans[0].config.sweep.search is not Search.grid
     starts = "starts the search" if is_search else "starts them all"
-    return [
+    commands = [
         following_command(sweep.plans, "action=rehearse") + "  # runs them here",
         following_command(sweep.plans, "action=check") + "  # asks AWS, starts nothing",
         following_command(sweep.plans, "action=submit") + f"  # {starts}",
     ]
+    return commands[max(0, _DONE[sweep.plans[0].config.action] - 1) :]
+
+
+_DONE = {Action.plan: 0, Action.check: 3, Action.rehearse: 4, Action.submit: 4}
+"""Commands below a plan (request, rehearse, check, submit) that do not come after an action."""
 
 
 def following_command(plans: Sequence[Plan], *added: str) -> str:
@@ -395,6 +407,17 @@ def _plain_body(section: Section) -> str:
     return "\n".join(f"  {line}" for line in section.lines)
 
 
+def _width(section: Section) -> int:
+    return max(map(len, _plain_body(section).splitlines()))
+
+
+def _stacked(section: Section) -> str:
+    """Format a table whose last column, the names of jobs, has lines of its own: they stay whole."""
+    rest = [row[:-1] for row in section.rows]
+    head, *lines = _plain_body(replace(section, header=section.header[:-1], rows=rest)).splitlines()
+    return "\n".join([head, *(f"{line}\n    {row[-1]}" for line, row in zip(lines, section.rows))])
+
+
 def _show_rich(sections: Sequence[Section]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -407,6 +430,8 @@ def _show_rich(sections: Sequence[Section]) -> None:
         console.print(Text(section.title, style="bold cyan"))
         if section.findings:
             console.print(_rich_findings(section.findings))
+        elif section.header and _width(section) > console.width:
+            console.print(Text(_stacked(section)), soft_wrap=True)
         elif section.rows:
             header = [escape(name) for name in section.header]
             shown = Table(*header, box=None, show_header=bool(header))

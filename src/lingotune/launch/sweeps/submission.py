@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.console import say_problems
 from lingotune.config.machines import on_machine
 from lingotune.config.problems import (
     INTERRUPTED,
     USER_ERROR,
     ConfigError,
     Problem,
-    format_problems,
 )
 from lingotune.config.program import program
 from lingotune.config.schema import (
@@ -402,7 +402,7 @@ def run_sweep(
     else:
         _tell_rest(records, running, wish.clock(), say, left)
     if problems:
-        print(format_problems(problems), file=sys.stderr)
+        say_problems(problems)
         code = code or USER_ERROR
     return _answer(running, records, before, problems), code
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lingotune.config.problems import Problem, Severity
+from lingotune.config.program import program
 from lingotune.hub.token import region_of, service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
 from lingotune.launch.aws.notify import lets_events_publish
@@ -151,6 +152,10 @@ def check_names(calls: Calls, names: Sequence[str]) -> Iterator[Answer]:
             free += 1
             continue
         what = f"the same job, code and data were submitted before: {status}"
+        if status == "InProgress":
+            fix = f"{program('status')} {name} --watch; a submit starts nothing further, and stays with it"
+            yield Problem(name, what, fix, Severity.warning, check="job-runs")
+            continue
         fix = "attempt=2 submits it once more (or the next higher number)"
         why = "a name can be used once, even after the job's end"
         yield Problem(name, what, fix, check="name-taken", why=why)

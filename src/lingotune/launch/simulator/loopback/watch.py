@@ -11,7 +11,7 @@ from threading import Event
 from typing import Any
 
 from lingotune.launch.aws.account.calls import Calls
-from lingotune.launch.aws.job_logs import JobLog
+from lingotune.launch.aws.job_logs import Folding, JobLog
 from lingotune.launch.simulator.loopback.jobs import Fields
 
 _PAUSE = 0.5
@@ -67,14 +67,16 @@ class _Followed:
 
     def __init__(self, session: Any, name: str, tell: Callable[[str], None]) -> None:
         self._log, self._tell = JobLog(Calls(session), name), tell
+        self._folded = Folding("log.txt")
         self._statuses = 0
         self.lines: list[str] = []
 
     def advance(self, described: Fields) -> None:
         """Print news. Lines come first, as a job's last ones exist before its last status."""
-        for line in map(str, self._log.new_lines()):
-            self.lines.append(line)
-            self._tell(line)
+        lines = self._log.new_lines()
+        self.lines += map(str, lines)
+        for line in self._folded(lines):
+            self._tell(str(line))
         transitions = described["SecondaryStatusTransitions"]
         for entry in transitions[self._statuses :]:
             started = entry["StartTime"].astimezone()
