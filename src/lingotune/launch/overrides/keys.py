@@ -172,18 +172,25 @@ def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, li
     below it an option, by its path from there (`nlp/deep`)."""
     groups: dict[str, set[str]] = {}
     for root in [conf_dir] + ([extra_dir] if extra_dir else []):
-        for path in visible_files(root):
-            option = path.relative_to(root).with_suffix("")
-            for group in list(option.parents)[:-1] if path.suffix == ".yaml" else []:
-                groups.setdefault(group.as_posix(), set()).add(option.relative_to(group).as_posix())
+        for folder, names in _visible_folders(root):
+            parts = Path(folder).relative_to(root).parts
+            options = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
+            for depth in range(1, len(parts) + 1 if options else 1):
+                found = groups.setdefault("/".join(parts[:depth]), set())
+                found.update("/".join([*parts[depth:], option]) for option in options)
     return {name: sorted(options) for name, options in sorted(groups.items())}
 
 
 def visible_files(root: Path) -> Iterator[Path]:
     """Yield the files below a folder, sorted, without those of hidden folders such as .git."""
+    for folder, names in _visible_folders(root):
+        yield from (Path(folder, name) for name in names)
+
+
+def _visible_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
+        yield folder, sorted(name for name in files if not name.startswith("."))
 
 
 @dataclass(frozen=True)
