@@ -104,7 +104,10 @@ def _parser_of(command: str) -> Parser:
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [
-        word for action in parser._actions for word in action.option_strings if word[:2] == "--"
+        word
+        for action in parser._actions
+        for word in action.option_strings
+        if word[:2] == "--" and action.help != argparse.SUPPRESS
     ]
 
 
@@ -211,7 +214,7 @@ _lingotune() {
 @CASES@
   case "$command ${typed[${#typed[@]}-1]}" in
     *' --help'|*' -h') if [[ ${#keys[@]} -gt 0 ]]; then keys=("${keys[@]%=}"); options=(); fi ;;
-    *' --cfg') COMPREPLY=($(compgen -W job -- "$word")); return ;;
+    *' --cfg') COMPREPLY=($(compgen -W "job all" -- "$word")); return ;;
     *' --job'|*' --file'|*' --prices') COMPREPLY=($(compgen -f -- "$word")); return ;;
     *' --config-dir'|*' --run-dir'|*' --data'|*' --prepared-dir'|*' --output'|*' --runs-dir')
       COMPREPLY=($(compgen -d -- "$word")); return ;;
@@ -267,7 +270,7 @@ _lingotune() {
 @CASES@
   case "${typed[-1]}" in
     --help|-h) if (( ${#keys} )); then keys=("${(@)keys%=}"); options=(); fi ;;
-    --cfg) compadd job; return ;;
+    --cfg) compadd job all; return ;;
     --job|--file|--prices) _files; return ;;
     --config-dir|--run-dir|--data|--prepared-dir|--output|--runs-dir) _files -/; return ;;
   esac

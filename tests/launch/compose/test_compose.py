@@ -448,8 +448,7 @@ next: python launch.py --help""",
         """\
 lingotune: 3 problems
   hydra.run.dir=/tmp/x
-      hydra's own settings cannot be changed here: each run has a folder of its own, named by its job,
-      in runs_dir
+      hydra's own settings cannot be changed here: each run has a folder of its own in runs_dir
       fix: runs_dir=/tmp/x
   +a=1
       unknown setting 'a'

@@ -119,10 +119,8 @@ data:
         == """\
 lingotune: 10 problems
   DIR/experiment/a.yaml:10: hydra
-      hydra's own settings have no effect here: each run has a folder of its own, named by its job,
-      in runs_dir; a sweep searches by itself
-      fix: leave it out; runs_dir: /tmp/x; sweep: {params: {lr: 1e-5,3e-5}}; sweep: {params: {seed:
-           range(2)}}
+      hydra's own settings have no effect here: each run has a folder of its own in runs_dir
+      fix: leave it out; runs_dir: /tmp/x
   DIR/experiment/a.yaml:4: learning_rate
       unknown setting 'learning_rate': here it is lr
       fix: lr: 3e-5

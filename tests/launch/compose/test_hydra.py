@@ -66,7 +66,8 @@ def pasted(words: Sequence[str], problem: Problem, fix: str) -> list[str]:
         return []  # another command
     if fix.startswith("--env"):
         return [*words, *shlex.split(fix)]
-    kept = [w for w in words if w not in refused and w.partition("=")[0] != refused[0]]
+    kept = [w for w in words if w not in (*refused, problem.where)]
+    kept = [w for w in kept if w.partition("=")[0] != refused[0]]
     if refused[0] == "--package":  # the fix names --cfg again
         kept = [w for w in kept if w not in ("--cfg", "job")]
     if fix.startswith(("leave it out", "without", "export")):

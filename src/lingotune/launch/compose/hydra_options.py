@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for words in (("--hydra-help",), ("-cn", "--config-name"), ("-cp", "--config-path"),
                   ("-sc", "--shell-completion"), ("--experimental-rerun",)):  # fmt: skip
         switch = {"action": "store_true"} if words[-1] in _SWITCHES else {"nargs": "?", "const": ""}
-        parser.add_argument(*words, **switch)  # type: ignore[arg-type]
+        parser.add_argument(*words, **switch, help=argparse.SUPPRESS)  # type: ignore[arg-type]
 
 
 _SWITCHES = ("--hydra-help", "--shell-completion")

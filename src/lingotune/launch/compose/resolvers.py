@@ -27,7 +27,7 @@ _FIRST_ARGUMENT = re.compile(r"\s*([^,\s]+)\s*(?:,\s*(.*))?")
 def resolver_refused(key: str, value: str) -> tuple[str, str]:
     """Say what is wrong with a value that calls a resolver, and write what works."""
     what = f"{value!r} calls a resolver; only ${{other.setting}} is allowed"
-    names = _readable(value)
+    names = _readable(key, value)
     if names:
         return what, " ".join(f"--env {name}" for name in names)
     unset = [m[1] for m in REFERENCE.finditer(value) if m[2] is None and m[1] not in os.environ]
@@ -44,16 +44,20 @@ def example(key: str) -> str:
     return describe_type(kind, known)[1].split(", or ")[0] if kind is not None else ""
 
 
-def _readable(value: str) -> list[str]:
-    """List the variables that a value refers to, if they are all that it calls, and have values."""
+def _readable(key: str, value: str) -> list[str]:
+    """List the variables that a value refers to, if they are all that it calls, and their values fit."""
     names = []
     text = value
     while found := REFERENCE.search(text):
         if found[2] is None and found[1] not in os.environ:
             return []
         names.append(found[1])
-        text = text[: found.start()] + text[found.end() :]
-    return [] if CALL.search(text) else list(dict.fromkeys(names))
+        filled = os.environ.get(found[1], _unquoted(found[2] or ""))
+        text = text[: found.start()] + filled + text[found.end() :]
+    kind = setting_types().get(key)
+    if CALL.search(text) or (kind and not fits(key, typed_value(kind, text))):
+        return []
+    return list(dict.fromkeys(names))
 
 
 def _instead(key: str, value: str) -> str:

@@ -109,7 +109,7 @@ def _unfit(name: str, environment: Mapping[str, str]) -> list[Problem]:
         plain = plain if plain.isidentifier() and not looks_secret(name) else "NAME"
         return [Problem(where, "is not the name of a variable", f"--env {plain}")]
     value = environment.get(name, "")
-    if looks_secret(value) or secrets_of({name: value or "x" * 20}):
+    if looks_secret(value) or secrets_of({name: "x" * 20}):
         return [Problem(where, "holds a secret, and a job's settings are public", NO_TOKEN)]
     if "${" in value:
         what = "its value would be read as a reference to a setting"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lingotune.config.quoting import for_shell, hydra_value, override_text
@@ -98,7 +99,7 @@ def _sweeps(key: str, because: str) -> _Reply:
 
 
 def _folder(inner: str, value: Any) -> Answer:
-    because = "each run has a folder of its own, named by its job, in runs_dir"
+    because = "each run has a folder of its own in runs_dir"
     plain = isinstance(value, str) and "${" not in value
     return Answer(because, (("runs_dir", value if plain and value else "runs"),))
 
@@ -196,7 +197,7 @@ def _search_path(inner: str, value: Any) -> Answer:
     because = "group files lie in the shipped folder and in one of your own"
     first = value[0] if isinstance(value, list) and value else value
     path = str(first).removeprefix("file://")
-    local = isinstance(first, str) and "://" not in path and "${" not in path
+    local = isinstance(first, str) and Path(path).is_dir()
     return Answer(because, otherwise=f"--config-dir {for_shell(path)}" if local else _NOTHING)
 
 

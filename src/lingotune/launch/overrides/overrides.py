@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
@@ -21,9 +21,9 @@ from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
 from lingotune.launch.overrides.hydra_names import hydra_answer, is_of_hydra
 from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.swept import Axis, axis_of, swept_twice
-from lingotune.launch.overrides.unknown_names import unknown_name
+from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
-from lingotune.launch.overrides.values import number_meant
+from lingotune.launch.overrides.values import fits, is_reference, number_meant
 
 WITHOUT_DEFAULT = ("experiment", "sweep")
 """Groups of which no option is chosen by default; null stands for none."""
@@ -195,7 +195,7 @@ def _accepted(
 ) -> Axis | Problem:
     key = override.key_or_group
     choice = chooses_group(override, groups)
-    problem = _refused_form(override, new_groups, multirun) or (
+    problem = _refused_form(override, new_groups, groups, multirun) or (
         None if choice else _unknown_key(override, groups)
     )
     adds = override.is_add() or override.is_force_add()
@@ -208,6 +208,10 @@ def _accepted(
         swept = override.is_sweep_override()
         fix = "leave one out" if swept else override_text(key, override.value())
         problem = _refused(override, f"names {name} twice", fix)
+    if not problem and not choice and isinstance(override.value(), Glob):
+        what = "glob() chooses options of a group, and this is none"
+        fix = describe_type(setting_types().get(key), key)[1]
+        problem = _refused(override, what, fix)
     if problem or (several and not choice):
         return problem or _needs_multirun(override)
     try:
@@ -248,7 +252,7 @@ def _of_hydra(override: Override, multirun: bool) -> Problem:
 
 
 def _refused_form(
-    override: Override, new_groups: Collection[str], multirun: bool
+    override: Override, new_groups: Collection[str], groups: Groups, multirun: bool
 ) -> Problem | None:
     key, text = override.key_or_group, line_of(override)
     if is_of_hydra(key):
@@ -260,7 +264,7 @@ def _refused_form(
     if override.is_sweep_override() and _of_the_command(key):
         one = re.split(r"[(,)]", TypedOverride.of(override).value.removeprefix("choice("))[0]
         what = "is about all jobs of the command, and cannot vary"
-        return _refused(override, what, for_shell(f"{key}={one}"))
+        return _refused(override, what, _one_of(key, one, groups))
     if override.is_force_add() and key in new_groups:
         what = "a group of your own is added, not forced"
         return _refused(override, what, for_shell(text.removeprefix("+")))
@@ -283,10 +287,30 @@ def _added(override: Override, groups: Groups, multirun: bool) -> Problem:
     """Refuse the + before what exists; where it would be refused without it too, that is told."""
     text = line_of(override)
     without = text.lstrip("+")
-    accepted = _accepted(parse(without), without, groups, multirun, ())
-    if isinstance(accepted, Problem):
-        return replace(accepted, where=text)
+    found = _accepted(parse(without), without, groups, multirun, ())
+    if isinstance(found, Problem):
+        return replace(found, where=text)
+    plain = parse(without)
+    single = not plain.is_sweep_override() and not chooses_group(plain, groups)
+    if single and override.key_or_group in setting_types() and not _fits(plain):
+        return replace(wrong_type(plain), where=text)
     return _refused(override, "nothing can be added: every setting exists", for_shell(without))
+
+
+def _fits(override: Override) -> bool:
+    value = override.value()
+    return is_reference(value) or fits(override.key_or_group, value)
+
+
+def _one_of(key: str, value: str, groups: Groups) -> str:
+    """Write the choice of one value for all jobs; where it is none, what can be chosen."""
+    typed = f"{key}={value}"
+    if accepted(typed, groups):
+        return for_shell(typed)
+    if key in groups:
+        return _options(key, groups)
+    kind = setting_types().get(key)
+    return describe_type(kind, key)[1] if kind else for_shell(typed)
 
 
 def _needs_multirun(override: Override) -> Problem:

@@ -17,6 +17,7 @@ from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.distributions import drawn
 from lingotune.launch.overrides.grammar import Groups, first_wrong, is_function
+from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.readable_forms import as_pasted, choices_of, forms_of, has_no_blanks
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.values import as_on_keyboard
@@ -48,6 +49,9 @@ def unreadable(text: str, groups: Groups) -> Problem:
         what = "is another tool's distribution, which is not read here"
         return Problem(printable(text), what, fix, key=_setting(name), value=value)
     fixed = next(forms_of(name, value, groups))
+    kind = setting_types().get(name)
+    if kind in (bool, int, float) and not accepted(fixed, groups):
+        fixed = describe_type(kind, name)[1]
     quoted = '"' in fixed and '"' not in as_on_keyboard(value)
     what = f"cannot be read from {_stop(text)}, on" + (": symbols need quotes" if quoted else "")
     return Problem(printable(text), what, as_pasted(fixed), key=_setting(name), value=value)
