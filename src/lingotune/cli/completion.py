@@ -330,7 +330,7 @@ function __lingotune_words
     return
   end
   if test "$last" = --cfg
-    echo job
+    printf '%s\n' job all
     return
   end
   if string match -q -- '*=*' $word
