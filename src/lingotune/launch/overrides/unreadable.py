@@ -50,8 +50,11 @@ def unreadable(text: str, groups: Groups) -> Problem:
         return Problem(printable(text), what, fix, key=_setting(name), value=value)
     fixed = next(forms_of(name, value, groups))
     kind = setting_types().get(name)
-    if kind in (bool, int, float) and not accepted(fixed, groups):
-        fixed = describe_type(kind, name)[1]
+    is_number = typing.get_origin(kind) is not list and {bool, int, float} & {
+        kind, *typing.get_args(kind)
+    }  # fmt: skip
+    if is_number and not accepted(fixed, groups):
+        fixed = describe_type(kind, name)[1].split(", or ")[0]
     quoted = '"' in fixed and '"' not in as_on_keyboard(value)
     what = f"cannot be read from {_stop(text)}, on" + (": symbols need quotes" if quoted else "")
     return Problem(printable(text), what, as_pasted(fixed), key=_setting(name), value=value)
