@@ -66,7 +66,7 @@ def sweep_on_loopback(
     for command in commands:
         print(f"next: {command}")
     places = {entry.number: str(entry.folder) for entry in board.entries if entry.folder}
-    trials = [{**one, "folder": places.get(one["number"])} for one in told["trials"]]
+    trials = [{**one, "folder": places.get(one["number"])} for one in told.get("trials", [])]
     return {**told, "trials": trials}, code or (USER_ERROR if problems else 0)
 
 
