@@ -157,7 +157,8 @@ def test_what_has_no_effect_is_refused(account: JobAccount, command: Command) ->
 
 def test_names_that_are_none(account: JobAccount, command: Command) -> None:
     account.start("theirs")
-    for typed, told in (("nothing", "name-unknown"), ("theirs", "job-of-another-tool")):
+    names = (("nothing", "name-unknown"), ("theirs", "job-of-another-tool"), ("", "names nothing"))
+    for typed, told in (*names, (".", "name-unknown"), ("runs/x", "name-unknown")):
         code, _, err = command("resume", typed)
         assert code == 2 and told in err
 
