@@ -15,6 +15,7 @@ from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem, closest, format_problems
 from lingotune.config.program import program
+from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.sweeps.trial import State
 
 if TYPE_CHECKING:
@@ -161,9 +162,12 @@ def _losses(found: Cleaning, runs: Path) -> list[str]:
             f"{len(lost)} of the models are not in {runs}: {lost[0]}{', ...' if lost[1:] else ''}"
         )
         lines.append(f"note: {what}; {program('fetch')} {lost[0]} brings it")
+    done = {
+        numbered(one.job.name)[0] for one in found.jobs if one.job.job.state is State.completed
+    }  # fmt: skip
     steps = [
         one.job.name for one in found.jobs
-        if one.job.job.state is not State.completed
+        if numbered(one.job.name)[0] not in done
         and any(h.place in places and h.kind == "checkpoints" for h in one.holdings)
     ]  # fmt: skip
     if steps:

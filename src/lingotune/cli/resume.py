@@ -17,6 +17,7 @@ from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.operations.described import DESCRIPTION, described_in
+from lingotune.launch.sweeps.ledger import LEDGER, PIN
 from lingotune.runs.folder import METRICS
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
         return _jobs(options, job, options.region or region)
     given = Path(options.what)
     folder = given if given.is_dir() else Path(options.runs_dir, options.what)
-    if not options.numbers and (folder.is_dir() or options.bucket is not None):
+    is_here = any((folder / name).is_file() for name in (PIN, LEDGER))
+    if not options.numbers and (is_here or options.bucket is not None):
         aws = AwsConfig(region=options.region, bucket=options.bucket, prefix=options.prefix)
         return _sweep(options, folder, aws)
     from lingotune.launch.operations.opening import Opening

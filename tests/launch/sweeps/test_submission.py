@@ -324,7 +324,7 @@ def test_options_where_nothing_can_be_stayed_with(
 
 
 def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no sweep on this machine"):
+    with pytest.raises(ConfigError, match="no AWS credentials"):  # it is looked for in the account
         resume.main(["nothing", "--runs-dir", str(tmp_path)])
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "sweep.json").write_text("{")
