@@ -245,8 +245,8 @@ def test_offers_are_sorted_and_the_one_to_take_is_marked() -> None:
     assert known == sorted(known, key=float)
     lines = lines_of(found, wanted, ["model=xlmr_base"], asked=False)
     assert [line[0] for line in lines[1 : len(found) + 1]] == ["*", *[" "] * (len(found) - 1)]
-    command = next(line for line in lines if line.startswith("take *: ")).split("launch ")[1]
-    again = compose(*command.split())
+    command = next(line for line in lines if line.startswith("take *: "))
+    again = compose(*re.split(r"launch(?:\.py)? ", command)[1].split())
     assert again.cluster.instance_type == best.instance_type and again.budget.max_usd == 150
 
 
