@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of, load_job
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import CodeConfig, JobConfig, Texts
+from lingotune.config.schema import CodeConfig, FallbackBy, JobConfig, MachineConfig, Texts
 from lingotune.config.settings import field_types
 from lingotune.launch.overrides.keys import config_groups
 
@@ -75,11 +75,22 @@ def test_numbers_without_end_survive_for_the_checks_to_refuse(tmp_path: Path) ->
 @settings(max_examples=20)
 @given(values(JobConfig))
 def test_the_body_is_what_omegaconf_writes_and_any_job_survives(job: JobConfig) -> None:
+    cluster = job.cluster
+    if cluster.fallback:  # the first is the job itself, by which it is written
+        cluster.fallback[0] = MachineConfig(
+            "first", cluster.instance_type, cluster.nodes or 1, cluster.gpus_per_node,
+            job.per_device_bs, job.scaling.accumulation,
+        )  # fmt: skip
+        cluster.nodes = cluster.nodes or 1
     content = dump_job(job)
     written = OmegaConf.to_container(OmegaConf.structured(job), enum_to_str=True)
     assert isinstance(written, dict)
     if job.code == CodeConfig():  # as before there was such a section
         del written["code"]
+    usual = {"fallback": [], "fallback_by": FallbackBy.sagemaker, "max_pending": None}
+    for name, value in usual.items():  # or such settings
+        if getattr(cluster, name) == value:
+            del written["cluster"][name]  # type: ignore[attr-defined, index, union-attr]
     assert content.split(b"\n", 1)[1] == OmegaConf.to_yaml(OmegaConf.create(written)).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.yaml"

@@ -44,6 +44,7 @@ ISOLATED = [
     "cluster.image.lane=pinned",
     f"cluster.image.uri={OWN_IMAGE}",
 ]
+LISTED = [CLOUD, "cluster.fallback=[g5_48xl]", "aws.sdk=boto3"]
 PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
 A = "{name: a, values: [1]}"
 LABELS = "data.labels=[{name: a, values: [1]}, {name: b, values: [2]}]"
@@ -470,6 +471,40 @@ TRIPS: list[Trip] = [
       PLAN],
      "cluster.training_plan", "reserved capacity", "cluster.spot=false",
      [CLOUD, PLAN]),
+    ("fallback-with-spot", [*LISTED, "cluster.spot=true"], "cluster.spot=true", "does not go with",
+     "cluster.fallback_by=lingotune",
+     [*LISTED, "cluster.spot=true", "cluster.fallback_by=lingotune"]),
+    ("fallback-with-ultra-server", [*LISTED, "cluster.ultra_server=us-1"],
+     "cluster.ultra_server=us-1", "may be others", "cluster.ultra_server=null", LISTED),
+    ("fallback-with-v2", LISTED[:2], "aws.sdk=v2", "cannot ask for cluster.fallback",
+     "aws.sdk=boto3", LISTED),
+    ("fallback-with-v2", [CLOUD, "cluster.max_pending=1800"], "aws.sdk=v2",
+     "cannot ask for cluster.max_pending", "aws.sdk=boto3",
+     [CLOUD, "cluster.max_pending=1800", "aws.sdk=boto3"]),
+    ("fallback-with-warm-pool", [*LISTED, "cluster.keep_alive=600"], "cluster.keep_alive=600",
+     "may ask for another", "cluster.keep_alive=null", LISTED),
+    ("fallback-in-queue", [*LISTED, "aws.queue=mine"], "aws.queue=mine", "may refuse",
+     "aws.queue=null", LISTED),
+    ("fallback-by-queue", [*LISTED, "aws.queue=mine", "cluster.fallback_by=lingotune"],
+     "cluster.fallback_by=lingotune", "starts jobs later", "aws.queue=null",
+     [*LISTED, "cluster.fallback_by=lingotune"]),
+    ("fallback-one-price", [*LISTED, "budget.usd_per_hour=3"], "budget.usd_per_hour=3",
+     "is one price", "budget.prices=", LISTED),
+    ("fallback-by-unused", [CLOUD, "cluster.fallback_by=lingotune"],
+     "cluster.fallback_by=lingotune", "no effect", "cluster.fallback=[", LISTED),
+    ("fallback-too-long",
+     [CLOUD, "cluster.fallback=[g5_48xl,p4d_24xl,p5_48xl,p3dn_24xl,p4de_24xl]"],
+     "cluster.fallback=[g5_48xl,p4d_24xl,p5_48xl,p3dn_24xl,p4de_24xl]", "names 5 machines",
+     "[g5_48xl,p4d_24xl,p5_48xl,p3dn_24xl]'", LISTED),
+    ("fallback-twice", [CLOUD, "cluster.fallback=[p3_16xl,g5_48xl]"],
+     "cluster.fallback=[p3_16xl,g5_48xl]", "ml.p3.16xlarge is there twice",
+     "cluster.fallback=[g5_48xl]", LISTED),
+    ("no-image", ["cluster=p3_16xl", "cluster.fallback=[g5_48xl,ml.p6-b200.48xlarge]"],
+     "cluster.fallback=[g5_48xl,ml.p6-b200.48xlarge]", "no image runs on ml.p6-b200.48xlarge",
+     "cluster.fallback=[g5_48xl]", LISTED),
+    ("rehearsal-full", [*LISTED, "rehearsal.full=[ml.p3.16xlarge,ml.g5.48xlarge]"],
+     "rehearsal.full=[ml.p3.16xlarge,ml.g5.48xlarge]", "leaves the job no machine",
+     "rehearsal.full=[ml.p3.16xlarge]", [*LISTED, "rehearsal.full=[ml.p3.16xlarge]"]),
     ("volume-on-nvme", ["cluster=p4d_24xl", "cluster.volume_gb=100"], "cluster.volume_gb=100",
      "has 8000 GB of its own", "cluster.volume_gb=null", [CLOUD, "cluster.volume_gb=100"]),
     ("volume-key-on-nvme", ["cluster=p4d_24xl", "aws.volume_kms_key=abc"], "aws.volume_kms_key",
@@ -615,7 +650,7 @@ def test_settings_of_a_training_job_are_those_that_the_schema_marks() -> None:
     assert marked == {
         "max_run", "spot", "max_wait", "keep_alive", "retries", "volume_gb", "input_mode",
         "checkpoints", "tensorboard", "compress_output", "environment", "training_plan",
-        "ultra_server", "remote_debug", "profiler",
+        "ultra_server", "remote_debug", "profiler", "fallback", "fallback_by", "max_pending",
     }  # fmt: skip
 
 
@@ -804,7 +839,7 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
-    assert set(checks) - tripped == {"no-image", "request-field", "prepared-too-new"}, (
+    assert set(checks) - tripped == {"request-field", "prepared-too-new"}, (
         "these have tests of their own"
     )
 

@@ -41,8 +41,10 @@ def main(argv: Sequence[str]) -> int:
     typed = [word for word in argv if word not in OPTIONS]
     wishes = [word for word in typed if word.partition("=")[0] in _WISHES]
     words = [word for word in typed if word not in wishes]
-    wanted = _wanted(wishes)
-    _refuse(words)
+    wanted, problems = _wanted(wishes)
+    problems += _refused(words)
+    if problems:
+        raise ConfigError(problems)
     from lingotune.launch.offers import Wanted, as_dict, lines_of, machines_for, offers_for
 
     asked = Wanted(**wanted)
@@ -68,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _wanted(wishes: Sequence[str]) -> dict[str, Any]:
-    """Read what machines are to have; ConfigError lists what is no number above 0."""
+def _wanted(wishes: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """Read what machines are to have; returns it, and what is no number above 0."""
     found: dict[str, Any] = {}
     problems = []
     for word in wishes:
@@ -88,13 +90,11 @@ def _wanted(wishes: Sequence[str]) -> dict[str, Any]:
         if name in found:
             problems.append(Problem(word, "is typed twice", f"{name}={found[name]}"))
         found[name] = value
-    if problems:
-        raise ConfigError(problems)
-    return found
+    return found, problems
 
 
-def _refuse(words: Sequence[str]) -> None:
-    """Refuse what the command chooses itself; ConfigError names what says the same."""
+def _refused(words: Sequence[str]) -> list[Problem]:
+    """Refuse what the command chooses itself, and name what says the same."""
     problems = []
     for word in words:
         key = word.partition("=")[0]
@@ -105,5 +105,4 @@ def _refuse(words: Sequence[str]) -> None:
         if key == "action":
             what = "is of launch; here nothing is planned nor started"
             problems.append(Problem(word, what, f"{program('launch')} ... {word}"))
-    if problems:
-        raise ConfigError(problems)
+    return problems

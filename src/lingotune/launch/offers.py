@@ -263,7 +263,8 @@ def _cells(one: Offer, best: Offer | None, wanted: Wanted, *, asked: bool) -> di
     memory = "" if one.memory_gib is None else f"{one.memory_gib:.1f} of "
     lacks = one.quota is not None and one.quota < one.nodes
     short = f"quota {one.quota:g}" if lacks else ""
-    dear = "" if one.within(wanted) else "above max_usd"
+    dear = "price unknown" if one.worst_usd is None else "above max_usd"
+    dear = "" if one.within(wanted) else dear
     return {
         " ": "*" if one is best else "",
         "machine": f"{count}{one.instance_type}",

@@ -262,6 +262,14 @@ def _fallback_queue(config: LaunchConfig) -> Iterator[Found]:
         yield where, what, "aws.queue=null, or 'cluster.fallback=[]'"
 
 
+@SAGEMAKER.check("fallback-one-price", "each machine of a list has its own")
+def _fallback_price(config: LaunchConfig) -> Iterator[Found]:
+    usd = config.budget.usd_per_hour
+    if usd is not None and config.cluster.fallback:
+        what = "is one price, and cluster.fallback names several machines"
+        yield f"budget.usd_per_hour={usd:g}", what, "budget.prices=prices.json, with a row for each"
+
+
 @SAGEMAKER.check("fallback-by-queue", "a queue starts its jobs when this command has long ended")
 def _walk_queue(config: LaunchConfig) -> Iterator[Found]:
     cluster = config.cluster
