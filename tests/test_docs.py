@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,9 @@ def kind_of(command: str) -> str:
     name = " ".join(words[:2])
     if words[0] in ("make", "torchrun", "pre-commit"):
         return words[0]
+    if "hydra/launcher=sagemaker" in words:
+        # the Optuna sweeper needs another Hydra or Optuna than this environment has: `make test-launcher`
+        return "sweeper" if "hydra/sweeper=optuna" in words else "application"
     elsewhere = "model=xlmr_base" in words or re.search(r"train.*data\.\w+=(s3|https)://", command)
     if {"--help", "--cfg"} & set(words) or elsewhere:
         return "compose"
@@ -361,6 +366,24 @@ def printed() -> list[tuple[Block, Block]]:
                 pairs.append((above, block))
             above = block if block.language == "sh" else None
     return pairs
+
+
+@pytest.mark.slow
+@of_kind("application")
+def test_jobs_of_other_applications_get_as_far_as_credentials(command: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "foreign_app", tmp_path / "app")
+    page = blocks_of(ROOT / "docs" / "hydra-launcher.md")
+    (settings,) = [block.text for block in page if block.language == "yaml"]
+    group = tmp_path / "app" / "conf" / "aws" / "mine.yaml"
+    group.parent.mkdir()
+    group.write_text(settings)
+    words = [sys.executable, *words_of(command)[1:], "hydra.launcher.region=us-east-1"]
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | NOWHERE
+    done = subprocess.run(
+        words, cwd=tmp_path / "app", env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "worst case: 2 x" in done.stdout, done.stdout + done.stderr
+    assert "credentials" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("above, block", printed())

@@ -78,6 +78,9 @@ def launch(
         return _launched(typed, context, master, task, job_overrides, first)
     except ConfigError as error:
         _refuse(translated_error(error).problems)
+    except KeyboardInterrupt:  # Hydra would show a traceback
+        say("interrupted; jobs that were started go on, and the same command takes them up")
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _refuse(problems: Sequence[Problem]) -> NoReturn:
@@ -126,6 +129,10 @@ def _output_folders(master: DictConfig) -> list[str]:
         if not relative.is_absolute() and relative.parts:
             found.append(relative.parts[0] if len(relative.parts) > 1 else str(relative))
     return found
+
+
+_LINE = 160
+"""Characters of a line about a job."""
 
 
 @dataclass
@@ -327,7 +334,7 @@ class App:
         quotas: Mapping[str, float],
     ) -> Sequence[JobReturn]:
         rates = self._rates(ledger.records())
-        view = View(lambda line: say(in_its_words(line)), rates, live=_terminal())
+        view = View(_say_short, rates, live=_terminal())
         backend = SageMaker(account, self.describe, f"{self.stem}-", time.time())
         controller = Controller(
             backend, Grid(), ledger, self._limits(quotas), pool=lambda trial: self.settings.quota,
@@ -349,8 +356,10 @@ class App:
         held = [a.name for r in records for a in r.attempts if a.job.state.holds_slot]
         waiting = [r for r in records if r.state is State.waiting]
         rate = self.settings.usd_per_hour_of_a_job
-        cost = "" if rate is None else f", {rate * len(held):.2f} USD/h together"
-        say(f"{head}{len(held)} jobs go on at AWS and are billed{cost}; {len(waiting)} wait")
+        cost = "" if rate is None else f" at {rate * len(held):.2f} USD/h"
+        jobs = "1 job goes" if len(held) == 1 else f"{len(held)} jobs go"
+        bill = f"{jobs} on at AWS, billed{cost}" if held else "no job runs"
+        say(f"{head}{bill}; {len(waiting)} wait and are not started without you")
         for name in held:
             say(f"  {name}")
         if held or waiting:
@@ -404,6 +413,12 @@ def _last_line(job: AppJob, record: TrialRecord) -> str:
             f"{line}  its main function did not end, or its output is not there: None is passed on"
         )
     return f"{line}  returned {told['value']}  {job.output_dir}"
+
+
+def _say_short(line: str) -> None:
+    """Print a line about what happened; the reason of a failure may have many, and comes whole later."""
+    first = in_its_words(line).partition("\n")[0]
+    say(first if len(first) <= _LINE else f"{first[: _LINE - 3]}...")
 
 
 def _say_sum(line: str) -> None:
