@@ -24,8 +24,8 @@ def scored() -> LanguageScores:
     [
         (None, ()),
         (120, ()),
-        (85, ("calibration",)),
-        (75, ("calibration", "majority")),
+        (95, ("calibration",)),
+        (85, ("calibration", "majority")),
         (60, ("calibration", "majority", "stars off")),
     ],
 )

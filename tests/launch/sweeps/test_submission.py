@@ -400,6 +400,21 @@ def test_a_single_job_whose_answer_was_lost_is_looked_up(
         assert names(account) == [] and "nothing was started" in raised.value.problems[0].fix
 
 
+@pytest.mark.parametrize("sdk", ["boto3", pytest.param("v2", marks=pytest.mark.slow)])
+def test_a_start_that_was_repeated_and_refused_is_ours(
+    sdk: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """botocore sends a call without an answer once more, and the name is taken by the first."""
+    faults = Faults(1, rates={"CreateTrainingJob": Rates(lost=0.5)})
+    with pretending(lambda asked: LONG, faults=faults) as account:
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+        submitted(tmp_path, "cluster=p3_16xl", *NAMES, f"aws.sdk={sdk}")
+        (name,) = names(account)
+        told = capsys.readouterr().out
+    assert faults.calls["CreateTrainingJob"] == 2
+    assert f"submitted {name}" in told and "the answer was lost (AWS refused" in told
+
+
 # --- early ends -------------------------------------------------------------------------------------
 
 
