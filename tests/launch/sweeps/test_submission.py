@@ -278,7 +278,8 @@ def test_ctrl_c_leaves_the_jobs_running_and_says_what_bills(
     assert "leaving; 2 jobs go on at AWS and bill at 56.30 USD/h" in told
     assert all(name in told.partition("leaving; ")[2] for name in names(busy))
     assert "2 wait (3-4) and are not started without you" in told
-    assert "lingotune resume four" in told and "lingotune stop four" in told
+    folder = tmp_path / "four"  # its name alone would be looked for in runs/
+    assert f"lingotune resume {folder}" in told and f"lingotune stop {folder}" in told
     assert not any(job.over for job in busy.jobs)
 
 
