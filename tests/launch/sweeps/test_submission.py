@@ -332,7 +332,7 @@ def test_an_answer_of_s3_that_was_lost_is_asked_for_again() -> None:
     def unanswered(trial: Trial, attempt: int) -> TrainingJob:
         raise LostAnswer([Problem("s3://bucket/job.yaml", "cannot be read: no answer from AWS")])
 
-    backend = SageMaker(submit.Account(boto3.Session(), AwsConfig()), unanswered, "four", 0.0)
+    backend = SageMaker(connection.Account(boto3.Session(), AwsConfig()), unanswered, "four", 0.0)
     with pytest.raises(Unsure, match="cannot be read: no answer"):
         backend.start(Trial(1, {}, (), "0" * 64, "four-1"), 1)
 
