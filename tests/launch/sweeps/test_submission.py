@@ -16,7 +16,8 @@ from pretend import Account, Course, pretending
 from waiting import wait_until
 
 from lingotune.cli import launch, resume
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws import connection
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.training_job import TrainingJob
@@ -24,7 +25,10 @@ from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROL
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.sweeps import controller, lock
 from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.pin import LostAnswer
+from lingotune.launch.sweeps.sagemaker import SageMaker
 from lingotune.launch.sweeps.submission import View
+from lingotune.launch.sweeps.trial import Trial, Unsure
 
 NAMES = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}"]
 FOUR = ["-m", "cluster=p3_16xl", "lr=1e-4,2e-4,3e-4,4e-4", "sweep.name=four", *NAMES]
@@ -278,7 +282,8 @@ def test_ctrl_c_leaves_the_jobs_running_and_says_what_bills(
     assert "leaving; 2 jobs go on at AWS and bill at 56.30 USD/h" in told
     assert all(name in told.partition("leaving; ")[2] for name in names(busy))
     assert "2 wait (3-4) and are not started without you" in told
-    assert "lingotune resume four" in told and "lingotune stop four" in told
+    folder = tmp_path / "four"  # its name alone would be looked for in runs/
+    assert f"lingotune resume {folder}" in told and f"lingotune stop {folder}" in told
     assert not any(job.over for job in busy.jobs)
 
 
@@ -321,6 +326,28 @@ def test_options_where_nothing_can_be_stayed_with(
 ) -> None:
     with pytest.raises(ConfigError, match=told):
         launch.main([*words, f"runs_dir={tmp_path}"])
+
+
+def test_an_answer_of_s3_that_was_lost_is_asked_for_again() -> None:
+    def unanswered(trial: Trial, attempt: int) -> TrainingJob:
+        raise LostAnswer([Problem("s3://bucket/job.yaml", "cannot be read: no answer from AWS")])
+
+    backend = SageMaker(connection.Account(boto3.Session(), AwsConfig()), unanswered, "four", 0.0)
+    with pytest.raises(Unsure, match="cannot be read: no answer"):
+        backend.start(Trial(1, {}, (), "0" * 64, "four-1"), 1)
+
+
+def test_a_full_disk_takes_the_lock_and_leaves_the_word_to_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with lock.held(tmp_path / "four") as holder:
+        assert holder == ""
+        with lock.held(tmp_path / "four") as other:
+            assert other == "another process"
 
 
 def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lingotune.launch.operations.spending import Spending
 from lingotune.launch.operations.targets import Target
 from lingotune.launch.render.sweep_tags import SWEEP_TAG
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord, state_after
-from lingotune.launch.sweeps.trial import JobState, State, Trial
+from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
 """Jobs that are described one by one, and whose logs are read, in one look."""
@@ -327,8 +327,7 @@ def _is_of(remote: Remote, sweep: KnownSweep, trial: Trial) -> bool:
     """Tell whether a job that the ledger has not is one of its trial, started from elsewhere."""
     if remote.sweep:
         return (remote.sweep, remote.number) == (sweep.name, trial.number)
-    first, _, number = remote.name.rpartition("-")
-    return remote.name == trial.name or (first == trial.name and number.isdecimal())
+    return trial.name in (remote.name, attempt_in(remote.name)[0])
 
 
 def _attempts_of(target: Target) -> list[str]:

@@ -27,6 +27,7 @@ from lingotune.launch.sweeps.trial import (
     State,
     Trial,
     Unsure,
+    attempt_in,
 )
 
 _SHORTEST, _LONGEST = 2.0, 30.0
@@ -167,17 +168,10 @@ class Controller:
         known = {attempt.name for record in records for attempt in record.attempts}
         trials = {record.trial.name: record.trial for record in records}
         for name, job in listed.items():
-            first, _, number = name.rpartition("-")
-            if name in known:
-                continue
-            if name in trials:
-                self._ledger.attach(trials[name], 1, name, job.created or self._clock())
-            elif number.isdecimal() and first in trials:
-                at = job.created or self._clock()
-                self._ledger.attach(trials[first], int(number), name, at)
-            else:
-                continue
-            self._news = True
+            first, number = (name, 1) if name in trials else attempt_in(name)
+            if name not in known and first in trials:
+                self._ledger.attach(trials[first], number, name, job.created or self._clock())
+                self._news = True
 
     def _ended_before(self, listed: Mapping[str, JobState]) -> dict[int, int]:
         """Find the trials to start again by number, with their last attempt."""

@@ -25,7 +25,7 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.estimate.batch import plan_batches, plan_steps, world_size
 from lingotune.launch.render.local_command import MODULE, render_local
-from lingotune.launch.sweeps.trial import Evaluation, JobState, Refused, State, Trial
+from lingotune.launch.sweeps.trial import Evaluation, JobState, Refused, State, Trial, attempt_in
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import (
     HISTORY,
@@ -248,8 +248,7 @@ class LocalBackend:
 
     def _job(self, name: str) -> LocalJob | None:
         """Find the job by the name of any of its attempts."""
-        first, _, number = name.rpartition("-")
-        return self.jobs.get(name) or (self.jobs.get(first) if number.isdecimal() else None)
+        return self.jobs.get(name) or self.jobs.get(attempt_in(name)[0])
 
     def _is_finished(self, name: str) -> bool:
         of, folder = self._job(name), self.runs / name

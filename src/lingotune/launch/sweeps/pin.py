@@ -47,7 +47,7 @@ from lingotune.launch.render.training_job import (
     root_uri,
 )
 from lingotune.launch.sweeps.ledger import PIN
-from lingotune.launch.sweeps.trial import Trial
+from lingotune.launch.sweeps.trial import Trial, attempt_in
 from lingotune.system.files import replace_file
 
 VERSION = 1
@@ -359,7 +359,6 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
     varies = read_varies(tags.get(VARIES_TAG, ""))
     digests = {name: _digest_in(places.get(name)) for name in (DATA_CHANNEL, MODEL_CHANNEL)}
     name = str(job["TrainingJobName"])
-    first, _, attempt = name.rpartition("-")
     instance_type, nodes = (machines_in(job) or [("", 1)])[0]
     spot = bool(job.get("EnableManagedSpotTraining"))
     return PinnedTrial(
@@ -367,7 +366,7 @@ def _trial_in(job: Mapping[str, Any]) -> PinnedTrial:
         varies=varies,
         overrides=tuple(f"{key}={value}" for key, value in varies.items()),
         key=tags["lingotune:job-sha256"],
-        name=first if attempt.isdecimal() and len(attempt) < 10 else name,
+        name=attempt_in(name)[0],
         code=tags["lingotune:code-sha256"],
         quota=job_quota(instance_type, spot=spot),
         nodes=nodes,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lingotune.config.schema import Retry
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.sweeps.pin import OwnCode, Pin, PinnedTrial
-from lingotune.launch.sweeps.trial import RETRIED, State
+from lingotune.launch.sweeps.trial import RETRIED, State, attempt_in
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,9 @@ def last_state(trial: PinnedTrial, states: Mapping[str, State]) -> State | None:
     """Find the state of a trial's last job; None if none was started."""
     attempts: dict[int, State] = {}
     for name, state in states.items():
-        first, _, number = name.rpartition("-")
-        if name == trial.name:
-            attempts[1] = state
-        elif first == trial.name and number.isdecimal():
-            attempts[int(number)] = state
+        first, number = attempt_in(name)
+        if first == trial.name:
+            attempts[number] = state
     return attempts[max(attempts)] if attempts else None
 
 

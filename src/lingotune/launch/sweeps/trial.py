@@ -41,6 +41,17 @@ class State(Enum):
         return self in (State.completed, State.failed, State.stopped, State.pruned)
 
 
+_DIGITS = 10
+"""Digits of the digest at the end of a first attempt's name."""
+
+
+def attempt_in(name: str) -> tuple[str, int]:
+    """Split a job's name into that of the first attempt and the number of its own, by `Trial.job_name`."""
+    first, _, number = name.rpartition("-")
+    is_attempt = number.isdecimal() and len(number) < _DIGITS
+    return (first, int(number)) if is_attempt else (name, 1)
+
+
 RETRIED = {Retry.none: None, Retry.failed: State.failed, Retry.stopped: State.stopped}
 """State of the trials that are started again."""
 
