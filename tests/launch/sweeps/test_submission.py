@@ -19,6 +19,7 @@ from lingotune.cli import launch, resume
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws import connection
+from lingotune.launch.aws.faults import errors
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.launch.render.training_job import TrainingJob
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROLE
@@ -425,6 +426,9 @@ def test_a_single_job_whose_answer_was_lost_is_looked_up(
         with pytest.raises(ConfigError) as raised:
             submitted(tmp_path, *one)
         assert names(account) == [] and "nothing was started" in raised.value.problems[0].fix
+        assert isinstance(raised.value.__cause__, errors()), (
+            "from which a walk through machines goes on"
+        )
 
 
 @pytest.mark.parametrize("sdk", ["boto3", pytest.param("v2", marks=pytest.mark.slow)])

@@ -64,7 +64,7 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
         started = start_once(lambda: account.start(job), lambda: account.look_up(job.name))
     except NotStarted as error:
         assert isinstance(error.__cause__, Exception)
-        raise refusal(error.__cause__) from error
+        raise refusal(error.__cause__) from error.__cause__
     except NotKnown as error:
         raise ConfigError([_not_known(account, job, str(error))]) from error
     except KeyboardInterrupt:
@@ -75,12 +75,10 @@ def submit(plan: Plan, bundle: Bundle) -> Submitted:
 
 
 def _not_known(account: Account, job: TrainingJob, why: str) -> Problem:
-    fix = f"{program('status')} {job.name} --region {job.region}"
+    where = f"--region {job.region}"
+    fix = f"{program('status')} {job.name} {where} tells; the same command starts nothing twice"
     if account.aws.queue:
-        fix = f"aws batch list-service-jobs --job-queue {account.aws.queue} --region {job.region}"
-    fix += " tells; so does the same command once more, which starts nothing twice"
-    if account.aws.queue:
-        fix = fix.partition(";")[0]
+        fix = f"aws batch list-service-jobs --job-queue {account.aws.queue} {where} tells"
     return Problem(job.name, f"may have been started: {why}", fix, check="start-unknown")
 
 
