@@ -17,6 +17,7 @@ from pretend import Account, Course, pretending
 from lingotune.cli import launch, offers
 from lingotune.config.problems import INTERRUPTED, ConfigError
 from lingotune.launch import confirm, walk
+from lingotune.launch.aws.again import request_from
 from lingotune.launch.aws.machines import machine_in, machines_in
 from lingotune.launch.offers import Wanted, lines_of, machines_for, offers_for, taken
 from lingotune.launch.operations.remote import remote_of
@@ -277,3 +278,16 @@ def test_offers_are_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(capsys.readouterr().out)
     assert {one["gpu_gib"] >= 40 for one in told["offers"]} == {True}
     assert [one["taken"] for one in told["offers"]].count(True) == 1
+
+
+def test_a_further_attempt_asks_for_the_list_and_not_for_what_was_selected() -> None:
+    import boto3
+
+    client = boto3.Session("a", "b", region_name="us-east-1").client("sagemaker")
+    told = {
+        **request(),
+        "ResourceConfig": {**request()["ResourceConfig"], "SelectedInstanceType": G5},
+    }
+    assert (
+        request_from(told, "again", None, client)["ResourceConfig"] == request()["ResourceConfig"]
+    )

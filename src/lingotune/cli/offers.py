@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> int:
 
     asked = Wanted(**wanted)
     found = machines_for(asked)
-    composed = composed_jobs([*words, *_ANY], command(), shipped_dir(), lambda config: [])
+    some = () if {"-h", "--help"} & set(words) else _ANY
+    composed = composed_jobs([*words, *some], command(), shipped_dir(), lambda config: [])
     if len(composed) > 1:
         what = "makes several jobs, and machines are offered for one"
         raise ConfigError([Problem(" ".join(words), what, "one value for each setting")])

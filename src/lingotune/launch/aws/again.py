@@ -31,6 +31,9 @@ def request_from(
     if "sagemaker_job_name" in given:
         given["sagemaker_job_name"] = json.dumps(name)
     request["HyperParameters"] = given
+    if "ResourceConfig" in request:  # the machine that the last attempt got of its list is no wish
+        resources = request["ResourceConfig"].items()
+        request["ResourceConfig"] = {k: v for k, v in resources if not k.startswith("Selected")}
     if checkpoint_uri is not None:
         request["CheckpointConfig"] = {**told["CheckpointConfig"], "S3Uri": checkpoint_uri}
     return request

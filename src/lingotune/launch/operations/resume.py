@@ -21,6 +21,7 @@ from lingotune.launch.aws.connection import Account as Submitting
 from lingotune.launch.aws.connection import connect
 from lingotune.launch.aws.finished_job import describe_job, fetch_job
 from lingotune.launch.aws.job_logs import JobLog
+from lingotune.launch.aws.machines import machines_in
 from lingotune.launch.aws.settle import Start
 from lingotune.launch.checks.request import REQUEST
 from lingotune.launch.operations.account import Account, asked_of
@@ -239,6 +240,7 @@ class Resume:
 
 def _requirements(one: Again) -> JobRequirements:
     request, machines = one.request, one.request["ResourceConfig"]
+    wanted = machines_in(request) or [(one.before.job.instance_type or "", one.before.nodes)]
     channels = {
         channel["ChannelName"]: (channel["DataSource"]["S3DataSource"]["S3Uri"], False)
         for channel in request.get("InputDataConfig", [])
@@ -246,8 +248,9 @@ def _requirements(one: Again) -> JobRequirements:
     }
     return JobRequirements(
         name=one.name,
-        instance_type=machines.get("InstanceType", one.before.job.instance_type or ""),
-        nodes=machines.get("InstanceCount", one.before.nodes),
+        instance_type=wanted[0][0],
+        nodes=wanted[0][1],
+        others=tuple(wanted[1:]),
         spot=one.before.spot,
         keep_alive=bool(machines.get("KeepAlivePeriodInSeconds")),
         channels=channels,
