@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from account_of_jobs import JobAccount, ledger_of, training_lines
@@ -101,10 +102,12 @@ def test_a_start_whose_answer_was_lost_is_looked_up(
     stopped(account)
 
     def lose(call: Call) -> Reply:
-        account.start(f"{NAME}-2", {})
+        if f"{NAME}-2" not in account.jobs._jobs:
+            account.clock.now = time.time()  # an older job would be somebody else's
+            account.start(f"{NAME}-2", {})
         return refusal("InternalFailure", status=500)
 
-    front.tell("CreateTrainingJob", lose, refusal("ResourceInUse"))
+    front.tell("CreateTrainingJob", lose)
     code, out, err = command("resume", NAME)
     assert (code, err) == (0, "")
     assert f"started {NAME}-2 (its answer was lost; it is there)" in out

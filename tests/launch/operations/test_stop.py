@@ -60,7 +60,7 @@ def test_what_stays_is_told_and_the_ledger_is_written(
     assert f"stopping   4  {RUNNING}  training, 62 %, " in out
     assert f"checkpoint of {RUNNING}: step 120, {uri}" in out
     assert "8 trials wait and are not started" in out
-    assert out.splitlines()[-1] == "next: lingotune resume tickets-lr"
+    assert out.splitlines()[-1] == "next: lingotune resume tickets-lr --retry stopped"
     assert f"nothing to stop: {names[0]} completed 20" in out
     with Ledger(tmp_path / "runs" / "tickets-lr") as ledger:
         record = ledger.records()[3]

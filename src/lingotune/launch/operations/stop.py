@@ -105,7 +105,7 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     elif chosen.target.sweep and any(row.state is State.waiting for row in chosen.rows):
         yield "trials wait: where the sweep's controller runs, it starts them; Ctrl-C there ends it"
     if found.asked or held:
-        whole = chosen.target.sweep is not None and not chosen.target.numbers
+        whole = bool(chosen.target.sweep) and not chosen.target.numbers
         again = " --retry stopped" if found.asked and whole else ""
         yield f"next: {program('resume')} {chosen.target.text}{again}"
 
