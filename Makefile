@@ -20,7 +20,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-v3 check format golden facts bench docs constraints clean
+.PHONY: help setup demo test test-slow test-v3 test-launcher check format golden facts bench docs constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test-slow: setup  ## the slow tests
 
 test-v3: $(VENV_V3)/.ready  ## compare with what the SageMaker SDK v3 sends, in its own environment
 	PYTHONPATH=src:tests $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3
+
+test-launcher: setup  ## hydra/launcher=sagemaker as a wheel, with Hydra 1.3 and 1.4, with both sweepers
+	PATH="$(abspath $(BIN)):$$PATH" tools/try_launcher.sh build/launcher
 
 $(VENV_V3)/.ready: tests/v3/requirements.txt
 	$(call make_venv,$(VENV_V3))

@@ -28,10 +28,11 @@ class Processes(Enum):
 
 
 class Retry(Enum):
-    """Jobs to start again though they have ended: none, or those that failed."""
+    """Jobs to start again though they have ended: none, those that failed, or those that were stopped."""
 
     none = "none"
     failed = "failed"
+    stopped = "stopped"
 
 
 class Code(Enum):
@@ -103,7 +104,7 @@ class SageMakerLauncherConf:
     max_failures: int = 3
     """Failed jobs after which no further ones are started; those that run go on."""
     retry: Retry = Retry.none
-    """failed = start the failed jobs again."""
+    """failed, stopped = start the jobs again that have ended so."""
     budget_usd: Optional[float] = None
     """Refuse jobs whose worst case, with what has been spent, costs more than this."""
     usd_per_hour: Optional[float] = None

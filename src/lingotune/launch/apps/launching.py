@@ -31,6 +31,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
+from lingotune.config.schema import Retry
 from lingotune.launch.apps.code import Entry, compressed, entry_of, pack_code
 from lingotune.launch.apps.jobs import AppJob, compose_jobs, write_hydra_files
 from lingotune.launch.apps.plan import Planned, check_money, plan_lines
@@ -322,7 +323,7 @@ class App:
             slots,
             settings.retries,
             settings.max_failures,
-            RETRIED[settings.retry],
+            RETRIED[Retry(settings.retry.value)],
         )
 
     def _run(
