@@ -9,14 +9,17 @@ import sys
 from dataclasses import fields
 from itertools import pairwise
 
+import pytest
 from conftest import ROOT
 from launcher_settings import GIVEN, problems, settings
 
 from hydra_plugins.lingotune_launcher import sagemaker
 from lingotune.config.problems import Problem
+from lingotune.launch.apps.launching import App
 from lingotune.launch.apps.settings import in_its_words, translated
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.sweeps.trial import State
 
 PLUGIN = ROOT / "src" / "hydra_plugins" / "lingotune_launcher" / "sagemaker.py"
 
@@ -64,6 +67,17 @@ def test_every_setting_reaches_a_request_that_sagemaker_accepts() -> None:
         "MaxWaitTimeInSeconds": 7200,
     }
     assert request["HyperParameters"]["sagemaker_torch_distributed_enabled"] == "true"
+
+
+@pytest.mark.parametrize(
+    "retry, state", [("none", None), ("failed", State.failed), ("stopped", State.stopped)]
+)
+def test_limits_are_those_of_the_engine(retry: str, state: State | None) -> None:
+    given = settings(retry=sagemaker.Retry(retry), max_parallel=3, retries=1, instance_count=2)
+    app = App(given, None, None, None)  # type: ignore[arg-type]
+    limits = app._limits({"ml.g5.xlarge for training job usage": 5.0})
+    assert (limits.slots, limits.retries, limits.retried) == (3, 1, state)
+    assert limits.quotas == {"ml.g5.xlarge for training job usage": 2}
 
 
 def test_texts_of_the_engine_name_the_settings_of_the_launcher() -> None:
