@@ -435,7 +435,7 @@ def test_broken_lines_are_told_and_not_fatal(
 def test_an_unknown_job(aws: Front, command: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = command("cost", "no-such-job")
     assert (code, out) == (2, "")
-    assert "no-such-job" in err and "is no training job in us-east-1" in err
+    assert "no-such-job" in err and "no job or sweep in us-east-1" in err
 
 
 def test_a_job_that_may_not_be_described(
@@ -457,4 +457,4 @@ def test_without_a_region(
     assert code == 2 and "--region" in err and "this machine names no AWS region" in err
     assert aws.calls == []
     code, _, err = command("cost", NAME, "--region", "eu-west-1")
-    assert code == 2 and "is no training job in eu-west-1" in err
+    assert code == 2 and "no job or sweep in eu-west-1" in err

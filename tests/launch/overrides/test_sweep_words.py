@@ -22,10 +22,10 @@ def refused(*typed: str) -> str:
 @pytest.mark.parametrize(
     ("typed", "fix"),
     [
-        ("hydra.sweeper.n_trials=20", "sweep.trials=20"),
+        ("hydra.sweeper.n_trials=20", "sweep.search=tpe sweep.trials=20"),
         ("hydra/sweeper=optuna", "sweep.search=tpe sweep.trials=20"),
         ("hydra.launcher.n_jobs=4", "sweep.max_parallel=4"),
-        ("hydra/launcher=joblib", "sweep.max_parallel=2"),
+        ("hydra/launcher=joblib", "sweep.max_parallel=4"),
         ("hydra.sweeper.study_name=x", "sweep.name=x"),
         ("seed=randint(1,9)", "-m seed=1,2,3"),
         ("lr=interval(1e-3,1e-5)", "'lr=interval(1e-05,0.001)'"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.program import program
+from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.operations.account import Account, asked_of
 from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
 from lingotune.launch.operations.remote import Remote
@@ -103,7 +104,12 @@ class Names:
         if one is not None:
             return self._job(one, account)
         listed_jobs = asked_of(typed, lambda: account.listing(contains=typed))
-        sweeps = asked_of(typed, lambda: account.sweeps(typed))
+        sweeps: Mapping[str, Sequence[str]] = {}
+        unasked = ""
+        try:
+            sweeps = account.sweeps(typed)
+        except Unanswered as reason:  # jobs are found without it
+            unasked = f" (sweeps were not looked for: {reason})"
         if typed in sweeps:
             return Target(typed)
         fitting = {name: jobs for name, jobs in sweeps.items() if name.startswith(typed)}
@@ -112,7 +118,7 @@ class Names:
         found += [Target(job=n) for n in listed_jobs if n.startswith(typed) and n not in theirs]
         only = _only(found, typed)
         if only is None:
-            raise ConfigError([self._unknown(typed, account)])
+            raise ConfigError([self._unknown(typed, account, unasked)])
         if only.job:
             one = asked_of(only.job, lambda: account.describe(only.job))
             return self._job(one, account) if one else only
@@ -126,12 +132,13 @@ class Names:
         fix += f"{one.name} --region {account.region}"
         raise ConfigError([Problem(one.name, what, fix, check="job-of-another-tool")])
 
-    def _unknown(self, typed: str, account: Account) -> Problem:
+    def _unknown(self, typed: str, account: Account, unasked: str) -> Problem:
         here = known_sweeps(self._runs_dir)
         names = [*(s.name for s in here), *(name for s in here for name in s.attempts())]
-        names += [job.name for job in asked_of(typed, lambda: account.search({}, most=50))]
+        if not unasked:
+            names += [job.name for job in asked_of(typed, lambda: account.search({}, most=50))]
         near = nearest(typed, names)
-        what = f"is no sweep in {self._runs_dir}, and no job or sweep in {account.region}{near}"
+        what = f"is no sweep in {self._runs_dir}, and no job or sweep in {account.region}{near}{unasked}"
         known = listed(typed, list(dict.fromkeys(names))) if names else ""
         fix = known or f"--region NAME, --runs-dir DIR; {program('status')} lists what there is"
         return Problem(typed, what, fix, check="name-unknown")

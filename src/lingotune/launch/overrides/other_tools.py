@@ -206,7 +206,7 @@ _ROWS = {
     " tensorboard_s3_uri enable_infra_check": NotHere(
         "SageMaker's debugger and compiler are switched off", "cluster=p3_16xl cluster.profiler=true"
     ),
-    "sagemaker_session boto_session session wait logs log": NotHere(
+    "sagemaker_session boto_session session logs log": NotHere(
         "an action says what is done, and the submit shows the commands that follow",
         "action=submit",
     ),
