@@ -463,7 +463,9 @@ def test_settings_and_files_that_are_named_exist(path: Path) -> None:
             assert file or known, f"{path.name}: {code}"
         if option := re.fullmatch(r"(\w+)=(\w+)", code):
             known = option[2] in groups.get(option[1], [option[2]])
-            assert known or path.name in ("README.md", "extending.md"), f"{path.name}: {code}"
+            assert known or path.name in ("README.md", "extending.md", "hydra.md"), (
+                f"{path.name}: {code}"
+            )
         if re.fullmatch(r"(src|tests|tools|benchmarks|conf)/[\w./-]+", code):
             assert (ROOT / code).exists(), f"{path.name}: {code}"
 

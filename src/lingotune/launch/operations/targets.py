@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +137,8 @@ class Names:
         here = known_sweeps(self._runs_dir)
         names = [*(s.name for s in here), *(name for s in here for name in s.attempts())]
         if not unasked:
-            names += [job.name for job in asked_of(typed, lambda: account.search({}, most=50))]
+            with suppress(Unanswered):  # a name that is not there is told without those that are
+                names += [job.name for job in account.search({}, most=50)]
         near = nearest(typed, names)
         what = f"is no sweep in {self._runs_dir}, and no job or sweep in {account.region}{near}{unasked}"
         known = listed(typed, list(dict.fromkeys(names))) if names else ""
