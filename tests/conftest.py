@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import botocore.loaders
 import pytest
 import warm
 from golden_files import GOLDEN, golden_text
@@ -64,6 +65,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # what the collection of tests makes is kept to the end
+    # AWS's models are megabytes of JSON, which each session of boto3 would read anew.
+    mock.patch.object(
+        botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader)
+    ).start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
