@@ -24,7 +24,7 @@ from lingotune.launch.operations.rows import Row
 from lingotune.launch.plan.planner import Planner, Sweep
 from lingotune.launch.results.ending import following_commands, print_results
 from lingotune.launch.simulator.loopback.backend import settings_of
-from lingotune.launch.simulator.loopback.standing import account
+from lingotune.launch.simulator.loopback.standing import account, dated_folder
 from lingotune.launch.simulator.scope import complete
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
@@ -84,17 +84,11 @@ def _completed(config: LaunchConfig) -> LaunchConfig:
 
 
 def _containers(config: LaunchConfig) -> Path | None:
-    """Make a folder for the jobs' containers, if they are to be kept; names of jobs may come again."""
+    """Make a folder for the jobs' containers, if they are to be kept."""
     keep = config.rehearsal.keep
     if keep is None:
         return None
-    folder = Path(keep, time.strftime("%Y-%m-%d_%H-%M-%S"))
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        what = f"no folder can be made there: {error.strerror}"
-        raise ConfigError([Problem(f"rehearsal.keep={keep}", what, "a new folder")]) from error
-    return folder
+    return dated_folder(Path(keep), f"rehearsal.keep={keep}", "a new folder")
 
 
 def _fetch(folder: Path, region: str, say: Callable[[str], None]) -> list[Problem]:

@@ -178,21 +178,23 @@ class App:
                 fix = "wait for it, or end it with Ctrl-C: its jobs go on"
                 raise ConfigError([Problem(self.sweep, f"is run already, by {holder}", fix)])
             with Ledger(self.folder) as ledger:
-                trials = self._trials(jobs, ledger)
-                account, quotas = self._checked(jobs, trials, ledger)
+                codes = self._known_codes(ledger)
+                trials = self._trials(jobs, ledger, codes)
+                account, quotas = self._checked(jobs, trials, ledger, codes[-1])
                 if settings.plan:
                     say("nothing is started: hydra.launcher.plan=true")
                     raise SystemExit(0)
-                self._upload(jobs, trials, account, ledger)
+                self._upload(jobs, trials, account, ledger, codes)
                 return self._run(jobs, trials, account, ledger, quotas)
 
     # --- before anything starts -------------------------------------------------------------------
 
-    def _trials(self, jobs: Sequence[AppJob], ledger: Ledger) -> dict[str, Trial]:
+    def _trials(
+        self, jobs: Sequence[AppJob], ledger: Ledger, codes: Sequence[str]
+    ) -> dict[str, Trial]:
         """Make the trial of each job by its key, those of the ledger with the numbers that they have."""
         known = {record.trial.key: record for record in ledger.records()}
         records = {key: record.trial for key, record in known.items()}
-        codes = self._known_codes(ledger)
         for job in jobs:
             self._choose_code(job, codes, known)
         taken = {trial.number for trial in records.values()}
@@ -234,7 +236,7 @@ class App:
         return self._keys[job.key]
 
     def _checked(
-        self, jobs: Sequence[AppJob], trials: Mapping[str, Trial], ledger: Ledger
+        self, jobs: Sequence[AppJob], trials: Mapping[str, Trial], ledger: Ledger, code: str
     ) -> tuple[Account, Mapping[str, float]]:
         """Show the plan, and check requests, money and account; ConfigError before anything is started."""
         settings, records = self.settings, ledger.records()
@@ -242,7 +244,7 @@ class App:
             self.sweep, self.entry.text, settings, jobs, [trials[self._key(job)] for job in jobs],
             records, spent(records, self._rates(records), time.time()) or 0.0,
             len(self.bundle.files), len(compressed(self.bundle)), self.bundle.digest,
-            self._known_codes(ledger)[-1],
+            code,
         )  # fmt: skip
         for line in plan_lines(planned):
             say(line)
@@ -282,6 +284,7 @@ class App:
         trials: Mapping[str, Trial],
         account: Account,
         ledger: Ledger,
+        codes: Sequence[str],
     ) -> None:
         """Upload the code, and the configs of the jobs that have not been started."""
         started = {record.trial.key for record in ledger.records() if record.attempts}
@@ -294,12 +297,11 @@ class App:
                 contents |= {f"{where}/{name}": file for name, file in job.files.items()}
         if contents:
             uri = f"{root}/code/{self.bundle.digest}/sourcedir.tar.gz"
-            if self._known_codes(ledger)[-1] == self.bundle.digest:
+            if codes[-1] == self.bundle.digest:
                 contents[uri] = compressed(self.bundle)
             account.upload(contents, {}, _say_sum)
         ledger.write_about(
-            name=self.sweep, words=sys.argv[1:], held="", codes=self._known_codes(ledger),
-            code=self._known_codes(ledger)[-1],
+            name=self.sweep, words=sys.argv[1:], held="", codes=list(codes), code=codes[-1],
             region=self.settings.aws.region, metric="returned", max_usd=self.settings.budget_usd,
             usd_per_hour=self.settings.usd_per_hour, nodes=self.settings.instance_count,
             application=self.entry.text,

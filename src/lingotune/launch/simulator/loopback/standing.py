@@ -171,13 +171,18 @@ def _containers(settings: Settings) -> Iterator[Path]:
         yield settings.containers
         return
     assert kept is not None
-    folder = kept / "containers" / time.strftime("%Y-%m-%d_%H-%M-%S")  # names of jobs come again
+    yield dated_folder(kept / "containers", f"--dir {kept}", "--dir with a new folder")
+
+
+def dated_folder(parent: Path, typed: str, fix: str) -> Path:
+    """Make a folder named by the time, as names of jobs come again; ConfigError names what was typed."""
+    folder = parent / time.strftime("%Y-%m-%d_%H-%M-%S")
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         what = f"no folder can be made there: {error.strerror}"
-        raise ConfigError([Problem(f"--dir {kept}", what, "--dir with a new folder")]) from error
-    yield folder
+        raise ConfigError([Problem(typed, what, fix)]) from error
+    return folder
 
 
 @contextmanager
