@@ -51,8 +51,8 @@ from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import State
 
 NAME = "driven"
-LASTS, STOPPING = 1.5, 0.3
-"""Seconds of a training, and of a stop."""
+STOPPING = 0.3
+"""Seconds of a stop."""
 TYPED_AGAIN = 200
 """Times at most that a command without an answer is typed again."""
 
@@ -65,7 +65,8 @@ def hopeless(number: int) -> bool:
 class Courses:
     """Courses of the jobs: each third trial is hopeless, each tenth finds no machine the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasts: float) -> None:
+        self._lasts = lasts
         self._seen: set[int] = set()
 
     def __call__(self, asked: Asked) -> Course:
@@ -73,7 +74,7 @@ class Courses:
         first = number not in self._seen
         self._seen.add(number)
         return Course(
-            [0.1 if hopeless(number) else 0.6 + number / 1000] * 5, evaluation_time=LASTS / 5,
+            [0.1 if hopeless(number) else 0.6 + number / 1000] * 5, evaluation_time=self._lasts / 5,
             starting=0.3, stopping=STOPPING, no_machine=number % 10 == 0 and first,
             reason="CapacityError: Unable to provision requested ML compute capacity.",
         )  # fmt: skip
@@ -83,7 +84,8 @@ class Courses:
 class Settings:
     """A proof: so many jobs, at most so many at a time, and so many kills.
 
-    share: of the calls that fail. longest: seconds after which a command that shall be killed is.
+    share: of the calls that fail. longest: seconds after which a command that shall be killed is. lasts:
+    seconds of a training. room: slots of the account above those that the sweep may take.
     """
 
     jobs: int
@@ -92,6 +94,8 @@ class Settings:
     share: float = 0.3
     seed: int = 7
     longest: float = 6.0
+    lasts: float = 1.5
+    room: int = 2
 
 
 @dataclass
@@ -246,8 +250,8 @@ def _until_submitted(client: Any, request: dict[str, Any]) -> str:
 def faulty(settings: Settings) -> Iterator[tuple[Account, Faults]]:
     """Run an account whose calls fail, with room for more jobs than the sweep may take."""
     faults = Faults(settings.seed, Rates.of(settings.share), delay=0.02)
-    quotas = Quotas(settings.slots + 2)
-    with pretending(Courses(), quotas=quotas, faults=faults) as account:
+    quotas = Quotas(settings.slots + settings.room)
+    with pretending(Courses(settings.lasts), quotas=quotas, faults=faults) as account:
         yield account, faults
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,8 @@ PUBLISH = {
 @pytest.fixture
 def topic(account: JobAccount) -> str:
     sns = account.session.client("sns")
-    return str(sns.create_topic(Name=f"ended-{account.clock.now:.0f}")["TopicArn"])
+    name = f"ended-{uuid.uuid4().hex}"  # tests share an account, and a topic has one rule
+    return str(sns.create_topic(Name=name)["TopicArn"])
 
 
 def submitting(account: JobAccount, topic: str) -> Account:
