@@ -281,9 +281,9 @@ LEFT_BEHIND = """
 import os, time
 if os.fork() == 0:
     os.setsid()
+    parent = os.getpid()  # the one that is left might see it gone already
     if os.fork() == 0:
         os.write(1, str(os.getpid()).encode())
-        parent = os.getppid()
         while os.getppid() == parent:
             time.sleep(0.01)
         os.close(1)
