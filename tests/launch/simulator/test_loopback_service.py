@@ -263,11 +263,15 @@ def test_as_many_jobs_run_at_once_as_there_is_room_for(jobs: Jobs) -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def test_a_port_that_is_taken_is_told(jobs: Jobs) -> None:
+def test_a_port_that_is_taken_is_told_before_anything_is_installed(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with serve(jobs) as address, pytest.raises(ConfigError) as caught:
         main(["--port", address.rpartition(":")[2]])
     (problem,) = caught.value.problems
     assert problem.where == f"--port {address.rpartition(':')[2]}" and problem.fix == "--port 0"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def make(recipe: Recipe, cache: Path, tell: Callable[[str], None]) -> tuple[Path
         shutil.rmtree(folder, ignore_errors=True)
         _fill(folder, recipe, lock)
         (folder / _READY).touch()
-        return folder, round(time.monotonic() - start, 1)
+        return folder, time.monotonic() - start
 
 
 def _is_whole(folder: Path) -> bool:

@@ -93,7 +93,6 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
 
     All accepted jobs run at once, as the quotas are the limit. ConfigError as of `stand`.
     """
-    shares = _Shares(settings.rehearsal, tell)
     with ExitStack() as held:
         kept = settings.folder
         keeper = held.enter_context(kept_in(kept)) if kept else None
@@ -102,6 +101,7 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
             keeper.restore_jobs(jobs, goes_on=settings.goes_on)
         folder = held.enter_context(_containers(settings))
         address = held.enter_context(_served(jobs, settings, keeper))
+        shares = _Shares(settings.rehearsal, tell)  # minutes, where a port that is taken is told at once
         if keeper and keeper.lost:
             tell(f"{keeper.lost} of the kept calls are refused now: what they made is missing")
         session = boto3.Session(region_name=settings.region)
