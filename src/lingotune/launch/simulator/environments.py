@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,8 +57,7 @@ _REMEDIES = (
 class Environment:
     """A virtual environment with the training toolkit.
 
-    python: its interpreter. versions: of LIBRARIES. variables: to set for its processes. seconds: time it
-    took to make it; 0 if it existed.
+    python: its interpreter. versions: of LIBRARIES. variables: to set for its processes.
     """
 
     folder: Path
@@ -67,7 +65,6 @@ class Environment:
     description: str
     versions: Mapping[str, str]
     variables: Mapping[str, str]
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,14 @@ def prepare_environment(
     It is made if it does not exist, which `tell` announces. ConfigError if that fails.
     """
     recipe = recipe_here() if image is None else recipe_of(image, os.environ)
-    folder, seconds = make(recipe, cache, tell)
+    folder = make(recipe, cache, tell)
     python = folder / "bin" / "python"
     found = _versions(python)
     versions = {name: found[_canonical(name)] for name in LIBRARIES if _canonical(name) in found}
     named = ("transformers", "datasets", "numpy", "torch")
     listed = [f"{name} {versions[name]}" for name in named if name in versions]
     description = f"{', '.join(listed)}, Python {recipe.interpreter.version} ({recipe.remark})"
-    return Environment(folder, python, description, versions, torch_variables(image), seconds)
+    return Environment(folder, python, description, versions, torch_variables(image))
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
@@ -202,24 +199,23 @@ def _canonical(name: str) -> str:
 # --- making it ------------------------------------------------------------------------------------
 
 
-def make(recipe: Recipe, cache: Path, tell: Callable[[str], None]) -> tuple[Path, float]:
-    """Make the environment of a recipe; returns its folder and the seconds it took, 0 if it existed.
+def make(recipe: Recipe, cache: Path, tell: Callable[[str], None]) -> Path:
+    """Make the environment of a recipe unless it exists, which `tell` announces; returns its folder.
 
     Only one process makes it, others wait. ConfigError if a step fails.
     """
     folder = cache / "environments" / recipe.folder
     if _is_whole(folder):
-        return folder, 0.0
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.with_name(f"{folder.name}.lock"), tell) as lock:
         if _is_whole(folder):
-            return folder, 0.0
-        start = time.monotonic()
+            return folder
         tell(f"making an environment, once, {recipe.effort}: {folder}")
         shutil.rmtree(folder, ignore_errors=True)
         _fill(folder, recipe, lock)
         (folder / _READY).touch()
-        return folder, time.monotonic() - start
+        return folder
 
 
 def _is_whole(folder: Path) -> bool:
