@@ -20,8 +20,7 @@ from killing import metrics, outcome
 from waiting import PATIENCE, wait_until
 
 from lingotune.config.jobfile import dump_job, job_of
-from lingotune.config.problems import ConfigError
-from lingotune.training.checkpoints import MANIFEST, Owner, commit, fault, rotate, set_aside, whole
+from lingotune.training.checkpoints import MANIFEST
 
 SMALL = [
     "model.scratch.dim=32",
@@ -44,7 +43,6 @@ SMALL = [
     "data.language_alpha=0.5",
 ]
 """30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""
-OWNER = Owner("a" * 64, "b" * 64)
 
 
 def job_file(folder: Path, *overrides: str) -> Path:
@@ -155,6 +153,10 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
     moved = interrupted_run(uninterrupted, tmp_path)
     for weights in moved.glob("checkpoints/*/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    required = run(
+        "train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved), "resume=required"
+    )
+    assert required.returncode == 4 and "checkpoint-28 has a damaged" in required.stderr
     done = trained(moved / "job.yaml", moved)
     assert done.returncode == 0, done.stderr
     assert "is whole: training starts over, at step 0" in done.stdout
@@ -211,91 +213,3 @@ def is_stopped(pid: int) -> bool:
 def ranks_of(agent: int) -> list[int]:
     children = Path(f"/proc/{agent}/task/{agent}/children").read_text(encoding="utf-8")
     return [int(pid) for pid in children.split()]
-
-
-# --- the format, without a training -------------------------------------------------------------
-
-
-def checkpoint(root: Path, step: int, best: str | None = None, owner: Owner = OWNER) -> Path:
-    folder = root / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
-        (folder / name).write_bytes(f"{name} {step}".encode() * 9)
-    commit(folder, owner, best)
-    return folder
-
-
-def mutate(folder: Path, choose: random.Random) -> str:
-    """Damage one file in one of the ways that kills, disks and copies do."""
-    path = choose.choice(sorted(folder.iterdir()))
-    content = bytearray(path.read_bytes())
-    kind = choose.choice(["flip", "cut", "longer", "zeros", "gone", "empty"])
-    if kind == "flip":
-        content[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
-    elif kind == "cut":
-        del content[choose.randrange(len(content)) :]
-    elif kind == "longer":
-        content += b"\0"
-    elif kind == "zeros":
-        start = choose.randrange(len(content))
-        content[start:] = b"\0" * (len(content) - start)
-    if kind == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(b"" if kind == "empty" else bytes(content))
-    return f"{kind} {path.name}"
-
-
-@pytest.mark.parametrize("seed", range(300))
-def test_every_damage_is_seen(seed: int, tmp_path: Path) -> None:
-    checkpoint(tmp_path, 10)
-    newest = checkpoint(tmp_path, 20)
-    before = {p.name: p.read_bytes() for p in newest.iterdir()}
-    what = mutate(newest, random.Random(seed))
-    same = {p.name: p.read_bytes() for p in newest.iterdir()} == before
-    good, bad = whole(tmp_path, OWNER)
-    assert (20 in good) == same, what
-    assert 10 in good and (same or bad[20]), what
-
-
-def test_what_is_not_finished_is_deleted_and_what_is_damaged_is_kept(tmp_path: Path) -> None:
-    (checkpoint(tmp_path, 10) / MANIFEST).unlink()
-    (checkpoint(tmp_path, 20) / "optimizer.pt").write_bytes(b"")
-    good, bad = whole(tmp_path, OWNER)
-    assert good == {} and bad == {10: "was not finished", 20: "has a damaged optimizer.pt"}
-    set_aside(tmp_path, bad)
-    assert [p.name for p in tmp_path.iterdir()] == ["damaged-checkpoint-20"]
-
-
-def test_the_best_must_be_whole_too(tmp_path: Path) -> None:
-    best = checkpoint(tmp_path, 10, "checkpoint-10")
-    checkpoint(tmp_path, 20, "checkpoint-10")
-    good, _ = whole(tmp_path, OWNER)
-    assert good[20].best == best
-    (best / "model.safetensors").unlink()
-    good, bad = whole(tmp_path, OWNER)
-    assert good == {}
-    assert bad[20] == "checkpoint-10, the best until then, lacks model.safetensors"
-
-
-def test_the_newest_and_the_best_are_kept_and_nothing_of_others(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-backup").mkdir()
-    for step in (10, 20, 30, 40):
-        checkpoint(tmp_path, step, "checkpoint-10")
-    os.utime(tmp_path / "checkpoint-40", (0, 0))  # times say nothing
-    rotate(tmp_path, 2)
-    left = {"checkpoint-10", "checkpoint-30", "checkpoint-40", "checkpoint-backup"}
-    assert {p.name for p in tmp_path.iterdir()} == left
-    rotate(tmp_path, 1)
-    assert {p.name for p in tmp_path.iterdir()} == left - {"checkpoint-30"}
-
-
-@pytest.mark.parametrize(
-    ("owner", "said"),
-    [(Owner("c" * 64, OWNER.data), "of job cccccccccccc"), (Owner(OWNER.job, "c"), "the reviews")],
-)
-def test_checkpoints_of_others_are_refused(owner: Owner, said: str, tmp_path: Path) -> None:
-    checkpoint(tmp_path, 10, owner=owner)
-    with pytest.raises(ConfigError, match=said):
-        whole(tmp_path, OWNER)
-    assert fault(tmp_path / "checkpoint-10") is None
