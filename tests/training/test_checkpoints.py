@@ -102,7 +102,9 @@ def test_every_damage_is_seen(seed: int, tmp_path: Path) -> None:
 # --- whole by itself ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("best", [[1, 1, 1, 1, 1], [1, 2, 3, 4, 5], [1, 1, 3, 3, 5], [1, 2, 2, 2, 2]])
+@pytest.mark.parametrize(
+    "best", [[1, 1, 1, 1, 1], [1, 2, 3, 4, 5], [1, 1, 3, 3, 5], [1, 2, 2, 2, 2]]
+)
 def test_a_flip_anywhere_costs_one_interval_at_most(best: list[int], tmp_path: Path) -> None:
     """After each commit, the newest is also the best or is not: one damaged file leaves the one before."""
     for step, so_far in enumerate(best, 1):
@@ -118,8 +120,10 @@ def test_a_flip_anywhere_costs_one_interval_at_most(best: list[int], tmp_path: P
             newest = found[max(found)]
             assert newest.step >= step - 1, path
             assert newest.best and newest.best.name == f"checkpoint-{best[newest.step - 1]}"
-            assert (newest.best / "model.safetensors").read_bytes().startswith(
-                f"model.safetensors {best[newest.step - 1]}".encode()
+            assert (
+                (newest.best / "model.safetensors")
+                .read_bytes()
+                .startswith(f"model.safetensors {best[newest.step - 1]}".encode())
             )
             path.write_bytes(content)
 
@@ -162,7 +166,9 @@ def test_extra_files_are_noticed_and_hidden_ones_do_no_harm(tmp_path: Path) -> N
     assert fault(folder) == "holds pytorch_model.bin, which does not belong to it"
 
 
-@pytest.mark.parametrize("name", ["checkpoint-007", "checkpoint-٣", "checkpoint-backup", "checkpoint-0"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint-007", "checkpoint-٣", "checkpoint-backup", "checkpoint-0"]
+)
 def test_other_names_are_no_checkpoints(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     assert checkpoints_in(tmp_path) == {}
@@ -171,10 +177,22 @@ def test_other_names_are_no_checkpoints(name: str, tmp_path: Path) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
-KEYS = ["format", "step", "run", "world", "writer", "settings", "circumstances", "best", "not_exact"]
+KEYS = [
+    "format",
+    "step",
+    "run",
+    "world",
+    "writer",
+    "settings",
+    "circumstances",
+    "best",
+    "not_exact",
+]
 
 
 def misshapen(manifest: dict[str, Any], data: Any) -> Any:
@@ -320,7 +338,7 @@ def test_other_circumstances_are_told_and_remembered(
     now = Identity(SETTINGS, {**HERE, key: "3"})
     start = find_start(tmp_path, now, ALONE)
     assert start is not None
-    note = f"gone on at step 10 with {key} {HERE[key]} there, 3 here"
+    note = f"it went on at step 10 with {key} 3 instead of {HERE[key]}"
     assert start.not_exact == (note,) and f"not exact: {note}" in capsys.readouterr().out
     begin(tmp_path / "checkpoint-20")
     commit(tmp_path / "checkpoint-20", now, None, not_exact=start.not_exact)
@@ -328,11 +346,13 @@ def test_other_circumstances_are_told_and_remembered(
     assert again is not None and again.step == 20 and again.not_exact == (note,)
 
 
-def test_pieces_of_an_optimizer_are_of_one_world(tmp_path: Path) -> None:
-    sharded = {**SETTINGS, "training.shard": "true"}
-    checkpoint(tmp_path, 10, identity=Identity(sharded, HERE))
-    with pytest.raises(CheckpointError, match="a piece of the optimizer for each of 1 processes"):
-        find_start(tmp_path, Identity(sharded, {**HERE, "world size": "2"}), ALONE)
+@pytest.mark.parametrize("setting", ["training.shard", "batching.longest_first"])
+def test_some_settings_are_bound_to_the_processes(setting: str, tmp_path: Path) -> None:
+    settings = {**SETTINGS, setting: "true"}
+    checkpoint(tmp_path, 10, identity=Identity(settings, HERE))
+    with pytest.raises(CheckpointError, match=f"{setting}=true: .*; world size 1 there, 2 here"):
+        find_start(tmp_path, Identity(settings, {**HERE, "world size": "2"}), ALONE)
+    assert find_start(tmp_path, Identity(settings, {**HERE, "threads": "2"}), ALONE)
 
 
 def test_another_number_of_nodes_finds_the_checkpoints_of_before(tmp_path: Path) -> None:
@@ -341,7 +361,7 @@ def test_another_number_of_nodes_finds_the_checkpoints_of_before(tmp_path: Path)
         checkpoint(tmp_path / node, 10, 10, two)
     start = find_start(tmp_path, IDENTITY, ALONE)
     assert start is not None and start.folder == tmp_path / "node-0" / "checkpoint-10"
-    assert "nodes 2 there, 1 here" in start.not_exact[0]
+    assert "nodes 1 instead of 2" in start.not_exact[0]
     checkpoint(tmp_path, 20)
     back = find_start(tmp_path / "node-1", two, ALONE)
     assert back is not None and back.folder == tmp_path / "checkpoint-20"

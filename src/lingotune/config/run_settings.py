@@ -36,10 +36,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", text
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Format `lr 0.001 there, 0.002 here` for every key that differs, in the order of the keys here."""
+def differences(
+    before: Mapping[str, str], now: Mapping[str, str], text: str = "{} {} there, {} here"
+) -> list[str]:
+    """Format `lr 0.001 there, 0.002 here` for every key that differs, in the order of the keys here.
+
+    text: takes key, value before and value now.
+    """
     keys = [key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key)]
-    return [f"{key} {_short(before.get(key))} there, {_short(now.get(key))} here" for key in keys]
+    return [text.format(key, _short(before.get(key)), _short(now.get(key))) for key in keys]
 
 
 def _short(value: str | None) -> str:

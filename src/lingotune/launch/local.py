@@ -73,6 +73,7 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, output: int | Non
     command = [sys.executable, "-m", "torch.distributed.run", *arguments]
     command += ["--run-dir", str(folder), "--data", str(data)]
     code = subprocess.call(command, stdout=output)
+    (folder / _STARTED).unlink(missing_ok=True)
     if code and not_published(job, folder):
         what = "the model is trained, but could not be published; the message is above"
         raise PublishError(f"{what}\nnext: {command_of(str(folder))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lingotune.config.console import say
-from lingotune.config.jobfile import job_digest
+from lingotune.config.jobfile import dump_job, job_digest
 from lingotune.config.problems import CheckpointError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
@@ -15,6 +15,7 @@ from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_m
 from lingotune.runs.inventory import changed_files, read_inventory, write_inventory
 from lingotune.runs.remake import remake_command
 from lingotune.runs.results import RunResults
+from lingotune.system.files import replace_file
 
 PAGE = "report.html"
 PICTURES = ("confusion_matrix.png", "class_distribution.png", "learning_curves.png")
@@ -48,7 +49,7 @@ def report(run: Path) -> None:
 def take_inventory(folders: Folders, digest: str) -> None:
     """List the files of a run that is finished; a failure only prints a warning."""
     try:
-        write_inventory(folders, digest, (PREDICTIONS, PAGE, *PICTURES))
+        write_inventory(folders, digest, (JOB_FILE, PREDICTIONS, PAGE, *PICTURES))
     except OSError as error:
         print(f"warning: {folders.run}: its files are not listed: {error}")
 
@@ -82,7 +83,7 @@ def _again(folders: Folders) -> str:
 
 def _missing(folders: Folders, results: RunResults) -> dict[str, str]:
     """Find what a run lacks that nobody has taken the inventory of: name -> what is wrong."""
-    needed = [PAGE, *PICTURES[1:], *([PREDICTIONS, PICTURES[0]] if results.test else [])]
+    needed = [JOB_FILE, PAGE, *PICTURES[1:], *([PREDICTIONS, PICTURES[0]] if results.test else [])]
     wrong = {name: "is missing" for name in needed if not (folders.run / name).is_file()}
     if not any(folders.model.glob(_WEIGHTS)):
         wrong[f"{MODEL}/model.safetensors"] = "is missing"
@@ -93,7 +94,7 @@ def _follows(name: str) -> bool:
     """Tell whether a file follows from the results and the curves, so that it can be made again."""
     copies = (f"{MODEL}/{JOB_FILE}", f"{MODEL}/{METRICS}")
     pictures = (*PICTURES, *(f"{MODEL}/{picture}" for picture in PICTURES))
-    return name in (PAGE, *copies, *pictures) or name.startswith(f"{MODEL}/{CURVES}/")
+    return name in (JOB_FILE, PAGE, *copies, *pictures) or name.startswith(f"{MODEL}/{CURVES}/")
 
 
 def _make_again(
@@ -101,7 +102,9 @@ def _make_again(
 ) -> None:
     from lingotune.hub.model_folder import assemble
 
-    if set(wrong) - {PAGE}:
+    if JOB_FILE in wrong:
+        replace_file(folders.run / JOB_FILE, dump_job(job))
+    if set(wrong) - {JOB_FILE, PAGE}:
         write_charts(folders.run, results)
         assemble(folders.model, job, results, folders.run, folders.tensorboard)
         write_metrics(results, folders)

@@ -11,19 +11,23 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.run_settings import settings_of
+from lingotune.config.machines import as_planned
+from lingotune.config.run_settings import differences, settings_of
 from lingotune.config.schema import JobConfig, ModelConfig
-from lingotune.estimate.batch import BatchPlan
+from lingotune.estimate.batch import BatchPlan, plan_batches
 from lingotune.runs.environment import environment_of
 
 WORLD = "world size"
 """Key of the number of processes among the circumstances."""
+SPLIT = "batch per process"
+"""Key of `examples x accumulation` among them."""
+GLOBAL, _RATE = "global batch", "learning rate"
 _NUMERIC = ("lingotune", "torch", "transformers", "accelerate", "numpy")
 """Libraries that decide about the digits of a result."""
 _WHOLE = 1 << 20
@@ -51,20 +55,43 @@ class Identity:
 
 def identify(job: JobConfig, batch: BatchPlan, data: str, base: str) -> Identity:
     """Identify a run here. data: digest of the tokens it trains on. base: digest of its base model."""
-    settings = {
-        **settings_of(job),
-        "data": data,
-        "base model": base,
-        "global batch": str(batch.global_batch),
-        "learning rate": f"{batch.learning_rate:.10g}",
-    }
+    settings = {**settings_of(job), "data": data, "base model": base, **_update(batch)}
     circumstances = {
         WORLD: str(batch.world_size),
         "nodes": str(job.cluster.nodes),
-        "batch per process": f"{batch.per_device_batch} x {batch.accumulation}",
+        SPLIT: f"{batch.per_device_batch} x {batch.accumulation}",
         **_machine(),
     }
     return Identity(settings, circumstances, batch.world_size)
+
+
+def _update(batch: BatchPlan) -> dict[str, str]:
+    return {GLOBAL: str(batch.global_batch), _RATE: f"{batch.learning_rate:.10g}"}
+
+
+def changes_of(before: JobConfig, now: JobConfig) -> tuple[list[str], str]:
+    """List what makes two jobs different runs, nothing if they differ in their machines only; and what
+    makes them the same run, if it is known."""
+    was, batch = plan_batches(as_planned(before)), plan_batches(as_planned(now))
+    one, other = {**settings_of(before), **_update(was)}, {**settings_of(now), **_update(batch)}
+    changes = differences(one, other)
+    return changes, same_batch(changes, was.global_batch, batch.world_size, batch.per_device_batch)
+
+
+def same_batch(changes: Sequence[str], wanted: int, world: int, per_device: int) -> str:
+    """Find the settings that give a global batch on this many processes; '' if there are none, or if more
+    than the batch and its learning rate have changed."""
+    if not changes or not all(one.startswith((GLOBAL, _RATE)) for one in changes):
+        return ""
+    share, left = divmod(wanted, world * per_device)
+    if share and not left:
+        return f"scaling.accumulation={share}, for the global batch of {wanted}"
+    if wanted % world == 0:
+        return (
+            f"per_device_bs={wanted // world} scaling.accumulation=1,"
+            f" for the global batch of {wanted}"
+        )
+    return ""
 
 
 def base_of(model: ModelConfig, config: Any) -> str:

@@ -27,7 +27,7 @@ from lingotune.training.checkpoints import (
     set_aside,
 )
 from lingotune.training.distributed import Rank
-from lingotune.training.identity import WORLD, Identity
+from lingotune.training.identity import GLOBAL, SPLIT, WORLD, Identity, same_batch
 
 
 def digest_of(splits: Mapping[str, Split]) -> str:
@@ -132,39 +132,52 @@ def _of_other_nodes(folder: Path, identity: Identity) -> bool:
 
 
 def _changes(manifest: Manifest, identity: Identity) -> Iterator[str]:
-    changes = differences(manifest.circumstances, identity.circumstances)
+    now = identity.circumstances
+    changes = differences(manifest.circumstances, now, "{0} {2} instead of {1}")
     if changes:
-        yield f"gone on at step {manifest.step} with {', '.join(changes)}"
+        yield f"it went on at step {manifest.step} with {', '.join(changes)}"
 
 
 # --- refusing -----------------------------------------------------------------------------------
 
 
+_BOUND = {
+    "training.shard": ([WORLD], "there is a piece of the optimizer for each process"),
+    "batching.longest_first": (
+        [WORLD, SPLIT],
+        "the order of the updates follows from the processes",
+    ),
+}
+"""Settings with which a run cannot go on in some other circumstances: which, and why."""
+
+
 def _check_run(folder: Path, manifest: Manifest, identity: Identity) -> None:
     """Raise CheckpointError, with all that differs, for a checkpoint of another run."""
     strict = differences(manifest.settings, identity.settings)
-    before, now = (one.get(WORLD) for one in (manifest.circumstances, identity.circumstances))
-    sharded = manifest.settings.get("training.shard") == "true" and before != now
-    if not strict and not sharded:
+    changes = differences(manifest.circumstances, identity.circumstances)
+    bound = [
+        f"{setting}=true: {why}"
+        for setting, (keys, why) in _BOUND.items()
+        if manifest.settings.get(setting) == "true"
+        and any(change.startswith(tuple(keys)) for change in changes)
+    ]
+    if strict:
+        what = f"is of another run: {'; '.join(strict + changes)}"
+    elif bound:
+        what = f"cannot be gone on with: {'; '.join(bound + changes)}"
+    else:
         return
-    changes = strict + differences(manifest.circumstances, identity.circumstances)
-    what = f"is of another run: {'; '.join(changes)}"
-    if not strict:
-        what = f"has a piece of the optimizer for each of {before} processes; here are {now}"
     raise CheckpointError([Problem(str(folder), what, _remedy(strict, manifest, identity))])
 
 
 def _remedy(strict: list[str], manifest: Manifest, identity: Identity) -> str:
     """Find what works instead: a batch that is the same, or the settings as they were."""
-    before = manifest.settings.get("global batch", "")
-    if strict and all(one.startswith(("global batch", "learning rate")) for one in strict):
-        batch = identity.circumstances["batch per process"].partition(" x ")[0]
-        share, left = divmod(int(before), identity.world * int(batch))
-        if share and not left:
-            return f"scaling.accumulation={share}, for the global batch of {before}"
-        if int(before) % identity.world == 0:
-            share = int(before) // identity.world
-            return f"per_device_bs={share} scaling.accumulation=1, for the global batch of {before}"
+    wanted = int(manifest.settings.get(GLOBAL, "0"))
+    batch = int(identity.circumstances[SPLIT].partition(" x ")[0])
+    if fix := same_batch(strict, wanted, identity.world, batch):
+        return fix
+    if not strict:
+        return "the machines as they were; another --run-dir; or resume=never, to start over"
     return "the run's own job.yaml and data; another --run-dir; or resume=never, to start over"
 
 

@@ -69,6 +69,7 @@ from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
 from lingotune.training.finishing import complete, report, take_inventory, write_charts
+from lingotune.training.identity import changes_of
 from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
@@ -242,7 +243,7 @@ def _open_data(
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
     # Each node has its own disk; rank 0 alone writes the run.
-    return opened(folders, job) if rank.local_rank == 0 else nullcontext()
+    return opened(folders, job, changes_of) if rank.local_rank == 0 else nullcontext()
 
 
 @contextmanager
@@ -270,7 +271,7 @@ def _is_finished(job: JobConfig, folders: Folders, rank: Rank) -> bool:
 
     CheckpointError, on every rank, if its model or its predictions are not as they were written.
     """
-    was = job_in(folders, job)
+    was = job_in(folders, job, changes_of)
     results = distributed.from_first(rank, finished(folders, job_digest(was)))
     if results is None:
         return False
