@@ -636,7 +636,7 @@ class TrainingConfig:
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on disk: the newest, and in any case the best."""
+    """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
     logging_steps: int = 10
     """Updates between log lines."""
     report_to: list[Tracker] = field(default_factory=list)
