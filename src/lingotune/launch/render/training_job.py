@@ -61,7 +61,8 @@ class TrainingJob:
 
     max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
     which SageMaker tries them; empty = `instance_type` alone. versions: None where the SDK v2 does not list
-    the image, and for one of the user's own; it is then asked for by its address. program: script in the code that the toolkit starts. Pairs keep their order.
+    the image, and for one of the user's own; it is then asked for by its address. program: script in the
+    code that the toolkit starts. Pairs keep their order.
     """
 
     name: str
