@@ -742,9 +742,9 @@ class AwsConfig:
     """S3 bucket for code, config, data and output."""
     prefix: str = "lingotune"
     """Key prefix in the bucket."""
-    sdk: Sdk = Sdk.v2
-    """v2 | v3 | boto3: library that starts the job; a sweep sends the same request by itself, one call for
-    each job. Support for v2 ends in July 2027."""
+    sdk: Sdk = Sdk.boto3
+    """boto3 | v2 | v3: library that starts the job, with the same request; a sweep sends it by itself, one
+    call for each job. Support for v2 ends on 2027-07-05."""
     kms_key: Optional[str] = None
     """KMS key that encrypts uploads and output; null = the bucket's default encryption."""
     volume_kms_key: Optional[str] = None
