@@ -24,7 +24,7 @@ class Architecture:
     last: str | None = None
 
     def is_in(self, release: str) -> bool:
-        """Tell whether a release of transformers has it; one between two known ones, as the older of them."""
+        """Tell whether a release of transformers has it; one between two known, as the older."""
         after = version(release) > version(self.last) if self.last else False
         return version(self.first) <= version(release) and not after
 
@@ -53,4 +53,5 @@ def has_classifier(image: Image, name: str) -> bool:
 
 def breaks_in_fp16(name: str) -> str | None:
     """Tell what becomes of an architecture in fp16; None if it trains."""
-    return load("models")["fp16"].get(name)
+    known: dict[str, str] = load("models")["fp16"]
+    return known.get(name)
