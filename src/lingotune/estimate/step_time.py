@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.catalog.gpus import Gpu, find_gpu
 from lingotune.catalog.hardware import instance_of, resolve_precision
-from lingotune.catalog.models import ModelSize, model_size
+from lingotune.catalog.model_sizes import ModelSize
+from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_used_rows
 

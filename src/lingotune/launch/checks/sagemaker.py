@@ -40,12 +40,13 @@ from lingotune.config.schema import (
 )
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
+from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks})
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
