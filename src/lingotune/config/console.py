@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from lingotune.config.problems import (
+    CHECKPOINT_FAILED,
     INTERRUPTED,
     PIPE_CLOSED,
     PUBLISH_FAILED,
     USER_ERROR,
+    CheckpointError,
     ConfigError,
     Problem,
     PublishError,
@@ -105,7 +107,7 @@ def exit_code_of(body: Callable[[], int]) -> int:
         return body()
     except ConfigError as error:
         say_aside(_coloured(format_error(error)))
-        return USER_ERROR
+        return CHECKPOINT_FAILED if isinstance(error, CheckpointError) else USER_ERROR
     except PublishError as error:
         say_aside(_coloured(f"lingotune: {redacted(str(error), os.environ)}"))
         return PUBLISH_FAILED

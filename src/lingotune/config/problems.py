@@ -70,12 +70,18 @@ class ConfigError(Exception):
         return type(self), (self.problems, self.next_command)  # lets another process raise it here
 
 
+class CheckpointError(ConfigError):
+    """Checkpoints, or a finished run, cannot be gone on with; commands exit with code 4."""
+
+
 class PublishError(Exception):
     """The model could not be published, but is safe; commands print this and exit with code 7."""
 
 
 USER_ERROR = 2
 """Exit code for problems that the user can fix."""
+CHECKPOINT_FAILED = 4
+"""Exit code if a run cannot go on from its checkpoints."""
 PUBLISH_FAILED = 7
 """Exit code if the model is safe but could not be published."""
 INTERRUPTED = 130

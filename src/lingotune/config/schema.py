@@ -57,6 +57,14 @@ class Source(Enum):
     hub = "hub"
 
 
+class Resume(Enum):
+    """What a start does about the checkpoints in its run folder."""
+
+    auto = "auto"
+    required = "required"
+    never = "never"
+
+
 class FallbackBy(Enum):
     """Who goes through `cluster.fallback`: SageMaker itself, or this command."""
 
@@ -723,6 +731,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    resume: Resume = field(default=Resume.auto, metadata=WHERE_USED)
+    """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
+    stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
+    of the run: the same run may be started with either."""
 
 
 def selected_by(job: JobConfig) -> str:

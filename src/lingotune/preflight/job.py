@@ -80,7 +80,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.layer_decay": (0.1, 1, "a share from 0.1 to 1"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
-    "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),
+    "training.keep_checkpoints": (2, 1000, "checkpoints, from 2: one may be damaged"),
     "training.logging_steps": (1, 10**9, "updates, from 1"),
     "evaluation.per_device_bs": (1, 65536, "examples per process, from 1"),
     "hub.timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
