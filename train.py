@@ -9,15 +9,18 @@ import os
 import sys
 
 from lingotune.config.console import exit_code_of
-from lingotune.training.run import is_worker
+from lingotune.training.signals import importing
 
 
 def main() -> int:
     """The worker's path needs no Hydra; the laptop's composes with it and then walks the same path."""
-    if is_worker(sys.argv[1:], os.environ):
-        from lingotune.training.run import main as run
-    else:
-        from lingotune.cli.train import main as run
+    with importing():
+        from lingotune.training.run import is_worker
+
+        if is_worker(sys.argv[1:], os.environ):
+            from lingotune.training.run import main as run
+        else:
+            from lingotune.cli.train import main as run
     return run(sys.argv[1:])
 
 
