@@ -6,14 +6,14 @@ torchrun --nproc_per_node=2 train.py --job job.yaml
 """
 
 import os
+import signal
 import sys
-
-from lingotune.config.console import exit_code_of
-from lingotune.training.signals import importing
 
 
 def main() -> int:
     """The worker's path needs no Hydra; the laptop's composes with it and then walks the same path."""
+    from lingotune.training.signals import importing
+
     with importing():
         from lingotune.training.run import is_worker
 
@@ -25,4 +25,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during imports leaves no traceback
+    from lingotune.config.console import exit_code_of
+
     sys.exit(exit_code_of(main))

@@ -118,7 +118,9 @@ def place(error: BaseException) -> str:
 def _circumstances() -> str:
     found = [f"{name} {number}" for name in _PACKAGES if (number := _version(name))]
     typed = redacted(shlex.join(sys.argv), os.environ)
-    return "\n".join([typed, f"Python {platform.python_version()} on {platform.platform()}", *found])
+    return "\n".join(
+        [typed, f"Python {platform.python_version()} on {platform.platform()}", *found]
+    )
 
 
 def _version(name: str) -> str:
@@ -146,10 +148,15 @@ def _disk(error: BaseException, stage: str) -> Problem | None:
     if number in _DISK:
         what, fix = _DISK[number]
     elif isinstance(error, RuntimeError) and re.search(_FULL_ARCHIVE, text):
-        what, fix = f"a file could not be written whole, as on a full disk: {one_line(error, 160)}", _FREE
+        what, fix = (
+            f"a file could not be written whole, as on a full disk: {one_line(error, 160)}",
+            _FREE,
+        )
     else:
         return None
-    where = getattr(error, "filename2", None) or getattr(error, "filename", None) or stage or "the disk"
+    where = (
+        getattr(error, "filename2", None) or getattr(error, "filename", None) or stage or "the disk"
+    )
     return Problem(os.fsdecode(where) if isinstance(where, bytes) else str(where), what, fix,
                    code=DISK_FAILED)  # fmt: skip
 

@@ -13,7 +13,6 @@ from typing import Any
 from lingotune.config.secrets import NO_TOKEN, redacted
 from lingotune.config.settings import setting_in
 
-
 USER_ERROR = 2
 """Exit code for problems with settings, or with what was typed."""
 DATA_FAILED = 3
@@ -110,7 +109,7 @@ class CheckpointError(ConfigError):
 
 
 class Preempted(Exception):
-    """The run was stopped from outside after a checkpoint, and goes on from it; commands exit with code 75."""
+    """The run was stopped from outside after a checkpoint; commands exit with code 75, for "go on"."""
 
 
 class PublishError(Exception):

@@ -16,6 +16,3 @@ DIGEST_VARIABLE = "LINGOTUNE_JOB_SHA256"
 """Environment variable by which the launcher tells every worker which job it started."""
 TENSORBOARD = "/opt/ml/output/data/tensorboard"
 """Folder for TensorBoard's events in the container; part of the output."""
-EXIT_CODE_FILE = "LINGOTUNE_EXIT_CODE_FILE"
-"""Environment variable with the path of a file for the exit code of the first process that fails: torchrun,
-between it and the launcher, ends with 1 for any."""

@@ -19,11 +19,11 @@ from lingotune.config.problems import (
     PUBLISH_FAILED,
     ConfigError,
     Preempted,
+    Problem,
     PublishError,
     without_secrets,
 )
 from lingotune.config.secrets import redacted
-from lingotune.contract.container import EXIT_CODE_FILE
 
 LONGEST = 900
 """Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
@@ -54,7 +54,7 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
         text = paragraph(error, rank)
         if known is not error:  # the log names the rank, too
             print(f"lingotune: {text}", file=sys.stderr, flush=True)
-        write(environment, text, code_of(error))
+        write(environment, text)
         if known is None or known is error:
             raise
         raise known from error
@@ -72,8 +72,9 @@ def code_of(error: BaseException) -> int:
     known = as_known(error)
     if isinstance(known, ConfigError):
         return known.exit_code
-    codes = {PublishError: PUBLISH_FAILED, Preempted: PREEMPTED}
-    return codes.get(type(known), BUG)
+    if isinstance(known, PublishError):
+        return PUBLISH_FAILED
+    return PREEMPTED if isinstance(known, Preempted) else BUG
 
 
 def paragraph(error: BaseException, rank: int) -> str:
@@ -97,26 +98,18 @@ def told(said: str, rank: int, code: int) -> str:
     return (text if len(text) <= most else f"{text[: most - 4]} ...") + end
 
 
-def write(environment: Mapping[str, str], text: str, code: int) -> None:
-    """Write the failure file, and the exit code for a parent that asks for it, unless they are there.
-
-    The toolkit does not overwrite the failure file; neither does another process.
-    """
-    if output := environment.get("SM_OUTPUT_DIR"):
-        _write_first(Path(output, "failure"), text)
-    if path := environment.get(EXIT_CODE_FILE):
-        _write_first(Path(path), str(code))
-
-
-def _told(problem: object) -> str:
-    where, what, fix = (getattr(problem, name) for name in ("where", "what", "fix"))
-    return ("" if where == _stage else f"{where}: ") + what + (f"; fix: {fix}" if fix else "")
-
-
-def _write_first(path: Path, text: str) -> bool:
+def write(environment: Mapping[str, str], text: str) -> None:
+    """Write the container's failure file unless it is there; the toolkit does not overwrite it."""
+    output = environment.get("SM_OUTPUT_DIR")
+    if not output:
+        return
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with Path(output, "failure").open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError:
-        return False  # another process was first, or the disk has failed; the text is in the log, too
-    return True
+        pass  # another process was first, or the disk has failed; the text is in the log, too
+
+
+def _told(problem: Problem) -> str:
+    where = "" if problem.where == _stage else f"{problem.where}: "
+    return f"{where}{problem.what}" + (f"; fix: {problem.fix}" if problem.fix else "")

@@ -34,7 +34,7 @@ class FiniteGuard:
         rank: Rank,
         lr: float,
         max_skipped: int,
-        ids_of: Callable[[Sequence[int]], list[str]] = lambda numbers: [str(n) for n in numbers],
+        ids_of: Callable[[Sequence[int]], list[str]],
     ) -> None:
         self._rank, self._lr, self._max_skipped, self._ids_of = rank, lr, max_skipped, ids_of
         self._losses: list[tuple[MicroBatch | None, torch.Tensor]] = []
@@ -61,7 +61,9 @@ class FiniteGuard:
         """Raise ConfigError, on every rank, if a weight of any rank is not finite."""
         found = distributed.gather(self._rank, not_finite(model.named_parameters())[:1])
         if name := next((name for names in found for name in names), None):
-            what = f"{name} is not finite, so it is no {what_for}; the last finite checkpoint is kept"
+            what = (
+                f"{name} is not finite, so it is no {what_for}; the last finite checkpoint is kept"
+            )
             raise self._error(what)
 
     def check_loss(self, loss: float, step: int) -> None:
@@ -95,16 +97,14 @@ class FiniteGuard:
         self._in_a_row += 1
         if self._in_a_row > self._max_skipped:
             what = (
-                f"fp16 has skipped {self._in_a_row} updates in a row, as gradients are infinite or NaN at any"
+                f"fp16 has skipped {self._in_a_row} updates in a row: gradients are infinite or NaN at any"
                 " scale of the loss"
             )
             where = f"training.max_skipped={self._max_skipped}"
             fix = f"training.precision=fp32, or lr={self._lr / 10:g}"
             raise ConfigError([Problem(where, what, fix, code=NUMERIC_FAILED)])
 
-    def _told(
-        self, losses: Sequence[tuple[MicroBatch | None, torch.Tensor]], norm: float
-    ) -> str:
+    def _told(self, losses: Sequence[tuple[MicroBatch | None, torch.Tensor]], norm: float) -> str:
         """Say what is not finite, and on which rows; every rank has to call this."""
         bad = [(rows, float(loss)) for rows, loss in losses if not math.isfinite(float(loss))]
         numbers = [n for rows, _ in bad or losses for n in (rows.rows.tolist() if rows else ())]

@@ -51,10 +51,11 @@ from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
+from lingotune.training.progress import progress
 from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
-from lingotune.training.timing import Stopwatch
+from lingotune.training.timing import Moves, Stopwatch
 from lingotune.training.tracking import History, Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 
@@ -139,8 +140,9 @@ def resume(training: Training) -> Checkpoint | None:
     # The order matters: the time to commit a checkpoint is not training time.
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
     stop = StopTogether(rank, steps, saves_at_epochs=saves_at_epochs)
-    progress = _progress(job, steps, rank, training.guard)
-    for callback in (epochs, keeper, training.stopwatch, progress, stop):
+    progress.steady = not job.training.compile  # a batch of another width may compile for minutes
+    lines = _progress(job, steps, rank, training.guard)
+    for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
     return start
 

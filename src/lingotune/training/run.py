@@ -70,6 +70,7 @@ from lingotune.training.distributed import Rank
 from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
+from lingotune.training.watch import watching
 
 PREPARED = "prepared"
 """Default folder for prepared data."""
@@ -157,7 +158,8 @@ def run(
     rank = distributed.read_rank(os.environ)
     has_list = bool(job.cluster.fallback)
     job = _open_run(job, rank, limits)
-    try:
+    limit, hang = job.training.peer_timeout, job.training.hang_timeout
+    with distributed.leaving(rank), watching(rank, limit, hang):
         distributed.agree(rank, "the job's sha256", job_digest(job))
         if has_list:
             distributed.agree(rank, "the machine", str(job.cluster.instance_type))
@@ -176,8 +178,6 @@ def run(
             if rank.local_rank == 0:
                 own.keep_in(folders.run)
             target = _train(plan_run(job, store, splits, rank, folders, own), started)
-    finally:
-        distributed.leave(rank)
     _publish(target, job, folders)  # may take long, but no rank waits for it
     return folders.run
 

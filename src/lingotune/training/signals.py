@@ -22,8 +22,8 @@ from lingotune.training import failure
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals that end a run: of a stopped job or a spot machine, of a closed terminal, of Ctrl-C."""
 _ONE_PRESS = 0.5
-"""Seconds within which a signal that comes again is the same: a terminal sends Ctrl-C to torchrun and to its
-processes, and torchrun passes it on to them."""
+"""Seconds within which a signal that comes again is the same: a terminal sends Ctrl-C to torchrun and to
+its processes, and torchrun passes it on to them."""
 
 
 @dataclass
@@ -100,6 +100,8 @@ def importing() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of an entry point of ours
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _nothing(number: int, frame: object) -> None:
@@ -136,7 +138,7 @@ def _leave(state: _State, number: int, why: str) -> None:
     name, code = signal.Signals(number).name, _code(number)
     said = f"ended from outside ({name}): {why}. The last checkpoint is kept."
     text = failure.told(said, state.rank, code)
-    failure.write(os.environ, text, code)
+    failure.write(os.environ, text)
     print(f"lingotune: {text}", file=sys.stderr, flush=True)
     os._exit(code)
 

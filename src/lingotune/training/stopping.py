@@ -85,7 +85,6 @@ class StopTogether(TrainerCallback):
     def _preempted(self, state: Any) -> Preempted:
         step = state.global_step
         return Preempted(
-            f"preempted at step {step} of {self._total}: checkpoint-{step} is saved, and the same run goes on"
-            " from there"
+            f"preempted at step {step} of {self._total}: checkpoint-{step} is saved, and the same run goes"
+            " on from there"
         )
-

@@ -25,6 +25,7 @@ from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import ROWS, SHARE, Loader, Updates
 from lingotune.training.finite import FiniteGuard
+from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
 
 
@@ -87,7 +88,7 @@ class ClassifierTrainer(Trainer):
         """
         inputs = dict(inputs)
         share, rows = inputs.pop(SHARE, None), inputs.pop(ROWS, None)
-        with self._packing.of(inputs):
+        with self._packing.of(inputs), progress.computing():
             loss = self._loss(model, inputs, return_outputs, **kwargs)
         if self._guard and model.training and not return_outputs:
             loss = self._guard.poisoned(loss, rows)
