@@ -221,14 +221,22 @@ class Watch:
 
     def _see_to_it(self) -> None:
         """End this process where the store, which rank 0 holds, does not answer."""
-        looked = time.monotonic()
+        looked = dead_since = time.monotonic()
         while not self._over.wait(_EVERY):
-            if time.monotonic() - looked > _LAST_WORDS + _EVERY:  # this process was stopped itself
-                self._answered = time.monotonic()
-            looked = time.monotonic()
-            silent = time.monotonic() - self._answered
-            known = self._heard.get(0)
-            if silent > self._peer_timeout and not (known and known[0].left):
+            now = time.monotonic()
+            if now - looked > _LAST_WORDS + _EVERY:  # this process was stopped itself
+                self._answered = now
+            looked = now
+            first = self._heard[0][0] if 0 in self._heard else None
+            if first is None or first.left:
+                continue
+            is_gone = first.host == socket.gethostname() and is_dead(first.pid)
+            dead_since = dead_since if is_gone else now
+            if now - dead_since > _LAST_WORDS:
+                why = f"rank 0 has died without a message ({described(first)})"
+                self._end(f"ended because of another: {first.failed}" if first.failed else why)
+            if now - self._answered > self._peer_timeout:
+                silent = now - self._answered
                 self._end(f"rank 0 does not answer for {silent:.0f} s: it is stopped, or has died")
 
     def _end(self, why: str) -> None:
