@@ -22,6 +22,7 @@ from lingotune.config.schema import (
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.transfer import fetch_sources
+from lingotune.estimate.batch import world_size
 from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -32,6 +33,7 @@ from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
+from lingotune.training import signals
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -166,6 +168,8 @@ def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
+    if world_size(job.cluster) == 1:
+        signals.arm(0)
     return train_here(
         job,
         runs_dir=one.config.runs_dir,

@@ -637,6 +637,19 @@ class TrainingConfig:
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk: the newest, and in any case the best."""
+    max_skipped: int = field(default=20, metadata=WHERE_USED)
+    """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
+    Single ones are normal; each halves the scale."""
+    stop_timeout: int = field(default=100, metadata=WHERE_USED)
+    """Seconds to save a checkpoint after SIGTERM, SIGHUP or Ctrl-C; then the run stops with the one before.
+    SageMaker kills after 120."""
+    peer_timeout: int = field(default=45, metadata=WHERE_USED)
+    """Seconds without a sign of life from another process (killed, stopped, its machine gone) before all
+    stop with exit code 9."""
+    hang_timeout: int = field(default=45, metadata=WHERE_USED)
+    """Seconds without progress of an update, or of a batch that is scored, before all processes print
+    where they are and stop with exit code 9; ten times the longest before, where that is more. The first
+    three updates, which may compile, and loading, saving and preparing data have half an hour."""
     logging_steps: int = 10
     """Updates between log lines."""
     report_to: list[Tracker] = field(default_factory=list)

@@ -519,7 +519,10 @@ def to_json(value: Any) -> str:
 
 def finding(problem: Problem) -> dict[str, str | None]:
     """Convert a finding to plain texts; `value` is None if no value is concerned."""
-    return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
+    found = {**asdict(without_secrets(problem)), "severity": problem.severity.value}
+    return {
+        name: value for name, value in found.items() if name != "code"
+    }  # the command's is beside
 
 
 def _machine_dict(one: MachinePlan) -> dict[str, object]:
