@@ -20,6 +20,7 @@ from lingotune.config.problems import (
     PublishError,
     format_problems,
 )
+from lingotune.config.redacted_output import redact_output
 from lingotune.config.secrets import redacted
 
 
@@ -100,7 +101,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_code_of(body: Callable[[], int]) -> int:
-    """Run a command's body; prints known errors to stderr and returns the exit code."""
+    """Run a command's body; prints known errors to stderr and returns the exit code.
+
+    Nothing that is printed from then on holds a secret.
+    """
+    redact_output()
     try:
         return body()
     except ConfigError as error:

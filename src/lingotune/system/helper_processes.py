@@ -14,6 +14,8 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any
 
+from lingotune.config.redacted_output import redact_output
+
 
 class _Process(SpawnProcess):
     """A spawned process that does not run the user's script again.
@@ -62,6 +64,7 @@ def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Exe
 
 def _begin(parent: Connection, begin: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    redact_output()
     Thread(target=_end_with, args=(parent,), daemon=True).start()
     if begin is not None:
         begin()

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, PublishError, without_secrets
+from lingotune.config.secrets import redacted
 
 LONGEST = 900
 """Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
@@ -53,7 +54,9 @@ def paragraph(error: BaseException, rank: int) -> str:
         found = [f"{p.where}: {p.what}" + (f"; fix: {p.fix}" if p.fix else "")
                  for p in map(without_secrets, error.problems)]  # fmt: skip
         return _cut(f"rank {rank}, {_stage}: {' | '.join(found)}")
-    said = " ".join(str(error).split())
+    said = redacted(
+        " ".join(str(error).split())
+    )  # before it is cut, which could leave a part of a token
     what = f"{type(error).__name__}: {_short(said)}"
     return _cut(f"rank {rank}, {_stage}: {what} ({_place(error)}). {_hint(error)}")
 
