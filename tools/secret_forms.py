@@ -141,7 +141,8 @@ OURS: dict[str, dict[str, Any]] = {
     # of an unknown user: a word that no mail address begins with
     "login-of-anybody": {
         "regex": r"(?<![\w@.:%-])(?!mailto:|sips?:|xmpp:|acct:)[A-Za-z][\w.-]{1,30}:(?P<secret>"
-        r"(?=[^\s@]*\d)(?=[^\s@]*[a-z])(?=[^\s@]*[A-Z!#$%&*+?^~])[^\s/@:'\"]{8,})@[a-zA-Z][\w.-]*",
+        r"(?!//)(?=[^\s@]{0,99}\d)(?=[^\s@]{0,99}[a-z])(?=[^\s@]{0,99}[A-Z!#$%&*+?^~])"
+        r"[^\s/@:'\"]{8,99})@[a-zA-Z][\w.-]*",
         "keywords": ["@"], "entropy": 2.5,
     },
     "url-token": {

@@ -13,7 +13,7 @@ _SHORTEST = 20
 _LETTERS = re.compile(rf"[A-Za-z0-9+/_-]{{{_SHORTEST},}}={{0,2}}")
 _PIECE = re.compile(rf"[A-Za-z0-9+]{{{_SHORTEST},}}={{0,2}}")
 """Piece of base64 between the strokes of a path or a name."""
-_PERCENT = re.compile(r"[^\s\"'<>]*%[0-9A-Fa-f]{2}[^\s\"'<>]*")
+_WORD = re.compile(r"[^\s\"'<>]+")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _STANDARD = str.maketrans("-_", "+/")
 
@@ -24,7 +24,7 @@ def decoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
         runs = [found, *_PIECE.finditer(text, *found.span())]
         yield from ((*run.span(), plain) for run in runs if (plain := _plain(run[0])))
     if "%" in text:
-        yield from ((*run.span(), unquote(run[0])) for run in _PERCENT.finditer(text))
+        yield from ((*run.span(), unquote(run[0])) for run in _WORD.finditer(text) if "%" in run[0])
 
 
 def _plain(run: str) -> str:

@@ -91,7 +91,7 @@ def _is_random(text: str) -> bool:
     return {"A", "a", "1"} <= set(kinds) and changes >= _CHANGES * len(text) and not says
 
 
-_CHANGES = 0.4
+_CHANGES = 0.42
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
