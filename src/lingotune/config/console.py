@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from lingotune.config.private_files import private_files
 from lingotune.config.problems import (
     INTERRUPTED,
     PIPE_CLOSED,
@@ -103,11 +104,12 @@ class Parser(argparse.ArgumentParser):
 def exit_code_of(body: Callable[[], int]) -> int:
     """Run a command's body; prints known errors to stderr and returns the exit code.
 
-    Nothing that is printed from then on holds a secret.
+    Nothing that is printed from then on holds a secret, and files are this user's alone.
     """
     redact_output()
     try:
-        return body()
+        with private_files():
+            return body()
     except ConfigError as error:
         say_aside(_coloured(format_error(error)))
         return USER_ERROR
