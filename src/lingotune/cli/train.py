@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
+from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
 from lingotune.config.program import program
 from lingotune.config.quoting import override_text
@@ -65,6 +66,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
+    allow_readers(composed[0].config.runs_mode)
     typed = shlex.join([*shlex.split(program("train")), *argv])
     _check_sources(composed)
     if composed[0].space is not None:
@@ -82,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
 def command() -> Command:
     """Describe the command, for its help; settings of the launch only have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
-    sections += ["experiment", "sweep", "runs_dir", "prepared_dir"]
+    sections += ["experiment", "sweep", "runs_dir", "prepared_dir", "runs_mode"]
     return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 

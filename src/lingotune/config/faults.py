@@ -100,8 +100,8 @@ def bug_report(error: BaseException) -> tuple[str, str]:
 
 
 def one_line(error: BaseException, most: int = 500) -> str:
-    """Return an error's message in one line that is not too long."""
-    text = " ".join(str(error).split())
+    """Return an error's message in one line that is not too long, without secrets."""
+    text = " ".join(redacted(str(error)).split())  # before it is cut, which could leave a part of one
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 

@@ -170,6 +170,14 @@ class Output(Enum):
     request = "request"
 
 
+class RunsMode(Enum):
+    """Readers of what is written: this user alone, the group too, or everyone on the machine."""
+
+    private = "private"
+    group = "group"
+    everyone = "everyone"
+
+
 class Search(Enum):
     """Choice of a sweep's configurations: all of them, drawn at random, or by Optuna's TPE sampler."""
 
@@ -937,3 +945,6 @@ class LaunchConfig(JobConfig):
     """Folder of prepared data, with one subfolder per digest."""
     runs_dir: str = "runs"
     """Folder of run folders and of throughput.jsonl, the source of the plan's times."""
+    runs_mode: RunsMode = RunsMode.private
+    """Who may read run folders, prepared data and caches: private = you (0600, folders 0700), or what your
+    own umask says if it is neither 022 nor 002; group = your group too; everyone = all on this machine."""

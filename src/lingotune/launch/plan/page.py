@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from lingotune.config.schema import (
     Search,
     selected_by,
 )
-from lingotune.config.secrets import secrets_of, without
+from lingotune.config.secret_values import known_secrets
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines, update_on_paper
 from lingotune.launch.checks.sagemaker import account_names
@@ -387,7 +386,7 @@ def show(sections: Sequence[Section]) -> None:
 
     What is known as a secret from the environment alone is no error, but is not shown either.
     """
-    hide = partial(without, secrets_of(os.environ))
+    hide = known_secrets().removed_from
     sections = [_with_texts(hide, section) for section in sections]
     if sys.stdout.isatty():
         try:
@@ -514,7 +513,7 @@ def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
 
 def to_json(value: Any) -> str:
     """Format JSON, indented, without escaping letters and without the environment's secrets."""
-    return without(secrets_of(os.environ), json.dumps(value, indent=2, ensure_ascii=False))
+    return known_secrets().removed_from(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def finding(problem: Problem) -> dict[str, str | None]:
