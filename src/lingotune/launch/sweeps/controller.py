@@ -183,7 +183,7 @@ class Controller:
             told, state = listed.get(last.name), last.job.state
             if told is not None and not state.over:
                 state = state_after(last, told.state)
-            stops = state is State.stopping and last.stop_reason != State.pruned.value
+            stops = state is State.stopping and not last.is_pruned
             if state is retried or (stops and retried is State.stopped):
                 found[record.trial.number] = last.attempt
         return found
@@ -197,7 +197,8 @@ class Controller:
                 self._unknown(record, attempt)
                 return
             if attempt.stop_asked is not None and seen.state is State.running:
-                self._backend.stop(attempt.name)  # the first time it may not have arrived
+                # the first time it may not have arrived
+                self._backend.stop(attempt.name, pruned=attempt.is_pruned)
             if seen.state.over:
                 self._end(record, attempt, seen)
                 return
@@ -262,7 +263,7 @@ class Controller:
         self._news = True
         self._tell(f"stopping  {record.trial.number:3}  {last.name}: {_so_far(found)}")
         try:
-            self._backend.stop(last.name)
+            self._backend.stop(last.name, pruned=True)
         except Unsure:
             return  # asked again in the next round
 

@@ -66,6 +66,11 @@ class Attempt:
         """Name of the job."""
         return self.job.name
 
+    @property
+    def is_pruned(self) -> bool:
+        """True if it was asked to stop for its scores."""
+        return self.stop_reason == State.pruned.value
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -378,7 +383,7 @@ def state_after(before: Attempt, told: State) -> State:
     if before.stop_asked is not None:
         if told is State.running:
             return State.stopping
-        if told is State.stopped and before.stop_reason == State.pruned.value:
+        if told is State.stopped and before.is_pruned:
             return State.pruned
     return told
 

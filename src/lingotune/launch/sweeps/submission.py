@@ -49,7 +49,15 @@ from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.start_times import place_of
-from lingotune.launch.sweeps.trial import RETRIED, Source, State, Trial, ranges
+from lingotune.launch.sweeps.trial import (
+    RETRIED,
+    Source,
+    State,
+    Trial,
+    Unsure,
+    attempt_in,
+    ranges,
+)
 from lingotune.launch.sweeps.view import Rates, View, rate_of, spent
 
 Tell = Callable[[str], None]
@@ -135,9 +143,9 @@ class Running:
             found.update({(one.number, name): usd for name, usd in one.rates.items()})
         return found
 
-    def backend(self) -> SageMaker:
-        """Make the backend of the sweep's jobs: SageMaker, or the queue in front of it."""
-        return backend_of(self.account, self.stem, self.pin.created, self.job_of)
+    def backend(self, anew: int = 1) -> SageMaker:
+        """Make the backend of the sweep's jobs: SageMaker, or the queue in front of it. anew: as of it."""
+        return backend_of(self.account, self.stem, self.pin.created, self.job_of, anew)
 
     def limits(self, settings: SweepConfig, wish: Wish) -> Limits:
         """Combine the sweep's limits with the account's quotas, which count machines instead of jobs."""
@@ -197,9 +205,18 @@ def submit_sweep(
             trials = [one.trial for one in pin.trials]
             source: Source = Grid()
             if learns(config.sweep):
+                ledger.add_trials(_begun(trials, running))
                 folder, records = standing.folder, ledger.records()
                 source = source_of(sweep, folder, records, trials, make)
             return run_sweep(running, config.sweep, wish, say, source)
+
+
+def _begun(trials: Sequence[Trial], running: Running) -> list[Trial]:
+    """Select the trials that have a job already, from wherever it was started."""
+    with contextlib.suppress(Unsure):  # the controller asks again
+        names = {attempt_in(name)[0] for name in running.backend().listing()}
+        return [trial for trial in trials if trial.name in names]
+    return []
 
 
 def is_search_of(sweep: Sweep) -> bool:
@@ -371,7 +388,7 @@ def run_sweep(
 
     source: of further trials than those of the ledger. Returns what is told as JSON, and the exit code.
     """
-    ledger, backend = running.ledger, running.backend()
+    ledger, backend = running.ledger, running.backend(wish.attempt)
     before = {attempt.name for record in ledger.records() for attempt in record.attempts}
     rates = {} if wish.here else running.rates()
     view = View(say, rates, live=_terminal(), progress=getattr(backend, "progress", None))
