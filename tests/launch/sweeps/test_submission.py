@@ -44,8 +44,8 @@ from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import LostAnswer
+from lingotune.launch.sweeps.running import View
 from lingotune.launch.sweeps.sagemaker import SageMaker
-from lingotune.launch.sweeps.submission import View
 from lingotune.launch.sweeps.trial import Trial, Unsure
 
 pytestmark = pytest.mark.usefixtures("brisk")
