@@ -220,14 +220,18 @@ class Controller:
         self._ledger.saw([job], self._clock())
         self._news = True
         self._rests.clear()  # a slot has become free
-        record = next(r for r in self._ledger.records() if r.trial == record.trial)
+        record = self._known(record.trial)
         last = record.last
         if last is None or last.name != attempt.name:
             return
         reason = f": {last.job.reason}" if last.job.reason else ""
         self._tell(f"{last.job.state.value:9} {record.trial.number:3}  {attempt.name}{reason}")
         if self._next_attempt(record) is None:
-            self._source.ended(record.trial, last.job.state, last.evaluations)
+            self._source.ended(record.trial, last.job.state, record.evaluations)
+
+    def _known(self, trial: Trial) -> TrialRecord:
+        """Read what the ledger has of a trial by now."""
+        return next(record for record in self._ledger.records() if record.trial == trial)
 
     def _unknown(self, record: TrialRecord, attempt: Attempt) -> None:
         """Forget a start that has not arrived; a job that was there before must not be started again."""
@@ -257,7 +261,8 @@ class Controller:
         if len(found) > len(last.evaluations):
             self._news = True
             self._ledger.add_evaluations(last.name, found)
-        if not found or not self._source.tell(record.trial, found):
+            record = self._known(record.trial)
+        if not found or not self._source.tell(record.trial, record.evaluations):
             return
         self._ledger.intend_stop(last.name, self._clock(), State.pruned.value)
         self._news = True

@@ -170,8 +170,8 @@ class View:
         cells["state"] = state or record.state.value
         if record.state is State.running:
             cells |= self._progress_of(last.name)
-        if last.evaluations:
-            values = last.evaluations[-1].values
+        if record.evaluations:
+            values = record.evaluations[-1].values
             name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
             cells |= {"score": f"{name} {values[name]:.4f}"} if name else {}
         seconds = billed(last, now)
