@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,14 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loopback_sweep, "Wish", partial(Wish, sleep=pressed))
+    stage.course = replace(SHORT, hangs_after=0)  # none ends before
     assert submitted("sweep.max_parallel=2") == 130
     told = capsys.readouterr().out
     assert "leaving; interrupted: 1-2\nnot started: 3-4\ngo on: the same command again" in told
     assert re.search(r"\n1-4 +waiting", told), told
     assert states() == ["waiting"] * 4
     monkeypatch.setattr(loopback_sweep, "Wish", Wish)
+    stage.course = SHORT
     assert submitted() == 0
     assert states() == ["completed"] * 4
     names = [sorted(job.name for job in one.jobs) for one in stage.accounts]
