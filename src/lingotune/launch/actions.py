@@ -261,7 +261,8 @@ def _act(
     if asks and not confirmed(sweep.total.worst_usd, _count(sweep)):
         return answer, INTERRUPTED
     if standing is not None:
-        from lingotune.launch.sweeps.submission import Wish, submit_sweep
+        from lingotune.launch.sweeps.running import Wish
+        from lingotune.launch.sweeps.submission import submit_sweep
 
         wish = Wish(follow, settings.attempt, checked.quotas)
         told, code = submit_sweep(standing, sweep, planner, wish, say)
