@@ -141,7 +141,7 @@ def resume(training: Training) -> Checkpoint | None:
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
     stop = StopTogether(rank, steps, saves_at_epochs=saves_at_epochs)
     progress.steady = not job.training.compile  # a batch of another width may compile for minutes
-    lines = _progress(job, steps, rank, training.guard)
+    lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
     return start
@@ -412,10 +412,10 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
     return weights
 
 
-def _progress(job: JobConfig, steps: StepPlan, rank: Rank, guard: FiniteGuard) -> ProgressLines:
+def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
-    return ProgressLines(guard, steps.total_steps, rank.first, lines, job.code.metrics)
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, job.code.metrics)
 
 
 def _precision(job: JobConfig) -> Precision:
