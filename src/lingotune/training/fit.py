@@ -210,7 +210,9 @@ def _outcome(
     )  # fmt: skip
     return Outcome(
         resumed_from_step=start.step if start else None,
-        training=training_figures(training.trainer, batch, steps, seconds, found),
+        training=training_figures(
+            training.trainer, batch, steps, seconds, found, training.guard.skipped
+        ),
         validation=scores["validation"],
         test=scores.get("test"),
         measured=found,
