@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.private_files import allow_readers
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
 from lingotune.launch.checks.launch import check_launch
@@ -39,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
             raise
         from lingotune.launch.plan.page import problems_json
 
-        print(problems_json(error.problems, USER_ERROR))
-        return USER_ERROR
+        print(problems_json(error.problems, error.exit_code))
+        return error.exit_code
 
 
 def command() -> Command:

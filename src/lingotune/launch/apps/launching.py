@@ -79,16 +79,16 @@ def launch(
     try:
         return _launched(typed, context, master, task, job_overrides, first)
     except ConfigError as error:
-        _refuse(translated_error(error).problems)
+        _refuse(translated_error(error).problems, error.exit_code)
     except KeyboardInterrupt:  # Hydra would show a traceback
         say("interrupted; jobs that were started go on, and the same command takes them up")
         raise SystemExit(INTERRUPTED) from None
 
 
-def _refuse(problems: Sequence[Problem]) -> NoReturn:
+def _refuse(problems: Sequence[Problem], code: int = USER_ERROR) -> NoReturn:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     print(f"hydra/launcher=sagemaker: {count}\n{format_problems(problems)}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(code)
 
 
 def _launched(
