@@ -15,7 +15,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from lingotune.catalog.models import ModelSize
+from lingotune.catalog.model_sizes import ModelSize
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
 from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes
