@@ -147,6 +147,7 @@ def test_a_typed_value_of_the_environment_is_refused_in_every_code(
     assert not list(traces(said.encode(), CANARY)), said
     told = {problem.key for problem in problems if problem.check == "secret-in-config"}
     assert {override.partition("=")[0] for override in overrides} <= told
+    assert any(p.what.startswith("repeats a secret of this environment") for p in problems)
 
 
 def test_a_variable_that_is_called_like_a_secret_is_no_setting() -> None:

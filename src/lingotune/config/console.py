@@ -107,8 +107,8 @@ def exit_code_of(body: Callable[[], int]) -> int:
     """Run a command's body; prints errors to stderr and returns the exit code.
 
     No traceback is printed: what the machine has caused is told as a problem (see `faults`), anything else
-    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this user's
-    alone.
+    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this
+    user's alone.
     """
     redact_output()
     try:
