@@ -9,13 +9,17 @@ import time
 from pathlib import Path
 
 from account_of_jobs import JobAccount, ledger_of, training_lines
+from conftest import compose
 from loopback import Call, Front, Reply, refusal
 from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
+from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.launch.simulator.loopback.jobs import Job
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import State
+from lingotune.runs.folder import folders_in
+from lingotune.runs.inventory import write_inventory
 
 NAME = "tiny-sample-0123456789"
 
@@ -159,13 +163,14 @@ def test_names_that_are_none(account: JobAccount, command: Command) -> None:
 def test_a_run_of_this_machine(account: JobAccount, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "tiny"
     run.mkdir(parents=True)
-    (run / "job.yaml").write_text("name: x\n")
+    job = job_of(compose())
+    (run / "job.yaml").write_bytes(dump_job(job))
     (run / "metrics.json").write_text("{}")
+    write_inventory(folders_in(run), job_digest(job), ())
     code, out, _ = command("resume", "tiny")
     assert code == 0 and "is finished: runs/tiny; nothing is started" in out
     code, _, err = command("resume", "runs/tiny", "--plan")
     assert code == 2 and "has no effect on a run of this machine" in err
-    (run / "metrics.json").unlink()
     (run / "job.yaml").write_text("nonsense")
     code, _, err = command("resume", "runs/tiny")
     assert code == 2 and "job.yaml" in err, "the trainer reads it"
