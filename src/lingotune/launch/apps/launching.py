@@ -354,7 +354,7 @@ class App:
 
     def _leave(self, records: Sequence[TrialRecord], left: str) -> None:
         """Say which jobs go on, what they cost, and how to go on and to stop them."""
-        same = "the same command: it starts what waits, and no job twice"
+        same = "the same command, which starts what waits, and no job twice"
         stop = f"{program('stop')} {self.sweep}{_runs_dir(self.settings)}"
         ways = Ways(same, same, stop, "the same command with hydra.launcher.retry=stopped")
         tell_rest(records, self._rates(records), time.time(), ways, left, say)
