@@ -73,12 +73,11 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.launch.operations.pins import account_of_sweep
     from lingotune.launch.operations.targets import Names
 
-    opening = Opening(options.region)
-    names = Names(options.runs_dir, opening.account, "resume")
-    target = names.resolve(options.what, options.numbers)
+    opening = Opening(options.region, options.runs_dir)
+    target = Names(opening, "resume").resolve(options.what, options.numbers)
     if target.sweep and not target.numbers:
         folder = target.known.folder if target.known else Path(options.runs_dir, target.sweep)
-        found = account_of_sweep(opening.account(target), target.sweep)
+        found = account_of_sweep(opening.account(target.region), target.sweep)
         return _sweep(options, folder, found or AwsConfig(region=options.region))
     return _jobs(options, options.what, options.region)
 
@@ -164,7 +163,7 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     waiting = [row.name for row in chosen.rows if row.remote is None]
     if waiting:
         what = "waits and was never started: the sweep starts it"
-        fix = f"{program('resume')} {chosen.target.sweep or chosen.rows[0].sweep}"
+        fix = f"{program('resume')} {chosen.target.sweep or chosen.rows[0].sweep}{chosen.overview.options}"
         raise ConfigError([Problem(name, what, fix, check="never-started") for name in waiting])
     resumed = Resume(chosen.account, options.runs_dir, say, options.prices)
     found = resumed.run([row.name for row in chosen.rows], starts=not options.plan)
@@ -175,9 +174,9 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     if options.follow and names:
         return _follow(names, chosen.account, options.runs_dir)
     if len(names) == 1:
-        say(f"next: {program('logs')} {names[0]} --follow")
+        say(f"next: {program('logs')} {names[0]} --follow{chosen.overview.options}")
     elif names:
-        say(f"next: {program('status')} {chosen.target.text} --watch")
+        say(f"next: {program('status')} {chosen.target.text} --watch{chosen.overview.options}")
     return 0
 
 

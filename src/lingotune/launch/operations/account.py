@@ -20,8 +20,8 @@ from lingotune.launch.sweeps.trial import JobState
 _UNKNOWN = ("ValidationException", "ResourceNotFound")
 _PAGE = 100
 """Jobs of a page, the most that SageMaker allows."""
-MOST_PAGES = 20
-"""Pages of a listing; older jobs are left out, and that is told."""
+MOST_PAGES = 100
+"""Pages of a listing or a search, newest jobs first; what is older is left out."""
 PATIENCE = 300.0
 """Seconds for which answers may be missing while jobs are followed."""
 
@@ -71,16 +71,29 @@ class Account:
         pages = self._pages("list_training_jobs", "TrainingJobSummaries", asked)
         return {entry["TrainingJobName"]: state_of(entry) for entry in pages}
 
-    def search(self, tags: Mapping[str, str], most: int = _PAGE * MOST_PAGES) -> list[Remote]:
-        """Find the newest jobs of lingotune with these tags, each as DescribeTrainingJob tells it."""
-        filters = [_filter(NAME_TAG, "Exists")]
-        filters += [_filter(key, "Equals", Value=value) for key, value in tags.items()]
+    def search(
+        self,
+        tags: Mapping[str, str],
+        most: int = _PAGE * MOST_PAGES,
+        *,
+        runs: bool = False,
+    ) -> list[Remote]:
+        """Find the newest jobs of lingotune with these tags, each as DescribeTrainingJob tells it.
+
+        runs: only those in progress.
+        """
+        filters = [_tagged(NAME_TAG, "Exists")]
+        filters += [_tagged(key, "Equals", Value=value) for key, value in tags.items()]
+        if runs:
+            filters.append(
+                {"Name": "TrainingJobStatus", "Operator": "Equals", "Value": "InProgress"}
+            )
         return [remote_of(told) for told in islice(self._found(filters), most)]
 
     def sweeps(self, part: str) -> dict[str, list[str]]:
         """List the sweeps whose names contain a text, newest first, with the names of their jobs."""
         sweeps: dict[str, list[str]] = {}
-        for told in self._found([_filter(SWEEP_TAG, "Contains", Value=part)]):
+        for told in self._found([_tagged(SWEEP_TAG, "Contains", Value=part)]):
             job = remote_of(told)
             sweeps.setdefault(job.sweep, []).append(job.name)
         return sweeps
@@ -106,7 +119,7 @@ class Account:
             token = {"NextToken": answer["NextToken"]}
 
 
-def _filter(tag: str, operator: str, **value: str) -> dict[str, str]:
+def _tagged(tag: str, operator: str, **value: str) -> dict[str, str]:
     return {"Name": f"Tags.{tag}", "Operator": operator, **value}
 
 

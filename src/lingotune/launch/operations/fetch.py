@@ -214,8 +214,8 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def still_running(row: Row) -> Problem:
-    """Make the problem of a single job that has not ended."""
+def still_running(row: Row, options: str) -> Problem:
+    """Make the problem of a single job that has not ended. options: as of `Overview`."""
     what = f"has not ended: {state_text(row)}"
-    fix = f"{program('wait')} {row.name} && {program('fetch')} {row.name}"
+    fix = f"{program('wait')} {row.name}{options} && {program('fetch')} {row.name}{options}"
     return Problem(row.name, what, fix, check="job-not-ended")

@@ -107,7 +107,7 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
     if found.asked or held:
         whole = bool(chosen.target.sweep) and not chosen.target.numbers
         again = " --retry stopped" if found.asked and whole else ""
-        yield f"next: {program('resume')} {chosen.target.text}{again}"
+        yield f"next: {program('resume')} {chosen.target.text}{again}{chosen.overview.options}"
 
 
 def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:

@@ -6,16 +6,17 @@ listing; only jobs whose status has changed are described. Logs are read of jobs
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, unanswered
-from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
+from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable_sweeps
 from lingotune.launch.operations.pins import pin_beside, pinned_sweep
 from lingotune.launch.operations.progress import Progress, progress_of
 from lingotune.launch.operations.remote import Remote
@@ -39,7 +40,7 @@ class Survey:
     target: None = all that there are. account: None = only ledgers are read. most: jobs of an overview of
     everything. prices: file of the user's own; None = the shipped ones, and those of the sweep.
     usd_per_hour: as of `Spending`.
-    notes: facts that every overview has to tell. thorough: describe jobs of which the ledger knows all,
+    notes: facts that every overview has to tell. options: as of `Overview`. thorough: describe jobs of which the ledger knows all,
     too, and raise ConfigError where AWS does not answer.
     """
 
@@ -54,10 +55,12 @@ class Survey:
         most: int = 100,
         notes: Sequence[str] = (),
         thorough: bool = False,
+        options: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._target, self._account, self._runs_dir = target, account, Path(runs_dir)
-        self._most, self._clock, self._notes = most, clock, notes
+        self._most, self._clock, self._notes = most, clock, list(notes)
+        self._options = options
         self._thorough = thorough
         self._money = Spending(prices, account.region if account else None, usd_per_hour)
         self._remotes: dict[str, Remote] = {}
@@ -71,8 +74,8 @@ class Survey:
 
         ConfigError if a ledger cannot be read, or nothing is known without AWS, which does not answer.
         """
-        sweeps = self._sweeps()
-        notes = [*self._notes]
+        sweeps, unreadable = self._sweeps()
+        notes = [f"{one.where} {one.what}: {one.fix}" for one in unreadable]
         if self._account is not None:
             try:
                 self._ask(self._account, sweeps, notes)
@@ -85,13 +88,14 @@ class Survey:
                     raise ConfigError([unanswered(where, str(reason))]) from reason
                 problem = unanswered("", str(reason))
                 notes.append(f"shown as last seen; {problem.what}; what helps: {problem.fix}")
-        return self._overview(sweeps, notes)
+        return self._overview(sweeps, [*self._notes, *notes])
 
-    def _sweeps(self) -> list[KnownSweep]:
+    def _sweeps(self) -> tuple[list[KnownSweep], list[Problem]]:
+        """Read the ledgers of interest; those of an overview of everything may be unreadable."""
         if self._target is None:
-            return known_sweeps(self._runs_dir)
+            return readable_sweeps(self._runs_dir)
         known = self._target.known
-        return [] if known is None else [read_sweep(known.folder)]
+        return [] if known is None else [read_sweep(known.folder)], []
 
     def _with_pinned(
         self, account: Account, sweeps: list[KnownSweep], notes: list[str]
@@ -124,7 +128,7 @@ class Survey:
         unfinished = [name for name in names if not self._is_settled(name, attempts.get(name))]
         if not unfinished and (not self._looked or target is not None):
             return
-        listed = account.listing(self._since(unfinished, attempts))
+        listed = account.listing(self._since(unfinished, attempts), self._common_part(sweeps))
         changed = [name for name in unfinished if self._has_changed(name, listed)]
         if self._looked:
             changed += [n for n in listed if n not in attempts and not self._is_known(n)]
@@ -133,16 +137,26 @@ class Survey:
     def _first_look(self, account: Account, notes: list[str]) -> None:
         """Fetch everything about the jobs at once."""
         try:
-            if self._target is None:
-                found = account.search({}, self._most)
-            else:
-                found = account.search({SWEEP_TAG: self._target.sweep})
+            found = (
+                self._newest(account)
+                if self._target is None
+                else account.search({SWEEP_TAG: self._target.sweep})
+            )
         except Unanswered as reason:
             if "not allowed" not in str(reason):
                 raise
             notes.append(f"jobs that no ledger here knows are left out: {reason}")
             return
         self._take({job.name: job for job in found})
+
+    def _newest(self, account: Account) -> list[Remote]:
+        """Find the newest jobs of the account, and all that run, however old they are."""
+        found = account.search({}, self._most + 1)
+        if len(found) <= self._most:
+            return found
+        older = f"{self._most} newest jobs, and all that run; older ones: --limit {self._most * 10}"
+        self._notes.append(older)
+        return [*found[: self._most], *account.search({}, runs=True)]
 
     def _describe(self, account: Account, names: Sequence[str], notes: list[str]) -> None:
         most = len(names) if self._thorough else MOST_DESCRIBED
@@ -170,6 +184,17 @@ class Survey:
             elif name in attempts:
                 times.append(attempts[name].job.created or attempts[name].asked)
         return min(times) - _EARLIER
+
+    def _common_part(self, sweeps: Sequence[KnownSweep]) -> str:
+        """Find what the names of all jobs of a sweep begin with, so that a listing has no others.
+
+        '' where a job may have any name: of an overview of everything, or if not all trials are known.
+        """
+        known = [*sweeps, *([self._pinned] if self._pinned else [])]
+        if self._target is None or not known:
+            return ""
+        names = [record.trial.name for sweep in known for record in sweep.records]
+        return os.path.commonprefix([*names, *self._remotes])
 
     def _is_settled(self, name: str, attempt: Attempt | None = None) -> bool:
         """Tell whether nothing more can become known of a job."""
@@ -213,7 +238,9 @@ class Survey:
         if target is None:
             rows.sort(key=lambda row: -(row.job.created or 0.0))
             region = account.region if account else None
-            return Overview(tuple(rows), now, region=region, notes=tuple(notes))
+            return Overview(
+                tuple(rows), now, region=region, notes=tuple(notes), options=self._options
+            )
         only = sweeps[0] if sweeps else None
         rows = [row for row in rows if _is_wanted(row, target)]
         rows.sort(key=lambda row: (row.number or 0, row.job.created or 0.0))
@@ -227,6 +254,7 @@ class Survey:
             only.about.get("max_usd") if only else None,
             tuple(notes),
             only.folder if only and only is not self._pinned else None,
+            self._options,
         )
 
     def _rows_of(self, sweep: KnownSweep, left: dict[str, Remote], now: float) -> Iterator[Row]:
