@@ -61,11 +61,16 @@ class Account:
         found = each(partial(self.describe, tags=tags), list(names))
         return {job.name: job for job in found if job is not None}
 
-    def listing(self, after: float | None = None, contains: str = "") -> dict[str, JobState]:
-        """List jobs by name, newest first: those created after a time (seconds since 1970)."""
+    def listing(
+        self, contains: str = "", *, modified_after: float | None = None
+    ) -> dict[str, JobState]:
+        """List jobs by name, newest first.
+
+        contains: part of their names. modified_after: when their status has changed, in seconds since 1970.
+        """
         asked: dict[str, Any] = {"SortBy": "CreationTime", "SortOrder": "Descending"}
-        if after is not None:
-            asked["CreationTimeAfter"] = datetime.fromtimestamp(after, timezone.utc)
+        if modified_after is not None:
+            asked["LastModifiedTimeAfter"] = datetime.fromtimestamp(modified_after, timezone.utc)
         if contains:
             asked["NameContains"] = contains
         pages = self._pages("list_training_jobs", "TrainingJobSummaries", asked)

@@ -1,12 +1,12 @@
 """Survey of jobs: what ledgers, SageMaker and the jobs' logs tell of them, with few calls.
 
-The first look asks Search, which tells everything of a hundred jobs at once. Every further look is one
-listing; only jobs whose status has changed are described. Logs are read of jobs that train.
+The first look asks Search, which tells everything of a hundred jobs at once. Every look lists what has
+changed since the one before; only jobs whose status has changed are described. Logs are read of jobs that
+train.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,8 +29,8 @@ from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
 """Jobs that are described one by one, and whose logs are read, in one look."""
-_EARLIER = 60.0
-"""Seconds by which a listing begins before the oldest job of interest."""
+_SKEW = 300.0
+"""Seconds by which this machine's clock may differ from AWS's, and an answer of Search be old."""
 _SPLIT = "validation:"
 
 
@@ -68,6 +68,7 @@ class Survey:
         self._logs: dict[str, JobLog] = {}
         self._pinned: KnownSweep | None = None
         self._looked = False
+        self._listed_at: float | None = None
 
     def look(self) -> Overview:
         """Look at the jobs now; what AWS does not tell is noted.
@@ -128,11 +129,18 @@ class Survey:
         unfinished = [name for name in names if not self._is_settled(name, attempts.get(name))]
         if not unfinished and (not self._looked or target is not None):
             return
-        listed = account.listing(self._since(unfinished, attempts), self._common_part(sweeps))
+        listed = self._listed(account)
         changed = [name for name in unfinished if self._has_changed(name, listed)]
         if self._looked:
             changed += [n for n in listed if n not in attempts and not self._is_known(n)]
         self._describe(account, changed, notes)
+
+    def _listed(self, account: Account) -> Mapping[str, JobState]:
+        """List what has changed since the last look, however many other jobs the account has."""
+        now = self._clock()
+        listed = account.listing(modified_after=(self._listed_at or now) - _SKEW)
+        self._listed_at = now
+        return listed
 
     def _first_look(self, account: Account, notes: list[str]) -> None:
         """Fetch everything about the jobs at once."""
@@ -174,28 +182,6 @@ class Survey:
     def _is_known(self, name: str) -> bool:
         return name in self._remotes
 
-    def _since(self, names: Sequence[str], attempts: Mapping[str, Attempt]) -> float:
-        """Find the time from which a listing has all of these jobs, and those started from now on."""
-        times = [self._clock()]
-        for name in names:
-            remote = self._remotes.get(name)
-            if remote is not None and remote.job.created is not None:
-                times.append(remote.job.created)
-            elif name in attempts:
-                times.append(attempts[name].job.created or attempts[name].asked)
-        return min(times) - _EARLIER
-
-    def _common_part(self, sweeps: Sequence[KnownSweep]) -> str:
-        """Find what the names of all jobs of a sweep begin with, so that a listing has no others.
-
-        '' where a job may have any name: of an overview of everything, or if not all trials are known.
-        """
-        known = [*sweeps, *([self._pinned] if self._pinned else [])]
-        if self._target is None or not known:
-            return ""
-        names = [record.trial.name for sweep in known for record in sweep.records]
-        return os.path.commonprefix([*names, *self._remotes])
-
     def _is_settled(self, name: str, attempt: Attempt | None = None) -> bool:
         """Tell whether nothing more can become known of a job."""
         remote = self._remotes.get(name)
@@ -207,9 +193,9 @@ class Survey:
 
     def _has_changed(self, name: str, listed: Mapping[str, JobState]) -> bool:
         remote, now = self._remotes.get(name), listed.get(name)
-        if remote is None or now is None:
+        if remote is None:
             return True
-        return (remote.job.state, remote.job.secondary) != (now.state, now.secondary)
+        return now is not None and (remote.job.state, remote.job.secondary) != (now.state, now.secondary)
 
     # --- logs -------------------------------------------------------------------------------------
 

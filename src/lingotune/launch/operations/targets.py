@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from lingotune.launch.sweeps.ledger import is_sweep
 _NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _ATTEMPT = re.compile(r"-\d{1,3}$")
 _MOST_NUMBERS = 10_000
+_SHOWN = 8
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -156,16 +158,15 @@ class Names:
 
 def _only(found: Sequence[Target], typed: str) -> Target | None:
     """Return the only one that fits, the last attempt of the only job; ConfigError if several do."""
-    first = {_ATTEMPT.sub("", t.job) if _is_attempt(t, found) else t.text for t in found}
+    jobs = {t.job for t in found if t.job}
+    first = {before if (before := _ATTEMPT.sub("", t.job)) in jobs else t.text for t in found}
     if len(first) > 1:
         names = sorted({t.sweep or t.job for t in found})
         what = f"fits {len(names)} names; one is needed"
-        raise ConfigError([Problem(typed, what, listed(typed, names), check="name-ambiguous")])
+        more = f" | ... ({len(names)} in all)" if len(names) > _SHOWN else ""
+        fix = f"{' | '.join(names[:_SHOWN])}{more}"
+        raise ConfigError([Problem(typed, what, fix, check="name-ambiguous")])
     return max(found, key=lambda t: (len(t.job), t.job), default=None)
-
-
-def _is_attempt(of: Target, found: Iterable[Target]) -> bool:
-    return any(t.job and t.job == _ATTEMPT.sub("", of.job) != of.job for t in found)
 
 
 def numbers_of(typed: Sequence[str]) -> tuple[int, ...]:
