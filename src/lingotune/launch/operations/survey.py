@@ -195,7 +195,10 @@ class Survey:
         remote, now = self._remotes.get(name), listed.get(name)
         if remote is None:
             return True
-        return now is not None and (remote.job.state, remote.job.secondary) != (now.state, now.secondary)
+        return now is not None and (remote.job.state, remote.job.secondary) != (
+            now.state,
+            now.secondary,
+        )
 
     # --- logs -------------------------------------------------------------------------------------
 
