@@ -21,6 +21,9 @@ def parser() -> Parser:
     made.add_argument("--follow", action="store_true", help="until the job has ended, or Ctrl-C")
     made.add_argument("--rank", type=_rank, metavar="N", help="lines of this process alone")
     made.add_argument("--since", type=seconds, metavar="TIME", help="the last 10m, 2h, ...")
+    made.add_argument(
+        "--full", action="store_true", help="with all of a container's variables, some 170 lines"
+    )
     return made
 
 
@@ -53,8 +56,9 @@ def main(argv: Sequence[str]) -> int:
     name = chosen.target.job or rows[0].name
     since = None if options.since is None else time.time() - options.since
     reader = LogReader(
-        chosen.account, name, rank=options.rank, since=since, tell=say, note=say_aside
-    )
+        chosen.account, name, rank=options.rank, since=since, folded=not options.full, tell=say,
+        note=say_aside,
+    )  # fmt: skip
     if options.follow:
         reader.follow()
     else:

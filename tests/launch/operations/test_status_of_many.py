@@ -33,7 +33,7 @@ def crowd(account: JobAccount, number: int) -> None:
         job = copy.copy(first)
         job.request = {**first.request, "TrainingJobName": f"crowd-{n:04}"}
         account.jobs._jobs[job.name] = job
-    account.pass_seconds(3600)
+    account.pass_seconds(3 * 3600)
 
 
 # --- large accounts -----------------------------------------------------------------------------

@@ -43,6 +43,14 @@ class Remote:
         return self.job.name
 
     @property
+    def came_by_queue(self) -> bool:
+        """True for a job of lingotune's that AWS Batch started: the tags are its queue entry's.
+
+        False where the tags were not asked for, or not told.
+        """
+        return self.ours and "Tags" in self.raw and NAME_TAG not in self.tags
+
+    @property
     def sweep(self) -> str:
         """Name of its sweep; '' for a job of none."""
         return self.tags.get(SWEEP_TAG, "")

@@ -29,8 +29,8 @@ from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
 """Jobs that are described one by one, and whose logs are read, in one look."""
-_SKEW = 300.0
-"""Seconds by which this machine's clock may differ from AWS's, and an answer of Search be old."""
+_LAG, _SKEW = 300.0, 7200.0
+"""Seconds by which an answer of Search may be old, and this machine's clock differ from AWS's."""
 _SPLIT = "validation:"
 
 
@@ -69,6 +69,7 @@ class Survey:
         self._pinned: KnownSweep | None = None
         self._looked = False
         self._listed_at: float | None = None
+        self._newest_change = 0.0  # by AWS's clock
 
     def look(self) -> Overview:
         """Look at the jobs now; what AWS does not tell is noted.
@@ -137,8 +138,11 @@ class Survey:
 
     def _listed(self, account: Account) -> Mapping[str, JobState]:
         """List what has changed since the last look, however many other jobs the account has."""
-        now = self._clock()
-        listed = account.listing(modified_after=(self._listed_at or now) - _SKEW)
+        now, told = self._clock(), (one.job for one in self._remotes.values())
+        newest = max([self._newest_change, *map(_last_change, told)])
+        since = max(newest - _LAG, (self._listed_at or now) - _SKEW)
+        listed = account.listing(modified_after=since)
+        self._newest_change = max([newest, *map(_last_change, listed.values())])
         self._listed_at = now
         return listed
 
@@ -329,6 +333,10 @@ class Survey:
                 scores=last.values,
             )
         return found
+
+
+def _last_change(job: JobState) -> float:
+    return job.ended or job.started or job.created or 0.0
 
 
 def _trains(remote: Remote) -> bool:
