@@ -46,6 +46,7 @@ from lingotune.launch.sweeps.pin import job_of as pinned_job
 from lingotune.launch.sweeps.pinned_code import Renewed
 from lingotune.launch.sweeps.queue import backend_of
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
+from lingotune.launch.sweeps.slots import tightest
 from lingotune.launch.sweeps.sources import learns, metric_of, source_of
 from lingotune.launch.sweeps.standing import Standing, member_of, new_pin
 from lingotune.launch.sweeps.start_times import place_of
@@ -141,14 +142,16 @@ class Running:
 
     def limits(self, settings: SweepConfig, wish: Wish) -> Limits:
         """Combine the sweep's limits with the account's quotas, which count machines instead of jobs."""
-        sizes = {one.quota: one.nodes for one in self.pin.trials}
+        # by the quota of a job's first machine: its size there, and the quota that allows the fewest
+        sizes = {one.quota: (one.nodes, one.quota) for one in self.pin.trials}
         for cluster in (job.cluster for job in self._jobs.values()):
-            sizes[job_quota(cluster.instance_type or "", spot=cluster.spot)] = cluster.nodes
+            first = job_quota(cluster.instance_type or "", spot=cluster.spot)
+            sizes[first] = tightest(cluster, wish.quotas)[1:]
         queued = self.account.aws.queue is not None
         slots = {
-            name: max(1, int(wish.quotas[name]) // nodes)
-            for name, nodes in sizes.items()
-            if name in wish.quotas and not queued
+            name: max(1, int(wish.quotas[fewest]) // nodes)
+            for name, (nodes, fewest) in sizes.items()
+            if fewest in wish.quotas and not queued
         }
         parallel = settings.max_parallel or (1 if wish.here else None)
         lists = [len(j.cluster.fallback) - 1 for j in self._jobs.values() if _walks(j.cluster)]
