@@ -44,13 +44,13 @@ def main(argv: Sequence[str]) -> int:
     chosen = select("logs", options.what, options.numbers, options.runs_dir, options.region)
     rows = [row for row in chosen.rows if row.state is not State.waiting]
     if len(rows) != 1:
-        options = chosen.overview.options
-        numbers = " | ".join(f"{chosen.target.sweep} {row.number}{options}" for row in rows[:8])
+        where = chosen.overview.options
+        numbers = " | ".join(f"{chosen.target.sweep} {row.number}{where}" for row in rows[:8])
         what = "has many jobs, one is needed" if rows else "has no job yet"
         fix = (
             f"{program('logs')} {numbers}"
             if rows
-            else f"{program('status')} {chosen.target.text}{options}"
+            else f"{program('status')} {chosen.target.text}{where}"
         )
         raise ConfigError([Problem(chosen.target.text, what, fix, check="one-job-needed")])
     name = chosen.target.job or rows[0].name

@@ -51,7 +51,13 @@ def main(argv: Sequence[str]) -> int:
     if problems:
         raise ConfigError(problems)
     from lingotune.launch.offers import (
-        Wanted, as_dict, fallback_for, lines_of, machines_for, offers_for, taken,
+        Wanted,
+        as_dict,
+        fallback_for,
+        lines_of,
+        machines_for,
+        offers_for,
+        taken,
     )  # fmt: skip
 
     asked = Wanted(**wanted)
@@ -88,7 +94,11 @@ def _works(words: Sequence[str], further: Sequence[str]) -> bool:
     submit = [word for word in _SUBMIT if word.partition("=")[0] not in typed]
     try:
         composed_jobs(
-            [*words, *further, *submit], command(), shipped_dir(), check_launch, lambda config: False
+            [*words, *further, *submit],
+            command(),
+            shipped_dir(),
+            check_launch,
+            lambda config: False,
         )
     except ConfigError:
         return False

@@ -145,8 +145,8 @@ def _sweep(options: argparse.Namespace, folder: Path, aws: AwsConfig) -> int:
 
 def _agrees_to_sweep(options: argparse.Namespace, pin: Pin) -> bool:
     """Ask before trials are started that together may cost more than is wanted unasked."""
+    from lingotune.launch.agreement import at_stake, budget_of
     from lingotune.launch.confirm import agreed
-    from lingotune.launch.operations.agreement import at_stake, budget_of
     from lingotune.launch.operations.selection import select
 
     budget = budget_of(options.confirm_usd, pin.words)
@@ -175,6 +175,12 @@ def _refuse_local(folder: Path) -> None:
     from lingotune.launch.sweeps.pin import load
 
     known = read_sweep(folder) if is_sweep(folder) else None
+    if known is not None and known.command:
+        from lingotune.launch.operations.applications import not_resumed
+
+        stopped = any(record.state is State.stopped for record in known.records)
+        state = State.stopped if stopped else State.failed
+        raise ConfigError([not_resumed(known.name, known.command, state)])
     if known is not None and known.is_local and load(folder) is None:
         what = "is a sweep of this machine: its own command goes on with it"
         raise ConfigError([Problem(str(folder), what, str(known.about.get("typed") or ""))])
@@ -185,8 +191,8 @@ def _refuse_local(folder: Path) -> None:
 
 def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     _refuse(options, _OF_SWEEP, "a job")
+    from lingotune.launch.agreement import budget_of
     from lingotune.launch.confirm import agreed
-    from lingotune.launch.operations.agreement import budget_of
     from lingotune.launch.operations.resume import Resume
     from lingotune.launch.operations.selection import select
 

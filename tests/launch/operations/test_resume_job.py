@@ -17,7 +17,7 @@ from operating import Command, account, command, front, standing  # noqa: F401  
 from lingotune.config.problems import INTERRUPTED
 from lingotune.config.schema import BudgetConfig, LaunchConfig, Retry
 from lingotune.launch import confirm
-from lingotune.launch.operations.agreement import at_stake, budget_of
+from lingotune.launch.agreement import at_stake, budget_of
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.simulator.loopback.jobs import Job
 from lingotune.launch.sweeps import lock
@@ -219,7 +219,7 @@ def test_the_limit_of_this_machines_configuration_counts(
 ) -> None:
     stopped(account)
     budget = BudgetConfig(confirm_usd=20.0)
-    monkeypatch.setattr("lingotune.launch.operations.agreement.compose_all",
+    monkeypatch.setattr("lingotune.launch.agreement.compose_all",
                         lambda *given, **options: [SimpleNamespace(config=LaunchConfig(budget=budget))])  # fmt: skip
     code, _, err = command("resume", NAME)
     assert code == 2 and "budget.confirm_usd=20" in err and len(account.jobs._jobs) == 1

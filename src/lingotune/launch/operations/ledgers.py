@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,12 @@ class KnownSweep:
     def region(self) -> str | None:
         """AWS region of its jobs; None if unknown, or if they run on this machine."""
         return self.about.get("region")
+
+    @property
+    def command(self) -> str:
+        """Command that goes on with an application's sweep; '' for a sweep of lingotune's own jobs."""
+        application = self.about.get("application")
+        return f"python {application} {shlex.join(self.about['words'])}" if application else ""
 
     @property
     def is_local(self) -> bool:

@@ -25,6 +25,7 @@ from lingotune.launch.aws.machines import machines_in
 from lingotune.launch.aws.settle import Start
 from lingotune.launch.checks.request import REQUEST
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.applications import not_resumed
 from lingotune.launch.operations.attempts import Attempts, attempts_of, numbered
 from lingotune.launch.operations.checkpoints import newest_step
 from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps
@@ -149,6 +150,8 @@ class Resume:
 
     def _again(self, job: Attempts) -> Again:
         before, calls = job.last, self._account.calls
+        if before.of_application:
+            raise ConfigError([not_resumed(before.name, "", before.job.state)])
         if before.came_by_queue:
             raise ConfigError([_of_a_queue(before)])
         aws = aws_of(before.raw, self._account.region)

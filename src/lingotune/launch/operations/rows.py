@@ -66,7 +66,8 @@ class Overview:
 
     metric: name of the validation score that is shown. at: seconds since 1970. max_usd: budget of the
     sweep; None if it has none. notes: what could not be asked. folder: with the ledger. options: those that
-    a further command needs to look in the same places.
+    a further command needs to look in the same places. command: goes on with an application's sweep, which
+    no command of lingotune does; '' of all others, or if it is not known.
     """
 
     rows: tuple[Row, ...]
@@ -79,3 +80,10 @@ class Overview:
     notes: tuple[str, ...] = ()
     folder: Path | None = None
     options: str = ""
+    command: str = ""
+
+    @property
+    def of_application(self) -> bool:
+        """True for jobs of `hydra/launcher=sagemaker` alone."""
+        remotes = [row.remote for row in self.rows if row.remote is not None]
+        return bool(self.command) or (bool(remotes) and all(r.of_application for r in remotes))

@@ -15,6 +15,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
+from lingotune.launch.operations import applications
 from lingotune.launch.operations.account import Account, unanswered
 from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable_sweeps
 from lingotune.launch.operations.pins import pin_beside, pinned_sweep
@@ -39,9 +40,9 @@ class Survey:
 
     target: None = all that there are. account: None = only ledgers are read. most: jobs of an overview of
     everything. prices: file of the user's own; None = the shipped ones, and those of the sweep.
-    usd_per_hour: as of `Spending`.
-    notes: facts that every overview has to tell. options: as of `Overview`. thorough: describe jobs of which the ledger knows all,
-    too, and raise ConfigError where AWS does not answer.
+    usd_per_hour: as of `Spending`. options: as of `Overview`. notes: facts that every overview has to tell.
+    thorough: describe jobs of which the ledger knows all, too, and raise ConfigError where AWS does not
+    answer.
     """
 
     def __init__(
@@ -243,11 +244,12 @@ class Survey:
             target.sweep,
             len(only.records) if only and target.sweep else None,
             account.region if account else only.region if only else None,
-            _metric_of(only) if only else METRIC,
+            _metric_of(only) if only else _metric_without_ledger(rows),
             only.about.get("max_usd") if only else None,
             tuple(notes),
             only.folder if only and only is not self._pinned else None,
             self._options,
+            only.command if only else "",
         )
 
     def _rows_of(self, sweep: KnownSweep, left: dict[str, Remote], now: float) -> Iterator[Row]:
@@ -379,6 +381,11 @@ def _metric_of(sweep: KnownSweep) -> str:
         typed = dict(one.split("=", 1) for one in record.trial.overrides if "=" in one)
         named.add(typed.get("code.select") or typed.get("evaluation.select") or METRIC)
     return named.pop() if len(named) == 1 else METRIC
+
+
+def _metric_without_ledger(rows: Sequence[Row]) -> str:
+    of_application = any(row.remote is not None and row.remote.of_application for row in rows)
+    return applications.METRIC if of_application else METRIC
 
 
 def _total(parts: Sequence[float | None]) -> float | None:

@@ -282,7 +282,8 @@ def next_commands(overview: Overview) -> list[str]:
     name = overview.sweep or (rows[0].name if len(rows) == 1 else "")
     failed = [row for row in rows if row.state is State.failed]
     commands = []
-    if overview.sweep and any(row.state is State.waiting for row in rows):
+    waits = overview.sweep and any(row.state is State.waiting for row in rows)
+    if waits and not overview.of_application:
         commands.append(f"{program('resume')} {name}")
     if failed and name:
         number = f" {failed[0].number}" if overview.sweep else ""
@@ -291,7 +292,8 @@ def next_commands(overview: Overview) -> list[str]:
         commands.append(f"{program('status')} {name} --watch")
     if name and not commands and any(row.state is State.completed for row in rows):
         commands.append(f"{program('fetch')} {name}")
-    return [f"{command}{overview.options}" for command in commands[:2]]
+    own = [overview.command] if waits and overview.command else []
+    return [*own, *(f"{command}{overview.options}" for command in commands)][:2]
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def numbers_of(typed: Sequence[str]) -> tuple[int, ...]:
     for one in typed:
         match = _NUMBERS.fullmatch(one)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= low <= high or high - low >= _MOST_NUMBERS:
+        if match is None or not low <= high or high - low >= _MOST_NUMBERS:
             problems.append(Problem(one, "is not the number of a trial", "3, or 5-12"))
         else:
             found.update(dict.fromkeys(range(low, high + 1)))

@@ -78,7 +78,7 @@ class Job:
     @property
     def modified(self) -> float:
         """Time of its last change of status: seconds since 1970."""
-        return max(self.transitions[-1]["StartTime"], self.stop_asked_at or 0.0)
+        return max(float(self.transitions[-1]["StartTime"]), self.stop_asked_at or 0.0)
 
     @property
     def over(self) -> bool:

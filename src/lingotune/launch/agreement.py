@@ -38,7 +38,10 @@ def budget_of(typed: float | None, words: Sequence[str] = ()) -> BudgetConfig:
 
 
 def at_stake(pin: Pin, rows: Sequence[Row], retry: Retry) -> tuple[float | None, int]:
-    """Add up the worst case of the trials that a resume starts; returns it, None = unknown, and their number."""
+    """Add up the worst case of the trials that a resume starts, in USD; returns it and their number.
+
+    None where the price of one is unknown.
+    """
     states = {row.number: row.state for row in rows}
     starts = (State.waiting, RETRIED[retry])
     usd = [one.worst_usd for one in pin.trials if states.get(one.number, State.waiting) in starts]
