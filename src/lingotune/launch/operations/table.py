@@ -281,18 +281,18 @@ def next_commands(overview: Overview) -> list[str]:
     rows = overview.rows
     name = overview.sweep or (rows[0].name if len(rows) == 1 else "")
     failed = [row for row in rows if row.state is State.failed]
-    commands = []
     waits = overview.sweep and any(row.state is State.waiting for row in rows)
+    own = [overview.command] if waits and overview.command else []
+    commands = []
     if waits and not overview.of_application:
         commands.append(f"{program('resume')} {name}")
     if failed and name:
         number = f" {failed[0].number}" if overview.sweep else ""
         commands.append(f"{program('logs')} {name}{number}")
-    if name and any(row.state is State.running for row in rows) and not commands:
+    if name and any(row.state is State.running for row in rows) and not (own or commands):
         commands.append(f"{program('status')} {name} --watch")
-    if name and not commands and any(row.state is State.completed for row in rows):
+    if name and not (own or commands) and any(row.state is State.completed for row in rows):
         commands.append(f"{program('fetch')} {name}")
-    own = [overview.command] if waits and overview.command else []
     return [*own, *(f"{command}{overview.options}" for command in commands)][:2]
 
 
