@@ -194,7 +194,7 @@ def asking(monkeypatch: pytest.MonkeyPatch, answer: str | type[BaseException]) -
         raise answer
 
     monkeypatch.setattr(confirm, "can_ask", lambda: True)
-    monkeypatch.setattr("lingotune.launch.actions.can_ask", lambda: True)
+    monkeypatch.setattr("lingotune.launch.execution.can_ask", lambda: True)
     monkeypatch.setattr("builtins.input", ask)
     return asked
 
@@ -224,7 +224,7 @@ def test_a_submit_above_the_limit_asks(
 def test_without_a_terminal_a_submit_above_the_limit_is_refused_unless_answered(
     full_p3: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lingotune.launch.actions.can_ask", lambda: False)
+    monkeypatch.setattr("lingotune.launch.execution.can_ask", lambda: False)
     for words, usd in ((SUBMIT, "28.36"), ([*SUBMIT, "-m", "seed=1,2"], "56.72")):
         with pytest.raises(ConfigError) as caught:
             launch.main(words)

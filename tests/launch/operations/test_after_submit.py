@@ -121,7 +121,7 @@ def test_a_failure_with_reason_last_lines_and_next_command(account: JobAccount, 
 def test_of_the_log_the_jobs_own_lines_are_shown(account: JobAccount, stay: Stay) -> None:
     """Pages of torchrun's and the toolkit's come after the reason."""
     job = job_that_trains(account)
-    torchrun = "W1129 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 7 closing signal SIGTERM"
+    torchrun = "W1129 torch/distributed/api.py:1028] Sending process 7 closing signal SIGTERM"
     account.log(NAME, ["step 61/100", "lingotune: 1 problem", torchrun, *["Traceback"] * 60])
     job.fail("AlgorithmError: rank 0: loss is nan, exit code: 1")  # type: ignore[attr-defined]
     said = stay()[1]

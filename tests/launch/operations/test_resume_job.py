@@ -219,8 +219,8 @@ def test_the_limit_of_this_machines_configuration_counts(
 ) -> None:
     stopped(account)
     budget = BudgetConfig(confirm_usd=20.0)
-    monkeypatch.setattr("lingotune.launch.agreement.compose_all",
-                        lambda *given, **options: [SimpleNamespace(config=LaunchConfig(budget=budget))])  # fmt: skip
+    composed = [SimpleNamespace(config=LaunchConfig(budget=budget))]
+    monkeypatch.setattr("lingotune.launch.agreement.compose_all", lambda *_, **__: composed)
     code, _, err = command("resume", NAME)
     assert code == 2 and "budget.confirm_usd=20" in err and len(account.jobs._jobs) == 1
 
