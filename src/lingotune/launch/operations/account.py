@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ class Account:
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
+        self.answered_at: float | None = None
+        """When the last page of a listing or a search came, by AWS's clock; None before."""
 
     @property
     def region(self) -> str:
@@ -118,10 +121,18 @@ class Account:
         token: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
             answer = self.calls.ask("sagemaker", operation, MaxResults=_PAGE, **asked, **token)
+            self.answered_at = _date_of(answer) or self.answered_at
             yield from answer[field]
             if not answer.get("NextToken"):
                 return
             token = {"NextToken": answer["NextToken"]}
+
+
+def _date_of(answer: Mapping[str, Any]) -> float | None:
+    date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+    with suppress(ValueError):  # none, or a proxy's
+        return parsedate_to_datetime(date).timestamp()
+    return None
 
 
 def _tagged(tag: str, operator: str, **value: str) -> dict[str, str]:

@@ -30,8 +30,8 @@ from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
 """Jobs that are described one by one, and whose logs are read, in one look."""
-_LAG, _SKEW = 300.0, 7200.0
-"""Seconds by which an answer of Search may be old, and this machine's clock differ from AWS's."""
+_LAG = 300.0
+"""Seconds by which an answer of Search may be old."""
 _SPLIT = "validation:"
 
 
@@ -70,7 +70,6 @@ class Survey:
         self._pinned: KnownSweep | None = None
         self._looked = False
         self._listed_at: float | None = None
-        self._newest_change = 0.0  # by AWS's clock
 
     def look(self) -> Overview:
         """Look at the jobs now; what AWS does not tell is noted.
@@ -139,12 +138,9 @@ class Survey:
 
     def _listed(self, account: Account) -> Mapping[str, JobState]:
         """List what has changed since the last look, however many other jobs the account has."""
-        now, told = self._clock(), (one.job for one in self._remotes.values())
-        newest = max([self._newest_change, *map(_last_change, told)])
-        since = max(newest - _LAG, (self._listed_at or now) - _SKEW)
-        listed = account.listing(modified_after=since)
-        self._newest_change = max([newest, *map(_last_change, listed.values())])
-        self._listed_at = now
+        before = self._listed_at or account.answered_at or self._clock()
+        listed = account.listing(modified_after=before - _LAG)
+        self._listed_at = account.answered_at
         return listed
 
     def _first_look(self, account: Account, notes: list[str]) -> None:
@@ -335,10 +331,6 @@ class Survey:
                 scores=last.values,
             )
         return found
-
-
-def _last_change(job: JobState) -> float:
-    return job.ended or job.started or job.created or 0.0
 
 
 def _trains(remote: Remote) -> bool:
