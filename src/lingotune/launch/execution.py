@@ -172,7 +172,7 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
 
     done = []
     for plan in with_data(sweep.plans, say):
-        rehearsal = rehearse(plan, bundle, say)
+        rehearsal = rehearse(plan, bundle, _say_stage)
         verdict = "failed after" if rehearsal.problems else "passed in"
         print(f"{verdict} {rehearsal.seconds:.0f} s")
         if rehearsal.problems:
@@ -182,6 +182,11 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
     if not failed:
         print(f"next: {page.following_command(sweep.plans, 'action=submit')}")
     return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
+
+
+def _say_stage(line: str) -> None:
+    """Print a line of a rehearsal; of a long one further pieces stand below the note of its stage."""
+    say_folded(line, " " * 32)
 
 
 def _submit_here(
