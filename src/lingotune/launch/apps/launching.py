@@ -173,17 +173,23 @@ class App:
 
     def run(self, jobs: Sequence[AppJob]) -> Sequence[JobReturn]:
         """Plan the jobs, start what is to be started, and wait for them."""
-        settings = self.settings
         fix = "wait for it, or end it with Ctrl-C: its jobs go on"
         with lock.sole(self.folder, self.sweep, fix), Ledger(self.folder) as ledger:
-            codes = self._known_codes(ledger)
-            trials = self._trials(jobs, ledger, codes)
-            account, quotas = self._checked(jobs, trials, ledger, codes[-1])
-            if settings.plan:
-                say("nothing is started: hydra.launcher.plan=true")
-                raise SystemExit(0)
-            self._upload(jobs, trials, account, ledger, codes)
-            return self._run(jobs, trials, account, ledger, quotas)
+            try:
+                return self._planned_and_run(jobs, ledger)
+            except KeyboardInterrupt:
+                self._leave(ledger.records(), "leaving; ")
+                raise SystemExit(INTERRUPTED) from None
+
+    def _planned_and_run(self, jobs: Sequence[AppJob], ledger: Ledger) -> Sequence[JobReturn]:
+        codes = self._known_codes(ledger)
+        trials = self._trials(jobs, ledger, codes)
+        account, quotas = self._checked(jobs, trials, ledger, codes[-1])
+        if self.settings.plan:
+            say("nothing is started: hydra.launcher.plan=true")
+            raise SystemExit(0)
+        self._upload(jobs, trials, account, ledger, codes)
+        return self._run(jobs, trials, account, ledger, quotas)
 
     # --- before anything starts -------------------------------------------------------------------
 
@@ -341,12 +347,8 @@ class App:
             backend, Grid(), ledger, self._limits(quotas), pool=lambda trial: self.settings.quota,
             wanted=lambda trial: trial.key in trials, tell=view.tell, show=view.show,
         )  # fmt: skip
-        try:
-            with view:
-                outcome = controller.run(detached=not self.settings.wait)
-        except KeyboardInterrupt:
-            self._leave(ledger.records(), "leaving; ")
-            raise SystemExit(INTERRUPTED) from None
+        with view:
+            outcome = controller.run(detached=not self.settings.wait)
         if not self.settings.wait:
             self._leave([*outcome.records], "")
             raise SystemExit(USER_ERROR if outcome.refused else 0)
