@@ -88,7 +88,7 @@ def _unused(job: JobConfig) -> Iterator[Found]:
         value = getattr(code, name)
         if value is not None and (name == "file" or code.file is None):
             what = "has no effect: none of code.metrics, code.builder and code.callbacks is given"
-            yield f"code.{name}={value}", what, "code.metrics=[NAME]"
+            yield f"code.{name}={value}", what, "code.metrics=[...]"
     if code.requirements:
         what = "has no effect without own code"
         yield listing("code.requirements", code.requirements), what, "code.requirements=[]"
