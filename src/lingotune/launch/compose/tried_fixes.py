@@ -58,8 +58,9 @@ class _Trial:
         fix = next(self._with_more(problem, offers, left), "")
         if not fix and self._is_well_without(problem):
             fix = LEAVE_OUT
-        reasons = [f"{one.where}: {one.what}" for one in left if _identity(one) != _identity(problem)]
-        return replace(problem, what="; ".join([problem.what, *reasons]), fix=fix)
+        others = (one for one in left if _identity(one) != _identity(problem))
+        reason = next((f"{one.where} would not do: {one.what}" for one in others), "")
+        return replace(problem, fix=fix, why=problem.why or reason)
 
     def _sound(self, problem: Problem, offer: Offer) -> Offer | None:
         """Keep the choices of an offer that work, and prose; None if none is left."""
@@ -79,8 +80,9 @@ class _Trial:
                         yield pasted(both).text
 
     def _left(self, problem: Problem, words: Words) -> list[Problem]:
-        """List what is wrong with the settings concerned once words are typed for a problem."""
-        left: list[Problem] = []
+        """List what is wrong with the settings concerned once words are typed for a problem; [] if nothing
+        is in one of the commands that may be meant."""
+        first: list[Problem] = []
         for command in self._commands(problem, words):
             touched = {key_of_word(word).lstrip("~") for word in (*words, problem.key)} - {"", "-m"}
             after = errors_only(self._problems(command))
@@ -92,8 +94,9 @@ class _Trial:
                 or (_identity(one) not in self._known and any(self._concerns(one, key) for key in touched))
             ]  # fmt: skip
             if not left:
-                break
-        return left
+                return []
+            first = first or left
+        return first
 
     def _is_well_without(self, problem: Problem) -> bool:
         wrong = self._wrong(problem)
