@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
+from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
 from lingotune.config.program import program
 from lingotune.config.quoting import override_text
@@ -23,6 +24,7 @@ from lingotune.config.schema import (
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.transfer import fetch_sources
+from lingotune.estimate.batch import world_size
 from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -33,6 +35,7 @@ from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
+from lingotune.training import signals
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
@@ -60,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     _check_run_dir(run_dir, composed[0])
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
+    allow_readers(composed[0].config.runs_mode)
     typed = shlex.join([*shlex.split(program("train")), *argv])
     _check_sources(composed)
     if composed[0].space is not None:
@@ -77,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 def command() -> Command:
     """Describe the command, for its help; settings of the launch only have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
-    sections += ["experiment", "sweep", "runs_dir", "prepared_dir"]
+    sections += ["experiment", "sweep", "runs_dir", "prepared_dir", "runs_mode"]
     return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 
@@ -176,6 +180,8 @@ def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
+    if world_size(job.cluster) == 1:
+        signals.arm(0)
     return train_here(
         job,
         runs_dir=one.config.runs_dir,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import job_digest
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
@@ -141,7 +141,7 @@ def as_metrics(results: RunResults | RunProgress) -> str:
 
 def write_history(entries: Iterable[Mapping[str, float]], folders: Folders) -> None:
     """Write the Trainer's log into the run folder; the file is whole at any time."""
-    text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+    text = "".join(f"{json.dumps(to_json(entry))}\n" for entry in entries)
     replace_file(folders.run / HISTORY, text)
 
 
@@ -152,7 +152,7 @@ def write_whole(path: Path, text: str) -> Path:
         replace_file(path, text)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        raise ConfigError([Problem(str(path), what)]) from error
+        raise ConfigError([Problem(str(path), what, code=DISK_FAILED)]) from error
     return path
 
 
@@ -217,6 +217,7 @@ def new_folder(base: str, runs_dir: str) -> Path:
             continue
         except OSError as error:
             what = f"no run folder can be made there: {error.strerror}"
-            raise ConfigError([Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs")]) from error
+            problem = Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs", code=DISK_FAILED)
+            raise ConfigError([problem]) from error
         return folder
     raise AssertionError(f"a thousand runs named {base}")

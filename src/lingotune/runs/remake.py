@@ -12,7 +12,7 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
-from lingotune.config.secrets import HIDDEN
+from lingotune.config.secret_values import HIDDEN
 from lingotune.contract.container import JOB_FILE
 from lingotune.runs.folder import CHECKPOINTS, COMMAND, METRICS, MODEL, moved_away, resume_command
 

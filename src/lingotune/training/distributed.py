@@ -7,7 +7,8 @@ OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -161,10 +162,14 @@ def barrier(rank: Rank) -> None:
         torch.distributed.barrier()
 
 
-def leave(rank: Rank) -> None:
-    """Leave the process group, so that the launcher sees a clean exit."""
-    if rank.world_size > 1:
-        import torch
+@contextmanager
+def leaving(rank: Rank) -> Iterator[None]:
+    """Leave the process group at the end of the block, so that the launcher sees a clean exit."""
+    try:
+        yield
+    finally:
+        if rank.world_size > 1:
+            import torch
 
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()

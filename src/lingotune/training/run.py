@@ -24,7 +24,7 @@ from typing import Any
 from lingotune import __version__
 from lingotune.config.console import Parser, say, terminal_width
 from lingotune.config.jobfile import job_digest
-from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
+from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision, Resume
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
@@ -64,7 +64,7 @@ from lingotune.runs.opening import job_in, opened, recovered
 from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.system.files import unused
-from lingotune.training import distributed, failure
+from lingotune.training import distributed, failure, signals
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
@@ -73,6 +73,7 @@ from lingotune.training.identity import changes_of
 from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
+from lingotune.training.watch import watching
 
 PREPARED = "prepared"
 """Default folder for prepared data."""
@@ -112,7 +113,9 @@ def main(argv: Sequence[str]) -> int:
         # The images set PYTHONUNBUFFERED, which writes a line in pieces, interleaved with other ranks'.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
-    with failure.reporting(distributed.read_rank(os.environ).rank, os.environ):
+    rank = distributed.read_rank(os.environ).rank
+    signals.arm(rank)
+    with failure.reporting(rank, os.environ):
         _main(options)
     return 0
 
@@ -169,7 +172,8 @@ def run(
     mode, job = job.resume, replace(job, resume=Resume.auto)  # of this attempt, not of the run
     has_list = bool(job.cluster.fallback)
     job = _open_run(job, rank, limits)
-    try:
+    limit, hang = job.training.peer_timeout, job.training.hang_timeout
+    with distributed.leaving(rank), watching(rank, limit, hang):
         distributed.agree(rank, "the job's sha256", job_digest(job))
         if has_list:
             distributed.agree(rank, "the machine", str(job.cluster.instance_type))
@@ -189,8 +193,6 @@ def run(
                 own.keep_in(folders.run)
             context = plan_run(job, store, splits, rank, folders, own, mode)
             target = _train(context, started)
-    finally:
-        distributed.leave(rank)
     _publish(target, job, folders)  # may take long, but no rank waits for it
     return folders.run
 
@@ -212,6 +214,8 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     distributed.check_world(job, rank)
     _set_environment(job, rank)
     distributed.choose_devices(job)
+    with signals.importing():
+        import torch  # noqa: F401  it takes seconds
     distributed.join(job, rank)
     return job
 
@@ -248,10 +252,10 @@ def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextMana
 
 @contextmanager
 def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
-    """Print the command that continues the run if Ctrl-C ends the block."""
+    """Print the command that continues the run if a signal ends the block."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Preempted):
         if rank.first:
             print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
         raise
@@ -322,7 +326,8 @@ def _train(context: RunContext, started: float) -> Target | None:
     known = _description(context)
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
-    from lingotune.training.fit import fit  # torch and transformers from here on
+    with signals.importing():
+        from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()
     with pushing as pusher, context.own.errors_told():

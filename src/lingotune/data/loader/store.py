@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import TOKENIZER, ShardFile, SplitShards, load_manifest
@@ -340,4 +340,4 @@ class Store:
 
     def _damaged(self, file: str, what: str) -> ConfigError:
         fix = f"{program('prepare')} ... makes it anew once the folder is removed"
-        return ConfigError([Problem(str(self.folder / file), what, fix)])
+        return ConfigError([Problem(str(self.folder / file), what, fix, code=DATA_FAILED)])

@@ -50,6 +50,11 @@ def check_planned(config: LaunchConfig) -> list[Problem]:
     return [*UNUSED.run(config), *refused]
 
 
+def check_later(config: LaunchConfig) -> list[Problem]:
+    """Find what `check_planned` will of a job for SageMaker; nothing of others."""
+    return check_planned(config) if config.cluster.instance_type is not None else []
+
+
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
     what = "cluster=local runs on this machine; there is nothing to "
     fix = "cluster=p3_16xl"
