@@ -17,6 +17,7 @@ from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
+    Resume,
     Source,
     SweepConfig,
 )
@@ -59,11 +60,7 @@ def main(argv: Sequence[str]) -> int:
         return run(argv)
     run_dir, words = _run_dir(argv)
     composed = composed_jobs(words, command(), shipped_dir(), check_train)
-    if run_dir is not None and composed[0].space is not None:
-        what = "is the folder of one run; a sweep makes a folder for each"
-        raise ConfigError(
-            [Problem(f"--run-dir {run_dir}", what, override_text("runs_dir", run_dir))]
-        )
+    _check_run_dir(run_dir, composed[0])
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     allow_readers(composed[0].config.runs_mode)
@@ -164,6 +161,19 @@ def _run_dir(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     parser.add_argument("--run-dir")
     found, words = parser.parse_known_args(list(argv))
     return found.run_dir, words
+
+
+def _check_run_dir(run_dir: str | None, one: Composed) -> None:
+    """Refuse one folder for many runs, and `resume` without the folder that it is about."""
+    mode = one.config.resume
+    if run_dir is not None and one.space is not None:
+        what = "is the folder of one run; a sweep makes a folder for each"
+        fix = override_text("runs_dir", run_dir)
+        raise ConfigError([Problem(f"--run-dir {run_dir}", what, fix)])
+    if run_dir is None and mode is not Resume.auto:
+        what = "is about the checkpoints in a run folder, and this run gets a new one"
+        fix = f"--job RUN/job.yaml --run-dir RUN resume={mode.value}"
+        raise ConfigError([Problem(f"resume={mode.value}", what, fix)])
 
 
 def _train(one: Composed, typed: str, run_dir: str | None) -> Path:

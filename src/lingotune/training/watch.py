@@ -81,6 +81,7 @@ class Watch:
         self._beat, self._answered = 0, time.monotonic()
         self._heard: dict[int, tuple[Sign, float]] = {}
         self._slow_from: dict[int, Sign] = {}
+        self._slow_told: set[int] = set()
         self._over, self._wake, self._said = (threading.Event() for _ in range(3))
         self._ending = threading.Lock()
         self._failing: dict[int, float] = {}
@@ -199,7 +200,7 @@ class Watch:
         return ""
 
     def _slow(self, signs: Sequence[Sign]) -> str:
-        """Name a process that has computed far longer than the others since the last look."""
+        """Name a process, once, that has computed far longer than the others since the last look."""
         before, now = self._slow_from, {sign.rank: sign for sign in signs}
         least = min((s.moves - before[r].moves for r, s in now.items() if r in before), default=0)
         if before.keys() != now.keys():
@@ -210,8 +211,9 @@ class Watch:
         spent = {r: (s.busy - before[r].busy) / (s.moves - before[r].moves) for r, s in now.items()}
         usual = sorted(spent.values())[(len(spent) - 1) // 2]
         rank = max(spent, key=lambda r: spent[r])
-        if spent[rank] < _SLOW * usual or spent[rank] - usual < 0.01:
+        if rank in self._slow_told or spent[rank] < _SLOW * usual or spent[rank] - usual < 0.01:
             return ""
+        self._slow_told.add(rank)
         return (
             f"rank {rank} on {now[rank].host} is slow: {spent[rank]:.2f} s of computing a batch,"
             f" {usual:.2f} s on the others, which wait for it"
