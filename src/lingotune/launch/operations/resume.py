@@ -82,7 +82,10 @@ class Resumed:
 
 
 class Resume:
-    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines."""
+    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines.
+
+    options: as of `Overview`.
+    """
 
     def __init__(
         self,
@@ -90,8 +93,10 @@ class Resume:
         runs_dir: str,
         tell: Callable[[str], None],
         prices: str | None = None,
+        options: str = "",
     ) -> None:
         self._account, self._runs_dir, self._tell = account, Path(runs_dir), tell
+        self._options = options
         self._money = Spending(prices, account.region)
 
     def run(self, names: Sequence[str], agrees: Callable[[float | None, int], bool]) -> Resumed:
@@ -144,7 +149,7 @@ class Resume:
             self._tell(
                 f"is finished: {done[-1].name} completed {_at(done[-1])}; nothing is started"
             )
-            self._tell(f"next: {program('fetch')} {done[-1].name}")
+            self._tell(f"next: {program('fetch')} {done[-1].name}{self._options}")
             return None
         return self._again(job)
 
