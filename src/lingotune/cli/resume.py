@@ -175,7 +175,7 @@ def _refuse_local(folder: Path) -> None:
     from lingotune.launch.sweeps.pin import load
 
     known = read_sweep(folder) if is_sweep(folder) else None
-    if known is not None and known.command:
+    if known is not None and known.of_application:
         from lingotune.launch.operations.applications import not_resumed
 
         stopped = any(record.state is State.stopped for record in known.records)
