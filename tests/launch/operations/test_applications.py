@@ -33,6 +33,7 @@ def jobs(account: JobAccount) -> list[Job]:
             OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/hydra/output"},
         )  # fmt: skip
         del job.request["CheckpointConfig"]
+        job.tags["lingotune:job-sha256"] = f"{number:064}"
         made.append(account.train(job))
     account.pass_seconds(60)
     account.complete(made[0], returned=0.935)
