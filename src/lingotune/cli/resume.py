@@ -13,6 +13,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
+from lingotune.config.jobfile import load_job
 from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
@@ -20,7 +21,8 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.launch.operations.described import DESCRIPTION, described_in
 from lingotune.launch.sweeps.ledger import LEDGER, PIN
 from lingotune.launch.sweeps.trial import State
-from lingotune.runs.folder import METRICS
+from lingotune.runs.folder import folders_in
+from lingotune.runs.inventory import changed_files, read_inventory
 
 if TYPE_CHECKING:
     from lingotune.launch.operations.account import Account
@@ -104,13 +106,23 @@ def _run_folder(options: argparse.Namespace) -> Path | None:
 def _train_on(run: Path, options: argparse.Namespace) -> int:
     """Go on with a run that was trained here, in its folder."""
     _refuse(options, _OF_SWEEP + _OF_JOB + _OF_BOTH, "a run of this machine")
-    if (run / METRICS).is_file():
+    if _is_whole(run):
         say(f"is finished: {run}; nothing is started")
         say(f"next: {program('report')} {run}")
         return 0
     from lingotune.cli.train import main as train
 
     return train(["--job", str(run / JOB_FILE), "--run-dir", str(run)])
+
+
+def _is_whole(run: Path) -> bool:
+    """Tell whether a run is finished, and all its files are as they were written."""
+    folders = folders_in(run)
+    try:
+        inventory = read_inventory(folders, load_job(run / JOB_FILE)[1])
+    except ConfigError:
+        return False
+    return inventory is not None and not any(changed_files(folders, inventory))
 
 
 # --- a sweep --------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ class Execution:
         return not checked.asked
 
     def _submit_sweep(self, standing: Standing, checked: AccountCheck) -> Answer:
-        from lingotune.launch.sweeps.submission import Wish, submit_sweep
+        from lingotune.launch.sweeps.running import Wish
+        from lingotune.launch.sweeps.submission import submit_sweep
 
         wish = Wish(self.follow, self.settings.attempt, checked.quotas)
         return submit_sweep(standing, self.sweep, self.planner, wish, say)

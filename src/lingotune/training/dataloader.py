@@ -57,12 +57,14 @@ class Batches(Dataset[Batch]):
             # Where each row begins in REAL, and the end of the last: (rows + 1,).
             batch[OFFSETS] = np.append(0, np.cumsum(lengths))
         if isinstance(rows, MicroBatch):
-            batch[SHARE] = rows.share
+            batch[SHARE], batch[ROWS] = rows.share, rows
         return batch
 
 
 SHARE = "share"
 """Key of a training batch that the model does not take: see `MicroBatch.share`."""
+ROWS = "rows"
+"""Key of a training batch that the model does not take: its MicroBatch."""
 
 
 @dataclass(frozen=True)

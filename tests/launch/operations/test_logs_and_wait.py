@@ -143,9 +143,9 @@ def test_silence_ends(account: JobAccount, front: Front, code: str) -> None:
     ("ends", "expected"),
     [
         (["Completed", "Completed"], 0),
-        (["Completed", "Failed"], 8),
+        (["Completed", "Failed"], 6),
         (["Stopped", "Completed"], 75),
-        (["Stopped", "Failed"], 8),
+        (["Stopped", "Failed"], 6),
     ],
 )
 def test_exit_codes(account: JobAccount, command: Command, ends: list[str], expected: int) -> None:

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 from account_of_jobs import JobAccount, a_week, ledger_of, training_lines
+from conftest import compose
 from loopback import Call, Front, Reply, refusal
 from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
+from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import INTERRUPTED
 from lingotune.config.schema import BudgetConfig, LaunchConfig, Retry
 from lingotune.launch import confirm
@@ -24,6 +26,8 @@ from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import Pin, PinnedTrial
 from lingotune.launch.sweeps.trial import JobState, State
+from lingotune.runs.folder import folders_in
+from lingotune.runs.inventory import write_inventory
 
 NAME = "tiny-sample-0123456789"
 
@@ -167,13 +171,14 @@ def test_names_that_are_none(account: JobAccount, command: Command) -> None:
 def test_a_run_of_this_machine(account: JobAccount, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "tiny"
     run.mkdir(parents=True)
-    (run / "job.yaml").write_text("name: x\n")
+    job = job_of(compose())
+    (run / "job.yaml").write_bytes(dump_job(job))
     (run / "metrics.json").write_text("{}")
+    write_inventory(folders_in(run), job_digest(job), ())
     code, out, _ = command("resume", "tiny")
     assert code == 0 and "is finished: runs/tiny; nothing is started" in out
     code, _, err = command("resume", "runs/tiny", "--plan")
     assert code == 2 and "has no effect on a run of this machine" in err
-    (run / "metrics.json").unlink()
     (run / "job.yaml").write_text("nonsense")
     code, _, err = command("resume", "runs/tiny")
     assert code == 2 and "job.yaml" in err, "the trainer reads it"

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.launch.aws.account.answers import connected
 from lingotune.launch.aws.account.calls import Calls, Refused, Unanswered, each
 from lingotune.launch.operations.remote import NAME_TAG, Remote, remote_of
@@ -161,4 +161,6 @@ def unanswered(where: str, reason: str) -> Problem:
         fix = "the same command in a minute: others ask AWS at the same time"
     elif "ould not connect" in reason or "timeout" in reason.lower():
         fix = "a network line to AWS, then the same command; --region NAME"
-    return Problem(where, f"no answer from AWS: {reason}", fix, check="aws-unanswered")
+    return Problem(
+        where, f"no answer from AWS: {reason}", fix, check="aws-unanswered", code=CLOUD_FAILED
+    )
