@@ -12,7 +12,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
 from lingotune.contract.container import JOB_FILE
@@ -170,7 +170,7 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     found = resumed.run([row.name for row in chosen.rows], starts=not options.plan)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     names = [*found.started, *found.there]
     if options.follow and names:
         return _follow(names, chosen.account, options.runs_dir)

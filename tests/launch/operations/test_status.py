@@ -312,7 +312,7 @@ def test_without_credentials_the_ledger_is_shown(
     code, out, _ = command("status")
     assert code == 0 and "no AWS credentials on this machine" in out and "job-1" in out
     code, _, err = command("status", "other")
-    assert code == 2 and "no AWS credentials on this machine" in err
+    assert code == 6 and "no AWS credentials on this machine" in err
 
 
 def test_without_the_right_to_search_the_ledger_is_enough(
