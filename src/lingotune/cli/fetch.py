@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
 
     chosen = select("fetch", options.what, options.numbers, options.runs_dir, options.region)
     if chosen.target.job and not chosen.rows[0].state.over:
-        raise ConfigError([still_running(chosen.rows[0])])
+        raise ConfigError([still_running(chosen.rows[0], chosen.overview.options)])
     found = fetch_all(chosen.rows, chosen.account, Path(options.runs_dir), say)
     note_ends(chosen, Path(options.runs_dir))
     for line in found.lines():

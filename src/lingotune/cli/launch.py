@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
+from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
-from lingotune.launch.checks.launch import check_launch
+from lingotune.launch.checks.launch import check_launch, check_later
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
@@ -58,7 +59,8 @@ def _launch(argv: list[str]) -> int:
 
     yes = YES in argv
     follow, words = following([word for word in argv if word != YES])
-    composed = composed_jobs(words, command(), shipped_dir(), check_launch, _fetches)
+    composed = composed_jobs(words, command(), shipped_dir(), check_launch, _fetches, check_later)
+    allow_readers(composed[0].config.runs_mode)
     return launch(composed, bundle_of([one.config for one in composed]), follow, yes=yes)
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             jobs_text = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
             what = f"would stop {jobs_text}, and there is no terminal to ask"
-            fix = f"{program('stop')} {chosen.target.text} --yes"
+            fix = f"{program('stop')} {chosen.target.text} --yes{chosen.overview.options}"
             raise ConfigError([Problem(chosen.target.text, what, fix, check="not-confirmed")])
         for row in jobs:
             say(describe(row, chosen.overview.at))

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from lingotune.config.private_files import private_files
 from lingotune.config.problems import (
     BUG,
     INTERRUPTED,
@@ -23,6 +24,7 @@ from lingotune.config.problems import (
     PublishError,
     format_problems,
 )
+from lingotune.config.redacted_output import redact_output
 from lingotune.config.secrets import redacted
 
 
@@ -106,11 +108,14 @@ def exit_code_of(body: Callable[[], int]) -> int:
     """Run a command's body; prints errors to stderr and returns the exit code.
 
     No traceback is printed: what the machine has caused is told as a problem (see `faults`), anything else
-    as a fault of lingotune.
+    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this
+    user's alone.
     """
     threading.excepthook = _thread_ended
+    redact_output()
     try:
-        return body()
+        with private_files():
+            return body()
     except ConfigError as error:
         return _tell(error)
     except Preempted as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.quoting import listing
 from lingotune.config.schema import CodeConfig
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import secret_lines
 from lingotune.plugins.definitions import Contents, Definition, contents_of
 from lingotune.plugins.installed import (
     GROUPS,
@@ -83,10 +83,9 @@ def _check_file(code: CodeConfig, content: bytes) -> Iterator[Problem]:
             where, f"has {len(content)} bytes: data, which would travel with the code", "code alone"
         )
         return  # fmt: skip
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
-        if looks_secret(line):
-            what = f"line {number} holds something that looks like an access token"
-            yield Problem(where, what, 'read it where it is needed: os.environ["NAME"]')
+    for number in secret_lines(content.decode(errors="replace")):
+        what = f"line {number} holds something that looks like an access token"
+        yield Problem(where, what, 'read it where it is needed: os.environ["NAME"]')
 
 
 def _check_imports(where: str, path: Path, contents: Contents) -> Iterator[Problem]:
@@ -102,7 +101,7 @@ def _check_imports(where: str, path: Path, contents: Contents) -> Iterator[Probl
             what = f"line {line} imports {first}, which lies beside it and would not travel with it"
         else:
             continue
-        yield Problem(where, what, "all code in one file, or a package: code.requirements=[NAME]")
+        yield Problem(where, what, "all code in one file, or a package: code.requirements=[...]")
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -139,7 +138,11 @@ def _unknown(named: Named, code: CodeConfig, contents: Contents) -> Problem:
         )
     if known:
         return Problem(named.setting, what, f"one of: {', '.join(known)}")
-    fix = f"{named.example} in {code.file}" if code.file else "code.file=FILE that defines it"
+    fix = (
+        f"{named.example} in {code.file}"
+        if code.file
+        else "a Python file that defines it: code.file=..."
+    )
     return Problem(named.setting, what, fix)
 
 
@@ -190,6 +193,6 @@ def worker_requirements(code: CodeConfig, content: bytes | None) -> tuple[list[s
             what = (
                 f"{package} is installed from a folder of this machine, which a worker cannot reach"
             )
-            fix = f"'code.requirements=[\"{package} @ git+https://...\"]', or code.file=FILE"
+            fix = f"'code.requirements=[\"{package} @ git+https://...\"]', or code.file=..."
             problems.append(Problem(named.setting, what, fix))
     return found, problems

@@ -227,10 +227,12 @@ class RunDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. test: None
-    where there is no test split."""
+    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. not_exact:
+    where it went on in other circumstances than before; None if it never did. test: None where there is no
+    test split."""
 
     resumed_from_step: int | None = None
+    not_exact: tuple[str, ...] | None = field(default=None, metadata=UNLESS_NONE)
     training: TrainingFigures
     validation: SplitScores
     test: SplitScores | None

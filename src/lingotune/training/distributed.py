@@ -141,15 +141,15 @@ def from_first(rank: Rank, value: Any) -> Any:
 def computed_by_first(rank: Rank, compute: Callable[[], T]) -> T:
     """Compute on rank 0 alone; returns its result, or raises its ConfigError, on every rank."""
     value: Any = None
-    problems: list[Problem] = []
+    error: ConfigError | None = None
     if rank.first:
         try:
             value = compute()
-        except ConfigError as error:
-            problems = error.problems
-    value, problems = from_first(rank, (value, problems))
-    if problems:
-        raise ConfigError(problems)
+        except ConfigError as raised:
+            error = raised
+    value, error = from_first(rank, (value, error))
+    if error is not None:
+        raise error
     result: T = value
     return result
 

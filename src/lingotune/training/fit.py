@@ -49,10 +49,12 @@ from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
+from lingotune.training.identity import base_of, identify
+from lingotune.training.keeping import CheckpointKeeper
 from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.progress import progress
-from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
+from lingotune.training.resume import digest_of, find_start, node_folder
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
 from lingotune.training.timing import Moves, Stopwatch
@@ -127,15 +129,18 @@ def build(context: RunContext) -> Training:
 def resume(training: Training) -> Checkpoint | None:
     """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints.
 
-    ConfigError if the checkpoints belong to another job, or the ranks disagree about the data.
+    CheckpointError if the checkpoints belong to another run, ConfigError if the ranks disagree about the
+    data.
     """
     failure.enter("looking for checkpoints")
     context = training.context
     job, rank, steps = context.job, context.rank, context.steps
-    owner = owner_of(job, context.splits)
-    distributed.agree(rank, "the sha256 of what is trained on", owner.data)
-    start = find_start(training.checkpoints, owner, rank)
-    keeper = CheckpointKeeper(training.checkpoints, owner, job.training, steps, rank, start)
+    data = digest_of(context.splits)
+    distributed.agree(rank, "the sha256 of what is trained on", data)
+    base = base_of(located(job.model, os.environ), training.trainer.model.config)
+    identity = identify(job, context.batch, data, base)
+    start = find_start(training.checkpoints, identity, rank, context.resume)
+    keeper = CheckpointKeeper(training.checkpoints, identity, job, steps, rank, start)
     epochs = Epochs(training.updates, steps.steps_per_epoch)
     # The order matters: the time to commit a checkpoint is not training time.
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
@@ -210,6 +215,7 @@ def _outcome(
     )  # fmt: skip
     return Outcome(
         resumed_from_step=start.step if start else None,
+        not_exact=start.not_exact or None if start else None,
         training=training_figures(
             training.trainer, batch, steps, seconds, found, training.guard.skipped
         ),

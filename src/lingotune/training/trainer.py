@@ -15,9 +15,11 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import has_length
 
+from lingotune.config.secrets import redacted
 from lingotune.contract.log_lines import format_train_line, format_validation_line
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
@@ -27,6 +29,9 @@ from lingotune.training.dataloader import ROWS, SHARE, Loader, Updates
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
+
+ARGUMENTS = "training_args.json"
+"""File of a checkpoint: the Trainer's arguments."""
 
 
 class ClassifierTrainer(Trainer):
@@ -162,13 +167,15 @@ class ClassifierTrainer(Trainer):
         super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Save the weights too on each node that saves.
+        """Save the weights too on each node that saves, and the arguments as JSON, not as a pickle.
 
         In transformers 5 `save_pretrained` writes on rank 0 only: even with `save_on_each_node` the other
         nodes' checkpoints lack weights, so those nodes could not load the best ones at the end.
         """
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # loading it would run what it holds
+        (folder / ARGUMENTS).write_text(redacted(self.args.to_json_string()), encoding="utf-8")
         if self.args.should_save and not any(folder.glob("*.safetensors")):
             self.model.config.save_pretrained(str(folder))
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})

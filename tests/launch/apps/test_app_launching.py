@@ -13,6 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 from conftest import ROOT
+from pretend import Course, pretending
 from waiting import wait_until
 
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
@@ -73,3 +74,26 @@ def test_a_killed_command_attaches_to_its_jobs_and_returns_what_they_returned(ap
         facts.with_name("train.log").read_text()
     )
     assert (facts.parent / ".hydra" / "overrides.yaml").exists()
+
+
+@pytest.mark.slow
+def test_a_command_that_leaves_tells_what_bills_and_retries_go_on_from_checkpoints(
+    app: Path,
+) -> None:
+    words = ["lr=0.1,0.5,0.9", "hydra.launcher.wait=false", "hydra.launcher.checkpoints=true"]
+    forever = Course([0.5], hangs_after=0, starting=0.1, stopping=0.1)
+    with pretending(lambda asked: forever, quotas=Quotas(2)) as there:
+        left = run(app, *words)
+        assert left.returncode == 0, left.stdout + left.stderr
+        for job in there.jobs:
+            there.jobs.stop(job.name)
+        wait_until(lambda: all(job.over for job in there.jobs))
+        told = run(app, *words, "hydra.launcher.max_parallel=2", "hydra.launcher.retry=stopped")
+        places = [str(job.request["CheckpointConfig"]["S3Uri"]) for job in there.jobs]
+        names = [job.name for job in there.jobs]
+    assert "2 jobs go on at AWS and bill at " in left.stdout
+    assert "1 wait (2) and are not started without you" in left.stdout
+    assert re.search(r"stop:  .* stop train-[0-9a-f]{8}\n", left.stdout), left.stdout
+    assert told.returncode == 0, told.stdout + told.stderr
+    again = {n: p for n, p in zip(names, places) if n.endswith("-2")}
+    assert len(again) == 2 and all(p.endswith(n.removesuffix("-2")) for n, p in again.items())

@@ -118,6 +118,17 @@ def test_a_failure_with_reason_last_lines_and_next_command(account: JobAccount, 
     assert said.splitlines()[-1].strip().startswith("python launch.py attempt=2 action=submit")
 
 
+def test_of_the_log_the_jobs_own_lines_are_shown(account: JobAccount, stay: Stay) -> None:
+    """Pages of torchrun's and the toolkit's come after the reason."""
+    job = job_that_trains(account)
+    torchrun = "W1129 torch/distributed/api.py:1028] Sending process 7 closing signal SIGTERM"
+    account.log(NAME, ["step 61/100", "lingotune: 1 problem", torchrun, *["Traceback"] * 60])
+    job.fail("AlgorithmError: rank 0: loss is nan, exit code: 1")  # type: ignore[attr-defined]
+    said = stay()[1]
+    assert "its log until the process failed:" in said and "Traceback" not in said
+    assert "algo-1 | lingotune: 1 problem\n" in said and "step 61/100" in said
+
+
 def test_what_the_first_process_wrote_is_told_once(account: JobAccount, stay: Stay) -> None:
     job = job_that_trains(account)
     own = "rank 0, training: ValueError: loss is nan (fit.py:9). What helps: less"

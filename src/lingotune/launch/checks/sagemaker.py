@@ -40,12 +40,13 @@ from lingotune.config.schema import (
 )
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
+from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks})
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -120,7 +121,8 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
     hub = config.hub
     if hub.visibility is not Visibility.none and not hub.token_secret:
         what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
-        fix = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
+        unpublished = "hub=none" + (" hub.repo=null" if hub.repo else "")
+        fix = f"hub.token_secret=NAME of an AWS secret that holds it, or {unpublished}"
         yield "hub.token_secret", what, fix
 
 
@@ -510,14 +512,18 @@ def _queue(config: LaunchConfig) -> Iterator[Found]:
         value = getattr(config.aws, name)
         if value is not None:
             where = f"aws.{name}={typed(value)}"
-            yield where, "has no effect without a queue", f"aws.queue=NAME, or aws.{name}=null"
+            yield where, "has no effect without a queue", f"aws.{name}=null, or aws.queue=..."
 
 
 @SAGEMAKER.check("queue-priority", "AWS Batch orders by 0 to 9999")
 def _priority(config: LaunchConfig) -> Iterator[Found]:
     priority = config.aws.queue_priority
     if priority is not None and not 0 <= priority <= 9999:
-        yield f"aws.queue_priority={priority}", "is out of range", "aws.queue_priority=0 to 9999"
+        yield (
+            f"aws.queue_priority={priority}",
+            "is out of range",
+            "aws.queue_priority=0; possible: 0 to 9999",
+        )
 
 
 @SAGEMAKER.check("queue-starts-with-boto3", "a queue takes the request, not an SDK's object")
@@ -526,11 +532,18 @@ def _queue_sdk(config: LaunchConfig) -> Iterator[Found]:
         yield "aws.sdk=v3", "has no effect with aws.queue", "aws.sdk=boto3"
 
 
+@SAGEMAKER.check("sdk-v2-ends", "AWS ends its support on 2027-07-05", Severity.warning)
+def _sdk_v2_ends(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.sdk is Sdk.v2 and config.aws.queue is None:
+        what = "gets no new images, and no support from 2027-07-05 on"
+        yield "aws.sdk=v2", what, "aws.sdk=boto3, which sends the same request"
+
+
 @SAGEMAKER.check("profiler-without-v3", "ModelTrainer leaves the profiler to SageMaker's default")
 def _profiler(config: LaunchConfig) -> Iterator[Found]:
     if config.cluster.profiler and config.aws.sdk is Sdk.v3:
         what = "cannot be asked for through the SDK v3"
-        yield "cluster.profiler=true", what, "aws.sdk=v2, or aws.sdk=boto3"
+        yield "cluster.profiler=true", what, "aws.sdk=boto3, or aws.sdk=v2"
 
 
 def account_names(aws: AwsConfig) -> dict[str, str | None]:

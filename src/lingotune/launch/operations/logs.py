@@ -42,7 +42,7 @@ class LogReader:
         self._account, self._name, self._rank = account, name, rank
         self._log = JobLog(account.calls, name, since)
         self._tell, self._note, self._clock, self._sleep = tell, note, clock, sleep
-        self._folding = Folding(f"{program('logs')} {name}") if folded else iter
+        self._folding = Folding(f"{program('logs')} {name} --full") if folded else iter
         self.count = 0
 
     def print_new(self) -> None:

@@ -13,6 +13,7 @@ from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws.account.calls import Calls, Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.applications import not_resumed
 from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.operations.ledgers import KnownSweep
 from lingotune.launch.operations.log_files import evaluations_of
@@ -28,8 +29,13 @@ _BUDGET = "budget.max_usd="
 
 
 def account_of_sweep(account: Account, sweep: str) -> AwsConfig | None:
-    """Find where a sweep keeps its pin, by its newest job; None if it has no job here."""
+    """Find where a sweep keeps its pin, by its newest job; None if it has no job here.
+
+    ConfigError for a sweep of another application, which has no pin.
+    """
     found = asked_of(sweep, lambda: account.search({SWEEP_TAG: sweep}, most=1))
+    if found and found[0].of_application:
+        raise ConfigError([not_resumed(sweep, "", found[0].job.state)])
     return aws_of(found[0].raw, account.region) if found else None
 
 

@@ -25,6 +25,7 @@ from lingotune.launch.aws.machines import machines_in
 from lingotune.launch.aws.settle import Start
 from lingotune.launch.checks.request import REQUEST
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.applications import not_resumed
 from lingotune.launch.operations.attempts import Attempts, attempts_of, numbered
 from lingotune.launch.operations.checkpoints import newest_step
 from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps
@@ -69,11 +70,15 @@ class Again:
 
 @dataclass
 class Resumed:
-    """What has become of the jobs: names of those started, and of those that run already."""
+    """What has become of the jobs: names of those started, and of those that run already.
+
+    declined: True if the question before the start was answered with no.
+    """
 
     started: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    declined: bool = False
 
 
 class Resume:
@@ -89,8 +94,10 @@ class Resume:
         self._account, self._runs_dir, self._tell = account, Path(runs_dir), tell
         self._money = Spending(prices, account.region)
 
-    def run(self, names: Sequence[str], *, starts: bool = True) -> Resumed:
-        """Plan, check and start the next attempts of jobs. starts: False = only plan and check them.
+    def run(self, names: Sequence[str], agrees: Callable[[float | None, int], bool]) -> Resumed:
+        """Plan, check and start the next attempts of jobs.
+
+        agrees: tells whether to start them, by their worst case in USD, None = unknown, and their number.
 
         All are planned and checked before one is started; ConfigError lists what is in the way.
         """
@@ -112,7 +119,10 @@ class Resume:
             self._tell(f"  not checked: {line}")
         if errors_only(problems):
             raise ConfigError(errors_only(problems), "nothing was started; mend, then resume again")
-        for one in planned if starts else ():
+        worst = [one.worst_usd for one in planned]
+        total = None if None in worst else sum(usd or 0.0 for usd in worst)
+        found.declined = not agrees(total, len(planned))
+        for one in () if found.declined else planned:
             try:
                 self._start(one, found)
             except ConfigError as error:
@@ -140,6 +150,10 @@ class Resume:
 
     def _again(self, job: Attempts) -> Again:
         before, calls = job.last, self._account.calls
+        if before.of_application:
+            raise ConfigError([not_resumed(before.name, "", before.job.state)])
+        if before.came_by_queue:
+            raise ConfigError([_of_a_queue(before)])
         aws = aws_of(before.raw, self._account.region)
         if aws is None:
             what = "has its output where lingotune puts none: it cannot be started again from here"
@@ -236,6 +250,16 @@ class Resume:
         found.started.append(one.name)
         lost = how is Start.found
         self._tell(f"started {one.name}{' (its answer was lost; it is there)' if lost else ''}")
+
+
+def _of_a_queue(job: Remote) -> Problem:
+    """Make the problem of a job that a queue started: under its own name, with no tags of ours."""
+    what = (
+        "was started by an AWS Batch queue (aws.queue), or by hand: it has none of lingotune's tags;"
+        " from here its next attempt would pass by the queue"
+    )
+    fix = "the command that put it there, with attempt=2 or higher: it goes on from its checkpoint"
+    return Problem(job.name, what, fix, check="job-of-a-queue")
 
 
 def _requirements(one: Again) -> JobRequirements:

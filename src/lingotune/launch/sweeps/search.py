@@ -115,9 +115,13 @@ class _Source:
     def _take(self, record: TrialRecord) -> None:
         """Take over a trial of the ledger, which its controller starts if it is not started yet."""
         trial = record.trial
-        job = _Job(dict(trial.varies), trial, given=True, state=record.state)
-        if record.last is not None:
-            job.evaluations = record.last.evaluations
+        job = _Job(
+            dict(trial.varies),
+            trial,
+            given=True,
+            state=record.state,
+            evaluations=record.evaluations,
+        )
         self._configuration(trial.varies).jobs.append(job)
 
     def _configuration(self, varies: Values) -> Configuration:
