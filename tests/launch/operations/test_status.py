@@ -285,7 +285,7 @@ def test_aws_does_not_answer(
     front.tell("Search", refusal(code))
     front.tell("DescribeTrainingJob", refusal(code))
     exit_code, out, err = command("status", "tickets-lr")
-    assert (exit_code, out) == (2, "") and code in err and fix in err
+    assert (exit_code, out) == (6, "") and code in err and fix in err
 
 
 def test_without_answers_the_ledger_is_shown(
