@@ -63,7 +63,9 @@ def planned(words: Words) -> tuple[Problem, ...]:
     typed = [word for word in words if not word.startswith("export ")]
     with mock.patch.dict(os.environ, exports):
         try:
-            jobs = composed_jobs(typed, command(), shipped_dir(), check_launch, _fetches, check_later)
+            jobs = composed_jobs(
+                typed, command(), shipped_dir(), check_launch, _fetches, check_later
+            )
             bundle = bundle_of([one.config for one in jobs])
             return Planner(bundle, CostEstimator(date.today())).sweep(jobs).problems
         except ConfigError as error:
@@ -159,7 +161,10 @@ def wrong_words(typed: Words, problem: Problem) -> list[int]:
         return exact
     for size in range(2, len(typed) + 1):
         for start in range(len(typed) - size + 1):
-            if where in (" ".join(typed[start : start + size]), printable(" ".join(typed[start : start + size]))):
+            if where in (
+                " ".join(typed[start : start + size]),
+                printable(" ".join(typed[start : start + size])),
+            ):
                 return list(range(start, start + size))
     key = problem.key or key_of(where)
     key = re.sub(r"\[(\d+)\]", r".\1", key)
@@ -210,7 +215,9 @@ def identity(problem: Problem) -> tuple[str, str]:
     return problem.key or problem.where, what
 
 
-def judge(typed: Words, problem: Problem, advice: Advice, before: Sequence[Problem], plan: Planned) -> Verdict:
+def judge(
+    typed: Words, problem: Problem, advice: Advice, before: Sequence[Problem], plan: Planned
+) -> Verdict:
     """Follow an advice; the problem has to be gone, and no new one about its key or those that were set.
 
     What was found before and another problem of a key that nobody touched are independent.
@@ -223,9 +230,15 @@ def judge(typed: Words, problem: Problem, advice: Advice, before: Sequence[Probl
         same = same if len(same) >= known[identity(problem)] else []
         if problem.severity is Severity.error:
             same = [p for p in same if p.severity is Severity.error]
-        touched = {key_of(w).lstrip("~") for w in advice.words} | ({problem.key} if problem.key else set())
+        touched = {key_of(w).lstrip("~") for w in advice.words} | (
+            {problem.key} if problem.key else set()
+        )
         touched -= {"", "-m"}
-        new = [p for p in after if p.severity is Severity.error and identity(p) not in known and p not in same]
+        new = [
+            p
+            for p in after
+            if p.severity is Severity.error and identity(p) not in known and p not in same
+        ]
         here = [p for p in new if any(_about(p, key) for key in touched)]
         if same:
             verdict = Verdict("same again", tuple(same), command)
@@ -240,7 +253,9 @@ def judge(typed: Words, problem: Problem, advice: Advice, before: Sequence[Probl
 
 def _about(problem: Problem, key: str) -> bool:
     own = re.sub(r"\[(\d+)\]", r".\1", problem.key or key_of(problem.where))
-    inside = own.startswith(f"{key}.") and key not in GROUPS  # an option may need settings of its own
+    inside = (
+        own.startswith(f"{key}.") and key not in GROUPS
+    )  # an option may need settings of its own
     return own == key or inside or (key.startswith(f"{own}.") and is_setting(own))
 
 
@@ -263,7 +278,9 @@ def untried(plan: Planned) -> Planned:
     """Plan without trying the fixes of what is found: they are not looked at."""
 
     def quickly(words: Words) -> tuple[Problem, ...]:
-        with mock.patch.object(composing, "with_tried_fixes", lambda problems, *args, **more: problems):
+        with mock.patch.object(
+            composing, "with_tried_fixes", lambda problems, *args, **more: problems
+        ):
             return plan(words)
 
     return quickly
@@ -283,7 +300,9 @@ def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: i
     tally.broken += any(p.severity is Severity.error for p in before)
     plain = plan(typed)  # as they are told without a reason why another fix is offered
     for problem in before:
-        problem = next((replace(problem, what=p.what) for p in plain if _told_as(problem, p)), problem)
+        problem = next(
+            (replace(problem, what=p.what) for p in plain if _told_as(problem, p)), problem
+        )
         tally.problems += 1
         found = list(advice_of(problem.fix))
         if not found:
@@ -292,7 +311,9 @@ def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: i
             try:
                 verdict = judge(typed, problem, advice, plain, plan)
             except Exception as error:
-                tally.crashes.append(((*typed, "->", *advice.words), f"{type(error).__name__}: {error}"))
+                tally.crashes.append(
+                    ((*typed, "->", *advice.words), f"{type(error).__name__}: {error}")
+                )
                 continue
             tally.offered += 1
             if verdict.kind != "works":
@@ -331,7 +352,10 @@ def main(argv: Sequence[str]) -> int:
     tally, begun = Tally(), time.monotonic()
     first = composed_for_train if options.train else planned
     plan = remembered(untried(first))
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(composing, "_chosen_groups", _chosen_once):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(composing, "_chosen_groups", _chosen_once),
+    ):
         furnish(Path(folder))
         os.chdir(folder)
         for number in range(options.lists):

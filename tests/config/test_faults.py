@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,23 @@ def test_the_error_that_caused_another_one_is_told() -> None:
         wrapped()
     known = understood(raised.value, "training, step 3 of 9")
     assert known and known.problems[0].where == "/x/model.bin" and "disk is full" in str(known)
+
+
+def test_a_thread_that_ends_for_the_machine_is_a_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+
+    def body() -> int:
+        error = OSError(errno.ENOSPC, "No space left on device", "/x/events")
+        thread = threading.Thread(target=raises(error))
+        thread.start()
+        thread.join()
+        return 0
+
+    assert exit_code_of(body) == 0
+    told = capfd.readouterr().err
+    assert told == "warning: a thread has ended: /x/events: the disk is full\n"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
-from lingotune.config.problems import USER_ERROR, ConfigError
+from lingotune.config.problems import ConfigError
 
 
 def parser() -> Parser:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         say(line)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     for command in after_fetch(chosen, found):
         say(f"next: {command}")
     return 0

@@ -14,7 +14,7 @@ from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
 from lingotune.config.jobfile import load_job
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import INTERRUPTED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import AwsConfig, Retry
 from lingotune.contract.container import JOB_FILE
@@ -222,7 +222,7 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     found = resumed.run([row.name for row in chosen.rows], agrees)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     if found.declined:
         return 0 if options.plan else INTERRUPTED
     names = [*found.started, *found.there]

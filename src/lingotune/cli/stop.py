@@ -9,7 +9,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 
 
@@ -47,5 +47,5 @@ def main(argv: Sequence[str]) -> int:
         say(line)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     return 0

@@ -25,7 +25,7 @@ from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
-from lingotune.training.dataloader import ROWS, SHARE, Loader, Updates
+from lingotune.training.dataloader import SHARE, Loader, Updates
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
@@ -92,11 +92,11 @@ class ClassifierTrainer(Trainer):
         A micro-batch's loss is scaled by its share, see `MicroBatch.share`.
         """
         inputs = dict(inputs)
-        share, rows = inputs.pop(SHARE, None), inputs.pop(ROWS, None)
+        share = inputs.pop(SHARE, None)
         with self._packing.of(inputs), progress.computing():
             loss = self._loss(model, inputs, return_outputs, **kwargs)
         if self._guard and model.training and not return_outputs:
-            loss = self._guard.poisoned(loss, rows)
+            loss = self._guard.poisoned(loss, getattr(share, "rows", None))
         return loss if share is None else share * loss
 
     def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:

@@ -200,7 +200,7 @@ def test_without_credentials(
 def test_an_answer_that_is_none(aws: Front, command: Callable[..., tuple[int, str, str]]) -> None:
     aws.tell("GetProducts", page("not json"))
     code, _, err = command("prices", "--region", "eu-west-1")
-    assert code == 2 and "no answer from AWS" in err
+    assert code == 6 and "no answer from AWS" in err
 
 
 # --- finished jobs ------------------------------------------------------------------------------

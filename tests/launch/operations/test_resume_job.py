@@ -104,7 +104,7 @@ def test_a_start_that_is_refused(account: JobAccount, command: Command, front: F
     stopped(account)
     front.tell("CreateTrainingJob", refusal("ResourceLimitExceeded"))
     code, out, err = command("resume", NAME)
-    assert code == 2 and "once a job has ended" in err and "nothing was started" in err
+    assert code == 6 and "once a job has ended" in err and "nothing was started" in err
     assert "started" not in out
 
 

@@ -28,7 +28,12 @@ _INDEX = re.compile(r"\[(\d+)\]")
 
 
 def with_tried_fixes(
-    problems: Sequence[Problem], overrides: Sequence[str], compose: Compose, groups: Groups, *, multirun: bool
+    problems: Sequence[Problem],
+    overrides: Sequence[str],
+    compose: Compose,
+    groups: Groups,
+    *,
+    multirun: bool,
 ) -> list[Problem]:
     """Return the problems of a command with fixes that work there."""
     typed = (*(["-m"] if multirun else []), *overrides)
@@ -37,7 +42,9 @@ def with_tried_fixes(
 
 
 class _Trial:
-    def __init__(self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups) -> None:
+    def __init__(
+        self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups
+    ) -> None:
         self.before = list(before)
         self._typed, self._compose, self._groups = typed, compose, groups
         self._known = Counter(map(_identity, before))
@@ -52,7 +59,9 @@ class _Trial:
         if sound == offers:
             return problem
         if sound:
-            return replace(problem, fix=in_words(sound) + (possible if sound[0] == offers[0] else ""))
+            return replace(
+                problem, fix=in_words(sound) + (possible if sound[0] == offers[0] else "")
+            )
         tried = next(offer.choices[0] for offer in offers if offer.choices)
         left = self._left(problem, tried)[:1]
         fix = next(self._with_more(problem, offers, left), "")
@@ -69,7 +78,9 @@ class _Trial:
             return None
         return offer.only(sound)
 
-    def _with_more(self, problem: Problem, offers: Sequence[Offer], left: Sequence[Problem]) -> Iterator[str]:
+    def _with_more(
+        self, problem: Problem, offers: Sequence[Offer], left: Sequence[Problem]
+    ) -> Iterator[str]:
         """Yield an offer with what solves the problem that it leads to, where both together work."""
         first = next(offer.choices[0] for offer in offers if offer.choices)
         for one in left:
