@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import shlex
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -26,10 +29,9 @@ from override_lists import GROUPS, override_list
 from lingotune.cli.launch import _fetches, command
 from lingotune.cli.train import check_train
 from lingotune.cli.train import command as train_command
-from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem, Severity, printable
-from lingotune.config.settings import is_setting, setting_in
-from lingotune.launch.checks.launch import check_launch, check_later
+from lingotune.config.problems import ConfigError, Problem, Severity, format_problems, printable
+from lingotune.config.settings import is_setting
+from lingotune.launch.checks.launch import check_later, check_launch
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.options import composed_jobs
@@ -56,14 +58,21 @@ def furnish(folder: Path) -> None:
     (folder / "own.jsonl").write_text(REVIEWS)
 
 
+@contextmanager
+def exported(words: Words) -> Iterator[list[str]]:
+    """Set the variables that are exported before a command; yields its other words."""
+    exports = [word.removeprefix("export ") for word in words if word.startswith("export ")]
+    with mock.patch.dict(os.environ, dict(one.partition("=")[::2] for one in exports)):
+        yield [word for word in words if not word.startswith("export ")]
+
+
 def planned(words: Words) -> tuple[Problem, ...]:
     """Plan a command in this process; returns its problems and warnings."""
-    exports = dict(word.partition("=")[::2] for word in words if word.startswith("export "))
-    exports = {name.removeprefix("export "): value for name, value in exports.items()}
-    typed = [word for word in words if not word.startswith("export ")]
-    with mock.patch.dict(os.environ, exports):
+    with exported(words) as typed:
         try:
-            jobs = composed_jobs(typed, command(), shipped_dir(), check_launch, _fetches, check_later)
+            jobs = composed_jobs(
+                typed, command(), shipped_dir(), check_launch, _fetches, check_later
+            )
             bundle = bundle_of([one.config for one in jobs])
             return Planner(bundle, CostEstimator(date.today())).sweep(jobs).problems
         except ConfigError as error:
@@ -74,12 +83,13 @@ def planned(words: Words) -> tuple[Problem, ...]:
 
 def composed_for_train(words: Words) -> tuple[Problem, ...]:
     """Compose and check a training on this machine."""
-    try:
-        jobs = composed_jobs(list(words), train_command(), shipped_dir(), check_train)
-    except ConfigError as error:
-        return tuple(error.problems)
-    except SystemExit:
-        return ()
+    with exported(words) as typed:
+        try:
+            jobs = composed_jobs(typed, train_command(), shipped_dir(), check_train)
+        except ConfigError as error:
+            return tuple(error.problems)
+        except SystemExit:
+            return ()
     return tuple(found for one in jobs for found in one.findings)
 
 
@@ -87,7 +97,8 @@ def composed_for_train(words: Words) -> tuple[Problem, ...]:
 
 _OVERRIDE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@-]*=|~[A-Za-z_][\w.]*$")
 _BETWEEN = re.compile(
-    r"[,;] (?:or )?(?=['\"]?~?[a-z_][\w./]*=|-m |--env |without )|; or one (?:list|text|number): |; possible: "
+    r"[,;] (?:or )?(?=['\"]?~?[a-z_][\w./]*=|-m |--env |without )"
+    r"|; or one (?:list|text|number): |; possible: "
 )
 LEAVE_OUT = ("leave it out", "leave one out")
 
@@ -114,7 +125,7 @@ def advice_of(fix: str) -> Iterator[Advice]:
         return
     for choice in alternatives(fix):
         words = _typed_part(choice)
-        if words and not any("..." in word for word in words):
+        if words and not any(re.search(r"\.\.\.|\$[A-Z(]|/NAME", word) for word in words):
             yield Advice(tuple(words))
 
 
@@ -159,7 +170,10 @@ def wrong_words(typed: Words, problem: Problem) -> list[int]:
         return exact
     for size in range(2, len(typed) + 1):
         for start in range(len(typed) - size + 1):
-            if where in (" ".join(typed[start : start + size]), printable(" ".join(typed[start : start + size]))):
+            if where in (
+                " ".join(typed[start : start + size]),
+                printable(" ".join(typed[start : start + size])),
+            ):
                 return list(range(start, start + size))
     key = problem.key or key_of(where)
     key = re.sub(r"\[(\d+)\]", r".\1", key)
@@ -210,37 +224,47 @@ def identity(problem: Problem) -> tuple[str, str]:
     return problem.key or problem.where, what
 
 
-def judge(typed: Words, problem: Problem, advice: Advice, before: Sequence[Problem], plan: Planned) -> Verdict:
+def judge(
+    typed: Words, problem: Problem, advice: Advice, before: Sequence[Problem], plan: Planned
+) -> Verdict:
     """Follow an advice; the problem has to be gone, and no new one about its key or those that were set.
 
     What was found before and another problem of a key that nobody touched are independent.
     """
     verdict = Verdict("not applied")
     known = collections.Counter(identity(p) for p in before)
-    for command in followed(typed, problem, advice):
-        after = plan(command)
+    for tried in followed(typed, problem, advice):
+        after = plan(tried)
         same = [p for p in after if identity(p) == identity(problem)]
         same = same if len(same) >= known[identity(problem)] else []
         if problem.severity is Severity.error:
             same = [p for p in same if p.severity is Severity.error]
-        touched = {key_of(w).lstrip("~") for w in advice.words} | ({problem.key} if problem.key else set())
+        touched = {key_of(w).lstrip("~") for w in advice.words} | (
+            {problem.key} if problem.key else set()
+        )
         touched -= {"", "-m"}
-        new = [p for p in after if p.severity is Severity.error and identity(p) not in known and p not in same]
+        new = [
+            p
+            for p in after
+            if p.severity is Severity.error and identity(p) not in known and p not in same
+        ]
         here = [p for p in new if any(_about(p, key) for key in touched)]
         if same:
-            verdict = Verdict("same again", tuple(same), command)
+            verdict = Verdict("same again", tuple(same), tried)
         elif here:
-            verdict = Verdict("new one", tuple(here), command)
+            verdict = Verdict("new one", tuple(here), tried)
         else:
-            others = {key_of(word) for word in command}
+            others = {key_of(word) for word in tried}
             side = [p for p in new if not any(_about(p, key) for key in others)]
-            return Verdict("works", tuple(side), command)
+            return Verdict("works", tuple(side), tried)
     return verdict
 
 
 def _about(problem: Problem, key: str) -> bool:
     own = re.sub(r"\[(\d+)\]", r".\1", problem.key or key_of(problem.where))
-    inside = own.startswith(f"{key}.") and key not in GROUPS  # an option may need settings of its own
+    inside = (
+        own.startswith(f"{key}.") and key not in GROUPS
+    )  # an option may need settings of its own
     return own == key or inside or (key.startswith(f"{own}.") and is_setting(own))
 
 
@@ -263,7 +287,9 @@ def untried(plan: Planned) -> Planned:
     """Plan without trying the fixes of what is found: they are not looked at."""
 
     def quickly(words: Words) -> tuple[Problem, ...]:
-        with mock.patch.object(composing, "with_tried_fixes", lambda problems, *args, **more: problems):
+        with mock.patch.object(
+            composing, "with_tried_fixes", lambda problems, *args, **more: problems
+        ):
             return plan(words)
 
     return quickly
@@ -271,8 +297,6 @@ def untried(plan: Planned) -> Planned:
 
 def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: int = 8) -> None:
     """Plan a list, and follow all that its messages offer; at most `limit` of one message."""
-    from lingotune.config.problems import format_problems
-
     tally.lists += 1
     before = _plan_or_crash(typed, first, tally)
     if before is None:
@@ -283,7 +307,9 @@ def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: i
     tally.broken += any(p.severity is Severity.error for p in before)
     plain = plan(typed)  # as they are told without a reason why another fix is offered
     for problem in before:
-        problem = next((replace(problem, what=p.what) for p in plain if _told_as(problem, p)), problem)
+        problem = next(
+            (replace(problem, what=p.what) for p in plain if _told_as(problem, p)), problem
+        )
         tally.problems += 1
         found = list(advice_of(problem.fix))
         if not found:
@@ -292,7 +318,9 @@ def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: i
             try:
                 verdict = judge(typed, problem, advice, plain, plan)
             except Exception as error:
-                tally.crashes.append(((*typed, "->", *advice.words), f"{type(error).__name__}: {error}"))
+                tally.crashes.append(
+                    ((*typed, "->", *advice.words), f"{type(error).__name__}: {error}")
+                )
                 continue
             tally.offered += 1
             if verdict.kind != "works":
@@ -308,17 +336,13 @@ def _told_as(problem: Problem, plain: Problem) -> bool:
 def _plan_or_crash(typed: Words, plan: Planned, tally: Tally) -> tuple[Problem, ...] | None:
     try:
         return plan(typed)
-    except Exception as error:
-        import traceback
-
+    except Exception:
         tally.crashes.append((typed, traceback.format_exc()[-1500:]))
         return None
 
 
 def remembered(plan: Planned) -> Planned:
     """Remember the last plans: alternatives often come to the same command."""
-    import functools
-
     return functools.lru_cache(maxsize=500)(plan)
 
 
@@ -331,21 +355,24 @@ def main(argv: Sequence[str]) -> int:
     tally, begun = Tally(), time.monotonic()
     first = composed_for_train if options.train else planned
     plan = remembered(untried(first))
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(composing, "_chosen_groups", _chosen_once):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(composing, "_chosen_groups", _chosen_once),
+    ):
         furnish(Path(folder))
         os.chdir(folder)
         for number in range(options.lists):
             try_list(tuple(override_list(options.seed * 1_000_000 + number)), first, plan, tally)
-        left = sorted(os.listdir("."))
+        left = sorted(one.name for one in Path().iterdir())
         os.chdir("/")
-    for typed, problem, advice, verdict in tally.wrong:
+    for typed, problem, _, verdict in tally.wrong:
         print("WRONG", verdict.kind, "|", shlex.join(typed))
         print("   ", problem.where, "::", problem.what, "[", problem.check, problem.key, "]")
         print("    fix:", problem.fix)
         print("    did:", shlex.join(verdict.typed))
         for one in verdict.about:
             print("    got:", one.where, "::", one.what, "::", one.fix)
-    for typed, problem, advice, verdict in tally.side:
+    for typed, problem, _, verdict in tally.side:
         print("SIDE |", shlex.join(typed))
         print("   ", problem.where, "::", problem.what)
         print("    did:", shlex.join(verdict.typed))
@@ -360,7 +387,8 @@ def main(argv: Sequence[str]) -> int:
         print("PROSE", count, fix)
     print(json.dumps({
         "lists": tally.lists, "broken": tally.broken, "problems": tally.problems, "offered": tally.offered,
-        "wrong": len(tally.wrong), "side": len(tally.side), "share": len(tally.wrong) / max(1, tally.offered),
+        "wrong": len(tally.wrong), "side": len(tally.side),
+        "share": len(tally.wrong) / max(1, tally.offered),
         "crashes": len(tally.crashes), "raw": len(tally.raw), "seconds": time.monotonic() - begun,
     }))  # fmt: skip
     return 0

@@ -8,7 +8,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.problems import USER_ERROR, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
-from lingotune.launch.checks.launch import check_launch, check_later
+from lingotune.launch.checks.launch import check_later, check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs

@@ -128,9 +128,7 @@ def format_problems(problems: Sequence[Problem]) -> str:
     for problem in map(without_secrets, problems):
         mark = "warning: " if problem.severity is Severity.warning else ""
         id = f"  [{problem.check}]" if problem.check else ""
-        where, what, why, fix = map(
-            _shown, (problem.where, problem.what, problem.why, problem.fix)
-        )
+        where, what, why, fix = map(_shown, (problem.where, problem.what, problem.why, problem.fix))
         lines = [f"  {mark}{where}{id}", f"      {what}"]
         if why:
             lines.append(f"      why: {why}")

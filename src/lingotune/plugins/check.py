@@ -139,7 +139,11 @@ def _unknown(named: Named, code: CodeConfig, contents: Contents) -> Problem:
         )
     if known:
         return Problem(named.setting, what, f"one of: {', '.join(known)}")
-    fix = f"{named.example} in {code.file}" if code.file else "a Python file that defines it: code.file=..."
+    fix = (
+        f"{named.example} in {code.file}"
+        if code.file
+        else "a Python file that defines it: code.file=..."
+    )
     return Problem(named.setting, what, fix)
 
 

@@ -31,7 +31,10 @@ def refused(*typed: str) -> str:
         ("seed=randint(1,9)", "-m seed=1,2,3"),
         ("lr=interval(1e-3,1e-5)", f"'lr=interval(1e-05,0.001)' {SEARCH}"),
         ("lr=tag(log,interval(0,1e-3))", f"'lr=tag(log,interval(1e-06,0.001))' {SEARCH}"),
-        ("per_device_bs=tag(log,interval(0,64))", f"'per_device_bs=tag(log,interval(1,64))' {SEARCH}"),
+        (
+            "per_device_bs=tag(log,interval(0,64))",
+            f"'per_device_bs=tag(log,interval(1,64))' {SEARCH}",
+        ),
     ],
 )
 def test_a_word_of_another_tool_has_its_translation(typed: str, fix: str) -> None:

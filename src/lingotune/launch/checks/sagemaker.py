@@ -518,7 +518,11 @@ def _queue(config: LaunchConfig) -> Iterator[Found]:
 def _priority(config: LaunchConfig) -> Iterator[Found]:
     priority = config.aws.queue_priority
     if priority is not None and not 0 <= priority <= 9999:
-        yield f"aws.queue_priority={priority}", "is out of range", "aws.queue_priority=0; possible: 0 to 9999"
+        yield (
+            f"aws.queue_priority={priority}",
+            "is out of range",
+            "aws.queue_priority=0; possible: 0 to 9999",
+        )
 
 
 @SAGEMAKER.check("queue-starts-with-boto3", "a queue takes the request, not an SDK's object")

@@ -23,12 +23,19 @@ Compose = Callable[[list[str], bool], list[Problem]]
 """Problems of overrides, with -m or without."""
 MOST = 60
 """Commands that are tried; of more problems the fixes stay as they are."""
+_LONGEST = 8
+"""Words of one setting that a shell has parted."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.]+")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
 def with_tried_fixes(
-    problems: Sequence[Problem], overrides: Sequence[str], compose: Compose, groups: Groups, *, multirun: bool
+    problems: Sequence[Problem],
+    overrides: Sequence[str],
+    compose: Compose,
+    groups: Groups,
+    *,
+    multirun: bool,
 ) -> list[Problem]:
     """Return the problems of a command with fixes that work there."""
     typed = (*(["-m"] if multirun else []), *overrides)
@@ -37,7 +44,9 @@ def with_tried_fixes(
 
 
 class _Trial:
-    def __init__(self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups) -> None:
+    def __init__(
+        self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups
+    ) -> None:
         self.before = list(before)
         self._typed, self._compose, self._groups = typed, compose, groups
         self._known = Counter(map(_identity, before))
@@ -52,7 +61,9 @@ class _Trial:
         if sound == offers:
             return problem
         if sound:
-            return replace(problem, fix=in_words(sound) + (possible if sound[0] == offers[0] else ""))
+            return replace(
+                problem, fix=in_words(sound) + (possible if sound[0] == offers[0] else "")
+            )
         tried = next(offer.choices[0] for offer in offers if offer.choices)
         left = self._left(problem, tried)[:1]
         fix = next(self._with_more(problem, offers, left), "")
@@ -69,7 +80,9 @@ class _Trial:
             return None
         return offer.only(sound)
 
-    def _with_more(self, problem: Problem, offers: Sequence[Offer], left: Sequence[Problem]) -> Iterator[str]:
+    def _with_more(
+        self, problem: Problem, offers: Sequence[Offer], left: Sequence[Problem]
+    ) -> Iterator[str]:
         """Yield an offer with what solves the problem that it leads to, where both together work."""
         first = next(offer.choices[0] for offer in offers if offer.choices)
         for one in left:
@@ -115,7 +128,7 @@ class _Trial:
         return self._seen[command]
 
     def _commands(self, problem: Problem, words: Words) -> Iterator[Words]:
-        """Yield the command with words in place of what is wrong; also beside it, where that may be meant."""
+        """Yield the command with words in place of what is wrong, or beside it."""
         wrong, new = self._wrong(problem), {key_of_word(word) for word in words}
         others = [(n, word) for n, word in enumerate(self._typed) if key_of_word(word) not in new]
         replaces = any(key_of_word(self._typed[n]) in new for n in wrong)
@@ -130,7 +143,7 @@ class _Trial:
         where, typed = problem.where, self._typed
         spans = (
             range(start, start + size)
-            for size in range(1, len(typed) + 1)
+            for size in range(1, min(len(typed), _LONGEST) + 1)
             for start in range(len(typed) - size + 1)
         )
         for span in spans:
@@ -138,13 +151,11 @@ class _Trial:
             if where in (text, printable(text)):
                 return list(span)
         key = _INDEX.sub(r".\1", problem.key)
-        return [
-            n for n, word in enumerate(typed)
-            if key and (key_of_word(word) in (key, f"~{key}") or key_of_word(word).startswith(f"{key}."))
-        ]  # fmt: skip
+        keys = [key_of_word(word).removeprefix("~") for word in typed] if key else []
+        return [n for n, own in enumerate(keys) if own == key or own.startswith(f"{key}.")]
 
     def _concerns(self, problem: Problem, key: str) -> bool:
-        """Tell whether a problem is about a key, or a part of it; an option may need settings of its own."""
+        """Tell whether a problem is about a key or a part of it; an option may need settings."""
         own = _INDEX.sub(r".\1", problem.key or key_of_word(problem.where))
         inside = own.startswith(f"{key}.") and key not in self._groups
         return own == key or inside or (is_setting(own) and key.startswith(f"{own}."))

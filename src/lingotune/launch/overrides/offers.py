@@ -79,7 +79,10 @@ def _offer(piece: str) -> Offer:
     if not words:
         return Offer(piece)
     key = words[-1].partition("=")[0]
-    choices = [words, *((*words[:-1], f"{key}={other}") for other in others if _OPEN.search(other) is None)]
+    choices = [
+        words,
+        *((*words[:-1], f"{key}={other}") for other in others if _OPEN.search(other) is None),
+    ]
     return Offer(piece, tuple(choices))
 
 
