@@ -208,3 +208,21 @@ def test_several_processes_are_started_from_a_notebook(
     run = lt.train(job, quiet=True)
     assert run.results.training.world_size == 2
     assert capfd.readouterr().out == ""
+
+
+# --- variables of this machine --------------------------------------------------------------------
+
+
+def test_a_variable_is_read_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUN_NAME", "from-here")
+    assert lt.compose("name=${oc.env:RUN_NAME}", env=["RUN_NAME"]).name == "from-here"
+    planned = lt.plan("cluster=p3_2xl", "name=${oc.env:RUN_NAME}", env=["RUN_NAME"])
+    assert planned.name.startswith("from-here-")
+    with pytest.raises(lt.ConfigError) as refused:
+        lt.compose("name=${oc.env:RUN_NAME}")
+    assert refused.value.problems[0].fix == 'env=["RUN_NAME"]'
+    with pytest.raises(lt.ConfigError) as unused:
+        lt.compose("epochs=1", env=["RUN_NAME"])
+    assert unused.value.problems[0].where == 'env=["RUN_NAME"]'
+    with pytest.raises(TypeError, match="list of names"):
+        lt.compose(env="RUN_NAME")

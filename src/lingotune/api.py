@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -68,12 +70,15 @@ def _public(call: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 @_public
-def compose(*settings: JobConfig | str, config_dir: str | Path | None = None) -> JobConfig:
+def compose(
+    *settings: JobConfig | str, config_dir: str | Path | None = None, env: Sequence[str] = ()
+) -> JobConfig:
     """Compose a job for this machine from overrides, as `lingotune train` takes them.
 
     settings: overrides such as `model=xlmr_base` or `lr=3e-5`; a job that comes first is changed by
     them. config_dir: folder with group files of your own; default: LINGOTUNE_CONFIG, or
-    ~/.config/lingotune. ConfigError lists everything that is wrong with them.
+    ~/.config/lingotune. env: names of variables of this machine that settings and files may refer to, as
+    with --env NAME: `${oc.env:NAME}`. ConfigError lists everything that is wrong with them.
 
         job = lt.compose("data=files", "data.path=reviews.jsonl", "epochs=2")
         other = lt.compose(job, "lr=1e-4")
@@ -81,7 +86,7 @@ def compose(*settings: JobConfig | str, config_dir: str | Path | None = None) ->
     given = [_typed_key(setting) for setting in settings if isinstance(setting, str)]
     others = [Problem(key, "is no setting of a job", hint) for key, hint in _not_of_a_job(given)]
     try:
-        config = _composed(settings, config_dir, _check_job, fetches=True).config
+        config = _composed(settings, config_dir, env, _check_job, fetches=True).config
     except ConfigError as error:
         raise ConfigError([*others, *error.problems], error.next_command) from error
     if others:
@@ -90,11 +95,14 @@ def compose(*settings: JobConfig | str, config_dir: str | Path | None = None) ->
 
 
 @_public
-def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Plan:
+def plan(
+    *settings: JobConfig | str, config_dir: str | Path | None = None, env: Sequence[str] = ()
+) -> Plan:
     """Plan a job without starting it: its request, its time and money, and all that is wrong.
 
     settings: overrides such as `cluster=p3_16xl`, as `lingotune launch` takes them; a job that comes
-    first is changed by them. Reads the data files, but asks neither AWS nor the Hugging Face Hub.
+    first is changed by them. config_dir, env: as for `compose`. Reads the data files, but asks neither AWS
+    nor the Hugging Face Hub.
 
     Of the plan: `request` is the CreateTrainingJob request and `estimator` what the SageMaker SDK v2
     takes, both None for a job of this machine; `cost` is in US dollars, None where no price is known;
@@ -108,7 +116,7 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
     from lingotune.launch.plan.code_bundle import bundle_of
     from lingotune.launch.plan.planner import Planner
 
-    composed = _composed(settings, config_dir, check_launch, fetches=False)
+    composed = _composed(settings, config_dir, env, check_launch, fetches=False)
     sweep = Planner(bundle_of([composed.config]), CostEstimator(date.today())).sweep([composed])
     return replace(sweep.plans[0], problems=sweep.problems)
 
@@ -116,6 +124,7 @@ def plan(*settings: JobConfig | str, config_dir: str | Path | None = None) -> Pl
 def _composed(
     settings: Sequence[JobConfig | str],
     config_dir: str | Path | None,
+    env: Sequence[str],
     check: Callable[[LaunchConfig], list[Problem]],
     *,
     fetches: bool,
@@ -123,17 +132,38 @@ def _composed(
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
     from lingotune.launch.compose.labels import with_found_labels
+    from lingotune.launch.compose.variables import Variables
 
+    if isinstance(env, str):
+        raise TypeError('env is a list of names: env=["NAME"]')
     first = settings[0] if settings else None
     base = job_of(first) if isinstance(first, JobConfig) else None
     overrides = [setting for setting in settings if isinstance(setting, str)]
     if len(overrides) + (base is not None) < len(settings):
         raise TypeError("settings are overrides such as 'lr=3e-5'; a job can only come first")
     extra = user_dir(config_dir, os.environ)
-    composed = compose_all(
-        overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base
-    )
+    try:
+        variables = Variables.of(env, os.environ)
+        composed = compose_all(
+            overrides, shipped_dir(), check, multirun=False, extra_dir=extra, base=base,
+            variables=variables,
+        )  # fmt: skip
+    except ConfigError as error:
+        raise ConfigError([_as_argument(p) for p in error.problems], error.next_command) from None
     return with_found_labels(composed, fetches=fetches)[0]
+
+
+def _as_argument(problem: Problem) -> Problem:
+    """Write --env NAME of a message as the argument of a call."""
+    return replace(problem, where=_in_python(problem.where), fix=_in_python(problem.fix))
+
+
+def _in_python(text: str) -> str:
+    def argument(options: re.Match[str]) -> str:
+        names = options[0].replace("--env ", "").split()
+        return f"env=[{', '.join(map(json.dumps, names))}]"
+
+    return re.sub(r"--env \S+(?: --env \S+)*", argument, text)
 
 
 def _check_job(config: LaunchConfig) -> list[Problem]:

@@ -162,3 +162,7 @@ def test_a_run_folder_is_that_of_one_run() -> None:
     with pytest.raises(ConfigError, match="is the folder of one run") as caught:
         main(["train", "-m", "--run-dir", "my runs", "lr=1e-3,2e-3"])
     assert caught.value.problems[0].fix == "'runs_dir=\"my runs\"'"
+    with pytest.raises(ConfigError, match="is about the checkpoints in a run folder"):
+        main(["train", "resume=required"])
+    with pytest.raises(ConfigError, match="is about a run folder of this machine"):
+        main(["launch", "cluster=p3_16xl", "resume=never"])

@@ -66,8 +66,7 @@ def test_a_long_message_fits_into_a_failure_reason() -> None:
 WORKER = """
 import os, sys, time
 from lingotune.training import failure, signals
-signals.arm(int(sys.argv[1]))
-with failure.reporting(int(sys.argv[1]), os.environ):
+with signals.armed(int(sys.argv[1])), failure.reporting(int(sys.argv[1]), os.environ):
     failure.enter("evaluating")
     if sys.argv[2] == "raise":
         raise RuntimeError("boom of " + sys.argv[1])

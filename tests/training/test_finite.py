@@ -71,6 +71,15 @@ def test_the_update_is_not_made_and_its_rows_are_named(value: float, *, clips: b
     assert training.weights() == before and all(map(math.isfinite, before))
 
 
+def test_the_control_a_plain_update_leaves_weights_that_are_nan() -> None:
+    training = Training()
+    loss = training.model(FINE * math.nan).square().mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(training.model.parameters(), 1.0)
+    torch.optim.AdamW(training.model.parameters(), lr=0.1).step()
+    assert any(map(math.isnan, training.weights()))
+
+
 def test_a_gradient_that_overflows_behind_a_finite_loss_is_found() -> None:
     training = Training()
     before = training.weights()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import warm
 from conftest import ROOT, compose, run
+from damaging import damage
 from killing import metrics, outcome
 from waiting import PATIENCE, wait_until
 
@@ -104,6 +105,13 @@ def test_killed_at_random_moments_the_result_is_the_same(
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_many_kills_lose_nothing(uninterrupted: Path, tmp_path: Path, seed: int) -> None:
     check_killed_often(tmp_path, uninterrupted, kills=12, seed=seed)
+
+
+@pytest.mark.slow
+def test_damage_of_any_kind_is_seen_where_stock_loaders_read_on(uninterrupted: Path) -> None:
+    found = damage(uninterrupted, count=150, seed=1)
+    assert found["seen"] > 100 and not found["wrong"], found
+    assert found["stock: other values, silently"] > 10, "the control"
 
 
 def interrupted_run(uninterrupted: Path, folder: Path) -> Path:

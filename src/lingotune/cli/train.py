@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
+    Resume,
     Source,
     SweepConfig,
 )
@@ -59,11 +61,7 @@ def main(argv: Sequence[str]) -> int:
         return run(argv)
     run_dir, words = _run_dir(argv)
     composed = composed_jobs(words, command(), shipped_dir(), check_train)
-    if run_dir is not None and composed[0].space is not None:
-        what = "is the folder of one run; a sweep makes a folder for each"
-        raise ConfigError(
-            [Problem(f"--run-dir {run_dir}", what, override_text("runs_dir", run_dir))]
-        )
+    _check_run_dir(run_dir, composed[0])
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
     allow_readers(composed[0].config.runs_mode)
@@ -166,17 +164,29 @@ def _run_dir(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     return found.run_dir, words
 
 
+def _check_run_dir(run_dir: str | None, one: Composed) -> None:
+    """Refuse one folder for many runs, and `resume` without the folder that it is about."""
+    mode = one.config.resume
+    if run_dir is not None and one.space is not None:
+        what = "is the folder of one run; a sweep makes a folder for each"
+        fix = override_text("runs_dir", run_dir)
+        raise ConfigError([Problem(f"--run-dir {run_dir}", what, fix)])
+    if run_dir is None and mode is not Resume.auto:
+        what = "is about the checkpoints in a run folder, and this run gets a new one"
+        fix = f"--job RUN/job.yaml --run-dir RUN resume={mode.value}"
+        raise ConfigError([Problem(f"resume={mode.value}", what, fix)])
+
+
 def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
-    if world_size(job.cluster) == 1:
-        signals.arm(0)
-    return train_here(
-        job,
-        runs_dir=one.config.runs_dir,
-        prepared_dir=one.config.prepared_dir,
-        data=one.config.data.prepared,
-        run_dir=run_dir,
-        typed=typed,
-    )
+    with signals.armed(0) if world_size(job.cluster) == 1 else nullcontext():
+        return train_here(
+            job,
+            runs_dir=one.config.runs_dir,
+            prepared_dir=one.config.prepared_dir,
+            data=one.config.data.prepared,
+            run_dir=run_dir,
+            typed=typed,
+        )

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -107,9 +108,10 @@ def exit_code_of(body: Callable[[], int]) -> int:
     """Run a command's body; prints errors to stderr and returns the exit code.
 
     No traceback is printed: what the machine has caused is told as a problem (see `faults`), anything else
-    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this user's
-    alone.
+    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this
+    user's alone.
     """
+    threading.excepthook = _thread_ended
     redact_output()
     try:
         with private_files():
@@ -137,6 +139,18 @@ def exit_code_of(body: Callable[[], int]) -> int:
         # Of a container only the log is left.
         say_aside(f"lingotune: {told}" + (f"\n{trace}" if "SM_OUTPUT_DIR" in os.environ else ""))
         return BUG
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """Say in a line why a library's thread has ended, such as TensorBoard's for a full disk."""
+    from lingotune.config.faults import understood
+
+    known = understood(args.exc_value) if args.exc_value else None
+    if known is None:
+        threading.__excepthook__(args)
+        return
+    problem = known.problems[0]
+    say_aside(redacted(f"warning: a thread has ended: {problem.where}: {problem.what}", os.environ))
 
 
 def _tell(error: ConfigError) -> int:

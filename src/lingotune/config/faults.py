@@ -87,7 +87,7 @@ def bug_report(error: BaseException) -> tuple[str, str]:
     Both are without secrets. Where no file can be written the paragraph says that the traceback follows.
     """
     trace = redacted("".join(traceback.format_exception(error)), os.environ)
-    what = redacted(f"{type(error).__name__}: {one_line(error)}", os.environ)
+    what = f"{type(error).__name__}: {one_line(error)}"
     try:
         descriptor, path = tempfile.mkstemp(prefix="lingotune-bug-", suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -100,8 +100,9 @@ def bug_report(error: BaseException) -> tuple[str, str]:
 
 
 def one_line(error: BaseException, most: int = 500) -> str:
-    """Return an error's message in one line that is not too long, without secrets."""
-    text = " ".join(redacted(str(error)).split())  # before it is cut, which could leave a part of one
+    """Return an error's message in one line that is not too long, without secrets: one that were cut would
+    not be known any more."""
+    text = redacted(" ".join(str(error).split()))
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 

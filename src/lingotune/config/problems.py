@@ -116,6 +116,7 @@ class PublishError(Exception):
     """The model could not be published, but is safe; commands print this and exit with code 7."""
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SHOWN_AS_IT_IS = "\u00a0\u3000\u200c\u200d"
 """Characters that `isprintable` rejects but names need: spaces and joiners."""
 
@@ -126,6 +127,15 @@ def printable(text: str) -> str:
         c if c.isprintable() or c in _SHOWN_AS_IT_IS else c.encode("unicode_escape").decode()
         for c in text
     )
+
+
+def control_in(text: str) -> str:
+    """Find the first character of a text that would steer a terminal, written with a backslash; '' if none.
+
+    Tabs and line breaks are none of them.
+    """
+    found = _CONTROLS.search(text)
+    return printable(found[0]) if found else ""
 
 
 def without_secrets(problem: Problem) -> Problem:
@@ -150,13 +160,19 @@ def format_problems(problems: Sequence[Problem]) -> str:
     for problem in map(without_secrets, problems):
         mark = "warning: " if problem.severity is Severity.warning else ""
         id = f"  [{problem.check}]" if problem.check else ""
-        lines = [f"  {mark}{problem.where}{id}", f"      {problem.what}"]
-        if problem.why:
-            lines.append(f"      why: {problem.why}")
-        if problem.fix:
-            lines += _folded(f"      fix: {problem.fix}")
+        where, what, why, fix = map(_shown, (problem.where, problem.what, problem.why, problem.fix))
+        lines = [f"  {mark}{where}{id}", f"      {what}"]
+        if why:
+            lines.append(f"      why: {why}")
+        if fix:
+            lines += _folded(f"      fix: {fix}")
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
+
+
+def _shown(text: str) -> str:
+    """Escape what would steer a terminal; line breaks stay, where a text has lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 _WIDEST = 100

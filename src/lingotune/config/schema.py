@@ -644,7 +644,7 @@ class TrainingConfig:
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on disk: the newest, and in any case the best."""
+    """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
     max_skipped: int = field(default=20, metadata=WHERE_USED)
     """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
     Single ones are normal; each halves the scale."""

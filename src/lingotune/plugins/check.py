@@ -101,7 +101,7 @@ def _check_imports(where: str, path: Path, contents: Contents) -> Iterator[Probl
             what = f"line {line} imports {first}, which lies beside it and would not travel with it"
         else:
             continue
-        yield Problem(where, what, "all code in one file, or a package: code.requirements=[NAME]")
+        yield Problem(where, what, "all code in one file, or a package: code.requirements=[...]")
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -138,7 +138,11 @@ def _unknown(named: Named, code: CodeConfig, contents: Contents) -> Problem:
         )
     if known:
         return Problem(named.setting, what, f"one of: {', '.join(known)}")
-    fix = f"{named.example} in {code.file}" if code.file else "code.file=FILE that defines it"
+    fix = (
+        f"{named.example} in {code.file}"
+        if code.file
+        else "a Python file that defines it: code.file=..."
+    )
     return Problem(named.setting, what, fix)
 
 
@@ -189,6 +193,6 @@ def worker_requirements(code: CodeConfig, content: bytes | None) -> tuple[list[s
             what = (
                 f"{package} is installed from a folder of this machine, which a worker cannot reach"
             )
-            fix = f"'code.requirements=[\"{package} @ git+https://...\"]', or code.file=FILE"
+            fix = f"'code.requirements=[\"{package} @ git+https://...\"]', or code.file=..."
             problems.append(Problem(named.setting, what, fix))
     return found, problems

@@ -210,8 +210,17 @@ def _smdistributed_p3(job: JobConfig) -> Iterator[Found]:
     wanted = cluster.distribution is Distribution.smdistributed
     if wanted and instance and instance.smdistributed and instance.gpu == "V100":
         what = "SageMaker's data parallel library has reached its end on p3: AWS lists p4d and p4de only"
-        fix = "cluster.distribution=torch_distributed"
+        fix = f"cluster.distribution=torch_distributed{_image_for_torch(cluster, instance)}"
         yield "cluster.distribution=smdistributed", what, fix
+
+
+def _image_for_torch(cluster: ClusterConfig, instance: Instance) -> str:
+    """Write what pins another image, where the pinned one is not started by torch_distributed."""
+    launched = Distribution.torch_distributed
+    pinned = pinned_image(cluster.image)
+    if cluster.image.lane is Lane.auto or pinned is None or not misfit(pinned, instance, launched):
+        return ""
+    return f" {pin(newest_image(replace(cluster, distribution=launched)))}"
 
 
 def _instance_with_choice(cluster: ClusterConfig) -> Instance | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lingotune.config.problems import Severity
+from lingotune.config.problems import Severity, closest
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     EvalStrategy,
@@ -88,7 +88,7 @@ def _unused(job: JobConfig) -> Iterator[Found]:
         value = getattr(code, name)
         if value is not None and (name == "file" or code.file is None):
             what = "has no effect: none of code.metrics, code.builder and code.callbacks is given"
-            yield f"code.{name}={value}", what, "code.metrics=[NAME]"
+            yield f"code.{name}={value}", what, "code.metrics=[...]"
     if code.requirements:
         what = "has no effect without own code"
         yield listing("code.requirements", code.requirements), what, "code.requirements=[]"
@@ -99,11 +99,9 @@ def _select_unknown(job: JobConfig) -> Iterator[Found]:
     code = job.code
     if code.select is not None and code.select not in code.metrics:
         what = f"is none of {listing('code.metrics', code.metrics)}"
-        yield (
-            f"code.select={code.select}",
-            what,
-            listing("code.metrics", [*code.metrics, code.select]),
-        )
+        near = closest(code.select, code.metrics)
+        added = listing("code.metrics", [*code.metrics, code.select])
+        yield f"code.select={code.select}", what, f"code.select={near}" if near else added
 
 
 @OWN_CODE.check("own-select-unused", "the best checkpoint is chosen among those that were scored")

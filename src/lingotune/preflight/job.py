@@ -177,7 +177,11 @@ def _secrets(job: JobConfig) -> Iterator[Found]:
                 what = f"holds a password, a key or a signature{public}: {shown_address(text)}"
                 yield key, what, secret_free(key, text)
                 continue
-            yield key, f"looks like an access token{public}", NO_TOKEN
+            is_held = known.are_in(text)
+            what = (
+                "repeats a secret of this environment" if is_held else "looks like an access token"
+            )
+            yield key, f"{what}{public}", NO_TOKEN
     for name, text in job.cluster.environment.items():
         # The worker would take it for a secret of its own.
         if secrets_of({name: text}) and not looks_secret(f"{name}={text}", known):

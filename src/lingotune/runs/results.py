@@ -120,7 +120,8 @@ class TrainingFigures:
     steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
     best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
     kept it, of which less is better. seconds: including evaluating and saving.
-    samples_per_second: excluding them; None if nothing was left to train.
+    samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
+    skipped in this start of the run, as its scale of the loss was too large; None without any.
     """
 
     steps: int
@@ -132,6 +133,7 @@ class TrainingFigures:
     best_step: int
     precision: str
     selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
+    skipped_updates: int | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 

@@ -11,6 +11,7 @@ unless it is itself the best one so far, the weights of that one. Standard libra
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,8 +23,8 @@ from pathlib import Path, PurePosixPath
 
 from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import JOB_FILE
-from lingotune.system.files import unused
 from lingotune.system.hashing import sha256_of
+from lingotune.training.aside import set_aside
 from lingotune.training.identity import Identity
 
 MANIFEST = "manifest.json"
@@ -35,6 +36,7 @@ UNFINISHED_SAVE = "was not finished"
 BEST = "best"
 """Folder in a checkpoint with the weights of the best one so far, in a folder of that one's name."""
 _NAME = re.compile(r"checkpoint-([1-9][0-9]{0,17})")
+_UNREADABLE = (errno.ENOENT, errno.EIO, errno.EACCES)
 _STATE = re.compile(r"(optimizer|scheduler|rng_state|scaler|trainer_state|training_args|args\b)")
 """Files of a checkpoint that only going on with it needs, by how their names begin."""
 
@@ -94,10 +96,10 @@ def name_of(step: int) -> str:
 
 
 def begin(folder: Path) -> None:
-    """Create the folder of a checkpoint that is about to be written; one that is in its place, and is
-    not empty, is set aside."""
-    if folder.is_symlink() or (folder.exists() and any(folder.iterdir())):
-        set_aside(folder, "unfinished")
+    """Create the folder of a checkpoint that is about to be written; whatever is in its place is set
+    aside."""
+    if folder.is_symlink() or folder.exists():
+        set_aside(folder, "earlier" if (folder / MANIFEST).exists() else "unfinished")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
 
@@ -173,8 +175,10 @@ def _copied(source: Path, held: Path, manifest: Manifest, place: Path) -> bool:
         place.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(held / own, place / own)
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                return False
+            raise  # a full disk
         if (place / own).stat().st_size != size or sha256_of(place / own) != sha:
             return False
     return place.is_dir()
@@ -243,10 +247,13 @@ def _faults(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield f"holds {name}, which does not belong to it"
     for name, (size, sha) in manifest.files.items():
         path = folder / name
-        if name not in there:
-            yield f"lacks {name}"
-        elif path.stat().st_size != size or sha256_of(path) != sha:
-            yield f"has a damaged {name}"
+        try:
+            if name not in there:
+                yield f"lacks {name}"
+            elif path.stat().st_size != size or sha256_of(path) != sha:
+                yield f"has a damaged {name}"
+        except OSError as error:
+            yield f"has an unreadable {name} ({error.strerror})"
 
 
 def _files(folder: Path) -> list[str]:
@@ -259,7 +266,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-# --- deleting and setting aside -----------------------------------------------------------------
+# --- deleting -----------------------------------------------------------------------------------
 
 _DELETED = ".deleted-"
 
@@ -284,24 +291,6 @@ def _is_of(folder: Path, run: str) -> bool:
     except (OSError, ValueError):
         return False
     return manifest.run == run and manifest.step == step_of(folder.name)
-
-
-ASIDE = ("unfinished", "damaged", "ahead", "earlier")
-"""How the names of folders begin that were set aside: still being written when the run was killed; not as
-they were written; newer than what all nodes have; of a training that was started over."""
-
-
-def set_aside(folder: Path, why: str) -> Path:
-    """Rename a folder that is in the way, and keep it; returns its place. why: one of `ASIDE`."""
-    assert why in ASIDE
-    place = unused(folder.with_name(f"{why}-{folder.name}"))
-    folder.rename(place)
-    return place
-
-
-def aside_in(root: Path) -> list[Path]:
-    """List the folders that were set aside."""
-    return sorted(path for why in ASIDE for path in root.glob(f"{why}-checkpoint-*"))
 
 
 def to_disk(path: Path) -> None:

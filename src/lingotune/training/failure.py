@@ -6,7 +6,6 @@ printed last. The process that fails first writes it. Standard library only.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,6 @@ from lingotune.config.problems import (
     PublishError,
     without_secrets,
 )
-from lingotune.config.secrets import redacted
 
 LONGEST = 900
 """Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
@@ -85,7 +83,7 @@ def paragraph(error: BaseException, rank: int) -> str:
     elif known is not None:
         said = one_line(known)
     else:
-        what = redacted(f"{type(error).__name__}: {one_line(error)}", os.environ)
+        what = f"{type(error).__name__}: {one_line(error)}"
         said = f"{what} ({place(error)}). To see it on your machine: lingotune launch ... action=rehearse"
     return told(said, rank, code_of(error))
 

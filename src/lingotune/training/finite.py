@@ -66,11 +66,6 @@ class FiniteGuard:
             )
             raise self._error(what)
 
-    def check_loss(self, loss: float, step: int) -> None:
-        """Raise ConfigError if a loss that was logged is not finite."""
-        if not math.isfinite(loss):
-            raise self._error(f"the loss became {loss} at step {step}")
-
     def _clipped(self, norm: Any) -> Any:
         self._looked = True
         self._check(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
@@ -120,6 +115,13 @@ class FiniteGuard:
     def _error(self, what: str) -> ConfigError:
         fix = f"lr={self._lr / 10:g}; if it is these rows each time, look at them"
         return ConfigError([Problem(failure.stage(), what, fix, key="lr", code=NUMERIC_FAILED)])
+
+
+def check_loss(loss: float, step: int, lr: float) -> None:
+    """Raise ConfigError if a loss that was logged is not finite."""
+    if not math.isfinite(loss):
+        what, fix = f"the loss became {loss} at step {step}", f"lr={lr / 10:g}"
+        raise ConfigError([Problem(f"lr={lr:g}", what, fix, code=NUMERIC_FAILED)])
 
 
 _KEPT = "the update was not made, and the last checkpoint is kept"

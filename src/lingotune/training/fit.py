@@ -146,7 +146,7 @@ def resume(training: Training) -> Checkpoint | None:
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
     stop = StopTogether(rank, steps, saves_at_epochs=saves_at_epochs)
     progress.steady = not job.training.compile  # a batch of another width may compile for minutes
-    lines = _progress(job, steps, rank, training.guard)
+    lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
     return start
@@ -216,7 +216,9 @@ def _outcome(
     return Outcome(
         resumed_from_step=start.step if start else None,
         not_exact=start.not_exact or None if start else None,
-        training=training_figures(training.trainer, batch, steps, seconds, found),
+        training=training_figures(
+            training.trainer, batch, steps, seconds, found, training.guard.skipped
+        ),
         validation=scores["validation"],
         test=scores.get("test"),
         measured=found,
@@ -418,10 +420,10 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
     return weights
 
 
-def _progress(job: JobConfig, steps: StepPlan, rank: Rank, guard: FiniteGuard) -> ProgressLines:
+def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
-    return ProgressLines(guard, steps.total_steps, rank.first, lines, job.code.metrics)
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, job.code.metrics)
 
 
 def _precision(job: JobConfig) -> Precision:

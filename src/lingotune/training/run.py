@@ -114,8 +114,7 @@ def main(argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
     rank = distributed.read_rank(os.environ).rank
-    signals.arm(rank)
-    with failure.reporting(rank, os.environ):
+    with signals.armed(rank), failure.reporting(rank, os.environ):
         _main(options)
     return 0
 

@@ -25,8 +25,8 @@ from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
-from lingotune.training.dataloader import ROWS, SHARE, Loader, Updates
-from lingotune.training.finite import FiniteGuard
+from lingotune.training.dataloader import SHARE, Loader, Updates
+from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
 
@@ -92,11 +92,11 @@ class ClassifierTrainer(Trainer):
         A micro-batch's loss is scaled by its share, see `MicroBatch.share`.
         """
         inputs = dict(inputs)
-        share, rows = inputs.pop(SHARE, None), inputs.pop(ROWS, None)
+        share = inputs.pop(SHARE, None)
         with self._packing.of(inputs), progress.computing():
             loss = self._loss(model, inputs, return_outputs, **kwargs)
         if self._guard and model.training and not return_outputs:
-            loss = self._guard.poisoned(loss, rows)
+            loss = self._guard.poisoned(loss, getattr(share, "rows", None))
         return loss if share is None else share * loss
 
     def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:
@@ -264,13 +264,13 @@ class ProgressLines(TrainerCallback):
 
     def __init__(
         self,
-        guard: FiniteGuard,
+        lr: float,
         total_steps: int,
         show: bool,
         lines: int | None = LINES,
         own: Sequence[str] = (),
     ) -> None:
-        self.guard, self.total_steps, self.show, self.own = guard, total_steps, show, own
+        self.lr, self.total_steps, self.show, self.own = lr, total_steps, show, own
         self.steps_a_line = 0 if lines is None else total_steps // lines
         self.next_line = 0
 
@@ -291,7 +291,7 @@ class ProgressLines(TrainerCallback):
         step = state.global_step
         loss = logs.get("loss", logs.get("eval_loss"))
         if loss is not None:
-            self.guard.check_loss(float(loss), step)
+            check_loss(float(loss), step, self.lr)
         if not self.show or not state.is_world_process_zero:
             return
         if "loss" in logs and step >= self.next_line:

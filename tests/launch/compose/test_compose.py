@@ -315,10 +315,11 @@ REFUSALS = {
 lingotune: 2 problems
   =3
       is not a setting of the form key=value
-      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+      fix: the form KEY=VALUE; values with spaces or symbols in quotes: "data.path='my file.csv'"
   --lr=3
       unknown option
-      fix: lr=3
+      why: lr=3 would not do: is out of range
+      fix: lr=0.001
 next: python launch.py --help""",
     ),
     "additions that would be refused without the + too": (
@@ -329,7 +330,8 @@ lingotune: 5 problems
       unknown setting 'foo'
   ++lr=2
       nothing can be added: every setting exists
-      fix: lr=2
+      why: lr=2 would not do: is out of range
+      fix: lr=0.001
   +cluster=nope
       cluster has no option 'nope'
       fix: cluster=g4dn_12xl | g5_12xl | g5_48xl | g6_12xl | g6e_12xl | ... (13 in all)
@@ -355,7 +357,8 @@ lingotune: 7 problems
       fix: training.max_steps=null
   ~data.labels
       settings cannot be removed
-      fix: 'data.labels=[]'
+      why: data.labels would not do: names 0 class(es); a classifier needs two
+      fix: 'data.labels=[{name: bad, values: [1, 2]}, {name: good, values: [4, 5]}]'
   ~model
       settings cannot be removed
       fix: model=tiny
@@ -373,7 +376,8 @@ next: python launch.py --help""",
 lingotune: 1 problem
   lrr=1
       unknown setting 'lrr'; did you mean lr?
-      fix: lr=1
+      why: lr=1 would not do: a model from scratch learns at 0.0001 to 0.005, and never above 0.1
+      fix: lr=0.001
 next: python launch.py --help""",
     ),
     "another tool's name": (
@@ -382,7 +386,8 @@ next: python launch.py --help""",
 lingotune: 1 problem
   learning_rate=1
       unknown setting 'learning_rate': here it is lr
-      fix: lr=1
+      why: lr=1 would not do: a model from scratch learns at 0.0001 to 0.005, and never above 0.1
+      fix: lr=0.001
 next: python launch.py --help""",
     ),
     "right name, wrong place": (
@@ -391,7 +396,8 @@ next: python launch.py --help""",
 lingotune: 1 problem
   training.lr=1
       unknown setting 'training.lr'; did you mean lr?
-      fix: lr=1
+      why: lr=1 would not do: a model from scratch learns at 0.0001 to 0.005, and never above 0.1
+      fix: lr=0.001
 next: python launch.py --help""",
     ),
     "unknown option": (
@@ -415,7 +421,7 @@ lingotune: 5 problems
       fix: epochs=5
   training.precision=fp8
       'fp8' is not one of its 4 choices
-      fix: training.precision=auto | fp32 | fp16 | bf16
+      fix: training.precision=auto | fp32 | bf16
   data.languages=de
       'de' is not a list that fits
       fix: 'data.languages=[de]'
@@ -431,13 +437,14 @@ next: python launch.py --help""",
 lingotune: 4 problems
   --lr 5
       is one setting in several words: one word has its key, = and value
-      fix: lr=5
+      why: lr=5 would not do: is out of range
+      fix: lr=0.001
   lr
       has no value: the form is key=value
       fix: lr=3e-05
   foo
       is not a setting of the form key=value
-      fix: key=value; quote values with spaces or symbols, e.g. "data.path='my file.csv'"
+      fix: the form KEY=VALUE; values with spaces or symbols in quotes: "data.path='my file.csv'"
   --seed
       has no value: the form is key=value
       fix: seed=42
@@ -472,13 +479,14 @@ next: python launch.py --help""",
 lingotune: 3 problems
   data.languages=de,fr
       several values need a multirun
-      fix: -m data.languages=de,fr; or one list: 'data.languages=[de,fr]'
+      fix: -m 'data.languages=[de],[fr]'; or one list: 'data.languages=[de,fr]'
   aws.tags.team=a,b
       several values need a multirun
       fix: -m aws.tags.team=a,b; or one text: 'aws.tags.team="a,b"'
   data.path=a,b.csv
       several values need a multirun
-      fix: -m data.path=a,b.csv; or one list: 'data.path=[a,b.csv]'; or one text: 'data.path="a,b.csv"'
+      why: data.path would not do: has no effect: data=sample generates its reviews
+      fix: leave it out
 next: python launch.py --help""",
     ),
     "a list of rows": (
@@ -510,16 +518,18 @@ next: python launch.py --help""",
 lingotune: 4 problems
   cluster.environment.A.b=c
       cluster.environment holds texts by name, nothing deeper
-      fix: 'cluster.environment={A.b: value}', if the name has dots
+      why: cluster.environment would not do: has no effect with cluster=local
+      fix: 'cluster.environment={A.b: value}' cluster=p3_16xl
   aws.tags=5
       '5' is not a set of named texts
-      fix: 'aws.tags={NAME: value}', or aws.tags.NAME=value
+      fix: 'aws.tags={name: value}', or aws.tags.name=value
   aws.tags={a: [1]}
       '{a: [1]}' is not a set of named texts
-      fix: 'aws.tags={NAME: value}', or aws.tags.NAME=value
+      fix: 'aws.tags={name: value}', or aws.tags.name=value
   cluster.environment.A=null
       is not a text
-      fix: cluster.environment.A=text, or "cluster.environment.A='null'"
+      why: cluster.environment would not do: has no effect with cluster=local
+      fix: cluster.environment.A=text cluster=p3_16xl
 next: python launch.py --help""",
     ),
     "named texts that are not there": (
@@ -543,7 +553,8 @@ next: python launch.py --help""",
 lingotune: 3 problems
   cluster={nods: 2}
       unknown setting 'cluster.nods'; did you mean cluster.nodes?
-      fix: cluster.nodes=2
+      why: cluster.nodes=2 would not do: cluster=local is this one machine
+      fix: leave it out
   data.labels.0.nam=x
       does not fit data.labels: Key 'nam' not in 'LabelConfig'
       fix: 'data.labels=[{name: ..., values: ...}]'
@@ -563,8 +574,8 @@ lingotune: 3 problems
       the setting that it refers to is not a list that fits
       fix: 'data.labels.0.values=[a,b]'
   budget
-      the setting that it refers to is not a mapping that fits
-      fix: 'budget={name: value}'
+      the setting that it refers to is not a section of settings
+      fix: settings of budget: max_usd, confirm_usd, usd_per_hour, prices
 next: python launch.py --help""",
     ),
     "a resolver named by a reference": (
@@ -718,7 +729,8 @@ def test_a_refused_override_names_its_key_and_value() -> None:
 
 def test_a_number_that_is_none_is_answered_with_the_jobs_own() -> None:
     assert "fix: lr=2e-05\n" in refusal("model=xlmr_base", "lr=abc")
-    assert "fix: 'data.languages=[d e]'\n" in refusal("data.languages=d e")
+    text = refusal("data=amazon_reviews_multi", "data.columns.text=a", "data.languages=d e")
+    assert "fix: 'data.languages=[d e]'\n" in text
 
 
 def test_an_option_tells_which_group_is_meant() -> None:

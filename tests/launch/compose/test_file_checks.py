@@ -64,7 +64,7 @@ WRONG_VALUES = {
     "data: {labels: [{name: a, values: 1}]}": "values: ['1']",
     "cluster: {environment: {A: ~}}": "A: text",
     "cluster: {environment: {A: [1]}}": "A: text",
-    "aws: {tags: [a]}": "tags: {NAME: value}",
+    "aws: {tags: [a]}": "tags: {name: value}",
     "training:": "training: {SETTING: value}, or leave it out",
     "data: files": "defaults: [override /data: files]",
     "cluster: p3_16x": "defaults: [override /cluster: p3_16xl | p3_2xl | p3dn_24xl | g4dn_12xl | g5_12xl"
@@ -79,7 +79,7 @@ WRONG_VALUES = {
     "fp16: {enabled: true}": "training: {precision: fp16}",
     "trainer: {max_epochs: 3}": "epochs: 3",
     "trainer: {devices: 3}": "defaults: [override /cluster: p3_16xl]",
-    "_target_: x": "code: {file: my_code.py}",
+    "_target_: x": "code: {file: ...}",
     "default: [x]": "defaults:",
     "\u00a0lr: 1": "lr: 1",
 }  # fmt: skip

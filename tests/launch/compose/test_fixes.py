@@ -22,6 +22,7 @@ from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.overrides.keys import ALIASES, config_groups
 from lingotune.launch.overrides.other_tools import not_here
+from lingotune.launch.overrides.unreadable import unreadable
 
 pytestmark = pytest.mark.usefixtures("composed_once")
 
@@ -208,7 +209,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("typed", UNREADABLE)
 def test_what_the_grammar_cannot_read_is_told_with_place_and_form(typed: str) -> None:
     letter, place, value = UNREADABLE[typed]
-    (problem,) = [p for p in problems_of((typed,)) if p.where == typed]
+    problem = unreadable(typed, config_groups(CONF))
     assert f"cannot be read from {letter}, character {place}, on" in problem.what
     (word,) = shlex.split(problem.fix)
     assert OverridesParser.create().parse_override(word).value() == value

@@ -76,9 +76,9 @@ def test_a_misspelt_file_and_other_mistakes_come_at_once() -> None:
 @pytest.mark.parametrize(
     ("overrides", "where", "fix"),
     [
-        (["code.file=my_code.py"], "code.file=my_code.py", "code.metrics=[NAME]"),
+        (["code.file=my_code.py"], "code.file=my_code.py", "code.metrics=[...]"),
         ([*TYPED, "code.metrics=[cost,cost]"], "code.metrics=[cost,cost]", "code.metrics=[cost]"),
-        ([*TYPED, "code.select=cots"], "code.select=cots", "code.metrics=[cost,cots]"),
+        ([*TYPED, "code.select=cots"], "code.select=cots", "code.select=cost"),
         (
             [*TYPED, "code.select=cost", "training.eval_strategy=none"],
             "code.select=cost",

@@ -10,6 +10,7 @@ from conftest import CONF
 from lingotune.config.problems import ConfigError
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.compose import compose_all
+from lingotune.launch.compose.sweep_jobs import SEARCH
 
 
 def refused(*typed: str) -> str:
@@ -22,15 +23,18 @@ def refused(*typed: str) -> str:
 @pytest.mark.parametrize(
     ("typed", "fix"),
     [
-        ("hydra.sweeper.n_trials=20", "sweep.search=tpe sweep.trials=20"),
-        ("hydra/sweeper=optuna", "sweep.search=tpe sweep.trials=20"),
+        ("hydra.sweeper.n_trials=20", "sweep.search=tpe sweep.trials=2"),
+        ("hydra/sweeper=optuna", "sweep.search=tpe sweep.trials=2"),
         ("hydra.launcher.n_jobs=4", "sweep.max_parallel=4"),
         ("hydra/launcher=joblib", "sweep.max_parallel=4"),
         ("hydra.sweeper.study_name=x", "sweep.name=x"),
         ("seed=randint(1,9)", "-m seed=1,2,3"),
-        ("lr=interval(1e-3,1e-5)", "'lr=interval(1e-05,0.001)'"),
-        ("lr=tag(log,interval(0,1e-3))", "'lr=tag(log,interval(1e-06,0.001))'"),
-        ("per_device_bs=tag(log,interval(0,64))", "'per_device_bs=tag(log,interval(1,64))'"),
+        ("lr=interval(1e-3,1e-5)", f"'lr=interval(1e-05,0.001)' {SEARCH}"),
+        ("lr=tag(log,interval(0,1e-3))", f"'lr=tag(log,interval(1e-06,0.001))' {SEARCH}"),
+        (
+            "per_device_bs=tag(log,interval(0,64))",
+            f"'per_device_bs=tag(log,interval(1,64))' {SEARCH}",
+        ),
     ],
 )
 def test_a_word_of_another_tool_has_its_translation(typed: str, fix: str) -> None:

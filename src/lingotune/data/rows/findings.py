@@ -213,9 +213,10 @@ class Findings:
 
 
 def config_error(where: str, what: str, fix: str = "") -> ConfigError:
-    """The error of one problem: of the data, unless `where` is a setting."""
+    """The error of one problem: of the data, unless `where` is a setting or an option."""
     problem = Problem(where, what, fix)
-    return ConfigError([problem if problem.key else replace(problem, code=DATA_FAILED)])
+    is_typed = problem.key or where.startswith("-")
+    return ConfigError([problem if is_typed else replace(problem, code=DATA_FAILED)])
 
 
 def all_or_problems(jobs: Sequence[Callable[[], _T]]) -> list[_T]:

@@ -110,7 +110,7 @@ def _pattern_problems(data: DataConfig) -> Iterator[Problem]:
         what = f"and {', '.join(f'data.{s}' for s in given)} are both set; one of them decides"
         yield Problem(where, what, "data.path=null")
     elif not path and "train" not in given:
-        fix = "data.path=reviews.jsonl, or data.train=train.jsonl"
+        fix = "data.path=..., or data.train=..."
         fix = fix if data.source is Source.files else f"data.train={example}"
         yield Problem("data.train" if given else "data.path", "no file is named", fix)
     for name, pattern in ((name, one) for name, of in patterns.items() for one in of):

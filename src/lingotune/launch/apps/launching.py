@@ -79,16 +79,16 @@ def launch(
     try:
         return _launched(typed, context, master, task, job_overrides, first)
     except ConfigError as error:
-        _refuse(translated_error(error).problems)
+        _refuse(translated_error(error).problems, error.exit_code)
     except KeyboardInterrupt:  # Hydra would show a traceback
         say("interrupted; jobs that were started go on, and the same command takes them up")
         raise SystemExit(INTERRUPTED) from None
 
 
-def _refuse(problems: Sequence[Problem]) -> NoReturn:
+def _refuse(problems: Sequence[Problem], code: int = USER_ERROR) -> NoReturn:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     print(f"hydra/launcher=sagemaker: {count}\n{format_problems(problems)}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(code)
 
 
 def _launched(
@@ -173,17 +173,23 @@ class App:
 
     def run(self, jobs: Sequence[AppJob]) -> Sequence[JobReturn]:
         """Plan the jobs, start what is to be started, and wait for them."""
-        settings = self.settings
         fix = "wait for it, or end it with Ctrl-C: its jobs go on"
         with lock.sole(self.folder, self.sweep, fix), Ledger(self.folder) as ledger:
-            codes = self._known_codes(ledger)
-            trials = self._trials(jobs, ledger, codes)
-            account, quotas = self._checked(jobs, trials, ledger, codes[-1])
-            if settings.plan:
-                say("nothing is started: hydra.launcher.plan=true")
-                raise SystemExit(0)
-            self._upload(jobs, trials, account, ledger, codes)
-            return self._run(jobs, trials, account, ledger, quotas)
+            try:
+                return self._planned_and_run(jobs, ledger)
+            except KeyboardInterrupt:
+                self._leave(ledger.records(), "leaving; ")
+                raise SystemExit(INTERRUPTED) from None
+
+    def _planned_and_run(self, jobs: Sequence[AppJob], ledger: Ledger) -> Sequence[JobReturn]:
+        codes = self._known_codes(ledger)
+        trials = self._trials(jobs, ledger, codes)
+        account, quotas = self._checked(jobs, trials, ledger, codes[-1])
+        if self.settings.plan:
+            say("nothing is started: hydra.launcher.plan=true")
+            raise SystemExit(0)
+        self._upload(jobs, trials, account, ledger, codes)
+        return self._run(jobs, trials, account, ledger, quotas)
 
     # --- before anything starts -------------------------------------------------------------------
 
@@ -341,12 +347,8 @@ class App:
             backend, Grid(), ledger, self._limits(quotas), pool=lambda trial: self.settings.quota,
             wanted=lambda trial: trial.key in trials, tell=view.tell, show=view.show,
         )  # fmt: skip
-        try:
-            with view:
-                outcome = controller.run(detached=not self.settings.wait)
-        except KeyboardInterrupt:
-            self._leave(ledger.records(), "leaving; ")
-            raise SystemExit(INTERRUPTED) from None
+        with view:
+            outcome = controller.run(detached=not self.settings.wait)
         if not self.settings.wait:
             self._leave([*outcome.records], "")
             raise SystemExit(USER_ERROR if outcome.refused else 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.data.transfer import MOST_TAGS, upload
@@ -206,4 +206,4 @@ def refusal(error: Exception) -> ConfigError:
     fix = "aws configure, or AWS_PROFILE=...; nothing was started"
     if isinstance(error, ClientError):
         fix = "the same command with action=plan shows role, bucket and names; nothing was started"
-    return ConfigError([Problem("action=submit", said_by(error), fix)])
+    return ConfigError([Problem("action=submit", said_by(error), fix, code=CLOUD_FAILED)])

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, errors_only
-from lingotune.config.schema import Action, Backend, LaunchConfig, Output
+from lingotune.config.program import program
+from lingotune.config.schema import Action, Backend, LaunchConfig, Output, Resume
 from lingotune.launch.checks.machines import on_each_machine
 from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
@@ -25,6 +26,10 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     problems += check_secrets(config)
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "attempt=1"))
+    if config.resume is not Resume.auto:
+        what = "is about a run folder of this machine; a job of SageMaker goes on by itself"
+        fix = f"{program('resume')} JOB, or {program('train')} --run-dir RUN with it"
+        problems.append(Problem(f"resume={config.resume.value}", what, fix))
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))
@@ -43,6 +48,11 @@ def check_planned(config: LaunchConfig) -> list[Problem]:
     """Find the problems to show with the plan of a job for SageMaker, besides those of `check_launch`."""
     refused = [] if config.action is Action.submit else on_each_machine(config, SAGEMAKER.run)
     return [*UNUSED.run(config), *refused]
+
+
+def check_later(config: LaunchConfig) -> list[Problem]:
+    """Find what `check_planned` will of a job for SageMaker; nothing of others."""
+    return check_planned(config) if config.cluster.instance_type is not None else []
 
 
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:

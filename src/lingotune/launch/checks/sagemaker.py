@@ -121,7 +121,8 @@ def _token(config: LaunchConfig) -> Iterator[Found]:
     hub = config.hub
     if hub.visibility is not Visibility.none and not hub.token_secret:
         what = f"hub={hub.visibility.value}: a job on SageMaker finds no token on its machines"
-        fix = "hub.token_secret=NAME of an AWS secret that holds it, or hub=none"
+        unpublished = "hub=none" + (" hub.repo=null" if hub.repo else "")
+        fix = f"hub.token_secret=NAME of an AWS secret that holds it, or {unpublished}"
         yield "hub.token_secret", what, fix
 
 
@@ -511,14 +512,18 @@ def _queue(config: LaunchConfig) -> Iterator[Found]:
         value = getattr(config.aws, name)
         if value is not None:
             where = f"aws.{name}={typed(value)}"
-            yield where, "has no effect without a queue", f"aws.queue=NAME, or aws.{name}=null"
+            yield where, "has no effect without a queue", f"aws.{name}=null, or aws.queue=..."
 
 
 @SAGEMAKER.check("queue-priority", "AWS Batch orders by 0 to 9999")
 def _priority(config: LaunchConfig) -> Iterator[Found]:
     priority = config.aws.queue_priority
     if priority is not None and not 0 <= priority <= 9999:
-        yield f"aws.queue_priority={priority}", "is out of range", "aws.queue_priority=0 to 9999"
+        yield (
+            f"aws.queue_priority={priority}",
+            "is out of range",
+            "aws.queue_priority=0; possible: 0 to 9999",
+        )
 
 
 @SAGEMAKER.check("queue-starts-with-boto3", "a queue takes the request, not an SDK's object")

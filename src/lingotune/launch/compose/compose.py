@@ -46,7 +46,13 @@ from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
-from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
+from lingotune.launch.compose.tried_fixes import with_tried_fixes
+from lingotune.launch.compose.typed_config import (
+    BY_MODEL_KEYS,
+    NO_VALUE,
+    SharedSections,
+    typed_config,
+)
 from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.grammar import Groups
 from lingotune.launch.overrides.keys import config_groups
@@ -60,7 +66,10 @@ from lingotune.launch.overrides.overrides import (
     wrong_type,
 )
 from lingotune.launch.overrides.short_forms import spelled_out
-from lingotune.launch.overrides.swept import Axis, value_of
+from lingotune.launch.overrides.swept import Axis, corners, value_of
+
+_TRIED = 8
+"""Jobs of a sweep that are composed where a fix is tried."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,11 @@ class Space:
     file: str | None = None
 
 
+def _nothing(config: LaunchConfig) -> list[Problem]:
+    """Find nothing."""
+    return []
+
+
 def compose_all(
     overrides: list[str],
     conf_dir: Path,
@@ -120,6 +134,7 @@ def compose_all(
     base_dir: Path | None = None,
     help_command: str = "",
     variables: Variables | None = None,
+    later: Callable[[LaunchConfig], list[Problem]] = _nothing,
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or the product of all sweeps.
 
@@ -130,14 +145,20 @@ def compose_all(
     help_command: lists groups and settings, for an error's next command; by default that of `launch`.
     variables: those of this machine that values may refer to.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
-    refused overrides are left out so that the rest can still be checked.
+    refused overrides are left out so that the rest can still be checked. later: finds what is told of a
+    config once it is sound, as fixes have to stand those checks, too.
     """
     variables = variables or Variables()
-    composer = _Composer(conf_dir, check, extra_dir, Origin(extra_dir, base, base_dir), variables)
-    composed, problems = composer.all(
-        overrides, multirun=multirun, sweeps=multirun if sweeps is None else sweeps
-    )
-    problems += [] if errors_only(problems) else variables.unused()
+    origin = Origin(extra_dir, base, base_dir)
+    composer = _Composer(conf_dir, check, extra_dir, origin, variables)
+    sweeps = multirun if sweeps is None else sweeps
+    composed, problems = composer.all(overrides, multirun=multirun, sweeps=sweeps)
+    if errors_only(problems):
+        problems = composer.with_tried_fixes(
+            problems, overrides, later, multirun=multirun, sweeps=sweeps
+        )
+    else:
+        problems += variables.unused()
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
     return composed
@@ -165,10 +186,31 @@ class _Composer:
         self._defaults = default_options(conf_dir)
         self._settings: dict[tuple[tuple[str, ...], tuple[str, ...]], SweepConfig | None] = {}
 
+    def with_tried_fixes(
+        self,
+        problems: list[Problem],
+        overrides: list[str],
+        later: Callable[[LaunchConfig], list[Problem]],
+        *,
+        multirun: bool,
+        sweeps: bool,
+    ) -> list[Problem]:
+        """Return the problems of a command with fixes that work there, later checks included."""
+        check = self._check
+        self._check = lambda config: [*check(config), *later(config)]
+
+        def tried(words: list[str], several: bool) -> list[Problem]:
+            return self.all(words, multirun=several, sweeps=sweeps, most=_TRIED)[1]
+
+        return with_tried_fixes(problems, overrides, tried, self._groups, multirun=multirun)
+
     def all(
-        self, overrides: list[str], *, multirun: bool, sweeps: bool
+        self, overrides: list[str], *, multirun: bool, sweeps: bool, most: int | None = None
     ) -> tuple[list[Composed], list[Problem]]:
-        """Compose all jobs; returns those that compose, and what is wrong."""
+        """Compose all jobs; returns those that compose, and what is wrong.
+
+        most: of more jobs than that each value is composed once.
+        """
         typed, problems = read_overrides(
             overrides, self._groups, multirun=multirun, new_groups=self._new
         )
@@ -183,6 +225,8 @@ class _Composer:
                 is_whole=lambda: not errors_only([*problems, *files.problems]),
             )
             later = [files.placed(problem) for problem in found.problems]
+            if most is not None and len(found.jobs) > most:
+                found.jobs = list(corners(found.axes, most))
             for job in found.jobs:
                 before = errors_only([*problems, *files.problems, *later])
                 refused = {p.key for p in before if p.key}
@@ -209,6 +253,7 @@ class _Composer:
         config, wrong = _compose_one(
             job, self._groups, self._chosen, self._defaults, self._origin, self._variables
         )
+        wrong = [p for p in wrong if not (p.section in files.unread and p.what == NO_VALUE)]
         in_files = {axis.key for axis in axes if axis.place}
         typed = {o.key_or_group for o in job} - in_files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -39,13 +40,15 @@ def composed_jobs(
     conf_dir: Path,
     check: Callable[[LaunchConfig], list[Problem]],
     fetches: Callable[[LaunchConfig], bool] = lambda config: True,
+    later: Callable[[LaunchConfig], list[Problem]] = lambda config: [],
 ) -> list[Composed]:
     """Compose and check every job that the command line describes; ConfigError lists all problems.
 
-    fetches: tells whether data elsewhere may be fetched to find its classes.
+    fetches: tells whether data elsewhere may be fetched to find its classes. later: see `compose_all`.
     `--help`, `--version`, `--cfg` and `--info` print and exit with code 0.
     """
-    options, overrides = options_parser(command).parse_known_args(argv)
+    options, overrides = options_parser(command).parse_known_args(_without_settings(argv))
+    overrides += filter(_SETTING_WITH_HYPHEN.match, argv)
     _print_and_exit(options, command, conf_dir)
     extra = user_dir(options.config_dir, os.environ)
     problems = list(_without_effect(options, command))
@@ -70,6 +73,7 @@ def composed_jobs(
             base_dir=Path(options.job).parent if options.job else None,
             help_command=shlex.join([*shlex.split(command.program), *given, "--help"]),
             variables=Variables.of(options.env, os.environ),
+            later=_nothing if asks_only else later,
         )
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems], error.next_command) from None
@@ -97,6 +101,14 @@ def composed_jobs(
         suggested = partial(_suggested, space.suggested, completed)
         composed = [replace(one, space=replace(space, suggested=suggested)) for one in composed]
     return composed
+
+
+_SETTING_WITH_HYPHEN = re.compile(r"-(?!c[dnp]?=|[pi]=)[A-Za-z_][\w./]*=")
+"""A setting with a hyphen, which argparse would take for a short option: -cluster.nodes=2."""
+
+
+def _without_settings(argv: Sequence[str]) -> list[str]:
+    return [word for word in argv if not _SETTING_WITH_HYPHEN.match(word)]
 
 
 def _print_and_exit(options: argparse.Namespace, command: Command, conf_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.settings import mapping_of
 
+_KEY_ENDS = re.compile(r"[=@]")
 Groups = Mapping[str, Sequence[str]]
 """Group name -> its options."""
 
@@ -31,6 +33,11 @@ def parse(text: str) -> Override:
         override = _AsTyped(create_functions()).visit(tree)
         override.input_line = text
     return override
+
+
+def key_of_word(word: str) -> str:
+    """Read the key of a word as it is typed, which need not be an override: lr of ++lr=3, ~lr of ~lr."""
+    return _KEY_ENDS.split(word.strip(), maxsplit=1)[0].strip().lstrip("+")
 
 
 def first_wrong(text: str) -> int:

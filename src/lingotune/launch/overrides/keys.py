@@ -304,6 +304,13 @@ def _counted(word: str) -> Counter[str]:
     return Counter(word)
 
 
+def settings_of(section: str) -> str:
+    """List the settings of a section; '' for what is none."""
+    kind = setting_types().get(section)
+    names = [item.name for item in fields(kind)] if is_dataclass(kind) else []
+    return f"settings of {section}: {', '.join(names)}" if names else ""
+
+
 def describe_type(kind: Any, key: str) -> tuple[str, str]:
     """Describe a type in words (`a whole number`), with an override that fits it."""
     options = [k for k in typing.get_args(kind) if k is not type(None)]
@@ -320,9 +327,9 @@ def describe_type(kind: Any, key: str) -> tuple[str, str]:
     if typing.get_origin(kind) is list:
         return "a list that fits", f"'{key}=[a,b]'"
     if typing.get_origin(kind) is dict:
-        return "a set of named texts", f"'{key}={{NAME: value}}', or {key}.NAME=value"
+        return "a set of named texts", f"'{key}={{name: value}}', or {key}.name=value"
     if is_dataclass(kind):
-        return "a mapping that fits", f"'{key}={{name: value}}'"
+        return "a section of settings", settings_of(key)
     words = {
         bool: ("true or false", "true"),
         int: ("a whole number", "3"),

@@ -38,7 +38,7 @@ _ROWS = {
         "a head is taken over class by class, by name, and made anew for other classes"
     ),
     "trust_remote_code": NotHere("code of a repository is never run; own code is a file of yours",
-                                 "code.file=my_code.py"),
+                                 "code.file=..."),
     "use_auth_token token hf_token api_key": _HUB,
     "metric_name compute_metrics": NotHere(
         "all scores are always computed; one of them selects the best checkpoint",
@@ -197,7 +197,7 @@ _ROWS = {
     # the SageMaker SDKs
     "entry_point source_dir dependencies git_config code_location source_code"
     " train_script": NotHere("the code travels by itself, as one bundle; own code is a file of yours",
-                             "code.file=my_code.py"),
+                             "code.file=..."),
     "hyperparameters sagemaker_program": NotHere("the job travels as one file, with every setting"),
     "metric_definitions enable_sagemaker_metrics": NotHere(
         "the metrics of the log are defined by the plan"
@@ -242,7 +242,7 @@ _ROWS = {
     # Hydra's own
     "_target_ _partial_ _args_ _recursive_ _convert_": NotHere(
         "files hold settings and build no objects; own code is a file of yours",
-        "code.file=my_code.py",
+        "code.file=...",
     ),
     "_self_ _global_": NotHere("it has a meaning only in a defaults list or a package line"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-from lingotune.config.problems import ConfigError, Problem, listed, nearest
+from lingotune.config.problems import ConfigError, Problem, control_in, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import SweepCode, Texts
 from lingotune.config.secrets import looks_secret
@@ -20,6 +20,7 @@ from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
 from lingotune.launch.overrides.hydra_names import hydra_answer, is_of_hydra
 from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.offers import LEAVE_OUT
 from lingotune.launch.overrides.swept import Axis, axis_of, swept_twice
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.unreadable import unreadable, without_loose_words
@@ -110,6 +111,8 @@ def in_full(text: str) -> str:
 
 
 def _read(text: str, groups: Groups, multirun: bool, new_groups: Collection[str]) -> Axis | Problem:
+    if control := control_in(text):
+        return Problem(text, f"holds the control character {control}", LEAVE_OUT)
     try:
         override = parse(text)
         if not override.key_or_group:
@@ -142,12 +145,14 @@ def wrong_type(override: Override, error: object = "", now: Any = None) -> Probl
     if known != key:
         return Problem(text, f"does not fit {known}: {in_a_line(error)}", fix)
     if is_dataclass(kind):
-        for name, inner in given.items() if isinstance(given := override.value(), dict) else ():
-            if f"{key}.{name}" not in setting_types():
-                told = unknown_name(f"{key}.{name}", hydra_value(inner), {})
+        given = override.value()
+        if not isinstance(given, dict):
+            return Problem(text, f"{value!r} is not {name}", fix, key=key)
+        for inner, held in given.items():
+            if f"{key}.{inner}" not in setting_types():
+                told = unknown_name(f"{key}.{inner}", hydra_value(held), {})
                 return Problem(text, *told, key=key)
-        fix = f"{key}.setting=value, each on its own"
-        return Problem(text, f"does not fit: {in_a_line(error)}", fix)
+        return Problem(text, f"does not fit: {in_a_line(error)}", fix, key=key)
     if typing.get_origin(kind) is list and value == "null":
         fix = override_text(key, now or [])
     elif typing.get_origin(kind) is list and not value.startswith(("[", "{")):
@@ -317,9 +322,11 @@ def _needs_multirun(override: Override) -> Problem:
     key, text = override.key_or_group, line_of(override)
     kind, value = setting_types().get(key), TypedOverride.of(override).value
     fix = f"-m {for_shell(text)}"
+    is_call = "(" in value
+    if typing.get_origin(kind) is list and not (is_call or "[" in value):
+        fix = f"-m {for_shell(f'{key}=' + ','.join(f'[{one}]' for one in value.split(',')))}"
     if override.is_interval_sweep():
         fix += " sweep.search=tpe sweep.trials=20"
-    is_call = "(" in value
     if not is_call and (typing.get_origin(kind) is list or kind is Texts):
         fix += f"; or one list: '{key}=[{value}]'"
     if kind is Texts or mapping_of(key) or describe_type(kind, key)[0] == "a text":

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import (
     IntervalSweep,
     Override,
     RangeSweep,
+    Sweep,
     Transformer,
 )
 
@@ -162,6 +163,8 @@ def _texts(override: Override, swept: Any, groups: Groups) -> list[str]:
     if isinstance(swept, RangeSweep):
         return _steps(override, swept)
     if isinstance(swept, ChoiceSweep):
+        if any(isinstance(value, Sweep) for value in swept.list):
+            raise _wrong("is a sweep inside of a sweep", _example(override))
         texts = [str(Transformer.str(value)) for value in swept.list]
         twice = next((text for text in texts if texts.count(text) > 1), None)
         if twice is not None:

@@ -10,7 +10,14 @@ from lingotune.config.problems import listed
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.settings import container_of, setting_types
 from lingotune.launch.overrides.grammar import Groups, parse
-from lingotune.launch.overrides.keys import ALIASES, describe_type, letters_of, likeness, meant_by
+from lingotune.launch.overrides.keys import (
+    ALIASES,
+    describe_type,
+    letters_of,
+    likeness,
+    meant_by,
+    settings_of,
+)
 from lingotune.launch.overrides.other_tools import not_here
 from lingotune.launch.overrides.values import fits, number_meant
 
@@ -41,10 +48,7 @@ def unknown_name(key: str, value: str | None, groups: Groups) -> tuple[str, str]
     fix = ", or ".join(_offered(meant.names, value or "", groups))
     if fix or meant.is_sure:
         return what, fix
-    inside = [k for k in setting_types() if k.startswith(f"{section}.") and k.count(".") == 1]
-    if inside:
-        fix = f"settings of {section}: " + ", ".join(k.split(".")[1] for k in inside)
-    return what, fix
+    return what, settings_of(section)
 
 
 def _misspelled(key: str, likeness_of_setting: float) -> str:

@@ -11,20 +11,20 @@ import typing
 from collections.abc import Sequence
 
 from lingotune.config.problems import Problem, closest, printable
-from lingotune.config.quoting import for_shell, override_text
+from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import Texts
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
 from lingotune.launch.overrides.distributions import drawn
 from lingotune.launch.overrides.grammar import Groups, first_wrong, is_function
-from lingotune.launch.overrides.keys import describe_type
+from lingotune.launch.overrides.keys import describe_type, settings_of
 from lingotune.launch.overrides.readable_forms import as_pasted, choices_of, forms_of, has_no_blanks
 from lingotune.launch.overrides.unknown_names import accepted, unknown_name
 from lingotune.launch.overrides.values import as_on_keyboard
 
-_OPTIONS = "--help, --cfg job, --config-dir DIR, --job FILE, -m; or key=value"
+_OPTIONS = "--help, --cfg job, --config-dir DIR, --job FILE, -m; or the form KEY=VALUE"
 _KNOWN = ["--help", "--cfg", "--config-dir", "--job", "--multirun"]
-_FORM = "key=value; quote values with spaces or symbols, e.g. \"data.path='my file.csv'\""
+_FORM = "the form KEY=VALUE; values with spaces or symbols in quotes: \"data.path='my file.csv'\""
 _CALL = re.compile(r"([A-Za-z_]\w*)?\s*\(")
 
 
@@ -37,7 +37,7 @@ def unreadable(text: str, groups: Groups) -> Problem:
     if not _is_known(name, groups):
         return _unknown(text, name, value if equals else None, groups)
     if not equals:
-        fix = f"{name}={choices_of(name, groups)}"
+        fix = _form_of(name, groups, removes=text.startswith("~"))
         return Problem(text, "has no value: the form is key=value", fix, key=_setting(name))
     several = _several(text, groups)
     if several:
@@ -58,6 +58,17 @@ def unreadable(text: str, groups: Groups) -> Problem:
     quoted = '"' in fixed and '"' not in as_on_keyboard(value)
     what = f"cannot be read from {_stop(text)}, on" + (": symbols need quotes" if quoted else "")
     return Problem(printable(text), what, as_pasted(fixed), key=_setting(name), value=value)
+
+
+def _form_of(name: str, groups: Groups, *, removes: bool) -> str:
+    """Write the form of an override of a key that was typed alone."""
+    mapping = mapping_of(name)
+    if mapping and name != mapping:
+        fix = hydra_value({name[len(mapping) + 1 :]: "value"})
+        return "leave it out" if removes else for_shell(f"{mapping}={fix}")
+    if name not in groups and (settings := settings_of(name)):
+        return settings
+    return f"{name}={choices_of(name, groups)}"
 
 
 def without_loose_words(texts: Sequence[str], groups: Groups) -> tuple[list[str], list[Problem]]:
@@ -122,7 +133,7 @@ def _parted(words: Sequence[str], groups: Groups) -> Problem:
         return _unknown(text, name, typed, groups)
     what = "is one setting in several words: one word has its key, = and value"
     if not values:
-        return Problem(text, what, f"{name}={choices_of(name, groups)}", key=_setting(name))
+        return Problem(text, what, _form_of(name, groups, removes=False), key=_setting(name))
     kind = setting_types().get(name)
     many = len(values) > 1 and value[:1] not in ("[", "{")
     if many and typing.get_origin(kind) is list:

@@ -40,6 +40,7 @@ from lingotune.launch.sweeps.pin import Pin, PinnedTrial
 from lingotune.launch.sweeps.pin import job_of as pinned_job
 from lingotune.launch.sweeps.queue import backend_of
 from lingotune.launch.sweeps.sagemaker import SageMaker
+from lingotune.launch.sweeps.slots import tightest
 from lingotune.launch.sweeps.trial import RETRIED, Source, Trial, ranges
 from lingotune.launch.sweeps.view import Rates, View, terminal
 
@@ -146,14 +147,16 @@ class Running:
 
     def limits(self, settings: SweepConfig, wish: Wish) -> Limits:
         """Combine the sweep's limits with the account's quotas, which count machines instead of jobs."""
-        sizes = {one.quota: one.nodes for one in self.pin.trials}
+        # by the quota of a job's first machine: its size there, and the quota that allows the fewest
+        sizes = {one.quota: (one.nodes, one.quota) for one in self.pin.trials}
         for cluster in (job.cluster for job in self._jobs.values()):
-            sizes[job_quota(cluster.instance_type or "", spot=cluster.spot)] = cluster.nodes
+            first = job_quota(cluster.instance_type or "", spot=cluster.spot)
+            sizes[first] = tightest(cluster, wish.quotas)[1:]
         queued = self.account.aws.queue is not None
         slots = {
-            name: max(1, int(wish.quotas[name]) // nodes)
-            for name, nodes in sizes.items()
-            if name in wish.quotas and not queued
+            name: max(1, int(wish.quotas[fewest]) // nodes)
+            for name, (nodes, fewest) in sizes.items()
+            if fewest in wish.quotas and not queued
         }
         parallel = settings.max_parallel or (1 if wish.here else None)
         lists = [len(j.cluster.fallback) - 1 for j in self._jobs.values() if _walks(j.cluster)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +87,9 @@ def test_a_bug_is_one_paragraph_and_a_file_to_attach_without_secrets(
     (path,) = tmp_path.glob("lingotune-bug-*.txt")
     assert told.count("\n") == 1 and str(path) in told
     text = path.read_text(encoding="utf-8")
-    assert "Traceback" in text and "test_faults.py" in text and re.search("torch [0-9]", text)
+    assert (
+        "Traceback" in text and "test_machine_faults.py" in text and re.search("torch [0-9]", text)
+    )
     assert token not in told + text
     assert path.stat().st_mode & 0o077 == 0
 
@@ -105,6 +108,23 @@ def test_the_error_that_caused_another_one_is_told() -> None:
         wrapped()
     known = understood(raised.value, "training, step 3 of 9")
     assert known and known.problems[0].where == "/x/model.bin" and "disk is full" in str(known)
+
+
+def test_a_thread_that_ends_for_the_machine_is_a_line(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threading.excepthook", threading.excepthook)
+
+    def body() -> int:
+        error = OSError(errno.ENOSPC, "No space left on device", "/x/events")
+        thread = threading.Thread(target=raises(error))
+        thread.start()
+        thread.join()
+        return 0
+
+    assert exit_code_of(body) == 0
+    told = capfd.readouterr().err
+    assert told == "warning: a thread has ended: /x/events: the disk is full\n"
 
 
 @pytest.mark.parametrize(
