@@ -325,7 +325,8 @@ def _train(context: RunContext, started: float) -> Target | None:
     known = _description(context)
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
-    with signals.importing():
+    go_on = f"go on with: {resume_command(context.folders.run)}\n" if context.rank.first else ""
+    with signals.importing(go_on):
         from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()

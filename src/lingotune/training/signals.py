@@ -93,16 +93,22 @@ def asked() -> int:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def importing(said: str = "") -> Iterator[None]:
     """End the process at once, without a traceback, for a signal that comes during the block.
 
-    Libraries that are being imported turn a KeyboardInterrupt into errors of their own.
+    Libraries that are being imported turn a KeyboardInterrupt into errors of their own. said: what is told
+    then, on standard error.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [n for n in ENDING if signal.getsignal(n) not in (signal.SIG_IGN, _nothing)]
-    before = {n: signal.signal(n, lambda number, _: os._exit(_code(number))) for n in numbers}
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, f"{said}lingotune: stopped\n".encode())
+        os._exit(_code(number))
+
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
