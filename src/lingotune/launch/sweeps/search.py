@@ -185,7 +185,9 @@ class _Source:
         if self._taking_up is None or self._left():
             return None
         curves = {key: one.curve(self._metric) for key, one in self._configurations.items()}
-        return self._taking_up.choose(self._ended(), curves)
+        ends = self._configurations.items()
+        completed = {key for key, one in ends if one.state is State.completed}
+        return self._taking_up.choose(self._ended(), curves, completed)
 
     def _ended(self) -> dict[_Key, _Job]:
         """Find the jobs that were ended once for their scores, by their configuration."""

@@ -7,7 +7,7 @@ there before it. Once no others are left to start, it goes on from its checkpoin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,16 +24,24 @@ class TakingUp:
     reduction: int
     metric: Metric
 
-    def choose(self, ended: Iterable[Key], curves: Mapping[Key, Sequence[float]]) -> Key | None:
+    def choose(
+        self, ended: Iterable[Key], curves: Mapping[Key, Sequence[float]], completed: Container[Key]
+    ) -> Key | None:
         """Choose the ended configuration that came farthest, and of these the best.
 
-        curves: scores of all configurations by evaluation. None if none is in the best share of those that
-        have come to its rung.
+        curves: scores of all configurations by evaluation. completed: those that came to their own end, and
+        are compared by their last score where that was before the rung. None if no ended one is in the best
+        share at its rung.
         """
-        found = [
-            (-rung, place, key) for key in ended if (rung := self._rung(len(curves[key])))
-            if (place := self._place(rung, curves[key], curves.values())) is not None
-        ]  # fmt: skip
+        found = []
+        for key in ended:
+            if rung := self._rung(len(curves[key])):
+                others = [
+                    curve[:rung][-1] for other, curve in curves.items()
+                    if len(curve) >= rung or (curve and other in completed)
+                ]  # fmt: skip
+                place = self._place(curves[key][rung - 1], others)
+                found += [] if place is None else [(-rung, place, key)]
         return min(found, key=lambda one: one[:2])[2] if found else None
 
     def _rung(self, evaluations: int) -> int:
@@ -45,12 +53,9 @@ class TakingUp:
             rung *= self.reduction
         return rung
 
-    def _place(
-        self, rung: int, curve: Sequence[float], curves: Iterable[Sequence[float]]
-    ) -> int | None:
-        """Count the better ones at a rung; None outside of the best share."""
-        ranks = [self.metric.rank(one[rung - 1]) for one in curves if len(one) >= rung]
-        rank = self.metric.rank(curve[rung - 1])
-        better = sum(other < rank for other in ranks)
-        is_good = math.isfinite(rank) and better < len(ranks) // self.reduction
+    def _place(self, score: float, scores: Sequence[float]) -> int | None:
+        """Count the better scores at a rung; None outside of the best share."""
+        rank = self.metric.rank(score)
+        better = sum(self.metric.rank(other) < rank for other in scores)
+        is_good = math.isfinite(rank) and better < len(scores) // self.reduction
         return better if is_good else None
