@@ -39,7 +39,8 @@ class ClassifierTrainer(Trainer):
 
     transformers 4.46 to 5.23 assume that classification models divide their loss by the number of
     accumulated items. They do not, so the gradient would be too large by a factor of the accumulation
-    steps (transformers issue 47688). `tests/training/test_gradient.py` proves the equality.
+    steps (transformers issue 47688). transformers 5.3.0 divides by these steps itself and once more through
+    accelerate. `tests/training/test_gradient.py` proves the equality.
 
     class_weights: one weight per class for the training loss, averaging 1 over the examples; the loss is
     the sum of the weighted losses divided by the number of examples. label_smoothing: as in torch's
@@ -69,6 +70,8 @@ class ClassifierTrainer(Trainer):
         name = "processing_class" if "processing_class" in known else "tokenizer"
         super().__init__(**{name: tokenizer}, **kwargs)
         self.model_accepts_loss_kwargs = False
+        if "current_gradient_accumulation_steps" in Trainer.training_step.__code__.co_names:
+            self.accelerator.gradient_accumulation_steps = 1  # or accelerate divides once more
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._pace, self._updates, self._guard = pace, updates, guard
@@ -150,6 +153,13 @@ class ClassifierTrainer(Trainer):
         if "loss" in logs:
             logs = {**logs, **self._pace()}
         super().log(logs, *args, **kwargs)
+
+    def _sorted_checkpoints(self, *args: Any, **kwargs: Any) -> list[str]:
+        """Return none to the Trainer: which ones are kept is not its business (see `keeping`).
+
+        transformers 4.28 to 4.5x look for the best one among them, which may be inside another.
+        """
+        return []
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save into a folder that already exists and is not empty.
