@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import shlex
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -26,10 +29,9 @@ from override_lists import GROUPS, override_list
 from lingotune.cli.launch import _fetches, command
 from lingotune.cli.train import check_train
 from lingotune.cli.train import command as train_command
-from lingotune.config.jobfile import job_of
-from lingotune.config.problems import ConfigError, Problem, Severity, printable
-from lingotune.config.settings import is_setting, setting_in
-from lingotune.launch.checks.launch import check_launch, check_later
+from lingotune.config.problems import ConfigError, Problem, Severity, format_problems, printable
+from lingotune.config.settings import is_setting
+from lingotune.launch.checks.launch import check_later, check_launch
 from lingotune.launch.compose import compose as composing
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.options import composed_jobs
@@ -56,12 +58,17 @@ def furnish(folder: Path) -> None:
     (folder / "own.jsonl").write_text(REVIEWS)
 
 
+@contextmanager
+def exported(words: Words) -> Iterator[list[str]]:
+    """Set the variables that are exported before a command; yields its other words."""
+    exports = [word.removeprefix("export ") for word in words if word.startswith("export ")]
+    with mock.patch.dict(os.environ, dict(one.partition("=")[::2] for one in exports)):
+        yield [word for word in words if not word.startswith("export ")]
+
+
 def planned(words: Words) -> tuple[Problem, ...]:
     """Plan a command in this process; returns its problems and warnings."""
-    exports = dict(word.partition("=")[::2] for word in words if word.startswith("export "))
-    exports = {name.removeprefix("export "): value for name, value in exports.items()}
-    typed = [word for word in words if not word.startswith("export ")]
-    with mock.patch.dict(os.environ, exports):
+    with exported(words) as typed:
         try:
             jobs = composed_jobs(
                 typed, command(), shipped_dir(), check_launch, _fetches, check_later
@@ -76,12 +83,13 @@ def planned(words: Words) -> tuple[Problem, ...]:
 
 def composed_for_train(words: Words) -> tuple[Problem, ...]:
     """Compose and check a training on this machine."""
-    try:
-        jobs = composed_jobs(list(words), train_command(), shipped_dir(), check_train)
-    except ConfigError as error:
-        return tuple(error.problems)
-    except SystemExit:
-        return ()
+    with exported(words) as typed:
+        try:
+            jobs = composed_jobs(typed, train_command(), shipped_dir(), check_train)
+        except ConfigError as error:
+            return tuple(error.problems)
+        except SystemExit:
+            return ()
     return tuple(found for one in jobs for found in one.findings)
 
 
@@ -89,7 +97,8 @@ def composed_for_train(words: Words) -> tuple[Problem, ...]:
 
 _OVERRIDE = re.compile(r"[~+]{0,2}[A-Za-z_][\w./@-]*=|~[A-Za-z_][\w.]*$")
 _BETWEEN = re.compile(
-    r"[,;] (?:or )?(?=['\"]?~?[a-z_][\w./]*=|-m |--env |without )|; or one (?:list|text|number): |; possible: "
+    r"[,;] (?:or )?(?=['\"]?~?[a-z_][\w./]*=|-m |--env |without )"
+    r"|; or one (?:list|text|number): |; possible: "
 )
 LEAVE_OUT = ("leave it out", "leave one out")
 
@@ -116,7 +125,7 @@ def advice_of(fix: str) -> Iterator[Advice]:
         return
     for choice in alternatives(fix):
         words = _typed_part(choice)
-        if words and not any("..." in word for word in words):
+        if words and not any(re.search(r"\.\.\.|\$[A-Z(]|/NAME", word) for word in words):
             yield Advice(tuple(words))
 
 
@@ -224,8 +233,8 @@ def judge(
     """
     verdict = Verdict("not applied")
     known = collections.Counter(identity(p) for p in before)
-    for command in followed(typed, problem, advice):
-        after = plan(command)
+    for tried in followed(typed, problem, advice):
+        after = plan(tried)
         same = [p for p in after if identity(p) == identity(problem)]
         same = same if len(same) >= known[identity(problem)] else []
         if problem.severity is Severity.error:
@@ -241,13 +250,13 @@ def judge(
         ]
         here = [p for p in new if any(_about(p, key) for key in touched)]
         if same:
-            verdict = Verdict("same again", tuple(same), command)
+            verdict = Verdict("same again", tuple(same), tried)
         elif here:
-            verdict = Verdict("new one", tuple(here), command)
+            verdict = Verdict("new one", tuple(here), tried)
         else:
-            others = {key_of(word) for word in command}
+            others = {key_of(word) for word in tried}
             side = [p for p in new if not any(_about(p, key) for key in others)]
-            return Verdict("works", tuple(side), command)
+            return Verdict("works", tuple(side), tried)
     return verdict
 
 
@@ -288,8 +297,6 @@ def untried(plan: Planned) -> Planned:
 
 def try_list(typed: Words, first: Planned, plan: Planned, tally: Tally, limit: int = 8) -> None:
     """Plan a list, and follow all that its messages offer; at most `limit` of one message."""
-    from lingotune.config.problems import format_problems
-
     tally.lists += 1
     before = _plan_or_crash(typed, first, tally)
     if before is None:
@@ -329,17 +336,13 @@ def _told_as(problem: Problem, plain: Problem) -> bool:
 def _plan_or_crash(typed: Words, plan: Planned, tally: Tally) -> tuple[Problem, ...] | None:
     try:
         return plan(typed)
-    except Exception as error:
-        import traceback
-
+    except Exception:
         tally.crashes.append((typed, traceback.format_exc()[-1500:]))
         return None
 
 
 def remembered(plan: Planned) -> Planned:
     """Remember the last plans: alternatives often come to the same command."""
-    import functools
-
     return functools.lru_cache(maxsize=500)(plan)
 
 
@@ -360,16 +363,16 @@ def main(argv: Sequence[str]) -> int:
         os.chdir(folder)
         for number in range(options.lists):
             try_list(tuple(override_list(options.seed * 1_000_000 + number)), first, plan, tally)
-        left = sorted(os.listdir("."))
+        left = sorted(one.name for one in Path().iterdir())
         os.chdir("/")
-    for typed, problem, advice, verdict in tally.wrong:
+    for typed, problem, _, verdict in tally.wrong:
         print("WRONG", verdict.kind, "|", shlex.join(typed))
         print("   ", problem.where, "::", problem.what, "[", problem.check, problem.key, "]")
         print("    fix:", problem.fix)
         print("    did:", shlex.join(verdict.typed))
         for one in verdict.about:
             print("    got:", one.where, "::", one.what, "::", one.fix)
-    for typed, problem, advice, verdict in tally.side:
+    for typed, problem, _, verdict in tally.side:
         print("SIDE |", shlex.join(typed))
         print("   ", problem.where, "::", problem.what)
         print("    did:", shlex.join(verdict.typed))
@@ -384,7 +387,8 @@ def main(argv: Sequence[str]) -> int:
         print("PROSE", count, fix)
     print(json.dumps({
         "lists": tally.lists, "broken": tally.broken, "problems": tally.problems, "offered": tally.offered,
-        "wrong": len(tally.wrong), "side": len(tally.side), "share": len(tally.wrong) / max(1, tally.offered),
+        "wrong": len(tally.wrong), "side": len(tally.side),
+        "share": len(tally.wrong) / max(1, tally.offered),
         "crashes": len(tally.crashes), "raw": len(tally.raw), "seconds": time.monotonic() - begun,
     }))  # fmt: skip
     return 0

@@ -11,18 +11,18 @@ from typing import Any
 
 from conftest import CONF
 
-from lingotune.config.quoting import hydra_value
-from lingotune.config.settings import container_of, default_of, setting_types
+from lingotune.config.settings import container_of, setting_types
 from lingotune.launch.overrides.keys import ALIASES, config_groups
 from lingotune.launch.overrides.other_tools import not_here
 
+# ruff: noqa: E501 - tables of words
 GROUPS = config_groups(CONF)
 KEYS = list(setting_types())
 CASES = (
     ("cluster=p3_16xl",), ("cluster=g5_12xl",), ("cluster=p4d_24xl", "cluster.spot=true"),
     ("cluster=p3_2xl",), ("cluster=sagemaker", "cluster.instance_type=ml.g5.2xlarge"),
     ("data=files", "data.path=own.jsonl"), ("model=xlmr_base",), ("scaling=linear",),
-    ("model=pretrained", "model.name_or_path=org/name"), ("scaling=fixed_global",),
+    ("model=pretrained", "model.name_or_path=org/model"), ("scaling=fixed_global",),
     ("data=amazon_reviews_multi",), ("code.file=mine.py", "code.metrics=[kappa]"),
     ("-m", "lr=1e-4,3e-4"), ("-m", "lr=interval(1e-4,1e-3)", "sweep.search=tpe", "sweep.trials=4"),
     ("-m", "sweep=lr"), ("hub=private",), ("action=submit",), ("experiment=blog",), (), (), (),
@@ -69,7 +69,7 @@ def valid(kind: Any, chance: Chance) -> str:
         bool: ("true", "false"),
         int: ("1", "2", "3", "8", "16", "64", "500", "4000", "100000"),
         float: ("0.1", "0.5", "1e-4", "3e-4", "1", "2.5", "0.05"),
-        str: ("a", "text", "name-1", "own.jsonl", "de", "org/name", "mine.py"),
+        str: ("a", "text", "name-1", "own.jsonl", "de", "org/model", "mine.py"),
     }
     return chance.choice(plain.get(kind, ("text", "[a,b]")))
 
@@ -180,11 +180,6 @@ def override_list(seed: int) -> list[str]:
     weights, kinds = zip(*_KINDS)
     for make in chance.choices(kinds, weights, k=chance.choice((1, 1, 1, 2, 2, 3, 4))):
         typed = make(chance)
-        parted = typed.startswith("--") and " " in typed or " = " in typed
+        parted = (typed.startswith("--") and " " in typed) or " = " in typed
         words += typed.split() if parted or typed.startswith("sweep.search=tpe ") else [typed]
     return words
-
-
-def valid_line(key: str) -> str:
-    """Write a setting with its default, as it stands in a file."""
-    return f"{key.rpartition('.')[2]}: {hydra_value(default_of(key))}"

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from lingotune.config.problems import CheckpointError
 from lingotune.config.schema import Resume
+from lingotune.training.aside import aside_in
 from lingotune.training.checkpoints import (
     BEST,
     MANIFEST,
-    aside_in,
     begin,
     checkpoints_in,
     commit,

@@ -66,8 +66,7 @@ def test_a_long_message_fits_into_a_failure_reason() -> None:
 WORKER = """
 import os, sys, time
 from lingotune.training import failure, signals
-signals.arm(int(sys.argv[1]))
-with failure.reporting(int(sys.argv[1]), os.environ):
+with signals.armed(int(sys.argv[1])), failure.reporting(int(sys.argv[1]), os.environ):
     failure.enter("evaluating")
     if sys.argv[2] == "raise":
         raise RuntimeError("boom of " + sys.argv[1])
@@ -138,3 +137,22 @@ def test_a_checkpoint_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> N
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 75
     assert "no checkpoint could be saved within 0.2 s" in errors
+
+
+IMPORTING = """
+import time
+from lingotune.training import signals
+with signals.importing("go on with: this\\n"):
+    print("ready", flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_signal_during_imports_ends_at_once_with_the_command_to_go_on() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and told == "go on with: this\nlingotune: stopped\n"

@@ -66,6 +66,22 @@ def test_one_that_ends_itself_needs_no_watch() -> None:
     assert not known_to(RUNS)
 
 
+def test_a_time_in_which_all_were_stopped_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Z and `fg`: neither the others nor this process have been still."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = Progress()
+    watch = Watch(Rank(0, 0, 2), None, progress, (45, 45))
+    watch._heard[1] = replace(RUNS, rank=1, host="two"), now[0]
+    now[0] += 3600
+    watch._catch_up()
+    assert watch._silent() == "" and progress.still() == 0
+    for _ in range(23):
+        now[0] += 2
+        watch._catch_up()
+    assert "no sign of life for 46 s" in watch._silent() and progress.still() == 46
+
+
 @pytest.mark.parametrize("kind", [UPDATE, SCORING])
 def test_steps_have_a_limit_once_their_length_is_known(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -124,8 +140,9 @@ def test_signs_that_do_not_change_are_silence(monkeypatch: pytest.MonkeyPatch) -
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     watch = judge(replace(RUNS, rank=1, host="two"))
-    now[0] += 40
-    watch._listen()
+    for _ in range(20):
+        now[0] += 2
+        watch._listen()
     assert watch._silent() == ""
     now[0] += 6
     said = "rank 1 on two has given no sign of life for 46 s: it is stopped, or its machine is gone"

@@ -9,7 +9,7 @@ from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
-from lingotune.launch.checks.launch import check_launch, check_later
+from lingotune.launch.checks.launch import check_later, check_launch
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs

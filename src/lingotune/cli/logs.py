@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
     name = chosen.target.job or rows[0].name
     since = None if options.since is None else time.time() - options.since
     reader = LogReader(
-        chosen.account, name, rank=options.rank, since=since, folded=not options.full, tell=say,
-        note=say_aside,
+        chosen.account, name, rank=options.rank, since=since, folded=not options.full,
+        options=chosen.overview.options, tell=say, note=say_aside,
     )  # fmt: skip
     if options.follow:
         reader.follow()

@@ -187,7 +187,7 @@ def _refuse_local(folder: Path) -> None:
     from lingotune.launch.sweeps.pin import load
 
     known = read_sweep(folder) if is_sweep(folder) else None
-    if known is not None and known.command:
+    if known is not None and known.of_application:
         from lingotune.launch.operations.applications import not_resumed
 
         stopped = any(record.state is State.stopped for record in known.records)
@@ -211,7 +211,8 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
     chosen = select("resume", typed, options.numbers, options.runs_dir, region)
     if unknown := [row for row in chosen.rows if row.remote is None]:
         raise ConfigError([_not_there(row, chosen.overview.options) for row in unknown])
-    resumed = Resume(chosen.account, options.runs_dir, say, options.prices)
+    where = chosen.overview.options
+    resumed = Resume(chosen.account, options.runs_dir, say, options.prices, where)
 
     def agrees(worst_usd: float | None, jobs: int) -> bool:
         if options.plan or options.yes:
@@ -226,11 +227,11 @@ def _jobs(options: argparse.Namespace, typed: str, region: str | None) -> int:
         return 0 if options.plan else INTERRUPTED
     names = [*found.started, *found.there]
     if options.follow and names:
-        return _follow(names, chosen.account, options.runs_dir)
+        return _follow(names, chosen.account, options.runs_dir, where)
     if len(names) == 1:
-        say(f"next: {program('logs')} {names[0]} --follow{chosen.overview.options}")
+        say(f"next: {program('logs')} {names[0]} --follow{where}")
     elif names:
-        say(f"next: {program('status')} {chosen.target.text} --watch{chosen.overview.options}")
+        say(f"next: {program('status')} {chosen.target.text} --watch{where}")
     return 0
 
 
@@ -248,7 +249,7 @@ def _not_there(row: Row, options: str) -> Problem:
     return Problem(row.name, what, fix, check="job-unknown")
 
 
-def _follow(names: Sequence[str], account: Account, runs_dir: str) -> int:
+def _follow(names: Sequence[str], account: Account, runs_dir: str, options: str) -> int:
     from lingotune.launch.operations.survey import Survey
     from lingotune.launch.operations.table import lines_of
     from lingotune.launch.operations.targets import Target
@@ -256,7 +257,7 @@ def _follow(names: Sequence[str], account: Account, runs_dir: str) -> int:
 
     codes = []
     for name in names:
-        survey = Survey(Target(job=name), account, runs_dir, thorough=True)
+        survey = Survey(Target(job=name), account, runs_dir, thorough=True, options=options)
         overview, code = wait(survey.look, _EVERY, None, say)
         print("\n".join(lines_of(overview, shutil.get_terminal_size((100, 24)).columns)))
         codes.append(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -180,13 +181,12 @@ def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
-    if world_size(job.cluster) == 1:
-        signals.arm(0)
-    return train_here(
-        job,
-        runs_dir=one.config.runs_dir,
-        prepared_dir=one.config.prepared_dir,
-        data=one.config.data.prepared,
-        run_dir=run_dir,
-        typed=typed,
-    )
+    with signals.armed(0) if world_size(job.cluster) == 1 else nullcontext():
+        return train_here(
+            job,
+            runs_dir=one.config.runs_dir,
+            prepared_dir=one.config.prepared_dir,
+            data=one.config.data.prepared,
+            run_dir=run_dir,
+            typed=typed,
+        )

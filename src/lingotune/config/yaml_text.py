@@ -88,9 +88,45 @@ def _parsed(text: str) -> tuple[Any, dict[str, int]]:
         node = loader.get_single_node()
         if node is None:
             return None, {}
+        _refuse_expansion(node, {})
         return loader.construct_document(node), dict(_lines(node, ""))
+    except RecursionError as error:
+        raise NotRead(problem="it is nested too deeply") from error
     finally:
         loader.dispose()
+
+
+for _tag in ("binary", "set", "omap", "pairs"):  # no setting holds what these stand for
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{_tag}", _AsWritten.construct_undefined)
+
+
+class NotRead(yaml.MarkedYAMLError):
+    """YAML that is no file of settings: its aliases stand for too much, or it is nested too deeply."""
+
+
+_MOST = 10_000
+"""Values that aliases may stand for; a few lines can stand for billions."""
+
+
+def _refuse_expansion(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Count the values of a node with its aliases written out; raises NotRead where they are too many."""
+    known = sizes.get(id(node))
+    if known == 0:
+        raise NotRead(
+            problem="an alias stands for a value that it is part of", problem_mark=node.start_mark
+        )
+    if known is not None:
+        return known
+    sizes[id(node)] = 0  # not known yet
+    inner = node.value if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in inner for part in pair]
+    size = 1 + sum(_refuse_expansion(part, sizes) for part in inner)
+    if size > _MOST + len(sizes):
+        what = f"aliases stand for more than {_MOST} values"
+        raise NotRead(problem=what, problem_mark=node.start_mark)
+    sizes[id(node)] = size
+    return size
 
 
 def _lines(node: yaml.Node, prefix: str) -> Iterator[tuple[str, int]]:

@@ -33,7 +33,7 @@ def write_inventory(folders: Folders, digest: str, names: tuple[str, ...]) -> No
     """Flush a finished run's files to disk, and list them. names: those that a run folder may hold."""
     files = {}
     for name in sorted({*_model_files(folders), *names, METRICS}):
-        path = _place(folders, name)
+        path = place_of(folders, name)
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -55,14 +55,15 @@ def read_inventory(folders: Folders, digest: str) -> Inventory | None:
 def changed_files(folders: Folders, inventory: Inventory) -> Iterator[tuple[str, str]]:
     """Yield name and fault of every file that is not as the inventory has it."""
     for name, (size, sha) in inventory.files.items():
-        path = _place(folders, name)
+        path = place_of(folders, name)
         if not path.is_file():
             yield name, "is missing"
         elif path.stat().st_size != size or sha256_of(path) != sha:
             yield name, "is damaged"
 
 
-def _place(folders: Folders, name: str) -> Path:
+def place_of(folders: Folders, name: str) -> Path:
+    """Return the path of a file by its name in the inventory."""
     if name.startswith(_IN_MODEL):
         return folders.model / name[len(_IN_MODEL) :]
     return folders.run / name

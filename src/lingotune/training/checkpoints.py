@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 
 from lingotune.config.typed_json import from_json, to_json
 from lingotune.contract.container import JOB_FILE
-from lingotune.system.files import unused
 from lingotune.system.hashing import sha256_of
+from lingotune.training.aside import set_aside
 from lingotune.training.identity import Identity
 
 MANIFEST = "manifest.json"
@@ -266,7 +266,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-# --- deleting and setting aside -----------------------------------------------------------------
+# --- deleting -----------------------------------------------------------------------------------
 
 _DELETED = ".deleted-"
 
@@ -291,24 +291,6 @@ def _is_of(folder: Path, run: str) -> bool:
     except (OSError, ValueError):
         return False
     return manifest.run == run and manifest.step == step_of(folder.name)
-
-
-ASIDE = ("unfinished", "damaged", "ahead", "earlier")
-"""How the names of folders begin that were set aside: still being written when the run was killed; not as
-they were written; newer than what all nodes have; of a training that was started over."""
-
-
-def set_aside(folder: Path, why: str) -> Path:
-    """Rename a folder that is in the way, and keep it; returns its place. why: one of `ASIDE`."""
-    assert why in ASIDE
-    place = unused(folder.with_name(f"{why}-{folder.name}"))
-    folder.rename(place)
-    return place
-
-
-def aside_in(root: Path) -> list[Path]:
-    """List the folders that were set aside."""
-    return sorted(path for why in ASIDE for path in root.glob(f"{why}-checkpoint-*"))
 
 
 def to_disk(path: Path) -> None:

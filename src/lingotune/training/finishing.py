@@ -12,7 +12,7 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.hub.allowlist import CURVES
 from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_metrics
-from lingotune.runs.inventory import changed_files, read_inventory, write_inventory
+from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
 from lingotune.runs.remake import remake_command
 from lingotune.runs.results import RunResults
 from lingotune.system.files import replace_file
@@ -64,9 +64,10 @@ def complete(job: JobConfig, folders: Folders, results: RunResults) -> None:
     wrong = dict(changed_files(folders, inventory)) if inventory else _missing(folders, results)
     lost = {name: why for name, why in wrong.items() if not _follows(name)}
     if lost:
+        again = remake_command(folders.run)
         raise CheckpointError(
             [
-                Problem(str(folders.run / name), f"{why}; the run was finished", _again(folders))
+                Problem(str(place_of(folders, name)), f"{why}; the run was finished", again)
                 for name, why in lost.items()
             ]
         )
@@ -75,10 +76,6 @@ def complete(job: JobConfig, folders: Folders, results: RunResults) -> None:
     say(f"completing {folders.run}" + (f": {', '.join(wrong)}" if wrong else ""))
     _make_again(job, folders, results, wrong)
     take_inventory(folders, job_digest(job))
-
-
-def _again(folders: Folders) -> str:
-    return remake_command(folders.run)
 
 
 def _missing(folders: Folders, results: RunResults) -> dict[str, str]:

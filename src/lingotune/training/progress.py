@@ -42,6 +42,10 @@ class Progress:
         """Note that something else comes, which may take long: computing scores, saving, the end."""
         self._kind, self._at = "", time.monotonic()
 
+    def skip(self, seconds: float) -> None:
+        """Leave out a time in which this process was stopped itself."""
+        self._at += seconds
+
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Count the block as work of this process alone."""

@@ -13,18 +13,17 @@ from lingotune.config.schema import JobConfig, Resume
 from lingotune.data.loader.store import Split
 from lingotune.estimate.batch import processes_per_node
 from lingotune.training import distributed
+from lingotune.training.aside import aside_in, set_aside
 from lingotune.training.checkpoints import (
     UNFINISHED_SAVE,
     Checkpoint,
     Manifest,
     OtherFormat,
-    aside_in,
     best_in,
     checkpoints_in,
     fault,
     name_of,
     read,
-    set_aside,
 )
 from lingotune.training.distributed import Rank
 from lingotune.training.identity import GLOBAL, SPLIT, WORLD, Identity, same_batch

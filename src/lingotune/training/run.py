@@ -114,8 +114,7 @@ def main(argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
     rank = distributed.read_rank(os.environ).rank
-    signals.arm(rank)
-    with failure.reporting(rank, os.environ):
+    with signals.armed(rank), failure.reporting(rank, os.environ):
         _main(options)
     return 0
 
@@ -326,7 +325,8 @@ def _train(context: RunContext, started: float) -> Target | None:
     known = _description(context)
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
-    with signals.importing():
+    go_on = f"go on with: {resume_command(context.folders.run)}\n" if context.rank.first else ""
+    with signals.importing(go_on):
         from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()

@@ -39,26 +39,34 @@ class _State:
 _state: _State | None = None
 
 
-def arm(rank: int) -> None:
-    """Have SIGTERM and SIGHUP end this process with a message and an exit code, in the main thread only.
+@contextmanager
+def armed(rank: int) -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end this process with a message and an exit code while the block runs.
 
-    A signal that the parent has this process ignore (nohup) stays ignored. Ctrl-C remains a
-    KeyboardInterrupt, except within `deferred`.
+    In the main thread only. A signal that the parent has this process ignore (nohup) stays ignored. Ctrl-C
+    remains a KeyboardInterrupt, except within `deferred`.
     """
     global _state
-    if threading.current_thread() is not threading.main_thread():
-        return
-    if _state is not None:
-        _state.rank = rank
+    if threading.current_thread() is not threading.main_thread() or _state is not None:
+        yield
         return
     _state = _State(rank)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _nothing)
+    numbers = [
+        n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, _nothing) for number in numbers}
+    waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading, _state), daemon=True, name="signals").start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(waking)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(writing)  # which ends the thread
+        _state = None
 
 
 @contextmanager
@@ -85,16 +93,22 @@ def asked() -> int:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def importing(said: str = "") -> Iterator[None]:
     """End the process at once, without a traceback, for a signal that comes during the block.
 
-    Libraries that are being imported turn a KeyboardInterrupt into errors of their own.
+    Libraries that are being imported turn a KeyboardInterrupt into errors of their own. said: what is told
+    then, on standard error.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [n for n in ENDING if signal.getsignal(n) not in (signal.SIG_IGN, _nothing)]
-    before = {n: signal.signal(n, lambda number, _: os._exit(_code(number))) for n in numbers}
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, f"{said}lingotune: stopped\n".encode())
+        os._exit(_code(number))
+
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
@@ -115,7 +129,11 @@ def _watch(reading: int, state: _State) -> None:
             left = max(0.0, state.at + state.seconds - time.monotonic())
         if not select.select([reading], [], [], left)[0]:
             _leave(state, state.asked, f"no checkpoint could be saved within {state.seconds:g} s")
-        for number in os.read(reading, 64):
+        numbers = os.read(reading, 64)
+        if not numbers:
+            os.close(reading)
+            return
+        for number in numbers:
             if number in ENDING:
                 _take(state, number)
 

@@ -78,12 +78,12 @@ class Watch:
         self._rank, self._store, self._progress = rank, store, progress
         self._peer_timeout, self._hang_timeout = limits
         self._main = threading.main_thread().ident
-        self._beat, self._answered = 0, time.monotonic()
+        self._beat, self._answered, self._looked = 0, time.monotonic(), time.monotonic()
         self._heard: dict[int, tuple[Sign, float]] = {}
         self._slow_from: dict[int, Sign] = {}
         self._slow_told: set[int] = set()
         self._over, self._wake, self._said = (threading.Event() for _ in range(3))
-        self._ending = threading.Lock()
+        self._ending, self._clock = threading.Lock(), threading.Lock()
         self._failing: dict[int, float] = {}
         self._failed, self._left = "", False
 
@@ -144,6 +144,7 @@ class Watch:
         self._store.set(f"sign/{self._rank.rank}", json.dumps(asdict(self._sign())))
 
     def _sign(self) -> Sign:
+        self._catch_up()
         still = self._progress.still()
         limit = self._progress.limit(self._hang_timeout, TIMEOUT.total_seconds())
         return Sign(
@@ -169,6 +170,7 @@ class Watch:
     # --- judging ------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
+        self._catch_up()
         signs = [sign for sign, _ in self._heard.values() if not sign.left]
         why = self._fallen() or self._silent() or hanging([*signs, self._sign()])
         if why:
@@ -221,14 +223,24 @@ class Watch:
 
     # --- ending -------------------------------------------------------------------------------------
 
+    def _catch_up(self) -> None:
+        """Leave out a time in which this process was stopped itself, with the others perhaps (Ctrl-Z)."""
+        with self._clock:
+            now = time.monotonic()
+            stopped, self._looked = now - self._looked, now
+            if stopped <= _LAST_WORDS + _EVERY:
+                return
+            self._answered = now
+            self._progress.skip(stopped)
+            for rank, (sign, at) in list(self._heard.items()):
+                self._heard[rank] = sign, at + stopped
+
     def _see_to_it(self) -> None:
         """End this process where the store, which rank 0 holds, does not answer."""
-        looked = dead_since = time.monotonic()
+        dead_since = time.monotonic()
         while not self._over.wait(_EVERY):
+            self._catch_up()
             now = time.monotonic()
-            if now - looked > _LAST_WORDS + _EVERY:  # this process was stopped itself
-                self._answered = now
-            looked = now
             first = self._heard[0][0] if 0 in self._heard else None
             if first is None or first.left:
                 continue

@@ -45,7 +45,7 @@ def run(app: Path, *words: str, **variables: str) -> subprocess.CompletedProcess
 def test_what_is_wrong_is_told_before_anything_starts_and_without_a_traceback(app: Path) -> None:
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     done = run(app, "lr=0.1", AWS_EC2_METADATA_DISABLED="true", AWS_ACCESS_KEY_ID="", **nowhere)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.returncode == 6 and "Traceback" not in done.stderr
     assert "credentials" in done.stderr and "worst case: 1 x 10 min" in done.stdout
     assert not (app / "runs").exists() or not list((app / "runs").rglob("fetched"))
 

@@ -33,6 +33,7 @@ def jobs(account: JobAccount) -> list[Job]:
             OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/hydra/output"},
         )  # fmt: skip
         del job.request["CheckpointConfig"]
+        job.tags["lingotune:job-sha256"] = f"{number:064}"
         made.append(account.train(job))
     account.pass_seconds(60)
     account.complete(made[0], returned=0.935)
@@ -78,6 +79,9 @@ def test_another_laptop_knows_them_without_tags_too(
     code, out, _ = command("status", SWEEP)
     assert code == 0 and "val returned" in out and "resume" not in out
     assert "training" in command("status", jobs[1].name)[1], "described without its tags"
+    assert command("results", SWEEP)[0] == 0, "makes a ledger of it"
+    out = command("status", SWEEP)[1]
+    assert "val returned" in out and "0.9350" in out and "resume" not in out
     jobs[1].fail("AlgorithmError: ValueError: the data has no spirals")
     for typed in ([SWEEP], [SWEEP, "1"], [jobs[1].name]):
         code, _, err = command("resume", *typed, columns=200)

@@ -231,7 +231,7 @@ def test_a_full_disk_is_told_before(
     full = usage._replace(free=(64 << 20) + 100_000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: full)
     code, _, err = command("fetch", job.name)
-    assert code == 2 and "[disk-full]" in err and "0.1 MB are free" in err
+    assert code == 5 and "[disk-full]" in err and "0.1 MB are free" in err
     assert not (tmp_path / "runs" / job.name).exists()
 
 

@@ -184,6 +184,19 @@ def test_a_run_of_this_machine(account: JobAccount, command: Command, tmp_path: 
     assert code == 2 and "job.yaml" in err, "the trainer reads it"
 
 
+def test_the_next_attempt_may_get_the_dearest_of_a_list(
+    account: JobAccount, command: Command
+) -> None:
+    job = stopped(account)
+    kinds = ("ml.p3.16xlarge", "ml.g5.12xlarge")
+    rows = [{"InstanceType": kind, "InstanceCount": 1} for kind in kinds]
+    job.request = {**job.request, "ResourceConfig": {"InstancePreferences": rows}}
+    job.select(rows[1])
+    out = command("resume", NAME, "--plan", columns=200)[1]
+    assert "1 x ml.p3.16xlarge or 1 x ml.g5.12xlarge in us-east-1" in out
+    assert "worst case 337.82 USD" in out, "although the one before had the cheaper"
+
+
 # --- the question before money is spent ---------------------------------------------------------
 
 

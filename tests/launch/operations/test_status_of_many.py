@@ -19,7 +19,7 @@ from lingotune.launch.operations.live import _fitting
 from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.survey import Survey
 from lingotune.launch.operations.targets import Target
-from lingotune.launch.sweeps.ledger import LEDGER
+from lingotune.launch.sweeps.ledger import LEDGER, Ledger
 from lingotune.launch.sweeps.trial import JobState, State
 
 G5 = "ml.g5.12xlarge"
@@ -116,6 +116,19 @@ def test_a_ledger_of_a_newer_version_costs_its_sweep_only(
     assert "is of version 99" in command("status", "nobody", columns=300)[2]
 
 
+def test_a_ledger_of_what_is_over_hides_no_other_job(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    other = account.complete(account.train(account.start("tiny-sample-0123456789", {})))
+    done = account.complete(account.train(account.trial("s", 1)))
+    account.pass_seconds(7200)
+    ledger_of(tmp_path / "runs" / "s", 1, done.name)
+    with Ledger(tmp_path / "runs" / "s") as ledger:
+        ledger.saw([JobState(done.name, State.completed, billable_seconds=60)], 1.0)
+    out = command("status")[1]
+    assert other.name in out and done.name in out
+
+
 def test_further_commands_look_in_the_same_places(
     account: JobAccount, command: Command, tmp_path: Path
 ) -> None:
@@ -129,6 +142,9 @@ def test_further_commands_look_in_the_same_places(
     for typed in (["logs", "tickets-lr"], ["stop", "tickets-lr"], ["fetch", names[3]]):
         code, _, err = command(*typed, *where, columns=300)
         assert code == 2 and "--runs-dir 'my runs'" in err, err
+    account.complete(account.train(account.start("tiny-sample-0123456789", {})))
+    done = command("resume", "tiny-sample-0123456789", *where)[1]
+    assert done.endswith("fetch tiny-sample-0123456789 --region us-east-1 --runs-dir 'my runs'\n")
     out = command("stop", "tickets-lr", "4", "--yes", *where)[1]
     assert out.splitlines()[-1].endswith(
         "resume tickets-lr 4 --region us-east-1 --runs-dir 'my runs'"

@@ -36,6 +36,8 @@ def _image_lacks(config: LaunchConfig) -> Iterator[Found]:
     image, name = resolve_image(config.cluster), model_type(config.model)
     if image is None or name is None or config.cluster.image.uri is not None:
         return
+    if not runs_worker(image):
+        return  # which is told by its own check
     where = f"model.name_or_path={config.model.name_or_path}"
     if name not in architectures():
         hint = nearest(name, sorted(architectures()))

@@ -61,7 +61,7 @@ EXAMPLES = {
     "aws.bucket": "aws.bucket=my-bucket",
     "cluster.environment": "names of letters, digits and _, values of at most 512 characters",
     "cluster.training_plan": "the ARN: arn:aws:sagemaker:us-east-1:111122223333:training-plan/NAME",
-    "cluster.image.uri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/NAME:TAG",
+    "cluster.image.uri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/image:tag",
     "name": "name=my-run",
 }
 """Setting -> a valid override."""

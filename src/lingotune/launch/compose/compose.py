@@ -47,7 +47,12 @@ from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
 from lingotune.launch.compose.tried_fixes import with_tried_fixes
-from lingotune.launch.compose.typed_config import BY_MODEL_KEYS, SharedSections, typed_config
+from lingotune.launch.compose.typed_config import (
+    BY_MODEL_KEYS,
+    NO_VALUE,
+    SharedSections,
+    typed_config,
+)
 from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.grammar import Groups
 from lingotune.launch.overrides.keys import config_groups
@@ -62,7 +67,6 @@ from lingotune.launch.overrides.overrides import (
 )
 from lingotune.launch.overrides.short_forms import spelled_out
 from lingotune.launch.overrides.swept import Axis, corners, value_of
-
 
 _TRIED = 8
 """Jobs of a sweep that are composed where a fix is tried."""
@@ -249,6 +253,7 @@ class _Composer:
         config, wrong = _compose_one(
             job, self._groups, self._chosen, self._defaults, self._origin, self._variables
         )
+        wrong = [p for p in wrong if not (p.section in files.unread and p.what == NO_VALUE)]
         in_files = {axis.key for axis in axes if axis.place}
         typed = {o.key_or_group for o in job} - in_files
 

@@ -14,7 +14,7 @@ from yaml.reader import ReaderError
 from lingotune.config.problems import Problem, closest, listed, nearest
 from lingotune.config.quoting import for_shell, hydra_value
 from lingotune.config.settings import container_of, is_setting, mapping_of, setting_types
-from lingotune.config.yaml_text import decoded
+from lingotune.config.yaml_text import NotRead, decoded
 from lingotune.launch.compose.defaults_lists import wrong_defaults
 from lingotune.launch.compose.file_lines import (
     as_lines,
@@ -59,7 +59,8 @@ def read_checked(file: GroupFile, groups: Groups, shipped: Groups) -> CheckedFil
     except MarkedYAMLError as error:
         line = error.problem_mark and error.problem_mark.line + 1
         what = error.problem or error.context or "cannot be read"
-        return _unread(file, f"is not YAML: {what}", line, mended(what))
+        kind = "is not read" if isinstance(error, NotRead) else "is not YAML"
+        return _unread(file, f"{kind}: {what}", line, mended(what))
     except (YAMLError, ValueError, OSError) as error:
         return _unread(file, in_a_line(error))
     check = _Check(file, content, groups, shipped)
@@ -87,7 +88,7 @@ class _Check:
         own = {
             key: value
             for key, value in settings.items()
-            if key not in hydra and key != package  # a file of comments
+            if key not in hydra and (key != package or value)  # else a file of comments
         }
         if own and package and not _is_section(package):
             yield self._no_section()

@@ -27,6 +27,9 @@ _MENDED = {
     "duplicate key": "leave one of them out",
     "<block end>": "the same number of blanks before each setting of a section",
     "unhashable key": "a key is one word",
+    "alias stands for": "the value itself, without & and *",
+    "aliases stand for": "the values themselves, without & and *",
+    "nested too deeply": "settings in sections, as --cfg job prints them",
     "undefined alias": "quotes around the value, as in name: '*a'",
 }
 """Words of a YAML parser's message -> what works."""

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from lingotune.config.problems import Problem
 from lingotune.launch.compose.file_checks import CheckedFile, read_checked
 from lingotune.launch.compose.group_files import GroupFile
+from lingotune.launch.compose.typed_config import NO_VALUE
 from lingotune.launch.overrides.grammar import Groups
 
 _SCHEME = "lingotune"
@@ -25,19 +26,25 @@ _PARAMS = "sweep.params"
 class Reading:
     """Problems of the files that Hydra has read. groups, shipped: see `read_checked`.
 
-    places: file:line of each setting, in every file of the user's own that sets it.
+    places: file:line of each setting, in every file of the user's own that sets it. unread: sections of
+    files that cannot be read at all. chosen: the user's own file of each group.
     """
 
     groups: Groups
     shipped: Groups
     problems: list[Problem] = field(default_factory=list)
     places: dict[str, set[str]] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    chosen: dict[str, str] = field(default_factory=dict)
 
     def note(self, checked: CheckedFile, file: GroupFile) -> None:
         """Keep the problems of a file and the places of its settings."""
         self.problems += checked.problems
+        if checked.problems and not checked.content.tree:
+            self.unread.add(file.group)
         if not file.group or file.option in self.shipped.get(file.group, ()):
             return  # the user's own files alone
+        self.chosen[file.group] = str(file.path)
         params = checked.content.settings.get(_PARAMS)
         inside = [f"{_PARAMS}.{name}" for name in params] if isinstance(params, dict) else []
         for key in [*checked.content.settings, *inside]:
@@ -52,6 +59,8 @@ class Reading:
         if not key or problem in self.problems:
             return problem
         place, *others = self.places.get(key, ()) or [""]
+        if problem.what == NO_VALUE:
+            place = self.chosen.get(problem.section, "")
         return (
             replace(problem, where=f"{place}: {problem.where}") if place and not others else problem
         )

@@ -104,7 +104,7 @@ def composed_jobs(
 
 
 _SETTING_WITH_HYPHEN = re.compile(r"-(?!c[dnp]?=|[pi]=)[A-Za-z_][\w./]*=")
-"""A setting as other tools have their options, which argparse would take for a short one: -cluster.nodes=2."""
+"""A setting with a hyphen, which argparse would take for a short option: -cluster.nodes=2."""
 
 
 def _without_settings(argv: Sequence[str]) -> list[str]:

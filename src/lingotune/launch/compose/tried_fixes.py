@@ -23,6 +23,8 @@ Compose = Callable[[list[str], bool], list[Problem]]
 """Problems of overrides, with -m or without."""
 MOST = 60
 """Commands that are tried; of more problems the fixes stay as they are."""
+_LONGEST = 8
+"""Words of one setting that a shell has parted."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.]+")
 _INDEX = re.compile(r"\[(\d+)\]")
 
@@ -41,6 +43,9 @@ def with_tried_fixes(
     return [trial.mended(one) if one in trial.before else one for one in problems]
 
 
+_IN_FILE = re.compile(r".+\.ya?ml:")
+
+
 class _Trial:
     def __init__(
         self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups
@@ -53,8 +58,8 @@ class _Trial:
     def mended(self, problem: Problem) -> Problem:
         """Keep what works of the fix of a problem, and tell why where none of it does as it stands."""
         offers, possible = offers_in(problem.fix)
-        if not any(offer.choices for offer in offers):
-            return problem
+        if _IN_FILE.match(problem.where) or not any(offer.choices for offer in offers):
+            return problem  # what is mended in a file is not typed
         sound = [one for offer in offers if (one := self._sound(problem, offer))]
         if sound == offers:
             return problem
@@ -126,7 +131,7 @@ class _Trial:
         return self._seen[command]
 
     def _commands(self, problem: Problem, words: Words) -> Iterator[Words]:
-        """Yield the command with words in place of what is wrong; also beside it, where that may be meant."""
+        """Yield the command with words in place of what is wrong, or beside it."""
         wrong, new = self._wrong(problem), {key_of_word(word) for word in words}
         others = [(n, word) for n, word in enumerate(self._typed) if key_of_word(word) not in new]
         replaces = any(key_of_word(self._typed[n]) in new for n in wrong)
@@ -141,7 +146,7 @@ class _Trial:
         where, typed = problem.where, self._typed
         spans = (
             range(start, start + size)
-            for size in range(1, len(typed) + 1)
+            for size in range(1, min(len(typed), _LONGEST) + 1)
             for start in range(len(typed) - size + 1)
         )
         for span in spans:
@@ -149,13 +154,11 @@ class _Trial:
             if where in (text, printable(text)):
                 return list(span)
         key = _INDEX.sub(r".\1", problem.key)
-        return [
-            n for n, word in enumerate(typed)
-            if key and (key_of_word(word) in (key, f"~{key}") or key_of_word(word).startswith(f"{key}."))
-        ]  # fmt: skip
+        keys = [key_of_word(word).removeprefix("~") for word in typed] if key else []
+        return [n for n, own in enumerate(keys) if own == key or own.startswith(f"{key}.")]
 
     def _concerns(self, problem: Problem, key: str) -> bool:
-        """Tell whether a problem is about a key, or a part of it; an option may need settings of its own."""
+        """Tell whether a problem is about a key or a part of it; an option may need settings."""
         own = _INDEX.sub(r".\1", problem.key or key_of_word(problem.where))
         inside = own.startswith(f"{key}.") and key not in self._groups
         return own == key or inside or (is_setting(own) and key.startswith(f"{own}."))

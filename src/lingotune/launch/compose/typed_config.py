@@ -22,6 +22,7 @@ from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.overrides import in_a_line
 from lingotune.launch.overrides.values import is_reference
 
+NO_VALUE = "has no value, and there is no default"
 BY_MODEL_KEYS = [item.name for item in fields(JobConfig) if item.metadata == BY_MODEL]
 """Settings that are filled in with what suits the model."""
 
@@ -99,7 +100,7 @@ def _unusable(key: str, value: Any) -> list[Problem]:
         fix = example(key).replace(f"{key}=text", f"{key}=...")
         if key == "cluster.instance_type":
             fix = f"{key}={listed('', list(instances()))}"
-        return [Problem(key, "has no value, and there is no default", fix, key=key)]
+        return [Problem(key, NO_VALUE, fix, key=key)]
     if isinstance(value, str) and CALL.search(value):
         return [Problem(key, *resolver_refused(key, value), key=key)]
     return []

@@ -119,7 +119,17 @@ def _log(account: Account, name: str) -> Callable[[Callable[[str], None]], None]
     def show(tell: Callable[[str], None]) -> None:
         if not readers:
             since = time.time() - _RECENT
-            readers.append(LogReader(account, name, since=since, folded=True, tell=tell, note=tell))
+            readers.append(
+                LogReader(
+                    account,
+                    name,
+                    since=since,
+                    folded=True,
+                    options=f" --region {account.region}",
+                    tell=tell,
+                    note=tell,
+                )
+            )
         with suppress(Unanswered):  # the next look asks again
             readers[0].print_new()
 

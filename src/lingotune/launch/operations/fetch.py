@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.transfer.errors import explained
@@ -158,7 +158,8 @@ class _Fetch:
         if needed > free:
             what = f"its results need about {_text(needed)}, {_text(max(0, free))} are free"
             fix = "room on the disk, or --runs-dir on another one; then the same command"
-            raise ConfigError([Problem(self._job.name, what, fix, check="disk-full")])
+            problem = Problem(self._job.name, what, fix, check="disk-full", code=DISK_FAILED)
+            raise ConfigError([problem])
 
     def _add_facts(self, tell: Tell) -> None:
         """Add the job's log, its description, and its job file where the output has none."""

@@ -33,8 +33,13 @@ class KnownSweep:
         return self.about.get("region")
 
     @property
+    def of_application(self) -> bool:
+        """True for a sweep of `hydra/launcher=sagemaker`."""
+        return "application" in self.about
+
+    @property
     def command(self) -> str:
-        """Command that goes on with an application's sweep; '' for a sweep of lingotune's own jobs."""
+        """Command that goes on with an application's sweep; '' for others, or if it is not known here."""
         application = self.about.get("application")
         return f"python {application} {shlex.join(self.about['words'])}" if application else ""
 

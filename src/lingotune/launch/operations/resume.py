@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +82,10 @@ class Resumed:
 
 
 class Resume:
-    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines."""
+    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines.
+
+    options: as of `Overview`.
+    """
 
     def __init__(
         self,
@@ -90,8 +93,10 @@ class Resume:
         runs_dir: str,
         tell: Callable[[str], None],
         prices: str | None = None,
+        options: str = "",
     ) -> None:
         self._account, self._runs_dir, self._tell = account, Path(runs_dir), tell
+        self._options = options
         self._money = Spending(prices, account.region)
 
     def run(self, names: Sequence[str], agrees: Callable[[float | None, int], bool]) -> Resumed:
@@ -144,7 +149,7 @@ class Resume:
             self._tell(
                 f"is finished: {done[-1].name} completed {_at(done[-1])}; nothing is started"
             )
-            self._tell(f"next: {program('fetch')} {done[-1].name}")
+            self._tell(f"next: {program('fetch')} {done[-1].name}{self._options}")
             return None
         return self._again(job)
 
@@ -167,7 +172,7 @@ class Resume:
         return Again(
             before, request, aws, config, step, self._progress(before),
             None if None in money else sum(usd for usd in money if usd is not None),
-            self._money.worst(before, None), self._ledger_of(before), tuple(problems),
+            self._money.worst(_anew(before), None), self._ledger_of(before), tuple(problems),
         )  # fmt: skip
 
     def _checkpoint(self, job: Attempts) -> tuple[str | None, int | None]:
@@ -262,6 +267,13 @@ def _of_a_queue(job: Remote) -> Problem:
     return Problem(job.name, what, fix, check="job-of-a-queue")
 
 
+def _anew(before: Remote) -> Remote:
+    """Describe a job as its next attempt begins: of a list it has no machine yet."""
+    if len(before.candidates) < 2:
+        return before
+    return replace(before, job=replace(before.job, instance_type=None))
+
+
 def _requirements(one: Again) -> JobRequirements:
     request, machines = one.request, one.request["ResourceConfig"]
     wanted = machines_in(request) or [(one.before.job.instance_type or "", one.before.nodes)]
@@ -305,7 +317,8 @@ def told(one: Again) -> Iterator[str]:
     if pace and total:
         left = (total - (one.step or 0)) * pace
         yield f"  about {duration(left)} of training are left, at {pace:.2g} s a step"
-    machine = f"{before.nodes} x {before.job.instance_type} in {one.aws.region}"
+    wanted = before.candidates or [(before.job.instance_type or "", before.nodes)]
+    machine = f"{' or '.join(f'{n} x {kind}' for kind, n in wanted)} in {one.aws.region}"
     spot = " (spot)" if before.spot else ""
     worst = "unknown: no price is known" if one.worst_usd is None else f"{one.worst_usd:.2f} USD"
     yield f"  {machine}{spot}; worst case {worst}, {_limit(before)} (cluster.max_run)"

@@ -123,8 +123,9 @@ class Survey:
             self._describe(account, [n for n in wanted if not self._is_settled(n)], notes)
             return
         attempts = {name: a for s in sweeps for name, (_, a) in s.attempts().items()}
-        over = all(record.state.over for sweep in sweeps for record in sweep.records)
-        if not self._looked and (self._thorough or not (sweeps and over)):
+        known = all(record.state.over for sweep in sweeps for record in sweep.records)
+        is_enough = bool(sweeps) and known and target is not None
+        if not self._looked and (self._thorough or not is_enough):
             self._first_look(account, notes)
         names = list(dict.fromkeys([*attempts, *self._remotes]))
         unfinished = [name for name in names if not self._is_settled(name, attempts.get(name))]

@@ -190,5 +190,5 @@ def _check_numbers(sweep: str, wanted: Sequence[int], known: Sequence[int]) -> N
     if not absent:
         return
     what = f"there {'is no trial' if len(absent) == 1 else 'are no trials'} {', '.join(map(str, absent))}"
-    fix = f"1-{max(known)}" if known else "the sweep has no trials yet"
+    fix = f"{min(known)}-{max(known)}" if known else "the sweep has no trials yet"
     raise ConfigError([Problem(sweep, what, fix, check="trial-unknown")])

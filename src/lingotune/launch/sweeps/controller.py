@@ -109,6 +109,7 @@ class Controller:
         self._lost: set[int] = set()  # their starts are asked for before any other
         self._pause = _SHORTEST
         self._news = self._starved = False
+        self._taken_up: dict[int, int] = {}  # ended trial that goes on -> attempt that was ended
         self._again: dict[int, int] | None = (
             None  # trial -> last attempt, as it was before this run
         )
@@ -283,6 +284,8 @@ class Controller:
             return limits.attempt
         if not last.job.state.over:
             return None
+        if self._taken_up.get(record.trial.number) == last.attempt:
+            return last.attempt + 1
         if last.job.worth_retrying and last.stop_asked is None:
             faults = [a for a in record.attempts if a.job.worth_retrying]
             return last.attempt + 1 if len(faults) <= limits.retries else self._retried(record)
@@ -359,6 +362,11 @@ class Controller:
                 return
             self._ledger.add_trials([trial])
             record = next(r for r in self._ledger.records() if r.trial.key == trial.key)
+            if record.last is not None and record.state is State.pruned:
+                self._taken_up[trial.number] = record.last.attempt
+                self._tell(
+                    f"taken up  {trial.number:3}  {record.last.name}: among the best, after all"
+                )
             attempt = self._next_attempt(record)
             if attempt is not None:
                 yield record.trial, attempt

@@ -87,7 +87,9 @@ def test_a_bug_is_one_paragraph_and_a_file_to_attach_without_secrets(
     (path,) = tmp_path.glob("lingotune-bug-*.txt")
     assert told.count("\n") == 1 and str(path) in told
     text = path.read_text(encoding="utf-8")
-    assert "Traceback" in text and "test_faults.py" in text and re.search("torch [0-9]", text)
+    assert (
+        "Traceback" in text and "test_machine_faults.py" in text and re.search("torch [0-9]", text)
+    )
     assert token not in told + text
     assert path.stat().st_mode & 0o077 == 0
 
