@@ -112,13 +112,14 @@ def test_a_run_that_was_told_to_end_goes_on_to_the_same_bits(tmp_path: Path) -> 
 
 
 LOST = {
-    "0:6:stop": ([9, 9], "rank 0 does not answer"),
-    "1:6:stop": ([9, 9], "rank 1 on .* has given no sign of life"),
-    "0:6:kill": ([-9, 9], "rank 0 has died without a message"),
-    "1:6:kill": ([9, -9], "rank 1 has died without a message"),
-    "0:6:sleep": ([9, 9], "all wait for rank 0"),
-    "1:6:sleep": ([9, 9], "all wait for rank 1 .*breaks.py"),
-    "1:6:hold": ([9, 9], "rank 1 on .* has given no sign of life"),
+    "0:6:stop": ([(9,), (9,)], "rank 0 does not answer"),
+    "1:6:stop": ([(9,), (9,)], "rank 1 on .* has given no sign of life"),
+    "0:6:kill": ([(-9,), (9,)], "rank 0 has died without a message"),
+    "1:6:kill": ([(9,), (-9,)], "rank 1 has died without a message"),
+    "0:6:sleep": ([(9,), (9,)], "all wait for rank 0"),
+    "1:6:sleep": ([(9,), (9,)], "all wait for rank 1 .*breaks.py"),
+    # Being asked for its stacks may end the sleep: the process then ends itself, or else is killed.
+    "1:6:hold": ([(9,), (9, -9)], "rank 1 on .* has given no sign of life|all wait for rank 1"),
 }
 
 
@@ -129,7 +130,7 @@ def test_a_rank_that_is_lost_is_named_and_ends_the_job(broken: str, tmp_path: Pa
     limits = ["training.peer_timeout=15", "training.hang_timeout=15"]
     codes, logs = two_ranks(job_file(tmp_path, *limits), tmp_path / "run", broken)
     expected, named = LOST[broken]
-    assert codes == expected, logs
+    assert all(code in ends for code, ends in zip(codes, expected)), (codes, logs)
     there = [log for log, code in zip(logs, codes) if code == 9]
     assert any(re.search(named, log) for log in there), logs
     assert all("Traceback" not in log for log in logs)
