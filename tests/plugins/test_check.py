@@ -69,7 +69,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_without_a_file_only_packages_count() -> None:
     (problem,) = problems(None, metrics=["cost"])
     assert "in no installed package (entry points lingotune.metrics)" in problem.what
-    assert problem.fix == "code.file=FILE that defines it"
+    assert problem.fix == "a Python file that defines it: code.file=..."
 
 
 def test_a_file_with_a_secret_or_with_data_is_refused() -> None:

@@ -26,6 +26,7 @@ MOST = 60
 _LONGEST = 8
 """Words of one setting that a shell has parted."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.]+")
+_PLACE = re.compile(r".*\.yaml(:\d+)?(: |$)")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -55,7 +56,8 @@ class _Trial:
     def mended(self, problem: Problem) -> Problem:
         """Keep what works of the fix of a problem, and tell why where none of it does as it stands."""
         offers, possible = offers_in(problem.fix)
-        if not any(offer.choices for offer in offers):
+        in_a_file = _PLACE.match(problem.where)  # where the line has to be mended
+        if in_a_file or not any(offer.choices for offer in offers):
             return problem
         sound = [one for offer in offers if (one := self._sound(problem, offer))]
         if sound == offers:
