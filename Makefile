@@ -69,7 +69,7 @@ golden: setup  ## accept today's rendered requests as golden
 	$(BIN)/python -m pytest -n auto -m "slow or not slow" tests/launch/render tests/launch/aws --update-golden
 	$(BIN)/python -m pytest -m slow tests/launch/simulator/test_rehearsal.py -k sound --update-golden
 
-facts: setup  ## copy instances, images and the request's model anew from the libraries
+facts: setup $(VENV_V3)/.ready  ## copy instances, images and the request's model anew from the libraries
 	$(BIN)/python tools/facts.py
 	$(BIN)/python tools/secret_forms.py
 

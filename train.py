@@ -6,20 +6,26 @@ torchrun --nproc_per_node=2 train.py --job job.yaml
 """
 
 import os
+import signal
 import sys
-
-from lingotune.config.console import exit_code_of
-from lingotune.training.run import is_worker
 
 
 def main() -> int:
     """The worker's path needs no Hydra; the laptop's composes with it and then walks the same path."""
-    if is_worker(sys.argv[1:], os.environ):
-        from lingotune.training.run import main as run
-    else:
-        from lingotune.cli.train import main as run
+    from lingotune.training.signals import importing
+
+    with importing():
+        from lingotune.training.run import is_worker
+
+        if is_worker(sys.argv[1:], os.environ):
+            from lingotune.training.run import main as run
+        else:
+            from lingotune.cli.train import main as run
     return run(sys.argv[1:])
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during imports leaves no traceback
+    from lingotune.config.console import exit_code_of
+
     sys.exit(exit_code_of(main))

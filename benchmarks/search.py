@@ -1,15 +1,15 @@
 """How much training a search with early ends needs: real trainings on the SageMaker of this machine.
 
 python benchmarks/search.py [--seeds 1 2 3] [--search tpe] [--slots 2] [--epochs 15] [--rows 300]
-    [--first-rung N] [--dir DIR] [OVERRIDE ...]
+    [--space KEY=VALUE,VALUE ...] [--first-rung N] [--dir DIR] [OVERRIDE ...]
 
 A grid of 12 configurations, each trained to its end, says which is the best. Then the same configurations
 are searched with `sweep.prune=asha`, once for each seed, through the commands that a user types:
 plan, submit, results. Printed are the epochs that were trained, the winner with its place in the grid, and
 what SageMaker would bill. --dir keeps the runs; the same command again goes on from there.
 
-It trains a tiny model from scratch on generated reviews; overrides choose others, e.g.
-`model=pretrained model.name_or_path=DIR data=files data.path=reviews.jsonl`.
+It trains a tiny model from scratch on generated reviews. Overrides choose others, behind `--`, e.g.
+`--space lr=1e-5,1e-4 -- model=pretrained model.name_or_path=/DIR data=files data.path=/reviews.jsonl`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def run(name: str, folder: Path, slots: int, typed: list[str]) -> Sweep:
     settings = Settings(
         quotas=Quotas(slots), rehearsal=EXTENT, folder=folder / "accounts" / name, goes_on=True
     )
-    command = [sys.executable, str(LAUNCH), "-m", *SPACE, *typed, f"sweep.name={name}"]
+    command = [sys.executable, str(LAUNCH), "-m", *typed, f"sweep.name={name}"]
     names = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}"]
     with account(settings, print):
         subprocess.run([*command, *names], cwd=folder, check=True)
@@ -99,19 +99,19 @@ def run(name: str, folder: Path, slots: int, typed: list[str]) -> Sweep:
 def main() -> None:
     """Run the grid and the searches, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--search", default="tpe", choices=["tpe", "random"])
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--rows", type=int, default=300, help="training rows of each language")
+    parser.add_argument("--rows", type=int, help="generated training rows of each language")
+    parser.add_argument("--space", nargs="+", default=SPACE, help="swept keys: 12 configurations")
     parser.add_argument("--first-rung", type=int, help="sweep.min_evaluations of the searches")
     parser.add_argument("--dir", help="folder that keeps the runs and the account")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
-    settings = [
-        "cluster=p3_2xl", f"epochs={options.epochs}", f"data.sample.train_rows={options.rows}",
-        *options.overrides,
-    ]  # fmt: skip
+    settings = [*options.space, "cluster=p3_2xl", f"epochs={options.epochs}", *options.overrides]
+    if not any(override.startswith("data=") for override in options.overrides):
+        settings.append(f"data.sample.train_rows={options.rows or 300}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.dir or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,8 @@ from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import State
 
 NAME = "driven"
+EVALUATIONS = 60
+"""Evaluations of a hopeless job: it takes 18 s where nobody stops it."""
 STOPPING = 0.3
 """Seconds of a stop."""
 TYPED_AGAIN = 200
@@ -63,19 +65,23 @@ def hopeless(number: int) -> bool:
 
 
 class Courses:
-    """Courses of the jobs: each third trial is hopeless, each tenth finds no machine the first time."""
+    """Courses of the jobs: each third trial is hopeless, each tenth finds no machine the first time.
 
-    def __init__(self, lasts: float) -> None:
-        self._lasts = lasts
+    evaluations: of the hopeless ones, which are stopped long before on a slow machine, too.
+    """
+
+    def __init__(self, lasts: float, evaluations: int) -> None:
+        self._lasts, self._evaluations = lasts, evaluations
         self._seen: set[int] = set()
 
     def __call__(self, asked: Asked) -> Course:
         number = int(asked.tags["lingotune:trial"])
         first = number not in self._seen
         self._seen.add(number)
+        scores = [0.1] * self._evaluations if hopeless(number) else [0.6 + number / 1000] * 5
         return Course(
-            [0.1 if hopeless(number) else 0.6 + number / 1000] * 5, evaluation_time=self._lasts / 5,
-            starting=0.3, stopping=STOPPING, no_machine=number % 10 == 0 and first,
+            scores, evaluation_time=self._lasts / 5, starting=0.3, stopping=STOPPING,
+            no_machine=number % 10 == 0 and first,
             reason="CapacityError: Unable to provision requested ML compute capacity.",
         )  # fmt: skip
 
@@ -247,11 +253,14 @@ def _until_submitted(client: Any, request: dict[str, Any]) -> str:
 
 
 @contextmanager
-def faulty(settings: Settings) -> Iterator[tuple[Account, Faults]]:
-    """Run an account whose calls fail, with room for more jobs than the sweep may take."""
+def faulty(settings: Settings, evaluations: int) -> Iterator[tuple[Account, Faults]]:
+    """Run an account whose calls fail, with room for more jobs than the sweep may take.
+
+    evaluations: of the hopeless ones.
+    """
     faults = Faults(settings.seed, Rates.of(settings.share), delay=0.02)
     quotas = Quotas(settings.slots + settings.room)
-    with pretending(Courses(settings.lasts), quotas=quotas, faults=faults) as account:
+    with pretending(Courses(settings.lasts, evaluations), quotas=quotas, faults=faults) as account:
         yield account, faults
 
 
@@ -260,7 +269,7 @@ def prove(settings: Settings, folder: Path, *, naively: bool = False) -> Found:
     begun = time.monotonic()
     jobs, bundle = composed(settings, folder / "runs")
     run = naive(jobs, bundle, folder / "submitted") if naively else as_a_command(jobs, bundle)
-    with faulty(settings) as (account, faults):
+    with faulty(settings, 5 if naively else EVALUATIONS) as (account, faults):
         holder = None if naively else folder / "runs" / NAME / "controller"
         kills, unanswered = until_done(run, settings, folder / "log.txt", moments(settings, holder))
         while naively and not all(job.over for job in account.jobs):

@@ -140,7 +140,7 @@ class Cloud:
         found: JobState | None = self.faults.call(lambda: self.jobs.get(name))
         return found
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, pruned: bool = False) -> None:
         """Ask a job to stop."""
         self.calls["stop"] += 1
         self.faults.call(lambda: self._ask_to_stop(name))

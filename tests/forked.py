@@ -2,15 +2,21 @@
 
 python tests/forked.py PROCESSES JOB_FILE RUN_DIR [JOB_FILE RUN_DIR ...]   exit code 0 if all ended well
 
-Each process's output goes to RUN_DIR.RANK.log; `{rank}` in JOB_FILE is its rank.
+Each process's output goes to RUN_DIR.RANK.log; `{rank}` in JOB_FILE is its rank. Those that are left while
+others have ended long ago are killed, as torchrun does.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
+import time
 from pathlib import Path
+
+GRACE = 30.0
+"""Seconds that the others have to end once one has failed."""
 
 
 def ranks(count: int, job_file: str, run_dir: str) -> list[int]:
@@ -20,7 +26,24 @@ def ranks(count: int, job_file: str, run_dir: str) -> list[int]:
         port = str(free.getsockname()[1])
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
     children = [_start(rank, job_file, run_dir) for rank in range(count)]
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    codes = _ended(children)
+    print(f"exit codes {codes}", flush=True)
+    return codes
+
+
+def _ended(children: list[int]) -> list[int]:
+    codes: dict[int, int] = {}
+    deadline = float("inf")
+    while len(codes) < len(children):
+        for child in set(children) - set(codes):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                codes[child] = os.waitstatus_to_exitcode(status)
+                deadline = min(deadline, time.monotonic() + GRACE) if codes[child] else deadline
+            elif time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    return [codes[child] for child in children]
 
 
 def _start(rank: int, job_file: str, run_dir: str) -> int:

@@ -179,7 +179,8 @@ def _written(
 def _send(
     request: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
-    request.send_response(status)
+    has_date = any(name.lower() == "date" for name in headers)
+    (request.send_response_only if has_date else request.send_response)(status)
     for name, value in headers.items():
         if name.lower() not in _HOP:
             request.send_header(name, value)

@@ -81,7 +81,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "config": {"omegaconf", "yaml"},
     "system": {"numpy"},
     "contract": set(),
-    "catalog": set(),
+    "catalog": {"huggingface_hub"},
     "estimate": {"numpy"},
     "data": {
         "numpy", "pyarrow", "tokenizers", "transformers", "huggingface_hub", "boto3", "botocore",

@@ -235,7 +235,7 @@ def test_preparations(command: str, home: Path) -> None:
 def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Path) -> None:
     """What a submit does with credentials: tests/launch/aws/test_submit.py."""
     done = execute(command, home, **NOWHERE, AWS_DEFAULT_REGION="us-east-1")
-    assert done.returncode == 2 and "credentials" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 6 and "credentials" in done.stderr, done.stdout + done.stderr
     assert kind_of(command) == "account" or "nothing was started" in done.stderr
 
 

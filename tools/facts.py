@@ -2,7 +2,8 @@
 
     make facts
 
-Images and registries come from the SageMaker SDK, instances from its list and from moto's copy of
+Images and registries come from both SageMaker SDKs (v3's table is read from its own environment, as they
+cannot be installed together), instances from its list and from moto's copy of
 EC2's DescribeInstanceTypes, the shape of a request and the partitions of AWS from botocore. Tests compare
 the files with these sources, so that an upgrade that changes a fact shows.
 """
@@ -13,6 +14,7 @@ import gzip
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,36 +88,42 @@ def instances() -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: (item[0].split(".")[1], item[1]["gpus"])))
 
 
-def images() -> list[dict[str, Any]]:
-    """The Hugging Face training images of the SDK, oldest first."""
+def images(newer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The Hugging Face training images of both SDKs, oldest first; newer: the versions that v3 lists."""
     from sagemaker import fw_utils
 
     smddp = fw_utils.SM_DATAPARALLEL_SUPPORTED_FRAMEWORK_VERSIONS["pytorch"]
     torchrun = fw_utils.TORCH_DISTRIBUTED_GPU_SUPPORTED_FRAMEWORK_VERSIONS
+    older = _listed_images()
     rows = []
-    for transformers, frameworks in _listed_images().items():
+    for transformers, frameworks in {**newer, **older}.items():
         for framework, facts in frameworks.items():
-            if framework.startswith("pytorch"):
-                pytorch = framework.removeprefix("pytorch")
-                container = facts["container_version"]["gpu"]
-                cuda = container.split("-")[0].removeprefix("cu")
-                rows.append({
-                    "transformers": transformers,
-                    "pytorch": pytorch,
-                    "python": facts["py_versions"][0],
-                    "cuda": f"{cuda[:2]}.{cuda[2:]}",
-                    "container": container,
-                    "smdistributed": pytorch in smddp,
-                    "torch_distributed": pytorch in torchrun,
-                })  # fmt: skip
+            pytorch = framework.removeprefix("pytorch")
+            container = facts["container_version"]["gpu"]
+            cuda = container.split("-")[0].removeprefix("cu")
+            tables = {"v2": older, "v3": newer}
+            sdks = [
+                name for name, table in tables.items() if framework in table.get(transformers, {})
+            ]
+            rows.append({
+                "transformers": transformers,
+                "pytorch": pytorch,
+                "python": facts["py_versions"][0],
+                "cuda": f"{cuda[:2]}.{cuda[2:]}",
+                "container": container,
+                "smdistributed": pytorch in smddp,
+                # v2's list ends with v2; the toolkit inside all later images starts it.
+                "torch_distributed": pytorch in torchrun or "v2" not in sdks,
+                "sdks": sdks,
+            })  # fmt: skip
     return sorted(rows, key=lambda row: _version(row["transformers"]))
 
 
 def registries() -> dict[str, str]:
-    """Region -> host of its image registry, for the regions of the newest image."""
+    """Region -> host of its image registry, for the regions of v2's newest image; v3's has the same."""
     from sagemaker import image_uris
 
-    newest = images()[-1]
+    newest = images({})[-1]
     facts = _listed_images()[newest["transformers"]][f"pytorch{newest['pytorch']}"]
     hosts = {}
     for region in sorted(facts["registries"]):
@@ -178,19 +186,35 @@ def _collect(shape: Any, shapes: dict[str, Any]) -> None:
 
 
 def _listed_images() -> dict[str, Any]:
-    path = package_file("sagemaker", "image_uri_config", "huggingface.json")
+    return listed_in(package_file("sagemaker", "image_uri_config", "huggingface.json"))
+
+
+def listed_in(path: Path) -> dict[str, Any]:
+    """Version of transformers -> PyTorch -> facts of its training image, as an SDK's file lists them."""
     versions: dict[str, Any] = json.loads(path.read_text())["training"]["versions"]
     return {
-        name: facts for name, facts in versions.items() if _version(name) >= OLDEST_TRANSFORMERS
+        name: {key: facts for key, facts in frameworks.items() if key.startswith("pytorch")}
+        for name, frameworks in versions.items()
+        if _version(name) >= OLDEST_TRANSFORMERS
     }
+
+
+def v3_table() -> Path:
+    """Return the file of the SDK v3, in the environment that `make test-v3` makes."""
+    root = PACKAGE.parent.parent / ".venv-v3"
+    (found,) = root.glob(
+        "lib/python*/site-packages/sagemaker/core/image_uri_config/huggingface.json"
+    )
+    return found
 
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def files() -> dict[str, str]:
-    """Path in the package -> content of each data file, as the installed libraries have it."""
+def files(newer: Mapping[str, Any]) -> dict[str, str]:
+    """Path in the package -> content of each data file, as the installed libraries have it; newer: the
+    images of the SDK v3."""
     os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
     import botocore
     import sagemaker
@@ -201,7 +225,8 @@ def files() -> dict[str, str]:
             f"{sdk} and EC2 DescribeInstanceTypes; p3: AWS instance pages", "instances", instances()
         ),
         "catalog/facts/images.json": _lines(
-            f"{sdk}: image_uri_config/huggingface.json, fw_utils.py", "images", images(),
+            f"{sdk}: image_uri_config/huggingface.json, fw_utils.py; SDK v3 (sagemaker-core):"
+            " image_uri_config/huggingface.json", "images", images(newer),
             "registries", registries(),
         ),
         "catalog/facts/partitions.json": _lines(
@@ -231,7 +256,7 @@ def _lines(source: str, *named: Any) -> str:
 
 def main() -> None:
     """Write the data files."""
-    for name, content in files().items():
+    for name, content in files(listed_in(v3_table())).items():
         (PACKAGE / name).write_text(content, encoding="utf-8")
 
 

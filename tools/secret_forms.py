@@ -64,6 +64,17 @@ OURS: dict[str, dict[str, Any]] = {
         "regex": rf"(?i)secret_?(?:access_?)?key{_VALUE}(?P<secret>[A-Za-z0-9/+]{{40}})(?![A-Za-z0-9/+=])",
         "keywords": ["secretkey", "secret_key", "secretaccess", "secret_access"],
     },
+    # without the name: 40 letters between others, mixed as by chance
+    "aws-secret-access-key-bare": {
+        "regex": r"(?<![\w+/.-])[A-Za-z0-9/+]{40}(?![\w+/=.-])", "keywords": [""],
+        "many_lines": True, "entropy": 4, "random": True,
+    },
+    # Weights & Biases' and others' keys look like git's commits, which are named as such
+    "hexadecimal-key": {
+        "regex": r"(?im)^(?![^=\n]*(?:revision|commit|git|sha|digest|hash|version|checksum|etag|build|ref))"
+        r"[\w.\[\]-]+=['\"]?(?P<secret>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{40})['\"]?$",
+        "keywords": ["="], "entropy": 3,
+    },
     "aws-session-token": {
         "regex": rf"(?i)session_?token{_VALUE}(?P<secret>[A-Za-z0-9/+=]{{100,}})",
         "keywords": ["sessiontoken", "session_token"],
@@ -121,6 +132,18 @@ OURS: dict[str, dict[str, Any]] = {
     "url-credentials": {
         "regex": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s/?#@:'\"]*:(?P<secret>(?![*<${])[^\s/?#@'\"]{3,})@",
         "keywords": ["://"],
+    },
+    "login": {
+        "regex": r"(?i)(?<![\w@.:%-])(?:[a-z0-9]+[._-])?"
+        r"(?:user(?:name)?|admin|root|postgres|mysql|oauth2?|git)\d*:(?P<secret>(?![*<${])[^\s/@:'\"]{4,})@[a-z0-9]",
+        "keywords": ["@"], "entropy": 2,
+    },
+    # of an unknown user: a word that no mail address begins with
+    "login-of-anybody": {
+        "regex": r"(?<![\w@.:%-])(?!mailto:|sips?:|xmpp:|acct:)[A-Za-z][\w.-]{1,30}:(?P<secret>"
+        r"(?!//)(?=[^\s@]{0,99}\d)(?=[^\s@]{0,99}[a-z])(?=[^\s@]{0,99}[A-Z!#$%&*+?^~])"
+        r"[^\s/@:'\"]{8,99})@[a-zA-Z][\w.-]*",
+        "keywords": ["@"], "entropy": 2.5,
     },
     "url-token": {
         "regex": r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<secret>(?=[\w-]*\d)[\w-]{20,})@",
@@ -225,7 +248,8 @@ OURS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Id -> form. `keywords`: lower-case texts of which one stands in every text that has the form.
 `entropy`: least bits per character. `many_lines`: the form may go beyond the line of the keyword; all
-others are looked for in that line alone. A group `secret` is the part to hide, else the whole."""
+others are looked for in that line alone. `random`: letters are mixed as by chance. A group `secret` is
+the part to hide, else the whole."""
 _COVERED = ("github-", "slack-bot", "slack-user", "slack-legacy", "slack-config", "anthropic-",
             "openai-")  # fmt: skip
 """Starts of gitleaks' ids that a wider form of ours has in it."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from lingotune.config.console import format_error, say
 from lingotune.config.jobfile import job_of
+from lingotune.config.private_files import private_files
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
 from lingotune.runs.folder import read_results
@@ -188,6 +189,7 @@ def _not_of_a_job(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
         "runs_dir": "lt.train(job, runs_dir=...)",
         "prepared_dir": "lt.train(job, prepared_dir=...)",
         "data.prepared": "lt.train(job, data=...)",
+        "runs_mode": "os.umask(0o027), and lt.train(job)",
     }
     launch = LaunchConfig.__annotations__.keys() - JobConfig.__annotations__.keys()
     for key in keys:
@@ -405,7 +407,7 @@ def _printing(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def _untouched() -> Iterator[None]:
-    """Restore environment variables, warning filters and the libraries' logging at the end."""
+    """Restore environment variables, warning filters, the umask and the libraries' logging at the end."""
     import logging
     import warnings
 
@@ -417,7 +419,7 @@ def _untouched() -> Iterator[None]:
     level, verbosity = tracing.level, library.get_verbosity()
     bars = library.is_progress_bar_enabled(), _shows_bars(datasets)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), private_files():
             yield
     finally:
         tracing.setLevel(level)

@@ -150,10 +150,19 @@ def test_an_unknown_command_is_answered_with_a_few(capsys: pytest.CaptureFixture
 
 def test_options_of_a_job_file_alone_are_told_what_stands_for_them() -> None:
     with pytest.raises(ConfigError) as caught:
-        main(["train", "--run-dir", "my runs", "lr=1e-3", "--data=d", "--prepared-dir", "p", "x=1"])
-    assert [(p.where, p.fix) for p in caught.value.problems][:3] == [
-        ("--run-dir my runs", "'runs_dir=\"my runs\"'"),
-        ("--data d", "data.prepared=d"),
+        main(["train", "lr=1e-3", "--data=my data", "--prepared-dir", "p", "x=1"])
+    assert [(p.where, p.fix) for p in caught.value.problems][:2] == [
+        ("--data my data", "'data.prepared=\"my data\"'"),
         ("--prepared-dir p", "prepared_dir=p"),
     ]
-    assert caught.value.problems[3].where == "x=1"
+    assert caught.value.problems[2].where == "x=1"
+
+
+def test_a_run_folder_is_that_of_one_run() -> None:
+    with pytest.raises(ConfigError, match="is the folder of one run") as caught:
+        main(["train", "-m", "--run-dir", "my runs", "lr=1e-3,2e-3"])
+    assert caught.value.problems[0].fix == "'runs_dir=\"my runs\"'"
+    with pytest.raises(ConfigError, match="is about the checkpoints in a run folder"):
+        main(["train", "resume=required"])
+    with pytest.raises(ConfigError, match="is about a run folder of this machine"):
+        main(["launch", "cluster=p3_16xl", "resume=never"])

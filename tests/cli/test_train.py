@@ -68,7 +68,15 @@ def test_the_run_folder_holds_everything(finished: tuple[Path, str]) -> None:
     assert {"model.safetensors", "config.json", "tokenizer.json", "metrics.json"} <= {
         path.name for path in (folder / "model").iterdir()
     }
-    assert not list(folder.rglob("model/training_args.bin")), "a pickle has no place in a model"
+    assert not list(folder.rglob("training_args.bin")), "loading a pickle runs what it holds"
+    (arguments,) = list((folder / "checkpoints").glob("*/training_args.json"))[:1]
+    assert json.loads(arguments.read_text())["learning_rate"] == 1e-3
+
+
+def test_nobody_else_can_read_the_run_folder(finished: tuple[Path, str]) -> None:
+    paths = [finished[0], *finished[0].rglob("*")]
+    assert any(path.name.startswith("predictions") for path in paths)
+    assert [path for path in paths if path.stat().st_mode & 0o077] == []
 
 
 def test_the_run_keeps_what_was_typed(

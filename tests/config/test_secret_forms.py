@@ -16,7 +16,8 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lingotune.config.secrets import HIDDEN, looks_secret, redacted
+from lingotune.config.secret_values import HIDDEN
+from lingotune.config.secrets import looks_secret, redacted
 
 FACTS = ROOT / "src" / "lingotune" / "config" / "facts" / "secrets.json"
 DIGITS, HEX = string.digits, "0123456789abcdef"
@@ -93,6 +94,14 @@ SECRETS = {
     "Pinecone": "pc" + "sk_" + letters(70),
     "Supabase": "sb" + "p_" + letters(40, HEX),
     "Docker": "dck" + "r_pat_" + letters(27, TELLING),
+    "AWS secret key alone": letters(40, ALNUM + "/+"),
+    "token in base64": base64.b64encode(("hf" + "_" + letters(34, string.ascii_letters)).encode()).decode(),
+    "login in base64": base64.b64encode(("user:gh" + "p_" + letters(36)).encode()).decode(),
+    "token in hexadecimal digits": ("gh" + "p_" + letters(36)).encode().hex(),
+    "URL in a URL": "https://a.b/?u=https%3A%2F%2Fuser%3A" + letters(12) + "%40h.example",
+    "login": "user:" + letters(9) + "@db.example.com",
+    "login at a port": "admin:" + letters(9) + "@localhost:5432/reviews",
+    "login of anybody": "ada.lovelace:" + letters(9) + "aB3@db.example.com",
     "private key": "-----BEGIN OPENSSH " + "PRIVATE KEY-----\n" + letters(70) + "\n" + letters(70),
 }  # fmt: skip
 
@@ -146,7 +155,7 @@ def test_tokens_are_found_and_nothing_of_them_is_shown(secret: str, around: str)
     assert looks_secret(text)
     shown = redacted(text, {})
     assert HIDDEN in shown
-    assert secret[-10:] not in shown or secret.endswith((".jsonl", ":5432/reviews"))
+    assert secret[-10:] not in shown or secret.endswith((".jsonl", ":5432/reviews", "example.com"))
     assert not looks_secret(shown)
 
 
@@ -194,7 +203,13 @@ ORDINARY = st.one_of(
     st.builds("sha256:{}".format, HEXES),
     st.builds("111122223333.dkr.ecr.us-east-1.amazonaws.com/{}:{}".format, NAMES, NAMES),
     st.builds("/home/user/{}/{}.parquet".format, PATHS, HEXES),
-    HEXES,
+    st.builds("revision={}".format, HEXES),
+    st.builds("aws.tags.git_commit={}".format, HEXES),
+    st.builds("runs/{}/{}".format, NAMES, HEXES),
+    st.builds("{}:{}@{}".format, WORDS, WORDS, NAMES),  # an image, a mail address
+    st.builds("https://example.com/{}?q={}%20{}".format, PATHS, WORDS, WORDS),
+    st.builds("{}@{}.com".format, NAMES, WORDS),
+    st.lists(WORDS, min_size=4, max_size=9).map(lambda some: "".join(map(str.title, some))),
     SENTENCES,
     SHORT_BASE64,
 ).filter(lambda text: "github_pat_" not in text)  # with twenty more letters that is a token's form
@@ -210,9 +225,23 @@ def test_nothing_ordinary_looks_like_a_secret(before: str, text: str) -> None:
     assert redacted(before + text, {}) == before + text
 
 
+@pytest.mark.parametrize("key", ["name", "aws.tags.owner", "cluster.environment.WANDB", "hub.repo"])
+def test_a_key_of_40_hexadecimal_digits_is_told_from_a_commit(key: str) -> None:
+    digits = letters(40, HEX)
+    assert looks_secret(f"{key}={digits}")
+    assert redacted(f"a\n{key}={digits}\nb", {}) == f"a\n{key}={HIDDEN}\nb"
+    for named in ("model.revision", "aws.tags.commit", "data.sha256", "aws.tags.GIT_SHA"):
+        assert not looks_secret(f"{named}={digits}")
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "mailto:ada.lovelace99@example.com",
+        "owner:ada.lovelace@example.com",
+        "image:tag@sha256:0123456789abcdef",
+        "Reviews2024/GermanAndFrench/TrainSplitV1",
+        "AllReviewsOfHotels2024InSixLanguagesPart1",
         "name=risk-scores-of-reviews-in-six-languages",
         "name=sk-reviews-of-hotels-and-restaurants-2024",
         "https://user:***@example.com/a",

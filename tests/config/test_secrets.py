@@ -16,7 +16,8 @@ from lingotune.config.console import format_error
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, format_problems, without_secrets
 from lingotune.config.schema import HubConfig, LabelConfig, LaunchConfig, Visibility
-from lingotune.config.secrets import HIDDEN, NO_TOKEN, redacted, secrets_of
+from lingotune.config.secret_values import HIDDEN, secrets_of
+from lingotune.config.secrets import NO_TOKEN, redacted
 from lingotune.config.settings import setting_types
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.help import Command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,3 +85,15 @@ def test_any_json_is_read_or_refused_with_a_value_error(value: Any, key: str) ->
     for values in (value, {**WHOLE, key: value}):
         with suppress(ValueError):
             from_json(Outer, values)
+
+
+def test_a_number_that_json_lacks_is_null_and_comes_back_as_nan() -> None:
+    @dataclass(frozen=True)
+    class Scored:
+        loss: float
+        shares: tuple[float, ...]
+
+    written = json.dumps(to_json(Scored(math.nan, (1.0, math.inf))), allow_nan=False)
+    assert written == '{"loss": null, "shares": [1.0, null]}'
+    read = from_json(Scored, json.loads(written))
+    assert math.isnan(read.loss) and read.shares[0] == 1.0 and math.isnan(read.shares[1])

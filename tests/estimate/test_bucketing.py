@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -249,3 +250,19 @@ def test_wider_windows_need_less_padding_and_say_so() -> None:
         "tokens a text: 54.6 its own, 174.2 with padding (31.3% are text), 302.4 with waiting for the"
         " slowest of 8 processes (straggler 1.778)",
     )
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(list(BatchMode)), st.booleans(), st.integers(1, 200), st.integers(0, 3))
+def test_an_update_takes_the_same_rows_on_any_number_of_processes(
+    mode: BatchMode, packed: bool, rows: int, epoch: int
+) -> None:
+    """So a run whose processes change while it is interrupted trains on each row as often as before."""
+    lengths, batching = reviews(rows), BatchingConfig(mode=mode)
+    taken = []
+    for world, accumulation, size in ((1, 1, 16), (2, 2, 4), (4, 1, 4), (1, 8, 2), (16, 1, 1)):
+        shape = BatchShape(world, accumulation, size, 8, packed)
+        planned = plan_epoch(lengths, batching, shape, 7, epoch)
+        ends = planned.cuts[:: shape.parts]
+        taken.append([sorted(planned.order[a:b].tolist()) for a, b in pairwise(ends)])
+    assert all(one == taken[0] for one in taken)

@@ -10,7 +10,8 @@ from conftest import ROOT, compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.catalog.models import model_size, size_of
+from lingotune.catalog.model_sizes import size_from, size_of
+from lingotune.catalog.models import model_size
 from lingotune.config.jobfile import job_of
 from lingotune.estimate.memory import GIB, estimate_memory
 
@@ -48,6 +49,41 @@ def built(name: str, config: dict[str, int]) -> Any:
 def test_parameters_are_counted_as_transformers_does(name: str) -> None:
     count = sum(p.numel() for p in built(name, KNOWN[name]).parameters())
     assert size_of(KNOWN[name]).parameters == count
+
+
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+         "vocab_size": 500, "num_labels": 3, "pad_token_id": 0}  # fmt: skip
+AS_MDEBERTA = {"relative_attention": True, "position_buckets": 256, "norm_rel_ebd": "layer_norm",
+               "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0,
+               "position_biased_input": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        *((name, SIZES) for name in ("bert", "roberta", "xlm-roberta", "camembert", "modernbert")),
+        ("distilbert", {"dim": 64, "hidden_dim": 96, "n_layers": 3, "n_heads": 4, "vocab_size": 500,
+                        "num_labels": 3}),
+        ("deberta-v2", {**SIZES, **AS_MDEBERTA}),
+        ("eurobert", {**SIZES, "num_key_value_heads": 2}),
+    ],
+)  # fmt: skip
+def test_any_config_of_an_architecture_is_counted_as_transformers_does(
+    architecture: str, config: dict[str, Any]
+) -> None:
+    import torch
+    import transformers as tf
+
+    made = tf.AutoConfig.for_model(architecture, **config)
+    with torch.device("meta"):
+        model = tf.AutoModelForSequenceClassification.from_config(made)
+    size = size_from(made.to_dict())
+    assert size is not None and size.parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"model_type": "new", **SIZES}])
+def test_a_config_that_says_too_little_has_no_size(config: dict[str, Any]) -> None:
+    assert size_from(config) is None
 
 
 def test_parameters_of_the_tiny_model_are_those_that_a_run_reports() -> None:

@@ -24,6 +24,7 @@ from lingotune.estimate.step_time import (
     paper_lines,
     paper_step,
     trained_rows,
+    update_on_paper,
     utilisation,
 )
 from lingotune.launch.plan.lengths import estimate_batching, published
@@ -160,6 +161,12 @@ def test_a_plan_tells_bytes_and_milliseconds() -> None:
     assert sends.startswith("each update sends 541 MB")
     here = job_of(compose())
     assert paper_lines(here, plan_batches(here), FOUND, None) == ()
+
+
+def test_a_model_too_small_for_the_formula_gets_no_figure() -> None:
+    job = job_of(compose("cluster=p3_16xl"))
+    assert update_on_paper(job, plan_batches(job), FOUND, None) is None
+    assert all("on paper" not in line for line in paper_lines(job, plan_batches(job), FOUND, None))
 
 
 def test_lengths_of_the_articles_data_are_those_published() -> None:

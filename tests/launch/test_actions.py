@@ -55,6 +55,18 @@ def test_the_page_of_one_job() -> None:
     assert "\x1b" not in page, "no colour in a pipe"
 
 
+def test_without_a_run_on_record_the_page_gives_what_paper_says_at_least() -> None:
+    typed = ["cluster=p4d_24xl", "model=xlmr_base", "data=amazon_reviews_multi"]
+    money = section(launched(*typed, "budget.usd_per_hour=36"), "time and money")
+    unknown, least = money.splitlines()[:2]
+    assert "expected time unknown" in unknown
+    steps, milliseconds, usd = re.fullmatch(
+        r"  at least .* = (\d+) updates x ([\d.]+) ms on paper, .*: ([\d.]+) USD", least
+    ).groups()  # type: ignore[union-attr]
+    assert float(usd) == pytest.approx(int(steps) * float(milliseconds) / 1000 * 0.01, rel=0.02)
+    assert "at least" not in section(launched(CLOUD), "time and money"), "a tiny model"
+
+
 def test_findings_are_on_the_page_with_id_reason_and_what_works() -> None:
     found = section(launched("experiment=blog", code=2), "findings")
     for part in ("[image-too-old]", "[hub-token-on-workers]", "warning: cluster.distribution=",

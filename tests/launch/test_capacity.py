@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -16,6 +17,7 @@ from pretend import Account, Course, pretending
 
 from lingotune.cli import launch, offers
 from lingotune.config.problems import INTERRUPTED, ConfigError
+from lingotune.config.schema import FallbackBy
 from lingotune.launch import confirm, walk
 from lingotune.launch.aws.again import request_from
 from lingotune.launch.aws.machines import machine_in, machines_in
@@ -29,6 +31,7 @@ from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.refusal import Refusal
 from lingotune.launch.sweeps import controller
 from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.slots import tightest
 
 from described import described  # isort: skip
 
@@ -191,7 +194,7 @@ def asking(monkeypatch: pytest.MonkeyPatch, answer: str | type[BaseException]) -
         raise answer
 
     monkeypatch.setattr(confirm, "can_ask", lambda: True)
-    monkeypatch.setattr("lingotune.launch.actions.can_ask", lambda: True)
+    monkeypatch.setattr("lingotune.launch.execution.can_ask", lambda: True)
     monkeypatch.setattr("builtins.input", ask)
     return asked
 
@@ -221,7 +224,7 @@ def test_a_submit_above_the_limit_asks(
 def test_without_a_terminal_a_submit_above_the_limit_is_refused_unless_answered(
     full_p3: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lingotune.launch.actions.can_ask", lambda: False)
+    monkeypatch.setattr("lingotune.launch.execution.can_ask", lambda: False)
     for words, usd in ((SUBMIT, "28.36"), ([*SUBMIT, "-m", "seed=1,2"], "56.72")):
         with pytest.raises(ConfigError) as caught:
             launch.main(words)
@@ -249,6 +252,39 @@ def test_offers_are_sorted_and_the_one_to_take_is_marked() -> None:
     command = next(line for line in lines if line.startswith("take *: "))
     again = compose(*re.split(r"launch(?:\.py)? ", command)[1].split())
     assert again.cluster.instance_type == best.instance_type and again.budget.max_usd == 150
+
+
+def test_offers_with_a_list_can_be_submitted(
+    full_p3: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that is suggested works when pasted, and asks for the machines of the table in order."""
+    assert offers.main(["gpus=8", "max_usd=300", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    command = str(told["command_with_fallback"])
+    words = shlex.split(re.split(r"launch(?:\.py)? ", command)[1])
+    listed = compose(*words).cluster.fallback
+    fitting = [one["instance_type"] for one in told["offers"] if one["fits"] and one["within"]]
+    assert [row.instance_type for row in listed] == fitting[:3] and len(listed) == 3
+    assert launch.main([*words, *ACCOUNT, "cluster.max_run=3600", "action=submit", "--detach"]) == 0
+
+
+def test_offers_fit_a_narrow_terminal() -> None:
+    found = offers_for(compose("cluster=g5_12xl"), Wanted(gpus=8), [CONF], date(2026, 11, 1))
+    lines = lines_of(found, Wanted(gpus=8), [], asked=False, width=80)
+    table = lines[: lines.index("")]
+    assert max(map(len, table)) <= 80 and "GiB" not in table[0]
+    assert "GiB" in lines_of(found, Wanted(gpus=8), [], asked=False, width=120)[0]
+
+
+def test_a_list_has_the_slots_of_its_scarcest_machine() -> None:
+    cluster = compose(*TYPED, "cluster.nodes=2").cluster
+    quotas = {f"{P3} for training job usage": 9.0, f"{G5} for training job usage": 4.0}
+    assert tightest(cluster, quotas) == (G5, 2, f"{G5} for training job usage")
+    quotas[f"{G5} for training job usage"] = 40.0
+    assert tightest(cluster, quotas)[0] == P3
+    own = replace(cluster, fallback_by=FallbackBy.lingotune)
+    assert tightest(own, {**quotas, f"{G5} for training job usage": 0.0})[0] == P3
+    assert tightest(cluster, {f"{P3} for training job usage": 9.0})[0] == G5, "unknown"
 
 
 def test_offers_name_the_nearest() -> None:

@@ -13,7 +13,7 @@ from loopback import Front, moto_server, s3_in_front
 from lingotune.config.problems import ConfigError, Severity
 from lingotune.config.schema import Action
 from lingotune.data.sources.patterns import not_here
-from lingotune.launch import actions
+from lingotune.launch import inputs
 from lingotune.launch.checks.launch import check_launch
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.labels import with_found_labels
@@ -46,7 +46,7 @@ def composed(*typed: str) -> list[Composed]:
 
 def test_a_check_looks_and_fetches_nothing(front: Front) -> None:
     jobs = composed("seed=1,2", f"data.path=s3://{BUCKET}/r.jsonl")
-    told = [one.findings[-1] for one in actions._with_sources(jobs, Action.check)]
+    told = [one.findings[-1] for one in inputs._with_sources(jobs, Action.check)]
     assert told[0] == told[1]
     assert told[0].severity is Severity.warning
     assert told[0].where == f"data.path=s3://{BUCKET}/r.jsonl"
@@ -56,18 +56,18 @@ def test_a_check_looks_and_fetches_nothing(front: Front) -> None:
 
 def test_a_check_tells_what_is_not_there_as_an_error_of_the_job(front: Front) -> None:
     jobs = composed(f"data.path=s3://{BUCKET}/no.csv,s3://{BUCKET}/r.jsonl")
-    first, second = actions._with_sources(jobs, Action.check)
+    first, second = inputs._with_sources(jobs, Action.check)
     assert first.findings[-1].severity is Severity.error
     assert second.findings[-1].severity is Severity.warning
 
 
 def test_a_submit_fetches_once_and_stops_where_anything_is_missing(front: Front) -> None:
     jobs = composed("seed=1,2", f"data.path=s3://{BUCKET}/r.jsonl")
-    assert actions._with_sources(jobs, Action.submit) == jobs
+    assert inputs._with_sources(jobs, Action.submit) == jobs
     assert not not_here(jobs[0].config.data)
     assert front.operations().count(f"GET /{BUCKET}/r.jsonl") == 1
     with pytest.raises(ConfigError) as caught:
-        actions._with_sources(composed(f"data.path=s3://{BUCKET}/x,s3://{BUCKET}/y"), Action.submit)
+        inputs._with_sources(composed(f"data.path=s3://{BUCKET}/x,s3://{BUCKET}/y"), Action.submit)
     assert len(caught.value.problems) == 2
 
 

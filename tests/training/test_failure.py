@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +52,7 @@ def test_what_the_user_can_mend_comes_with_what_works() -> None:
         [Problem("data.path=x", "no such file", "data.path=y"), Problem("lr=9", "big")]
     )
     assert failure.paragraph(error, 0) == (
-        "rank 0, reading the data: data.path=x: no such file; fix: data.path=y | lr=9: big"
+        "rank 0, reading the data: data.path=x: no such file; fix: data.path=y | lr=9: big (exit code 2)"
     )
 
 
@@ -61,20 +64,30 @@ def test_a_long_message_fits_into_a_failure_reason() -> None:
 
 
 WORKER = """
-import sys, time
-from lingotune.training import failure
-with failure.reporting(int(sys.argv[1]), {"SM_OUTPUT_DIR": sys.argv[2]}):
+import os, sys, time
+from lingotune.training import failure, signals
+with signals.armed(int(sys.argv[1])), failure.reporting(int(sys.argv[1]), os.environ):
     failure.enter("evaluating")
-    print("ready", flush=True)
-    if sys.argv[3] == "wait":
+    if sys.argv[2] == "raise":
+        raise RuntimeError("boom of " + sys.argv[1])
+    if sys.argv[2] == "wait":
+        print("ready", flush=True)
         time.sleep(3600)
-    raise RuntimeError("boom of " + sys.argv[1])
+    with signals.deferred(float(sys.argv[2])):
+        print("ready", flush=True)
+        while not signals.asked():
+            time.sleep(0.01)
+        print("asked", flush=True)
+        time.sleep(3600)
 """
 
 
 def worker(rank: int, folder: Path, what: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, str(rank), str(folder), what]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", WORKER, str(rank), what]
+    environment = {**os.environ, "SM_OUTPUT_DIR": str(folder)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def test_the_first_to_fail_writes_the_file(tmp_path: Path) -> None:
@@ -92,7 +105,54 @@ def test_an_end_from_outside_is_told_at_once(tmp_path: Path) -> None:
     assert process.stdout and process.stdout.readline() == "ready\n"
     process.terminate()
     process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
+    assert process.returncode == 75
     text = (tmp_path / "failure").read_text()
-    assert text.startswith("rank 2, evaluating: ended from outside (SIGTERM)")
-    assert "killed for memory" in text
+    assert text.startswith("rank 2, evaluating: ended from outside (SIGTERM): another rank failed")
+    assert text.endswith("(exit code 75)")
+
+
+@pytest.mark.parametrize(
+    ("second", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)]
+)
+def test_the_first_signal_waits_for_a_checkpoint_and_the_second_ends_at_once(
+    second: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    process = worker(0, tmp_path, "3600")
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
+    while process.poll() is None:  # one that comes at the same moment is the same Ctrl-C
+        process.send_signal(second)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code and "Traceback" not in errors
+    assert errors.startswith("SIGINT: a checkpoint is saved, then this run stops")
+
+
+def test_a_checkpoint_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
+    process = worker(0, tmp_path, "0.2")
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 75
+    assert "no checkpoint could be saved within 0.2 s" in errors
+
+
+IMPORTING = """
+import time
+from lingotune.training import signals
+with signals.importing("go on with: this\\n"):
+    print("ready", flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_signal_during_imports_ends_at_once_with_the_command_to_go_on() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130 and told == "go on with: this\nlingotune: stopped\n"

@@ -16,12 +16,16 @@ from typing import Any
 import pytest
 import warm
 from conftest import ROOT, compose, run
+from damaging import damage
 from killing import metrics, outcome
 from waiting import PATIENCE, wait_until
 
-from lingotune.config.jobfile import dump_job, job_of
-from lingotune.config.problems import ConfigError
-from lingotune.training.checkpoints import MANIFEST, Owner, commit, fault, rotate, set_aside, whole
+from lingotune.config.jobfile import dump_job, job_of, load_job
+from lingotune.config.problems import CheckpointError
+from lingotune.runs.folder import finished, folders_in
+from lingotune.runs.inventory import INVENTORY, changed_files, read_inventory
+from lingotune.training.checkpoints import MANIFEST
+from lingotune.training.finishing import complete
 
 SMALL = [
     "model.scratch.dim=32",
@@ -44,7 +48,6 @@ SMALL = [
     "data.language_alpha=0.5",
 ]
 """30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""
-OWNER = Owner("a" * 64, "b" * 64)
 
 
 def job_file(folder: Path, *overrides: str) -> Path:
@@ -80,6 +83,10 @@ def check_killed_often(folder: Path, uninterrupted: Path, kills: int, seed: int)
     log = (folder / "run.log").read_text(encoding="utf-8")
     assert set(result["codes"]) <= {0, -9} and result["codes"][-1] == 0, log
     assert outcome(folder / "run") == outcome(uninterrupted), log
+    run_folder = folders_in(folder / "run")
+    inventory = read_inventory(run_folder, load_job(folder / "job.yaml")[1])
+    assert inventory is not None and "report.html" in inventory.files, log
+    assert list(changed_files(run_folder, inventory)) == []
     return int(result["kills"])
 
 
@@ -98,6 +105,13 @@ def test_killed_at_random_moments_the_result_is_the_same(
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_many_kills_lose_nothing(uninterrupted: Path, tmp_path: Path, seed: int) -> None:
     check_killed_often(tmp_path, uninterrupted, kills=12, seed=seed)
+
+
+@pytest.mark.slow
+def test_damage_of_any_kind_is_seen_where_stock_loaders_read_on(uninterrupted: Path) -> None:
+    found = damage(uninterrupted, count=150, seed=1)
+    assert found["seen"] > 100 and not found["wrong"], found
+    assert found["stock: other values, silently"] > 10, "the control"
 
 
 def interrupted_run(uninterrupted: Path, folder: Path) -> Path:
@@ -144,6 +158,98 @@ def test_a_finished_run_is_left_as_it_is(uninterrupted: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*")} == before
 
 
+def completed(folder: Path, job_file: Path) -> None:
+    job, digest = load_job(job_file)
+    results = finished(folders_in(folder), digest)
+    assert results is not None
+    complete(job, folders_in(folder), results)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    names = json.loads((folder / INVENTORY).read_text())["files"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.slow  # pictures take seconds
+def test_what_a_kill_after_the_results_left_out_is_made(
+    uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(uninterrupted, whole, ignore=shutil.ignore_patterns("checkpoints"))
+    (whole / INVENTORY).unlink()
+    (whole / "report.html").unlink()
+    completed(whole, uninterrupted / "job.yaml")
+    assert "completing" in capsys.readouterr().out
+    before = files_of(whole)
+    assert {"report.html", "predictions.parquet", "learning_curves.png"} <= set(before)
+    completed(whole, uninterrupted / "job.yaml")
+    assert "completing" not in capsys.readouterr().out
+    model = {name: content for name, content in files_of(uninterrupted).items() if "safet" in name}
+    assert model.items() <= before.items()
+
+
+def test_a_finished_run_that_is_damaged_is_made_whole_or_says_so(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as it was trained
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    told = []
+    for name, content in files_of(folder).items():
+        path = folder / name
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        try:
+            if name != "metrics.json":  # without results that can be read it is not finished
+                completed(folder, uninterrupted / "job.yaml")
+        except CheckpointError as error:
+            told.append(name)
+            assert [p.where for p in error.problems] == [str(path)]
+            assert "is damaged" in error.problems[0].what and "train" in error.problems[0].fix
+        path.write_bytes(content)
+    assert set(told) == {
+        "predictions.parquet", "model/model.safetensors", "model/config.json",
+        "model/tokenizer.json", "model/tokenizer_config.json",
+    }  # fmt: skip
+    completed(folder, uninterrupted / "job.yaml")
+    done = trained(folder / "job.yaml", folder)
+    assert done.returncode == 0 and "this job is finished" in done.stdout
+
+
+def test_a_run_goes_on_with_another_split_of_the_same_batch(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    moved = interrupted_run(uninterrupted, tmp_path)
+    typed = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved), "per_device_bs=4"]
+    refused = run("train.py", *typed)
+    assert refused.returncode == 2 and "global batch 16 there, 8 here" in refused.stderr
+    assert "fix: scaling.accumulation=4," in refused.stderr
+    done = run("train.py", *typed, "scaling.accumulation=4", **warm.WITHOUT_PICTURES)
+    assert done.returncode == 0, done.stderr
+    note = "it went on at step 28 with batch per process 4 x 4 instead of 8 x 2"
+    assert f"warning: not exact: {note}" in done.stdout
+    assert metrics(moved)["not_exact"] == [note] and metrics(moved)["resumed_from_step"] == 28
+    assert f"not exact: {note}" in (moved / "report.html").read_text(encoding="utf-8")
+    scores, before = (outcome(folder)["curves"]["eval/loss"] for folder in (moved, uninterrupted))
+    assert [step for step, _ in scores] == [step for step, _ in before]
+    assert scores[-1][1] == pytest.approx(before[-1][1], abs=1e-3)
+    assert "not_exact" not in metrics(uninterrupted)
+
+
+@pytest.mark.slow
+def test_resume_never_starts_over_and_keeps_what_was_there(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(uninterrupted, moved)
+    typed = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved), "resume=never"]
+    done = run("train.py", *typed, **warm.WITHOUT_PICTURES)
+    assert done.returncode == 0, done.stderr
+    assert "resuming" not in done.stdout and outcome(moved) == outcome(uninterrupted)
+    names = {path.name for path in (moved / "checkpoints").iterdir()}
+    assert names >= {"earlier-checkpoint-28", "earlier-checkpoint-30"}
+    assert (moved / "metrics.json.earlier").is_file()
+
+
 def test_a_run_of_another_job_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
     other = job_file(tmp_path, "seed=7")
     done = run("train.py", "--job", str(other), "--run-dir", str(uninterrupted))
@@ -155,6 +261,10 @@ def test_nothing_whole_is_said_loudly_and_starts_over(uninterrupted: Path, tmp_p
     moved = interrupted_run(uninterrupted, tmp_path)
     for weights in moved.glob("checkpoints/*/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    required = run(
+        "train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved), "resume=required"
+    )
+    assert required.returncode == 4 and "checkpoint-28 has a damaged" in required.stderr
     done = trained(moved / "job.yaml", moved)
     assert done.returncode == 0, done.stderr
     assert "is whole: training starts over, at step 0" in done.stdout
@@ -204,6 +314,35 @@ def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -
     assert outcome(tmp_path / "b") == outcome(tmp_path / "a")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [1, 2], ids=["from-1-to-2", "from-2-to-1"])
+def test_a_run_goes_on_with_another_number_of_processes(before: int, tmp_path: Path) -> None:
+    """All updates take the rows that they would have taken; the loss is the same up to rounding."""
+
+    def typed(processes: int) -> list[str]:
+        rest = f"scaling.accumulation={4 // processes}"
+        return [f"cluster.processes={processes}", "per_device_bs=4", rest]
+
+    path, folder = job_file(tmp_path, *typed(before)), tmp_path / "run"
+    straight = run("train.py", "--job", str(path), *typed(before), "--run-dir", str(folder))
+    assert straight.returncode == 0, straight.stderr
+    moved = interrupted_run(folder, tmp_path)
+    shutil.rmtree(moved / "checkpoints" / "checkpoint-28")
+    (folder / "checkpoints" / "checkpoint-28").rename(moved / "checkpoints" / "checkpoint-28")
+    given = ["--job", str(moved / "job.yaml"), "--run-dir", str(moved), *typed(3 - before)]
+    done = run("train.py", *given)
+    assert done.returncode == 0, done.stderr
+    note = f"world size {3 - before} instead of {before}"
+    assert f"not exact: it went on at step 28 with {note}" in done.stdout
+    assert [note in line for line in metrics(moved)["not_exact"]] == [True]
+    assert metrics(moved)["training"]["world_size"] == 3 - before
+    losses, expected = (outcome(one)["curves"]["train/loss"] for one in (moved, folder))
+    assert [step for step, _ in losses] == [step for step, _ in expected]
+    assert [loss for _, loss in losses] == pytest.approx([v for _, v in expected], abs=5e-3)
+    again = run("train.py", "--job", str(moved / "job.yaml"), "--run-dir", str(moved))
+    assert again.returncode == (0 if before == 2 else 2), "one process finds it finished"
+
+
 def is_stopped(pid: int) -> bool:
     return ") T " in Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
 
@@ -211,91 +350,3 @@ def is_stopped(pid: int) -> bool:
 def ranks_of(agent: int) -> list[int]:
     children = Path(f"/proc/{agent}/task/{agent}/children").read_text(encoding="utf-8")
     return [int(pid) for pid in children.split()]
-
-
-# --- the format, without a training -------------------------------------------------------------
-
-
-def checkpoint(root: Path, step: int, best: str | None = None, owner: Owner = OWNER) -> Path:
-    folder = root / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
-        (folder / name).write_bytes(f"{name} {step}".encode() * 9)
-    commit(folder, owner, best)
-    return folder
-
-
-def mutate(folder: Path, choose: random.Random) -> str:
-    """Damage one file in one of the ways that kills, disks and copies do."""
-    path = choose.choice(sorted(folder.iterdir()))
-    content = bytearray(path.read_bytes())
-    kind = choose.choice(["flip", "cut", "longer", "zeros", "gone", "empty"])
-    if kind == "flip":
-        content[choose.randrange(len(content))] ^= 1 << choose.randrange(8)
-    elif kind == "cut":
-        del content[choose.randrange(len(content)) :]
-    elif kind == "longer":
-        content += b"\0"
-    elif kind == "zeros":
-        start = choose.randrange(len(content))
-        content[start:] = b"\0" * (len(content) - start)
-    if kind == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(b"" if kind == "empty" else bytes(content))
-    return f"{kind} {path.name}"
-
-
-@pytest.mark.parametrize("seed", range(300))
-def test_every_damage_is_seen(seed: int, tmp_path: Path) -> None:
-    checkpoint(tmp_path, 10)
-    newest = checkpoint(tmp_path, 20)
-    before = {p.name: p.read_bytes() for p in newest.iterdir()}
-    what = mutate(newest, random.Random(seed))
-    same = {p.name: p.read_bytes() for p in newest.iterdir()} == before
-    good, bad = whole(tmp_path, OWNER)
-    assert (20 in good) == same, what
-    assert 10 in good and (same or bad[20]), what
-
-
-def test_what_is_not_finished_is_deleted_and_what_is_damaged_is_kept(tmp_path: Path) -> None:
-    (checkpoint(tmp_path, 10) / MANIFEST).unlink()
-    (checkpoint(tmp_path, 20) / "optimizer.pt").write_bytes(b"")
-    good, bad = whole(tmp_path, OWNER)
-    assert good == {} and bad == {10: "was not finished", 20: "has a damaged optimizer.pt"}
-    set_aside(tmp_path, bad)
-    assert [p.name for p in tmp_path.iterdir()] == ["damaged-checkpoint-20"]
-
-
-def test_the_best_must_be_whole_too(tmp_path: Path) -> None:
-    best = checkpoint(tmp_path, 10, "checkpoint-10")
-    checkpoint(tmp_path, 20, "checkpoint-10")
-    good, _ = whole(tmp_path, OWNER)
-    assert good[20].best == best
-    (best / "model.safetensors").unlink()
-    good, bad = whole(tmp_path, OWNER)
-    assert good == {}
-    assert bad[20] == "checkpoint-10, the best until then, lacks model.safetensors"
-
-
-def test_the_newest_and_the_best_are_kept_and_nothing_of_others(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-backup").mkdir()
-    for step in (10, 20, 30, 40):
-        checkpoint(tmp_path, step, "checkpoint-10")
-    os.utime(tmp_path / "checkpoint-40", (0, 0))  # times say nothing
-    rotate(tmp_path, 2)
-    left = {"checkpoint-10", "checkpoint-30", "checkpoint-40", "checkpoint-backup"}
-    assert {p.name for p in tmp_path.iterdir()} == left
-    rotate(tmp_path, 1)
-    assert {p.name for p in tmp_path.iterdir()} == left - {"checkpoint-30"}
-
-
-@pytest.mark.parametrize(
-    ("owner", "said"),
-    [(Owner("c" * 64, OWNER.data), "of job cccccccccccc"), (Owner(OWNER.job, "c"), "the reviews")],
-)
-def test_checkpoints_of_others_are_refused(owner: Owner, said: str, tmp_path: Path) -> None:
-    checkpoint(tmp_path, 10, owner=owner)
-    with pytest.raises(ConfigError, match=said):
-        whole(tmp_path, OWNER)
-    assert fault(tmp_path / "checkpoint-10") is None

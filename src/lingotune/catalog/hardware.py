@@ -59,9 +59,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Image:
-    """One Hugging Face training image, by the versions under which the SDK lists it.
+    """One Hugging Face training image, by the versions under which the SDKs list it.
 
-    container: end of its tag, e.g. cu129-ubuntu22.04.
+    container: end of its tag, e.g. cu129-ubuntu22.04. sdks: those that list it. Any can ask for it: the SDK
+    v2, which gets no new ones, by its address.
     """
 
     transformers: str
@@ -71,6 +72,7 @@ class Image:
     container: str
     smdistributed: bool
     torch_distributed: bool
+    sdks: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"transformers {self.transformers}, PyTorch {self.pytorch}, {self.python}, CUDA {self.cuda}"
@@ -141,7 +143,7 @@ def images() -> tuple[Image, ...]:
     """List the known images, oldest first."""
     rows = load("images")["images"]
     assert isinstance(rows, list)
-    return tuple(Image(**row) for row in rows)
+    return tuple(Image(**{**row, "sdks": tuple(row["sdks"])}) for row in rows)
 
 
 @lru_cache(maxsize=1)

@@ -5,27 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from lingotune.catalog import load
+from lingotune.catalog.model_sizes import ModelSize, size_from, size_of
 from lingotune.config.schema import ModelConfig
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """Sizes that an encoder's memory and speed depend on.
-
-    dim: hidden size. embeddings: parameters for words and positions. vocabulary: number of words.
-    """
-
-    parameters: int
-    layers: int
-    dim: int
-    heads: int
-    embeddings: int
-    vocabulary: int
 
 
 @dataclass(frozen=True)
@@ -76,8 +63,7 @@ _COUNT = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])")
 def _kind_name(model: ModelConfig) -> str:
     if model.name_or_path is None:
         return "scratch"
-    config = _config_of(Path(model.name_or_path, "config.json"))
-    name = model.name_or_path.lower()
+    config, name = config_of(model), model.name_or_path.lower()
     if _T5.fullmatch(str(config.get("model_type", ""))) or (not config and _named_t5(name)):
         return "t5"
     size = model_size(model)
@@ -105,9 +91,28 @@ def _named_t5(name: str) -> bool:
     return any(map(_T5.fullmatch, re.split(r"[^a-z0-9]+", name)))
 
 
+def config_of(model: ModelConfig) -> Mapping[str, object]:
+    """Read a pretrained model's config.json, in its folder or in this machine's copy of the hub's files;
+    empty where there is none to be read."""
+    folder = Path(model.name_or_path or "")
+    file = folder / "config.json" if folder.is_dir() else _cached_config(model)
+    return _read(file) if file else {}
+
+
+def _cached_config(model: ModelConfig) -> Path | None:
+    name = model.name_or_path or ""
+    if "://" in name:
+        return None
+    with suppress(ImportError, ValueError):  # not installed; no name that a model could have
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(name, "config.json", revision=model.revision)
+        return Path(found) if isinstance(found, str) else None
+    return None
+
+
 @lru_cache(maxsize=100)
-def _config_of(config: Path) -> Mapping[str, object]:
-    """Read the config.json of a model's folder; empty where there is none to be read."""
+def _read(config: Path) -> Mapping[str, object]:
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -123,27 +128,11 @@ def _hidden_size(config: Mapping[str, object]) -> int | None:
 def model_size(model: ModelConfig) -> ModelSize | None:
     """Look up the size of a known model, or compute that of one from scratch; None if it is unknown."""
     if model.name_or_path is not None:
-        config = load("models")["models"].get(model.name_or_path)
-        return size_of(config) if config else None
+        known = load("models")["models"].get(model.name_or_path)
+        return size_of(known) if known else size_from(config_of(model))
     scratch = model.scratch
     return size_of({
         "vocab_size": scratch.vocab_size, "max_positions": 512, "dim": scratch.dim,
         "hidden_dim": scratch.hidden_dim, "layers": scratch.layers, "heads": scratch.heads,
         "types": 0, "head_layers": 1,
     })  # fmt: skip
-
-
-def size_of(config: Mapping[str, int]) -> ModelSize:
-    """Count the parameters of an encoder with a classification head of three classes.
-
-    In `config`, `types` is the number of token types, and `head_layers` the number of dim x dim layers
-    before the classifier (the pooler, or a hidden layer of the head).
-    """
-    dim, inner = config["dim"], config["hidden_dim"]
-    embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim
-    attention = 4 * (dim * dim + dim) + 2 * dim
-    feed_forward = dim * inner + inner + inner * dim + dim + 2 * dim
-    head = config["head_layers"] * (dim * dim + dim) + 3 * dim + 3
-    layers = config["layers"]
-    parameters = embeddings + 2 * dim + layers * (attention + feed_forward) + head
-    return ModelSize(parameters, layers, dim, config["heads"], embeddings, config["vocab_size"])

@@ -81,12 +81,11 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.launch.operations.opening import Opening
     from lingotune.launch.operations.targets import Names
 
-    opening = Opening(options.region)
+    opening = Opening(options.region, options.runs_dir)
     target = None
     if options.what is not None:
-        names = Names(options.runs_dir, opening.account, "clean")
-        target = names.resolve(options.what, options.numbers)
-    account = opening.account(target)
+        target = Names(opening, "clean").resolve(options.what, options.numbers)
+    account = opening.account(target.region if target is not None else None)
     cleaner = Cleaner(account, options.runs_dir)
     wish = CleanWish(target, options.older or 0.0, options.keep_best, options.only)
     found = cleaner.look(wish)

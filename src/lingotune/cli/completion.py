@@ -86,7 +86,7 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
     composed = {name: command() for name, command in _COMPOSED.items()}
     return Words(
         {
-            **{name: _options(options_parser(command)) for name, command in composed.items()},
+            **{name: _all_options(command) for name, command in composed.items()},
             **{name: _options(_parser_of(name)) for name in COMMANDS if name not in composed},
         },
         {
@@ -100,6 +100,11 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
 def _parser_of(command: str) -> Parser:
     made: Parser = importlib.import_module(f"lingotune.cli.{command}").parser()
     return made
+
+
+def _all_options(command: Command) -> list[str]:
+    own = [option.split()[0] for option in command.options]
+    return list(dict.fromkeys([*_options(options_parser(command)), *own]))
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:

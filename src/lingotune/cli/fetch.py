@@ -9,7 +9,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
-from lingotune.config.problems import USER_ERROR, ConfigError
+from lingotune.config.problems import ConfigError
 
 
 def parser() -> Parser:
@@ -29,14 +29,14 @@ def main(argv: Sequence[str]) -> int:
 
     chosen = select("fetch", options.what, options.numbers, options.runs_dir, options.region)
     if chosen.target.job and not chosen.rows[0].state.over:
-        raise ConfigError([still_running(chosen.rows[0])])
+        raise ConfigError([still_running(chosen.rows[0], chosen.overview.options)])
     found = fetch_all(chosen.rows, chosen.account, Path(options.runs_dir), say)
     note_ends(chosen, Path(options.runs_dir))
     for line in found.lines():
         say(line)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     for command in after_fetch(chosen, found):
         say(f"next: {command}")
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem
+from lingotune.config.private_files import allow_readers
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import Action, LaunchConfig
 from lingotune.launch.checks.launch import check_later, check_launch
@@ -38,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
             raise
         from lingotune.launch.plan.page import problems_json
 
-        print(problems_json(error.problems, USER_ERROR))
-        return USER_ERROR
+        print(problems_json(error.problems, error.exit_code))
+        return error.exit_code
 
 
 def command() -> Command:
@@ -59,6 +60,7 @@ def _launch(argv: list[str]) -> int:
     yes = YES in argv
     follow, words = following([word for word in argv if word != YES])
     composed = composed_jobs(words, command(), shipped_dir(), check_launch, _fetches, check_later)
+    allow_readers(composed[0].config.runs_mode)
     return launch(composed, bundle_of([one.config for one in composed]), follow, yes=yes)
 
 

@@ -21,6 +21,9 @@ def parser() -> Parser:
     made.add_argument("--follow", action="store_true", help="until the job has ended, or Ctrl-C")
     made.add_argument("--rank", type=_rank, metavar="N", help="lines of this process alone")
     made.add_argument("--since", type=seconds, metavar="TIME", help="the last 10m, 2h, ...")
+    made.add_argument(
+        "--full", action="store_true", help="with all of a container's variables, some 170 lines"
+    )
     return made
 
 
@@ -41,17 +44,21 @@ def main(argv: Sequence[str]) -> int:
     chosen = select("logs", options.what, options.numbers, options.runs_dir, options.region)
     rows = [row for row in chosen.rows if row.state is not State.waiting]
     if len(rows) != 1:
-        numbers = " | ".join(f"{chosen.target.sweep} {row.number}" for row in rows[:8])
+        where = chosen.overview.options
+        numbers = " | ".join(f"{chosen.target.sweep} {row.number}{where}" for row in rows[:8])
         what = "has many jobs, one is needed" if rows else "has no job yet"
         fix = (
-            f"{program('logs')} {numbers}" if rows else f"{program('status')} {chosen.target.text}"
+            f"{program('logs')} {numbers}"
+            if rows
+            else f"{program('status')} {chosen.target.text}{where}"
         )
         raise ConfigError([Problem(chosen.target.text, what, fix, check="one-job-needed")])
     name = chosen.target.job or rows[0].name
     since = None if options.since is None else time.time() - options.since
     reader = LogReader(
-        chosen.account, name, rank=options.rank, since=since, tell=say, note=say_aside
-    )
+        chosen.account, name, rank=options.rank, since=since, folded=not options.full,
+        options=chosen.overview.options, tell=say, note=say_aside,
+    )  # fmt: skip
     if options.follow:
         reader.follow()
     else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import Any
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
@@ -29,6 +31,9 @@ _CHOSEN = ("cluster", "cluster.instance_type", "cluster.nodes", "cluster.gpus_pe
 _WISHES = ("gpus", "max_usd", "memory_gb")
 _ANY = ("cluster=sagemaker", "cluster.instance_type=ml.g5.12xlarge")
 """Some machine, for the job to be composed with."""
+_SUBMIT = ("aws.role=arn:aws:iam::111122223333:role/training", "aws.bucket=a-bucket",
+           "aws.region=us-east-1", "action=submit")  # fmt: skip
+"""Some account, for a job to be checked as it would be at its submit."""
 
 
 def command() -> Command:
@@ -45,7 +50,15 @@ def main(argv: Sequence[str]) -> int:
     problems += _refused(words)
     if problems:
         raise ConfigError(problems)
-    from lingotune.launch.offers import Wanted, as_dict, lines_of, machines_for, offers_for
+    from lingotune.launch.offers import (
+        Wanted,
+        as_dict,
+        fallback_for,
+        lines_of,
+        machines_for,
+        offers_for,
+        taken,
+    )  # fmt: skip
 
     asked = Wanted(**wanted)
     found = machines_for(asked)
@@ -63,12 +76,33 @@ def main(argv: Sequence[str]) -> int:
         types = [instance.instance_type for instance, _ in found]
         quotas = quotas_of(one.config.aws.region, types, spot=one.config.cluster.spot)
     offers = offers_for(one.config, asked, folders, date.today(), quotas)
-    shown = list(map(for_shell, words))
+    shown, best = list(map(for_shell, words)), taken(offers, asked)
+    further = fallback_for(best, offers, asked, partial(_works, words)) if best else ()
     if "--json" in argv:
-        print(json.dumps(as_dict(offers, asked, shown), indent=2))
+        print(json.dumps(as_dict(offers, asked, shown, further), indent=2))
         return 0
-    print("\n".join(lines_of(offers, asked, shown, asked=quotas is not None)))
+    width = shutil.get_terminal_size((100, 24)).columns
+    print("\n".join(lines_of(offers, asked, shown, further, asked=quotas is not None, width=width)))
     return 0
+
+
+def _works(words: Sequence[str], further: Sequence[str]) -> bool:
+    """Tell whether a job can be submitted with these overrides, as far as this machine can tell."""
+    from lingotune.launch.checks.launch import check_launch
+
+    typed = {word.partition("=")[0] for word in words}
+    submit = [word for word in _SUBMIT if word.partition("=")[0] not in typed]
+    try:
+        composed_jobs(
+            [*words, *further, *submit],
+            command(),
+            shipped_dir(),
+            check_launch,
+            lambda config: False,
+        )
+    except ConfigError:
+        return False
+    return True
 
 
 def _wanted(wishes: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:

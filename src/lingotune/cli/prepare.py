@@ -10,6 +10,7 @@ from pathlib import Path
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
+from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig
@@ -20,7 +21,7 @@ from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_job, check_secrets
 
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
-_SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "name")
+_SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "runs_mode", "name")
 """Sections of the settings that prepared data depends on."""
 _OPTIONS = {
     "--init FILE": "look at a source, FILE or data.path=..., and write a group file for it: FILE.yaml",
@@ -82,6 +83,7 @@ def _prepare(config: LaunchConfig) -> None:
     from lingotune.report.data_page import PAGE, lines_of, write_report
 
     begun = time.monotonic()
+    allow_readers(config.runs_mode)
     job = job_of(config)
     fetch_sources(job.data, say)
     folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)

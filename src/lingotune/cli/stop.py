@@ -9,7 +9,7 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             jobs_text = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
             what = f"would stop {jobs_text}, and there is no terminal to ask"
-            fix = f"{program('stop')} {chosen.target.text} --yes"
+            fix = f"{program('stop')} {chosen.target.text} --yes{chosen.overview.options}"
             raise ConfigError([Problem(chosen.target.text, what, fix, check="not-confirmed")])
         for row in jobs:
             say(describe(row, chosen.overview.at))
@@ -47,5 +47,5 @@ def main(argv: Sequence[str]) -> int:
         say(line)
     if found.problems:
         say_problems(found.problems)
-        return USER_ERROR
+        return ConfigError(found.problems).exit_code
     return 0

@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
-from lingotune.config.console import say
+from lingotune.config.console import Parser, say
 from lingotune.config.jobfile import job_of
+from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem, errors_only, format_problems
 from lingotune.config.program import program
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import (
     JobConfig,
     LaunchConfig,
+    Resume,
     Source,
     SweepConfig,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.transfer import fetch_sources
+from lingotune.estimate.batch import world_size
 from lingotune.launch.checks.sweep import SWEEP
 from lingotune.launch.compose.compose import Composed
 from lingotune.launch.compose.config_dirs import shipped_dir
@@ -31,20 +36,21 @@ from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
+from lingotune.training import signals
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
 
 PURPOSE = "Train on this machine: one config, the embedded sample by default."
 
 WITH_A_JOB_FILE = {
-    "--run-dir DIR": "with --job FILE alone: the run folder, a new one or that of a killed run that"
-    " goes on; default: a new one in runs/",
+    "--run-dir DIR": "the run folder, a new one or that of a killed run that goes on; default: a new"
+    " one in runs/",
     "--data DIR": "with --job FILE alone: the folder of prepared data",
     "--prepared-dir DIR": "with --job FILE alone: where data is prepared that has not been yet",
 }
 _OF_SAGEMAKER = ("retries", "code")
 """Settings of a sweep that are about faults of AWS, and about code in S3."""
-_INSTEAD = {"--run-dir": "runs_dir", "--data": "data.prepared", "--prepared-dir": "prepared_dir"}
+_INSTEAD = {"--data": "data.prepared", "--prepared-dir": "prepared_dir"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,9 +59,12 @@ def main(argv: Sequence[str]) -> int:
         from lingotune.training.run import main as run
 
         return run(argv)
-    composed = composed_jobs(list(argv), command(), shipped_dir(), check_train)
+    run_dir, words = _run_dir(argv)
+    composed = composed_jobs(words, command(), shipped_dir(), check_train)
+    _check_run_dir(run_dir, composed[0])
     if composed[0].config_dir:
         print(f"group files of your own: {composed[0].config_dir}", flush=True)
+    allow_readers(composed[0].config.runs_mode)
     typed = shlex.join([*shlex.split(program("train")), *argv])
     _check_sources(composed)
     if composed[0].space is not None:
@@ -63,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
             if one.findings:
                 print(f"{one.typed}\n{format_problems(one.findings)}")
         return sweep_here(composed, typed)
-    folder = _train(composed[0], typed)
+    folder = _train(composed[0], typed, run_dir)
     print("look further:")
     print(f"  tensorboard --logdir {folder}")
     print(f'  {program("predict")} {shlex.quote(str(folder))} "Great product, works perfectly"')
@@ -73,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
 def command() -> Command:
     """Describe the command, for its help; settings of the launch only have no effect on it."""
     sections = [field.name for field in fields(JobConfig)]
-    sections += ["experiment", "sweep", "runs_dir", "prepared_dir"]
+    sections += ["experiment", "sweep", "runs_dir", "prepared_dir", "runs_mode"]
     return Command(program("train"), PURPOSE, sections, WITH_A_JOB_FILE, _INSTEAD)
 
 
@@ -147,14 +156,37 @@ def _prepare_data(one: Composed) -> list[Problem]:
     return []
 
 
-def _train(one: Composed, typed: str) -> Path:
+def _run_dir(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take the run folder out of the words of a command."""
+    parser = Parser(program("train"), allow_abbrev=False, add_help=False)
+    parser.add_argument("--run-dir")
+    found, words = parser.parse_known_args(list(argv))
+    return found.run_dir, words
+
+
+def _check_run_dir(run_dir: str | None, one: Composed) -> None:
+    """Refuse one folder for many runs, and `resume` without the folder that it is about."""
+    mode = one.config.resume
+    if run_dir is not None and one.space is not None:
+        what = "is the folder of one run; a sweep makes a folder for each"
+        fix = override_text("runs_dir", run_dir)
+        raise ConfigError([Problem(f"--run-dir {run_dir}", what, fix)])
+    if run_dir is None and mode is not Resume.auto:
+        what = "is about the checkpoints in a run folder, and this run gets a new one"
+        fix = f"--job RUN/job.yaml --run-dir RUN resume={mode.value}"
+        raise ConfigError([Problem(f"resume={mode.value}", what, fix)])
+
+
+def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
-    return train_here(
-        job,
-        runs_dir=one.config.runs_dir,
-        prepared_dir=one.config.prepared_dir,
-        data=one.config.data.prepared,
-        typed=typed,
-    )
+    with signals.armed(0) if world_size(job.cluster) == 1 else nullcontext():
+        return train_here(
+            job,
+            runs_dir=one.config.runs_dir,
+            prepared_dir=one.config.prepared_dir,
+            data=one.config.data.prepared,
+            run_dir=run_dir,
+            typed=typed,
+        )

@@ -7,19 +7,24 @@ import os
 import shutil
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from lingotune.config.private_files import private_files
 from lingotune.config.problems import (
+    BUG,
     INTERRUPTED,
     PIPE_CLOSED,
+    PREEMPTED,
     PUBLISH_FAILED,
-    USER_ERROR,
     ConfigError,
+    Preempted,
     Problem,
     PublishError,
     format_problems,
 )
+from lingotune.config.redacted_output import redact_output
 from lingotune.config.secrets import redacted
 
 
@@ -100,12 +105,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_code_of(body: Callable[[], int]) -> int:
-    """Run a command's body; prints known errors to stderr and returns the exit code."""
+    """Run a command's body; prints errors to stderr and returns the exit code.
+
+    No traceback is printed: what the machine has caused is told as a problem (see `faults`), anything else
+    as a fault of lingotune. Nothing that is printed from then on holds a secret, and files are this
+    user's alone.
+    """
+    threading.excepthook = _thread_ended
+    redact_output()
     try:
-        return body()
+        with private_files():
+            return body()
     except ConfigError as error:
-        say_aside(_coloured(format_error(error)))
-        return USER_ERROR
+        return _tell(error)
+    except Preempted as error:
+        say_aside(_coloured(f"lingotune: {redacted(str(error), os.environ)}"))
+        return PREEMPTED
     except PublishError as error:
         say_aside(_coloured(f"lingotune: {redacted(str(error), os.environ)}"))
         return PUBLISH_FAILED
@@ -115,3 +130,29 @@ def exit_code_of(body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("lingotune: stopped", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        from lingotune.config.faults import bug_report, understood
+
+        if known := understood(error):
+            return _tell(known)
+        told, trace = bug_report(error)
+        # Of a container only the log is left.
+        say_aside(f"lingotune: {told}" + (f"\n{trace}" if "SM_OUTPUT_DIR" in os.environ else ""))
+        return BUG
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """Say in a line why a library's thread has ended, such as TensorBoard's for a full disk."""
+    from lingotune.config.faults import understood
+
+    known = understood(args.exc_value) if args.exc_value else None
+    if known is None:
+        threading.__excepthook__(args)
+        return
+    problem = known.problems[0]
+    say_aside(redacted(f"warning: a thread has ended: {problem.where}: {problem.what}", os.environ))
+
+
+def _tell(error: ConfigError) -> int:
+    say_aside(_coloured(format_error(error)))
+    return error.exit_code

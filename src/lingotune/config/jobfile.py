@@ -106,6 +106,12 @@ def digest_in(job_file: bytes) -> str:
     return job_file.split(b"\n", 1)[0].decode()[len(_HEADER) :]
 
 
+def is_intact(job_file: bytes) -> bool:
+    """Tell whether a job file's bytes are as some version wrote them."""
+    first, _, body = job_file.partition(b"\n")
+    return first == f"{_HEADER}{_sha256(body)}".encode()
+
+
 def load_job(path: str | Path) -> tuple[JobConfig, str]:
     """Load job and digest from a file that `dump_job` wrote; ConfigError if it is not such a file."""
     try:

@@ -13,6 +13,31 @@ from typing import Any
 from lingotune.config.secrets import NO_TOKEN, redacted
 from lingotune.config.settings import setting_in
 
+USER_ERROR = 2
+"""Exit code for problems with settings, or with what was typed."""
+DATA_FAILED = 3
+"""Exit code for data that cannot be used: damaged files, rows that are wrong."""
+CHECKPOINT_FAILED = 4
+"""Exit code if a run cannot go on from its checkpoints."""
+DISK_FAILED = 5
+"""Exit code for a disk or folder that is full, read-only, not ours or gone."""
+CLOUD_FAILED = 6
+"""Exit code if AWS did not do what was asked, or a job there has failed."""
+PUBLISH_FAILED = 7
+"""Exit code if the model is safe but could not be published."""
+NUMERIC_FAILED = 8
+"""Exit code if a loss, a gradient or a weight became infinite or NaN."""
+PEER_LOST = 9
+"""Exit code if another process of the job has died, hangs or does not answer."""
+BUG = 70
+"""Exit code for a fault of lingotune itself, as EX_SOFTWARE in sysexits.h."""
+PREEMPTED = 75
+"""Exit code of a run that was stopped and goes on with the same command, as EX_TEMPFAIL in sysexits.h."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as in shells."""
+PIPE_CLOSED = 141
+"""Exit code if the reader of the output has gone away, as in shells."""
+
 
 class Severity(Enum):
     """Severity of a problem: an error stops the job, a warning is printed and the job continues."""
@@ -28,7 +53,8 @@ class Problem:
     where: the setting as typed (`lr=3`), or file:line. what: what is wrong, with the actual value. fix:
     what works instead, if possible an override to paste. why: the fact behind it. check: id of the
     preflight check that found it, if one did. key, value: the setting concerned as a dotted key, and the
-    text of its value; "" and None if there is none. rows: how many rows of a source it concerns.
+    text of its value; "" and None if there is none. rows: how many rows of a source it concerns. code:
+    exit code of a command that ends for it.
 
     Nearly all problems are about a setting and name it in `where`, as `key=value` or as a dotted key. Both
     parts are read from it here and compared with the schema, so that hundreds of call sites need not
@@ -45,6 +71,7 @@ class Problem:
     key: str = ""
     value: str | None = None
     rows: int = field(default=0, compare=False)
+    code: int = field(default=USER_ERROR, compare=False)
 
     def __post_init__(self) -> None:
         if not self.key and ("=" in self.where or "." in self.where):
@@ -59,29 +86,34 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """All problems found with the user's input; commands print them and exit with code 2."""
+    """All problems that a command ends for, and that are not its own fault; it prints them.
+
+    exit_code: that of its problems; the lowest of several, as a setting (2) has to be mended first.
+    """
 
     def __init__(self, problems: list[Problem], next_command: str = "") -> None:
         self.problems = list(dict.fromkeys(problems))
         self.next_command = next_command
+        self.exit_code = min((one.code for one in self.problems), default=USER_ERROR)
         super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems, self.next_command)  # lets another process raise it here
 
 
+class CheckpointError(ConfigError):
+    """Checkpoints, or a finished run, cannot be gone on with; commands exit with code 4."""
+
+    def __init__(self, problems: list[Problem], next_command: str = "") -> None:
+        super().__init__([replace(one, code=CHECKPOINT_FAILED) for one in problems], next_command)
+
+
+class Preempted(Exception):
+    """The run was stopped from outside after a checkpoint; commands exit with code 75, for "go on"."""
+
+
 class PublishError(Exception):
     """The model could not be published, but is safe; commands print this and exit with code 7."""
-
-
-USER_ERROR = 2
-"""Exit code for problems that the user can fix."""
-PUBLISH_FAILED = 7
-"""Exit code if the model is safe but could not be published."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as in shells."""
-PIPE_CLOSED = 141
-"""Exit code if the reader of the output has gone away, as in shells."""
 
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -57,6 +57,14 @@ class Source(Enum):
     hub = "hub"
 
 
+class Resume(Enum):
+    """What a start does about the checkpoints in its run folder."""
+
+    auto = "auto"
+    required = "required"
+    never = "never"
+
+
 class FallbackBy(Enum):
     """Who goes through `cluster.fallback`: SageMaker itself, or this command."""
 
@@ -160,6 +168,14 @@ class Output(Enum):
     page = "page"
     json = "json"
     request = "request"
+
+
+class RunsMode(Enum):
+    """Readers of what is written: this user alone, the group too, or everyone on the machine."""
+
+    private = "private"
+    group = "group"
+    everyone = "everyone"
 
 
 class Search(Enum):
@@ -628,7 +644,20 @@ class TrainingConfig:
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
-    """Checkpoints kept on disk: the newest, and in any case the best."""
+    """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
+    max_skipped: int = field(default=20, metadata=WHERE_USED)
+    """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
+    Single ones are normal; each halves the scale."""
+    stop_timeout: int = field(default=100, metadata=WHERE_USED)
+    """Seconds to save a checkpoint after SIGTERM, SIGHUP or Ctrl-C; then the run stops with the one before.
+    SageMaker kills after 120."""
+    peer_timeout: int = field(default=45, metadata=WHERE_USED)
+    """Seconds without a sign of life from another process (killed, stopped, its machine gone) before all
+    stop with exit code 9."""
+    hang_timeout: int = field(default=45, metadata=WHERE_USED)
+    """Seconds without progress of an update, or of a batch that is scored, before all processes print
+    where they are and stop with exit code 9; ten times the longest before, where that is more. The first
+    three updates, which may compile, and loading, saving and preparing data have half an hour."""
     logging_steps: int = 10
     """Updates between log lines."""
     report_to: list[Tracker] = field(default_factory=list)
@@ -723,6 +752,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    resume: Resume = field(default=Resume.auto, metadata=WHERE_USED)
+    """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
+    stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
+    of the run: the same run may be started with either."""
 
 
 def selected_by(job: JobConfig) -> str:
@@ -742,9 +775,9 @@ class AwsConfig:
     """S3 bucket for code, config, data and output."""
     prefix: str = "lingotune"
     """Key prefix in the bucket."""
-    sdk: Sdk = Sdk.v2
-    """v2 | v3 | boto3: library that starts the job; a sweep sends the same request by itself, one call for
-    each job. Support for v2 ends in July 2027."""
+    sdk: Sdk = Sdk.boto3
+    """boto3 | v2 | v3: library that starts the job, with the same request; a sweep sends it by itself, one
+    call for each job. Support for v2 ends on 2027-07-05."""
     kms_key: Optional[str] = None
     """KMS key that encrypts uploads and output; null = the bucket's default encryption."""
     volume_kms_key: Optional[str] = None
@@ -912,3 +945,6 @@ class LaunchConfig(JobConfig):
     """Folder of prepared data, with one subfolder per digest."""
     runs_dir: str = "runs"
     """Folder of run folders and of throughput.jsonl, the source of the plan's times."""
+    runs_mode: RunsMode = RunsMode.private
+    """Who may read run folders, prepared data and caches: private = you (0600, folders 0700), or what your
+    own umask says if it is neither 022 nor 002; group = your group too; everyone = all on this machine."""

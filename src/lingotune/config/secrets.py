@@ -1,28 +1,27 @@
-"""Finding and redacting tokens and keys in texts, known by their form or from the environment.
+"""Finding and redacting tokens and keys in texts, known by their form or held by this process.
 
-Standard library only; the environment is passed as an argument. The forms are in facts/secrets.json,
-which tools/secret_forms.py generates from gitleaks' rules.
+Standard library only. The forms are in facts/secrets.json, which tools/secret_forms.py generates from
+gitleaks' rules.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
-import os.path
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lingotune.config.coded_texts import decoded_parts
+from lingotune.config.secret_values import HIDDEN, KnownSecrets, known_secrets
+
 _FACTS = Path(__file__).with_name("facts") / "secrets.json"
-_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY", re.IGNORECASE)
 _BLANK = {code: " " for code in range(128) if not chr(code).isalnum() and chr(code) != "_"}
 """Punctuation -> blanks."""
-_SHORTEST = 12
-"""Shortest value of a variable to look for; shorter ones occur by chance."""
-HIDDEN = "***"
 NO_TOKEN = "set HF_TOKEN in the environment, or hub.token_secret=NAME of an AWS secret"
 """Fix for a token that was typed."""
 
@@ -32,20 +31,24 @@ class _Form:
     """One form of a token.
 
     entropy: minimum bits per character; a match with less is ordinary words or a placeholder. many_lines:
-    it may extend beyond the line that contains its keyword.
+    it may extend beyond the line that contains its keyword. random: capitals, small letters and digits
+    follow each other as by chance.
     """
 
     regex: str
     keywords: tuple[str, ...]
     entropy: float = 0.0
     many_lines: bool = False
+    random: bool = False
 
     def spans(self, text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Yield start and end of every secret of this form in a part of the text."""
         pattern = _compiled(self.regex)
         group = "secret" if "secret" in pattern.groupindex else 0
         for match in pattern.finditer(text, start, stop):
-            if not self.entropy or _entropy(match[group]) >= self.entropy:
+            if _entropy(match[group]) >= self.entropy and (
+                not self.random or _is_random(match[group])
+            ):
                 yield match.span(group)
 
 
@@ -72,6 +75,23 @@ def _entropy(text: str) -> float:
     """Return Shannon's entropy in bits per character."""
     counts = Counter(text).values()
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
+
+
+def _is_random(text: str) -> bool:
+    """Tell whether capitals, small letters and digits are mixed as they are in no word and no path.
+
+    In random base64 two thirds of the letters are of another kind than the one before, in CamelCase with
+    numbers one third. What is itself a text in base64 is judged by what it says.
+    """
+    kinds = [
+        "A" if c.isupper() else "a" if c.islower() else "1" if c.isdigit() else c for c in text
+    ]
+    changes = sum(one != other for one, other in itertools.pairwise(kinds))
+    says = any(stop - start == len(text) for start, stop, _ in decoded_parts(text))
+    return {"A", "a", "1"} <= set(kinds) and changes >= _CHANGES * len(text) and not says
+
+
+_CHANGES = 0.42
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
@@ -105,38 +125,48 @@ def _ascii_lower(text: str) -> str:
     return text.encode("ascii", "replace").decode().lower()
 
 
-@functools.lru_cache(maxsize=10_000)
-def looks_secret(text: str) -> bool:
-    """Tell whether the text contains something in the form of a token or a key.
+def looks_secret(text: str, known: KnownSecrets | None = None) -> bool:
+    """Tell whether the text contains something in the form of a token or a key, or a known secret.
 
-    Cached, as a job's texts are checked with the job, again with the whole config, and in every job of a
-    sweep.
+    known: default: those of this process; whoever has many texts asks for them once.
     """
-    return next(_spans(text), None) is not None
+    return (known or known_secrets()).are_in(text) or _has_form(text)
 
 
-def secrets_of(environment: Mapping[str, str]) -> set[str]:
-    """Return the values of variables with names of secrets, except paths of files."""
-    return {
-        value
-        for name, value in environment.items()
-        if _NAME.search(name) and len(value) >= _SHORTEST and not os.path.exists(value)  # noqa: PTH110 - any text
-    }
+@functools.lru_cache(maxsize=10_000)
+def _has_form(text: str) -> bool:
+    """Cached, as a job's texts are checked with the job, again with the whole config, and in every job of
+    a sweep."""
+    return next(_all_spans(text), None) is not None
 
 
-def without(secrets: Iterable[str], text: str) -> str:
-    """Replace secrets in the text by stars, the longest first: one may be part of another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+def secret_lines(text: str) -> list[int]:
+    """List the numbers, from 1, of the lines that contain a secret or begin one."""
+    if not looks_secret(text):
+        return []
+    lines = {text.count("\n", 0, start) + 1 for start, _ in _all_spans(text)}
+    known = known_secrets()
+    lines |= {at for at, line in enumerate(text.split("\n"), 1) if known.are_in(line)}
+    return sorted(lines)
 
 
-def redacted(text: str, environment: Mapping[str, str]) -> str:
-    """Replace secrets in the text by stars, those of the environment and those known by their form."""
-    text = without(secrets_of(environment), text)
+def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Replace secrets in the text by stars: those known by their form, and those of an environment.
+
+    environment: default: this process's.
+    """
+    text = known_secrets(environment).removed_from(text)
     shown, end = [], 0
-    for start, stop in sorted(set(_spans(text))):
+    for start, stop in sorted(set(_all_spans(text))):
         if start >= end:
             shown += [text[end:start], HIDDEN]
         end = max(end, stop)
     return "".join([*shown, text[end:]])
+
+
+def _all_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of every secret, and of every coded part that holds one."""
+    yield from _spans(text)
+    for start, stop, plain in decoded_parts(text):
+        if next(_spans(plain), None) is not None:
+            yield start, stop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import reprlib
 import types
 import typing
@@ -40,7 +41,10 @@ def from_json(kind: type[_T], values: object, path: str = "") -> _T:
 
 
 def to_json(value: object) -> Any:
-    """Convert dataclasses, mappings and sequences to dicts and lists, fields in their order."""
+    """Convert dataclasses, mappings and sequences to dicts and lists, fields in their order.
+
+    Numbers that are infinite or NaN become null; `from_json` reads it as NaN where it needs a number.
+    """
     if dataclasses.is_dataclass(value):
         return {
             one.name: to_json(found)
@@ -51,7 +55,8 @@ def to_json(value: object) -> Any:
         return {key: to_json(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(inner) for inner in value]
-    return value
+    # JSON has no number that is infinite or NaN; `json.dumps` would write one all the same.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache
@@ -71,6 +76,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return {key: _value(inner[1], item, f"{name}.{key}") for key, item in value.items()}
     if hint is object or (hint in (int, str, bool) and type(value) is hint):
         return value
+    if hint is float and value is None:
+        return math.nan
     if hint is float and type(value) in (int, float):
         try:
             return float(value)

@@ -16,7 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lingotune.catalog.hardware import instance_of, resolve_precision
-from lingotune.catalog.models import ModelSize, model_size
+from lingotune.catalog.model_sizes import ModelSize
+from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Precision
 from lingotune.estimate.batch import world_size
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.catalog.gpus import Gpu, find_gpu
 from lingotune.catalog.hardware import instance_of, resolve_precision
-from lingotune.catalog.models import ModelSize, model_size
+from lingotune.catalog.model_sizes import ModelSize
+from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_used_rows
 
@@ -32,6 +33,8 @@ OPTIMIZER_BYTES = 40
 gradient twice more for its norm, and the half-precision copy."""
 FP32 = 4
 """Bytes of a number in fp32."""
+SHORTEST = 0.001
+"""Seconds below which an update on paper says nothing: launching its kernels takes longer."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +177,8 @@ def paper_lines(
         return ()
     rows = trained_rows(job.training, size, word_pieces)
     trained, lines = trained_parameters(size, rows), []
-    gpu, precision = (
-        find_gpu(instance.gpu),
-        resolve_precision(job.training.precision, instance.capability),
-    )
-    shards = None
-    if job.training.shard:
-        shards = ShardingPlan(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
+    precision = resolve_precision(job.training.precision, instance.capability)
+    shards = _shards(job, batch, precision)
     if batch.world_size > 1:
         width = 2 if job.training.compress_gradients else FP32
         sent = (
@@ -192,12 +190,7 @@ def paper_lines(
             f"each update sends {sent}:"
             f" {trained / 1e6:.1f} of {size.parameters / 1e6:.1f} M parameters are trained"
         )
-    step = gpu and paper_step(
-        size, gpu, precision, per_gpu=batch.per_device_batch * batch.accumulation,
-        gpus=job.cluster.gpus_per_node, nodes=job.cluster.nodes, efa=instance.efa, tokens=found.padded,
-        squares=found.squares, straggler=found.straggler, trained_rows=rows,
-        shards=shards, first_token_only=job.training.first_token_only is not False,
-    )  # fmt: skip
+    step = update_on_paper(job, batch, found, word_pieces)
     if step:
         milliseconds = [
             1000 * value for value in (step.seconds, step.compute, step.optimizer, step.sending)
@@ -207,6 +200,31 @@ def paper_lines(
             .format(*milliseconds) + f" at best {step.texts_per_second:.0f} texts/s, no promise"
         )  # fmt: skip
     return tuple(lines)
+
+
+def update_on_paper(
+    job: JobConfig, batch: BatchPlan, found: Efficiency, word_pieces: int | None
+) -> PaperStep | None:
+    """Estimate an update of a job; None if a figure is unknown, or the update too short to say anything."""
+    size, instance = model_size(job.model), instance_of(job.cluster)
+    gpu = find_gpu(instance.gpu) if instance else None
+    if size is None or instance is None or gpu is None:
+        return None
+    precision = resolve_precision(job.training.precision, instance.capability)
+    step = paper_step(
+        size, gpu, precision, per_gpu=batch.per_device_batch * batch.accumulation,
+        gpus=job.cluster.gpus_per_node, nodes=job.cluster.nodes, efa=instance.efa, tokens=found.padded,
+        squares=found.squares, straggler=found.straggler,
+        trained_rows=trained_rows(job.training, size, word_pieces),
+        shards=_shards(job, batch, precision), first_token_only=job.training.first_token_only is not False,
+    )  # fmt: skip
+    return step if step and step.seconds >= SHORTEST else None
+
+
+def _shards(job: JobConfig, batch: BatchPlan, precision: Precision) -> ShardingPlan | None:
+    if not job.training.shard:
+        return None
+    return ShardingPlan(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
 
 
 def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:

@@ -15,7 +15,8 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
-from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer
+from lingotune.data.prepared.foreign_code import NEVER
+from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
 from lingotune.plugins.loading import OwnFunction
@@ -105,13 +106,19 @@ class Classifier:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         folder = str(trained.folder)
+        if builder is None:
+            refuse_code(folder, trained.folder)
         try:
             self._tokenizer = open_tokenizer(folder)
             if builder:
                 model, loaded = _rebuilt(trained, builder), {"mismatched_keys": ()}
             else:
                 model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                    folder, ignore_mismatched_sizes=True, output_loading_info=True
+                    folder,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                    use_safetensors=True,
+                    **NEVER,
                 )
         except ConfigError:
             raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lingotune.config.secrets import looks_secret, secrets_of
+from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.quoting import for_shell
+from lingotune.config.secret_values import forms_of, known_secrets
+from lingotune.config.secrets import looks_secret
 from lingotune.contract.container import JOB_FILE
 
 CARD = "README.md"
@@ -21,8 +23,7 @@ _NAMES = (
     "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model",
     "bpe.codes", CARD, "metrics.json", JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
 )  # fmt: skip
-_READ = (CARD, "metrics.json", JOB_FILE, "config.json", "tokenizer_config.json")
-"""Files in which anything that looks like a token counts as one."""
+_WEIGHTS = ".safetensors"
 _PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")
 """Keys for the path that a model or tokenizer was loaded from; the card names those on the hub."""
 _BLOCK = 1 << 22
@@ -36,21 +37,48 @@ def is_published(name: str) -> bool:
 
 
 def contents_of(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """List the files to publish, by their path in the repository, and the paths of all others."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    """List the files to publish, by their path in the repository, and the paths of all others.
+
+    ConfigError for links among them: what they lead to may be no part of the model.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     files = {name: path for name, path in names.items() if is_published(name)}
+    links = [_link(path) for name, path in files.items() if _is_linked(folder, name)]
+    if links:
+        raise ConfigError(links)
     return files, [name for name in names if name not in files]
 
 
+def _is_linked(folder: Path, name: str) -> bool:
+    return (folder / name).resolve() != folder.resolve() / name
+
+
+def _link(path: Path) -> Problem:
+    what = f"is a link to {path.resolve()}; links are not followed"
+    fix = f"cp --remove-destination {for_shell(str(path.resolve()))} {for_shell(str(path))}"
+    return Problem(str(path), what, f"if that is the model's own: {fix}")
+
+
 def with_secrets(files: Mapping[str, Path], token: str) -> list[str]:
-    """List the files that contain the token, a secret from the environment, or text that looks like one."""
-    known = {token, *secrets_of(os.environ)}
+    """List the files that contain the token or a secret of this process, in any form, or text that looks
+    like one."""
+    known = known_secrets()
+    forms = {*known.forms, *forms_of(token)}
     return [
         name
         for name, path in files.items()
-        if _holds(path, known) or (name in _READ and looks_secret(path.read_text("utf-8")))
+        if _holds(path, forms) or looks_secret(_text_of(path), known)
     ]
+
+
+def _text_of(path: Path) -> str:
+    """Read what may be text in a file: all of it, but of weights the header alone."""
+    with path.open("rb") as file:
+        if path.suffix != _WEIGHTS:
+            return file.read().decode(errors="replace")
+        size = int.from_bytes(file.read(8), "little")
+        return file.read(min(size, _BLOCK)).decode(errors="replace")
 
 
 def without_paths(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import TimeoutError as TooLate
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lingotune.hub.model_folder import assemble
 from lingotune.hub.repository import Target, commit_files
 from lingotune.runs.folder import METRICS, Folders, as_metrics
 from lingotune.runs.results import RunDescription, RunProgress
-from lingotune.system.helper_processes import helpers
+from lingotune.system.helper_processes import LastingHelper
 
 PATIENCE = 30
 """Seconds to wait at the end of training for a push in progress."""
@@ -41,34 +41,10 @@ def pushing(
     for left in place.glob(f"{_STAGE}*"):  # left by an attempt that was killed
         shutil.rmtree(left, ignore_errors=True)
     stage = tempfile.TemporaryDirectory(prefix=_STAGE, dir=place, ignore_cleanup_errors=True)
-    with stage as work, _PushProcess() as process:
+    with stage as work, LastingHelper() as process:
         callback = PushWhileTraining(target, job, folders, known, Path(work), process)
         yield callback
         callback.wait(PATIENCE)
-
-
-class _PushProcess:
-    """One helper process, started on demand, and restarted if it was killed."""
-
-    def __init__(self) -> None:
-        self._life = ExitStack()
-        self._pool: Executor | None = None
-
-    def __enter__(self) -> _PushProcess:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._life.close()
-
-    def submit(self, function: Callable[..., str], *arguments: Any) -> Future[str]:
-        """Start the call in the process. OSError or RuntimeError if no process can be started."""
-        if self._pool is not None:
-            try:
-                return self._pool.submit(function, *arguments)
-            except BrokenExecutor:  # killed since the last call: a broken pool stays broken
-                self._life.close()
-        self._pool = self._life.enter_context(helpers(1))
-        return self._pool.submit(function, *arguments)
 
 
 class PushWhileTraining(TrainerCallback):
@@ -86,7 +62,7 @@ class PushWhileTraining(TrainerCallback):
         folders: Folders,
         known: RunDescription,
         work: Path,
-        process: _PushProcess,
+        process: LastingHelper,
     ) -> None:
         self._target, self._job, self._folders = target, job, folders
         self._known, self._work, self._process = known, work, process

@@ -79,11 +79,16 @@ def publish(
     except (HubError, ConfigError, OSError, ValueError) as error:
         lines = [f"the push to {target.repo} failed: {error}"]
         lines.append(f"nothing is lost: the model is in {model}")
-        if isinstance(error, HubError) and error.fix:
-            lines.append(f"fix: {error.fix}")
+        lines += [f"fix: {fix}" for fix in _fixes(error)]
         lines.append(f"next: {command_of(*words)}")
         raise PublishError("\n".join(lines)) from None
     return target.link
+
+
+def _fixes(error: Exception) -> list[str]:
+    if isinstance(error, ConfigError):
+        return [problem.fix for problem in error.problems if problem.fix]
+    return [error.fix] if isinstance(error, HubError) and error.fix else []
 
 
 def command_of(*words: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.secrets import redacted
 from lingotune.contract.container import JOB_FILE
 from lingotune.hub.allowlist import is_published, with_secrets
 from lingotune.system.hashing import sha256_of
@@ -53,8 +54,8 @@ class Target:
 
     @property
     def link(self) -> str:
-        """URL of the repository."""
-        return f"{_endpoint()}/{self.repo}"
+        """URL of the repository, without a password that the hub's address may hold."""
+        return redacted(f"{_endpoint()}/{self.repo}")
 
 
 @dataclass(frozen=True)

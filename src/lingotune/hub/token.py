@@ -7,6 +7,7 @@ import os
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import HubConfig
+from lingotune.config.secret_values import remember
 
 _SSM = "ssm"
 READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecretValue"}
@@ -16,10 +17,14 @@ READING = {_SSM: "ssm:GetParameter", "secretsmanager": "secretsmanager:GetSecret
 def find_token(hub: HubConfig) -> str:
     """Read the token from the job's AWS secret, or else from HF_TOKEN or the hub's token file.
 
-    ConfigError if there is none.
+    From then on nothing that is printed repeats it. ConfigError if there is none.
     """
-    if hub.token_secret:
-        return _aws_secret(hub.token_secret)
+    token = _aws_secret(hub.token_secret) if hub.token_secret else _token_here(hub)
+    remember(token)
+    return token
+
+
+def _token_here(hub: HubConfig) -> str:
     from huggingface_hub import get_token
 
     token = get_token()

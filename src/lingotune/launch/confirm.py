@@ -34,6 +34,18 @@ def require_answer(budget: BudgetConfig, worst_usd: float | None, jobs: int) -> 
     raise ConfigError([Problem(where, what, fix, check="not-confirmed")])
 
 
+def agreed(budget: BudgetConfig, worst_usd: float | None, jobs: int, *, yes: bool) -> bool:
+    """Ask where the budget wants it, and return whether to start; ConfigError where nobody can be asked.
+
+    yes: the question was answered beforehand.
+    """
+    if yes or not jobs or not needs_answer(budget, worst_usd):
+        return True
+    if not can_ask():
+        require_answer(budget, worst_usd, jobs)
+    return confirmed(worst_usd, jobs)
+
+
 def confirmed(worst_usd: float | None, jobs: int) -> bool:
     """Ask, and return whether the answer was yes.
 

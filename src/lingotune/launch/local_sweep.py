@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -19,7 +18,6 @@ from lingotune.config.problems import (
     Problem,
     format_problems,
 )
-from lingotune.config.program import program
 from lingotune.config.schema import LaunchConfig, Search
 from lingotune.config.schema import Source as DataSource
 from lingotune.contract.container import JOB_FILE
@@ -30,7 +28,7 @@ from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.plan.code_bundle import bundle_of
 from lingotune.launch.plan.planner import Planner, Sweep
 from lingotune.launch.plan.sweep_names import name_of
-from lingotune.launch.results.ending import following_commands, print_results
+from lingotune.launch.results.ending import following_commands, print_results, so_far
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
@@ -59,31 +57,27 @@ def sweep_here(composed: Sequence[Composed], typed: str, start_process: Spawn | 
     assert name is not None, "a job of its own is no sweep"
     folder = runs / name.name
     backend = LocalBackend(runs, typed, slots > 1, start_process or spawn)
-    with lock.held(folder) as holder:
-        if holder:
-            fix = f"{program('results')} {shlex.quote(str(folder))}  # what it has so far"
-            raise ConfigError([Problem(str(folder), f"is run already, by {holder}", fix)])
-        with Ledger(folder) as ledger:
-            source = _Sweep(composed, ledger, backend, name.name).source()
-            limits = Limits(
-                slots,
-                max_failures=settings.max_failures,
-                retried=RETRIED[settings.retry],
-            )
-            controller = Controller(
-                backend, source, ledger, limits, tell=_teller(backend), watch=True,
-                sleep=backend.wait,
-            )  # fmt: skip
-            try:
-                with interrupted_by(signal.SIGTERM, signal.SIGHUP):  # no process is left behind
-                    outcome = controller.run()
-            except KeyboardInterrupt:
-                _interrupted(ledger, backend)
-                print_results(folder)
-                print(f"interrupted; go on with:\n  {typed}", flush=True)
-                return INTERRUPTED
-            if isinstance(source, SearchSource) and source.refused:
-                print(format_problems(source.refused))
+    with lock.sole(folder, str(folder), so_far(folder)), Ledger(folder) as ledger:
+        source = _Sweep(composed, ledger, backend, name.name).source()
+        limits = Limits(
+            slots,
+            max_failures=settings.max_failures,
+            retried=RETRIED[settings.retry],
+        )
+        controller = Controller(
+            backend, source, ledger, limits, tell=_teller(backend), watch=True,
+            sleep=backend.wait,
+        )  # fmt: skip
+        try:
+            with interrupted_by(signal.SIGTERM, signal.SIGHUP):  # no process is left behind
+                outcome = controller.run()
+        except KeyboardInterrupt:
+            _interrupted(ledger, backend)
+            print_results(folder)
+            print(f"interrupted; go on with:\n  {typed}", flush=True)
+            return INTERRUPTED
+        if isinstance(source, SearchSource) and source.refused:
+            print(format_problems(source.refused))
     return _end(outcome, folder, backend)
 
 

@@ -5,7 +5,6 @@ The account's objects and ended jobs are kept in the sweep's folder, so that the
 
 from __future__ import annotations
 
-import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -14,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say_problems
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem
-from lingotune.config.program import program
+from lingotune.config.problems import INTERRUPTED, USER_ERROR, Problem
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.operations.account import open_account
 from lingotune.launch.operations.fetch import fetch_all
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.plan.planner import Planner, Sweep
-from lingotune.launch.results.ending import following_commands, print_results
+from lingotune.launch.results.ending import following_commands, print_results, so_far
 from lingotune.launch.simulator.loopback.backend import settings_of
 from lingotune.launch.simulator.loopback.standing import account, dated_folder
 from lingotune.launch.simulator.scope import complete
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
+from lingotune.launch.sweeps.running import Wish
 from lingotune.launch.sweeps.standing import Standing
-from lingotune.launch.sweeps.submission import Wish, submit_sweep
+from lingotune.launch.sweeps.submission import submit_sweep
+from lingotune.launch.sweeps.trial import JobState, State
 
 _ACCOUNT = "account"
 """Folder in that of the sweep."""
@@ -45,10 +45,8 @@ def sweep_on_loopback(
     """
     plans = tuple(replace(plan, config=_completed(plan.config)) for plan in sweep.plans)
     sweep, config, folder = replace(sweep, plans=plans), plans[0].config, standing.folder
-    with lock.held(folder) as holder:
-        if holder:
-            fix = f"{program('results')} {shlex.quote(str(folder))}  # what it has so far"
-            raise ConfigError([Problem(str(folder), f"is run already, by {holder}", fix)])
+    with lock.sole(folder, str(folder), so_far(folder)):
+        pass  # told before the account is made
     settings = settings_of(
         config, sweep.plans, folder=folder / _ACCOUNT, containers=_containers(config), goes_on=True
     )
@@ -71,12 +69,13 @@ def sweep_on_loopback(
 
 
 def _forget_running(folder: Path) -> None:
-    """Write that the jobs that ran have ended with the account, and are to be started again."""
+    """Write that the jobs that ran have ended with the account; those that nobody stopped go on later."""
     with Ledger(folder) as ledger:
-        for record in ledger.records():
-            last = record.last
-            if last is not None and last.job.state.holds_slot and last.stop_asked is None:
-                ledger.not_started(last.name, time.time(), "it was interrupted, and goes on")
+        every = [attempt for record in ledger.records() for attempt in record.attempts]
+        asked = [one for one in every if one.stop_asked is not None and not one.job.state.over]
+        ledger.saw([JobState(one.name, State.stopped) for one in asked], time.time())
+        ended = {one.name: one.job for one in every if one.job.state.over or one in asked}
+        ledger.forget_interrupted(ended.get, time.time())
 
 
 def _completed(config: LaunchConfig) -> LaunchConfig:

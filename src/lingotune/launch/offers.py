@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ from lingotune.catalog.hardware import Instance, fill_in, instances
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.memory import estimate_memory
@@ -26,6 +27,10 @@ from lingotune.launch.plan.data_delivery import deliver
 from lingotune.preflight import check_job
 
 MOST_NODES = 16
+_EXPENDABLE = ("GiB", "USD/h", "spot saves")
+"""Columns that are left out, in this order, where the width does not hold all."""
+_FURTHER, _TRIED = 2, 5
+"""Machines that are suggested behind the first for want of capacity, and offers that are tried for them."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,12 @@ class Offer:
     spot_saving: float | None
     reasons: tuple[str, ...] = ()
     quota: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Option of the group cluster, or else the instance type, by which a list names it."""
+        option = self.typed[0].removeprefix("cluster=")
+        return self.instance_type if option == "sagemaker" else option
 
     @property
     def fits(self) -> bool:
@@ -209,20 +220,58 @@ def taken(offers: Sequence[Offer], wanted: Wanted) -> Offer | None:
     return next((one for one in offers if one.fits and one.within(wanted)), None)
 
 
-def command_for(offer: Offer, wanted: Wanted, words: Sequence[str]) -> str:
-    """Write the command that plans the job on the machine. words: the overrides, quoted for the shell."""
+def fallback_for(
+    best: Offer, offers: Sequence[Offer], wanted: Wanted, works: Callable[[Sequence[str]], bool]
+) -> tuple[str, ...]:
+    """Find overrides for a list of machines, the best offer first; empty if none goes with it.
+
+    works: tells whether the job can be submitted with overrides.
+    """
+    others = [one for one in offers if one.fits and one.within(wanted) and one.nodes == best.nodes]
+    names: list[str] = []
+    found: tuple[str, ...] = ()
+    for one in [one for one in others if one is not best][:_TRIED]:
+        listed = override_text("cluster.fallback", [*names, one.name])
+        for more in ([], ["aws.sdk=boto3"]):  # the SDK v2 knows no list
+            if works([*best.typed, f"cluster.fallback=[{','.join([*names, one.name])}]", *more]):
+                names, found = [*names, one.name], (listed, *more)
+                break
+        if len(names) == _FURTHER:
+            break
+    return found
+
+
+def command_for(
+    offer: Offer, wanted: Wanted, words: Sequence[str], further: Sequence[str] = ()
+) -> str:
+    """Write the command that plans the job on the machine.
+
+    words, further: overrides, quoted for the shell.
+    """
     limit = [f"budget.max_usd={wanted.max_usd:g}"] if wanted.max_usd is not None else []
-    return " ".join([program("launch"), *words, *offer.typed, *limit])
+    return " ".join([program("launch"), *words, *offer.typed, *further, *limit])
 
 
 def lines_of(
-    offers: Sequence[Offer], wanted: Wanted, words: Sequence[str], *, asked: bool
+    offers: Sequence[Offer],
+    wanted: Wanted,
+    words: Sequence[str],
+    further: Sequence[str] = (),
+    *,
+    asked: bool,
+    width: int = 120,
 ) -> list[str]:
-    """Write the table and what follows from it. asked: the account was asked for its quotas."""
+    """Write the table, in so many columns of text, and what follows from it.
+
+    further: as of `fallback_for`. asked: the account was asked for its quotas.
+    """
     best = taken(offers, wanted)
     rows = [_cells(one, best, wanted, asked=asked) for one in offers]
     kept = [name for name in rows[0] if any(row[name] not in ("", "unknown") for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in kept}
+    for name in _EXPENDABLE:
+        if name in kept and sum(widths[one] + 2 for one in kept) - 2 > width:
+            kept.remove(name)
     lines = ["  ".join(name.ljust(widths[name]) for name in kept).rstrip()]
     lines += ["  ".join(row[name].ljust(widths[name]) for name in kept).rstrip() for row in rows]
     absent = [name for name in ("time", "USD") if name not in kept]
@@ -236,7 +285,11 @@ def lines_of(
         lines.append("spot saving unknown: no measured run; spot never costs more than on demand")
     if not asked:
         lines.append("quota not asked for: --quota asks AWS")
-    return [*lines, "", *_conclusion(offers, wanted, words, best)]
+    lines += ["", *_conclusion(offers, wanted, words, best)]
+    if best is not None and further:
+        lines += ["or, where that has no capacity, the next ones of this table:"]
+        lines += [f"  {command_for(best, wanted, words, further)}"]
+    return lines
 
 
 def _conclusion(
@@ -280,12 +333,17 @@ def _cells(one: Offer, best: Offer | None, wanted: Wanted, *, asked: bool) -> di
     }
 
 
-def as_dict(offers: Sequence[Offer], wanted: Wanted, words: Sequence[str]) -> dict[str, object]:
-    """Collect the offers as plain values."""
+def as_dict(
+    offers: Sequence[Offer], wanted: Wanted, words: Sequence[str], further: Sequence[str] = ()
+) -> dict[str, object]:
+    """Collect the offers as plain values. further: as of `fallback_for`."""
     best = taken(offers, wanted)
     return {
         "taken": best and best.instance_type,
         "command": best and command_for(best, wanted, words),
+        "command_with_fallback": command_for(best, wanted, words, further)
+        if best and further
+        else None,
         "offers": [
             {**asdict(one), "fits": one.fits, "within": one.within(wanted), "taken": one is best}
             for one in offers

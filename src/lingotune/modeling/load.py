@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch.nn import ModuleList
@@ -14,10 +15,11 @@ from transformers import (
     PretrainedConfig,
 )
 
-from lingotune.catalog.models import ModelSize
+from lingotune.catalog.model_sizes import ModelSize
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
-from lingotune.data.prepared.tokenizer import not_loaded
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes
+from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
 from lingotune.modeling.class_names import (
     ONE_CLASS,
     KnownClasses,
@@ -51,9 +53,14 @@ def load_model(
     }
     if model.name_or_path is None:
         config = _scratch_config(model.scratch, names, tokenizer, max_length)
-        return AutoModelForSequenceClassification.from_config(config), None
+        return AutoModelForSequenceClassification.from_config(config, **NEVER), None
+    where = f"model.name_or_path={model.name_or_path}"
+    refuse_code(where, Path(model.name_or_path))
     try:
-        known = read_classes(_raw_config(model))
+        raw = _raw_config(model)
+        if what := own_classes(raw):
+            raise ConfigError([Problem(where, what, KNOWN_CLASSES)])
+        known = read_classes(raw)
         if known.task not in (None, ONE_CLASS):  # its loss would be another
             names["problem_type"] = ONE_CLASS
         config = _read_config(model, **names)
@@ -147,6 +154,8 @@ def _load_weights(model: ModelConfig, config: Any) -> tuple[Any, _Found]:
         config=config,
         ignore_mismatched_sizes=True,  # the head of other classes
         output_loading_info=True,
+        use_safetensors=True,  # never a pickle
+        **NEVER,
         **_with_revision(model),
     )
     mismatched = {name: (there, here) for name, there, here in said["mismatched_keys"]}
@@ -197,7 +206,7 @@ def _raw_config(model: ModelConfig) -> dict[str, Any]:
 
 
 def _read_config(model: ModelConfig, **names: Any) -> Any:
-    return AutoConfig.from_pretrained(model.name_or_path, **names, **_with_revision(model))
+    return AutoConfig.from_pretrained(model.name_or_path, **names, **NEVER, **_with_revision(model))
 
 
 def _with_revision(model: ModelConfig) -> dict[str, str]:

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
+from lingotune.data.prepared.foreign_code import NEVER
 from lingotune.modeling.load import load_model
 from lingotune.plugins.loading import OwnFunction
 from lingotune.plugins.marks import ModelTask
@@ -60,8 +61,8 @@ def rebuild_model(
     """
 
     def load() -> Any:
-        config = AutoConfig.from_pretrained(str(folder))
-        return AutoModelForSequenceClassification.from_config(config)
+        config = AutoConfig.from_pretrained(str(folder), **NEVER)
+        return AutoModelForSequenceClassification.from_config(config, **NEVER)
 
     built = _built(builder, ModelTask(model, tuple(labels), None, max_length, load))
     saved: dict[str, torch.Tensor] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.quoting import listing
 from lingotune.config.schema import CodeConfig
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import secret_lines
 from lingotune.plugins.definitions import Contents, Definition, contents_of
 from lingotune.plugins.installed import (
     GROUPS,
@@ -83,10 +83,9 @@ def _check_file(code: CodeConfig, content: bytes) -> Iterator[Problem]:
             where, f"has {len(content)} bytes: data, which would travel with the code", "code alone"
         )
         return  # fmt: skip
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
-        if looks_secret(line):
-            what = f"line {number} holds something that looks like an access token"
-            yield Problem(where, what, 'read it where it is needed: os.environ["NAME"]')
+    for number in secret_lines(content.decode(errors="replace")):
+        what = f"line {number} holds something that looks like an access token"
+        yield Problem(where, what, 'read it where it is needed: os.environ["NAME"]')
 
 
 def _check_imports(where: str, path: Path, contents: Contents) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     TrainingConfig,
     Visibility,
 )
+from lingotune.config.secret_values import known_secrets, secrets_of
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import default_of
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
@@ -80,7 +81,11 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.layer_decay": (0.1, 1, "a share from 0.1 to 1"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
-    "training.keep_checkpoints": (1, 1000, "checkpoints, from 1"),
+    "training.keep_checkpoints": (2, 1000, "checkpoints, from 2: one may be damaged"),
+    "training.max_skipped": (0, 10**6, "updates, from 0"),
+    "training.stop_timeout": (1, 86400, "seconds, from 1 to 86400 (a day)"),
+    "training.peer_timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
+    "training.hang_timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
     "training.logging_steps": (1, 10**9, "updates, from 1"),
     "evaluation.per_device_bs": (1, 65536, "examples per process, from 1"),
     "hub.timeout": (10, 86400, "seconds, from 10 to 86400 (a day)"),
@@ -161,10 +166,10 @@ def _lr_limit(job: JobConfig) -> Iterator[Found]:
 @JOB.check("secret-in-config", "job files in S3 and in run folders can be read by others")
 def _secrets(job: JobConfig) -> Iterator[Found]:
     """Search every text, a LaunchConfig's too, as requests, tags and paths are as public as the job."""
-    travels = {item.name for item in fields(JobConfig)}
+    travels, known = {item.name for item in fields(JobConfig)}, known_secrets()
     for key, text in texts(job):
         # Some values are secrets only by their names; a name that is itself one was reported before.
-        if looks_secret(f"{key}={text}") and not looks_secret(key):
+        if looks_secret(f"{key}={text}", known) and not looks_secret(key, known):
             public = (
                 "; a job file must not hold one" if re.split(r"[.\[]", key)[0] in travels else ""
             )
@@ -172,7 +177,16 @@ def _secrets(job: JobConfig) -> Iterator[Found]:
                 what = f"holds a password, a key or a signature{public}: {shown_address(text)}"
                 yield key, what, secret_free(key, text)
                 continue
-            yield key, f"looks like an access token{public}", NO_TOKEN
+            is_held = known.are_in(text)
+            what = (
+                "repeats a secret of this environment" if is_held else "looks like an access token"
+            )
+            yield key, f"{what}{public}", NO_TOKEN
+    for name, text in job.cluster.environment.items():
+        # The worker would take it for a secret of its own.
+        if secrets_of({name: text}) and not looks_secret(f"{name}={text}", known):
+            what = "is called like a secret; a job file must not hold one"
+            yield f"cluster.environment.{name}", what, f"{NO_TOKEN}; or another name"
 
 
 def texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -103,6 +103,7 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         "warnings": [
             *score_warnings(results.scored[1]),
             *(printable(warning) for warning in results.data.warnings),
+            *(printable(f"not exact: {one}") for one in results.not_exact or ()),
         ],
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.jobfile import digest_in, dump_job, job_digest
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.jobfile import job_digest
+from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
@@ -29,6 +27,8 @@ METRICS = "metrics.json"
 """Results of a run; written last, except for the report, which only shows them."""
 MODEL = "model"
 """Folder of the trained model, in a run folder."""
+CHECKPOINTS = "checkpoints"
+"""Folder of checkpoints, in a run folder."""
 COMMAND = "command.txt"
 """The command line that made a run, as it was typed."""
 HISTORY = "history.jsonl"
@@ -60,7 +60,7 @@ class Folders:
 
 def folders_in(run: str | Path) -> Folders:
     """Return the folders of a run folder on a laptop."""
-    return Folders(Path(run), Path(run, MODEL), Path(run, "checkpoints"))
+    return Folders(Path(run), Path(run, MODEL), Path(run, CHECKPOINTS))
 
 
 def container_folders(environment: Mapping[str, str]) -> Folders | None:
@@ -70,34 +70,7 @@ def container_folders(environment: Mapping[str, str]) -> Folders | None:
         return None
     run = Path(environment.get("SM_OUTPUT_DATA_DIR", f"{model}/../output/data"))
     # No variable names the container's checkpoint folder; it lies beside the model's.
-    return Folders(run, Path(model), Path(model).parent / "checkpoints")
-
-
-@contextmanager
-def opened(folders: Folders, job: JobConfig) -> Iterator[None]:
-    """Make the folders, write the job file, and lock them for this process until the block ends.
-
-    ConfigError if they belong to another job, or another process is training in them.
-    """
-    for folder in (folders.run, folders.model, folders.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
-    path, content = folders.run / JOB_FILE, dump_job(job)
-    with path.open("ab") as file:  # the lock ends with the process, even if it is killed
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            what = "another process is training in this folder"
-            raise ConfigError([Problem(str(folders.run), what, "wait for it, or end it")]) from None
-        there = path.read_bytes()
-        if there and there != content:
-            found = digest_in(there)[:12]
-            what = f"is the folder of job {found}; this is job {digest_in(content)[:12]}"
-            fix = f"--job {path}, or another --run-dir"
-            raise ConfigError([Problem(str(folders.run), what, fix)])
-        if not there:
-            file.write(content)
-            file.flush()
-        yield
+    return Folders(run, Path(model), Path(model).parent / CHECKPOINTS)
 
 
 def resume_command(folder: str | Path, job_file: str | Path | None = None) -> str:
@@ -168,7 +141,7 @@ def as_metrics(results: RunResults | RunProgress) -> str:
 
 def write_history(entries: Iterable[Mapping[str, float]], folders: Folders) -> None:
     """Write the Trainer's log into the run folder; the file is whole at any time."""
-    text = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+    text = "".join(f"{json.dumps(to_json(entry))}\n" for entry in entries)
     replace_file(folders.run / HISTORY, text)
 
 
@@ -179,7 +152,7 @@ def write_whole(path: Path, text: str) -> Path:
         replace_file(path, text)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"
-        raise ConfigError([Problem(str(path), what)]) from error
+        raise ConfigError([Problem(str(path), what, code=DISK_FAILED)]) from error
     return path
 
 
@@ -211,11 +184,12 @@ def read_data_folder(run: Path) -> Path | None:
 
 
 def write_command(typed: str, run: Path) -> None:
-    """Write the command line, without secrets, into the run folder; write nothing if none was typed.
+    """Write the command line, without secrets, into the run folder; write nothing if none was typed, or
+    the run goes on.
 
     It is not part of the job: a job is the same however it was typed.
     """
-    if typed:
+    if typed and not (run / COMMAND).exists():
         (run / COMMAND).write_text(f"{redacted(typed, os.environ)}\n", encoding="utf-8")
 
 
@@ -243,6 +217,7 @@ def new_folder(base: str, runs_dir: str) -> Path:
             continue
         except OSError as error:
             what = f"no run folder can be made there: {error.strerror}"
-            raise ConfigError([Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs")]) from error
+            problem = Problem(f"runs_dir={runs_dir}", what, "runs_dir=runs", code=DISK_FAILED)
+            raise ConfigError([problem]) from error
         return folder
     raise AssertionError(f"a thousand runs named {base}")

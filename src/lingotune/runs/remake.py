@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
-from lingotune.config.secrets import HIDDEN
+from lingotune.config.secret_values import HIDDEN
 from lingotune.contract.container import JOB_FILE
-from lingotune.runs.folder import COMMAND, METRICS, MODEL, moved_away, resume_command
+from lingotune.runs.folder import CHECKPOINTS, COMMAND, METRICS, MODEL, moved_away, resume_command
 
 
 def remake_command(folder: Path) -> str:
@@ -34,17 +35,24 @@ def remake_command(folder: Path) -> str:
 
 def restore_command(run: Path) -> str:
     """Return the command that brings back a run's job file, or else trains what was typed anew."""
-    copy = run / MODEL / JOB_FILE
-    try:
-        load_job(copy)
-        return f"cp {shlex.quote(str(copy))} {shlex.quote(str(run / JOB_FILE))}"
-    except ConfigError:
-        pass
+    for copy in job_copies(run):
+        with suppress(ConfigError):
+            load_job(copy)
+            return f"cp {shlex.quote(str(copy))} {shlex.quote(str(run / JOB_FILE))}"
     try:
         typed = (run / COMMAND).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         typed = ""
     return typed if typed and HIDDEN not in typed else another_run(run)
+
+
+def job_copies(run: Path) -> Iterator[Path]:
+    """Yield the copies of a run's job file: that of its model, and those in its checkpoints, the newest
+    first."""
+    if (run / MODEL / JOB_FILE).is_file():
+        yield run / MODEL / JOB_FILE
+    found = (run / CHECKPOINTS).rglob(f"checkpoint-*/{JOB_FILE}")
+    yield from sorted(found, key=lambda path: (len(path.parent.name), path.parent.name))[::-1]
 
 
 def another_run(folder: Path) -> str:

@@ -120,7 +120,8 @@ class TrainingFigures:
     steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
     best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
     kept it, of which less is better. seconds: including evaluating and saving.
-    samples_per_second: excluding them; None if nothing was left to train.
+    samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
+    skipped in this start of the run, as its scale of the loss was too large; None without any.
     """
 
     steps: int
@@ -132,6 +133,7 @@ class TrainingFigures:
     best_step: int
     precision: str
     selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
+    skipped_updates: int | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 
@@ -225,10 +227,12 @@ class RunDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. test: None
-    where there is no test split."""
+    """Outcome of training and evaluating. resumed_from_step: None for a run from the start. not_exact:
+    where it went on in other circumstances than before; None if it never did. test: None where there is no
+    test split."""
 
     resumed_from_step: int | None = None
+    not_exact: tuple[str, ...] | None = field(default=None, metadata=UNLESS_NONE)
     training: TrainingFigures
     validation: SplitScores
     test: SplitScores | None

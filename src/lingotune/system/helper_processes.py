@@ -6,13 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
+
+from lingotune.config.redacted_output import redact_output
+
+_T = TypeVar("_T")
 
 
 class _Process(SpawnProcess):
@@ -60,8 +64,42 @@ def helpers(count: int, begin: Callable[[], None] | None = None) -> Iterator[Exe
         pool.shutdown(cancel_futures=True)
 
 
+class LastingHelper:
+    """One helper process, started on demand, and started anew if it was killed. A context manager, or
+    closed with `close`."""
+
+    def __init__(self) -> None:
+        self._life = ExitStack()
+        self._pool: Executor | None = None
+
+    def __enter__(self) -> LastingHelper:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        self._pool = None
+        self._life.close()
+
+    def submit(self, function: Callable[..., _T], *arguments: Any) -> Future[_T]:
+        """Start the call in the process; its future raises BrokenExecutor if the process dies.
+
+        OSError or RuntimeError if no process can be started.
+        """
+        if self._pool is not None:
+            try:
+                return self._pool.submit(function, *arguments)
+            except BrokenExecutor:  # killed since the last call: a broken pool stays broken
+                self.close()
+        self._pool = self._life.enter_context(helpers(1))
+        return self._pool.submit(function, *arguments)
+
+
 def _begin(parent: Connection, begin: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    redact_output()
     Thread(target=_end_with, args=(parent,), daemon=True).start()
     if begin is not None:
         begin()

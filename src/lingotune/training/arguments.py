@@ -70,7 +70,7 @@ def training_arguments(
         "fp16": precision is Precision.fp16,
         "bf16": precision is Precision.bf16,
         "eval_strategy": training.eval_strategy.value if evaluates else "no",
-        # Save at each evaluation, so that the best is saved; resume.py saves in between and deletes.
+        # Save at each evaluation, so that the best is saved; keeping.py saves in between and deletes.
         "save_strategy": training.eval_strategy.value if evaluates else "epoch",
         # Nodes share no disk, and each loads the best checkpoint at the end.
         "save_on_each_node": job.cluster.nodes > 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lingotune.config.schema import JobConfig
+from lingotune.config.schema import JobConfig, Resume
 from lingotune.data.loader.store import Split, Store
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.plugins.loading import NO_CODE, OwnCode
@@ -18,7 +18,7 @@ class RunContext:
     """A job, its data, its plan, this process's place in it, and the folders that it writes to.
 
     splits: train, validation and test of the store, or a selection of the rows of each (a rehearsal's).
-    own: the user's own code.
+    own: the user's own code. resume: what to do about checkpoints that are there.
     """
 
     job: JobConfig
@@ -29,6 +29,7 @@ class RunContext:
     batch: BatchPlan
     steps: StepPlan
     own: OwnCode = NO_CODE
+    resume: Resume = Resume.auto
 
 
 def plan_run(
@@ -38,8 +39,9 @@ def plan_run(
     rank: Rank,
     folders: Folders,
     own: OwnCode = NO_CODE,
+    resume: Resume = Resume.auto,
 ) -> RunContext:
     """Plan the batches and steps of a job on its rows. ConfigError if the batch cannot be split."""
     batch = plan_batches(job)
     steps = plan_steps(job, batch, len(splits["train"]))
-    return RunContext(job, store, splits, rank, folders, batch, steps, own)
+    return RunContext(job, store, splits, rank, folders, batch, steps, own, resume)

@@ -57,12 +57,19 @@ class Batches(Dataset[Batch]):
             # Where each row begins in REAL, and the end of the last: (rows + 1,).
             batch[OFFSETS] = np.append(0, np.cumsum(lengths))
         if isinstance(rows, MicroBatch):
-            batch[SHARE] = rows.share
+            batch[SHARE] = Share(rows.share)
+            batch[SHARE].rows = rows
         return batch
 
 
 SHARE = "share"
 """Key of a training batch that the model does not take: see `MicroBatch.share`."""
+
+
+class Share(float):
+    """Share of a micro-batch, which travels with its rows: they are named if the loss is not finite."""
+
+    rows: MicroBatch | None = None
 
 
 @dataclass(frozen=True)

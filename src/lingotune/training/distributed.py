@@ -7,7 +7,8 @@ OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -140,15 +141,15 @@ def from_first(rank: Rank, value: Any) -> Any:
 def computed_by_first(rank: Rank, compute: Callable[[], T]) -> T:
     """Compute on rank 0 alone; returns its result, or raises its ConfigError, on every rank."""
     value: Any = None
-    problems: list[Problem] = []
+    error: ConfigError | None = None
     if rank.first:
         try:
             value = compute()
-        except ConfigError as error:
-            problems = error.problems
-    value, problems = from_first(rank, (value, problems))
-    if problems:
-        raise ConfigError(problems)
+        except ConfigError as raised:
+            error = raised
+    value, error = from_first(rank, (value, error))
+    if error is not None:
+        raise error
     result: T = value
     return result
 
@@ -161,10 +162,14 @@ def barrier(rank: Rank) -> None:
         torch.distributed.barrier()
 
 
-def leave(rank: Rank) -> None:
-    """Leave the process group, so that the launcher sees a clean exit."""
-    if rank.world_size > 1:
-        import torch
+@contextmanager
+def leaving(rank: Rank) -> Iterator[None]:
+    """Leave the process group at the end of the block, so that the launcher sees a clean exit."""
+    try:
+        yield
+    finally:
+        if rank.world_size > 1:
+            import torch
 
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()

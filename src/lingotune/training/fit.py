@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import transformers
 from lingotune.catalog.hardware import resolve_precision
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
+from lingotune.config.schema import Balance, EvalStrategy, JobConfig, Precision, TrainingConfig
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
@@ -41,18 +41,23 @@ from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
-from lingotune.training import distributed, failure
+from lingotune.training import distributed, failure, signals
 from lingotune.training.arguments import training_arguments
 from lingotune.training.base_model import located
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank, computed_by_first
+from lingotune.training.finite import FiniteGuard
+from lingotune.training.identity import base_of, identify
+from lingotune.training.keeping import CheckpointKeeper
 from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
-from lingotune.training.resume import CheckpointKeeper, find_start, node_folder, owner_of
+from lingotune.training.progress import progress
+from lingotune.training.resume import digest_of, find_start, node_folder
 from lingotune.training.sparse_gradients import RowExchange
-from lingotune.training.timing import Stopwatch
+from lingotune.training.stopping import StopTogether
+from lingotune.training.timing import Moves, Stopwatch
 from lingotune.training.tracking import History, Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
 
@@ -72,6 +77,7 @@ class Training:
     batches: Mapping[str, Batches]
     updates: Updates
     stopwatch: Stopwatch
+    guard: FiniteGuard
     checkpoints: Path
     parameters: int
     lean: bool
@@ -112,9 +118,10 @@ def build(context: RunContext) -> Training:
     data = _plan_data(context)
     if rank.first:
         _announce(context, model, data)
-    trainer = _trainer(context, model, data, stopwatch, checkpoints)
+    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
+    trainer = _trainer(context, model, data, stopwatch, guard, checkpoints)
     return Training(
-        context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, checkpoints,
+        context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
         model.parameters, model.lean,
     )  # fmt: skip
 
@@ -122,18 +129,25 @@ def build(context: RunContext) -> Training:
 def resume(training: Training) -> Checkpoint | None:
     """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints.
 
-    ConfigError if the checkpoints belong to another job, or the ranks disagree about the data.
+    CheckpointError if the checkpoints belong to another run, ConfigError if the ranks disagree about the
+    data.
     """
     failure.enter("looking for checkpoints")
     context = training.context
     job, rank, steps = context.job, context.rank, context.steps
-    owner = owner_of(job, context.splits)
-    distributed.agree(rank, "the sha256 of what is trained on", owner.data)
-    start = find_start(training.checkpoints, owner, rank)
-    keeper = CheckpointKeeper(training.checkpoints, owner, job.training, steps, rank, start)
+    data = digest_of(context.splits)
+    distributed.agree(rank, "the sha256 of what is trained on", data)
+    base = base_of(located(job.model, os.environ), training.trainer.model.config)
+    identity = identify(job, context.batch, data, base)
+    start = find_start(training.checkpoints, identity, rank, context.resume)
+    keeper = CheckpointKeeper(training.checkpoints, identity, job, steps, rank, start)
     epochs = Epochs(training.updates, steps.steps_per_epoch)
     # The order matters: the time to commit a checkpoint is not training time.
-    for callback in (epochs, keeper, training.stopwatch, _progress(job, steps, rank)):
+    saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
+    stop = StopTogether(rank, steps, saves_at_epochs=saves_at_epochs)
+    progress.steady = not job.training.compile  # a batch of another width may compile for minutes
+    lines = _progress(job, steps, rank)
+    for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
     return start
 
@@ -159,7 +173,8 @@ def train(training: Training, start: Checkpoint | None) -> float:
     if training.context.rank.first and start:
         print(f"resuming at step {start.step} of {total}", flush=True)
     started = time.monotonic()
-    training.trainer.train_or_resume(start, total)
+    with signals.deferred(training.context.job.training.stop_timeout):
+        training.trainer.train_or_resume(start, total)
     return time.monotonic() - started
 
 
@@ -174,6 +189,7 @@ def score(training: Training) -> dict[str, SplitScores]:
 def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
     """Save model, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
+    training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
     trainer.save_whole(folders.model)
     if tracking:  # rank 0
@@ -199,7 +215,10 @@ def _outcome(
     )  # fmt: skip
     return Outcome(
         resumed_from_step=start.step if start else None,
-        training=training_figures(training.trainer, batch, steps, seconds, found),
+        not_exact=start.not_exact or None if start else None,
+        training=training_figures(
+            training.trainer, batch, steps, seconds, found, training.guard.skipped
+        ),
         validation=scores["validation"],
         test=scores.get("test"),
         measured=found,
@@ -335,7 +354,12 @@ def _sampling(job: JobConfig, train: Split) -> Sampling | None:
 
 
 def _trainer(
-    context: RunContext, model: _Model, data: _Data, stopwatch: Stopwatch, checkpoints: Path
+    context: RunContext,
+    model: _Model,
+    data: _Data,
+    stopwatch: Stopwatch,
+    guard: FiniteGuard,
+    checkpoints: Path,
 ) -> ClassifierTrainer:
     job, labels = context.job, _label_names(context.job)
     args = training_arguments(
@@ -363,6 +387,7 @@ def _trainer(
         compress=job.training.compress_gradients,
         phases=stopwatch.phases,
         packing=model.packing,
+        guard=guard,
         model=model.model,
         args=args,
         train_dataset=stopwatch.reading(data.batches["train"]),
@@ -426,6 +451,15 @@ def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, floa
         return {**scored.headline(), **mine, **scored.macro_f1_by_language()}
 
     return compute
+
+
+def _row_ids(context: RunContext, numbers: Sequence[int]) -> list[str]:
+    """Return the ids of training rows by their numbers; the numbers themselves if they cannot be read."""
+    try:
+        ids, _ = context.store.ids_and_stars("train", context.splits["train"])
+    except (ConfigError, OSError):
+        return [str(number) for number in numbers]
+    return [ids[number] for number in numbers]
 
 
 def _stars_for_own(context: RunContext, rows: Split) -> np.ndarray:

@@ -19,9 +19,17 @@ from lingotune.training.trainer import ClassifierTrainer
 
 
 def training_figures(
-    trainer: ClassifierTrainer, batch: BatchPlan, steps: StepPlan, seconds: float, found: Measured
+    trainer: ClassifierTrainer,
+    batch: BatchPlan,
+    steps: StepPlan,
+    seconds: float,
+    found: Measured,
+    skipped: int = 0,
 ) -> TrainingFigures:
-    """Collect length, batch, learning rate and time of the training, planned and actual."""
+    """Collect length, batch, learning rate and time of the training, planned and actual.
+
+    skipped: updates that fp16 skipped.
+    """
     state = trainer.state
     best, args = state.best_model_checkpoint, trainer.args
     is_cost = args.greater_is_better is False and args.metric_for_best_model != "eval_loss"
@@ -35,6 +43,7 @@ def training_figures(
         best_step=int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
         precision=_format(trainer),
         selected_by_cost=is_cost or None,
+        skipped_updates=skipped or None,
         seconds=round(seconds, 1),
         samples_per_second=found.samples_per_second,
     )

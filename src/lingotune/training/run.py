@@ -24,9 +24,9 @@ from typing import Any
 from lingotune import __version__
 from lingotune.config.console import Parser, say, terminal_width
 from lingotune.config.jobfile import job_digest
-from lingotune.config.problems import ConfigError, Problem, PublishError, errors_only
+from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
-from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision
+from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision, Resume
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
 from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
@@ -48,28 +48,32 @@ from lingotune.plugins.loading import OwnCode, load_code
 from lingotune.plugins.source import bundle_folder, find_source, is_changed, own_code_lines
 from lingotune.preflight import check_job
 from lingotune.runs.folder import (
+    METRICS,
     MODEL,
     Folders,
     container_folders,
     finished,
     folders_in,
     new_run_folder,
-    opened,
-    read_history,
     resume_command,
     write_command,
     write_data_folder,
     write_metrics,
 )
+from lingotune.runs.opening import job_in, opened, recovered
 from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
-from lingotune.training import distributed, failure
+from lingotune.system.files import unused
+from lingotune.training import distributed, failure, signals
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
+from lingotune.training.finishing import complete, report, take_inventory, write_charts
+from lingotune.training.identity import changes_of
 from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
 from lingotune.training.trackers import missing_trackers
+from lingotune.training.watch import watching
 
 PREPARED = "prepared"
 """Default folder for prepared data."""
@@ -109,14 +113,15 @@ def main(argv: Sequence[str]) -> int:
         # The images set PYTHONUNBUFFERED, which writes a line in pieces, interleaved with other ranks'.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
-    with failure.reporting(distributed.read_rank(os.environ).rank, os.environ):
+    rank = distributed.read_rank(os.environ).rank
+    with signals.armed(rank), failure.reporting(rank, os.environ):
         _main(options)
     return 0
 
 
 def _main(options: argparse.Namespace) -> None:
     job_file = Path(options.job or f"{_channel(CONFIG_CHANNEL, os.environ)}/{JOB_FILE}")
-    job, digest = load_job_of(job_file)
+    job, digest = _load_job(job_file)
     planned = os.environ.get(DIGEST_VARIABLE)
     if planned and planned != digest:
         what = f"the launcher started job {planned}, the file holds job {digest}"
@@ -130,6 +135,16 @@ def _main(options: argparse.Namespace) -> None:
         limits=read_limits(os.environ),
         code_dirs=[job_file.parent],
     )
+
+
+def _load_job(file: Path) -> tuple[JobConfig, str]:
+    """Load a job file, or the copy in its run folder of one that is damaged."""
+    try:
+        return load_job_of(file)
+    except ConfigError:
+        if (found := recovered(file)) is None:
+            raise
+        return found
 
 
 def run(
@@ -153,29 +168,30 @@ def run(
     """
     started = time.monotonic()
     rank = distributed.read_rank(os.environ)
+    mode, job = job.resume, replace(job, resume=Resume.auto)  # of this attempt, not of the run
     has_list = bool(job.cluster.fallback)
     job = _open_run(job, rank, limits)
-    try:
+    limit, hang = job.training.peer_timeout, job.training.hang_timeout
+    with distributed.leaving(rank), watching(rank, limit, hang):
         distributed.agree(rank, "the job's sha256", job_digest(job))
         if has_list:
             distributed.agree(rank, "the machine", str(job.cluster.instance_type))
         known = folders_in(run_dir) if run_dir else container_folders(os.environ)
-        before = known and distributed.from_first(rank, finished(known, job_digest(job)))
-        if known and before:
-            _publish_finished(job, known, before, rank)
+        if known and mode is Resume.never:
+            _start_over(known, rank)
+        elif known and _is_finished(job, known, rank):
             return known.run
         own = _own_code(job, [known.run] if known else [], code_dirs, rank)
         sign_in(job)
         store, splits = _open_data(job, data, _prepared_dir(prepared_dir, known), rank, limits)
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
-        if rank.first:
-            write_command(typed, folders.run)
         with _next_command_on_interrupt(folders, rank), _opened(folders, job, rank):
+            if rank.first:
+                write_command(typed, folders.run)
             if rank.local_rank == 0:
                 own.keep_in(folders.run)
-            target = _train(plan_run(job, store, splits, rank, folders, own), started)
-    finally:
-        distributed.leave(rank)
+            context = plan_run(job, store, splits, rank, folders, own, mode)
+            target = _train(context, started)
     _publish(target, job, folders)  # may take long, but no rank waits for it
     return folders.run
 
@@ -197,6 +213,8 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     distributed.check_world(job, rank)
     _set_environment(job, rank)
     distributed.choose_devices(job)
+    with signals.importing():
+        import torch  # noqa: F401  it takes seconds
     distributed.join(job, rank)
     return job
 
@@ -228,25 +246,43 @@ def _open_data(
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
     # Each node has its own disk; rank 0 alone writes the run.
-    return opened(folders, job) if rank.local_rank == 0 else nullcontext()
+    return opened(folders, job, changes_of) if rank.local_rank == 0 else nullcontext()
 
 
 @contextmanager
 def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
-    """Print the command that continues the run if Ctrl-C ends the block."""
+    """Print the command that continues the run if a signal ends the block."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Preempted):
         if rank.first:
             print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
         raise
 
 
-def _publish_finished(job: JobConfig, folders: Folders, results: RunResults, rank: Rank) -> None:
-    """Push a finished run that may not have been pushed yet."""
+def _start_over(folders: Folders, rank: Rank) -> None:
+    """Move the results of a run that is trained anew out of the way, and keep them."""
+    metrics = folders.run / METRICS
+    if rank.first and metrics.exists():
+        kept = unused(metrics.with_name(f"{METRICS}.earlier"))
+        metrics.rename(kept)
+        print(f"resume=never: the results that are there are kept as {kept}")
+
+
+def _is_finished(job: JobConfig, folders: Folders, rank: Rank) -> bool:
+    """Complete a finished run, and push it if it may not have been pushed yet; False if it is not finished.
+
+    CheckpointError, on every rank, if its model or its predictions are not as they were written.
+    """
+    was = job_in(folders, job, changes_of)
+    results = distributed.from_first(rank, finished(folders, job_digest(was)))
+    if results is None:
+        return False
+    distributed.computed_by_first(rank, lambda: complete(was, folders, results))
     if rank.first:
         print(f"{folders.run}: this job is finished")
-        _publish(prepare(job, job.hub, results), job, folders)
+        _publish(prepare(was, job.hub, results), was, folders)
+    return True
 
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
@@ -289,7 +325,9 @@ def _train(context: RunContext, started: float) -> Target | None:
     known = _description(context)
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
-    from lingotune.training.fit import fit  # torch and transformers from here on
+    go_on = f"go on with: {resume_command(context.folders.run)}\n" if context.rank.first else ""
+    with signals.importing(go_on):
+        from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()
     with pushing as pusher, context.own.errors_told():
@@ -385,29 +423,20 @@ def _publish(target: Target | None, job: JobConfig, folders: Folders) -> None:
 
 
 def _write(context: RunContext, results: RunResults) -> None:
-    """Write everything that a run folder holds besides the weights; metrics.json marks it as finished."""
+    """Write everything that a run folder holds besides the weights.
+
+    metrics.json marks it as trained; what a kill leaves out after that, the next start completes.
+    """
     from lingotune.hub.model_folder import assemble
 
     folders = context.folders
-    _write_charts(context, results)
+    write_charts(folders.run, results)
     _print_scores(results)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
-    write_metrics(results, folders)
-    _report(folders.run)
     _record(context, results)
-
-
-def _write_charts(context: RunContext, results: RunResults) -> None:
-    from lingotune.report.charts import draw_classes, draw_confusion, draw_curves
-
-    run, labels = context.folders.run, results.labels
-    try:
-        if results.test:
-            draw_confusion(results.test, labels, run / "confusion_matrix.png")
-        draw_classes(results.data.rows, labels, run / "class_distribution.png")
-        draw_curves(read_history(run), run / "learning_curves.png")
-    except ImportError as error:  # not every image includes matplotlib
-        print(f"warning: no pictures: {error}")
+    write_metrics(results, folders)
+    report(folders.run)
+    take_inventory(folders, results.job_sha256)
 
 
 def _print_scores(results: RunResults) -> None:
@@ -428,16 +457,6 @@ def _print_scores(results: RunResults) -> None:
     print(f"\ntest split, best checkpoint by validation:\n{score_table(test, terminal_width())}\n")
     for warning in score_warnings(test):
         print(f"warning: {warning}")
-
-
-def _report(run: Path) -> None:
-    """Write the report page; a failure only prints a warning."""
-    try:
-        from lingotune.report.run_page import write_run_report
-
-        print(f"report: {write_run_report(run)}")
-    except Exception as error:
-        print(f"warning: no report: {type(error).__name__}: {error}")
 
 
 def _record(context: RunContext, results: RunResults) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from lingotune.data.loader.store import Split
 from lingotune.modeling.lean_encoder import REAL
 from lingotune.system.machine import cpu_machine
+from lingotune.training.progress import SCORING, UPDATE, progress
 
 
 class Phases:
@@ -118,7 +119,9 @@ class Stopwatch(TrainerCallback):
         return _Timed(batches, self)
 
     def _timed(self, make: Callable[[Any], Any], given: Any) -> Any:
-        with self.phases.of("data") if self._training else nullcontext():
+        if not self._training:
+            return make(given)
+        with self.phases.of("data"), progress.computing():
             return make(given)
 
     @contextmanager
@@ -168,6 +171,40 @@ class Stopwatch(TrainerCallback):
         if wait and torch.cuda.is_available():
             torch.cuda.synchronize()
         return time.monotonic()
+
+
+class Moves(TrainerCallback):
+    """Callback that notes the progress of the main thread: each batch that is trained on or scored."""
+
+    def __init__(self) -> None:
+        self._scored = 0
+
+    def pause(self, *args: Any, **kwargs: Any) -> None:
+        """Note that something else comes."""
+        self._scored = 0
+        progress.pause()
+
+    on_train_begin = on_epoch_end = on_evaluate = on_predict = on_save = on_train_end = pause
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note a micro-batch: the first of an update, or the one after `on_substep_end`."""
+        progress.move(UPDATE)
+
+    on_substep_end = on_step_begin
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Pause if the model is evaluated or saved."""
+        if control.should_evaluate or control.should_save or control.should_training_stop:
+            self.pause()
+
+    def on_prediction_step(
+        self, args: Any, state: Any, control: Any, eval_dataloader: Any = None, **kwargs: Any
+    ) -> None:
+        """Note a batch that was scored; behind the last one scores are computed."""
+        self._scored += 1
+        progress.move(SCORING)
+        if eval_dataloader is None or self._scored >= len(eval_dataloader):
+            self.pause()
 
 
 class _Timed(Dataset[Any]):

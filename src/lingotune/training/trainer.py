@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,17 +15,23 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import has_length
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.secrets import redacted
 from lingotune.contract.log_lines import format_train_line, format_validation_line
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import SHARE, Loader, Updates
+from lingotune.training.finite import FiniteGuard, check_loss
+from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
+
+ARGUMENTS = "training_args.json"
+"""File of a checkpoint: the Trainer's arguments."""
 
 
 class ClassifierTrainer(Trainer):
@@ -41,7 +46,8 @@ class ClassifierTrainer(Trainer):
     cross_entropy. Scores are neither weighted nor smoothed. layer_decay: see `by_layers`. pace: returns
     the figures to log with each training loss. updates: sampler of this process's micro-batches; None =
     the Trainer's own random batches. compress: send gradients in half precision between GPUs. phases:
-    timer for the parts of a step. packing: the model's, if it skips padding.
+    timer for the parts of a step. packing: the model's, if it skips padding. guard: stops a training that
+    is no longer finite; None = a training that is not guarded.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class ClassifierTrainer(Trainer):
         compress: bool = False,
         phases: Phases | None = None,
         packing: Packing | None = None,
+        guard: FiniteGuard | None = None,
         **kwargs: Any,
     ) -> None:
         known = inspect.signature(Trainer.__init__).parameters
@@ -64,7 +71,7 @@ class ClassifierTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
-        self._pace, self._updates = pace, updates
+        self._pace, self._updates, self._guard = pace, updates, guard
         self._phases, self._packing = phases or Phases(), packing or Packing()
         if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
             self.add_callback(HalfPrecisionSums(self))
@@ -86,8 +93,10 @@ class ClassifierTrainer(Trainer):
         """
         inputs = dict(inputs)
         share = inputs.pop(SHARE, None)
-        with self._packing.of(inputs):
+        with self._packing.of(inputs), progress.computing():
             loss = self._loss(model, inputs, return_outputs, **kwargs)
+        if self._guard and model.training and not return_outputs:
+            loss = self._guard.poisoned(loss, getattr(share, "rows", None))
         return loss if share is None else share * loss
 
     def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:
@@ -129,6 +138,8 @@ class ClassifierTrainer(Trainer):
         if self._layer_decay != 1:
             by_layers(optimizer, self.model, self._layer_decay)
         _time_steps(optimizer, self._phases)
+        if self._guard:
+            self._guard.watch(self, optimizer)
         return optimizer
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -146,6 +157,8 @@ class ClassifierTrainer(Trainer):
         transformers 4.36 writes to a temporary folder, which every rank renames without waiting for the
         others (transformers issue 27925), but writes straight into a folder that exists.
         """
+        if self._guard:
+            self._guard.check_weights(self.model, "checkpoint")
         folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
         if self.args.should_save:
             begin(folder)
@@ -154,13 +167,15 @@ class ClassifierTrainer(Trainer):
         super()._save_checkpoint(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Save the weights too on each node that saves.
+        """Save the weights too on each node that saves, and the arguments as JSON, not as a pickle.
 
         In transformers 5 `save_pretrained` writes on rank 0 only: even with `save_on_each_node` the other
         nodes' checkpoints lack weights, so those nodes could not load the best ones at the end.
         """
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # loading it would run what it holds
+        (folder / ARGUMENTS).write_text(redacted(self.args.to_json_string()), encoding="utf-8")
         if self.args.should_save and not any(folder.glob("*.safetensors")):
             self.model.config.save_pretrained(str(folder))
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
@@ -241,7 +256,7 @@ LINES = 20
 
 
 class ProgressLines(TrainerCallback):
-    """Callback that prints what the Trainer logs, and stops if the loss is no longer a finite number.
+    """Callback that prints what the Trainer logs, and stops if a loss is no longer a finite number.
 
     lines: about how many training losses to print per run; None = every logged one, for logs that a
     program reads (SageMaker extracts metrics from these lines). own: names of the user's metrics.
@@ -275,9 +290,8 @@ class ProgressLines(TrainerCallback):
         logs = logs or {}
         step = state.global_step
         loss = logs.get("loss", logs.get("eval_loss"))
-        if loss is not None and not math.isfinite(float(loss)):
-            what = f"the loss became {loss} at step {step}"
-            raise ConfigError([Problem(f"lr={self.lr:g}", what, f"lr={self.lr / 10:g}")])
+        if loss is not None:
+            check_loss(float(loss), step, self.lr)
         if not self.show or not state.is_world_process_zero:
             return
         if "loss" in logs and step >= self.next_line:

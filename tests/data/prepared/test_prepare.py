@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -33,6 +35,7 @@ from lingotune.config.schema import (
     Quoting,
     Source,
 )
+from lingotune.data.loader import verified
 from lingotune.data.loader.store import Store
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.prepared import prepare as preparing
@@ -45,6 +48,7 @@ from lingotune.data.prepared.tokenizer import load_tokenizer
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
 from lingotune.report.data_page import PAGE, write_report
+from lingotune.system.hashing import sha256_of
 
 LABELS = star_labels("bad", "fair", "good")
 WORDS = [
@@ -523,11 +527,63 @@ def test_the_tokenizer_is_the_one_that_made_the_ids(source: Path, tmp_path: Path
 def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
     folder = made(config(source), tmp_path / "prepared")
     (folder / "train-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match="is not as it was prepared"):
+        Store(folder).split("train")
+    (folder / "train-00000.parquet").unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
         Store(folder).split("train")
     (folder / "manifest.json").unlink()
     with pytest.raises(ConfigError, match="no folder of prepared data"):
         Store(folder)
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[place] ^= 1 << place % 8
+    return bytes(damaged)
+
+
+def test_no_flipped_bit_of_a_shard_gives_other_tokens(source: Path, tmp_path: Path) -> None:
+    """Parquet itself reads some of them as if nothing were wrong."""
+    folder = made(config(source), tmp_path / "prepared")
+    path = folder / "train-00000.parquet"
+    whole, count = path.read_bytes(), len(table(folder, "train")["input_ids"])
+    for place in random.Random(1).sample(range(len(whole)), 60):
+        path.write_bytes(flipped(whole, place))
+        with pytest.raises(ConfigError, match=r"train-00000\.parquet"):
+            Store(folder).split("train")
+    path.write_bytes(whole)
+    assert len(Store(folder).split("train")) == count
+
+
+def test_a_damaged_flat_file_is_made_anew(source: Path, tmp_path: Path) -> None:
+    folder = made(config(source), tmp_path / "prepared")
+    digest = Store(folder).split("train").digest()
+    for path in sorted((folder / "flat").glob("train-*")):
+        path.write_bytes(flipped(path.read_bytes(), 1))
+        assert Store(folder).split("train").digest() == digest, path
+
+
+def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
+    path, hashed = tmp_path / "shard", []
+    path.write_bytes(b"a shard")
+    os.utime(path, (1, 1))  # long ago
+    digest = hashlib.sha256(b"a shard").hexdigest()
+    monkeypatch.setattr(verified, "sha256_of", lambda p: hashed.append(p) or sha256_of(p))
+    assert [verified.is_as_written(path, digest) for _ in range(3)] == [True] * 3
+    assert len(hashed) == 1
+    path.write_bytes(b"A shard")
+    assert not verified.is_as_written(path, digest) and len(hashed) == 2
+    path.write_bytes(b"a shard")  # a moment ago: nobody can tell a further change from its time
+    assert verified.is_as_written(path, digest) and verified.is_as_written(path, digest)
+    assert len(hashed) == 4
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "file"))  # no folder: nothing is kept
+    os.utime(path, (1, 1))
+    assert verified.is_as_written(path, digest) and len(hashed) == 5
 
 
 @pytest.mark.parametrize(

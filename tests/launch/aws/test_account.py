@@ -713,7 +713,7 @@ WHOLE = ("config.json", "model.safetensors", "tokenizer.json")
     ("files", "said"),
     [
         (WHOLE, ""),
-        (("config.json", "pytorch_model.bin", "vocab.txt"), ""),
+        (("config.json", "pytorch_model.bin", "vocab.txt"), "holds its weights as a pickle"),
         (("model.tar.gz",), "holds no model: there is no config.json"),
         (("sub/config.json",), "holds no model: there is no config.json"),
         (WHOLE[:2], "holds no tokenizer"),

@@ -178,7 +178,7 @@ def test_an_instance_that_aws_does_not_list_is_an_error(
 def test_without_the_right_to_ask(aws: Front, command: Callable[..., tuple[int, str, str]]) -> None:
     aws.tell("GetProducts", refusal("AccessDeniedException", "User is not authorized"))
     code, out, err = command("prices", "--region", "eu-west-1")
-    assert (code, out) == (2, "")
+    assert (code, out) == (6, "")
     assert "not allowed to ask (AccessDeniedException pricing:GetProducts)" in err
 
 
@@ -192,7 +192,7 @@ def test_without_credentials(
     for name in KEYS:
         monkeypatch.delenv(name)
     code, out, err = command(*arguments)
-    assert (code, out) == (2, "")
+    assert (code, out) == (6, "")
     assert "no AWS credentials on this machine" in err and "aws configure" in err
     assert aws.calls == []
 
@@ -200,7 +200,7 @@ def test_without_credentials(
 def test_an_answer_that_is_none(aws: Front, command: Callable[..., tuple[int, str, str]]) -> None:
     aws.tell("GetProducts", page("not json"))
     code, _, err = command("prices", "--region", "eu-west-1")
-    assert code == 2 and "no answer from AWS" in err
+    assert code == 6 and "no answer from AWS" in err
 
 
 # --- finished jobs ------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ def test_a_job_that_may_not_be_described(
 ) -> None:
     aws.tell("DescribeTrainingJob", refusal("AccessDeniedException"))
     code, _, err = command("cost", NAME)
-    assert code == 2
+    assert code == 6
     assert "not allowed to ask (AccessDeniedException sagemaker:DescribeTrainingJob)" in err
 
 

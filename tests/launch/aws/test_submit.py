@@ -278,7 +278,7 @@ def test_a_budget_keeps_a_sweep_from_being_started(aws: Front) -> None:
 def test_a_refusal_by_aws_is_told_and_nothing_is_started(aws: Front) -> None:
     aws.tell("CreateTrainingJob", refusal("ResourceLimitExceeded", "the limit is 0 Instances"))
     done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=submit")
-    assert done.returncode == 2
+    assert done.returncode == 6
     assert "AWS refused CreateTrainingJob: ResourceLimitExceeded: the limit is 0" in done.stderr
     assert "Traceback" not in done.stderr
 

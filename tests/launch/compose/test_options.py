@@ -39,7 +39,7 @@ def test_the_overview_names_every_group_and_section() -> None:
     page = help_page(LAUNCH, CONF)
     for group in config_groups(CONF):
         assert f"\n  {group}=" in page
-    assert "\n  training.    Optimisation, in the terms of transformers (22 settings)\n" in page
+    assert "\n  training.    Optimisation, in the terms of transformers (26 settings)\n" in page
     assert "\n  per_device_bs  a whole number; default what suits the model\n" in page
     assert "training.precision" not in page
 

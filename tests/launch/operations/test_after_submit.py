@@ -110,12 +110,23 @@ def test_a_failure_with_reason_last_lines_and_next_command(account: JobAccount, 
     account.log(NAME, [own, *(f"line {n}" for n in range(20))])
     job.fail("AlgorithmError: ExecuteUserScriptError, exit code: 1")  # type: ignore[attr-defined]
     code, said = stay(Planned(again="python launch.py attempt=2 action=submit"))
-    assert code == 8
+    assert code == 6
     assert f"{NAME} failed after 10 min\n  AlgorithmError: ExecuteUserScriptError, exit" in said
     assert "\n  rank 3, training, step 62 of 100: ValueError: loss is nan (fit.py:9)." in said
     assert "algo-1 | line 19" in said and "line 7" not in said
     assert "4.69" in said and f"logs {NAME} --region {REGION}" in said
     assert said.splitlines()[-1].strip().startswith("python launch.py attempt=2 action=submit")
+
+
+def test_of_the_log_the_jobs_own_lines_are_shown(account: JobAccount, stay: Stay) -> None:
+    """Pages of torchrun's and the toolkit's come after the reason."""
+    job = job_that_trains(account)
+    torchrun = "W1129 torch/distributed/api.py:1028] Sending process 7 closing signal SIGTERM"
+    account.log(NAME, ["step 61/100", "lingotune: 1 problem", torchrun, *["Traceback"] * 60])
+    job.fail("AlgorithmError: rank 0: loss is nan, exit code: 1")  # type: ignore[attr-defined]
+    said = stay()[1]
+    assert "its log until the process failed:" in said and "Traceback" not in said
+    assert "algo-1 | lingotune: 1 problem\n" in said and "step 61/100" in said
 
 
 def test_what_the_first_process_wrote_is_told_once(account: JobAccount, stay: Stay) -> None:

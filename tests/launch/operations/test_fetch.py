@@ -163,7 +163,7 @@ def test_an_object_that_vanishes_meanwhile(
     name = f"GET /{BUCKET}/{prefix_of(job)}/model.tar.gz"
     front.tell(name, refusal("NoSuchKey", status=404))
     code, _, err = command("fetch", job.name)
-    assert code == 2 and "it was deleted meanwhile" in err and "Traceback" not in err
+    assert code == 6 and "it was deleted meanwhile" in err and "Traceback" not in err
     front.tell(name, refusal("PreconditionFailed", status=412))
     assert "it was replaced meanwhile" in command("fetch", job.name)[2]
     assert not (tmp_path / "runs" / job.name).exists()
@@ -231,7 +231,7 @@ def test_a_full_disk_is_told_before(
     full = usage._replace(free=(64 << 20) + 100_000)
     monkeypatch.setattr("shutil.disk_usage", lambda path: full)
     code, _, err = command("fetch", job.name)
-    assert code == 2 and "[disk-full]" in err and "0.1 MB are free" in err
+    assert code == 5 and "[disk-full]" in err and "0.1 MB are free" in err
     assert not (tmp_path / "runs" / job.name).exists()
 
 

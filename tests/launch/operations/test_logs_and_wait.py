@@ -49,6 +49,19 @@ def test_colours_and_bars_and_control_characters(account: JobAccount, command: C
     assert lines == ["algo-1 | red", "algo-1 |  20%|## |", "algo-1 | a\tb\\x07"]
 
 
+def test_variables_of_the_container_are_one_line(account: JobAccount, command: Command) -> None:
+    job = account.train(account.trial("s", 1))
+    variables = [f"SM_VARIABLE_{n}=x" for n in range(120)]
+    account.log(job.name, ["Training Env:", "{", "}", *variables, "step 1"])
+    lines = command("logs", "s")[1].splitlines()
+    assert len(lines) == 2 and lines[1] == "algo-1 | step 1"
+    assert (
+        "(123 lines of the container's variables: " in lines[0]
+        and f"{job.name} --full)" in lines[0]
+    )
+    assert len(command("logs", "s", "--full")[1].splitlines()) == 124
+
+
 def test_one_job_is_needed(account: JobAccount, command: Command) -> None:
     a_week(account)
     code, _, err = command("logs", "tickets-lr")
@@ -130,9 +143,9 @@ def test_silence_ends(account: JobAccount, front: Front, code: str) -> None:
     ("ends", "expected"),
     [
         (["Completed", "Completed"], 0),
-        (["Completed", "Failed"], 8),
+        (["Completed", "Failed"], 6),
         (["Stopped", "Completed"], 75),
-        (["Stopped", "Failed"], 8),
+        (["Stopped", "Failed"], 6),
     ],
 )
 def test_exit_codes(account: JobAccount, command: Command, ends: list[str], expected: int) -> None:

@@ -7,15 +7,27 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-from account_of_jobs import JobAccount, ledger_of, training_lines
+import pytest
+from account_of_jobs import JobAccount, a_week, ledger_of, training_lines
+from conftest import compose
 from loopback import Call, Front, Reply, refusal
 from operating import Command, account, command, front, standing  # noqa: F401  fixtures
 
+from lingotune.config.jobfile import dump_job, job_digest, job_of
+from lingotune.config.problems import INTERRUPTED
+from lingotune.config.schema import BudgetConfig, LaunchConfig, Retry
+from lingotune.launch import confirm
+from lingotune.launch.agreement import at_stake, budget_of
+from lingotune.launch.operations.rows import Row
 from lingotune.launch.simulator.loopback.jobs import Job
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
-from lingotune.launch.sweeps.trial import State
+from lingotune.launch.sweeps.pin import Pin, PinnedTrial
+from lingotune.launch.sweeps.trial import JobState, State
+from lingotune.runs.folder import folders_in
+from lingotune.runs.inventory import write_inventory
 
 NAME = "tiny-sample-0123456789"
 
@@ -92,7 +104,7 @@ def test_a_start_that_is_refused(account: JobAccount, command: Command, front: F
     stopped(account)
     front.tell("CreateTrainingJob", refusal("ResourceLimitExceeded"))
     code, out, err = command("resume", NAME)
-    assert code == 2 and "once a job has ended" in err and "nothing was started" in err
+    assert code == 6 and "once a job has ended" in err and "nothing was started" in err
     assert "started" not in out
 
 
@@ -159,13 +171,109 @@ def test_names_that_are_none(account: JobAccount, command: Command) -> None:
 def test_a_run_of_this_machine(account: JobAccount, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "tiny"
     run.mkdir(parents=True)
-    (run / "job.yaml").write_text("name: x\n")
+    job = job_of(compose())
+    (run / "job.yaml").write_bytes(dump_job(job))
     (run / "metrics.json").write_text("{}")
+    write_inventory(folders_in(run), job_digest(job), ())
     code, out, _ = command("resume", "tiny")
     assert code == 0 and "is finished: runs/tiny; nothing is started" in out
     code, _, err = command("resume", "runs/tiny", "--plan")
     assert code == 2 and "has no effect on a run of this machine" in err
-    (run / "metrics.json").unlink()
     (run / "job.yaml").write_text("nonsense")
     code, _, err = command("resume", "runs/tiny")
     assert code == 2 and "job.yaml" in err, "the trainer reads it"
+
+
+def test_the_next_attempt_may_get_the_dearest_of_a_list(
+    account: JobAccount, command: Command
+) -> None:
+    job = stopped(account)
+    kinds = ("ml.p3.16xlarge", "ml.g5.12xlarge")
+    rows = [{"InstanceType": kind, "InstanceCount": 1} for kind in kinds]
+    job.request = {**job.request, "ResourceConfig": {"InstancePreferences": rows}}
+    job.select(rows[1])
+    out = command("resume", NAME, "--plan", columns=200)[1]
+    assert "1 x ml.p3.16xlarge or 1 x ml.g5.12xlarge in us-east-1" in out
+    assert "worst case 337.82 USD" in out, "although the one before had the cheaper"
+
+
+# --- the question before money is spent ---------------------------------------------------------
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[str]:
+    """A terminal on which a question is answered; returns the questions."""
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr(confirm, "can_ask", lambda: True)
+    monkeypatch.setattr("builtins.input", ask)
+    return asked
+
+
+def test_above_the_limit_it_asks_once(
+    account: JobAccount, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(account)
+    code, out, err = command("resume", NAME, "--confirm-usd", "100")
+    assert code == 2 and "337.82 USD, and there is no terminal to ask" in err and "--yes" in err
+    assert command("resume", NAME, "--confirm-usd", "100", "--plan")[0] == 0
+    asked = answering(monkeypatch, "n")
+    code, out, _ = command("resume", NAME, "--confirm-usd", "100")
+    assert code == INTERRUPTED and "nothing was started" in out and len(asked) == 1
+    assert len(account.jobs._jobs) == 1
+    asked = answering(monkeypatch, "y")
+    assert command("resume", NAME, "--confirm-usd", "400")[0] == 0 and asked == []
+    account.jobs.get(f"{NAME}-2").end("Stopped", "")
+    assert command("resume", NAME, "--confirm-usd", "1", "--yes")[0] == 0 and asked == []
+    account.jobs.get(f"{NAME}-3").end("Stopped", "")
+    assert command("resume", NAME, "--confirm-usd", "1")[0] == 0 and len(asked) == 1
+
+
+def test_the_limit_of_this_machines_configuration_counts(
+    account: JobAccount, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(account)
+    budget = BudgetConfig(confirm_usd=20.0)
+    composed = [SimpleNamespace(config=LaunchConfig(budget=budget))]
+    monkeypatch.setattr("lingotune.launch.agreement.compose_all", lambda *_, **__: composed)
+    code, _, err = command("resume", NAME)
+    assert code == 2 and "budget.confirm_usd=20" in err and len(account.jobs._jobs) == 1
+
+
+def test_the_limit_that_a_sweep_was_submitted_with() -> None:
+    assert budget_of(None, ["lr=1", "budget.confirm_usd=7.5"]).confirm_usd == 7.5
+    assert budget_of(None, ["budget.confirm_usd=7", "budget.confirm_usd=null"]).confirm_usd is None
+    assert budget_of(3.0, ["budget.confirm_usd=7"]).confirm_usd == 3.0
+    assert budget_of(None).confirm_usd == LaunchConfig().budget.confirm_usd
+
+
+def test_only_trials_that_would_start_are_at_stake() -> None:
+    trials = [PinnedTrial(n, {}, (), str(n), f"s-{n}", "c", "q", 1, worst_usd=10.0 * n)
+              for n in (1, 2, 3, 4)]  # fmt: skip
+    pin = Pin("s", "i", (), "c", "s3://x/y", 0.0, "1", {}, {}, tuple(trials))
+    states = (State.completed, State.failed, State.running)
+    rows = [Row(f"s-{n}", JobState(f"s-{n}", state), "s", n) for n, state in enumerate(states, 1)]
+    assert at_stake(pin, rows, Retry.none) == (40.0, 1), "4 waits, unknown to SageMaker"
+    assert at_stake(pin, rows, Retry.failed) == (60.0, 2)
+
+
+def test_a_job_that_a_queue_started_is_left_to_it(account: JobAccount, command: Command) -> None:
+    job = stopped(account)
+    job.tags.clear()
+    job.request = {**job.request, "Tags": []}
+    code, _, err = command("resume", NAME)
+    assert code == 2 and "job-of-a-queue" in err and "attempt=2" in err
+    assert len(account.jobs._jobs) == 1
+
+
+def test_a_trial_that_waits_in_a_queue(
+    account: JobAccount, command: Command, tmp_path: Path
+) -> None:
+    a_week(account)
+    ledger_of(tmp_path / "runs" / "tickets-lr", 6, *(f"queued-{n}" for n in range(5)))
+    code, _, err = command("resume", "tickets-lr", "5-6", columns=300)
+    assert code == 2 and "is no job that SageMaker knows" in err and "never-started" in err
+    assert "resume tickets-lr --retry failed" in err

@@ -285,7 +285,7 @@ def test_aws_does_not_answer(
     front.tell("Search", refusal(code))
     front.tell("DescribeTrainingJob", refusal(code))
     exit_code, out, err = command("status", "tickets-lr")
-    assert (exit_code, out) == (2, "") and code in err and fix in err
+    assert (exit_code, out) == (6, "") and code in err and fix in err
 
 
 def test_without_answers_the_ledger_is_shown(
@@ -312,7 +312,7 @@ def test_without_credentials_the_ledger_is_shown(
     code, out, _ = command("status")
     assert code == 0 and "no AWS credentials on this machine" in out and "job-1" in out
     code, _, err = command("status", "other")
-    assert code == 2 and "no AWS credentials on this machine" in err
+    assert code == 6 and "no AWS credentials on this machine" in err
 
 
 def test_without_the_right_to_search_the_ledger_is_enough(

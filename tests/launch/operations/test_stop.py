@@ -108,7 +108,7 @@ def test_a_stop_that_is_refused(
     a_week(account)
     front.tell("StopTrainingJob", refusal(code))
     exit_code, _, err = command("stop", RUNNING, "--yes")
-    assert exit_code == 2 and code in err and fix in err and "Traceback" not in err
+    assert exit_code == 6 and code in err and fix in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("arrives", [True, False])

@@ -37,7 +37,7 @@ text_column_names label_column_name metric_name max_seq_length pad_to_max_length
 max_train_samples overwrite_cache preprocessing_num_workers cache_dir config_name tokenizer_name
 use_fast_tokenizer trust_remote_code ignore_mismatched_sizes do_regression shuffle_train_dataset
 train_split_name dataset_config_name dataset_name token use_auth_token num_labels id2label class_weights
-num_workers optimizer patience early_stopping resume checkpoint_path device gpus verbose
+num_workers optimizer patience early_stopping checkpoint_path device gpus verbose
 """.split()  # noqa: SIM905
 """As they stand in the documentation of PyTorch Lightning, DeepSpeed, Accelerate, simpletransformers,
 SetFit, axolotl, the SageMaker SDK and transformers' run_classification.py."""

@@ -87,6 +87,7 @@ def test_torch_loads_what_the_torch_of_the_image_loads() -> None:
     forced = {image.pytorch: bool(torch_variables(image)) for image in LANES}
     assert forced == {
         "2.0.0": True, "2.1.0": True, "2.3.0": True, "2.5.1": True, "2.7.1": False, "2.8.0": False,
+        "2.9.0": False,
     }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ LANES = {
         ["cluster=p3_16xl", *pinned("4.28.1", "2.0.0", "py310")],
         "4.28.1",
     ),
-    "torch_distributed-newest": (["cluster=p4d_24xl"], "4.56.2"),
+    "torch_distributed-newest": (["cluster=p4d_24xl"], "5.3.0"),
     "smdistributed-oldest": (["cluster=p3_16xl", "cluster.distribution=smdistributed"], "4.28.1"),
     "smdistributed-newest": (["cluster=p4d_24xl", "cluster.distribution=smdistributed"], "4.36.0"),
 }

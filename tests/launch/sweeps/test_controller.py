@@ -134,6 +134,30 @@ def test_a_stopping_job_holds_its_slot(tmp_path: Path) -> None:
     assert cloud.most == 1 and cloud.calls["stop"] == 1
 
 
+def test_a_job_that_went_on_is_judged_by_all_its_evaluations(tmp_path: Path) -> None:
+    """AWS breaks the first attempt after half of its steps; the second one tells of those behind them."""
+
+    class Resumed(Cloud):
+        def evaluations(self, name: str) -> Sequence[Evaluation]:
+            found = super().evaluations(name)
+            return found[5:] if name.endswith("-2") else found[:5]
+
+    class Judged(Grid):
+        def tell(self, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
+            told.append([one.step for one in evaluations])
+            return False
+
+        def ended(self, trial: Trial, state: State, evaluations: Sequence[Evaluation]) -> None:
+            self.tell(trial, evaluations)
+
+    told: list[list[int]] = []
+    broken = {trials(1)[0].name: AWS}
+    cloud = Resumed(ends=broken, scores=lambda name, step: 0.1)
+    run(tmp_path, cloud, 1, source=Judged(trials(1)), watch=True)
+    assert told[-1] == list(range(1, 11))
+    assert all(steps == list(range(1, len(steps) + 1)) for steps in told)
+
+
 def test_each_pool_has_its_quota(tmp_path: Path) -> None:
     """A full quota of one instance type keeps none of another from being started."""
     cloud = Cloud()

@@ -42,6 +42,26 @@ def test_a_trial_is_added_once(tmp_path: Path) -> None:
         assert [record.trial for record in ledger.records()] == [FIRST, SECOND]
 
 
+@pytest.mark.parametrize(
+    ("second", "steps"),
+    [([], [5, 10]), ([15, 20], [5, 10, 15, 20]), ([10, 15], [5, 10, 15]), ([5], [5])],
+    ids=["not yet", "went on", "from an older checkpoint", "began anew"],
+)
+def test_an_attempt_that_goes_on_has_the_scores_of_the_one_before(
+    tmp_path: Path, second: list[int], steps: list[int]
+) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.add_trials([FIRST])
+        for number, found in enumerate([[5, 10], second], 1):
+            name = FIRST.job_name(number)
+            ledger.intend_start(FIRST, number, name, 1.0)
+            ledger.add_evaluations(name, [Evaluation(s, 20, {"attempt": number}) for s in found])
+        (record,) = ledger.records()
+    assert [one.step for one in record.evaluations] == steps
+    later = [one.step for one in record.evaluations if one.values["attempt"] == 2]
+    assert later == second
+
+
 @pytest.mark.parametrize(("reason", "state"), [("pruned", State.pruned), ("asked", State.stopped)])
 def test_a_stopped_job_ends_for_its_reason(tmp_path: Path, reason: str, state: State) -> None:
     with Ledger(tmp_path) as ledger:

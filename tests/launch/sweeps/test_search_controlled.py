@@ -21,6 +21,7 @@ from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.search import GridSource, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
+from lingotune.launch.sweeps.taking_up import TakingUp
 from lingotune.launch.sweeps.trial import Source, State, Trial
 
 METRIC = Metric("macro_f1", greater_is_better=True)
@@ -35,7 +36,10 @@ def made(number: int, varies: Mapping[str, str]) -> Trial:
 class Sweep:
     """A sweep of pretended jobs, whose scores follow from the learning rate."""
 
-    def __init__(self, typed: Sequence[str], wanted: SweepConfig) -> None:
+    def __init__(
+        self, typed: Sequence[str], wanted: SweepConfig, taking_up: TakingUp | None = None
+    ) -> None:
+        self.taking_up = taking_up
         self.axes, _ = read_overrides(typed, {}, multirun=True)
         self.wanted, self.space = wanted, SearchSpace(self.axes)
         self.lr: dict[str, float] = {}
@@ -62,9 +66,10 @@ class Sweep:
             for axis in self.axes:
                 found = [{**job, axis.key: text} for job in found for text in axis.texts]
             trials = [self.made(n, varies) for n, varies in enumerate(found, 1)]
-            return GridSource(trials, METRIC, records, study if prunes else None)
+            return GridSource(trials, METRIC, records, study if prunes else None, self.taking_up)
         count = self.wanted.trials or 0
-        return SearchSource(self.space, count, self.made, METRIC, study, records, prunes=prunes)
+        return SearchSource(self.space, count, self.made, METRIC, study, records,
+                            prunes=prunes, taking_up=self.taking_up)  # fmt: skip
 
     def run(self, folder: Path, cloud: Cloud, slots: int) -> Outcome:
         """Run it, and again after each kill."""
@@ -123,3 +128,41 @@ def test_a_grid_with_early_ends_costs_less_and_keeps_the_best(tmp_path: Path) ->
         billed[prune] = sum((j.ended or 0) - (j.created or 0) for j in cloud.jobs.values())
     # typed from bad to good: the worst order, as each is the best so far
     assert billed[Prune.asha] < 0.75 * billed[Prune.none]
+
+
+class Late(Sweep):
+    """The second best at the first rung is the best in the end; its job goes on where it was ended."""
+
+    curves: Mapping[float, Sequence[float]] = {
+        lr: [first] * 3 + [last] * 7
+        for lr, first, last in [(1e-6, 0.3, 0.3), (2e-6, 0.5, 0.5), (3e-6, 0.4, 0.9),
+                                (4e-6, 0.2, 0.2), (5e-6, 0.1, 0.1), (6e-6, 0.1, 0.1)]
+    }  # fmt: skip
+
+    def score(self, name: str, evaluation: int) -> float:
+        first = name.removesuffix("-2")
+        return self.curves[self.lr[first]][evaluation - 1]
+
+
+@pytest.mark.parametrize("search", [Search.grid, Search.tpe])
+@pytest.mark.parametrize("kills", [0, 12])
+def test_an_ended_job_among_the_best_goes_on_once_no_others_are_left(
+    tmp_path: Path, search: Search, kills: int
+) -> None:
+    typed = ["lr=1e-6,2e-6,3e-6,4e-6,5e-6,6e-6"]
+    wanted = SweepConfig(prune=Prune.asha, search=search, trials=6, seed=3)
+    ended = {}
+    for rule in (None, TakingUp(2, 3, METRIC)):
+        sweep = Late(typed, wanted, rule)
+        cloud = Cloud(faults=Faults(kills=kills, random=Random(kills)), scores=sweep.score,
+                      lasts=lambda name: 400.0, stops_in=1.0)  # fmt: skip
+        outcome = sweep.run(tmp_path / str(rule is None), cloud, slots=2)
+        ended[rule] = {r.trial.varies["lr"]: r for r in outcome.records}
+        assert cloud.most <= 2 and not cloud.held
+    before, after = (found["3e-06"] for found in ended.values())
+    assert before.state is State.pruned or search is Search.tpe
+    assert after.state is State.completed and len(after.attempts) == 1 + (
+        before.state is State.pruned
+    )
+    hopeless = [ended[rule][lr] for rule in ended for lr in ("4e-06", "5e-06", "6e-06")]
+    assert all(len(record.attempts) == 1 for record in hopeless)

@@ -1,9 +1,11 @@
 """Sweeps through the command line, the real SDK and HTTP, on an account whose jobs pretend to train."""
 
+# ruff: noqa: F811 - fixtures are imported, and named by the tests
+
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,21 @@ import pytest
 from botocore.exceptions import ClientError
 from faults import Faults, Rates
 from pretend import Account, Course, pretending
+from submitting import (  # noqa: F401  fixtures
+    FOUR,
+    LONG,
+    NAMES,
+    SHORT,
+    account,
+    brisk,
+    busy,
+    names,
+    other_code,
+    states,
+    stop_all,
+    submitted,
+    tags_of,
+)
 from waiting import wait_until
 
 from lingotune.cli import launch, resume
@@ -20,69 +37,18 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws import connection
 from lingotune.launch.aws.faults import errors
-from lingotune.launch.render.bundle import Bundle, build_bundle
+from lingotune.launch.render.bundle import build_bundle
 from lingotune.launch.render.training_job import TrainingJob
-from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION, ROLE
+from lingotune.launch.simulator.loopback.fake_account import BUCKET, REGION
 from lingotune.launch.simulator.loopback.quotas import Quotas
-from lingotune.launch.sweeps import controller, lock
+from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import LostAnswer
+from lingotune.launch.sweeps.running import View
 from lingotune.launch.sweeps.sagemaker import SageMaker
-from lingotune.launch.sweeps.submission import View
 from lingotune.launch.sweeps.trial import Trial, Unsure
 
-NAMES = [f"aws.role={ROLE}", f"aws.bucket={BUCKET}", f"aws.region={REGION}"]
-FOUR = ["-m", "cluster=p3_16xl", "lr=1e-4,2e-4,3e-4,4e-4", "sweep.name=four", *NAMES]
-SHORT = Course([0.5, 0.75], evaluation_time=0.1, starting=0.3, stopping=0.1)
-LONG = replace(SHORT, evaluation_time=60.0)
-
-
-@pytest.fixture(autouse=True)
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller, "_SHORTEST", 0.1)
-    monkeypatch.setattr(controller, "_LONGEST", 0.3)
-    monkeypatch.setattr(controller, "_FIRST_REST", 0.2)
-
-
-@pytest.fixture
-def account() -> Iterator[Account]:
-    with pretending(lambda asked: SHORT, quotas=Quotas(2)) as found:
-        yield found
-
-
-@pytest.fixture
-def busy() -> Iterator[Account]:
-    """An account whose jobs do not end by themselves."""
-    with pretending(lambda asked: LONG, quotas=Quotas(2)) as found:
-        yield found
-
-
-def submitted(runs: Path, *words: str, code: int = 0) -> None:
-    given = [*(words or FOUR), "action=submit", f"runs_dir={runs}"]
-    assert launch.main(given) == code
-
-
-def names(account: Account) -> list[str]:
-    return sorted(job.name for job in account.jobs)
-
-
-def stop_all(account: Account) -> None:
-    for job in account.jobs:
-        if not job.over:
-            account.jobs.stop(job.name)
-
-
-def states(runs: Path, sweep: str = "four") -> list[str]:
-    with Ledger(runs / sweep) as ledger:
-        return [record.state.value for record in ledger.records()]
-
-
-def tags_of(job: Any) -> dict[str, str]:
-    return {key: value for key, value in job.tags.items() if key.startswith("lingotune:")}
-
-
-def other_code() -> Bundle:
-    return build_bundle(own_code={"lingotune/mine.py": b"x = 1"})
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 # --- what went wrong with a quota of two ---------------------------------------------------------
@@ -444,34 +410,6 @@ def test_a_start_that_was_repeated_and_refused_is_ours(
         told = capsys.readouterr().out
     assert faults.calls["CreateTrainingJob"] == 2
     assert f"submitted {name}" in told and "the answer was lost (AWS refused" in told
-
-
-# --- early ends -------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "search", [["sweep.search=tpe", "sweep.trials=4"], []], ids=["tpe", "grid"]
-)
-def test_scores_end_hopeless_jobs_early_and_their_stop_is_what_is_billed(
-    search: list[str], tmp_path: Path
-) -> None:
-    axis = "lr=tag(log,interval(1e-4,1e-3))" if search else "lr=8e-4,4e-4,2e-4,1e-4"
-    words = ["-m", "cluster=p3_16xl", axis, "sweep.name=early", *NAMES, *search]
-    words += ["sweep.prune=asha", "sweep.min_evaluations=1", "sweep.reduction=2", "epochs=8"]
-
-    def course(asked: Any) -> Course:
-        best = asked.config.lr > 3e-4
-        return Course([0.9 if best else 0.1] * 8, evaluation_time=1.0, starting=0.3, stopping=0.1)
-
-    with pretending(course, quotas=Quotas(2)) as account:
-        submitted(tmp_path, *words, "--follow")
-        found = account.audit()
-    ends = states(tmp_path, "early")
-    assert len(ends) == 4 and set(ends) <= {"completed", "pruned"} and "completed" in ends
-    assert found.twice == {} and not found.running and found.peak["ml.p3.16xlarge"] <= 2
-    assert all(seconds < 5 for seconds in found.after_stop.values())
-    assert search or "pruned" in ends
 
 
 def test_a_lost_connection_has_no_code() -> None:

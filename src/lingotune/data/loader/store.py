@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +22,14 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import TOKENIZER, ShardFile, SplitShards, load_manifest
 from lingotune.data.rows.ids import rows_digest
 from lingotune.system.arrays import Array
+from lingotune.system.files import replace_file
+from lingotune.system.hashing import sha256_of
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,11 @@ def _places(starts: Array, lengths: Array) -> Array:
     return places
 
 
+def _sums(path: Path) -> Path:
+    """Path of the file with the digests of a split's flat files."""
+    return path.with_suffix(".sha256")
+
+
 def _ids(table: Path) -> Array:
     return np.fromfile(table, np.uint32).astype(np.int64)
 
@@ -196,7 +205,7 @@ class Store:
         ids: list[str] = []
         stars: list[Array] = [np.zeros(0)]
         for shard in self.manifest.splits[name].shards:
-            with self._reading(shard.file):
+            with self._reading(shard):
                 known = parquet.read_schema(self.folder / shard.file).names
             table = self._read(shard, [column for column in ("id", "stars") if column in known])
             ids += table["id"].to_pylist()
@@ -210,7 +219,7 @@ class Store:
         """The first texts of a split, and their token ids as prepared."""
         for shard in self.manifest.splits[name].shards:
             with (
-                self._reading(shard.file),
+                self._reading(shard),
                 parquet.ParquetFile(self.folder / shard.file) as file,
             ):
                 batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
@@ -254,14 +263,24 @@ class Store:
         table = path.with_suffix(".ids")
         with (folder / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not table.exists() or not _is_of(path, count, _ids(table)):
+            if not self._is_flat(path, table) or not _is_of(path, count, _ids(table)):
                 ids = self._used_ids(split)
                 place = np.zeros(int(ids[-1]) + 1, _place_type(ids))  # id -> its index in `ids`
                 place[ids] = np.arange(len(ids))
                 self._write(table, [ids.astype(np.uint32)])
                 self._write(path, (place[chunk] for chunk in self._token_chunks(split)))
+                sums = {one.name: sha256_of(one) for one in (table, path)}
+                replace_file(_sums(path), json.dumps(sums))
         ids = _ids(table)
         return np.memmap(path, _place_type(ids), "r"), ids
+
+    def _is_flat(self, *files: Path) -> bool:
+        """Tell whether the flat files of a split are there as they were written."""
+        try:
+            sums = json.loads(_sums(files[0]).read_text(encoding="utf-8"))
+            return all(is_as_written(file, sums[file.name]) for file in files)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _used_ids(self, split: SplitShards) -> Array:
         """The ids of a split's tokens, int64, ascending."""
@@ -306,17 +325,19 @@ class Store:
         return found.padding_id
 
     def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
-        with self._reading(shard.file):
+        with self._reading(shard):
             return parquet.read_table(self.folder / shard.file, columns=columns)
 
     @contextmanager
-    def _reading(self, file: str) -> Iterator[None]:
-        """Raise ConfigError for a shard that the block cannot read."""
+    def _reading(self, shard: ShardFile) -> Iterator[None]:
+        """Raise ConfigError for a shard that is not as it was prepared, or that the block cannot read."""
         try:
+            if not is_as_written(self.folder / shard.file, shard.sha256):
+                raise self._damaged(shard.file, "is not as it was prepared: its sha256 is another")
             yield
         except (OSError, pyarrow.ArrowException) as error:
-            raise self._damaged(file, f"cannot be read: {error}") from error
+            raise self._damaged(shard.file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
         fix = f"{program('prepare')} ... makes it anew once the folder is removed"
-        return ConfigError([Problem(str(self.folder / file), what, fix)])
+        return ConfigError([Problem(str(self.folder / file), what, fix, code=DATA_FAILED)])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lingotune.config.jobfile import plain
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
 from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
@@ -291,11 +291,11 @@ def _source_digest(path: Path) -> str:
         digest = sha256_of(path)
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-        raise ConfigError([Problem(shown_name(path), what)]) from error
+        raise ConfigError([Problem(shown_name(path), what, code=DATA_FAILED)]) from error
     if checksum_of(path) not in (None, digest):
         what = f"its copy on this machine is not what was fetched: {path}"
         fix = f"rm {shlex.quote(str(path))}, then the same command: it is fetched anew"
-        raise ConfigError([Problem(shown_name(path), what, fix)])
+        raise ConfigError([Problem(shown_name(path), what, fix, code=DATA_FAILED)])
     return digest
 
 
@@ -374,7 +374,7 @@ def load_manifest(folder: str | Path) -> Manifest:
         raise ConfigError([Problem(str(folder), str(error), prepare)]) from None
     except (OSError, ValueError) as error:
         what = f"is no folder of prepared data: {FILE}: {error}"
-        raise ConfigError([Problem(str(folder), what, prepare)]) from error
+        raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from error
 
 
 def format_manifest(manifest: Manifest) -> str:

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from lingotune import __version__
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, DISK_FAILED, ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, ModelConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
@@ -97,7 +97,9 @@ def _working_folder(folder: Path) -> Iterator[Path | None]:
         lock = folder.with_name(f".{folder.name}.lock").open("w")
     except OSError as error:
         what = f"no folder can be made there: {error.strerror or error}"
-        raise ConfigError([Problem(f"prepared_dir={folder.parent}", what)]) from error
+        raise ConfigError(
+            [Problem(f"prepared_dir={folder.parent}", what, code=DISK_FAILED)]
+        ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / FILE).is_file():
@@ -109,7 +111,7 @@ def _working_folder(folder: Path) -> Iterator[Path | None]:
         except OSError as error:
             what = f"cannot be written: {error.strerror or error}"
             fix = "the same command once there is room: finished files are kept"
-            raise ConfigError([Problem(str(work), what, fix)]) from error
+            raise ConfigError([Problem(str(work), what, fix, code=DISK_FAILED)]) from error
     Path(lock.name).unlink(missing_ok=True)
 
 
@@ -160,7 +162,9 @@ class _Preparation:
         tokenizer = self._identity.tokenizer
         if identify(self._data, self._seed, tokenizer).digest != self._identity.digest:
             what = "the files were changed while they were read"
-            raise ConfigError([Problem("data", what, "the same command once more")])
+            raise ConfigError(
+                [Problem("data", what, "the same command once more", code=DATA_FAILED)]
+            )
 
     def _write_manifest(
         self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]

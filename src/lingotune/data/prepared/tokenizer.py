@@ -16,6 +16,7 @@ from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
+from lingotune.data.prepared.foreign_code import NEVER, foreign_code
 from lingotune.system.cache import cache_folder
 
 SPECIAL_TOKENS = {
@@ -34,10 +35,18 @@ length, and WordPiece splits no word of more than 100 characters anyway."""
 def load_tokenizer(model: ModelConfig) -> Any:
     """The tokenizer of a pretrained model; ConfigError if it cannot be loaded."""
     with_revision = {"revision": model.revision} if model.revision else {}
+    refuse_code(f"model.name_or_path={model.name_or_path}", Path(_place(model)))
     try:
         return open_tokenizer(_place(model), **with_revision)
     except (OSError, ValueError) as error:
         raise not_loaded(model, error) from error
+
+
+def refuse_code(where: str, folder: Path) -> None:
+    """Refuse a model's folder that needs code to be run; ConfigError. A model of the hub is no folder."""
+    faults = list(foreign_code(folder)) if folder.is_dir() else []
+    if faults:
+        raise ConfigError([Problem(where, what, fix) for what, fix in faults])
 
 
 def open_tokenizer(place: str, **revision: str) -> Any:
@@ -49,7 +58,7 @@ def open_tokenizer(place: str, **revision: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        return AutoTokenizer.from_pretrained(place, **revision)
+        return AutoTokenizer.from_pretrained(place, **revision, **NEVER)
     except ValueError as error:
         if "TokenizersBackend" not in str(error):
             raise

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
 from lingotune.data.rows.columns import SeenColumns
 from lingotune.data.rows.findings import (
@@ -252,7 +252,11 @@ class Cleaner:
         if self._seen.names is not None and "language" not in absent:
             problems += self._languages.problems(self._seen.all())
         if not problems and not self.kept:
-            problems.append(Problem(f"data.{self._split}", f"no rows were read for {self._split}"))
+            problems.append(
+                Problem(
+                    f"data.{self._split}", f"no rows were read for {self._split}", code=DATA_FAILED
+                )
+            )
         return problems if self._skip else [*map(self._skipped_whole, problems)]
 
     def _skipped_whole(self, problem: Problem) -> Problem:
@@ -280,7 +284,7 @@ class Cleaner:
         for value, count in self._placeholders.items():
             self._labels.forget(value, count)
         what = "has no labels, so nothing can be scored on it"
-        return [Problem(where, what, fix)]
+        return [Problem(where, what, fix, code=DATA_FAILED)]
 
     def _no_label_problems(self) -> list[Problem]:
         others = [kind for kind in self._found.kinds if kind != "no-label"]
@@ -306,7 +310,7 @@ class Cleaner:
         limit = skipping(share, self._max_rejected).removeprefix(SKIP).strip()
         fix = f"{limit}, or {_MEND}" if limit else _MEND
         what = f"{self._count_rejected()} of the {self.read} read for {self._split}: {share:.2%}"
-        yield Problem(f"data.max_rejected={self._max_rejected:g}", what, fix)
+        yield Problem(f"data.max_rejected={self._max_rejected:g}", what, fix, code=DATA_FAILED)
 
     def _count_rejected(self) -> str:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejected.most_common())

@@ -11,10 +11,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 
 Record = dict[str, Any]
 Located = tuple[str, Record]
@@ -206,14 +206,17 @@ class Findings:
                 what,
                 fix or self._fix,
                 rows=self._counts[kind],
+                code=DATA_FAILED,
             )
             for kind, (what, fix, locations) in self._kinds.items()
         ]
 
 
 def config_error(where: str, what: str, fix: str = "") -> ConfigError:
-    """The error of one problem."""
-    return ConfigError([Problem(where, what, fix)])
+    """The error of one problem: of the data, unless `where` is a setting or an option."""
+    problem = Problem(where, what, fix)
+    is_typed = problem.key or where.startswith("-")
+    return ConfigError([problem if is_typed else replace(problem, code=DATA_FAILED)])
 
 
 def all_or_problems(jobs: Sequence[Callable[[], _T]]) -> list[_T]:

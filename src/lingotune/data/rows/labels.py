@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import DATA_FAILED, Problem
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import AUTO, DataConfig, LabelConfig, OnError
 from lingotune.data.rows.findings import show, skipping, split_location, summarise
@@ -177,7 +177,12 @@ class Labels:
         what = (
             f"has several classes in {column!r}, such as {show(raw)}; here a text has exactly one"
         )
-        return Problem(self._where(values), what, self.leaving_out() or "one class for each row")
+        return Problem(
+            self._where(values),
+            what,
+            self.leaving_out() or "one class for each row",
+            code=DATA_FAILED,
+        )
 
     def leaving_out(self) -> str:
         """Write the overrides that leave rows out; '' where that is done already, or half would go."""
@@ -194,7 +199,9 @@ class Labels:
             least = "at least " if _OTHERS in values else ""
             what = f"{least}{len(values)} values in {column!r} are not in data.labels: {', '.join(told)}"
             what += f" and {more} more" if more else ""
-        return Problem(self._where(values), f"{what}; known: {known}", self._fix(values))
+        return Problem(
+            self._where(values), f"{what}; known: {known}", self._fix(values), code=DATA_FAILED
+        )
 
     def _shown(self, value: str) -> str:
         return value if value == _OTHERS else show(self._found[value][0])

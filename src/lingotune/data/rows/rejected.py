@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lingotune.data.rows.findings import Rejected, config_error, shortened
+from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
+from lingotune.data.rows.findings import Rejected, shortened
 
 
 class RejectedFile:
@@ -55,4 +56,5 @@ class RejectedFile:
             yield
         except OSError as error:
             what = f"cannot be written: {error.strerror or error}"
-            raise config_error(str(self._path), what, "more room there") from error
+            problem = Problem(str(self._path), what, "more room there", code=DISK_FAILED)
+            raise ConfigError([problem]) from error

@@ -14,6 +14,7 @@ from typing import Any
 
 from lingotune.data.rows.findings import AGAIN, Faults, Located, Record, config_error
 from lingotune.data.rows.labels import ClassName
+from lingotune.data.sources.arrow_check import arrow_fault, opened_arrow
 from lingotune.data.sources.file_format import FileFormat
 
 _BATCH = 8192
@@ -33,17 +34,11 @@ def read_parquet(path: Path, name: str, faults: Faults, how: FileFormat) -> Iter
 def read_arrow(path: Path, name: str, faults: Faults, how: FileFormat) -> Iterator[Located]:
     """Read the stream format that `datasets` writes, or the file format (Feather)."""
     with _arrow_errors(name, "Arrow"):
-        import pyarrow
-
-        with pyarrow.memory_map(str(path)) as source:
-            if source.read(6) == b"ARROW1":
-                file = pyarrow.ipc.open_file(source)
-                batches = (file.get_batch(n) for n in range(file.num_record_batches))
-                yield from _batches(file.schema, batches, name, faults)
-            else:
-                source.seek(0)
-                stream = pyarrow.ipc.open_stream(source)
-                yield from _batches(stream.schema, stream, name, faults)
+        reason = arrow_fault(path)
+        if reason:
+            raise config_error(name, f"is not a whole Arrow file: {reason}", AGAIN)
+        with opened_arrow(path) as (schema, batches):
+            yield from _batches(schema, batches, name, faults)
 
 
 def _batches(schema: Any, batches: Iterable[Any], name: str, faults: Faults) -> Iterator[Located]:

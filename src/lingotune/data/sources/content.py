@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import DATA_FAILED, Problem
 from lingotune.config.quoting import for_shell
 from lingotune.data.rows.findings import AGAIN
 from lingotune.data.sources.lines import PACKED, STREAMS
@@ -30,23 +30,30 @@ def other_type(path: Path, name: str) -> Problem | None:
         head = file.read(_HEAD)
     if head.startswith(_POINTER):
         return Problem(
-            name, "is a pointer of Git LFS, and not the file that it stands for", "git lfs pull"
+            name,
+            "is a pointer of Git LFS, and not the file that it stands for",
+            "git lfs pull",
+            code=DATA_FAILED,
         )
     if head.lstrip().lower().startswith(_PAGE):
-        return Problem(name, "is an HTML page, such as a server sends with an error", AGAIN)
+        return Problem(
+            name, "is an HTML page, such as a server sends with an error", AGAIN, code=DATA_FAILED
+        )
     for beginning, kind, ending in _BEGINNINGS:
         if head.startswith(beginning) and path.suffix.lower() not in PACKED:
             kind, ending = ("spreadsheet", ".xlsx") if _SHEET in head else (kind, ending)
             copy = path.with_name(path.name + ending if ending in STREAMS else path.stem + ending)
             command = f"cp {for_shell(str(path))} {for_shell(str(copy))}, and that file"
             article = "an" if kind in ("xz", "Arrow") else "a"
-            return Problem(name, f"is {article} {kind} file by its content", command)
+            return Problem(
+                name, f"is {article} {kind} file by its content", command, code=DATA_FAILED
+            )
     if path.suffix.lower() in (".csv", ".tsv") and head.lstrip().startswith(
         (b'{"', b'[{"', b"[\n")
     ):
         copy = path.with_suffix(".jsonl")
         command = f"cp {for_shell(str(path))} {for_shell(str(copy))}, and that file"
-        return Problem(name, "is JSON by its content", command)
+        return Problem(name, "is JSON by its content", command, code=DATA_FAILED)
     return None
 
 

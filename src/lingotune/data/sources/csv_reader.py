@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.quoting import override_text
 from lingotune.config.schema import AUTO, Quoting, Separator
 from lingotune.data.rows.columns import numbered
@@ -207,7 +207,7 @@ class _Table:
             where, what = f"{name}:{line}", _csv_reason(error)
             if faults.listener is None or header is None:
                 fix = self._fix(error, head) if header else _NO_QUOTES
-                raise ConfigError([Problem(where, what, fix, rows=1)]) from error
+                raise ConfigError([Problem(where, what, fix, rows=1, code=DATA_FAILED)]) from error
             faults.note("quote-out-of-place", where, what, self._fix(error, head), feed.retry())
             return line + 1
         return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.schema import (
     PATTERN_LANGUAGE,
     ColumnsConfig,
@@ -196,7 +196,9 @@ def _measured(data: DataConfig, typed: Sequence[str]) -> Look:
         rejected += cleaner.rejected
         share = max(share, cleaner.rejected.total() / max(1, cleaner.read))
     if not lengths:
-        raise ConfigError([Problem("data.path", "holds no row with a text and a class")])
+        raise ConfigError(
+            [Problem("data.path", "holds no row with a text and a class", code=DATA_FAILED)]
+        )
     half, most = np.percentile(lengths, [50, 95]).tolist()
     if "data.max_length" not in typed:
         needed = float(np.percentile(tokens, 95)) + 2

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.data.prepared.manifest import (
     FILE,
     FolderFile,
@@ -103,10 +103,12 @@ def _files(content: bytes, where: str) -> Sequence[FolderFile | ShardFile]:
         raise ConfigError([Problem(where, str(error), _ANEW)]) from None
     except ValueError as error:
         what = f"is no manifest of prepared data: {error}"
-        raise ConfigError([Problem(where, what, _ANEW)]) from error
+        raise ConfigError([Problem(where, what, _ANEW, code=DATA_FAILED)]) from error
     parts = [PurePosixPath(file.file).parts for file in files]
     if not all(part and part[0] != "/" and ".." not in part for part in parts):
-        raise ConfigError([Problem(where, "lists a file outside of its folder", _ANEW)])
+        raise ConfigError(
+            [Problem(where, "lists a file outside of its folder", _ANEW, code=DATA_FAILED)]
+        )
     return files
 
 
@@ -139,7 +141,7 @@ def _fetch(
                         path.replace(folder / file.file)
                     else:  # the others may be sound, and are kept
                         what = "is not what its manifest says: other bytes"
-                        problems.append(Problem(uri, what, _ANEW))
+                        problems.append(Problem(uri, what, _ANEW, code=DATA_FAILED))
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     if problems:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, DISK_FAILED, ConfigError, Problem
 
 _WRITES = (
     "s3:PutObject (with aws.tags s3:PutObjectTagging too,"
@@ -71,22 +71,22 @@ def explained(where: str, mend: _Mend = lambda code, response: "") -> Iterator[N
     except BotoCoreError as error:
         what = f"no answer from AWS: {error}"
         fix = _LINE if isinstance(error, (ConnectionError, HTTPClientError)) else _KEYS
-        raise ConfigError([Problem(where, what, fix)]) from error
+        raise ConfigError([Problem(where, what, fix, code=CLOUD_FAILED)]) from error
     except S3DownloadFailedError as error:
         what, fix = "was replaced while it was fetched", "the same command once more"
-        raise ConfigError([Problem(where, what, fix)]) from error
+        raise ConfigError([Problem(where, what, fix, code=CLOUD_FAILED)]) from error
     except RetriesExceededError as error:
         what = f"broke off again and again: {error.last_exception}"
         fix = "the same command once more: what was moved is kept"
-        raise ConfigError([Problem(where, what, fix)]) from error
+        raise ConfigError([Problem(where, what, fix, code=CLOUD_FAILED)]) from error
     except OSError as error:
         what = f"{error.filename or 'a file here'}: {error.strerror or error}"
         full = "more room there, then the same command" if error.errno == errno.ENOSPC else ""
-        raise ConfigError([Problem(where, what, full)]) from error
+        raise ConfigError([Problem(where, what, full, code=DISK_FAILED)]) from error
 
 
 def _refusal(where: str, error: Any, mend: _Mend) -> Problem:
     said = error.response["Error"]
     fix = mend(said["Code"], error.response) or mending(error.operation_name, said["Code"])
     what = f"AWS refused {error.operation_name}: {said['Code']}: {said.get('Message', '')}"
-    return Problem(where, what, fix)
+    return Problem(where, what, fix, code=CLOUD_FAILED)

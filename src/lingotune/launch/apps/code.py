@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import secret_lines
 from lingotune.launch.apps.settings import PROGRAM, WHERE, Settings
 from lingotune.launch.render.bundle import REQUIREMENTS, Bundle
 
@@ -206,12 +206,10 @@ def _secrets(files: Mapping[str, bytes]) -> Iterator[Problem]:
     for name, content in files.items():
         if len(content) > _SCANNED or b"\0" in content[:8000]:
             continue
-        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
-            if looks_secret(line):
-                what = "holds something in the form of a token or a key, and would travel"
-                fix = f"take it out, or {WHERE}.exclude=['{name}']"
-                yield Problem(f"{name}:{number}", what, fix, check="secret")
-                break
+        for number in secret_lines(content.decode(errors="replace"))[:1]:
+            what = "holds something in the form of a token or a key, and would travel"
+            fix = f"take it out, or {WHERE}.exclude=['{name}']"
+            yield Problem(f"{name}:{number}", what, fix, check="secret")
 
 
 def _requirements(

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.secrets import looks_secret
+from lingotune.config.secrets import secret_lines
 from lingotune.launch.apps.code import Entry
 from lingotune.launch.apps.settings import WHERE
 
@@ -185,12 +185,11 @@ class _Resolver:
 
 
 def _refuse_secrets(yaml: str) -> None:
-    for line in yaml.splitlines():
-        if looks_secret(line):
-            key = line.partition(":")[0].strip()
-            what = "holds something in the form of a token or a key, and would be written to S3"
-            fix = f"${{oc.env:NAME}} in the config, and {WHERE}.environment or a secret of AWS"
-            raise ConfigError([Problem(key, what, fix, check="secret")])
+    for number in secret_lines(yaml):
+        key = yaml.split("\n")[number - 1].partition(":")[0].strip()
+        what = "holds something in the form of a token or a key, and would be written to S3"
+        fix = f"${{oc.env:NAME}} in the config, and {WHERE}.environment or a secret of AWS"
+        raise ConfigError([Problem(key, what, fix, check="secret")])
 
 
 def _types(config: DictConfig) -> Iterator[tuple[list[str], str, str]]:

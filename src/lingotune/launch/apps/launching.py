@@ -54,10 +54,11 @@ from lingotune.launch.render.training_job import Pairs, TrainingJob, root_uri
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
+from lingotune.launch.sweeps.leaving import Ways, tell_rest
 from lingotune.launch.sweeps.ledger import Ledger, TrialRecord
 from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
 from lingotune.launch.sweeps.trial import RETRIED, State, Trial
-from lingotune.launch.sweeps.view import View, spent
+from lingotune.launch.sweeps.view import View, spent, terminal
 
 
 def launch(
@@ -78,16 +79,16 @@ def launch(
     try:
         return _launched(typed, context, master, task, job_overrides, first)
     except ConfigError as error:
-        _refuse(translated_error(error).problems)
+        _refuse(translated_error(error).problems, error.exit_code)
     except KeyboardInterrupt:  # Hydra would show a traceback
         say("interrupted; jobs that were started go on, and the same command takes them up")
         raise SystemExit(INTERRUPTED) from None
 
 
-def _refuse(problems: Sequence[Problem]) -> NoReturn:
+def _refuse(problems: Sequence[Problem], code: int = USER_ERROR) -> NoReturn:
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     print(f"hydra/launcher=sagemaker: {count}\n{format_problems(problems)}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(code)
 
 
 def _launched(
@@ -172,20 +173,23 @@ class App:
 
     def run(self, jobs: Sequence[AppJob]) -> Sequence[JobReturn]:
         """Plan the jobs, start what is to be started, and wait for them."""
-        settings = self.settings
-        with lock.held(self.folder) as holder:
-            if holder:
-                fix = "wait for it, or end it with Ctrl-C: its jobs go on"
-                raise ConfigError([Problem(self.sweep, f"is run already, by {holder}", fix)])
-            with Ledger(self.folder) as ledger:
-                codes = self._known_codes(ledger)
-                trials = self._trials(jobs, ledger, codes)
-                account, quotas = self._checked(jobs, trials, ledger, codes[-1])
-                if settings.plan:
-                    say("nothing is started: hydra.launcher.plan=true")
-                    raise SystemExit(0)
-                self._upload(jobs, trials, account, ledger, codes)
-                return self._run(jobs, trials, account, ledger, quotas)
+        fix = "wait for it, or end it with Ctrl-C: its jobs go on"
+        with lock.sole(self.folder, self.sweep, fix), Ledger(self.folder) as ledger:
+            try:
+                return self._planned_and_run(jobs, ledger)
+            except KeyboardInterrupt:
+                self._leave(ledger.records(), "leaving; ")
+                raise SystemExit(INTERRUPTED) from None
+
+    def _planned_and_run(self, jobs: Sequence[AppJob], ledger: Ledger) -> Sequence[JobReturn]:
+        codes = self._known_codes(ledger)
+        trials = self._trials(jobs, ledger, codes)
+        account, quotas = self._checked(jobs, trials, ledger, codes[-1])
+        if self.settings.plan:
+            say("nothing is started: hydra.launcher.plan=true")
+            raise SystemExit(0)
+        self._upload(jobs, trials, account, ledger, codes)
+        return self._run(jobs, trials, account, ledger, quotas)
 
     # --- before anything starts -------------------------------------------------------------------
 
@@ -337,38 +341,25 @@ class App:
         quotas: Mapping[str, float],
     ) -> Sequence[JobReturn]:
         rates = self._rates(ledger.records())
-        view = View(_say_short, rates, live=_terminal())
+        view = View(_say_short, rates, live=terminal())
         backend = SageMaker(account, self.describe, f"{self.stem}-", time.time())
         controller = Controller(
             backend, Grid(), ledger, self._limits(quotas), pool=lambda trial: self.settings.quota,
             wanted=lambda trial: trial.key in trials, tell=view.tell, show=view.show,
         )  # fmt: skip
-        try:
-            with view:
-                outcome = controller.run(detached=not self.settings.wait)
-        except KeyboardInterrupt:
-            self._leave(ledger.records(), "leaving; ")
-            raise SystemExit(INTERRUPTED) from None
+        with view:
+            outcome = controller.run(detached=not self.settings.wait)
         if not self.settings.wait:
             self._leave([*outcome.records], "")
             raise SystemExit(USER_ERROR if outcome.refused else 0)
         return self._results(jobs, outcome, account)
 
-    def _leave(self, records: Sequence[TrialRecord], head: str) -> None:
+    def _leave(self, records: Sequence[TrialRecord], left: str) -> None:
         """Say which jobs go on, what they cost, and how to go on and to stop them."""
-        held = [a.name for r in records for a in r.attempts if a.job.state.holds_slot]
-        waiting = [r for r in records if r.state is State.waiting]
-        rate = self.settings.usd_per_hour_of_a_job
-        cost = "" if rate is None else f" at {rate * len(held):.2f} USD/h"
-        jobs = "1 job goes" if len(held) == 1 else f"{len(held)} jobs go"
-        bill = f"{jobs} on at AWS, billed{cost}" if held else "no job runs"
-        say(f"{head}{bill}; {len(waiting)} wait and are not started without you")
-        for name in held:
-            say(f"  {name}")
-        if held or waiting:
-            say("the same command goes on: it starts what waits, and no job twice")
-        if held:
-            say(f"stop them: {program('stop')} {self.sweep}{_runs_dir(self.settings)}")
+        same = "the same command, which starts what waits, and no job twice"
+        stop = f"{program('stop')} {self.sweep}{_runs_dir(self.settings)}"
+        ways = Ways(same, same, stop, "the same command with hydra.launcher.retry=stopped")
+        tell_rest(records, self._rates(records), time.time(), ways, left, say)
 
     def _results(
         self, jobs: Sequence[AppJob], outcome: Outcome, account: Account
@@ -431,14 +422,6 @@ def _say_sum(line: str) -> None:
 
 def _runs_dir(settings: Settings) -> str:
     return "" if settings.runs_dir == "runs" else f" --runs-dir {settings.runs_dir}"
-
-
-def _terminal() -> object | None:
-    if not sys.stdout.isatty():
-        return None
-    from rich.console import Console
-
-    return Console()
 
 
 def _mistakes(jobs: Any) -> list[Problem]:

@@ -79,10 +79,12 @@ def plan_lines(plan: Planned) -> Iterator[str]:
     jobs = "1 job" if count == 1 else f"{count} jobs"
     yield f"{plan.sweep}: {jobs} of {plan.app} on {machines} in {place}"
     states = plan.states
-    for job, trial, state in list(zip(plan.jobs, plan.trials, states))[:_SHOWN]:
-        varies = " ".join(f"{key}={value}" for key, value in job.varies.items())
-        shown = varies if len(varies) <= _WIDTH else f"{varies[: _WIDTH - 3]}..."
-        yield f"  {job.number:3}  {shown:{_WIDTH}}  {trial.name}  {state}".rstrip()
+    rows = list(zip(plan.jobs, plan.trials, states))[:_SHOWN]
+    told = [" ".join(f"{key}={value}" for key, value in job.varies.items()) for job, *_ in rows]
+    width = min(_WIDTH, max(map(len, told), default=0))
+    for varies, (job, trial, state) in zip(told, rows):
+        shown = varies if len(varies) <= width else f"{varies[: width - 3]}..."
+        yield f"  {job.number:3}  {shown:{width}}  {trial.name}  {state}".rstrip()
     if count > _SHOWN:
         yield f"  ... and {count - _SHOWN} more"
     yield f"code: {plan.files} files, {max(1, plan.bytes // 1000)} kB packed ({plan.digest[:8]})"

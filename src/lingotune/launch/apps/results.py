@@ -79,7 +79,8 @@ def _why(job: AppJob, record: TrialRecord, told: dict[str, Any], why_not: str) -
     trace = str(told.get("traceback", "")).rstrip().splitlines()[-_TRACE:]
     reason = told.get("error") or record.last.job.reason or record.last.job.secondary
     lines = [f"{head}{record.state.value}: {reason}", *(f"    {line}" for line in trace)]
-    lines.append(f"    its output: {job.output_dir}; started again by hydra.launcher.retry=failed")
+    retry = "stopped" if record.state is State.stopped else "failed"
+    lines.append(f"    its output: {job.output_dir}; started again by hydra.launcher.retry={retry}")
     return "\n".join(lines)
 
 

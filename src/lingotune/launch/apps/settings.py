@@ -16,11 +16,12 @@ from lingotune.contract.container import CHECKPOINTS, TENSORBOARD
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.aws.connection import with_machine_region
 from lingotune.launch.cost.prices import find_price, load_prices
+from lingotune.launch.render.sweep_tags import APPLICATION_CHANNEL
 from lingotune.launch.render.training_job import Pairs, TrainingJob, root_uri
 
 PROGRAM = "sagemaker_hydra_job.py"
 """Name of `worker_main.py` in the code."""
-CHANNEL = "hydra"
+CHANNEL = APPLICATION_CHANNEL
 """Input channel with the files of a job: SM_CHANNEL_HYDRA on the worker."""
 WHERE = "hydra.launcher"
 _SLUG = re.compile(r"[^A-Za-z0-9]+")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, fault_of, said_by
 from lingotune.launch.aws.settle import NotKnown, NotStarted, Start, start_once
@@ -60,7 +60,9 @@ def start_again(account: Account, request: Request) -> Start:
     except NotKnown as error:
         what = f"may have been started: {error}"
         fix = "the same command once more: it finds the job if it was"
-        raise ConfigError([Problem(name, what, fix, check="start-unknown")]) from error
+        raise ConfigError(
+            [Problem(name, what, fix, check="start-unknown", code=CLOUD_FAILED)]
+        ) from error
 
 
 def _refused(name: str, error: Exception) -> Problem:
@@ -69,4 +71,4 @@ def _refused(name: str, error: Exception) -> Problem:
         fix = "the same command once a job has ended, or a higher quota; nothing was started"
     elif fault_of(error) is Fault.lost:
         fix = "the same command once more; nothing was started"
-    return Problem(name, said_by(error), fix, check="not-started")
+    return Problem(name, said_by(error), fix, check="not-started", code=CLOUD_FAILED)

@@ -6,6 +6,7 @@ the rendered dict.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.config.schema import AwsConfig, Sdk
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.data.transfer import MOST_TAGS, upload
@@ -106,14 +107,30 @@ class Account:
     def look_up(self, name: str) -> Seen | None:
         """Ask for a job, or for its place in the queue; None if there is none."""
         if self.aws.queue is not None:
-            wanted = [{"name": "JOB_NAME", "values": [name]}]
-            found = self.client("batch").list_service_jobs(jobQueue=self.aws.queue, filters=wanted)
-            return next((Seen(j["status"]) for j in found["jobSummaryList"]), None)
+            return next((Seen(entry["status"]) for entry in self._in_queue(name)), None)
         told = self.describe(name)
         if told is None:
             return None
         digest = told.get("Environment", {}).get(DIGEST_VARIABLE, "")
         return Seen(str(told["TrainingJobStatus"]), told["CreationTime"].timestamp(), digest)
+
+    def request_of(self, name: str) -> Mapping[str, Any] | None:
+        """Return the request of a job, with all else that AWS tells of it; None if there is no such job."""
+        if self.aws.queue is None:
+            return self.describe(name)
+        batch = self.client("batch")
+        for entry in self._in_queue(name):
+            told = batch.describe_service_job(jobId=entry["jobId"])
+            request: Mapping[str, Any] = json.loads(told["serviceRequestPayload"])
+            return request
+        return None
+
+    def _in_queue(self, name: str) -> Sequence[Mapping[str, Any]]:
+        wanted = [{"name": "JOB_NAME", "values": [name]}]
+        asked = {"jobQueue": self.aws.queue, "filters": wanted}
+        found: Sequence[Mapping[str, Any]]
+        found = self.client("batch").list_service_jobs(**asked)["jobSummaryList"]
+        return found
 
     def describe(self, name: str) -> dict[str, Any] | None:
         """Describe a training job; None if there is none with this name."""
@@ -189,4 +206,4 @@ def refusal(error: Exception) -> ConfigError:
     fix = "aws configure, or AWS_PROFILE=...; nothing was started"
     if isinstance(error, ClientError):
         fix = "the same command with action=plan shows role, bucket and names; nothing was started"
-    return ConfigError([Problem("action=submit", said_by(error), fix)])
+    return ConfigError([Problem("action=submit", said_by(error), fix, code=CLOUD_FAILED)])

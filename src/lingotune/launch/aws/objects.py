@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.data.transfer.errors import explained
 from lingotune.data.transfer.objects import AT_ONCE, Transferred, split_uri
 from lingotune.data.transfer.progress import Tell, progress
@@ -168,7 +168,7 @@ class _File:
         content: bytes = s3.get_object(**asked)["Body"].read()
         if len(content) != size:
             what = f"{len(content)} of {size} bytes of a part came"
-            raise ConfigError([Problem(one.uri, what, _AGAIN)])
+            raise ConfigError([Problem(one.uri, what, _AGAIN, code=CLOUD_FAILED)])
         return content
 
     def problem(self, s3: Any) -> Problem | None:

@@ -7,7 +7,10 @@ off. v2 and v3 cannot be installed together.
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -48,6 +51,21 @@ def missing_library(aws: AwsConfig) -> Problem | None:
     return Problem(f"aws.sdk={sdk.value}", what, fix, check="sdk-not-installed")
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let an SDK log warnings only, and leave logging as it was: they make all that is logged visible."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+
+
+@_quiet()
 def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
     """Run `HuggingFace(**estimator).fit(**fit)` with a boto3 session and its SageMaker client."""
     os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
@@ -68,6 +86,7 @@ def start_v2(rendered: Arguments, session: Any, client: Any) -> None:
     HuggingFace(**estimator, sagemaker_session=sdk).fit(**{**rendered["fit"], "inputs": inputs})
 
 
+@_quiet()
 def start_v3(rendered: Arguments, session: Any) -> None:
     """Run `ModelTrainer(**trainer).train()` with a boto3 session of its own, under the job's own name.
 

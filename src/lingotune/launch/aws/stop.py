@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.launch.aws.account.calls import Calls, Unanswered
 from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
 
@@ -63,4 +63,4 @@ def _status(calls: Calls, name: str) -> str:
 
 
 def _problem(name: str, error: Exception, told: str, fix: str) -> Problem:
-    return Problem(name, f"{told}: {said_by(error)}", fix, check="not-stopped")
+    return Problem(name, f"{told}: {said_by(error)}", fix, check="not-stopped", code=CLOUD_FAILED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lingotune.catalog.partitions import console_of
 from lingotune.config.console import say, say_aside
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.launch.aws.connection import Account, connect, refusal
 from lingotune.launch.aws.settle import NotKnown, NotStarted, Start, Started, start_once
@@ -79,7 +79,9 @@ def _not_known(account: Account, job: TrainingJob, why: str) -> Problem:
     fix = f"{program('status')} {job.name} {where} tells; the same command starts nothing twice"
     if account.aws.queue:
         fix = f"aws batch list-service-jobs --job-queue {account.aws.queue} {where} tells"
-    return Problem(job.name, f"may have been started: {why}", fix, check="start-unknown")
+    return Problem(
+        job.name, f"may have been started: {why}", fix, check="start-unknown", code=CLOUD_FAILED
+    )
 
 
 def _tell_found(started: Started, job: TrainingJob, digest: str) -> None:

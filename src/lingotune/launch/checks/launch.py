@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, errors_only
-from lingotune.config.schema import Action, Backend, LaunchConfig, Output
+from lingotune.config.program import program
+from lingotune.config.schema import Action, Backend, LaunchConfig, Output, Resume
 from lingotune.launch.checks.machines import on_each_machine
 from lingotune.launch.checks.rehearsal import REHEARSAL, UNUSED
 from lingotune.launch.checks.sagemaker import SAGEMAKER, account_names
@@ -25,6 +26,10 @@ def check_launch(config: LaunchConfig) -> list[Problem]:
     problems += check_secrets(config)
     if config.attempt < 1:
         problems.append(Problem(f"attempt={config.attempt}", "is out of range", "attempt=1"))
+    if config.resume is not Resume.auto:
+        what = "is about a run folder of this machine; a job of SageMaker goes on by itself"
+        fix = f"{program('resume')} JOB, or {program('train')} --run-dir RUN with it"
+        problems.append(Problem(f"resume={config.resume.value}", what, fix))
     if config.output is Output.request and config.action is not Action.plan:
         what = f"prints a request, and action={config.action.value} does something with it"
         problems.append(Problem("output=request", what, "output=json, or action=plan"))

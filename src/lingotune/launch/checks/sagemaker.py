@@ -40,12 +40,13 @@ from lingotune.config.schema import (
 )
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.estimate.memory import estimate_memory
+from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks})
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -531,11 +532,18 @@ def _queue_sdk(config: LaunchConfig) -> Iterator[Found]:
         yield "aws.sdk=v3", "has no effect with aws.queue", "aws.sdk=boto3"
 
 
+@SAGEMAKER.check("sdk-v2-ends", "AWS ends its support on 2027-07-05", Severity.warning)
+def _sdk_v2_ends(config: LaunchConfig) -> Iterator[Found]:
+    if config.aws.sdk is Sdk.v2 and config.aws.queue is None:
+        what = "gets no new images, and no support from 2027-07-05 on"
+        yield "aws.sdk=v2", what, "aws.sdk=boto3, which sends the same request"
+
+
 @SAGEMAKER.check("profiler-without-v3", "ModelTrainer leaves the profiler to SageMaker's default")
 def _profiler(config: LaunchConfig) -> Iterator[Found]:
     if config.cluster.profiler and config.aws.sdk is Sdk.v3:
         what = "cannot be asked for through the SDK v3"
-        yield "cluster.profiler=true", what, "aws.sdk=v2, or aws.sdk=boto3"
+        yield "cluster.profiler=true", what, "aws.sdk=boto3, or aws.sdk=v2"
 
 
 def account_names(aws: AwsConfig) -> dict[str, str | None]:

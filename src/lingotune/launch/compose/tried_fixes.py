@@ -26,7 +26,6 @@ MOST = 60
 _LONGEST = 8
 """Words of one setting that a shell has parted."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\d.]+")
-_PLACE = re.compile(r".*\.yaml(:\d+)?(: |$)")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -44,6 +43,9 @@ def with_tried_fixes(
     return [trial.mended(one) if one in trial.before else one for one in problems]
 
 
+_IN_FILE = re.compile(r".+\.ya?ml:")
+
+
 class _Trial:
     def __init__(
         self, typed: Words, before: Sequence[Problem], compose: Compose, groups: Groups
@@ -56,9 +58,8 @@ class _Trial:
     def mended(self, problem: Problem) -> Problem:
         """Keep what works of the fix of a problem, and tell why where none of it does as it stands."""
         offers, possible = offers_in(problem.fix)
-        in_a_file = _PLACE.match(problem.where)  # where the line has to be mended
-        if in_a_file or not any(offer.choices for offer in offers):
-            return problem
+        if _IN_FILE.match(problem.where) or not any(offer.choices for offer in offers):
+            return problem  # what is mended in a file is not typed
         sound = [one for offer in offers if (one := self._sound(problem, offer))]
         if sound == offers:
             return problem

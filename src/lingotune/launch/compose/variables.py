@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.secrets import NO_TOKEN, looks_secret, secrets_of
+from lingotune.config.secret_values import secrets_of
+from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import container_of, setting_types
 from lingotune.config.yaml_text import typed_value
 from lingotune.launch.overrides.keys import describe_type

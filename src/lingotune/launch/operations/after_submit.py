@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +30,11 @@ _LAST_LINES = 12
 """Lines of the log that are shown of a job that failed."""
 _RECENT = 60.0
 """Seconds of the log that are shown as it is asked for."""
+_OF_LAUNCHERS = re.compile(
+    r"closing signal SIGTERM|failed \(exitcode: |ChildFailedError|MPI_ABORT|Primary job +terminated"
+    r"|mpirun (detected|has exited|noticed)"
+)
+"""First line in which the launcher of the processes tells that one has ended."""
 _REASON = "lingotune: rank "
 """Beginning of the line in which the first process that failed says why."""
 
@@ -112,7 +119,17 @@ def _log(account: Account, name: str) -> Callable[[Callable[[str], None]], None]
     def show(tell: Callable[[str], None]) -> None:
         if not readers:
             since = time.time() - _RECENT
-            readers.append(LogReader(account, name, since=since, folded=True, tell=tell, note=tell))
+            readers.append(
+                LogReader(
+                    account,
+                    name,
+                    since=since,
+                    folded=True,
+                    options=f" --region {account.region}",
+                    tell=tell,
+                    note=tell,
+                )
+            )
         with suppress(Unanswered):  # the next look asks again
             readers[0].print_new()
 
@@ -213,17 +230,25 @@ def score_table(validation: Mapping[str, float], test: Mapping[str, float]) -> l
 def _why(row: Row, lines: Sequence[LogLine]) -> Iterator[str]:
     """Tell SageMaker's reason, what the process that failed first wrote, and the last lines."""
     reason = printable(row.job.reason) or row.job.secondary
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
     yield from textwrap.wrap(
-        reason, 98, initial_indent="  ", subsequent_indent="  ", break_long_words=False,
+        reason, width - 2, initial_indent="  ", subsequent_indent="  ", break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
     own = next((line.text for line in lines if _REASON in line.text), "")
     told = own.partition(_REASON)[2]
     if told and told[:60] not in reason:
         yield f"  {printable(f'rank {told}')}"
-    if lines:
-        yield "last lines of its log:"
-        yield from (f"  {text_of(line)}" for line in lines[-_LAST_LINES:])
+    shown = _own_lines(lines)
+    if shown:
+        yield "last lines of its log:" if shown is lines else "its log until the process failed:"
+        yield from (f"  {text_of(line)}" for line in shown[-_LAST_LINES:])
+
+
+def _own_lines(lines: Sequence[LogLine]) -> Sequence[LogLine]:
+    """Leave out what torchrun, mpirun and the toolkit say of a failure: page after page, and no reason."""
+    ends = (place for place, line in enumerate(lines) if _OF_LAUNCHERS.search(line.text))
+    return lines[:end] if (end := next(ends, 0)) else lines
 
 
 def _bill(row: Row, overview: Overview, planned: Planned) -> Iterator[str]:

@@ -44,6 +44,8 @@ def facts_of(row: Row, overview: Overview) -> Iterator[str]:
         yield f"~{duration(left)} left"
     if (seconds := row.seconds(overview.at)) is not None:
         yield f"{duration(seconds)}{'' if row.state.over else ' so far'}"
+    if row.is_second_choice:
+        yield f"on {row.machine}"
     yield from _money(row)
 
 

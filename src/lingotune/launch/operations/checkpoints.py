@@ -9,8 +9,9 @@ from typing import Any
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.calls import Calls
 
-_WHOLE = re.compile(r"(.*?)checkpoint-(\d+)/manifest\.json")
-"""Folder of a node, and step, of a checkpoint that counts: its manifest is written last."""
+_WHOLE = re.compile(r"(node-\d+/|)checkpoint-(\d+)/manifest\.json")
+"""Folder of a node, and step, of a checkpoint that counts: its manifest is written last. What a run has set
+aside has other names."""
 
 
 def newest_step(calls: Calls, uri: str) -> int | None:

@@ -145,7 +145,7 @@ class Cleaner:
         """Find all jobs of lingotune; those that Search does not know yet are described."""
         account = self._account
         found = {job.name: job for job in account.search({})}
-        new = [n for n in account.listing(self._clock() - _RECENT) if n not in found]
+        new = [n for n in account.listing(modified_after=self._clock() - _RECENT) if n not in found]
         found |= {n: job for n, job in account.describe_all(new, tags=True).items() if job.ours}
         return list(found.values())
 

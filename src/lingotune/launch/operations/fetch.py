@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.transfer.errors import explained
@@ -64,7 +64,9 @@ class Fetched:
                 known.append(f"{len(self.failed)} not completed: log and reason in their folders")
             yield "; ".join(known)
         if self.left:
-            numbers = ", ".join(str(row.number or row.name) for row in self.left)
+            numbers = ", ".join(
+                row.name if row.number is None else str(row.number) for row in self.left
+            )
             yield f"{len(self.left)} still to come: {numbers}"
 
 
@@ -127,7 +129,8 @@ class _Fetch:
         """Fetch the job and tell it; returns the bytes of its output."""
         output = JobOutput(self._s3, output_uri(self._job.raw), self._staging / "objects")
         completed = self._job.job.state is State.completed
-        if completed and not any(_is_model(one.name) for one in output.objects):
+        has_model = completed and not self._job.of_application
+        if has_model and not any(_is_model(one.name) for one in output.objects):
             what = f"{output.uri} holds no model: it was deleted, or its upload has not ended"
             fix = "the same command in a minute; if it was deleted, attempt=2 runs the job again"
             raise ConfigError([Problem(self._job.name, what, fix, check="output-missing")])
@@ -136,7 +139,7 @@ class _Fetch:
         self._run.mkdir(parents=True)
         done = output.fetch(self._run, tell)
         self._add_facts(tell)
-        if completed and not (self._run / "model").is_dir():
+        if has_model and not (self._run / "model").is_dir():
             what = f"{output.uri} holds an empty model"
             raise ConfigError([Problem(self._job.name, what, check="output-missing")])
         self._appear()
@@ -155,7 +158,8 @@ class _Fetch:
         if needed > free:
             what = f"its results need about {_text(needed)}, {_text(max(0, free))} are free"
             fix = "room on the disk, or --runs-dir on another one; then the same command"
-            raise ConfigError([Problem(self._job.name, what, fix, check="disk-full")])
+            problem = Problem(self._job.name, what, fix, check="disk-full", code=DISK_FAILED)
+            raise ConfigError([problem])
 
     def _add_facts(self, tell: Tell) -> None:
         """Add the job's log, its description, and its job file where the output has none."""
@@ -214,8 +218,8 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def still_running(row: Row) -> Problem:
-    """Make the problem of a single job that has not ended."""
+def still_running(row: Row, options: str) -> Problem:
+    """Make the problem of a single job that has not ended. options: as of `Overview`."""
     what = f"has not ended: {state_text(row)}"
-    fix = f"{program('wait')} {row.name} && {program('fetch')} {row.name}"
+    fix = f"{program('wait')} {row.name}{options} && {program('fetch')} {row.name}{options}"
     return Problem(row.name, what, fix, check="job-not-ended")

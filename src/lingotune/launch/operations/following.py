@@ -12,8 +12,10 @@ from lingotune.launch.operations.selection import Selection
 def after_fetch(chosen: Selection, found: Fetched) -> Iterator[str]:
     """Choose what comes after a fetch: results of a sweep, or the page of the only run."""
     runs = [*found.done, *found.there]
+    if chosen.overview.of_application:
+        return  # their scores are what status shows
     if chosen.target.sweep and runs:
-        yield f"{program('results')} {chosen.target.sweep}"
+        yield f"{program('results')} {chosen.target.sweep}{chosen.overview.options}"
     elif len(runs) > 1:
         yield f"{program('results')} {' '.join(map(str, sorted(runs)))}"
     elif runs:

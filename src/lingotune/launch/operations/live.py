@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from textwrap import wrap
 
 from rich.console import Console
 from rich.live import Live
@@ -23,6 +24,8 @@ SHORTEST = 2.0
 _HINT = "  l: log on, off"
 _QUIET = 60.0
 """Seconds between two lines about the progress of a job whose state is the same."""
+_MOST_OF_A_NOTE = 2
+"""Lines of a note where there is little room."""
 Log = Callable[[Callable[[str], None]], None]
 """Prints the lines of a log that are new, with the function that it is given."""
 _ORDER = {State.running: 0, State.stopping: 0, State.starting: 1, State.failed: 2}
@@ -71,13 +74,13 @@ def is_over(overview: Overview) -> bool:
 def _fitting(overview: Overview, width: int, height: int, hint: str = "") -> Text:
     """Format what fits on the terminal: those that run first, of the rest how many they are."""
     if is_one_job(overview):
-        lines = [*card_of(overview, width - 1), *_notes(overview)]
+        lines = [*card_of(overview, width - 1), *_notes(overview, width - 1)]
     else:
         lines = lines_of(overview, width - 1)
-    if len(lines) > height - 1:
-        rest = [*_notes(overview), *summary(overview, width - 1)]
+    if _height(lines, width) > height - 1:
+        rest = [*_notes(overview, width - 1), *summary(overview, width - 1)]
         rows = sorted(overview.rows, key=lambda row: _ORDER.get(row.state, 3))
-        shown = _most_that_fit(overview, rows, width - 1, height - 2 - len(rest))
+        shown = _most_that_fit(overview, rows, width - 1, height - 2 - _height(rest, width))
         left = Counter(row.state.value for row in rows[len(shown) :])
         told = ", ".join(f"{count} {state}" for state, count in left.items())
         chosen = replace(overview, rows=tuple(row for row in overview.rows if row in shown))
@@ -99,8 +102,15 @@ def _most_that_fit(overview: Overview, rows: list[Row], width: int, height: int)
     return rows[:count]
 
 
-def _notes(overview: Overview) -> list[str]:
-    return [f"note: {note}"[:200] for note in overview.notes]
+def _height(lines: Sequence[str], width: int) -> int:
+    """Count the lines that a terminal makes of these: commands are longer than some are wide."""
+    return sum(max(1, -(-len(line) // width)) for line in lines)
+
+
+def _notes(overview: Overview, width: int) -> list[str]:
+    return [
+        line for note in overview.notes for line in wrap(f"note: {note}", width)[:_MOST_OF_A_NOTE]
+    ]
 
 
 def _as_lines(

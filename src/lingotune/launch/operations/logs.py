@@ -23,7 +23,7 @@ PAUSE = 2.0
 class LogReader:
     """Reader of one job's log. rank: lines of this one alone. since: seconds since 1970.
 
-    folded: leave out a container's variables.
+    folded: leave out a container's variables. options: as of `Overview`.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class LogReader:
         rank: int | None = None,
         since: float | None = None,
         folded: bool = False,
+        options: str = "",
         tell: Callable[[str], None],
         note: Callable[[str], None],
         clock: Callable[[], float] = time.time,
@@ -42,7 +43,7 @@ class LogReader:
         self._account, self._name, self._rank = account, name, rank
         self._log = JobLog(account.calls, name, since)
         self._tell, self._note, self._clock, self._sleep = tell, note, clock, sleep
-        self._folding = Folding(f"{program('logs')} {name}") if folded else iter
+        self._folding = Folding(f"{program('logs')} {name} --full{options}") if folded else iter
         self.count = 0
 
     def print_new(self) -> None:

@@ -13,6 +13,7 @@ from lingotune.config.schema import AwsConfig
 from lingotune.launch.aws.account.calls import Calls, Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.applications import METRIC, not_resumed
 from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.operations.ledgers import KnownSweep
 from lingotune.launch.operations.log_files import evaluations_of
@@ -28,8 +29,13 @@ _BUDGET = "budget.max_usd="
 
 
 def account_of_sweep(account: Account, sweep: str) -> AwsConfig | None:
-    """Find where a sweep keeps its pin, by its newest job; None if it has no job here."""
+    """Find where a sweep keeps its pin, by its newest job; None if it has no job here.
+
+    ConfigError for a sweep of another application, which has no pin.
+    """
     found = asked_of(sweep, lambda: account.search({SWEEP_TAG: sweep}, most=1))
+    if found and found[0].of_application:
+        raise ConfigError([not_resumed(sweep, "", found[0].job.state)])
     return aws_of(found[0].raw, account.region) if found else None
 
 
@@ -81,6 +87,8 @@ def rebuilt(account: Account, sweep: str, runs_dir: Path) -> Path | None:
         return None
     pin, folder = pin_beside(account, sweep, jobs), runs_dir / sweep
     about = {"name": sweep, "region": account.region}
+    if jobs[0].of_application:
+        about |= {"metric": METRIC, "application": ""}  # its command is known where it was typed
     trials = {job.number: _trial(job) for job in reversed(jobs) if job.number is not None}
     if pin is not None:
         save(pin, None, folder)
@@ -113,7 +121,10 @@ def _trial(job: Remote) -> Trial:
 
 
 def _evaluations(account: Account, job: Remote, runs_dir: Path) -> Sequence[Evaluation]:
-    """Read a job's evaluations from its fetched log, or else from CloudWatch."""
+    """Read a job's evaluations from its fetched log, or else from CloudWatch; an application's is one."""
+    if job.of_application:
+        value = job.metrics.get(f"validation:{METRIC}")
+        return [] if value is None else [Evaluation(1, 1, {METRIC: value})]
     if found := evaluations_of(runs_dir / job.name):
         return found
     try:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lingotune.contract.container import DIGEST_VARIABLE
 from lingotune.launch.aws.machines import machine_in, machines_in
-from lingotune.launch.render.sweep_tags import SWEEP_TAG, TRIAL_TAG, VARIES_TAG, read_varies
+from lingotune.launch.render.sweep_tags import (
+    APPLICATION_CHANNEL,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    VARIES_TAG,
+    read_varies,
+)
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.trial import JobState
 
@@ -21,7 +28,8 @@ class Remote:
     """A training job that SageMaker knows. metrics: last values by SageMaker's names, e.g. validation:loss.
 
     tags: empty where they were not asked for. interruptions: of a spot job. max_run: seconds. ours: True
-    if lingotune has started it. candidates: instance types that it may get, and their
+    if lingotune has started it. of_application: of `hydra/launcher=sagemaker`, without a model of ours.
+    candidates: instance types that it may get, and their
     numbers. raw: all that SageMaker told.
     """
 
@@ -34,6 +42,7 @@ class Remote:
     checkpoint_uri: str | None = None
     interruptions: int = 0
     ours: bool = True
+    of_application: bool = False
     candidates: tuple[tuple[str, int], ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -41,6 +50,15 @@ class Remote:
     def name(self) -> str:
         """Name of the job."""
         return self.job.name
+
+    @property
+    def came_by_queue(self) -> bool:
+        """True for a job of lingotune's that AWS Batch started: the tags are its queue entry's.
+
+        False where the tags were not asked for, or not told.
+        """
+        is_untagged = "Tags" in self.raw and NAME_TAG not in self.tags
+        return self.ours and is_untagged and not self.of_application
 
     @property
     def sweep(self) -> str:
@@ -63,6 +81,7 @@ def remote_of(told: Mapping[str, Any]) -> Remote:
     """Read an answer of DescribeTrainingJob, or a TrainingJob of Search."""
     tags = {tag["Key"]: tag["Value"] for tag in told.get("Tags", [])}
     transitions = told.get("SecondaryStatusTransitions", [])
+    application = any(map(_is_config_of_application, told.get("InputDataConfig", [])))
     return Remote(
         job=state_of(told),
         nodes=machine_in(told)[1],
@@ -72,7 +91,16 @@ def remote_of(told: Mapping[str, Any]) -> Remote:
         tags=tags,
         checkpoint_uri=told.get("CheckpointConfig", {}).get("S3Uri"),
         interruptions=sum(entry["Status"] == "Interrupted" for entry in transitions),
-        ours=NAME_TAG in tags or DIGEST_VARIABLE in told.get("Environment", {}),
+        ours=NAME_TAG in tags or DIGEST_VARIABLE in told.get("Environment", {}) or application,
+        of_application=application,
         candidates=tuple(machines_in(told)),
         raw={key: value for key, value in told.items() if key != "ResponseMetadata"},
     )
+
+
+_CONFIG = re.compile(r"/jobs/[0-9a-f]{64}/$")
+
+
+def _is_config_of_application(channel: Mapping[str, Any]) -> bool:
+    uri = channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
+    return channel.get("ChannelName") == APPLICATION_CHANNEL and bool(_CONFIG.search(uri))

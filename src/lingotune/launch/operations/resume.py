@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from lingotune.launch.aws.machines import machines_in
 from lingotune.launch.aws.settle import Start
 from lingotune.launch.checks.request import REQUEST
 from lingotune.launch.operations.account import Account, asked_of
+from lingotune.launch.operations.applications import not_resumed
 from lingotune.launch.operations.attempts import Attempts, attempts_of, numbered
 from lingotune.launch.operations.checkpoints import newest_step
 from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps
@@ -69,15 +70,22 @@ class Again:
 
 @dataclass
 class Resumed:
-    """What has become of the jobs: names of those started, and of those that run already."""
+    """What has become of the jobs: names of those started, and of those that run already.
+
+    declined: True if the question before the start was answered with no.
+    """
 
     started: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    declined: bool = False
 
 
 class Resume:
-    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines."""
+    """Resume of jobs in one account. prices: file of the user's own. tell: takes lines.
+
+    options: as of `Overview`.
+    """
 
     def __init__(
         self,
@@ -85,12 +93,16 @@ class Resume:
         runs_dir: str,
         tell: Callable[[str], None],
         prices: str | None = None,
+        options: str = "",
     ) -> None:
         self._account, self._runs_dir, self._tell = account, Path(runs_dir), tell
+        self._options = options
         self._money = Spending(prices, account.region)
 
-    def run(self, names: Sequence[str], *, starts: bool = True) -> Resumed:
-        """Plan, check and start the next attempts of jobs. starts: False = only plan and check them.
+    def run(self, names: Sequence[str], agrees: Callable[[float | None, int], bool]) -> Resumed:
+        """Plan, check and start the next attempts of jobs.
+
+        agrees: tells whether to start them, by their worst case in USD, None = unknown, and their number.
 
         All are planned and checked before one is started; ConfigError lists what is in the way.
         """
@@ -112,7 +124,10 @@ class Resume:
             self._tell(f"  not checked: {line}")
         if errors_only(problems):
             raise ConfigError(errors_only(problems), "nothing was started; mend, then resume again")
-        for one in planned if starts else ():
+        worst = [one.worst_usd for one in planned]
+        total = None if None in worst else sum(usd or 0.0 for usd in worst)
+        found.declined = not agrees(total, len(planned))
+        for one in () if found.declined else planned:
             try:
                 self._start(one, found)
             except ConfigError as error:
@@ -134,12 +149,16 @@ class Resume:
             self._tell(
                 f"is finished: {done[-1].name} completed {_at(done[-1])}; nothing is started"
             )
-            self._tell(f"next: {program('fetch')} {done[-1].name}")
+            self._tell(f"next: {program('fetch')} {done[-1].name}{self._options}")
             return None
         return self._again(job)
 
     def _again(self, job: Attempts) -> Again:
         before, calls = job.last, self._account.calls
+        if before.of_application:
+            raise ConfigError([not_resumed(before.name, "", before.job.state)])
+        if before.came_by_queue:
+            raise ConfigError([_of_a_queue(before)])
         aws = aws_of(before.raw, self._account.region)
         if aws is None:
             what = "has its output where lingotune puts none: it cannot be started again from here"
@@ -153,7 +172,7 @@ class Resume:
         return Again(
             before, request, aws, config, step, self._progress(before),
             None if None in money else sum(usd for usd in money if usd is not None),
-            self._money.worst(before, None), self._ledger_of(before), tuple(problems),
+            self._money.worst(_anew(before), None), self._ledger_of(before), tuple(problems),
         )  # fmt: skip
 
     def _checkpoint(self, job: Attempts) -> tuple[str | None, int | None]:
@@ -238,6 +257,23 @@ class Resume:
         self._tell(f"started {one.name}{' (its answer was lost; it is there)' if lost else ''}")
 
 
+def _of_a_queue(job: Remote) -> Problem:
+    """Make the problem of a job that a queue started: under its own name, with no tags of ours."""
+    what = (
+        "was started by an AWS Batch queue (aws.queue), or by hand: it has none of lingotune's tags;"
+        " from here its next attempt would pass by the queue"
+    )
+    fix = "the command that put it there, with attempt=2 or higher: it goes on from its checkpoint"
+    return Problem(job.name, what, fix, check="job-of-a-queue")
+
+
+def _anew(before: Remote) -> Remote:
+    """Describe a job as its next attempt begins: of a list it has no machine yet."""
+    if len(before.candidates) < 2:
+        return before
+    return replace(before, job=replace(before.job, instance_type=None))
+
+
 def _requirements(one: Again) -> JobRequirements:
     request, machines = one.request, one.request["ResourceConfig"]
     wanted = machines_in(request) or [(one.before.job.instance_type or "", one.before.nodes)]
@@ -281,7 +317,8 @@ def told(one: Again) -> Iterator[str]:
     if pace and total:
         left = (total - (one.step or 0)) * pace
         yield f"  about {duration(left)} of training are left, at {pace:.2g} s a step"
-    machine = f"{before.nodes} x {before.job.instance_type} in {one.aws.region}"
+    wanted = before.candidates or [(before.job.instance_type or "", before.nodes)]
+    machine = f"{' or '.join(f'{n} x {kind}' for kind, n in wanted)} in {one.aws.region}"
     spot = " (spot)" if before.spot else ""
     worst = "unknown: no price is known" if one.worst_usd is None else f"{one.worst_usd:.2f} USD"
     yield f"  {machine}{spot}; worst case {worst}, {_limit(before)} (cluster.max_run)"

@@ -41,6 +41,18 @@ class Row:
         """State of the last attempt."""
         return self.job.state
 
+    @property
+    def machine(self) -> str:
+        """Instances that it got, `2 x ml.p3.16xlarge`; '' before it has any, or if it is not known."""
+        kind, nodes = self.job.instance_type, self.remote.nodes if self.remote else 1
+        return f"{nodes} x {kind}" if kind and nodes > 1 else kind or ""
+
+    @property
+    def is_second_choice(self) -> bool:
+        """True if it got other machines than the first of its list (`cluster.fallback`)."""
+        wanted = self.remote.candidates if self.remote else ()
+        return len(wanted) > 1 and self.job.instance_type not in (None, wanted[0][0])
+
     def seconds(self, now: float) -> float | None:
         """Return the seconds since it got its machines, to its end if it has ended; None before."""
         if self.job.started is None:
@@ -53,7 +65,9 @@ class Overview:
     """Rows of a survey. planned: trials of the sweep; None if unknown, or for several sweeps.
 
     metric: name of the validation score that is shown. at: seconds since 1970. max_usd: budget of the
-    sweep; None if it has none. notes: what could not be asked. folder: with the ledger.
+    sweep; None if it has none. notes: what could not be asked. folder: with the ledger. options: those that
+    a further command needs to look in the same places. command: goes on with an application's sweep, which
+    no command of lingotune does; '' of all others, or if it is not known.
     """
 
     rows: tuple[Row, ...]
@@ -65,3 +79,11 @@ class Overview:
     max_usd: float | None = None
     notes: tuple[str, ...] = ()
     folder: Path | None = None
+    options: str = ""
+    command: str = ""
+
+    @property
+    def of_application(self) -> bool:
+        """True for jobs of `hydra/launcher=sagemaker` alone."""
+        remotes = [row.remote for row in self.rows if row.remote is not None]
+        return bool(self.command) or (bool(remotes) and all(r.of_application for r in remotes))

@@ -38,14 +38,15 @@ def select(
 
     command: its name, for advice. ConfigError if there are none, or AWS does not answer.
     """
-    opening = Opening(region)
-    target = Names(runs_dir, opening.account, command).resolve(typed, numbers)
+    opening = Opening(region, runs_dir)
+    target = Names(opening, command).resolve(typed, numbers)
     if target.known is not None and target.known.is_local:
         what = "runs on this machine, not on SageMaker: its runs are in their folders"
-        fix = f"{program('status')} {target.text}, {program('results')} {target.known.name}"
+        options = opening.options
+        fix = f"{program('status')} {target.text}{options}"
         raise ConfigError([Problem(target.text, what, fix, check="sweep-of-this-machine")])
-    account = opening.account(target)
-    survey = Survey(target, account, runs_dir, thorough=True)
+    account = opening.account(target.region)
+    survey = Survey(target, account, runs_dir, thorough=True, options=opening.options)
     overview = survey.look()
     if not overview.rows:
         what = f"has no jobs in {account.region}"
@@ -64,11 +65,12 @@ def job_named(
     if (Path(typed) / DESCRIPTION).is_file():
         name, there = described_in(Path(typed))
         return name, region or there
-    opening = Opening(region)
-    target = Names(runs_dir, opening.account, command, is_foreign_fine=True).resolve(typed)
+    opening = Opening(region, runs_dir)
+    target = Names(opening, command, is_foreign_fine=True).resolve(typed)
     if target.sweep:
         what = (
             "is a sweep, and one job is needed; its jobs and what each has cost are shown by status"
         )
-        raise ConfigError([Problem(typed, what, f"{program('status')} {target.sweep}")])
-    return target.job, region or (target.known.region if target.known else None)
+        fix = f"{program('status')} {target.sweep}{opening.options}"
+        raise ConfigError([Problem(typed, what, fix)])
+    return target.job, region or target.region

@@ -10,6 +10,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.aws.stop import Stop, stop_job
+from lingotune.launch.operations.applications import again_command
 from lingotune.launch.operations.checkpoints import newest_step
 from lingotune.launch.operations.rows import Row
 from lingotune.launch.operations.selection import Selection
@@ -76,7 +77,8 @@ def hold(chosen: Selection) -> bool:
     if known is None or not target.sweep or target.numbers or not waiting:
         return False
     with Ledger(known.folder) as ledger:
-        ledger.hold(f"stopped by its owner; {program('resume')} {known.name} goes on")
+        again = known.command or f"{program('resume')} {known.name}"
+        ledger.hold(f"stopped by its owner; {again} goes on")
     return True
 
 
@@ -101,20 +103,27 @@ def after(chosen: Selection, found: Stopped, *, held: bool) -> Iterator[str]:
         yield from _checkpoints(chosen, row)
     if held:
         waiting = [row.number for row in chosen.rows if row.state is State.waiting]
-        yield f"{len(waiting)} trials wait and are not started"
+        wait = (
+            "1 trial waits and is" if len(waiting) == 1 else f"{len(waiting)} trials wait and are"
+        )
+        yield f"{wait} not started"
     elif chosen.target.sweep and any(row.state is State.waiting for row in chosen.rows):
         yield "trials wait: where the sweep's controller runs, it starts them; Ctrl-C there ends it"
-    if found.asked or held:
+    if (found.asked or held) and chosen.overview.of_application:
+        yield f"next: {again_command(chosen.overview.command, State.stopped)}"
+    elif found.asked or held:
         whole = bool(chosen.target.sweep) and not chosen.target.numbers
         again = " --retry stopped" if found.asked and whole else ""
-        yield f"next: {program('resume')} {chosen.target.text}{again}"
+        yield f"next: {program('resume')} {chosen.target.text}{again}{chosen.overview.options}"
 
 
 def _checkpoints(chosen: Selection, row: Row) -> Iterator[str]:
     """Tell the checkpoint that stays, from which the same job goes on."""
     uri = row.remote.checkpoint_uri if row.remote else None
     if uri is None:
-        yield f"{row.name} keeps no checkpoint (cluster.checkpoints=false): it would begin anew"
+        launcher = row.remote is not None and row.remote.of_application
+        setting = f"{'hydra.launcher' if launcher else 'cluster'}.checkpoints=false"
+        yield f"{row.name} keeps no checkpoint ({setting}): it would begin anew"
         return
     try:
         step = newest_step(chosen.account.calls, uri)

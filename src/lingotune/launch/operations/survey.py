@@ -1,7 +1,8 @@
 """Survey of jobs: what ledgers, SageMaker and the jobs' logs tell of them, with few calls.
 
-The first look asks Search, which tells everything of a hundred jobs at once. Every further look is one
-listing; only jobs whose status has changed are described. Logs are read of jobs that train.
+The first look asks Search, which tells everything of a hundred jobs at once. Every look lists what has
+changed since the one before; only jobs whose status has changed are described. Logs are read of jobs that
+train.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.calls import Unanswered, each
 from lingotune.launch.aws.job_logs import JobLog
+from lingotune.launch.operations import applications
 from lingotune.launch.operations.account import Account, unanswered
-from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
+from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable_sweeps
 from lingotune.launch.operations.pins import pin_beside, pinned_sweep
 from lingotune.launch.operations.progress import Progress, progress_of
 from lingotune.launch.operations.remote import Remote
@@ -28,8 +30,8 @@ from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
 """Jobs that are described one by one, and whose logs are read, in one look."""
-_EARLIER = 60.0
-"""Seconds by which a listing begins before the oldest job of interest."""
+_LAG = 300.0
+"""Seconds by which an answer of Search may be old."""
 _SPLIT = "validation:"
 
 
@@ -38,9 +40,9 @@ class Survey:
 
     target: None = all that there are. account: None = only ledgers are read. most: jobs of an overview of
     everything. prices: file of the user's own; None = the shipped ones, and those of the sweep.
-    usd_per_hour: as of `Spending`.
-    notes: facts that every overview has to tell. thorough: describe jobs of which the ledger knows all,
-    too, and raise ConfigError where AWS does not answer.
+    usd_per_hour: as of `Spending`. options: as of `Overview`. notes: facts that every overview has to tell.
+    thorough: describe jobs of which the ledger knows all, too, and raise ConfigError where AWS does not
+    answer.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Survey:
         most: int = 100,
         notes: Sequence[str] = (),
         thorough: bool = False,
+        options: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._target, self._account, self._runs_dir = target, account, Path(runs_dir)
-        self._most, self._clock, self._notes = most, clock, notes
+        self._most, self._clock, self._notes = most, clock, list(notes)
+        self._options = options
         self._thorough = thorough
         self._money = Spending(prices, account.region if account else None, usd_per_hour)
         self._remotes: dict[str, Remote] = {}
@@ -65,14 +69,15 @@ class Survey:
         self._logs: dict[str, JobLog] = {}
         self._pinned: KnownSweep | None = None
         self._looked = False
+        self._listed_at: float | None = None
 
     def look(self) -> Overview:
         """Look at the jobs now; what AWS does not tell is noted.
 
         ConfigError if a ledger cannot be read, or nothing is known without AWS, which does not answer.
         """
-        sweeps = self._sweeps()
-        notes = [*self._notes]
+        sweeps, unreadable = self._sweeps()
+        notes = [f"{one.where} {one.what}: {one.fix}" for one in unreadable]
         if self._account is not None:
             try:
                 self._ask(self._account, sweeps, notes)
@@ -85,13 +90,14 @@ class Survey:
                     raise ConfigError([unanswered(where, str(reason))]) from reason
                 problem = unanswered("", str(reason))
                 notes.append(f"shown as last seen; {problem.what}; what helps: {problem.fix}")
-        return self._overview(sweeps, notes)
+        return self._overview(sweeps, [*self._notes, *notes])
 
-    def _sweeps(self) -> list[KnownSweep]:
+    def _sweeps(self) -> tuple[list[KnownSweep], list[Problem]]:
+        """Read the ledgers of interest; those of an overview of everything may be unreadable."""
         if self._target is None:
-            return known_sweeps(self._runs_dir)
+            return readable_sweeps(self._runs_dir)
         known = self._target.known
-        return [] if known is None else [read_sweep(known.folder)]
+        return [] if known is None else [read_sweep(known.folder)], []
 
     def _with_pinned(
         self, account: Account, sweeps: list[KnownSweep], notes: list[str]
@@ -117,32 +123,50 @@ class Survey:
             self._describe(account, [n for n in wanted if not self._is_settled(n)], notes)
             return
         attempts = {name: a for s in sweeps for name, (_, a) in s.attempts().items()}
-        over = all(record.state.over for sweep in sweeps for record in sweep.records)
-        if not self._looked and (self._thorough or not (sweeps and over)):
+        known = all(record.state.over for sweep in sweeps for record in sweep.records)
+        is_enough = bool(sweeps) and known and target is not None
+        if not self._looked and (self._thorough or not is_enough):
             self._first_look(account, notes)
         names = list(dict.fromkeys([*attempts, *self._remotes]))
         unfinished = [name for name in names if not self._is_settled(name, attempts.get(name))]
         if not unfinished and (not self._looked or target is not None):
             return
-        listed = account.listing(self._since(unfinished, attempts))
+        listed = self._listed(account)
         changed = [name for name in unfinished if self._has_changed(name, listed)]
         if self._looked:
             changed += [n for n in listed if n not in attempts and not self._is_known(n)]
         self._describe(account, changed, notes)
 
+    def _listed(self, account: Account) -> Mapping[str, JobState]:
+        """List what has changed since the last look, however many other jobs the account has."""
+        before = self._listed_at or account.answered_at or self._clock()
+        listed = account.listing(modified_after=before - _LAG)
+        self._listed_at = account.answered_at
+        return listed
+
     def _first_look(self, account: Account, notes: list[str]) -> None:
         """Fetch everything about the jobs at once."""
         try:
-            if self._target is None:
-                found = account.search({}, self._most)
-            else:
-                found = account.search({SWEEP_TAG: self._target.sweep})
+            found = (
+                self._newest(account)
+                if self._target is None
+                else account.search({SWEEP_TAG: self._target.sweep})
+            )
         except Unanswered as reason:
             if "not allowed" not in str(reason):
                 raise
             notes.append(f"jobs that no ledger here knows are left out: {reason}")
             return
         self._take({job.name: job for job in found})
+
+    def _newest(self, account: Account) -> list[Remote]:
+        """Find the newest jobs of the account, and all that run, however old they are."""
+        found = account.search({}, self._most + 1)
+        if len(found) <= self._most:
+            return found
+        older = f"{self._most} newest jobs, and all that run; older ones: --limit {self._most * 10}"
+        self._notes.append(older)
+        return [*found[: self._most], *account.search({}, runs=True)]
 
     def _describe(self, account: Account, names: Sequence[str], notes: list[str]) -> None:
         most = len(names) if self._thorough else MOST_DESCRIBED
@@ -160,17 +184,6 @@ class Survey:
     def _is_known(self, name: str) -> bool:
         return name in self._remotes
 
-    def _since(self, names: Sequence[str], attempts: Mapping[str, Attempt]) -> float:
-        """Find the time from which a listing has all of these jobs, and those started from now on."""
-        times = [self._clock()]
-        for name in names:
-            remote = self._remotes.get(name)
-            if remote is not None and remote.job.created is not None:
-                times.append(remote.job.created)
-            elif name in attempts:
-                times.append(attempts[name].job.created or attempts[name].asked)
-        return min(times) - _EARLIER
-
     def _is_settled(self, name: str, attempt: Attempt | None = None) -> bool:
         """Tell whether nothing more can become known of a job."""
         remote = self._remotes.get(name)
@@ -182,9 +195,12 @@ class Survey:
 
     def _has_changed(self, name: str, listed: Mapping[str, JobState]) -> bool:
         remote, now = self._remotes.get(name), listed.get(name)
-        if remote is None or now is None:
+        if remote is None:
             return True
-        return (remote.job.state, remote.job.secondary) != (now.state, now.secondary)
+        return now is not None and (remote.job.state, remote.job.secondary) != (
+            now.state,
+            now.secondary,
+        )
 
     # --- logs -------------------------------------------------------------------------------------
 
@@ -213,7 +229,9 @@ class Survey:
         if target is None:
             rows.sort(key=lambda row: -(row.job.created or 0.0))
             region = account.region if account else None
-            return Overview(tuple(rows), now, region=region, notes=tuple(notes))
+            return Overview(
+                tuple(rows), now, region=region, notes=tuple(notes), options=self._options
+            )
         only = sweeps[0] if sweeps else None
         rows = [row for row in rows if _is_wanted(row, target)]
         rows.sort(key=lambda row: (row.number or 0, row.job.created or 0.0))
@@ -223,10 +241,12 @@ class Survey:
             target.sweep,
             len(only.records) if only and target.sweep else None,
             account.region if account else only.region if only else None,
-            _metric_of(only) if only else METRIC,
+            _metric_of(only) if only else _metric_without_ledger(rows),
             only.about.get("max_usd") if only else None,
             tuple(notes),
             only.folder if only and only is not self._pinned else None,
+            self._options,
+            only.command if only else "",
         )
 
     def _rows_of(self, sweep: KnownSweep, left: dict[str, Remote], now: float) -> Iterator[Row]:
@@ -354,6 +374,11 @@ def _metric_of(sweep: KnownSweep) -> str:
         typed = dict(one.split("=", 1) for one in record.trial.overrides if "=" in one)
         named.add(typed.get("code.select") or typed.get("evaluation.select") or METRIC)
     return named.pop() if len(named) == 1 else METRIC
+
+
+def _metric_without_ledger(rows: Sequence[Row]) -> str:
+    of_application = any(row.remote is not None and row.remote.of_application for row in rows)
+    return applications.METRIC if of_application else METRIC
 
 
 def _total(parts: Sequence[float | None]) -> float | None:

@@ -20,7 +20,7 @@ _LONGEST_VALUE = 40
 _REASON = 24
 """Narrowest column for reasons; in less room they follow below the table."""
 _RIGHT = {"#", "step", "left", "time", "USD"}
-_EXPENDABLE = ("job", "left", "time")
+_EXPENDABLE = ("job", "left", "time", "instance")
 """Columns of a sweep that are left out, in this order, where the width does not hold all."""
 
 Line = dict[str, str]
@@ -52,16 +52,26 @@ def table(overview: Overview, width: int) -> list[str]:
     rows = _collapsed(overview)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = _ordered([n for n in names if n != "reason"], by_number)
+    if not _shows_machines(overview.rows):
+        columns = [name for name in columns if name != "instance"]
     reasons = any("reason" in row for row in rows)
     if by_number:
         columns = _narrowed(rows, columns, width, len(_GAP) + _REASON if reasons else 0)
     elif _width(rows, columns) > width:
-        return _stacked(rows, columns, width)
+        columns = [name for name in columns if name != "instance"]
+        if _width(rows, columns) > width:
+            return _stacked(rows, columns, width)
     room = width - _width(rows, columns) - len(_GAP)
     longest = max((len(row.get("reason", "")) for row in rows), default=0)
     if reasons and room >= min(longest, _REASON * 2):
         return _aligned(rows, columns, room)
     return [*_aligned(rows, columns), *_reasons(rows, columns[0], width)]
+
+
+def _shows_machines(rows: Sequence[Row]) -> bool:
+    """Tell whether the machines are worth a column: they vary, or are not the ones asked for first."""
+    got = {row.machine for row in rows if row.machine}
+    return len(got) > 1 or any(row.is_second_choice for row in rows)
 
 
 def _narrowed(
@@ -77,13 +87,13 @@ def _narrowed(
 
 
 def _ordered(names: Sequence[str], by_number: bool) -> list[str]:
-    tail = ["state", "F1", "step", "left", "time", "USD"]
+    tail = ["state", "step", "left", "time", "USD", "instance"]
     head = ["#"] if by_number else ["job", "sweep"]
     keys = [
         name for name in names if name not in {"#", "job", "sweep", *tail} and name[:4] != "val "
     ]
     score = [name for name in names if name.startswith("val ")]
-    order = [*head, *keys, "state", *score, *tail[2:], *(["job"] if by_number else [])]
+    order = [*head, *keys, "state", *score, *tail[1:], *(["job"] if by_number else [])]
     return [name for name in order if name in names]
 
 
@@ -106,6 +116,7 @@ def _line(row: Row, overview: Overview) -> Line:
         "left": "" if left is None else f"~{duration(left)}",
         "time": "" if seconds is None else duration(seconds),
         "USD": "" if spent is None else f"{spent:.2f}",
+        "instance": row.machine,
         "job": row.name,
         "reason": reason_of(row),
     }
@@ -270,17 +281,19 @@ def next_commands(overview: Overview) -> list[str]:
     rows = overview.rows
     name = overview.sweep or (rows[0].name if len(rows) == 1 else "")
     failed = [row for row in rows if row.state is State.failed]
+    waits = overview.sweep and any(row.state is State.waiting for row in rows)
+    own = [overview.command] if waits and overview.command else []
     commands = []
-    if overview.sweep and any(row.state is State.waiting for row in rows):
+    if waits and not overview.of_application:
         commands.append(f"{program('resume')} {name}")
     if failed and name:
         number = f" {failed[0].number}" if overview.sweep else ""
         commands.append(f"{program('logs')} {name}{number}")
-    if name and any(row.state is State.running for row in rows) and not commands:
+    if name and any(row.state is State.running for row in rows) and not (own or commands):
         commands.append(f"{program('status')} {name} --watch")
-    if name and not commands and any(row.state is State.completed for row in rows):
+    if name and not (own or commands) and any(row.state is State.completed for row in rows):
         commands.append(f"{program('fetch')} {name}")
-    return commands[:2]
+    return [*own, *(f"{command}{overview.options}" for command in commands)][:2]
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -321,6 +334,8 @@ def _row_as_dict(row: Row, overview: Overview) -> Mapping[str, Any]:
         "seconds": row.seconds(overview.at),
         "billable_seconds": job.billable_seconds,
         "instance_type": job.instance_type,
+        "instances": row.remote.nodes if row.remote else None,
+        "asked_for": [list(one) for one in row.remote.candidates] if row.remote else None,
         "interruptions": row.remote.interruptions if row.remote else None,
         "step": progress.step,
         "total_steps": progress.total_steps,

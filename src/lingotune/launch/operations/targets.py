@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,16 @@ from lingotune.config.problems import ConfigError, Problem, listed, nearest
 from lingotune.config.program import program
 from lingotune.launch.aws.account.calls import Unanswered
 from lingotune.launch.operations.account import Account, asked_of
-from lingotune.launch.operations.ledgers import KnownSweep, known_sweeps, read_sweep
+from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable_sweeps
+from lingotune.launch.operations.opening import Opening
 from lingotune.launch.operations.remote import Remote
 from lingotune.launch.sweeps.ledger import is_sweep
 
 _NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _ATTEMPT = re.compile(r"-\d{1,3}$")
 _MOST_NUMBERS = 10_000
+_SHOWN = 8
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Target:
     numbers: tuple[int, ...] = ()
 
     @property
+    def region(self) -> str | None:
+        """AWS region of its jobs, as the ledger tells it; None without one."""
+        return self.known.region if self.known else None
+
+    @property
     def text(self) -> str:
         """Words that name it, for a command to paste."""
         return " ".join([self.sweep or self.job, *map(str, self.numbers)])
@@ -45,15 +53,14 @@ class Names:
 
     def __init__(
         self,
-        runs_dir: str,
-        account: Callable[[], Account],
+        opening: Opening,
         command: str,
         *,
         is_foreign_fine: bool = False,
     ) -> None:
         """command: name of the command, for advice. is_foreign_fine: take jobs of other tools too."""
-        self._runs_dir, self._account, self._command = Path(runs_dir), account, command
-        self._foreign = is_foreign_fine
+        self._opening, self._command, self._foreign = opening, command, is_foreign_fine
+        self._runs_dir = Path(opening.runs_dir)
 
     def resolve(self, typed: str, numbers: Sequence[str] = ()) -> Target:
         """Find what was typed; a sweep's own jobs compete with no beginning of its name.
@@ -61,14 +68,16 @@ class Names:
         ConfigError names the candidates if nothing or too much fits.
         """
         if not typed.strip():
-            raise ConfigError([Problem("''", "names nothing", f"{program('status')} lists all")])
+            fix = f"{program('status')}{self._opening.options} lists all"
+            raise ConfigError([Problem("''", "names nothing", fix)])
         wanted = numbers_of(numbers)
         found = self._on_this_machine(typed) or self._in_the_account(typed)
         if not wanted:
             return found
         if found.job:
             what = f"is a job, not a sweep: {' '.join(numbers)} numbers nothing"
-            raise ConfigError([Problem(typed, what, f"{program(self._command)} {typed}")])
+            fix = f"{program(self._command)} {typed}{self._opening.options}"
+            raise ConfigError([Problem(typed, what, fix)])
         if found.known is not None:
             _check_numbers(typed, wanted, [r.trial.number for r in found.known.records])
         return Target(found.sweep, found.known, numbers=wanted)
@@ -80,7 +89,7 @@ class Names:
             if is_sweep(place):
                 known = read_sweep(place)
                 return Target(known.name, known)
-        sweeps = known_sweeps(self._runs_dir)
+        sweeps, _ = readable_sweeps(self._runs_dir)
         for sweep in sweeps:
             if sweep.name == typed:
                 return Target(sweep.name, sweep)
@@ -100,7 +109,7 @@ class Names:
     # --- the account ------------------------------------------------------------------------------
 
     def _in_the_account(self, typed: str) -> Target:
-        account = self._account()
+        account = self._opening.account()
         one = asked_of(typed, lambda: account.describe(typed))
         if one is not None:
             return self._job(one, account)
@@ -134,30 +143,30 @@ class Names:
         raise ConfigError([Problem(one.name, what, fix, check="job-of-another-tool")])
 
     def _unknown(self, typed: str, account: Account, unasked: str) -> Problem:
-        here = known_sweeps(self._runs_dir)
+        here, unreadable = readable_sweeps(self._runs_dir)
         names = [*(s.name for s in here), *(name for s in here for name in s.attempts())]
         if not unasked:
             with suppress(Unanswered):  # a name that is not there is told without those that are
                 names += [job.name for job in account.search({}, most=50)]
         near = nearest(typed, names)
         what = f"is no sweep in {self._runs_dir}, and no job or sweep in {account.region}{near}{unasked}"
-        known = listed(typed, list(dict.fromkeys(names))) if names else ""
-        fix = known or f"--region NAME, --runs-dir DIR; {program('status')} lists what there is"
+        what += "".join(f"; {one.where} {one.what}" for one in unreadable)
+        known = f"{listed(typed, list(dict.fromkeys(names)))}; or " if names else ""
+        fix = f"{known}--region with another one, --runs-dir with another folder"
         return Problem(typed, what, fix, check="name-unknown")
 
 
 def _only(found: Sequence[Target], typed: str) -> Target | None:
     """Return the only one that fits, the last attempt of the only job; ConfigError if several do."""
-    first = {_ATTEMPT.sub("", t.job) if _is_attempt(t, found) else t.text for t in found}
+    jobs = {t.job for t in found if t.job}
+    first = {before if (before := _ATTEMPT.sub("", t.job)) in jobs else t.text for t in found}
     if len(first) > 1:
         names = sorted({t.sweep or t.job for t in found})
         what = f"fits {len(names)} names; one is needed"
-        raise ConfigError([Problem(typed, what, listed(typed, names), check="name-ambiguous")])
+        more = f" | ... ({len(names)} in all)" if len(names) > _SHOWN else ""
+        fix = f"{' | '.join(names[:_SHOWN])}{more}"
+        raise ConfigError([Problem(typed, what, fix, check="name-ambiguous")])
     return max(found, key=lambda t: (len(t.job), t.job), default=None)
-
-
-def _is_attempt(of: Target, found: Iterable[Target]) -> bool:
-    return any(t.job and t.job == _ATTEMPT.sub("", of.job) != of.job for t in found)
 
 
 def numbers_of(typed: Sequence[str]) -> tuple[int, ...]:
@@ -167,7 +176,7 @@ def numbers_of(typed: Sequence[str]) -> tuple[int, ...]:
     for one in typed:
         match = _NUMBERS.fullmatch(one)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= low <= high or high - low >= _MOST_NUMBERS:
+        if match is None or not low <= high or high - low >= _MOST_NUMBERS:
             problems.append(Problem(one, "is not the number of a trial", "3, or 5-12"))
         else:
             found.update(dict.fromkeys(range(low, high + 1)))
@@ -181,5 +190,5 @@ def _check_numbers(sweep: str, wanted: Sequence[int], known: Sequence[int]) -> N
     if not absent:
         return
     what = f"there {'is no trial' if len(absent) == 1 else 'are no trials'} {', '.join(map(str, absent))}"
-    fix = f"1-{max(known)}" if known else "the sweep has no trials yet"
+    fix = f"{min(known)}-{max(known)}" if known else "the sweep has no trials yet"
     raise ConfigError([Problem(sweep, what, fix, check="trial-unknown")])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import CLOUD_FAILED, PREEMPTED, ConfigError
 from lingotune.launch.operations.account import PATIENCE
 from lingotune.launch.operations.live import event
 from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.table import state_text
 from lingotune.launch.sweeps.trial import State
 
-COMPLETED, FAILED, STOPPED, TIMED_OUT = 0, 8, 75, 124
+COMPLETED, FAILED, STOPPED, TIMED_OUT = 0, CLOUD_FAILED, PREEMPTED, 124
 """Exit codes: all completed, or ended by their sweep for their scores; one failed; one was stopped before
 its end, or waits with nobody to start it; the time is over."""
 

@@ -221,9 +221,10 @@ _ROWS = {
     "account account_id vpc vpc_id vpc_config": NotHere(
         "the role and the subnets say which account and network it is", "'aws.subnets=[subnet-ID]'"
     ),
-    "resume ckpt_path checkpoint_path checkpoint checkpoint_dir checkpoints_dir resume_from"
+    "ckpt_path checkpoint_path checkpoint checkpoint_dir checkpoints_dir resume_from"
     " load_checkpoint": NotHere(
-        "each run has a new folder, and a killed one resumes by --job RUN/job.yaml --run-dir RUN"
+        "each run has a new folder, and a killed one goes on by --job RUN/job.yaml --run-dir RUN",
+        "resume=required",
     ),
     "cuda gpu cpu use_gpu use_cuda": NotHere("the cluster says what a job runs on", "cluster=local"),
     "task task_name notes group_name job_type run_id tracking experiment_tracking": NotHere(

@@ -15,18 +15,17 @@ from typing import Any
 from lingotune.config.problems import Problem, Severity, closest
 from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import ModelConfig
+from lingotune.data.prepared.foreign_code import foreign_code, pickled_alone
 from lingotune.data.prepared.tokenizer import has_tokenizer, names_tokenizer
 from lingotune.launch.checks.places import BUCKET, place_in_s3
 from lingotune.runs.folder import MODEL
 from lingotune.system.hashing import sha256_once
 
-_MODEL_FILES = re.compile(
-    r"[^.].*\.(json|model|codes|spm|safetensors|bin)|vocab.*\.txt|merges.*\.txt"
-)
+_MODEL_FILES = re.compile(r"[^.].*\.(json|model|codes|spm|safetensors)|vocab.*\.txt|merges.*\.txt")
 _NOT_THE_MODELS = re.compile(
-    r"training_args\.bin|optimizer.*|scheduler.*|(trainer_state|metrics|manifest|.*_results)\.json"
+    r"training_args\.(bin|json)|optimizer.*|scheduler.*|(trainer_state|metrics|manifest|.*_results|.*\.bin\.index)\.json"
 )
-_WEIGHTS = re.compile(r"(model|pytorch_model)\b.*\.(safetensors|bin)")
+_WEIGHTS = re.compile(r"(model|pytorch_model)\b.*\.safetensors")
 _LARGE = 1_000_000_000
 """Bytes of a model from which reading them is told."""
 ARCHIVES = (".tar.gz", ".tgz", ".zip", ".tar")
@@ -102,10 +101,9 @@ def model_faults(model: ModelConfig) -> list[Problem]:
         wrong = [Problem(where, what, fix, check="model-in-s3") for what, fix in _uri_faults(name)]
         return wrong + _revision(model)
     if name and Path(name).is_dir():
-        found = [
-            Problem(where, what, _model_below(Path(name)) or _SAVED, check="model-folder")
-            for what in _faults(Path(name))
-        ]
+        usual = _model_below(Path(name)) or _SAVED
+        faults = [*((what, usual) for what in _faults(Path(name))), *foreign_code(Path(name))]
+        found = [Problem(where, what, fix, check="model-folder") for what, fix in faults]
         return found + _revision(model)
     if _ON_HUB.fullmatch(name) and not Path(name).exists():
         return _taken_for_hub(name)
@@ -184,11 +182,8 @@ def _taken_for_hub(name: str) -> list[Problem]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """List config, weights and tokenizer in a folder; of weights in two formats safetensors alone."""
-    found = sorted(path for path in folder.iterdir() if path.is_file() and is_model_file(path.name))
-    if any(path.suffix == ".safetensors" for path in found):
-        found = [path for path in found if path.suffix != ".bin" and ".bin.index" not in path.name]
-    return found
+    """List config, weights and tokenizer in a folder; weights in safetensors alone."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and is_model_file(path.name))
 
 
 def is_model_file(name: str) -> bool:
@@ -219,8 +214,8 @@ def lacking(names: Collection[str]) -> Iterator[str]:
     if "config.json" not in names:
         yield "holds no model: there is no config.json in it"
         return
-    if not any(_WEIGHTS.fullmatch(name) for name in names if is_model_file(name)):
-        yield "holds no weights: neither model*.safetensors nor pytorch_model*.bin"
+    if not any(_WEIGHTS.fullmatch(name) for name in names) and not pickled_alone(names):
+        yield "holds no weights: there is no model*.safetensors"
     if not names_tokenizer(names):
         yield _NO_TOKENIZER
 

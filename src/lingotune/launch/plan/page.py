@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -31,9 +30,9 @@ from lingotune.config.schema import (
     Search,
     selected_by,
 )
-from lingotune.config.secrets import secrets_of, without
+from lingotune.config.secret_values import known_secrets
 from lingotune.estimate.run_time import duration
-from lingotune.estimate.step_time import paper_lines
+from lingotune.estimate.step_time import paper_lines, update_on_paper
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.plan.data_delivery import Delivery
@@ -67,7 +66,7 @@ def _plan_page(sweep: Sweep) -> list[Section]:
         Section("job", rows=_job_rows(plan)),
         Section("arithmetic", _arithmetic(plan)),
         Section("machines", _machines(plan)),
-        *([Section("time and money", plan.money)] if plan.money else []),
+        *([Section("time and money", _money(plan))] if plan.money else []),
         *([Section("findings", findings=problems)] if problems else []),
         *([Section("command", [" ".join(plan.command)])] if plan.command else []),
         *_following(_next(plan, mended=not errors_only(problems))),
@@ -206,6 +205,21 @@ def _batches(plan: Plan) -> tuple[str, ...]:
         return (*found.arithmetic, *lines)
     mode = plan.job.batching.mode.value
     return (f"batches: {mode}; padding and waiting are known once the data is prepared",)
+
+
+def _money(plan: Plan) -> tuple[str, ...]:
+    """Return the lines about time and money; without a run on record, with the least that paper allows."""
+    found, steps, cost = plan.batching, plan.steps, plan.cost
+    step = found and update_on_paper(plan.job, plan.batch, found.planned, found.word_pieces)
+    if plan.time or not step or not steps:
+        return plan.money
+    seconds = steps.total_steps * step.seconds
+    unknown, *others = plan.money
+    updates = f"{steps.total_steps} updates x {1000 * step.seconds:.1f} ms"
+    line = f"at least {duration(seconds)} = {updates} on paper, without start-up, evaluation and saving"
+    if cost and cost.worst_usd is not None:
+        line += f": {usd_text(cost.worst_usd * seconds / plan.config.cluster.max_run)}"
+    return unknown, line, *others
 
 
 def _machines(plan: Plan) -> list[str]:
@@ -372,7 +386,7 @@ def show(sections: Sequence[Section]) -> None:
 
     What is known as a secret from the environment alone is no error, but is not shown either.
     """
-    hide = partial(without, secrets_of(os.environ))
+    hide = known_secrets().removed_from
     sections = [_with_texts(hide, section) for section in sections]
     if sys.stdout.isatty():
         try:
@@ -499,12 +513,15 @@ def problems_json(problems: Sequence[Problem], exit_code: int) -> str:
 
 def to_json(value: Any) -> str:
     """Format JSON, indented, without escaping letters and without the environment's secrets."""
-    return without(secrets_of(os.environ), json.dumps(value, indent=2, ensure_ascii=False))
+    return known_secrets().removed_from(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def finding(problem: Problem) -> dict[str, str | None]:
     """Convert a finding to plain texts; `value` is None if no value is concerned."""
-    return {**asdict(without_secrets(problem)), "severity": problem.severity.value}
+    found = {**asdict(without_secrets(problem)), "severity": problem.severity.value}
+    return {
+        name: value for name, value in found.items() if name != "code"
+    }  # the command's is beside
 
 
 def _machine_dict(one: MachinePlan) -> dict[str, object]:

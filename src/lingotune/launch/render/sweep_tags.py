@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 from lingotune.launch.render.training_job import Pairs
 
+APPLICATION_CHANNEL = "hydra"
+"""Channel of a job that `hydra/launcher=sagemaker` starts, with the composed config; no other has one."""
 SWEEP_TAG, TRIAL_TAG, VARIES_TAG = "lingotune:sweep", "lingotune:trial", "lingotune:varies"
+PRUNED_TAG = "lingotune:pruned"
+"""Tag of a job that its sweep has ended for its scores, unlike others that were stopped."""
 _PAIRS = re.compile(r" (?=[\w./@+~-]+=)")
 """What parts the `key=value` of VARIES_TAG; values may hold blanks."""
 LONGEST_TAG = 256

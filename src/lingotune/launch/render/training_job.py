@@ -13,6 +13,7 @@ from lingotune.config.schema import (
     FallbackBy,
     JobConfig,
     Lane,
+    Sdk,
 )
 from lingotune.contract.container import (
     CHECKPOINTS,
@@ -59,8 +60,9 @@ class TrainingJob:
     """Everything that SageMaker needs to know. Times are in seconds.
 
     max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
-    which SageMaker tries them; empty = `instance_type` alone. versions: None for an image of the user's
-    own. program: script in the code that the toolkit starts. Pairs keep their order.
+    which SageMaker tries them; empty = `instance_type` alone. versions: None where the SDK v2 does not list
+    the image, and for one of the user's own; it is then asked for by its address. program: script in the
+    code that the toolkit starts. Pairs keep their order.
     """
 
     name: str
@@ -248,4 +250,5 @@ def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
         assert typed.transformers and typed.pytorch and typed.python, "preflight requires it"
         versions = ImageVersions(typed.transformers, typed.pytorch, typed.python)
     tag = f"{versions.pytorch}-transformers{versions.transformers}-gpu-{versions.python}"
-    return image_uri(f"{tag}-{image.container}", region), versions
+    uri = image_uri(f"{tag}-{image.container}", region)
+    return uri, versions if Sdk.v2.value in image.sdks else None

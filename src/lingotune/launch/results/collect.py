@@ -138,7 +138,7 @@ def _of_record(record: TrialRecord, runs: Path, rates: Rates) -> Entry:
         reason=_reason(last) if last else "",
         folder=folder if (folder / JOB_FILE).is_file() else None,
         overrides=trial.overrides,
-        evaluations=last.evaluations if last else (),
+        evaluations=record.evaluations,
         seconds=total([_seconds(attempt) for attempt in record.attempts]),
         usd=total([_usd(attempt, rates) for attempt in record.attempts]),
         expected_usd=trial.expected_usd,

@@ -22,6 +22,11 @@ def print_results(folder: Path) -> Leaderboard:
     return board
 
 
+def so_far(folder: Path) -> str:
+    """Write the command that shows the results of a sweep while it runs."""
+    return f"{program('results')} {shlex.quote(str(folder))}  # what it has so far"
+
+
 def following_commands(board: Leaderboard, folder: Path) -> Iterator[str]:
     """List commands that look further at a sweep and its best run; none without a best one."""
     if board.best is None:

@@ -109,6 +109,7 @@ class Controller:
         self._lost: set[int] = set()  # their starts are asked for before any other
         self._pause = _SHORTEST
         self._news = self._starved = False
+        self._taken_up: dict[int, int] = {}  # ended trial that goes on -> attempt that was ended
         self._again: dict[int, int] | None = (
             None  # trial -> last attempt, as it was before this run
         )
@@ -183,7 +184,7 @@ class Controller:
             told, state = listed.get(last.name), last.job.state
             if told is not None and not state.over:
                 state = state_after(last, told.state)
-            stops = state is State.stopping and last.stop_reason != State.pruned.value
+            stops = state is State.stopping and not last.is_pruned
             if state is retried or (stops and retried is State.stopped):
                 found[record.trial.number] = last.attempt
         return found
@@ -197,7 +198,8 @@ class Controller:
                 self._unknown(record, attempt)
                 return
             if attempt.stop_asked is not None and seen.state is State.running:
-                self._backend.stop(attempt.name)  # the first time it may not have arrived
+                # the first time it may not have arrived
+                self._backend.stop(attempt.name, pruned=attempt.is_pruned)
             if seen.state.over:
                 self._end(record, attempt, seen)
                 return
@@ -219,14 +221,18 @@ class Controller:
         self._ledger.saw([job], self._clock())
         self._news = True
         self._rests.clear()  # a slot has become free
-        record = next(r for r in self._ledger.records() if r.trial == record.trial)
+        record = self._known(record.trial)
         last = record.last
         if last is None or last.name != attempt.name:
             return
         reason = f": {last.job.reason}" if last.job.reason else ""
         self._tell(f"{last.job.state.value:9} {record.trial.number:3}  {attempt.name}{reason}")
         if self._next_attempt(record) is None:
-            self._source.ended(record.trial, last.job.state, last.evaluations)
+            self._source.ended(record.trial, last.job.state, record.evaluations)
+
+    def _known(self, trial: Trial) -> TrialRecord:
+        """Read what the ledger has of a trial by now."""
+        return next(record for record in self._ledger.records() if record.trial == trial)
 
     def _unknown(self, record: TrialRecord, attempt: Attempt) -> None:
         """Forget a start that has not arrived; a job that was there before must not be started again."""
@@ -256,13 +262,14 @@ class Controller:
         if len(found) > len(last.evaluations):
             self._news = True
             self._ledger.add_evaluations(last.name, found)
-        if not found or not self._source.tell(record.trial, found):
+            record = self._known(record.trial)
+        if not found or not self._source.tell(record.trial, record.evaluations):
             return
         self._ledger.intend_stop(last.name, self._clock(), State.pruned.value)
         self._news = True
         self._tell(f"stopping  {record.trial.number:3}  {last.name}: {_so_far(found)}")
         try:
-            self._backend.stop(last.name)
+            self._backend.stop(last.name, pruned=True)
         except Unsure:
             return  # asked again in the next round
 
@@ -277,6 +284,8 @@ class Controller:
             return limits.attempt
         if not last.job.state.over:
             return None
+        if self._taken_up.get(record.trial.number) == last.attempt:
+            return last.attempt + 1
         if last.job.worth_retrying and last.stop_asked is None:
             faults = [a for a in record.attempts if a.job.worth_retrying]
             return last.attempt + 1 if len(faults) <= limits.retries else self._retried(record)
@@ -353,6 +362,11 @@ class Controller:
                 return
             self._ledger.add_trials([trial])
             record = next(r for r in self._ledger.records() if r.trial.key == trial.key)
+            if record.last is not None and record.state is State.pruned:
+                self._taken_up[trial.number] = record.last.attempt
+                self._tell(
+                    f"taken up  {trial.number:3}  {record.last.name}: among the best, after all"
+                )
             attempt = self._next_attempt(record)
             if attempt is not None:
                 yield record.trial, attempt

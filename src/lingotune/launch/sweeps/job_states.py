@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from lingotune.launch.aws.machines import machine_in
+from lingotune.launch.render.sweep_tags import PRUNED_TAG
 from lingotune.launch.sweeps.trial import JobState, State
 
 _STATES = {
@@ -25,12 +26,17 @@ _LIMITS = {
 
 
 def state_of(told: Mapping[str, Any]) -> JobState:
-    """Read the state of a job from its description, or from its entry in a listing."""
+    """Read the state of a job from its description, or from its entry in a listing.
+
+    A job that was ended for its scores is told from others that were stopped by its tags alone.
+    """
     secondary = told.get("SecondaryStatus", "")
     state = _STATES.get(told["TrainingJobStatus"], State.running)
     reason = told.get("FailureReason", "")
     if state is State.stopped:
         reason = reason or _LIMITS.get(secondary, "")
+        if any(tag["Key"] == PRUNED_TAG for tag in told.get("Tags", [])):
+            state = State.pruned
     return JobState(
         name=told["TrainingJobName"],
         state=state,

@@ -7,6 +7,7 @@ any point, or a second one, knows what may run. Everything else is derived from 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -66,6 +67,11 @@ class Attempt:
         """Name of the job."""
         return self.job.name
 
+    @property
+    def is_pruned(self) -> bool:
+        """True if it was asked to stop for its scores."""
+        return self.stop_reason == State.pruned.value
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -83,6 +89,15 @@ class TrialRecord:
     def last(self) -> Attempt | None:
         """The last attempt; None if there is none."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Evaluations by step: those of an earlier attempt as far as a later one went on behind them."""
+        found: tuple[Evaluation, ...] = ()
+        for attempt in self.attempts:
+            begins = min((one.step for one in attempt.evaluations), default=math.inf)
+            found = (*(one for one in found if one.step < begins), *attempt.evaluations)
+        return found
 
 
 class Ledger:
@@ -378,7 +393,7 @@ def state_after(before: Attempt, told: State) -> State:
     if before.stop_asked is not None:
         if told is State.running:
             return State.stopping
-        if told is State.stopped and before.stop_reason == State.pruned.value:
+        if told is State.stopped and before.is_pruned:
             return State.pruned
     return told
 

@@ -145,7 +145,7 @@ class LocalBackend:
             return self._ended(name, State.stopped if stopped else State.failed, code)
         return JobState(name, State.running) if self._runs_elsewhere(name) else None
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, pruned: bool = False) -> None:
         """Ask a job's process to end."""
         started = self._started.get(name)
         if started and started.process.poll() is None and started.asked_to_stop is None:

@@ -47,6 +47,15 @@ def held(folder: Path) -> Iterator[str]:
         lock.release()
 
 
+@contextmanager
+def sole(folder: Path, where: str, fix: str) -> Iterator[None]:
+    """Hold the sweep during the block; ConfigError at `where` if another controller does, with a fix."""
+    with held(folder) as holder:
+        if holder:
+            raise ConfigError([Problem(where, f"is run already, by {holder}", fix)])
+        yield
+
+
 def _read(holder: Path) -> str:
     try:
         return holder.read_text() or "another process"

@@ -26,7 +26,7 @@ class Queue(SageMaker):
         """Look up a job in the queue."""
         return next((job for job in self._jobs(name) if job.name == name), None)
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: str, *, pruned: bool = False) -> None:
         """Ask the queue to end a job."""
         client = self._account.client("batch")
         for entry in self._entries(name):
@@ -62,17 +62,18 @@ def backend_of(
     stem: str,
     since: float,
     job_of: Callable[[Trial, int], TrainingJob] | None = None,
+    anew: int = 1,
 ) -> SageMaker:
     """Make the backend of a sweep's jobs: SageMaker, or the queue in front of it.
 
-    job_of, stem, since: as of `SageMaker`; without job_of it starts none.
+    job_of, stem, since, anew: as of `SageMaker`; without job_of it starts none.
     """
 
     def none(trial: Trial, attempt: int) -> TrainingJob:
         raise AssertionError("this backend only looks")
 
     kind = Queue if account.aws.queue else SageMaker
-    return kind(account, job_of or none, stem, since)
+    return kind(account, job_of or none, stem, since, anew)
 
 
 def _state_of(entry: Mapping[str, Any]) -> JobState:

@@ -17,8 +17,8 @@ from lingotune.launch.aws.connection import connect, with_machine_region
 from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.pin import Pin, code_of, fetch, load, save
+from lingotune.launch.sweeps.running import Running, Wish, run_sweep, watch
 from lingotune.launch.sweeps.sagemaker import client_settings
-from lingotune.launch.sweeps.submission import Running, Wish, run_sweep, watch
 
 
 def resume(

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
 from lingotune.config.problems import Problem
-from lingotune.contract.log_lines import Logged, read_line
+from lingotune.contract.log_lines import Logged
 from lingotune.launch.aws.connection import Account
 from lingotune.launch.aws.faults import Fault, error_of, errors, fault_of, said_by
-from lingotune.launch.aws.job_logs import GROUP
+from lingotune.launch.render.sweep_tags import PRUNED_TAG
 from lingotune.launch.render.training_job import TrainingJob
+from lingotune.launch.sweeps.continuation import continued
 from lingotune.launch.sweeps.job_states import state_of
 from lingotune.launch.sweeps.pin import LostAnswer
+from lingotune.launch.sweeps.score_log import ScoreLog
 from lingotune.launch.sweeps.trial import (
     Evaluation,
     JobState,
@@ -44,7 +47,8 @@ class SageMaker:
     """Backend of jobs on SageMaker.
 
     job_of: describes the job of a trial's attempt, all that it needs being in S3. stem: what the names of
-    all jobs contain. since: seconds since 1970, after which the sweep's jobs were created.
+    all jobs contain. since: seconds since 1970, after which the sweep's jobs were created. anew: number of
+    the attempt that begins anew; later ones go on from the checkpoints of the one before.
     """
 
     def __init__(
@@ -53,10 +57,11 @@ class SageMaker:
         job_of: Callable[[Trial, int], TrainingJob],
         stem: str,
         since: float,
+        anew: int = 1,
     ) -> None:
-        self._account, self._job_of = account, job_of
+        self._account, self._job_of, self._anew = account, job_of, anew
         self._stem, self._since = stem, since - _BEFORE
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, ScoreLog] = {}
         self._read_now: set[str] = set()  # since the last listing, with which a round begins
         self._metrics: dict[str, Mapping[str, float]] = {}
         self._errors = errors()
@@ -67,6 +72,8 @@ class SageMaker:
             job = self._job_of(trial, attempt)
         except LostAnswer as lost:
             raise Unsure(str(lost)) from lost
+        if attempt > self._anew:
+            job = self._going_on(job, trial.job_name(attempt - 1))
         try:
             self._account.start(job)
         except self._errors as error:
@@ -108,12 +115,16 @@ class SageMaker:
         last = described.get("FinalMetricDataList", [])
         self._metrics[name] = {m["MetricName"]: m["Value"] for m in last}
         job = state_of(described)
+        if job.state is State.stopped:
+            job = state_of({**described, "Tags": self._tags(described)})
         if job.created is not None:  # an older job of the same name: listed from now on
             self._since = min(self._since, job.created - 1)
         return job
 
-    def stop(self, name: str) -> None:
-        """Ask a job to stop; nothing happens if it has ended."""
+    def stop(self, name: str, *, pruned: bool = False) -> None:
+        """Ask a job to stop; nothing happens if it has ended. A pruned one is tagged for other laptops."""
+        if pruned:
+            self._mark_pruned(name)
         try:
             self._account.client("sagemaker").stop_training_job(TrainingJobName=name)
         except self._errors as error:
@@ -149,8 +160,35 @@ class SageMaker:
         """Return the last line of training in the job's log; None if there is none."""
         return self._read(name).training
 
-    def _read(self, name: str) -> _Log:
-        log = self._logs.setdefault(name, _Log(self._account.client("logs"), name))
+    def _going_on(self, job: TrainingJob, before: str) -> TrainingJob:
+        """Let a job go on from the checkpoints of the attempt before, as AWS tells its request."""
+        try:
+            asked = self._account.request_of(before)
+        except self._errors as error:
+            raise self._no_answer(error) from error
+        return continued(job, asked)
+
+    def _mark_pruned(self, name: str) -> None:
+        """Tag a job as ended for its scores, if that is allowed and answered; the ledger knows it, too."""
+        client = self._account.client("sagemaker")
+        with suppress(*self._errors):
+            arn = client.describe_training_job(TrainingJobName=name)["TrainingJobArn"]
+            client.add_tags(ResourceArn=arn, Tags=[{"Key": PRUNED_TAG, "Value": "true"}])
+
+    def _tags(self, described: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
+        """Ask for the tags of a job; none are told without the right to list them."""
+        client = self._account.client("sagemaker")
+        try:
+            found = client.list_tags(ResourceArn=described["TrainingJobArn"])
+        except self._errors as error:
+            if fault_of(error) is Fault.lost and not _denied(error):
+                raise Unsure(said_by(error)) from error
+            return []
+        tags: Sequence[Mapping[str, str]] = found["Tags"]
+        return tags
+
+    def _read(self, name: str) -> ScoreLog:
+        log = self._logs.setdefault(name, ScoreLog(self._account.client("logs"), name))
         if name in self._read_now:
             return log
         try:
@@ -167,60 +205,6 @@ class SageMaker:
             return Unsure(said_by(error))
         fix = "aws sso login, or AWS_PROFILE=...; the jobs that run go on, the same command goes on"
         return Refused([Problem("AWS", said_by(error), fix)])
-
-
-class _Log:
-    """What has been read of a job's log: lines of its first machine, which tells the scores.
-
-    began: time of the first one that tells a score or a loss, in seconds since 1970.
-    """
-
-    def __init__(self, logs: Any, job: str) -> None:
-        self._logs, self._job = logs, job
-        self._tokens: dict[str, str | None] = {}
-        self._news = False
-        self.scores: list[Logged] = []
-        self.training: Logged | None = None
-        self.began: float | None = None
-
-    def read_on(self) -> None:
-        """Read what is new; nothing as long as there is no log.
-
-        A job that is started again, as on spot machines, has a further stream: they are listed unless
-        there was news the last time.
-        """
-        if not self._news:
-            where = {"logGroupName": GROUP, "logStreamNamePrefix": f"{self._job}/algo-1-"}
-            try:
-                streams = self._logs.describe_log_streams(**where)["logStreams"]
-            except self._logs.exceptions.ResourceNotFoundException:
-                return
-            for stream in streams:
-                self._tokens.setdefault(stream["logStreamName"])
-        self._news = False
-        for name in self._tokens:
-            self._read_stream(name)
-
-    def _read_stream(self, stream: str) -> None:
-        asked = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
-        while True:
-            token = self._tokens[stream]
-            page = self._logs.get_log_events(**asked, **({"nextToken": token} if token else {}))
-            for event in page["events"]:
-                self._take(event["message"], event["timestamp"] / 1000)
-                self._news = True
-            self._tokens[stream] = page["nextForwardToken"]
-            if page["nextForwardToken"] == token or not page["events"]:
-                return
-
-    def _take(self, message: str, at: float) -> None:
-        line = read_line(message)
-        if line is not None and self.began is None:
-            self.began = at
-        if line is not None and line.split == "validation":
-            self.scores.append(line)
-        elif line is not None and line.split == "train":
-            self.training = line
 
 
 def _denied(error: Exception) -> bool:

@@ -16,8 +16,11 @@ from lingotune.launch.sweeps.ledger import TrialRecord
 from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.space import SearchSpace, Values
 from lingotune.launch.sweeps.study import Known, Study
+from lingotune.launch.sweeps.taking_up import TakingUp
 from lingotune.launch.sweeps.trial import REPEATED, Evaluation, State, Trial
 
+_Key = tuple[tuple[str, str], ...]
+"""Swept keys and values of a configuration."""
 Make = Callable[[int, Values], Trial]
 """Makes the trial of a number and swept values: composed, checked and planned. ConfigError if it cannot."""
 
@@ -26,7 +29,8 @@ Make = Callable[[int, Values], Trial]
 class _Job:
     """A trial and what is known of it.
 
-    trial: None until it starts, which gives it its number. given: it was started, now or before.
+    trial: None until it starts, which gives it its number. given: it was started, now or before. endings:
+    how often it was ended for its scores.
     """
 
     varies: Values
@@ -34,6 +38,7 @@ class _Job:
     given: bool = False
     state: State = State.waiting
     evaluations: Sequence[Evaluation] = ()
+    endings: int = 0
 
 
 @dataclass
@@ -68,13 +73,21 @@ class Configuration:
 class _Source:
     """Jobs of a sweep in the order of their start, and what became of them.
 
-    study: judges them after each evaluation; None = all run to their end.
+    study: judges them after each evaluation; None = all run to their end. taking_up: lets ended ones go on;
+    None = they have ended for good.
     """
 
-    def __init__(self, metric: Metric, records: Sequence[TrialRecord], *, prunes: bool) -> None:
-        self._metric, self._prunes = metric, prunes
+    def __init__(
+        self,
+        metric: Metric,
+        records: Sequence[TrialRecord],
+        *,
+        prunes: bool,
+        taking_up: TakingUp | None = None,
+    ) -> None:
+        self._metric, self._prunes, self._taking_up = metric, prunes, taking_up
         self._study: Study | None = None
-        self._configurations: dict[tuple[tuple[str, str], ...], Configuration] = {}
+        self._configurations: dict[_Key, Configuration] = {}
         for record in records:
             self._take(record)
         for configuration in self._configurations.values():
@@ -105,6 +118,7 @@ class _Source:
         """Take the end of a trial."""
         configuration, job = self._find(trial)
         job.evaluations, job.state, job.given = evaluations, state, True
+        job.endings += state is State.pruned
         self.tell(trial, evaluations)
         if configuration.state is None:
             configuration.state = _end_of(configuration)
@@ -115,9 +129,14 @@ class _Source:
     def _take(self, record: TrialRecord) -> None:
         """Take over a trial of the ledger, which its controller starts if it is not started yet."""
         trial = record.trial
-        job = _Job(dict(trial.varies), trial, given=True, state=record.state)
-        if record.last is not None:
-            job.evaluations = record.last.evaluations
+        job = _Job(
+            dict(trial.varies),
+            trial,
+            given=True,
+            state=record.state,
+            evaluations=record.evaluations,
+            endings=sum(one.job.state is State.pruned for one in record.attempts),
+        )
         self._configuration(trial.varies).jobs.append(job)
 
     def _configuration(self, varies: Values) -> Configuration:
@@ -149,6 +168,40 @@ class _Source:
                 if not job.given and not waits and fits:
                     yield job
 
+    # --- taking up --------------------------------------------------------------------------------
+
+    def _taken_up(self) -> Trial | None:
+        """Let an ended configuration go on that is among the best after all; None if there is none."""
+        chosen = self._worth_going_on()
+        if chosen is None or self._study is None:
+            return None
+        job = self._ended()[chosen]
+        job.state, self._configurations[chosen].state = State.running, None
+        self._study.agree_with([one.known(self._metric) for one in self._configurations.values()])
+        return job.trial
+
+    def _worth_going_on(self) -> _Key | None:
+        """Choose the ended configuration to take up; None as long as others are left to start."""
+        if self._taking_up is None or self._left():
+            return None
+        curves = {key: one.curve(self._metric) for key, one in self._configurations.items()}
+        return self._taking_up.choose(self._ended(), curves)
+
+    def _ended(self) -> dict[_Key, _Job]:
+        """Find the jobs that were ended once for their scores, by their configuration."""
+        return {
+            key: job for key, one in self._configurations.items() if one.state is State.pruned
+            for job in one.jobs if job.state is State.pruned and job.endings == 1
+        }  # fmt: skip
+
+    def _may_take_up(self) -> bool:
+        """Tell whether an ended configuration is to go on, or may be once those that run tell more."""
+        if self._taking_up is None:
+            return False
+        jobs = [job for one in self._configurations.values() for job in one.jobs]
+        runs = any(job.given and not job.state.over for job in jobs)
+        return runs or self._worth_going_on() is not None
+
     def _left(self) -> bool:
         """Tell whether a job may still start, now or later."""
         return any(
@@ -168,12 +221,13 @@ class GridSource(_Source):
         metric: Metric,
         records: Sequence[TrialRecord] = (),
         study: Callable[[Sequence[Known]], Study] | None = None,
+        taking_up: TakingUp | None = None,
     ) -> None:
         """Take a sweep up where its ledger has it.
 
         records: of the ledger. study: opens the study that judges jobs, from what is known of them.
         """
-        super().__init__(metric, records, prunes=study is not None)
+        super().__init__(metric, records, prunes=study is not None, taking_up=taking_up)
         there = {record.trial.key for record in records}
         for trial in trials:
             if trial.key not in there:
@@ -190,14 +244,14 @@ class GridSource(_Source):
         job = next(self._startable(first=True if self._prunes else None), None)
         job = job or next(self._startable(), None)
         if job is None:
-            return None
+            return self._taken_up()
         job.given = True
         return job.trial
 
     @property
     def exhausted(self) -> bool:
         """True once `next` will never return a trial again."""
-        return not self._left()
+        return not self._left() and not self._may_take_up()
 
 
 class SearchSource(_Source):
@@ -216,13 +270,14 @@ class SearchSource(_Source):
         records: Sequence[TrialRecord] = (),
         *,
         prunes: bool,
+        taking_up: TakingUp | None = None,
     ) -> None:
         """Take a search up where its ledger has it.
 
         trials: configurations in all. make: makes the trials of a configuration. study: opens the study
         from what is known. records: of the ledger.
         """
-        super().__init__(metric, records, prunes=prunes)
+        super().__init__(metric, records, prunes=prunes, taking_up=taking_up)
         self._space, self._make = space, make
         self._trials = trials if space.size is None else min(trials, space.size)
         self._number = max((record.trial.number for record in records), default=0)
@@ -240,7 +295,7 @@ class SearchSource(_Source):
         while True:
             job = next(self._startable(), None)
             if job is None and self._asked >= self._trials:
-                return None
+                return self._taken_up()
             if job is None:
                 self._draw()
             elif (trial := self._started(job)) is not None:
@@ -249,7 +304,7 @@ class SearchSource(_Source):
     @property
     def exhausted(self) -> bool:
         """True once `next` will never return a trial again."""
-        return self._asked >= self._trials and not self._left()
+        return self._asked >= self._trials and not self._left() and not self._may_take_up()
 
     def _draw(self) -> None:
         """Draw a configuration, with a job for each seed."""
@@ -283,7 +338,7 @@ class SearchSource(_Source):
         return job.trial
 
 
-def _key(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _key(values: Mapping[str, str]) -> _Key:
     return tuple(sorted(values.items()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lingotune.config.schema import Backend, Search, SweepConfig
+from lingotune.config.schema import Backend, ClusterConfig, FallbackBy, Search, SweepConfig
 from lingotune.launch.aws.account.quotas import job_quota
 from lingotune.launch.plan.planner import Plan
 
@@ -78,11 +78,22 @@ def _pools(plans: Sequence[Plan], quotas: Mapping[str, float], *, searched: bool
     that the jobs of each pool are not known."""
     found: dict[str, _Pool] = {}
     for plan in plans:
-        cluster = plan.job.cluster
-        instance = cluster.instance_type or ""
-        quota = job_quota(instance, spot=cluster.spot)
+        instance, count, quota = tightest(plan.job.cluster, quotas)
         before = found.get(quota, _Pool(instance, 0, 1, quotas.get(quota)))
         jobs = 10**6 if searched else before.jobs + 1
-        nodes = max(before.nodes, cluster.nodes)
+        nodes = max(before.nodes, count)
         found[quota] = _Pool(instance, jobs, nodes, before.value)
     return list(found.values())
+
+
+def tightest(cluster: ClusterConfig, quotas: Mapping[str, float]) -> tuple[str, int, str]:
+    """Find the quota that lets the fewest jobs of a list of machines run at a time, an unknown one first.
+
+    SageMaker asks for the quota of every machine of a list that it walks itself. Returns the instance type,
+    its number in a job, and the quota's name.
+    """
+    machines = [(cluster.instance_type or "", cluster.nodes)]
+    if cluster.fallback and cluster.fallback_by is FallbackBy.sagemaker:
+        machines = [(row.instance_type or "", row.nodes or 1) for row in cluster.fallback]
+    named = [(kind, nodes, job_quota(kind, spot=cluster.spot)) for kind, nodes in machines]
+    return min(named, key=lambda one: quotas.get(one[2], -1) // one[1])

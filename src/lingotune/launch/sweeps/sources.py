@@ -13,6 +13,7 @@ from lingotune.launch.sweeps.metric import LOSS, Metric
 from lingotune.launch.sweeps.search import GridSource, Make, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
+from lingotune.launch.sweeps.taking_up import TakingUp
 from lingotune.launch.sweeps.trial import Source, Trial
 from lingotune.plugins.definitions import contents_of
 
@@ -58,11 +59,16 @@ def source_of(
             folder, space, settings, maximize=metric.greater_is_better, rung=first, known=known
         )
 
+    taking_up = None
+    if first and sweep.plans[0].training_job and job.cluster.checkpoints:
+        taking_up = TakingUp(first, settings.reduction, metric)
     if settings.search is Search.grid:
-        return GridSource(trials, metric, records, study if first else None)
+        return GridSource(trials, metric, records, study if first else None, taking_up)
     assert settings.trials is not None, "the checks require it"
     prunes = first is not None
-    return SearchSource(space, settings.trials, make, metric, study, records, prunes=prunes)
+    return SearchSource(
+        space, settings.trials, make, metric, study, records, prunes=prunes, taking_up=taking_up
+    )
 
 
 def metric_of(job: JobConfig) -> Metric:

@@ -38,8 +38,8 @@ from lingotune.launch.sweeps.pin import (
 )
 from lingotune.launch.sweeps.pinned_code import Renewed, as_pinned, renewed_of, with_new_code
 from lingotune.launch.sweeps.queue import backend_of
-from lingotune.launch.sweeps.sagemaker import client_settings
-from lingotune.launch.sweeps.trial import State, Unsure
+from lingotune.launch.sweeps.sagemaker import SageMaker, client_settings
+from lingotune.launch.sweeps.trial import JobState, State, Unsure
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,27 @@ def _renews(pin: Pin, bundle: Bundle, config: LaunchConfig) -> bool:
 
 def _states(pin: Pin, folder: Path, account: Account | None) -> dict[str, State]:
     """Find the states of the sweep's jobs by name: as AWS lists them, or else by the ledger here."""
-    if account is not None:
-        try:
-            listed = backend_of(account, pin.stem, pin.created).listing()
-        except Unsure as lost:
-            what, fix = str(lost), "the same command once more; nothing was started"
-            raise ConfigError([Problem(f"sweep.name={pin.name}", what, fix)]) from lost
-        return {name: job.state for name, job in listed.items()}
-    if not is_sweep(folder):
-        return {}
-    with Ledger(folder) as ledger:
-        return {a.name: a.job.state for record in ledger.records() for a in record.attempts}
+    here: dict[str, State] = {}
+    if is_sweep(folder):
+        with Ledger(folder) as ledger:
+            here = {a.name: a.job.state for r in ledger.records() for a in r.attempts}
+    if account is None:
+        return here
+    backend = backend_of(account, pin.stem, pin.created)
+    try:
+        listed = backend.listing()
+        pruned = {name for name in listed if here.get(name) is State.pruned}
+        told = {name: _told(backend, job) for name, job in listed.items() if name not in pruned}
+    except Unsure as lost:
+        what, fix = str(lost), "the same command once more; nothing was started"
+        raise ConfigError([Problem(f"sweep.name={pin.name}", what, fix)]) from lost
+    return {**told, **dict.fromkeys(pruned, State.pruned)}
+
+
+def _told(backend: SageMaker, listed: JobState) -> State:
+    """Tell the state of a listed job: that it was pruned is not in a listing."""
+    described = backend.describe(listed.name) if listed.state is State.stopped else None
+    return (described or listed).state
 
 
 def _merged(here: Pin | None, there: Pin | None) -> Pin | None:

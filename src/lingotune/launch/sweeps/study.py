@@ -71,7 +71,7 @@ class Study:
         self._trials: dict[tuple[str, ...], optuna.trial.Trial] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._study = self._opened()
-        self._agree_with(known)
+        self.agree_with(known)
 
     # --- configurations ---------------------------------------------------------------------------
 
@@ -159,8 +159,9 @@ class Study:
             str(self._path.parent), what, "another sweep.name=NAME, or the values as before"
         )
 
-    def _agree_with(self, known: Sequence[Known]) -> None:
+    def agree_with(self, known: Sequence[Known]) -> None:
         """Take over the ledger's configurations; make the study anew if it has others."""
+        self._trials.clear()
         if self._searches and not all(self._space.holds(one.values) for one in known):
             raise ConfigError([self._other_space()])
         found = [trial for trial in self._study.get_trials() if _VALUES in trial.user_attrs]

@@ -169,8 +169,8 @@ class Backend(Protocol):
     def describe(self, name: str) -> JobState | None:
         """Look up one job; None if there is none with this name."""
 
-    def stop(self, name: str) -> None:
-        """Ask a job to stop; nothing happens if it has ended."""
+    def stop(self, name: str, *, pruned: bool = False) -> None:
+        """Ask a job to stop, pruned: for its scores; nothing happens if it has ended."""
 
     def evaluations(self, name: str) -> Sequence[Evaluation]:
         """Read the evaluations that a job has told so far, by step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,15 @@ def summary(records: Sequence[TrialRecord], rates: Rates, now: float) -> str:
     usd = spent(records, rates, now) if rates else None
     parts += [f"{usd_text(usd)} so far"] if usd is not None else []
     return " | ".join(parts)
+
+
+def terminal() -> object | None:
+    """Return rich's console if a person looks on."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console()
 
 
 class View:
@@ -160,8 +170,8 @@ class View:
         cells["state"] = state or record.state.value
         if record.state is State.running:
             cells |= self._progress_of(last.name)
-        if last.evaluations:
-            values = last.evaluations[-1].values
+        if record.evaluations:
+            values = record.evaluations[-1].values
             name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
             cells |= {"score": f"{name} {values[name]:.4f}"} if name else {}
         seconds = billed(last, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.launch.aws.account.calls import Calls, Unanswered, connect
 
 T = TypeVar("T")
@@ -29,7 +29,9 @@ def answered(what: str, question: Callable[[], T]) -> T:
     except (Unanswered, KeyError, ValueError) as reason:
         lack = "the answer lacks " if isinstance(reason, KeyError) else ""
         fix = "aws configure, aws sso login or AWS_PROFILE=...; rights that allow to ask"
-        raise ConfigError([Problem(what, f"no answer from AWS: {lack}{reason}", fix)]) from reason
+        raise ConfigError(
+            [Problem(what, f"no answer from AWS: {lack}{reason}", fix, code=CLOUD_FAILED)]
+        ) from reason
 
 
 def or_reason(question: Callable[[], T], what: str) -> tuple[T | None, list[str]]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, TypeVar
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 
 Response = dict[str, Any]
 """Answer of a service, or an object in it, as boto3 returns it."""
@@ -146,7 +146,7 @@ def unusable(reason: str) -> Problem:
     """Make the finding that this machine's credentials cannot be used."""
     fix = "aws sso login or aws configure; AWS_PROFILE=... chooses other credentials"
     what, why = f"cannot be used: {_one_line(reason)}", "every call to AWS is signed with them"
-    return Problem("AWS credentials", what, fix, check="credentials", why=why)
+    return Problem("AWS credentials", what, fix, check="credentials", why=why, code=CLOUD_FAILED)
 
 
 def each(question: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lingotune.config.problems import Problem, Severity
 from lingotune.config.program import program
+from lingotune.data.prepared.foreign_code import pickled_alone
 from lingotune.hub.token import region_of, service_of
 from lingotune.launch.aws.account.calls import Answer, Calls, Refused, Unanswered, each
 from lingotune.launch.aws.notify import lets_events_publish
@@ -115,7 +116,7 @@ def check_model(calls: Calls, uri: str) -> Iterator[Answer]:
     names = [found["Key"][len(prefix) :] for found in page.get("Contents", [])]
     if not any(names) and not page.get("CommonPrefixes"):
         return  # an empty channel is told by another check
-    faults = list(lacking(names))
+    faults = [*lacking(names), *filter(None, [pickled_alone(names)])]
     where, why = (
         f"model.name_or_path={uri.rstrip('/')}",
         "the job would end when it loads the model",

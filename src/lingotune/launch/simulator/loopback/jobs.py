@@ -76,6 +76,11 @@ class Job:
         return STATUS.get(self.secondary, "InProgress")
 
     @property
+    def modified(self) -> float:
+        """Time of its last change of status: seconds since 1970."""
+        return max(float(self.transitions[-1]["StartTime"]), self.stop_asked_at or 0.0)
+
+    @property
     def over(self) -> bool:
         """True once the job has ended."""
         return self.secondary in ENDS
@@ -169,7 +174,7 @@ class Job:
 
     def _times(self) -> Fields:
         times: Fields = {"CreationTime": self.created}
-        times["LastModifiedTime"] = self.transitions[-1]["StartTime"]
+        times["LastModifiedTime"] = self.modified
         if self.started is not None:
             times["TrainingStartTime"] = self.started
             if self.ended is not None:

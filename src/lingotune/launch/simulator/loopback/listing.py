@@ -22,7 +22,7 @@ _SORTED_BY: dict[str, Callable[[Job], Any]] = {
 }
 _TIMES: dict[str, Callable[[Job], float]] = {
     "CreationTime": lambda job: job.created,
-    "LastModifiedTime": lambda job: job.transitions[-1]["StartTime"],
+    "LastModifiedTime": lambda job: job.modified,
 }
 
 

@@ -16,6 +16,7 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from werkzeug.http import http_date
 from werkzeug.serving import make_server
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
@@ -67,6 +68,10 @@ class Service:
         return Response(
             json.dumps(answer), status, content_type="application/x-amz-json-1.1"
         )(environ, start_response)  # fmt: skip
+
+    def time(self) -> float:
+        """Tell the seconds since 1970 by the account's clock."""
+        return self._jobs.clock.time()
 
     def _other(self, environ: dict[str, Any], start_response: Any) -> Any:
         answered = _identity(environ)
@@ -132,9 +137,17 @@ def _region(request: Request) -> str:
     return signed[1] if signed else "us-east-1"
 
 
-class _Quiet(MotoRequestHandler):
+class _Handler(MotoRequestHandler):
+    """Handler that logs nothing, and dates the answers by the account's clock, as AWS does by its own."""
+
     def log(self, type: str, message: str, *args: Any) -> None:
         pass
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Write a time as HTTP does; by default the account's."""
+        service = self.server.app
+        assert isinstance(service, Service)
+        return http_date(service.time() if timestamp is None else timestamp)
 
 
 @contextmanager
@@ -145,7 +158,7 @@ def serve(jobs: Jobs, port: int = 0, keeper: Keeper | None = None) -> Iterator[s
     port is taken.
     """
     service = Service(jobs, keeper)
-    server = make_server("127.0.0.1", port, service, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", port, service, threaded=True, request_handler=_Handler)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

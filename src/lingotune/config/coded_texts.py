@@ -1,0 +1,41 @@
+"""Parts of a text that are another text in a code: base64, hexadecimal digits, URL's percent signs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+_SHORTEST = 20
+"""Fewest letters of a coded part that could hold a token."""
+_LETTERS = re.compile(rf"[A-Za-z0-9+/_-]{{{_SHORTEST},}}={{0,2}}")
+_PIECE = re.compile(rf"[A-Za-z0-9+]{{{_SHORTEST},}}={{0,2}}")
+"""Piece of base64 between the strokes of a path or a name."""
+_WORD = re.compile(r"[^\s\"'<>]+")
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
+_STANDARD = str.maketrans("-_", "+/")
+
+
+def decoded_parts(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start and end of every coded part, and the plain text that it stands for."""
+    for found in _LETTERS.finditer(text):
+        runs = [found, *_PIECE.finditer(text, *found.span())]
+        yield from ((*run.span(), plain) for run in runs if (plain := _plain(run[0])))
+    if "%" in text:
+        yield from ((*run.span(), unquote(run[0])) for run in _WORD.finditer(text) if "%" in run[0])
+
+
+def _plain(run: str) -> str:
+    """Return what base64 or hexadecimal digits stand for; '' if that is no text in ASCII."""
+    try:
+        if _HEX.fullmatch(run) and len(run) % 2 == 0:
+            raw = bytes.fromhex(run)
+        else:
+            bare = run.rstrip("=").translate(_STANDARD)
+            raw = base64.b64decode(bare + "=" * (-len(bare) % 4))
+        plain = raw.decode("ascii")
+    except (binascii.Error, ValueError):
+        return ""
+    return plain if plain.replace("\n", "").replace("\t", "").isprintable() else ""

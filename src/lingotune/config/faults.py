@@ -1,0 +1,209 @@
+"""Faults of the machine as problems that name what helps: full disks, lost folders, memory, damaged files.
+
+Libraries raise them as errors of a dozen kinds. What is none of them is a fault of lingotune itself, and
+becomes a file to attach to a report. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shlex
+import socket
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from json import JSONDecodeError
+
+from lingotune.config.problems import (
+    CHECKPOINT_FAILED,
+    CLOUD_FAILED,
+    DATA_FAILED,
+    DISK_FAILED,
+    PEER_LOST,
+    USER_ERROR,
+    ConfigError,
+    Problem,
+)
+from lingotune.config.secrets import redacted
+
+KILLED = (
+    "A rank that dies without a message was usually killed for memory: a smaller per_device_bs."
+)
+_PACKAGES = ("lingotune", "torch", "transformers", "accelerate", "datasets", "pyarrow", "sagemaker")
+_FREE = "free some of it, then the same command goes on from the last checkpoint"
+_BIGGER = "on SageMaker a larger cluster.volume_gb, or a smaller training.keep_checkpoints"
+_RIGHTS = "a folder that this user may write to"
+_DISK: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", f"{_FREE}; {_BIGGER}"),
+    errno.EDQUOT: ("the quota of the disk is used up", _FREE),
+    errno.EFBIG: ("the file would be larger than files may be here (ulimit -f)", "ulimit -f unlimited"),
+    errno.EROFS: ("the disk is read-only", "a folder on a disk that can be written to"),
+    errno.EACCES: ("may not be written or read", _RIGHTS),
+    errno.EPERM: ("may not be changed", _RIGHTS),
+    errno.ENOENT: ("was deleted or moved while it was in use", "the same command once more"),
+    errno.ENOTDIR: ("lies below what is a file now", "the same command once more"),
+    errno.EISDIR: ("is a folder now, where a file is written", "move that folder away"),
+    errno.ENOTEMPTY: ("is written to by another process", "the same command once more"),
+    errno.ENAMETOOLONG: ("has too long a name for this disk", "a shorter runs_dir or name"),
+    errno.EIO: ("the disk gave an error; it may be failing", "another disk"),
+    errno.EMFILE: ("too many files are open in this process", "ulimit -n 4096, then the same command"),
+    errno.ENFILE: ("too many files are open on this machine", "end what has them open"),
+    errno.ESTALE: ("the network disk has lost it", "the same command once more"),
+    errno.ENODEV: ("the disk is gone", "mount it again"),
+    errno.ENXIO: ("the disk is gone", "mount it again"),
+    errno.ENOTCONN: ("the disk is gone", "mount it again"),
+}  # fmt: skip
+"""What is wrong and what helps, by error number."""
+_FULL = r"no space left|os error 28\b|StorageFull|quota exceeded"
+# torch's archives tell a disk that takes no more as a position, or not at all.
+_FULL_ARCHIVE = r"PytorchStreamWriter|inline_container.*(unexpected pos|failed)|failed writing"
+_MEMORY = r"out of memory|can(not|'t) allocate memory|alloc.* failed|DefaultCPUAllocator"
+_PEER = r"\b(nccl|gloo)\b|connection (closed|reset|refused)|TCPStore|socket timeout|ProcessGroup"
+_PICKLES = ("UnpicklingError", "SafetensorError", "BadZipFile", "EOFError")
+_READERS = (UnicodeError, JSONDecodeError, EOFError)
+
+
+def understood(error: BaseException, stage: str = "") -> ConfigError | None:
+    """Tell what a machine or its files have caused as a problem; None for a fault of lingotune.
+
+    stage: what the process was doing. The error that caused another one counts first: libraries wrap those
+    of the system in their own.
+    """
+    for one in reversed([*_causes(error)]):
+        for kind in (_disk, _memory, _files, _peers, _network):
+            if problem := kind(one, stage):
+                return ConfigError([problem])
+    return None
+
+
+def bug_report(error: BaseException) -> tuple[str, str]:
+    """Write a file about a fault of lingotune; returns one paragraph that names it, and the traceback.
+
+    Both are without secrets. Where no file can be written the paragraph says that the traceback follows.
+    """
+    trace = redacted("".join(traceback.format_exception(error)), os.environ)
+    what = f"{type(error).__name__}: {one_line(error)}"
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="lingotune-bug-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{_circumstances()}\n\n{trace}")
+        attached = f"please attach {path}, which holds no secrets,"
+    except OSError:
+        attached = "please copy what this command prints"
+    told = f"this is a fault of lingotune: {what} ({place(error)}); {attached} to a report of it"
+    return told, trace
+
+
+def one_line(error: BaseException, most: int = 500) -> str:
+    """Return an error's message in one line that is not too long, without secrets: one that were cut would
+    not be known any more."""
+    text = redacted(" ".join(str(error).split()))
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
+def place(error: BaseException) -> str:
+    """Find the innermost line of our own code in the traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if re.search(r"/lingotune/|train\.py$", f.filename)] or list(frames)
+    if not ours:
+        return "no traceback"
+    name = re.sub(r"^.*/(?=lingotune/|train\.py$)", "", ours[-1].filename)
+    return f"{name}:{ours[-1].lineno}"
+
+
+def _circumstances() -> str:
+    found = [f"{name} {number}" for name in _PACKAGES if (number := _version(name))]
+    typed = redacted(shlex.join(sys.argv), os.environ)
+    return "\n".join(
+        [typed, f"Python {platform.python_version()} on {platform.platform()}", *found]
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from or during, and so on."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _disk(error: BaseException, stage: str) -> Problem | None:
+    text = f"{type(error).__name__} {error}"
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in _DISK and re.search(_FULL, text, re.IGNORECASE):
+        number = errno.ENOSPC
+    if number in _DISK:
+        what, fix = _DISK[number]
+    elif isinstance(error, RuntimeError) and re.search(_FULL_ARCHIVE, text):
+        what, fix = (
+            f"a file could not be written whole, as on a full disk: {one_line(error, 160)}",
+            _FREE,
+        )
+    else:
+        return None
+    where = (
+        getattr(error, "filename2", None) or getattr(error, "filename", None) or stage or "the disk"
+    )
+    return Problem(os.fsdecode(where) if isinstance(where, bytes) else str(where), what, fix,
+                   code=DISK_FAILED)  # fmt: skip
+
+
+def _memory(error: BaseException, stage: str) -> Problem | None:
+    text = f"{type(error).__name__} {error}"
+    if not isinstance(error, MemoryError) and not re.search(_MEMORY, text, re.IGNORECASE):
+        return None
+    if isinstance(error, MemoryError) or "CPU" in text:
+        what = f"this machine has not enough memory: {one_line(error, 160) or 'MemoryError'}"
+        fix = "an instance with more memory, a smaller per_device_bs, or fewer rows"
+    else:
+        what = f"the GPU has not enough memory: {one_line(error, 160)}"
+        fix = "half the per_device_bs with twice the scaling.accumulation: the same global batch"
+    return Problem(stage or "memory", what, fix, key="per_device_bs", code=USER_ERROR)
+
+
+def _files(error: BaseException, stage: str) -> Problem | None:
+    kind = type(error)
+    if kind.__module__.startswith("pyarrow") and kind.__name__.startswith("Arrow"):
+        what = f"a file is damaged: {one_line(error, 240)}"
+        return Problem(stage or "the data", what, "the file as it was", code=DATA_FAILED)
+    if stage == "reading the data" and isinstance(error, _READERS):
+        what = f"cannot be read: {kind.__name__}: {one_line(error, 240)} ({place(error)})"
+        return Problem("the data", what, "files that are whole, or other settings in data.*",
+                       code=DATA_FAILED)  # fmt: skip
+    if kind.__name__ not in _PICKLES:
+        return None
+    what = f"a file is damaged or of a foreign kind: {kind.__name__}: {one_line(error, 240)}"
+    if "model" in stage:
+        return Problem("model.name_or_path", what, "fetch or copy the model again")
+    return Problem(stage or "a checkpoint", what, "an earlier checkpoint, or resume=never to start over",
+                   code=CHECKPOINT_FAILED)  # fmt: skip
+
+
+def _peers(error: BaseException, stage: str) -> Problem | None:
+    text = f"{type(error).__module__} {type(error).__name__} {error}"
+    if not isinstance(error, RuntimeError) or not re.search(_PEER, text, re.IGNORECASE):
+        return None
+    what = f"Another rank ended first; its own message says why. {one_line(error, 240)}"
+    fix = f"look there. {KILLED}"
+    return Problem(stage or "the processes", what, fix, key="per_device_bs", code=PEER_LOST)
+
+
+def _network(error: BaseException, stage: str) -> Problem | None:
+    if not isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return None
+    what = f"the network failed: {type(error).__name__}: {one_line(error, 240)}"
+    return Problem(stage or "the network", what, "the same command once more", code=CLOUD_FAILED)

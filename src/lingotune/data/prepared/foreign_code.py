@@ -1,0 +1,59 @@
+"""Code in a model's files that loading them could run: none of it ever is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lingotune.config.quoting import for_shell
+
+NEVER = {"trust_remote_code": False}
+"""For each call that loads config, tokenizer or model: without it transformers asks on standard input."""
+_SETTINGS = ("config.json", "tokenizer_config.json")
+_CONVERTED = (
+    "import sys, glob, torch, safetensors.torch as s; p = sys.argv[1];"
+    " parts = [torch.load(f, 'cpu', weights_only=True) for f in glob.glob(p + '/pytorch_model*.bin')];"
+    " s.save_file({k: v.clone() for w in parts for k, v in w.items()},"
+    " p + '/model.safetensors', {'format': 'pt'})"
+)
+
+
+def pickled_alone(names: Collection[str]) -> str:
+    """Say that a model's weights are a pickle alone, by the names of its files; '' if not."""
+    pickles = [n for n in names if n.startswith("pytorch_model") and n.endswith(".bin")]
+    if not pickles or any(name.endswith(".safetensors") for name in names):
+        return ""
+    return f"holds its weights as a pickle, {pickles[0]}, which could run code as it is loaded"
+
+
+def conversion(folder: Path) -> str:
+    """Write the command that makes safetensors of a folder's pickled weights without running their code."""
+    return f'python -c "{_CONVERTED}" {for_shell(str(folder))}'
+
+
+def own_classes(settings: Mapping[str, Any], name: str = _SETTINGS[0]) -> str:
+    """Say that a config names classes in Python files of the model's own; '' if it names none."""
+    named = settings.get("auto_map")
+    if not named:
+        return ""
+    first = next(iter(named.values()), named) if isinstance(named, dict) else named
+    first = first[0] if isinstance(first, (list, tuple)) and first else first
+    return f"needs code of its own, {first} (auto_map in {name}), which is never run"
+
+
+KNOWN_CLASSES = "a model of transformers' own classes, or code.builder=NAME for a class of yours"
+
+
+def foreign_code(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a model's folder that needs code to be run, and what works instead."""
+    for name in _SETTINGS:
+        try:
+            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # told where it is read
+        if isinstance(settings, dict) and (what := own_classes(settings, name)):
+            yield what, KNOWN_CLASSES
+    if what := pickled_alone([path.name for path in folder.iterdir()]):
+        yield what, conversion(folder)
