@@ -397,8 +397,9 @@ def test_in_a_container_the_model_is_in_the_output(tmp_path: Path, run: Path, hu
     ml = tmp_path / "ml"
     shutil.copytree(run / "model", ml / "model")
     (ml / "output" / "data").mkdir(parents=True)
-    for name in ("job.yaml", "metrics.json"):
-        shutil.copy(run / name, ml / "output" / "data")
+    for path in run.iterdir():
+        if path.is_file():
+            shutil.copy(path, ml / "output" / "data")
     hub.fail("PUT /lfs/", 403)
     done = python(
         hub, TRAIN, "--job", str(run / "job.yaml"), cwd=tmp_path, SM_MODEL_DIR=str(ml / "model"),

@@ -84,7 +84,7 @@ with signals.armed(int(sys.argv[1])), failure.reporting(int(sys.argv[1]), os.env
 
 def worker(rank: int, folder: Path, what: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WORKER, str(rank), what]
-    environment = {**os.environ, "SM_OUTPUT_DIR": str(folder)}
+    environment = {**os.environ, "SM_OUTPUT_DIR": str(folder), "WORLD_SIZE": "4"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )

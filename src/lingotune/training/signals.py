@@ -25,6 +25,12 @@ _ONE_PRESS = 0.5
 """Seconds within which a signal that comes again is the same: a terminal sends Ctrl-C to torchrun and to
 its processes, and torchrun passes it on to them."""
 
+_ALONE = "the job was stopped"
+_OTHERS = (
+    "another rank failed, or the job was stopped (a rank that dies without a message was usually killed for"
+    " memory: a smaller per_device_bs)"
+)
+
 
 @dataclass
 class _State:
@@ -141,7 +147,7 @@ def _watch(reading: int, state: _State) -> None:
 def _take(state: _State, number: int) -> None:
     if state.seconds is None:
         if number != signal.SIGINT:  # that is a KeyboardInterrupt
-            _leave(state, number, "another rank failed, or the job was stopped")
+            _leave(state, number, _OTHERS if os.environ.get("WORLD_SIZE", "1") != "1" else _ALONE)
     elif not state.asked:
         state.asked, state.at = number, time.monotonic()
         if state.rank == 0:

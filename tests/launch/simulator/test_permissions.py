@@ -60,7 +60,7 @@ def test_whoever_may_not_write_starts_nothing(who: str, submit: Submit, s3: str)
     key, secret, said = REFUSED[who]
     before = objects(s3)
     done = submit(key, secret, "action=submit")
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 6 and "Traceback" not in done.stderr, done.stderr
     assert said in done.stderr and "nothing was started" in done.stderr
     assert objects(s3) == before and jobs() == []
     assert secret not in done.stdout + done.stderr
