@@ -167,7 +167,7 @@ class _Check:
         typed = hydra_value(value) if not isinstance(value, str) else value
         what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
-        if self._file.package and inside in setting_types():
+        if self._file.package and (inside in setting_types() or container_of(inside)):
             return self._problem(key, what, GLOBAL)
         if closest(inside.lower(), ["defaults"]):
             return self._problem(
@@ -201,18 +201,30 @@ class _Check:
 
 
 def _section_meant(key: str) -> tuple[str, str] | None:
-    """Find the section of a section that a key was meant to lie in: sweep.params for sweep.parms.lr."""
+    """Find the section that a key was meant to lie in: sweep for swep.seed, sweep.params for sweep.parms.lr.
+
+    Returns it as it is written, and as it is called.
+    """
     outer, *rest = key.split(".")
-    if len(rest) < 2 or not is_dataclass(setting_types().get(outer)):
+    if len(rest) < 2:
         return None
+    if outer not in setting_types():
+        near = closest(outer, _sections_in(""))
+        return (outer, near) if near and f"{near}.{rest[0]}" in setting_types() else None
     inner = f"{outer}.{rest[0]}"
-    holding = [
+    if not is_dataclass(setting_types()[outer]) or inner in setting_types():
+        return None
+    near = closest(rest[0], _sections_in(outer))
+    return (inner, f"{outer}.{near}") if near else None
+
+
+def _sections_in(outer: str) -> list[str]:
+    """List the sections and mappings that lie in a section; '' = at the top."""
+    return [
         name.rpartition(".")[2]
         for name, kind in setting_types().items()
         if name.rpartition(".")[0] == outer and (is_dataclass(kind) or mapping_of(name))
     ]
-    near = closest(rest[0], holding) if inner not in setting_types() else ""
-    return (inner, f"{outer}.{near}") if near else None
 
 
 def _dotted(node: Any, prefix: str, written: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
