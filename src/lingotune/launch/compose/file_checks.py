@@ -201,7 +201,7 @@ class _Check:
 
 
 def _section_meant(key: str) -> tuple[str, str] | None:
-    """Find the section that a key was meant to lie in: sweep for swep.seed, sweep.params for sweep.parms.lr.
+    """Find the section that a key was meant to lie in: sweep for swep.seed, sweep.params for sweep.parms.
 
     Returns it as it is written, and as it is called.
     """
