@@ -163,7 +163,7 @@ class _Check:
         if (section := _section_meant(key)) is not None:
             written, meant = section
             what = f"unknown section {written!r}; did you mean {meant}?"
-            return self._problem(key, what, f"{meant.rpartition('.')[2]}:")
+            return self._problem(key, what, f"{meant.rpartition('.')[2]}:", part=written)
         typed = hydra_value(value) if not isinstance(value, str) else value
         what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
@@ -201,8 +201,11 @@ class _Check:
 
 
 def _section_meant(key: str) -> tuple[str, str] | None:
-    """Find the section of a section that a key was meant to lie in: sweep.params for sweep.parms.lr."""
+    """Find the section that a key was meant for: sweep for swep.lr, sweep.params for sweep.parms.lr."""
     outer, *rest = key.split(".")
+    near = closest(outer, SECTIONS.split(", ")) if outer not in setting_types() else ""
+    if near and is_setting(".".join([near, *rest])):
+        return outer, near
     if len(rest) < 2 or not is_dataclass(setting_types().get(outer)):
         return None
     inner = f"{outer}.{rest[0]}"
