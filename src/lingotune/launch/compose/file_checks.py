@@ -167,7 +167,7 @@ class _Check:
         typed = hydra_value(value) if not isinstance(value, str) else value
         what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
-        if self._file.package and inside in setting_types():
+        if self._file.package and (inside in setting_types() or container_of(inside)):
             return self._problem(key, what, GLOBAL)
         if closest(inside.lower(), ["defaults"]):
             return self._problem(
