@@ -163,7 +163,7 @@ class _Check:
         if (section := _section_meant(key)) is not None:
             written, meant = section
             what = f"unknown section {written!r}; did you mean {meant}?"
-            return self._problem(key, what, f"{meant.rpartition('.')[2]}:")
+            return self._problem(key, what, f"{meant.rpartition('.')[2]}:", part=written)
         typed = hydra_value(value) if not isinstance(value, str) else value
         what, fix = unknown_name(key, typed, self._groups)
         inside = key.removeprefix(f"{self._file.package}.")
@@ -206,11 +206,11 @@ def _section_meant(key: str) -> tuple[str, str] | None:
     Returns it as it is written, and as it is called.
     """
     outer, *rest = key.split(".")
-    if len(rest) < 2:
-        return None
     if outer not in setting_types():
         near = closest(outer, _sections_in(""))
-        return (outer, near) if near and f"{near}.{rest[0]}" in setting_types() else None
+        return (outer, near) if near and is_setting(".".join([near, *rest])) else None
+    if len(rest) < 2:
+        return None
     inner = f"{outer}.{rest[0]}"
     if not is_dataclass(setting_types()[outer]) or inner in setting_types():
         return None

@@ -171,7 +171,10 @@ def _nothing_swept(typed: Sequence[Axis], settings: SweepConfig | None) -> Itera
         chosen = axis.key == "sweep" and axis.texts != ("null",)
         if chosen or axis.key.startswith("sweep."):
             what = "is about a sweep, and nothing is swept"
-            yield Problem(axis.text, what, f"-m lr=1e-5,3e-5 {for_shell(axis.text)}", key=axis.key)
+            fix = f"-m lr=1e-5,3e-5 {for_shell(axis.text)}"
+            if axis.override.is_delete():
+                fix = "leave it out"
+            yield Problem(axis.text, what, fix, key=axis.key)
 
 
 def sweep_file(typed: Sequence[Axis]) -> str | None:

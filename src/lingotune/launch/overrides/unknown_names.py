@@ -71,7 +71,8 @@ def _with_value(meant: str, value: str, groups: Groups) -> str:
     """Write what is meant with a value as it was typed, or as the setting can have it; '' if it cannot."""
     *before, last = meant.split()
     if "=" in last:
-        return _NOTHING if value.lower() in _NOT else meant.replace("NAME", value)
+        words = (for_shell(word.replace("NAME", value)) for word in meant.split())
+        return _NOTHING if value.lower() in _NOT else " ".join(words)
     form = f"{last}={value}"
     if not accepted(form, groups):
         number = number_meant(value, setting_types().get(last))
