@@ -242,6 +242,7 @@ def test_a_key_of_40_hexadecimal_digits_is_told_from_a_commit(key: str) -> None:
         "image:tag@sha256:0123456789abcdef",
         "Reviews2024/GermanAndFrench/TrainSplitV1",
         "AllReviewsOfHotels2024InSixLanguagesPart1",
+        "RiskTaskSkSkLanguagesCasedSeed42YandexHf",
         "name=risk-scores-of-reviews-in-six-languages",
         "name=sk-reviews-of-hotels-and-restaurants-2024",
         "https://user:***@example.com/a",

@@ -88,10 +88,14 @@ def _is_random(text: str) -> bool:
     ]
     changes = sum(one != other for one, other in itertools.pairwise(kinds))
     says = any(stop - start == len(text) for start, stop, _ in decoded_parts(text))
-    return {"A", "a", "1"} <= set(kinds) and changes >= _CHANGES * len(text) and not says
+    mixed = {"A", "a", "1"} <= set(kinds) and changes >= _CHANGES * len(text)
+    return mixed and not says and not _CAMEL_CASE.fullmatch(text)
 
 
 _CHANGES = 0.42
+_CAMEL_CASE = re.compile(r"[a-z]*(?:[A-Z]?[0-9]+|[A-Z][a-z]+)*")
+"""Words and numbers after each other, which may be short. In random letters two capitals follow each other
+somewhere, or a small letter a digit."""
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
