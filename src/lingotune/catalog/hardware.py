@@ -191,13 +191,17 @@ def misfit(image: Image, instance: Instance, distribution: Distribution) -> str 
 
 def newest_image(cluster: ClusterConfig) -> Image | None:
     """Find the newest image that runs the worker code on all machines of a cluster; None if none does."""
+    return next(iter(fitting_images(cluster)), None)
+
+
+def fitting_images(cluster: ClusterConfig) -> list[Image]:
+    """List the images that run the worker code on all machines of a cluster, the newest first."""
     machines, distribution = instances_of(cluster), cluster.distribution
-    fitting = [
+    return [
         image
-        for image in images()
+        for image in reversed(images())
         if runs_worker(image) and not any(misfit(image, one, distribution) for one in machines)
     ]
-    return fitting[-1] if fitting else None
 
 
 def pinned_image(image: ImageConfig) -> Image | None:

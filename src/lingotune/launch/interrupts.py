@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lingotune.system.signals import handled
+
 
 @contextmanager
 def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
@@ -21,9 +23,5 @@ def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
+    with handled(signals, interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lingotune.config.problems import PEER_LOST
+from lingotune.system.signals import handled
 
 _LOOK = 0.1
 """Seconds between two looks at the processes."""
@@ -80,12 +81,8 @@ def _forwarding(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[bool]:
             process.send_signal(number)
 
     numbers = [n for n in _FORWARDED if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, forward) for number in numbers}
-    try:
+    with handled(numbers, forward):
         yield True
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _free_port() -> int:

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lingotune.config.faults import KILLED
 from lingotune.config.problems import INTERRUPTED, PREEMPTED
+from lingotune.system.signals import handled
 from lingotune.training import failure
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -26,10 +28,7 @@ _ONE_PRESS = 0.5
 its processes, and torchrun passes it on to them."""
 
 _ALONE = "the job was stopped"
-_OTHERS = (
-    "another rank failed, or the job was stopped (a rank that dies without a message was usually killed for"
-    " memory: a smaller per_device_bs)"
-)
+_OTHERS = f"another rank failed, or the job was stopped. {KILLED.rstrip('.')}"
 
 
 @dataclass
@@ -62,17 +61,16 @@ def armed(rank: int) -> Iterator[None]:
     numbers = [
         n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN
     ]
-    before = {number: signal.signal(number, _nothing) for number in numbers}
-    waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reading, _state), daemon=True, name="signals").start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(waking)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(writing)  # which ends the thread
-        _state = None
+    with handled(numbers, _nothing):
+        waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        watch = threading.Thread(target=_watch, args=(reading, _state), daemon=True, name="signals")
+        watch.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(waking)
+            os.close(writing)  # which ends the thread
+            _state = None
 
 
 @contextmanager
@@ -84,13 +82,12 @@ def deferred(seconds: float) -> Iterator[None]:
     if _state is None:
         yield
         return
-    before = signal.signal(signal.SIGINT, _nothing)
-    _state.seconds = seconds
-    try:
-        yield
-    finally:
-        _state.seconds = None
-        signal.signal(signal.SIGINT, before)
+    with handled([signal.SIGINT], _nothing):
+        _state.seconds = seconds
+        try:
+            yield
+        finally:
+            _state.seconds = None
 
 
 def asked() -> int:
@@ -114,12 +111,10 @@ def importing(said: str = "") -> Iterator[None]:
         os.write(2, f"{said}lingotune: stopped\n".encode())
         os._exit(_code(number))
 
-    before = {number: signal.signal(number, end) for number in numbers}
     try:
-        yield
+        with handled(numbers, end):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # of an entry point of ours
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -14,9 +14,8 @@ from lingotune.catalog.architectures import (
 from lingotune.catalog.hardware import (
     BF16_CAPABILITY,
     Image,
-    images,
+    fitting_images,
     instances_of,
-    misfit,
     resolve_image,
     resolve_precision,
     runs_worker,
@@ -62,13 +61,7 @@ def _remedy(cluster: ClusterConfig, name: str) -> str:
 
 
 def _newest_with(cluster: ClusterConfig, name: str) -> Image | None:
-    machines, distribution = instances_of(cluster), cluster.distribution
-    fitting = [
-        image for image in images()
-        if runs_worker(image) and has_classifier(image, name)
-        and not any(misfit(image, one, distribution) for one in machines)
-    ]  # fmt: skip
-    return fitting[-1] if fitting else None
+    return next((one for one in fitting_images(cluster) if has_classifier(one, name)), None)
 
 
 @ARCHITECTURES.check(
