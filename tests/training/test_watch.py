@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import pytest
@@ -14,7 +16,7 @@ from waiting import wait_until
 
 from lingotune.training.distributed import Rank
 from lingotune.training.progress import SCORING, UPDATE, Progress
-from lingotune.training.watch import Sign, Watch, hanging, is_dead, known_to, waits
+from lingotune.training.watch import Sign, Watch, hanging, is_dead, known_to, waits, watching
 
 WAITING = "torch/graph.py:8 _engine_run_backward"
 RUNS = Sign(0, 3, 40, 1.0, "training, step 9 of 60", WAITING, 0.5, False, "one", 1)
@@ -177,3 +179,24 @@ def test_one_that_computes_three_times_as_long_is_slow() -> None:
     )
     assert watch._slow(later(40, 4.0, 4.0, 15.0)) == "", "it has been told"
     assert "rank 1" in watch._slow(later(60, 5.0, 15.0, 16.0))
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_no_thread_outlives_the_watch(
+    error: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed import HashStore
+
+    store = HashStore()
+    store.set("sign/1", json.dumps(asdict(replace(RUNS, rank=1, left=True))))
+    monkeypatch.setattr("lingotune.training.watch._store", lambda rank: store)
+    monkeypatch.setattr("lingotune.training.distributed.barrier", lambda rank: None)
+
+    def named() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("watch ")]
+
+    with suppress(ValueError, KeyboardInterrupt), watching(Rank(0, 0, 2), 45, 45):
+        assert len(named()) == 2
+        if error:
+            raise error
+    assert named() == []

@@ -86,6 +86,7 @@ class Watch:
         self._ending, self._clock = threading.Lock(), threading.Lock()
         self._failing: dict[int, float] = {}
         self._failed, self._left = "", False
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start the threads, once every process has given a sign."""
@@ -95,13 +96,14 @@ class Watch:
         self._tell()
         distributed.barrier(self._rank)
         for target in (self._talk, self._see_to_it):
-            threading.Thread(target=target, daemon=True, name=f"watch {target.__name__}").start()
+            thread = threading.Thread(target=target, daemon=True, name=f"watch {target.__name__}")
+            thread.start()
+            self._threads.append(thread)
 
-    def stop(self) -> None:
-        """Tell that this process has ended well, and stop watching."""
+    def leave(self) -> None:
+        """Tell that this process has ended well."""
         self._left = True
         self._say()
-        self._over.set()
 
     def fail(self, why: str, code: int) -> None:
         """Tell the others why this process ends; that with the store stays until they know.
@@ -117,7 +119,13 @@ class Watch:
                 break
             time.sleep(0.1)
             self._wake.set()
+
+    def end(self) -> None:
+        """Stop watching: a thread within the store when the interpreter ends would abort the process."""
         self._over.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(_LAST_WORDS)
 
     def _say(self) -> None:
         self._said.clear()
@@ -137,7 +145,8 @@ class Watch:
                 self._answered = time.monotonic()
             except (RuntimeError, ValueError, OSError):
                 pass  # the other thread notices how long there has been no answer
-            self._wake.wait(_EVERY)
+            if not self._over.is_set():
+                self._wake.wait(_EVERY)
 
     def _tell(self) -> None:
         self._beat += 1
@@ -301,7 +310,10 @@ def watching(rank: Rank, peer_timeout: float, hang_timeout: float) -> Iterator[N
     except Exception as error:
         watch.fail(failure.paragraph(error, rank.rank), failure.code_of(error))
         raise
-    watch.stop()
+    else:
+        watch.leave()
+    finally:
+        watch.end()
 
 
 def _store(rank: Rank) -> Any:
