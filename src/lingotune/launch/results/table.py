@@ -23,7 +23,7 @@ CSV = "results.csv"
 """Name of the table in a sweep's folder: a line for each trial."""
 _NONE = "-"
 _LONGEST = 40
-_EXPENDABLE = ("run", "lowest language", "time", "to the best")
+_EXPENDABLE = ("run", "lowest language", "to the best", "time")
 """Beginnings of the names of columns that a narrow terminal does without, in this order."""
 Cells = list[list[str]]
 
