@@ -36,15 +36,15 @@ class Trained:
     job: JobConfig | None
 
 
-def trained_model(run: str | Path) -> Trained:
+def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
     """Find the model in `RUN/model`, or in RUN itself, without loading any library.
 
-    ConfigError if there is none, its tokenizer is missing, or its classes have no names of their own.
+    job: that of the model, if it is known already. ConfigError if there is none, its tokenizer is missing, or its classes have no names of their own.
     """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
-            return Trained(folder, _labels(folder), _job(folder))
+            return Trained(folder, _labels(folder), job or _job(folder))
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 
