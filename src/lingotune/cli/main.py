@@ -33,6 +33,12 @@ GROUPS = {
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
     },
+    "its model at work": {
+        "serve": "answer requests on this machine, with a page to try it",
+        "export": "write it as ONNX, smaller and faster, and compare the scores",
+        "package": "pack it as model.tar.gz, which serves itself on SageMaker",
+        "rehearse-serving": "serve it here as SageMaker's container would, and ask it",
+    },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
         "logs": "print the log of a job, as it is or as it comes",
@@ -76,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             [Problem(typed[0], what, listed(typed[0], COMMANDS))], f"{_called()} --help"
         )
-    command = importlib.import_module(f"lingotune.cli.{typed[0]}")
+    command = importlib.import_module(f"lingotune.cli.{typed[0].replace('-', '_')}")
     code: int = command.main(typed[1:])
     return code
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,33 +169,35 @@ def answer_type(accept: str | None) -> str:
     raise BadRequest(f"Accept {accept!r} is none of {', '.join(_WRITERS)}", 406)
 
 
-def write_answer(predictions: Sequence[Prediction], model: str, kind: str) -> str:
-    """Write predictions in the form that `answer_type` chose. model: digest of the model's files."""
-    return _WRITERS[kind](predictions, model)
+def write_answer(predictions: Sequence[Prediction], labels: Sequence[str], model: str, kind: str) -> str:
+    """Write predictions in the form that `answer_type` chose.
+
+    labels: names of all classes. model: digest of the model's files.
+    """
+    return _WRITERS[kind](predictions, labels, model)
 
 
-def _as_json(predictions: Sequence[Prediction], model: str) -> str:
+def _as_json(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
     return _dumped({"model": model, "predictions": predictions})
 
 
-def _as_lines(predictions: Iterable[Prediction], model: str) -> str:
+def _as_lines(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
     return "".join(f"{_dumped({**one, 'model': model})}\n" for one in predictions)
 
 
-def _as_csv(predictions: Sequence[Prediction], model: str) -> str:
-    rows = [_flat(one, model) for one in predictions]
-    columns = dict.fromkeys(name for row in rows for name in row)
+def _as_csv(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
+    """Write CSV, with the same columns for every piece of a file that batch transform sends."""
+    columns = {f"probability_{name}": name for name in labels}
+    first = ["id"] if any("id" in one for one in predictions) else []
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*first, "label", *columns, "error", "model"])
+    for one in predictions:
+        shares = one.get("probabilities", {})
+        ids = [one.get(name) for name in first]
+        probabilities = [shares.get(name) for name in labels]
+        writer.writerow([*ids, one.get("label"), *probabilities, one.get("error"), model])
     return out.getvalue()
-
-
-def _flat(one: Prediction, model: str) -> Record:
-    shares = {f"probability_{name}": share for name, share in one.get("probabilities", {}).items()}
-    others = {name: value for name, value in one.items() if name != "probabilities"}
-    return {**others, **shares, "model": model}
 
 
 def _dumped(value: object) -> str:

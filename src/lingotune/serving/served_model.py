@@ -54,7 +54,7 @@ class ServedModel:
         self.classifier = Classifier(trained)
         data = trained.job.data if trained.job else _UNKNOWN
         self._column, self._title = data.columns.text, data.columns.title
-        self._id = data.columns.id or _ID
+        self._ids = (data.columns.id, _ID)
         self._nested = nested_columns(data.columns)
         self._texts = Texts(data.columns, normalize=data.normalize)
 
@@ -82,7 +82,7 @@ class ServedModel:
             raise refused(wrong)
         for (answer, _), prediction in zip(prepared, self.predict([text for _, text in prepared])):
             answer.update(prediction)
-        return write_answer(found, self.digest, kind), kind
+        return write_answer(found, self.labels, self.digest, kind), kind
 
     def predict(self, texts: Sequence[str]) -> list[Record]:
         """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first."""
@@ -99,13 +99,16 @@ class ServedModel:
 
     def _of(self, record: Record) -> str:
         add_nested(record, self._nested)
-        if self._column not in record:
-            named = next((name for name in TEXTS if name in record), None)
-            if named is None:
-                columns = ", ".join(map(repr, record)) or "none"
-                raise Unfit("no-column", f"has no column {self._column!r}; its columns: {columns:.200}")
-            record[self._column] = record[named]
-        return self._texts.of(record)
+        column = next((name for name in (self._column, *TEXTS) if name in record), None)
+        if column is None:
+            columns = ", ".join(map(repr, record)) or "none"
+            raise Unfit("no-column", f"has no column {self._column!r}; its columns: {columns:.200}")
+        try:
+            return self._texts.of({**record, self._column: record[column]})
+        except Unfit as fault:
+            what = fault.what.replace(repr(self._column), repr(column))
+            raise Unfit(fault.reason, what, fault.fix) from None
 
     def _with_id(self, one: Any) -> Record:
-        return {_ID: one[self._id]} if isinstance(one, dict) and self._id in one else {}
+        found = [one[name] for name in self._ids if name in one] if isinstance(one, dict) else []
+        return {_ID: found[0]} if found else {}
