@@ -59,6 +59,11 @@ class ServedModel:
         self._texts = Texts(data.columns, normalize=data.normalize)
 
     @property
+    def name(self) -> str:
+        """Name of the run, or of the folder."""
+        return self.trained.job.name if self.trained.job else self.trained.folder.resolve().name
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, by their ids."""
         return self.trained.labels

@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif length > MOST_BYTES:
             for _ in self._pieces(length):  # or the client would fail to send
                 pass
-            self._send(413, "application/json", _error(413, "RequestEntityTooLargeException"))
+            self._send(413, "text/plain", b"")
         else:
             self._send(*self.backend.ask(self.rfile.read(length), dict(self.headers)))
 
