@@ -33,14 +33,17 @@ _PARTS = (".json", ".safetensors", ".onnx", ".txt", ".model", ".codes")
 _OTHERS = ("metrics.json", "export.json")
 
 
+def is_part(path: Path) -> bool:
+    """Tell whether a file of a model's folder is one that its answers follow from."""
+    return path.suffix in _PARTS and path.name not in _OTHERS
+
+
 def model_digest(folder: Path) -> str:
     """Compute the digest of a model, SHA-256 of names and digests of the files that its answers follow from.
 
     OSError if one of them cannot be read.
     """
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix in _PARTS and path.name not in _OTHERS
-    )
+    files = sorted(path for path in folder.iterdir() if is_part(path))
     lines = "".join(f"{sha256_of(path)}  {path.name}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
