@@ -9,6 +9,7 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Sequence
+from types import ModuleType
 
 import lingotune
 from lingotune.config.console import exit_code_of
@@ -82,9 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             [Problem(typed[0], what, listed(typed[0], COMMANDS))], f"{_called()} --help"
         )
-    command = importlib.import_module(f"lingotune.cli.{typed[0].replace('-', '_')}")
-    code: int = command.main(typed[1:])
+    code: int = module_of(typed[0]).main(typed[1:])
     return code
+
+
+def module_of(command: str) -> ModuleType:
+    """Import the module of a command."""
+    return importlib.import_module(f"lingotune.cli.{command.replace('-', '_')}")
 
 
 def entry() -> int:
@@ -110,7 +115,7 @@ def overview() -> str:
     lines = textwrap.wrap(PURPOSE, 80)
     lines += ["", f"usage: {_called()} COMMAND ..."]
     for heading, commands in GROUPS.items():
-        lines += ["", f"{heading}:", *(f"  {name:12}{told}" for name, told in commands.items())]
+        lines += ["", f"{heading}:", *(f"  {name:10}  {told}" for name, told in commands.items())]
     lines += [
         "",
         "options:",
