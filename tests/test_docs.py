@@ -325,7 +325,9 @@ def test_requests_to_a_served_model(trained: Path) -> None:
         for command in (c for c in COMMANDS if kind_of(c) == "curl"):
             asked = command.replace("http://127.0.0.1:8080", url[0])
             done = subprocess.run(shlex.split(asked), cwd=trained, capture_output=True, text=True)
-            assert done.returncode == 0 and '"label"' in done.stdout or "label," in done.stdout, done
+            assert done.returncode == 0 and '"label"' in done.stdout or "label," in done.stdout, (
+                done
+            )
     finally:
         process.terminate()
         process.wait()
@@ -488,7 +490,7 @@ def test_settings_and_files_that_are_named_exist(path: Path) -> None:
     for code in inline_code_of(path):
         setting = re.match(r"((?:\w+\.)+\w+)(?:=|$)", code)
         if setting and setting[1].partition(".")[0] in setting_types():
-            file = re.search(r"\.(py|yaml|jsonl?|gz)$", code) or path.name == "architecture.md"
+            file = re.search(r"\.(py|yaml|jsonl?|gz|onnx)$", code) or path.name == "architecture.md"
             known = any(f"{setting[1]}.".startswith(f"{key}.") for key in sections)
             assert file or known, f"{path.name}: {code}"
         if option := re.fullmatch(r"(\w+)=(\w+)", code):

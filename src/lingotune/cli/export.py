@@ -23,7 +23,9 @@ _MAX_LOSS = 0.005
 
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
-    made = command_parser("export", "Write a run's model as ONNX, and compare it with the original.")
+    made = command_parser(
+        "export", "Write a run's model as ONNX, and compare it with the original."
+    )
     made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
     made.add_argument(
         "settings",
@@ -53,7 +55,11 @@ def read_settings(typed: Sequence[str]) -> Settings:
         key, _, value = word.partition("=")
         if word in data:
             continue
-        wrong = _fault(key, value) if key in known and "=" in word else ("is no setting of an export", "")
+        wrong = (
+            _fault(key, value)
+            if key in known and "=" in word
+            else ("is no setting of an export", "")
+        )
         known[key] = value
         if wrong:
             fix = wrong[1] or f"{listed(key, [*known][:4])} or data.path=FILE"

@@ -14,7 +14,11 @@ Prediction = Mapping[str, Any]
 """Answer for a text: `label`, `probabilities` and perhaps `id`; or `error` and perhaps `id`."""
 
 JSON, LINES, CSV, TEXT = "application/json", "application/jsonlines", "text/csv", "text/plain"
-_ALSO = {"application/x-jsonlines": LINES, "application/jsonl": LINES, "application/x-ndjson": LINES}
+_ALSO = {
+    "application/x-jsonlines": LINES,
+    "application/jsonl": LINES,
+    "application/x-ndjson": LINES,
+}
 _ANY = ("", "*/*", "application/*")
 TEXTS = ("inputs", "text")
 """Columns that hold the text of a record, where it lacks the column that was trained on."""
@@ -84,7 +88,9 @@ def _decoded(body: bytes | str) -> str:
     try:
         return bytes(body).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRequest(f"the request is not UTF-8: byte {error.start} is no part of it") from error
+        raise BadRequest(
+            f"the request is not UTF-8: byte {error.start} is no part of it"
+        ) from error
 
 
 def _from_json(text: str, columns: Sequence[str]) -> list[str | Record]:
@@ -169,7 +175,9 @@ def answer_type(accept: str | None) -> str:
     raise BadRequest(f"Accept {accept!r} is none of {', '.join(_WRITERS)}", 406)
 
 
-def write_answer(predictions: Sequence[Prediction], labels: Sequence[str], model: str, kind: str) -> str:
+def write_answer(
+    predictions: Sequence[Prediction], labels: Sequence[str], model: str, kind: str
+) -> str:
     """Write predictions in the form that `answer_type` chose.
 
     labels: names of all classes. model: digest of the model's files.

@@ -102,7 +102,9 @@ class ServedModel:
         """Prepare a text, or that of a record with its title, as for the training; Unfit if it cannot be."""
         text = self._texts.prepared(one) if isinstance(one, str) else self._of(dict(one))
         if len(text) > MOST_CHARACTERS:
-            raise Unfit("too-long", f"has {len(text)} characters, at most {MOST_CHARACTERS} are read")
+            raise Unfit(
+                "too-long", f"has {len(text)} characters, at most {MOST_CHARACTERS} are read"
+            )
         return text
 
     def _of(self, record: Record) -> str:

@@ -53,10 +53,13 @@ class ModelServer(ThreadingHTTPServer):
         self.model, self.tell, self.rate = model, tell, Rate(rate)
         self.is_loopback = address[0] in LOOPBACK
         self._turn, self._room = threading.Lock(), threading.Semaphore(MOST_WAITING)
+
+    @functools.cached_property
+    def _detector(self) -> LanguageDetector | None:
         try:
-            self._detector: LanguageDetector | None = LanguageDetector()
+            return LanguageDetector()
         except ConfigError:  # not installed
-            self._detector = None
+            return None
 
     def ask(self, call: Callable[[], Any]) -> Any:
         """Run a call of the model when its turn comes; BadRequest if too many are waiting."""
@@ -180,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         spent = (time.monotonic() - self._started) * 1e3
-        path = self.path if self.path in ("/", "/ping", "/model", "/invocations", "/explain") else "?"
+        path = (
+            self.path if self.path in ("/", "/ping", "/model", "/invocations", "/explain") else "?"
+        )
         self.server.tell(f"{self.command} {path} {status} {spent:.0f} ms")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -207,5 +212,7 @@ def _policy() -> Mapping[str, str]:
         for tag in ("script", "style")
     }
     rules = f"default-src 'none'; connect-src 'self'; script-src {found['script']}; "
-    rules += f"style-src {found['style']}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    rules += (
+        f"style-src {found['style']}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
     return {"Content-Security-Policy": rules}

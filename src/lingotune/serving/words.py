@@ -12,7 +12,9 @@ from lingotune.serving.served_model import ServedModel
 MOST_WORDS = 200
 """Words that are left out one by one; the model is asked once for each."""
 # Chinese, Japanese and Thai write no spaces: each of their characters counts as a word.
-_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]+")
+_WORD = re.compile(
+    r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]+"
+)
 
 
 @dataclass(frozen=True)

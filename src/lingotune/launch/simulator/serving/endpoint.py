@@ -127,5 +127,3 @@ def _last(log: list[str]) -> tuple[str, ...]:
 def _found(pattern: str, log: list[str]) -> str:
     lines = (re.fullmatch(pattern, line) for line in log)
     return next((line[1] for line in lines if line), "")
-
-

@@ -121,7 +121,9 @@ def _as_transformers_4() -> str:
     """Give the toolkit the names that transformers 5 has no more; returns what was added."""
     from transformers import file_utils
 
-    missing = [name for name in ("is_tf_available", "is_torch_available") if not hasattr(file_utils, name)]
+    missing = [
+        name for name in ("is_tf_available", "is_torch_available") if not hasattr(file_utils, name)
+    ]
     for name in missing:
         setattr(file_utils, name, lambda: False)
     return ", ".join(missing)

@@ -182,7 +182,9 @@ def _same(expected: Predictions, found: Predictions, name: str) -> str:
     for text, one, other in zip(TEXTS, expected, found):
         if (one["label"], one["probabilities"]) != (other["label"], other["probabilities"]):
             raise StageFailed(f"{name}: {text[:40]!r}: {one} and {other}")
-    return f"{len(found)} answers as of {name}" if name[0].islower() else f"{len(found)} same answers"
+    return (
+        f"{len(found)} answers as of {name}" if name[0].islower() else f"{len(found)} same answers"
+    )
 
 
 def _refused(served: Endpoint, questions: Iterable[BadQuestion]) -> str:
@@ -191,7 +193,9 @@ def _refused(served: Endpoint, questions: Iterable[BadQuestion]) -> str:
         answer = served.ask(one.body, one.kind, one.accept)
         told = answer.body.decode(errors="replace")
         if answer.status != one.status or one.told not in told:
-            what = f"{one.name}: {one.status} with {one.told!r} expected, {answer.status} came: {told}"
+            what = (
+                f"{one.name}: {one.status} with {one.told!r} expected, {answer.status} came: {told}"
+            )
             raise StageFailed(what[:500])
     if not served.is_healthy():
         raise StageFailed("the health check fails after these requests")
