@@ -84,7 +84,7 @@ def test_invocations_are_answered_as_by_the_endpoint(
         ("POST", "/explain", b'{"inputs": " "}', {}, 400, "inputs has no text"),
         ("POST", "/other", b"", {}, 404, "/invocations and /explain"),
         ("GET", "/../etc/passwd", None, {}, 404, "GET knows"),
-        ("POST", "/invocations", b"", {"Content_Length": str(MOST_BYTES + 1)}, 413, f"at most {MOST_BYTES}"),
+        ("POST", "/invocations", b"", {"Content_Length": str(MOST_BYTES + 1)}, 413, "at most"),
         ("POST", "/invocations", b"", {"Content_Length": "-1"}, 411, "Content-Length"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
         ("POST", "/explain", b"{}", {"Origin": "http://evil.example"}, 403, "this machine alone"),

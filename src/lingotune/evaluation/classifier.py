@@ -41,7 +41,8 @@ class Trained:
 def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
     """Find the model in `RUN/model`, or in RUN itself, without loading any library.
 
-    job: that of the model, if it is known already. ConfigError if there is none, its tokenizer is missing, or its classes have no names of their own.
+    job: that of the model, if it is known already. ConfigError if there is no model, its tokenizer is
+    missing, or its classes have no names of their own.
     """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():

@@ -93,8 +93,8 @@ def evaluate(
 
     data: scored as a whole, or its test split if it has one; None = the run's own test split.
     max_length: tokens read of each text; None = as many as the model was trained with. output: parent
-    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. classifier: the run's model, if it is loaded. ConfigError, before
-    the model is loaded, lists everything that is wrong.
+    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. classifier: the run's
+    model, if it is loaded already. ConfigError, before the model is loaded, lists everything that is wrong.
     """
     trained = trained_model(run)
     is_own = data is None

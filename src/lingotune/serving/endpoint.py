@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lingotune.config.console import format_error
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import from_json
 from lingotune.evaluation.classifier import trained_model
-from lingotune.serving.code_folder import CODE, PACKED, Packed
+from lingotune.runs.folder import CODE
+from lingotune.serving.code_folder import PACKED, Packed
 from lingotune.serving.served_model import ServedModel
 
 

@@ -29,7 +29,7 @@ class Speed:
 
 
 def compare_speed(before: Classifier, after: Classifier, texts: Sequence[str]) -> Iterator[Speed]:
-    """Measure both models on texts of real lengths, tokenising included; threads are as by default after."""
+    """Measure both models on texts of real lengths, tokenising included; threads are by default after."""
     try:
         for threads in THREADS:
             before.model.use_threads(threads)

@@ -12,6 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Whoever deploys the model has chosen to run the code in this folder.
 os.environ.setdefault("LINGOTUNE_TRUST_CODE", "1")
 
-from lingotune.serving.endpoint import model_fn, transform_fn  # noqa: E402
+from lingotune.serving.endpoint import model_fn, transform_fn
 
 __all__ = ["model_fn", "transform_fn"]

@@ -40,7 +40,8 @@ def export_model(trained: Trained, classifier: Classifier, target: Path, *, quan
         if quantize:
             _quantize(path)
     for file in trained.folder.iterdir():
-        if is_part(file) and ".safetensors" not in file.name or file.name in (METRICS, JOB_FILE):
+        copied = is_part(file) and ".safetensors" not in file.name
+        if copied or file.name in (METRICS, JOB_FILE):
             shutil.copy(file, target / file.name)
     write_code(target, trained.job, [trained.folder.parent, trained.folder])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def is_part(path: Path) -> bool:
 
 
 def model_digest(folder: Path) -> str:
-    """Compute the digest of a model, SHA-256 of names and digests of the files that its answers follow from.
+    """Compute the digest of a model: SHA-256 of the files that its answers follow from, and their names.
 
     OSError if one of them cannot be read.
     """
@@ -99,7 +98,7 @@ class ServedModel:
         return [{"label": pairs[0][0], "probabilities": dict(pairs)} for pairs in ranked]
 
     def prepared(self, one: str | Record) -> str:
-        """Prepare a text, or that of a record with its title, as for the training; Unfit if it cannot be."""
+        """Prepare a text, or a record's with its title, as for the training; Unfit if it cannot be."""
         text = self._texts.prepared(one) if isinstance(one, str) else self._of(dict(one))
         if len(text) > MOST_CHARACTERS:
             raise Unfit(

@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _is_from_here(self) -> bool:
-        """Tell whether a request was meant for this server: a page elsewhere may name it by another name."""
+        """Tell whether a request was meant for this server: other pages may give it other names."""
         if not self.server.is_loopback:
             return True
         named = self.headers.get("Host", ""), self.headers.get("Origin", "http://localhost")

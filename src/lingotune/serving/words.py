@@ -19,7 +19,7 @@ _WORD = re.compile(
 
 @dataclass(frozen=True)
 class Word:
-    """Word from `start` to `end` of the text. change: what its absence takes from the probability, -1 to 1."""
+    """Word from `start` to `end` of a text. change: what leaving it out takes from the probability."""
 
     start: int
     end: int

@@ -102,7 +102,7 @@ def endpoint(python: Path, model: Path, root: Path) -> Iterator[Endpoint]:
 
 
 def _variables(root: Path) -> dict[str, str]:
-    """Return the variables of a container that reaches no network, with one thread as the server sets it."""
+    """Return the variables of a container without a network; one thread, as the server sets it."""
     nowhere = "http://127.0.0.1:9"
     return {
         "PATH": os.environ.get("PATH", os.defpath),

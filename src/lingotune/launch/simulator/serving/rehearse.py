@@ -151,11 +151,16 @@ class _Rehearser:
 
     def _command(self, texts: Sequence[str]) -> Predictions:
         """Predict with the command, with as many threads as the endpoint."""
-        command = [sys.executable, "-m", "lingotune", "predict", self._trained.folder, "--json"]
+        command = [sys.executable, "-m", "lingotune", "predict", str(self._trained.folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
         lines = "".join(f"{text}\n" for text in texts)
         done = subprocess.run(
-            command, input=lines, env=environment, capture_output=True, text=True, encoding="utf-8"
+            [*command, "--json"],
+            input=lines,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
         )
         if done.returncode:
             raise StageFailed("lingotune predict fails", tuple(done.stderr.splitlines()[-15:]))
