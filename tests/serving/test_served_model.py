@@ -6,6 +6,7 @@ import ast
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ import pytest
 from served import LABELS, job_of_model, make_model
 from test_architecture import PACKAGE, imports, modules
 
+from lingotune.config.schema import CodeConfig
 from lingotune.evaluation.classifier import Classifier, trained_model
 from lingotune.evaluation.metrics import probabilities_of
+from lingotune.hub.allowlist import contents_of
 from lingotune.runs.folder import folders_in
-from lingotune.runs.inventory import write_inventory
 from lingotune.serving import code_folder
 from lingotune.serving.code_folder import PROGRAM, write_code
 from lingotune.serving.endpoint import NotServed, model_fn, transform_fn
 from lingotune.serving.payloads import CSV, JSON, LINES, BadRequest
 from lingotune.serving.served_model import ServedModel, model_digest
+from lingotune.training.finishing import take_inventory
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +137,28 @@ def test_the_endpoint_starts_with_what_its_image_has() -> None:
     assert "omegaconf" in imports(modules()["lingotune.config.jobfile"])
 
 
-def test_the_code_is_no_result_of_a_run(folder: Path) -> None:
-    """finished.json is the same whatever version serves the model."""
-    folders = folders_in(folder.parent)
-    write_inventory(folders, "0" * 64, ())
-    files = json.loads((folder.parent / "finished.json").read_text())["files"]
+def test_a_finished_run_serves_itself_and_the_code_is_none_of_its_results(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """finished.json is the same whatever version serves the model, and the hub gets none of it."""
+    model = Path(shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("code")))
+    take_inventory(folders_in(tmp_path), job_of_model())
+    assert asked(model_fn(str(model)), "gut")
+    files = json.loads((tmp_path / "finished.json").read_text())["files"]
     assert "model/config.json" in files and not [name for name in files if "code" in name]
+    published, left = contents_of(model)
+    assert "model.safetensors" in published and {name.partition("/")[0] for name in left} == {"code"}
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_whose_own_code_is_gone_is_finished_all_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("code"))
+    code = CodeConfig(file="gone.py", sha256="0" * 64, builder="build")
+    take_inventory(folders_in(tmp_path), replace(job_of_model(), code=code))
+    assert "no endpoint can serve it as it is: " in capsys.readouterr().out
+    assert (tmp_path / "finished.json").exists() and not [*tmp_path.rglob("*code*")]
 
 
 def test_the_code_is_replaced_as_a_whole(folder: Path, tmp_path: Path) -> None:

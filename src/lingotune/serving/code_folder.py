@@ -50,20 +50,27 @@ def write_code(model: Path, job: JobConfig | None, runs: Sequence[Path] = ()) ->
     """
     unfinished = model / f".{CODE}.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        _fill(unfinished, model, job, runs)
+        shutil.rmtree(model / CODE, ignore_errors=True)
+        unfinished.rename(model / CODE)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _fill(code: Path, model: Path, job: JobConfig | None, runs: Sequence[Path]) -> None:
     package = Path(str(resources.files("lingotune")))
     for path in _files(package):
-        target = unfinished / "lingotune" / path.relative_to(package)
+        target = code / "lingotune" / path.relative_to(package)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    shutil.copyfile(package / "serving" / PROGRAM, unfinished / PROGRAM)
+    shutil.copyfile(package / "serving" / PROGRAM, code / PROGRAM)
     values = {"lingotune": __version__, "model": model_digest(model), "job": job and plain(job)}
-    (unfinished / PACKED).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    _write_own_code(unfinished, job, [*runs, model, model / CODE])
-    needed = list(_requirements(model, job))
+    (code / PACKED).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    _write_own_code(code, job, [*runs, model, model / CODE])
+    needed = "".join(f"{line}\n" for line in _requirements(model, job))
     if needed:
-        (unfinished / REQUIREMENTS).write_text("".join(f"{line}\n" for line in needed))
-    shutil.rmtree(model / CODE, ignore_errors=True)
-    unfinished.rename(model / CODE)
+        (code / REQUIREMENTS).write_text(needed, encoding="utf-8")
 
 
 def _files(package: Path) -> Iterator[Path]:
