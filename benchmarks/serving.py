@@ -64,7 +64,10 @@ def main() -> None:
             started = time.perf_counter()
             export_model(trained, before, folder, quantize=name.endswith("int8"))
             size = (folder / "model.onnx").stat().st_size / 1e6
-            print(f"{name}: {size:.1f} MB, written in {time.perf_counter() - started:.0f} s", flush=True)
+            print(
+                f"{name}: {size:.1f} MB, written in {time.perf_counter() - started:.0f} s",
+                flush=True,
+            )
             after = Classifier(trained_model(folder))
             for one in compare_speed(before, after, texts):
                 per_second = [one.texts / seconds for seconds in (one.before, one.after)]

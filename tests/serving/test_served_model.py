@@ -147,7 +147,9 @@ def test_a_finished_run_serves_itself_and_the_code_is_none_of_its_results(
     files = json.loads((tmp_path / "finished.json").read_text())["files"]
     assert "model/config.json" in files and not [name for name in files if "code" in name]
     published, left = contents_of(model)
-    assert "model.safetensors" in published and {name.partition("/")[0] for name in left} == {"code"}
+    assert "model.safetensors" in published and {name.partition("/")[0] for name in left} == {
+        "code"
+    }
     assert capsys.readouterr().out == ""
 
 

@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def test_invocations_are_answered_as_by_the_endpoint(
         ("POST", "/explain", b'{"inputs": " "}', {}, 400, "inputs has no text"),
         ("POST", "/other", b"", {}, 404, "/invocations and /explain"),
         ("GET", "/../etc/passwd", None, {}, 404, "GET knows"),
-        ("POST", "/invocations", b"", {"Content_Length": str(MOST_BYTES + 1)}, 413, "at most"),
+        ("POST", "/invocations", b"a" * (MOST_BYTES + 1), {}, 413, "at most"),
         ("POST", "/invocations", b"", {"Content_Length": "-1"}, 411, "Content-Length"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
         ("POST", "/explain", b"{}", {"Origin": "http://evil.example"}, 403, "this machine alone"),
@@ -96,6 +97,25 @@ def test_what_is_refused(
 ) -> None:  # fmt: skip
     found = ask(server, method, path, body, **headers)
     assert (found[0], found[1]["code"]) == (status, status) and told in found[1]["message"]
+
+
+def test_a_fault_is_answered_without_what_it_was_about(
+    server: ModelServer, model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(texts: list[str]) -> None:
+        raise RuntimeError(f"cannot classify {texts}")
+
+    monkeypatch.setattr(model.classifier, "model", fail)
+    status, found, _ = ask(server, "POST", "/invocations", b'"confidential"')
+    assert (status, found["message"]) == (500, "a fault of lingotune: RuntimeError")
+
+
+def test_a_client_that_leaves_stops_nothing(
+    server: ModelServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+        client.sendall(b"POST /invocations HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+    assert ask(server, "GET", "/ping")[0] == 200 and capfd.readouterr().err == ""
 
 
 def test_an_explanation_has_the_words_by_their_places(

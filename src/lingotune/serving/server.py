@@ -54,6 +54,9 @@ class ModelServer(ThreadingHTTPServer):
         self.is_loopback = address[0] in LOOPBACK
         self._turn, self._room = threading.Lock(), threading.Semaphore(MOST_WAITING)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has left in the middle of an answer."""
+
     @functools.cached_property
     def _detector(self) -> LanguageDetector | None:
         try:
@@ -138,8 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
                 raise BadRequest("POST knows /invocations and /explain", 404)
         except BadRequest as error:
             self._refuse(error)
-        except TimeoutError:
+        except (ConnectionError, TimeoutError):  # the client has left, or sends nothing
             self.close_connection = True
+        except Exception as error:
+            self._refuse(BadRequest(f"a fault of lingotune: {type(error).__name__}", 500))
 
     def _body(self) -> bytes:
         """Read the request's body; BadRequest if it is not to be read."""
@@ -147,8 +152,15 @@ class _Handler(BaseHTTPRequestHandler):
         wrong = self._fault(length)
         if wrong:
             self.close_connection = True  # what was not read would be taken for the next request
+            self._leave_out(int(length) if length.isdecimal() else 0)
             raise wrong
         return self.rfile.read(int(length))
+
+    def _leave_out(self, length: int) -> None:
+        """Read what a client is sending, up to a limit: it would not see the answer before."""
+        left = min(length, 10 * MOST_BYTES)
+        while left > 0 and (piece := self.rfile.read(min(left, 1 << 16))):
+            left -= len(piece)
 
     def _fault(self, length: str) -> BadRequest | None:
         if not self._is_from_here():
