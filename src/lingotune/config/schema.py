@@ -641,6 +641,11 @@ class TrainingConfig:
     """Schedule for scoring the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between evaluations."""
+    patience: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Evaluations in a row without a better score (`evaluation.select`) after which the training ends; null
+    = it is trained to its end. The learning rate follows the whole length in any case."""
+    min_delta: float = field(default=0.0, metadata=WHERE_USED)
+    """patience: gain over the best score so far that counts as better."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
