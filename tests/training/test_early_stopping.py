@@ -76,7 +76,7 @@ def test_killed_after_its_end_it_is_not_trained_further(stopped: Path, tmp_path:
     moved = shutil.copytree(stopped, tmp_path / "moved")
     (moved / "metrics.json").unlink()
     out = trained(moved / "job.yaml", moved)
-    assert "resuming at step 30 of 45, where it had ended (training.patience)" in out
+    assert "resuming at step 30 of 45, where it was ended" in out
     assert "step 31" not in out and outcome(moved) == outcome(stopped)
 
 
@@ -87,3 +87,22 @@ def test_killed_before_its_end_it_ends_at_the_same_step(stopped: Path, tmp_path:
     out = trained(moved / "job.yaml", moved)
     assert "resuming at step 28 of 45\n" in out and "stopping at step 30 of 45" in out
     assert outcome(moved) == outcome(stopped)
+
+
+def test_a_callback_of_the_users_own_ends_it_once_and_for_all(tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from transformers import EarlyStoppingCallback\n"
+        "from lingotune.plugins import callback\n"
+        "@callback\n"
+        "def stop() -> EarlyStoppingCallback:\n"
+        "    return EarlyStoppingCallback(1, 0.9)\n"
+    )
+    typed = ["epochs=3", f"code.file={code}", "code.callbacks=[stop]"]
+    (tmp_path / "job.yaml").write_bytes(dump_job(job_of(compose(*SMALL, *typed))))
+    assert "step 31" not in trained(tmp_path / "job.yaml", tmp_path / "run")
+    before = outcome(tmp_path / "run")
+    (tmp_path / "run/metrics.json").unlink()
+    out = trained(tmp_path / "job.yaml", tmp_path / "run")
+    assert "resuming at step 30 of 45, where it was ended" in out
+    assert "step 31" not in out and outcome(tmp_path / "run") == before

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import TrainerCallback, TrainerState
+from transformers import TrainerCallback
 
 from lingotune.config.schema import JobConfig, selected_by
-from lingotune.training.checkpoints import Checkpoint
 
 
 def has_stalled(scores: Sequence[float], patience: int, min_delta: float) -> bool:
@@ -40,7 +39,7 @@ class EarlyStopping(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop once the evaluation has brought no gain for too long; the Trainer saves before it ends."""
-        if self._has_ended(args, state):
+        if self._has_stalled(args, state):
             control.should_training_stop = True
             if self._show:
                 print(
@@ -54,12 +53,7 @@ class EarlyStopping(TrainerCallback):
         stalled = f"has not improved{gain} for {self._patience} {evaluations}"
         return f"{self._metric} {stalled} (training.patience)"
 
-    def has_ended(self, args: Any, start: Checkpoint) -> bool:
-        """Tell whether the training of a checkpoint had ended with it."""
-        path = start.folder / "trainer_state.json"
-        return self._has_ended(args, TrainerState.load_from_json(str(path)))
-
-    def _has_ended(self, args: Any, state: Any) -> bool:
+    def _has_stalled(self, args: Any, state: Any) -> bool:
         key, sign = f"eval_{self._metric}", 1.0 if args.greater_is_better else -1.0
         scores = [sign * entry[key] for entry in state.log_history if key in entry]
         return has_stalled(scores, self._patience, self._min_delta)

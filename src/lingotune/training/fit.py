@@ -69,7 +69,7 @@ class Training:
 
     batches: by split; train in the order of its rows, the others longest first. checkpoints: this node's
     folder for them. parameters: the number in the whole model. lean: whether the last layer computes only
-    the first token. early: ends it before the last update; None = trained to its end.
+    the first token.
     """
 
     context: RunContext
@@ -82,7 +82,6 @@ class Training:
     checkpoints: Path
     parameters: int
     lean: bool
-    early: EarlyStopping | None = None
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -122,10 +121,9 @@ def build(context: RunContext) -> Training:
         _announce(context, model, data)
     guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
     trainer = _trainer(context, model, data, stopwatch, guard, checkpoints)
-    early = EarlyStopping(job, show=rank.first) if job.training.patience else None
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
-        model.parameters, model.lean, early,
+        model.parameters, model.lean,
     )  # fmt: skip
 
 
@@ -152,8 +150,8 @@ def resume(training: Training) -> Checkpoint | None:
     lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
-    if training.early:
-        training.trainer.add_callback(training.early)
+    if job.training.patience:
+        training.trainer.add_callback(EarlyStopping(job, show=rank.first))
     return start
 
 
@@ -174,14 +172,13 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
 
 def train(training: Training, start: Checkpoint | None) -> float:
     """Train to the last step, from a checkpoint if there is one; returns the seconds it took."""
-    total, early = training.context.steps.total_steps, training.early
-    ended = bool(start and early and early.has_ended(training.trainer.args, start))
+    total = training.context.steps.total_steps
     if training.context.rank.first and start:
-        where = ", where it had ended (training.patience)" if ended else ""
+        where = ", where it was ended" if start.ended else ""
         print(f"resuming at step {start.step} of {total}{where}", flush=True)
     started = time.monotonic()
     with signals.deferred(training.context.job.training.stop_timeout):
-        training.trainer.train_or_resume(start, start.step if start and ended else total)
+        training.trainer.train_or_resume(start, start.step if start and start.ended else total)
     return time.monotonic() - started
 
 
