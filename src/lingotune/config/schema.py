@@ -358,6 +358,13 @@ class DataConfig:
     """Column names of CSV, TSV and spreadsheets that have no header row; empty = the first row has them."""
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
+    train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
+    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
+    all."""
+    max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Training rows of each language and class at most, chosen by their ids, so that more rows contain
+    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
+    rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""

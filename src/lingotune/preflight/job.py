@@ -73,6 +73,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "scaling.accumulation": (1, 10_000, "backward passes, from 1"),
     "batching.pad_to_multiple_of": (1, 512, "tokens, from 1 to 512"),
     "batching.window": (1, 10**9, "global batches, from 1"),
+    "data.max_rows": (1, 10**9, "rows, from 1"),
     "training.max_steps": (1, 10**9, "updates, from 1"),
     "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
     "training.warmup_steps": (0, 10**9, "updates, from 0"),
