@@ -145,6 +145,13 @@ def write_merged(source: Path, place: Path, scale: float) -> None:
     save_file(merged(weights, scale), place / "model.safetensors", {"format": "pt"})
 
 
+def _module(name: str) -> str:
+    """Name the outermost module of the head that a parameter lies in: classifier, bert.pooler."""
+    parts = name.split(".")
+    inside = next((place for place, part in enumerate(parts) if "pool" in part), 0)
+    return ".".join(parts[: inside + 1])
+
+
 def save_adapters(model: Any, adapters: Adapters, base: str | None, folder: Path) -> None:
     """Save the adapters and the head as peft does: `PeftModel.from_pretrained(BASE, folder)` loads them.
 
@@ -159,6 +166,6 @@ def save_adapters(model: Any, adapters: Adapters, base: str | None, folder: Path
     cpu = {f"{_OF_PEFT}{k}": v.detach().cpu().contiguous() for k, v in saved.items()}
     save_file(cpu, folder / _WEIGHTS, {"format": "pt"})
     adapters.config.base_model_name_or_path = base
-    adapters.config.modules_to_save = sorted({name.rpartition(".")[0] for name in adapters.head})
+    adapters.config.modules_to_save = sorted(set(map(_module, adapters.head)))
     adapters.config.inference_mode = True
     adapters.config.save_pretrained(str(folder))

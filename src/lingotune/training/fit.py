@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,7 @@ from lingotune.modeling.lora import (
     write_merged,
 )
 from lingotune.modeling.own_model import build_model
+from lingotune.modeling.own_names import own_names
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
@@ -221,7 +223,8 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
-    trainer.save_whole(folders.model)
+    with own_names(trainer.model) if training.context.own.builder else nullcontext():
+        trainer.save_whole(folders.model)  # a builder's model is loaded by its own names
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
