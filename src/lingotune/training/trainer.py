@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -225,8 +226,7 @@ class ClassifierTrainer(Trainer):
         if start is None:
             self.train()
             return
-        # Some versions (accelerate 1.10) load a CPU rank's optimizer onto "cpu:0", which torch refuses.
-        torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
+        _know_numbered_cpus()
         if start.step < total_steps:
             self.train(resume_from_checkpoint=str(start.folder))
         else:
@@ -266,6 +266,13 @@ def _time_steps(optimizer: Any, phases: Phases) -> None:
         lambda *_: stack.enter_context(phases.of("optimizer")) and None
     )
     optimizer.register_step_post_hook(lambda *_: stack.close())
+
+
+@functools.cache
+def _know_numbered_cpus() -> None:
+    """Let torch load onto "cpu:0", as accelerate 1.10 does with a CPU rank's optimizer; once, as torch
+    cannot order what is registered twice."""
+    torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
 
 
 def _numbered_cpu(storage: Any, location: str) -> Any:
