@@ -73,7 +73,9 @@ def test_merged_adapters_are_a_model_as_any_other(architecture: str, tmp_path: P
     # weights outside of adapted layers and head are those of before, to the bit
     plain = before.state_dict()
     assert model.state_dict().keys() == plain.keys()
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, plain[name])}
+    changed = {
+        name for name, value in model.state_dict().items() if not torch.equal(value, plain[name])
+    }
     assert changed <= {*adapters.head, *(f"{name}.weight" for name in adapters.layers)}
     assert len(changed) > len(adapters.layers)
     # what a push during training sends, and what peft makes of the adapters
@@ -124,7 +126,9 @@ def test_targets_are_ends_of_names_and_others_are_told() -> None:
     model, adapters = adapted("bert", lora)
     assert len(adapters.layers) == 4 and adapters.scale == 1.5
     assert all(name.endswith(("query", "value")) for name in adapters.layers)
-    assert "rank 2, scale 1.5, beside 4 linear layers (query, value)" in adapters_line(adapters, lora)
+    assert "rank 2, scale 1.5, beside 4 linear layers (query, value)" in adapters_line(
+        adapters, lora
+    )
     with pytest.raises(ConfigError) as caught:
         add_adapters(small("distilbert"), lora)
     (problem,) = caught.value.problems

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, compose
 from safetensors.torch import load_file, save_file
-from transformers import TrainingArguments, pipeline
+from transformers import AutoModelForSequenceClassification, TrainingArguments, pipeline
 
 from lingotune.catalog.architectures import skips_padding
 from lingotune.config.jobfile import job_of
@@ -44,6 +44,8 @@ def test_a_checkpoint_is_taken_as_it_was_saved(architecture: str, tmp_path: Path
     trainer._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, saved[name]), name
+    pushed = AutoModelForSequenceClassification.from_pretrained(str(tmp_path / "checkpoint-1"))
+    assert all(torch.equal(value, saved[name]) for name, value in pushed.state_dict().items())
     weights = load_file(tmp_path / "checkpoint-1" / "model.safetensors")
     lost = next(name for name in weights if "layer" in name)
     rest = {name: value for name, value in weights.items() if name != lost}
@@ -87,6 +89,24 @@ def is_served(run: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["modernbert", "eurobert"])
+def test_a_pooling_is_part_of_what_is_saved(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    model, losses = write_model(architecture, tmp_path / "model"), set()
+    for pooling in ("first", "mean"):
+        run = trained(tmp_path / pooling, model, f"model.pooling={pooling}")
+        said = json.loads((run / "model" / "config.json").read_text())["classifier_pooling"]
+        assert said == {"first": {"modernbert": "cls", "eurobert": "bos"}[architecture]}.get(
+            pooling, "mean"
+        )
+        losses.add(json.loads((run / "metrics.json").read_text())["test"]["loss"])
+        is_served(run)
+    assert len(losses) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["whole", "lora"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_it_is_trained_on_from_a_checkpoint_scored_and_served(
@@ -110,5 +130,7 @@ def test_it_is_trained_on_from_a_checkpoint_scored_and_served(
     assert (run / "adapter" / "adapter_model.safetensors").is_file() is bool(more)
     if way == "whole" and skips_padding(architecture):
         packed = trained(tmp_path / "packed", model, "batching.padding_free=true")
-        losses = [json.loads((one / "metrics.json").read_text())["test"]["loss"] for one in (run, packed)]
+        losses = [
+            json.loads((one / "metrics.json").read_text())["test"]["loss"] for one in (run, packed)
+        ]
         assert losses[0] == pytest.approx(losses[1], abs=0.05)  # dropout draws otherwise

@@ -449,11 +449,11 @@ class ModelConfig:
     `scratch`. A local folder is uploaded for a SageMaker job."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
+    scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    """Architecture if there is no pretrained model."""
     pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
     """What the classifier reads of a text: first = the vector of its first token, mean = the mean of all
     tokens, which ModernBERT and EuroBERT alone can. null = as the model's config.json says."""
-    scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    """Architecture if there is no pretrained model."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ checkpoint and takes the best one, finds none of its names and, as it is not str
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -30,9 +30,12 @@ def own_names(model: Any) -> Iterator[None]:
         del model.save_pretrained
 
 
-def not_loaded(model: Any, missing: list[str]) -> list[str]:
-    """Name the parameters that a load has left as they were. missing: those that were not in the file,
-    where one of two that are the same is left out."""
-    own = model.state_dict()
-    loaded = {value.data_ptr() for name, value in own.items() if name not in {*missing}}
-    return [name for name in missing if name in own and own[name].data_ptr() not in loaded]
+def not_loaded(model: Any, missing: Sequence[str]) -> list[str]:
+    """Name the parameters that a load has left as they were.
+
+    missing: names that were not in the file. Of parameters that are the same one alone is saved, and buffers
+    of one version of transformers are none of another's.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False))
+    loaded = {id(value) for name, value in own.items() if name not in {*missing}}
+    return [name for name in missing if name in own and id(own[name]) not in loaded]

@@ -27,7 +27,11 @@ def _without_rank(job: JobConfig) -> Iterator[Found]:
 def _from_scratch(job: JobConfig) -> Iterator[Found]:
     if job.training.lora.rank is not None and job.model.name_or_path is None:
         what = "keeps the random weights of a model from scratch"
-        yield _typed(job), what, "training.lora.rank=null, or a pretrained model: model=mmbert_small"
+        yield (
+            _typed(job),
+            what,
+            "training.lora.rank=null, or a pretrained model: model=mmbert_small",
+        )
 
 
 @LORA.check("lora-twice", "adapters leave the word embeddings as they are")

@@ -198,7 +198,9 @@ class ClassifierTrainer(Trainer):
         """Refuse a checkpoint that lacks some of the weights: the Trainer would go on with those it has."""
         lacking = not_loaded(self.model, list(load_result.missing_keys))
         if lacking:
-            what = f"its checkpoints lack {len(lacking)} of the model's weights, such as {lacking[0]}"
+            what = (
+                f"its checkpoints lack {len(lacking)} of the model's weights, such as {lacking[0]}"
+            )
             fix = "the version of transformers that wrote them, or resume=never"
             raise CheckpointError([Problem(str(self.args.output_dir), what, fix)])
 
