@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from conftest import CONF
 from omegaconf import OmegaConf
-from small_models import ARCHITECTURES, VOCABULARY, batch, small, without_dropout
+from small_models import ARCHITECTURES, batch, small, without_dropout
 
 from lingotune.catalog.architectures import skips_padding
 from lingotune.catalog.linear_layers import linear_layers

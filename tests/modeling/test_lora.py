@@ -123,7 +123,7 @@ def test_layers_that_skip_work_take_adapters_too() -> None:
 
 def test_targets_are_ends_of_names_and_others_are_told() -> None:
     lora = LoraConfig(rank=2, alpha=3, targets=["query", "value"])
-    model, adapters = adapted("bert", lora)
+    adapters = adapted("bert", lora)[1]
     assert len(adapters.layers) == 4 and adapters.scale == 1.5
     assert all(name.endswith(("query", "value")) for name in adapters.layers)
     assert "rank 2, scale 1.5, beside 4 linear layers (query, value)" in adapters_line(

@@ -1,4 +1,4 @@
-"""Each shipped model's architecture, trained as a user trains it: on from a checkpoint, scored, exported."""
+"""Each shipped architecture, trained as a user trains it: on from a checkpoint, scored and exported."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def kind_for(job: JobConfig) -> ModelKind:
 
 
 def lora_kind_of(model: ModelConfig) -> ModelKind:
-    """Tell the kind of a model that is trained by LoRA. Far below its rate adapters learn next to nothing."""
+    """Tell the kind of a model that is trained by LoRA, which far below its rate learns next to nothing."""
     kind = kind_of(model)
     if model.name_or_path is None:
         return kind

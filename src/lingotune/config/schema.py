@@ -757,7 +757,7 @@ class JobConfig:
     """Seed of initialisation, order, dropout and splits."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model; 1e-4 for T5."""
+    or a large pretrained model; 1e-4 for T5; with LoRA ten times that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""

@@ -31,8 +31,8 @@ class Setup:
     rounding if they were set. embeddings: rows that are trained: all, those that are used, or none
     (frozen), and LoRA's rank if its adapters are trained alone. last_layer: computed for all tokens, or for
     the first only if the model allows it. compiled: by torch.compile. distribution: launcher of the
-    processes, and whether the model is sharded. processes_per_node: GPUs used on a node, or CPU processes if
-    `gpus_per_node` is 0.
+    processes, and whether the model is sharded. processes_per_node: GPUs used on a node, or CPU processes
+    if `gpus_per_node` is 0.
     """
 
     model: str

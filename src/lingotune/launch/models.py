@@ -28,11 +28,11 @@ from lingotune.launch.compose.group_files import GroupFile, group_files
 class ModelRow:
     """A model of the group; None = unknown here.
 
-    tokens: the longest text. memory_gib: of training on one GPU with this batch of texts of data.max_length,
-    an estimate. trained: parameters that are trained, with LoRA its adapters and the head. poolings: what
-    model.pooling can be. since: first transformers, of those of the images, that has the architecture.
-    padding_free: whether the layers can skip padding, and the last one all but the first token. needs_code:
-    what it needs of its repository.
+    tokens: the longest text. memory_gib: of training on one GPU with this batch of texts of max_length
+    tokens, an estimate. trained: parameters that are trained, with LoRA its adapters and the head.
+    poolings: what model.pooling can be. since: first transformers, of those of the images, that has the
+    architecture. padding_free: whether the layers can skip padding, and the last one all but the first
+    token. needs_code: what it needs of its repository.
     """
 
     model: str

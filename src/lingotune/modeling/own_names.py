@@ -1,7 +1,7 @@
 """Saving weights under the names that they have in the model.
 
-transformers 5 saves some architectures (GTE) under the names, and in the shapes, of the checkpoint that they
-came from. `from_pretrained` reads them back; `load_state_dict`, by which the Trainer goes on from a
+transformers 5 saves some architectures (GTE) under the names, and in the shapes, of the checkpoint that
+they came from. `from_pretrained` reads them back; `load_state_dict`, by which the Trainer goes on from a
 checkpoint and takes the best one, finds none of its names and, as it is not strict, says nothing.
 """
 
@@ -33,8 +33,8 @@ def own_names(model: Any) -> Iterator[None]:
 def not_loaded(model: Any, missing: Sequence[str]) -> list[str]:
     """Name the parameters that a load has left as they were.
 
-    missing: names that were not in the file. Of parameters that are the same one alone is saved, and buffers
-    of one version of transformers are none of another's.
+    missing: names that were not in the file. Of parameters that are the same one alone is saved, and
+    buffers of one version of transformers are none of another's.
     """
     own = dict(model.named_parameters(remove_duplicate=False))
     loaded = {id(value) for name, value in own.items() if name not in {*missing}}

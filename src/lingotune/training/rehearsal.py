@@ -42,7 +42,7 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
 
 
 def _of_tiny(training: TrainingConfig) -> TrainingConfig:
-    """Put LoRA's adapters beside all layers of the tiny model, which are called otherwise and are narrow."""
+    """Put LoRA's adapters beside all layers of the tiny model, which have other names and are narrow."""
     lora = training.lora
     rank = None if lora.rank is None else min(lora.rank, 8)
     return replace(training, lora=replace(lora, rank=rank, targets=[]))
