@@ -59,8 +59,13 @@ def lora_kind_of(model: ModelConfig) -> ModelKind:
     kind = kind_of(model)
     if model.name_or_path is None:
         return kind
-    lr, high = (min(_LORA_RATE * rate, kind.limit) for rate in (kind.lr, kind.high))
-    return replace(kind, said=f"{kind.said}, by LoRA,", lr=lr, low=0.3 * lr, high=high)
+    lr, high = (min(_times(_LORA_RATE, rate), kind.limit) for rate in (kind.lr, kind.high))
+    return replace(kind, said=f"{kind.said}, by LoRA,", lr=lr, low=_times(0.3, lr), high=high)
+
+
+def _times(factor: float, rate: float) -> float:
+    """Multiply, and round to digits that a person would type."""
+    return float(f"{factor * rate:.3g}")
 
 
 _SMALL, _LARGE = 512, 1024
