@@ -22,6 +22,7 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
 from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes
 from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
+from lingotune.modeling.attention import attention_of
 from lingotune.modeling.class_names import (
     ONE_CLASS,
     KnownClasses,
@@ -66,6 +67,8 @@ def load_model(
         if known.task not in (None, ONE_CLASS):  # its loss would be another
             names["problem_type"] = ONE_CLASS
         config = _read_config(model, **names, **_pooling(model, str(raw.get("model_type"))))
+        if hasattr(config, "reference_compile"):  # ModernBERT before transformers 5 compiles by itself
+            config.reference_compile = False
         _check_length(config, model, max_length)
         return _load_by_name(model, known, config, labels)
     except (OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
@@ -157,6 +160,7 @@ def _load_weights(model: ModelConfig, config: Any) -> tuple[Any, _Found]:
         ignore_mismatched_sizes=True,  # the head of other classes
         output_loading_info=True,
         use_safetensors=True,  # never a pickle
+        **attention_of(config.model_type),
         **NEVER,
         **_with_revision(model),
     )
