@@ -66,6 +66,7 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.system.files import unused
 from lingotune.training import distributed, failure, signals
+from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
@@ -208,7 +209,7 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
         job = limited(job, limits)
         if rank.first:
             print(f"rehearsal: {limits}")
-    problems += missing_trackers(job.training.report_to)
+    problems += [*missing_trackers(job.training.report_to), *missing_peft(job.training.lora)]
     if problems:
         raise ConfigError(problems)
     distributed.check_world(job, rank)

@@ -95,11 +95,10 @@ _ROWS = {
         "the schedules end at 0", "training.schedule=cosine"
     ),
     # LoRA and other adapters, quantisation, attention
-    "peft peft_config use_peft adapter adapter_name lora lora_r lora_alpha lora_dropout lora_rank r"
-    " lora_target lora_target_modules lora_target_linear lora_modules_to_save finetuning_type"
-    " target_modules qlora": NotHere(
-        "all weights are trained, which classifiers of this size allow",
-        "training.freeze_embeddings=true",
+    "peft peft_config use_peft adapter adapter_name r lora_target_linear lora_modules_to_save"
+    " modules_to_save finetuning_type qlora": NotHere(
+        "a rank turns LoRA on, beside all linear layers; the head is trained, too",
+        "training.lora.rank=8",
     ),
     "load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype quantization_bit"
     " quantization quantize quantized_model": NotHere(
