@@ -96,7 +96,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "runs": {"torch"},
     "plugins": {"numpy"},
     "preflight": set(),
-    "modeling": {"torch", "transformers", "numpy", "safetensors"},
+    "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
     "evaluation": {"numpy", "pyarrow", "torch", "transformers", "onnxruntime"},
     "serving": {"numpy", "pyarrow", "torch", "onnx", "onnxruntime"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},

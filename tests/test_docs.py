@@ -84,7 +84,7 @@ def kind_of(command: str) -> str:
         "results": "sweep", "export": "run", "package": "run", "serve": "server",
         "rehearse-serving": "endpoint",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
-        "wait": "account", "resume": "account", "clean": "account", "offers": "tool",
+        "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",
     }  # fmt: skip
     if name == "lingotune report" and words[2] == "tickets":
         return "sweep"

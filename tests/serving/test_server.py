@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,22 +28,29 @@ from lingotune.serving.served_model import ServedModel
 from lingotune.serving.server import ModelServer
 from lingotune.serving.words import MOST_WORDS, words_that_mattered
 
-TOLD: list[str] = []
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     return ServedModel(trained_model(make_model(tmp_path_factory.mktemp("run") / "model")))
 
 
-@pytest.fixture(scope="module")
-def server(model: ServedModel) -> Iterator[ModelServer]:
-    with ModelServer(("127.0.0.1", 0), model, 1e6, TOLD.append) as found:
+@contextmanager
+def serving(model: ServedModel, rate: float, told: list[str]) -> Iterator[ModelServer]:
+    """A server in a thread of this process, at a port that was free."""
+    with ModelServer(("127.0.0.1", 0), model, rate, told.append) as found:
         thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
+        try:
+            yield found
+        finally:
+            found.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(model: ServedModel) -> Iterator[ModelServer]:
+    with serving(model, 1e6, []) as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 def ask(
@@ -139,13 +147,15 @@ def test_words_have_an_end_and_characters_without_spaces_are_words(model: Served
     assert words_that_mattered(model, "gut") == ([], 0)  # nothing would be left
 
 
-def test_no_text_is_told(server: ModelServer) -> None:
-    TOLD.clear()
-    ask(server, "POST", "/invocations", b'["confidential"]')
-    ask(server, "POST", "/explain", b'{"inputs": ["confidential"]}')
-    ask(server, "GET", "/confidential")
-    assert len(TOLD) == 3 and "confidential" not in " ".join(TOLD)
-    assert re.fullmatch(r"POST /invocations 200 \d+ ms", TOLD[0])
+def test_no_text_is_told(model: ServedModel) -> None:
+    """Each request is told before it is answered."""
+    told: list[str] = []
+    with serving(model, 1e6, told) as server:
+        ask(server, "POST", "/invocations", b'["confidential"]')
+        ask(server, "POST", "/explain", b'{"inputs": ["confidential"]}')
+        ask(server, "GET", "/confidential")
+    assert len(told) == 3 and "confidential" not in " ".join(told)
+    assert re.fullmatch(r"POST /invocations 200 \d+ ms", told[0])
 
 
 def test_a_rate_lets_twice_as_many_through_at_once() -> None:
@@ -157,12 +167,8 @@ def test_a_rate_lets_twice_as_many_through_at_once() -> None:
 
 
 def test_too_many_requests_are_told_when_to_come_again(model: ServedModel) -> None:
-    with ModelServer(("127.0.0.1", 0), model, 1e-9, TOLD.append) as slow:
-        thread = threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(model, 1e-9, []) as slow:
         found = [ask(slow, "POST", "/invocations", b'"gut"') for _ in range(2)]
-        slow.shutdown()
-        thread.join()
     assert [status for status, _, _ in found] == [200, 429]
     assert found[1][2]["Retry-After"] == "1"
 

@@ -117,11 +117,14 @@ class Classifier:
             else:
                 from transformers import AutoModelForSequenceClassification
 
+                from lingotune.modeling.attention import attention_of
+
                 model, loaded = AutoModelForSequenceClassification.from_pretrained(
                     folder,
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                     use_safetensors=True,
+                    **attention_of(_architecture(trained.folder)),
                     **NEVER,
                 )
         except ConfigError:
@@ -184,6 +187,10 @@ class TorchModel:
             given = {name: torch.as_tensor(one).to(self._device) for name, one in inputs.items()}
             found: FloatArray = self.module(**given).logits.float().cpu().numpy()
         return found
+
+
+def _architecture(folder: Path) -> object:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
 
 
 def _rebuilt(trained: Trained, builder: OwnFunction) -> Any:

@@ -26,7 +26,7 @@ PROGRAM = "inference.py"
 REQUIREMENTS = "requirements.txt"
 """File whose lines the inference toolkit installs at its start, for a model that needs more."""
 PARTS = (
-    "__init__.py", "catalog/__init__.py", "catalog/model_sizes.py", "config", "contract",
+    "__init__.py", "catalog", "config", "contract",
     "data/__init__.py", "data/prepared", "data/rows", "evaluation", "modeling", "plugins", "runs",
     "serving", "system",
 )  # fmt: skip

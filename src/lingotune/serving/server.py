@@ -192,13 +192,13 @@ class _Handler(BaseHTTPRequestHandler):
         length = {"Content-Type": kind, "Content-Length": str(len(content))}
         for name, value in {**_HEADERS, **length, **closing, **(more or {})}.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
         spent = (time.monotonic() - self._started) * 1e3
         path = (
             self.path if self.path in ("/", "/ping", "/model", "/invocations", "/explain") else "?"
         )
         self.server.tell(f"{self.command} {path} {status} {spent:.0f} ms")
+        self.end_headers()
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: `_send` tells what may be told."""
