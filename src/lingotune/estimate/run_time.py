@@ -63,7 +63,7 @@ def estimate_time(
     only these count.
     """
     wanted = setup_of(job, batch, precision, machine)
-    alike = [r for r in records if _is(r.setup, wanted)]
+    alike = [r for r in records if _is(_as_fitted(r.setup, wanted, job), wanted)]
     measured, note = _same_data(alike, job.data.name, languages or job.data.languages)
     if not measured or rows is None:
         return None
@@ -85,6 +85,14 @@ def estimate_time(
     )
     basis = f"{_runs(measured)}, {speed:.4g} samples/s{note}"
     return TimeEstimate(total, train, evaluate, other, speed, basis, (line, f"from {basis}"))
+
+
+def _as_fitted(setup: Setup, wanted: Setup, job: JobConfig) -> Setup:
+    """Return the set-up of a run as that of a job which takes smaller micro-batches where it has to."""
+    one, other = (s.per_device_bs * s.accumulation for s in (setup, wanted))
+    if not job.training.fit_memory or one != other or setup.per_device_bs > wanted.per_device_bs:
+        return setup
+    return replace(setup, per_device_bs=wanted.per_device_bs, accumulation=wanted.accumulation)
 
 
 def _is(setup: Setup, wanted: Setup) -> bool:

@@ -25,6 +25,8 @@ from lingotune.config.problems import (
 
 LONGEST = 900
 """Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
+EVALUATING = "evaluating"
+"""Stage in which a split is scored."""
 _stage = "starting"
 
 
@@ -37,6 +39,15 @@ def enter(stage: str) -> None:
 def stage() -> str:
     """Return the stage that this process is in."""
     return _stage
+
+
+@contextmanager
+def during(stage: str) -> Iterator[None]:
+    """Be in a stage for the block; an error in it leaves that stage, for its message."""
+    before = _stage
+    enter(stage)
+    yield
+    enter(before)
 
 
 @contextmanager

@@ -32,6 +32,8 @@ from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.estimate.batch import plan_batches
+from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
     FILE,
     LOG_WORD,
@@ -461,8 +463,9 @@ def _print_scores(results: RunResults) -> None:
 
 def _record(context: RunContext, results: RunResults) -> None:
     """Append the run's measurements to throughput.jsonl; a failure only prints a warning."""
-    job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
-    found = results.measured
+    job, splits, folders = context.job, context.splits, context.folders
+    found, fitted = results.measured, results.training.fitted
+    batch = plan_batches(with_micro_batch(job, fitted.size)) if fitted else context.batch
     if not found.train_samples:
         return  # resumed from its last checkpoint: there was nothing left to train
     measured = {name: value for name, value in vars(found).items() if name != "machine"}

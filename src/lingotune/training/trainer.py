@@ -116,6 +116,11 @@ class ClassifierTrainer(Trainer):
         loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation split, which is a stage of its own."""
+        with failure.during(failure.EVALUATING):
+            return super().evaluate(*args, **kwargs)
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load this process's own micro-batches, so that accelerate need not distribute batches."""
         if self._updates is None:

@@ -32,6 +32,8 @@ from lingotune.config.schema import (
 )
 from lingotune.config.secret_values import known_secrets
 from lingotune.estimate.run_time import duration
+from lingotune.estimate.memory import fits, fitting_micro_batch
+from lingotune.estimate.micro_batches import overrides_of
 from lingotune.estimate.step_time import paper_lines, update_on_paper
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text
@@ -287,7 +289,12 @@ def _image(plan: Plan) -> str:
 def _memory(plan: Plan) -> str:
     if plan.memory is None:
         return "unknown: the model's size is not known"
-    return f"about {plan.memory.gib:.1f} GiB = {plan.memory.arithmetic}"
+    line = f"about {plan.memory.gib:.1f} GiB = {plan.memory.arithmetic}"
+    if not plan.job.training.fit_memory:
+        return line
+    smaller = None if fits(plan.job) else fitting_micro_batch(plan.job)
+    likely = f", likely {overrides_of(smaller)}" if smaller else ""
+    return f"{line}; what fits is tried on the machine (training.fit_memory){likely}"
 
 
 def _capacity(plan: Plan) -> list[str]:
