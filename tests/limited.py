@@ -2,7 +2,7 @@
 
 python tests/limited.py MIB PROCESSES JOB_FILE RUN_DIR   exit code: the largest of the processes'
 
-Each process's output goes to RUN_DIR.RANK.log, as with tests/forked.py.
+MIB may be a number for each process, with commas. Each process's output goes to RUN_DIR.RANK.log, as with tests/forked.py.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ def limit(mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def of_rank(each: str, rank: int) -> int:
+    """Return the MiB of a process: its own number, or the only one."""
+    numbers = each.split(",")
+    return int(numbers[rank % len(numbers)])
+
+
 if __name__ == "__main__":
     import lingotune.report.charts
     import lingotune.report.tables
     import lingotune.training.fit  # noqa: F401  mapped before the limit
 
-    mib, processes, *run = sys.argv[1:]
-    limit(int(mib))
-    sys.exit(max(ranks(int(processes), *run)))
+    each, processes, *run = sys.argv[1:]
+    sys.exit(max(ranks(int(processes), *run, begin=lambda rank: limit(of_rank(each, rank)))))

@@ -119,7 +119,10 @@ def build(context: RunContext) -> Training:
     make = partial(_data_and_trainer, model, stopwatch, guard, checkpoints)
     data, trainer = make(context)
     if job.training.fit_memory:
-        planned, context = context, memory.fitted(context, trainer, data.batches["train"], checkpoints)
+        planned, context = (
+            context,
+            memory.fitted(context, trainer, data.batches["train"], checkpoints),
+        )
         if context.batch != planned.batch:
             data, trainer = make(context)
     if rank.first:
@@ -192,7 +195,9 @@ def score(training: Training) -> dict[str, SplitScores]:
     failure.enter(failure.EVALUATING)
     splits = training.context.splits
     with memory.told(training.context, training.trainer, training.batches):
-        return {name: _score(training, name) for name in ("validation", "test") if len(splits[name])}
+        return {
+            name: _score(training, name) for name in ("validation", "test") if len(splits[name])
+        }
 
 
 def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
@@ -200,6 +205,8 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
+    if rank.local_rank == 0:
+        folders.check_there()
     trainer.save_whole(folders.model)
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)

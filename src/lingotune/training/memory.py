@@ -1,4 +1,4 @@
-"""Micro-batches that fit into memory, found by trying: before the first update, or after one that did not fit.
+"""Micro-batches that fit into memory, found by trying: before the first update, or after one has failed.
 
 The longest texts need the most memory. A trial is a forward and a backward pass over as many of them as a
 micro-batch has, beside all else that training holds: weights, AdamW's moments and, among processes, the
@@ -73,7 +73,9 @@ def fitted(
     if before:
         job = with_micro_batch(job, before)
     if is_limited():
-        sizes = distributed.gather(rank, _largest(trainer, batches, [job, *smaller_micro_batches(job)]))
+        sizes = distributed.gather(
+            rank, _largest(trainer, batches, [job, *smaller_micro_batches(job)])
+        )
         if None in sizes:
             raise ConfigError([_nothing_fits(context.job, sizes.index(None))])
         job = with_micro_batch(job, min(sizes))
@@ -85,7 +87,9 @@ def fitted(
 
 def _before(context: RunContext, checkpoints: Path) -> int | None:
     """Return the micro-batch, smaller than planned, with which the run has been trained so far, if any."""
-    known = None if context.resume is Resume.never else micro_batch_before(checkpoints, context.batch)
+    known = (
+        None if context.resume is Resume.never else micro_batch_before(checkpoints, context.batch)
+    )
     known = min((n for n in distributed.gather(context.rank, known) if n), default=None)
     return known if known and known < context.job.per_device_bs else None
 
@@ -93,7 +97,11 @@ def _before(context: RunContext, checkpoints: Path) -> int | None:
 def _said(context: RunContext, batch: BatchPlan, before: int | None) -> str:
     planned, size = context.batch.per_device_batch, batch.per_device_batch
     if size != planned:
-        why = "as before" if size == before else f"{planned} of the longest texts at a time do not fit"
+        why = (
+            "as before"
+            if size == before
+            else f"{planned} of the longest texts at a time do not fit"
+        )
         return f"memory: {why}, {batch.arithmetic[0]}"
     if not is_limited():
         return "memory: not tried, as this machine sets no limit to it (training.fit_memory)"
@@ -101,7 +109,7 @@ def _said(context: RunContext, batch: BatchPlan, before: int | None) -> str:
 
 
 def _nothing_fits(job: JobConfig, rank: int) -> Problem:
-    what = f"not even one text of {job.data.max_length} tokens at a time fits into the memory of rank {rank}"
+    what = f"not even one text of {job.data.max_length} tokens at a time fits on rank {rank}"
     return Problem("training.fit_memory=true", what, _LESS)
 
 
@@ -135,9 +143,15 @@ def told(
 
 
 def _told(
-    context: RunContext, trainer: ClassifierTrainer, batches: Mapping[str, Batches], error: Exception
+    context: RunContext,
+    trainer: ClassifierTrainer,
+    batches: Mapping[str, Batches],
+    error: Exception,
 ) -> ConfigError:
-    said, scores = one_line(error, 160) or type(error).__name__, failure.stage() == failure.EVALUATING
+    said, scores = (
+        one_line(error, 160) or type(error).__name__,
+        failure.stage() == failure.EVALUATING,
+    )
     _forget(error)
     if scores:
         size = trainer.args.per_device_eval_batch_size
@@ -149,7 +163,9 @@ def _told(
     what = f"the {memory} has not enough memory for {size} texts at a time: {said}"
     problem = Problem(failure.stage(), what, fix, key="per_device_bs")
     resumable = typed and not context.folders.in_container
-    return ConfigError([problem], f"{resume_command(context.folders.run)} {typed}" if resumable else "")
+    return ConfigError(
+        [problem], f"{resume_command(context.folders.run)} {typed}" if resumable else ""
+    )
 
 
 def _for_training(
@@ -187,9 +203,7 @@ _FIT = "training.fit_memory=true"
 # --- a trial -------------------------------------------------------------------------------------
 
 
-def fits(
-    trainer: ClassifierTrainer, batches: Batches, size: int, *, scoring: bool = False
-) -> bool:
+def fits(trainer: ClassifierTrainer, batches: Batches, size: int, *, scoring: bool = False) -> bool:
     """Try a pass over so many of the longest texts, beside what training holds; True if memory is enough.
 
     scoring: a forward pass alone.

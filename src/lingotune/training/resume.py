@@ -52,7 +52,9 @@ def micro_batch_before(root: Path, batch: BatchPlan) -> int | None:
         except (OSError, ValueError):
             continue  # damaged, which `find_start` tells
         size = int(was.circumstances.get(SPLIT, "0").partition(" x ")[0])
-        alike = was.world == batch.world_size and was.settings.get(GLOBAL) == str(batch.global_batch)
+        alike = was.world == batch.world_size and was.settings.get(GLOBAL) == str(
+            batch.global_batch
+        )
         share = batch.per_device_batch * batch.accumulation
         return size if alike and size and share % size == 0 else None
     return None

@@ -204,7 +204,7 @@ def test_a_process_that_is_killed_has_failed(home: Path, capfd: pytest.CaptureFi
         process.send_signal(signal.SIGKILL)
         return process
 
-    assert sweep("lr=1e-4,2e-4", start=killed) == 2
+    assert sweep("lr=1e-4,2e-4", start=killed) == 9
     assert "was ended by signal 9" in capfd.readouterr().out
 
 

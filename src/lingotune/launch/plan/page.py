@@ -31,9 +31,9 @@ from lingotune.config.schema import (
     selected_by,
 )
 from lingotune.config.secret_values import known_secrets
-from lingotune.estimate.run_time import duration
 from lingotune.estimate.memory import fits, fitting_micro_batch
 from lingotune.estimate.micro_batches import overrides_of
+from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines, update_on_paper
 from lingotune.launch.checks.sagemaker import account_names
 from lingotune.launch.cost.prices import usd_text

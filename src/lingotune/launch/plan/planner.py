@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import digest_in, job_of
 from lingotune.config.machines import on_machine
 from lingotune.config.problems import (
-    USER_ERROR,
     ConfigError,
     Problem,
     Severity,
     errors_only,
+    exit_code_for,
 )
 from lingotune.config.program import in_checkout, program
 from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
@@ -177,8 +177,8 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the plan: 2 if something has to be fixed first."""
-        return USER_ERROR if errors_only(self.problems) else 0
+        """Exit code of the plan: that of what has to be fixed first."""
+        return exit_code_for(self.problems)
 
 
 @dataclass(frozen=True)
