@@ -24,6 +24,7 @@ class TimeEstimate:
     """Expected seconds of a job's worker, or of the whole SageMaker job where runs have measured that.
 
     other_seconds: start-up, reading, tokenising, loading, saving. basis: the runs it is based on.
+    save_seconds: for each checkpoint; None if no run has counted them.
     """
 
     seconds: float
@@ -33,6 +34,7 @@ class TimeEstimate:
     samples_per_second: float
     basis: str
     arithmetic: tuple[str, ...]
+    save_seconds: float | None = None
 
 
 def duration(seconds: float, *, exact: bool = False) -> str:
@@ -84,7 +86,14 @@ def estimate_time(
         f" + {other:.0f} s start-up, reading and saving"
     )
     basis = f"{_runs(measured)}, {speed:.4g} samples/s{note}"
-    return TimeEstimate(total, train, evaluate, other, speed, basis, (line, f"from {basis}"))
+    lines = (line, f"from {basis}")
+    return TimeEstimate(total, train, evaluate, other, speed, basis, lines, _each_save(measured))
+
+
+def _each_save(records: Sequence[Throughput]) -> float | None:
+    """Return the median seconds of a checkpoint; None where none was counted."""
+    each = [r.phases.get("saving", 0.0) / r.checkpoints for r in records if r.checkpoints]
+    return median(each) if each else None
 
 
 def _as_fitted(setup: Setup, wanted: Setup, job: JobConfig) -> Setup:

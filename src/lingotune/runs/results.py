@@ -166,6 +166,7 @@ class Measured:
     tokens_per_second: float | None = None
     padded_tokens_per_second: float | None = None
     utilisation: float | None = None
+    checkpoints: int | None = None
     phases: dict[str, float] = field(default_factory=dict)
     train_samples: int
     eval_samples: int

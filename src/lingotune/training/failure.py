@@ -6,11 +6,11 @@ printed last. The process that fails first writes it. Standard library only.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from lingotune.config.console import say_aside
 from lingotune.config.faults import one_line, place, understood
 from lingotune.config.problems import (
     BUG,
@@ -62,7 +62,7 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
         known = as_known(error)
         text = paragraph(error, rank)
         if known is not error:  # the log names the rank, too
-            print(f"lingotune: {text}", file=sys.stderr, flush=True)
+            say_aside(f"lingotune: {text}")
         write(environment, text)
         if known is None or known is error:
             raise

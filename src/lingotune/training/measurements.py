@@ -82,6 +82,7 @@ def measured(
         tokens_per_second=round(speed * figures["tokens_mean"], 1),
         padded_tokens_per_second=round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
         utilisation=_utilisation(trainer, batch, figures, speed, lean=lean),
+        checkpoints=stopwatch.checkpoints,
         phases={
             **stopwatch.phases.seconds(),
             **({} if exposed is None else {"communication": round(exposed * updates, 3)}),

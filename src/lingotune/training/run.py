@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.console import Parser, say, terminal_width
+from lingotune.config.console import Parser, say, say_aside, terminal_width
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
@@ -258,7 +258,7 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Preempted):
         if rank.first:
-            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
+            say_aside(f"go on with: {resume_command(folders.run)}")
         raise
 
 

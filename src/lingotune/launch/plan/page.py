@@ -214,14 +214,19 @@ def _money(plan: Plan) -> tuple[str, ...]:
     found, steps, cost = plan.batching, plan.steps, plan.cost
     step = found and update_on_paper(plan.job, plan.batch, found.planned, found.word_pieces)
     if plan.time or not step or not steps:
-        return plan.money
+        return (*plan.money, *_saves(plan))
     seconds = steps.total_steps * step.seconds
     unknown, *others = plan.money
     updates = f"{steps.total_steps} updates x {1000 * step.seconds:.1f} ms"
     line = f"at least {duration(seconds)} = {updates} on paper, without start-up, evaluation and saving"
     if cost and cost.worst_usd is not None:
         line += f": {usd_text(cost.worst_usd * seconds / plan.config.cluster.max_run)}"
-    return unknown, line, *others
+    return unknown, line, *others, *_saves(plan)
+
+
+def _saves(plan: Plan) -> tuple[str, ...]:
+    """Format what checkpoints and interruptions cost a spot job; nothing for others."""
+    return plan.saves.lines(plan.cost.expected_usd if plan.cost else None) if plan.saves else ()
 
 
 def _machines(plan: Plan) -> list[str]:
@@ -563,6 +568,7 @@ def _job_dict(plan: Plan) -> dict[str, object]:
         "memory": asdict(plan.memory) if plan.memory else None,
         "time": asdict(plan.time) if plan.time else None,
         "cost": asdict(plan.cost) if plan.cost else None,
+        **({"saves": {**asdict(plan.saves), "best": plan.saves.best}} if plan.saves else {}),
         **({"machines": [_machine_dict(one) for one in plan.machines]} if plan.machines else {}),
         "findings": [finding(p) for p in plan.problems],
         "command": list(plan.command) if plan.command else None,
