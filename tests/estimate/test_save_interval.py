@@ -34,7 +34,9 @@ def measured(save_seconds: float | None = 4.0) -> TimeEstimate:
 
 
 @given(st.floats(0.1, 600), st.floats(0.01, 10), st.floats(3600, 1e6), st.floats(0.1, 10))
-def test_no_other_interval_loses_less(save: float, update: float, between: float, times: float) -> None:
+def test_no_other_interval_loses_less(
+    save: float, update: float, between: float, times: float
+) -> None:
     found = SaveInterval(save, update, between, 1, "measured")
     other = max(1, round(found.best * times))
     assert found.lost(found.best) <= found.lost(other) * 1.001 or found.best == 1
@@ -73,7 +75,10 @@ def test_nothing_is_derived_where_nothing_is_known_or_nothing_is_interrupted() -
         (["training.save_steps=2000"], False),
         (["training.save_steps=100"], True),  # 20 % of the time to save
         (["training.eval_strategy=steps", "training.eval_steps=30000"], True),
-        (["training.eval_strategy=steps", "training.eval_steps=100"], False),  # each scored one is saved
+        (
+            ["training.eval_strategy=steps", "training.eval_steps=100"],
+            False,
+        ),  # each scored one is saved
     ],
 )
 def test_what_is_set_is_judged_by_what_it_loses(typed: list[str], told: bool) -> None:

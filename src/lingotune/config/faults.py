@@ -180,6 +180,8 @@ def _memory(error: BaseException, stage: str) -> Problem | None:
     else:
         what = f"the GPU has not enough memory: {one_line(error, 160)}"
         fix = "half the per_device_bs with twice the scaling.accumulation: the same global batch"
+    if stage == "loading the model":
+        fix = "a smaller model, or a machine with more memory"
     return Problem(stage or "memory", what, fix, key="per_device_bs", code=USER_ERROR)
 
 
