@@ -3,9 +3,9 @@
 python tests/faketrain.py PLAN --job FILE --run-dir DIR ...
 
 PLAN is a JSON file: `jobs` says by learning rate what becomes of a job: "fail" ends with an error of exit
-code 2, "fail8" of 8, "hang" evaluates once and waits for PLAN.go, a number is the score of the best of three
-evaluations. `metrics` is a metrics.json to write, `pause` the seconds after each evaluation. Each start and
-end is a line of PLAN.log.
+code 2, "fail8" of 8, "hang" evaluates once and waits for PLAN.go, a number is the score of the best of
+three evaluations. `metrics` is a metrics.json to write, `pause` the seconds after each evaluation. Each
+start and end is a line of PLAN.log.
 """
 
 from __future__ import annotations

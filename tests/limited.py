@@ -2,7 +2,8 @@
 
 python tests/limited.py MIB PROCESSES JOB_FILE RUN_DIR   exit code: the largest of the processes'
 
-MIB may be a number for each process, with commas. Each process's output goes to RUN_DIR.RANK.log, as with tests/forked.py.
+MIB may be a number for each process, with commas. Each process's output goes to RUN_DIR.RANK.log, as with
+tests/forked.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 from pathlib import Path
 
 from forked import ranks
-
 
 _MALLOPT = {-8: 1, -3: 1 << 20}
 """M_ARENA_MAX: a heap for each thread would take all there is. M_MMAP_THRESHOLD: what is freed is given

@@ -1,4 +1,4 @@
-"""A run folder that is deleted while it is trained in: told with exit code 5, never a run that looks done."""
+"""A run folder that is deleted while it is trained in: told, with exit code 5; no run looks done."""
 
 from __future__ import annotations
 

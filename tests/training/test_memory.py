@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,16 @@ from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.micro_batches import overrides_of, smaller_micro_batches
 
 SMALL = [
-    "model.scratch.dim=128", "model.scratch.layers=4", "model.scratch.hidden_dim=512", "model.scratch.vocab_size=400",
+    "model.scratch.dim=128", "model.scratch.layers=4", "model.scratch.hidden_dim=512",
+    "model.scratch.vocab_size=400",
     "model.scratch.dropout=0", "data.sample.train_rows=40", "data.sample.validation_rows=5",
     "data.sample.test_rows=5", "per_device_bs=240", "training.max_steps=2", "training.logging_steps=1",
     "training.save_steps=1", "training.eval_strategy=none", "evaluation.resamples=0",
     # In half precision oneDNN computes, which does not recover from what it could not allocate.
     "training.precision=fp32",
 ]  # fmt: skip
-"""Two updates of 240 texts of up to 128 tokens, for which `LEAST` is too little memory, and `LITTLE` if some
-is to stay free; for 120 it is enough."""
+"""Two updates of 240 texts of up to 128 tokens, for which `LEAST` is too little memory, and `LITTLE` if
+some is to stay free; for 120 it is enough."""
 ENOUGH, LITTLE, LEAST = "4000", "520", "370"
 
 
@@ -177,13 +177,13 @@ def test_each_micro_batch_is_about_half_and_divides_the_update() -> None:
     ],
 )
 def test_what_is_offered_is_the_same_update_when_it_is_typed(typed: list[str]) -> None:
-    planned: Callable[[JobConfig], tuple[int, float]] = lambda job: (
-        plan_batches(job).global_batch, plan_batches(job).learning_rate
-    )  # fmt: skip
+    def update(job: JobConfig) -> tuple[int, float]:
+        return plan_batches(job).global_batch, plan_batches(job).learning_rate
+
     whole = job_of(compose(*typed))
     kept = [
         word for word in typed if not word.startswith(("per_device_bs", "scaling.accumulation"))
     ]
     for smaller in smaller_micro_batches(whole):
         again = job_of(compose(*kept, *overrides_of(smaller).split()))
-        assert again == smaller and planned(again) == planned(whole)
+        assert again == smaller and update(again) == update(whole)

@@ -119,7 +119,8 @@ class ClassifierTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the validation split, which is a stage of its own."""
         with failure.during(failure.EVALUATING):
-            return super().evaluate(*args, **kwargs)
+            scores: dict[str, float] = super().evaluate(*args, **kwargs)
+        return scores
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load this process's own micro-batches, so that accelerate need not distribute batches."""
