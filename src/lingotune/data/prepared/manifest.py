@@ -16,7 +16,15 @@ from lingotune.config.jobfile import plain
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
-from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
+from lingotune.config.typed_json import (
+    SEAL,
+    UNLESS_NONE,
+    from_json,
+    parse_json,
+    sealed,
+    to_json,
+    unsealed,
+)
 from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
@@ -348,9 +356,11 @@ class OtherFormat(ValueError):
 
 def parse_manifest(text: str | bytes) -> Manifest:
     """Read a manifest; ValueError if it is none of this format, or damaged."""
-    values = json.loads(text)
+    values = parse_json(text)
     if not isinstance(values, dict):
         raise ValueError(f"{type(values).__name__} where an object is needed")
+    if SEAL in values:  # those of earlier versions have none
+        values = unsealed(values)
     if values.get("format") != FORMAT:
         raise OtherFormat(
             f"was prepared in format {values.get('format')}; this version reads {FORMAT}"
@@ -379,4 +389,4 @@ def load_manifest(folder: str | Path) -> Manifest:
 
 def format_manifest(manifest: Manifest) -> str:
     """Format a manifest as the text of manifest.json."""
-    return json.dumps(to_json(manifest), indent=1, ensure_ascii=False)
+    return json.dumps(sealed(to_json(manifest)), indent=1, ensure_ascii=False)

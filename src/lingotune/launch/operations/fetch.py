@@ -17,6 +17,7 @@ from typing import Any
 
 from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.transfer.errors import explained
 from lingotune.data.transfer.objects import Transferred, split_uri
@@ -108,7 +109,7 @@ def _is_here(job: Remote, folder: Path) -> bool:
     if not folder.exists():
         return False
     try:
-        known = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        known = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if known.get("TrainingJobArn") == job.raw.get("TrainingJobArn"):
             return True
     except (OSError, ValueError, AttributeError):
