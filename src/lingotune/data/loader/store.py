@@ -23,7 +23,6 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.program import program
 from lingotune.config.typed_json import parse_json
 from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import (
@@ -31,6 +30,7 @@ from lingotune.data.prepared.manifest import (
     FolderFile,
     ShardFile,
     SplitShards,
+    anew,
     load_manifest,
 )
 from lingotune.data.rows.ids import rows_digest
@@ -349,5 +349,5 @@ class Store:
             raise self._damaged(shard.file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
-        fix = f"{program('prepare')} ... makes it anew once the folder is removed"
-        return ConfigError([Problem(str(self.folder / file), what, fix, code=DATA_FAILED)])
+        path = str(self.folder / file)
+        return ConfigError([Problem(path, what, anew(self.folder), code=DATA_FAILED)])

@@ -377,14 +377,23 @@ def parse_manifest(text: str | bytes) -> Manifest:
 
 def load_manifest(folder: str | Path) -> Manifest:
     """Read the manifest of prepared data; ConfigError if there is none that this version reads."""
-    prepare = f"{program('prepare')} ..."
+    path, prepare = Path(folder, FILE), f"{program('prepare')} ..."
     try:
-        return parse_manifest(Path(folder, FILE).read_bytes())
+        return parse_manifest(path.read_bytes())
     except OtherFormat as error:
         raise ConfigError([Problem(str(folder), str(error), prepare)]) from None
+    except FileNotFoundError as error:
+        what = f"is no folder of prepared data: {FILE}: {error.strerror}"
+        raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from None
     except (OSError, ValueError) as error:
-        what = f"is no folder of prepared data: {FILE}: {error}"
-        raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from error
+        what = f"cannot be read: {error}"
+        raise ConfigError([Problem(str(path), what, anew(folder), code=DATA_FAILED)]) from error
+
+
+def anew(folder: str | Path) -> str:
+    """Return what makes damaged prepared data anew; it is kept."""
+    away = f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.damaged')}"
+    return f"{away}, then the same command, or {program('prepare')} ..., makes it anew"
 
 
 def format_manifest(manifest: Manifest) -> str:
