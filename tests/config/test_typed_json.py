@@ -120,7 +120,7 @@ def test_any_change_of_a_sealed_object_is_seen(
 ) -> None:
     content.pop(SEAL, None)
     kept = json.loads(json.dumps(sealed(content)))
-    assert unsealed(kept) == content
+    assert repr(unsealed(kept)) == repr(content)  # NaN equals nothing
     changed = {**kept, key: other}
     if json.dumps(changed, sort_keys=True) != json.dumps(kept, sort_keys=True):
         with pytest.raises(ValueError):
