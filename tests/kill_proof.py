@@ -15,7 +15,6 @@ import os
 import random
 import resource
 import shutil
-import socket
 import struct
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import killing
+from forked import ended, name_meeting
 from killing import (
     KILLED,
     STEPS,
@@ -181,22 +181,15 @@ def undisturbed(kind: Kind, folder: Path) -> Undisturbed:
 
 def attempt(kind: Kind, run: Path, victim: int, when: Moment | None) -> list[int]:
     """Start a run's processes, of which one is to be killed, and wait for all; returns their exit codes."""
-    if kind.ranks > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-            "WORLD_SIZE": str(kind.ranks),
-        }
     children = []
+    if kind.ranks > 1:
+        name_meeting(kind.ranks)
     for rank in range(kind.ranks):
         if kind.ranks > 1:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
         moment = when if rank == victim else None
         children.append(begin(kind.body(run), log_of(run, rank), moment))
-    return [killing.ended(child) for child in children]
+    return ended(children)
 
 
 def killed_often(one: Undisturbed, run: Path, choose: random.Random, found: Found) -> None:
