@@ -96,6 +96,21 @@ def test_damage_of_any_kind_is_seen_where_stock_loaders_read_on(
     assert found["checkpoints"]["stock: other values, silently"] > 5, "the control"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"]).returncode != 0,
+    reason="no disks of one's own can be mounted here",
+)
+def test_a_disk_of_any_size_that_is_full_costs_nothing() -> None:
+    """tests/full_disk.py tries every size; here are some."""
+    sizes = ["--from", "60", "--every", "440"]
+    command = ["unshare", "-Urm", sys.executable, str(ROOT / "tests/full_disk.py"), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = {one["code"] for one in json.loads(done.stdout)["behaviours"]}
+    assert codes == {0, 5}
+
+
 def interrupted_run(uninterrupted: Path, folder: Path) -> Path:
     """The run as it stood before its last two steps, in another place than it was trained in."""
     moved = folder / "moved"
