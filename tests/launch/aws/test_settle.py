@@ -93,7 +93,7 @@ def launched(*words: str) -> dict[str, Any]:
 def test_launchers_that_are_killed_and_lose_answers_start_each_job_once() -> None:
     found = launched("--launches", "25", "--seed", "2")
     assert found["record"]["jobs"] == 25 and not found["record"]["twice"], found
-    assert not found["untrue"] and found["codes"]["-9"] and found["codes"]["6"], found
+    assert not found["untrue"] and found["typed"] > 25, found
 
 
 @pytest.mark.slow
