@@ -24,17 +24,23 @@ def ranks(
     count: int, job_file: str, run_dir: str, begin: Callable[[int], None] = lambda rank: None
 ) -> list[int]:
     """Exit codes of a run's processes, each of which begins with `begin`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+    name_meeting(count)
     children = [_start(rank, job_file, run_dir, begin) for rank in range(count)]
-    codes = _ended(children)
+    codes = ended(children)
     print(f"exit codes {codes}", flush=True)
     return codes
 
 
-def _ended(children: list[int]) -> list[int]:
+def name_meeting(count: int) -> None:
+    """Choose where so many processes will meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+
+
+def ended(children: list[int]) -> list[int]:
+    """Exit codes of processes, once all have ended."""
     codes: dict[int, int] = {}
     deadline = float("inf")
     while len(codes) < len(children):

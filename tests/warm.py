@@ -51,6 +51,7 @@ IMPORTS = {
 where it is there."""
 SCRIPTS = {
     "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
+    "tests/kill_proof.py": "training",
     "tests/forked.py": "training", "tests/stopping.py": "training",
     "tests/loaded.py": "training", "tests/limited.py": "training",
 }  # fmt: skip

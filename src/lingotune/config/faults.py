@@ -60,8 +60,10 @@ _DISK: dict[int, tuple[str, str]] = {
 }  # fmt: skip
 """What is wrong and what helps, by error number."""
 _FULL = r"no space left|os error 28\b|StorageFull|quota exceeded"
-# torch's archives tell a disk that takes no more as a position, or not at all.
-_FULL_ARCHIVE = r"PytorchStreamWriter|inline_container.*(unexpected pos|failed)|failed writing"
+# torch tells a disk that takes no more as a position in its archive, as its stream's, or not at all.
+_FULL_ARCHIVE = (
+    r"PytorchStreamWriter|inline_container.*(unexpected pos|failed)|failed writing|iostream error"
+)
 _MEMORY = (
     r"out of memory|can(not|'t) allocate memory|alloc.* failed|DefaultCPUAllocator"
     r"|could not create a (primitive|memory)"  # oneDNN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import JobConfig
+from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
@@ -60,7 +60,7 @@ def _check_tokenizer(folder: Path) -> None:
 def _labels(folder: Path) -> tuple[str, ...]:
     path = folder / "config.json"
     try:
-        named = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
+        named = parse_json(path.read_text(encoding="utf-8")).get("id2label") or {}
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         fix = remake_command(folder)

@@ -18,7 +18,7 @@ from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import from_json, parse_json, to_json
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
@@ -231,7 +231,7 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
     """
     known = None
     with suppress(OSError, ValueError):
-        metrics = json.loads((trained.folder / METRICS).read_text(encoding="utf-8"))
+        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
         known = from_json(_Recorded, metrics).data.test_sha256
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"

@@ -238,7 +238,7 @@ def _heads(job: JobConfig) -> Iterator[Found]:
 def _scratch(job: JobConfig) -> Iterator[Found]:
     if job.model.name_or_path is not None and job.model.scratch != ArchitectureConfig():
         what = f"has no effect: {job.model.name_or_path} brings its own architecture"
-        yield "model.scratch", what, "model=tiny model.scratch..."
+        yield "model.scratch", what, "model=tiny model.name_or_path=null"
 
 
 @JOB.check("pooling-unknown", "the classifier of an architecture reads what it was built to read")

@@ -304,6 +304,7 @@ def watching(rank: Rank, peer_timeout: float, hang_timeout: float) -> Iterator[N
     if store is None:
         yield
         return
+    progress.pause()  # nobody was waited for before
     watch = Watch(rank, store, progress, (peer_timeout, hang_timeout))
     watch.start()
     try:
