@@ -161,7 +161,8 @@ class Classifier:
 
 
 def _architecture(folder: Path) -> object:
-    return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    return parse_json(text).get("model_type")
 
 
 def _rebuilt(trained: Trained, builder: OwnFunction) -> Any:
