@@ -45,6 +45,11 @@ def parser() -> Parser:
         "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
     )
     made.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
+    made.add_argument(
+        "--argmax",
+        action="store_true",
+        help="score the likeliest class, without the run's decision",
+    )
     made.add_argument("--output", help="folder for the results; default: RUN/evaluations")
     made.add_argument("--config-dir", metavar="DIR", help="group files of your own")
     return made
@@ -74,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
             max_length=typed_length(data, options.overrides),
             output=options.output,
             batch=options.batch,
+            argmax=options.argmax,
         )
     results = done.results
     try:

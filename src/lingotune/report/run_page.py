@@ -290,7 +290,8 @@ def _predictions(
     path = run / PREDICTIONS
     if not path.is_file():
         return None
-    predictions, ids, predicted = read_predictions(path, labels)
+    predictions, ids = read_predictions(path, labels)
+    predicted = predictions.predicted
     confusion = confusion_matrix(predictions.true, predicted, len(labels)).tolist()
     if tuple(map(tuple, confusion)) != test.confusion:
         right = (predicted == predictions.true).mean() if ids else 0

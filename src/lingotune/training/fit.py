@@ -25,18 +25,18 @@ from lingotune.config.schema import Balance, EvalStrategy, JobConfig, Precision,
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
-from lingotune.data.rows.labels import class_stars
 from lingotune.estimate.batch import StepPlan
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.evaluation.own_metrics import try_metrics, values_of, with_own_metrics
-from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.evaluation.own_metrics import try_metrics, values_of
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model
 from lingotune.modeling.own_model import build_model
+from lingotune.runs.decision import AS_TRAINED, Decision
+from lingotune.runs.decision_file import write_decision
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
@@ -55,6 +55,7 @@ from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.progress import progress
 from lingotune.training.resume import digest_of, find_start, node_folder
+from lingotune.training.scoring import Scored, differing, score_splits
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
 from lingotune.training.timing import Moves, Stopwatch
@@ -94,9 +95,9 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
         training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
-    scores = score(training)
-    outcome = _outcome(training, start, seconds, scores)
-    save(training, tracking, outcome.test)
+    scored = score(training)
+    outcome = _outcome(training, start, seconds, scored)
+    save(training, tracking, scored.decision, outcome.test)
     return outcome
 
 
@@ -178,16 +179,16 @@ def train(training: Training, start: Checkpoint | None) -> float:
     return time.monotonic() - started
 
 
-def score(training: Training) -> dict[str, SplitScores]:
-    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes the predictions
-    on test."""
+def score(training: Training) -> Scored:
+    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes predictions."""
     failure.enter("evaluating")
-    splits = training.context.splits
-    return {name: _score(training, name) for name in ("validation", "test") if len(splits[name])}
+    return score_splits(training.context, training.trainer, training.batches, training.stopwatch)
 
 
-def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
-    """Save model, tokenizer and history, and close the trackers with the scores on test."""
+def save(
+    training: Training, tracking: Tracking | None, decision: Decision, test: SplitScores | None
+) -> None:
+    """Save model, decision, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
@@ -195,6 +196,7 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
+        write_decision(decision, folders.model)
         training.tokenizer.save_pretrained(str(folders.model))
         training.context.own.keep_in(folders.model)
     distributed.barrier(rank)
@@ -204,7 +206,7 @@ def _outcome(
     training: Training,
     start: Checkpoint | None,
     seconds: float,
-    scores: Mapping[str, SplitScores],
+    scored: Scored,
 ) -> Outcome:
     """Assemble the part of the run's results that comes from training."""
     context = training.context
@@ -219,8 +221,10 @@ def _outcome(
         training=training_figures(
             training.trainer, batch, steps, seconds, found, training.guard.skipped
         ),
-        validation=scores["validation"],
-        test=scores.get("test"),
+        validation=scored.decided["validation"],
+        test=scored.decided.get("test"),
+        decision=None if scored.decision == AS_TRAINED else scored.decision,
+        as_trained=differing(scored),
         measured=found,
         environment=environment_of(),
     )
@@ -484,38 +488,3 @@ def _try_metrics(context: RunContext) -> None:
 def _greater_is_better(context: RunContext) -> bool:
     select = context.job.code.select
     return all(m.mark.greater_is_better for m in context.own.metrics if m.name == select)
-
-
-def _score(training: Training, name: str) -> SplitScores:
-    """Score one split; rank 0 writes the predictions if it is test."""
-    context, batches = training.context, training.batches[name]
-    job = context.job
-    classes = Classes(tuple(_label_names(job)), class_stars(job.data.labels))
-    ids, stars = context.store.ids_and_stars(name, batches.split)
-    loss, predictions = _predict(training, batches, stars)
-    scored = scores_by_language(predictions, classes, job.evaluation.resamples, job.seed)
-    if own := context.own.metrics:
-        scored = computed_by_first(
-            context.rank,
-            lambda: with_own_metrics(scored, own, predictions, classes, name, say),
-        )
-    if name == "test" and context.rank.first:
-        places = np.argsort(batches.split.place)  # back to the order of the prepared rows
-        in_order = [ids[place] for place in places.tolist()]
-        path = context.folders.run / FILE
-        write_predictions(predictions.select(places), in_order, classes, path)
-    return SplitScores(loss=loss, **vars(scored))
-
-
-def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[float, Predictions]:
-    """Predict a split; returns its mean loss, and the predictions in the order of its rows."""
-    trainer = training.trainer
-    trainer.compute_metrics = None
-    with training.stopwatch.evaluating(len(batches)):
-        output = trainer.predict(batches)
-    true = batches.split.label
-    # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
-    return float((output.metrics or {})["test_loss"]), predictions
