@@ -335,7 +335,8 @@ def load(folder: str | Path, *, batch: int = 32, argmax: bool = False) -> Model:
     """Load the model of a run.
 
     folder: a run folder, or a folder with a saved model. batch: texts that the model sees at once. argmax:
-    predict the likeliest class with the probabilities as trained, without the run's decision. ConfigError if there is no model in it, or not one that is whole.
+    predict the likeliest class with the probabilities as trained, without the run's decision. ConfigError
+    if there is no model in it, or not one that is whole.
 
         model = lt.load(run.folder)
     """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
 from lingotune.evaluation.score_rows import score_warnings
-from lingotune.runs.results import LanguageScores, RunResults, Scores, TextFit
+from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
 
 _LEVEL = 0.02
 """Accuracy this much above that of the most frequent class is still at its level."""
@@ -21,23 +20,6 @@ _LONGEST = 512
 """Tokens that most encoders have positions for."""
 _SHOWN = 4
 _MOST_EPOCHS = 50
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Something to know about a run. helps: overrides that train it better; none if nothing is known to."""
-
-    what: str
-    helps: tuple[str, ...] = ()
-
-    def command(self, job_file: str) -> str:
-        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
-        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
-
-    def line(self, job_file: str) -> str:
-        """Return it as one line with its command."""
-        command = self.command(job_file)
-        return f"{self.what}; what helps: {command}" if command else self.what
 
 
 def advice_on(
@@ -55,6 +37,13 @@ def advice_on(
     ]
 
 
+def advice_of(results: RunResults) -> list[Advice]:
+    """Return the advice that a run recorded; of one of an older version, what its scores tell."""
+    if results.advice is not None:
+        return list(results.advice)
+    return [Advice(what) for what in score_warnings(results.scored[1])]
+
+
 # --- scores ---------------------------------------------------------------------------------------
 
 
@@ -70,7 +59,7 @@ def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
     overall = scores.overall
     if overall.rows and _is_at_majority(overall):
         what = (
-            f"accuracy {overall.accuracy:.3f} is at the level of always naming the most frequent"
+            f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
             f" class ({overall.majority:.3f})"
         )
         yield Advice(what, _better(job))

@@ -67,7 +67,8 @@ class Predictions:
         """Ids of the predicted class of each row, int64."""
         if self.decided is not None:
             return self.decided
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        likeliest: IntArray = self.probabilities.argmax(axis=1).astype(np.int64)
+        return likeliest
 
     @property
     def likeliest_is_true(self) -> npt.NDArray[np.bool_]:

@@ -285,12 +285,25 @@ class Outcome:
     environment: Environment | None = None
 
 
+@dataclass(frozen=True)
+class Advice:
+    """Something to know about a run. helps: overrides that train it better; none if nothing is known to."""
+
+    what: str
+    helps: tuple[str, ...] = ()
+
+    def command(self, job_file: str) -> str:
+        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
+        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Outcome, RunDescription):
-    """Everything in a finished run's metrics.json. baseline: None if none was trained. seconds: the whole
-    run on the worker."""
+    """Everything in a finished run's metrics.json. baseline: None if none was trained. advice: what to
+    know of the scores, None of older versions. seconds: the whole run on the worker."""
 
     baseline: BaselineScores | None = field(default=None, metadata=UNLESS_NONE)
+    advice: tuple[Advice, ...] | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float
 
     @property

@@ -40,6 +40,7 @@ from lingotune.estimate.throughput import (
     format_record,
     setup_of,
 )
+from lingotune.evaluation.advice import advice_on
 from lingotune.evaluation.baseline import missing_library
 from lingotune.hub.model_card import base_model
 from lingotune.hub.publish import prepare, publish
@@ -55,6 +56,7 @@ from lingotune.runs.folder import (
     finished,
     folders_in,
     new_run_folder,
+    read_history,
     resume_command,
     write_command,
     write_data_folder,
@@ -341,6 +343,8 @@ def _train(context: RunContext, started: float) -> Target | None:
         baseline = baseline_of(context)
         seconds = round(time.monotonic() - started, 1)
         results = RunResults(**vars(known), **vars(outcome), baseline=baseline, seconds=seconds)
+        advice = advice_on(context.job, results, read_history(context.folders.run))
+        results = replace(results, advice=tuple(advice))
         failure.enter("saving the results")
         _write(context, results)
     return target
@@ -438,7 +442,7 @@ def _write(context: RunContext, results: RunResults) -> None:
 
     folders = context.folders
     write_charts(folders.run, results)
-    print_scores(context.job, results, folders)
+    print_scores(results, folders)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
     _record(context, results)
     write_metrics(results, folders)

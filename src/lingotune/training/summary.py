@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from lingotune.config.console import terminal_width
-from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.contract.log_lines import UNTESTED, format_test_line
-from lingotune.evaluation.advice import Advice, advice_on
+from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.report.tables import aligned, score_table
-from lingotune.runs.folder import Folders, read_history
-from lingotune.runs.results import RunResults
+from lingotune.runs.folder import Folders
+from lingotune.runs.results import Advice, RunResults
 
 
-def print_scores(job: JobConfig, results: RunResults, folders: Folders) -> None:
+def print_scores(results: RunResults, folders: Folders) -> None:
     """Print the scores on test, or those on validation of a run without one, and what to know of them."""
     _print_table(results)
     if results.decision:
         print(f"{decision_line(results.decision)}:\n{aligned(_decided(results))}\n")
-    for advice in advice_on(job, results, read_history(folders.run)):
-        print(*_lines(advice, folders), sep="\n")
+    for _, alike in groupby(advice_of(results), lambda advice: advice.helps):
+        print(*_lines([*alike], folders), sep="\n")
 
 
 def _print_table(results: RunResults) -> None:
@@ -46,10 +46,11 @@ def _decided(results: RunResults) -> list[list[str]]:
     return decision_rows(scores, results.as_trained[name])
 
 
-def _lines(advice: Advice, folders: Folders) -> Iterator[str]:
-    """Wrap a warning to the terminal; its command stays on a line of its own."""
-    yield from textwrap.wrap(f"warning: {advice.what}", terminal_width() or 999)
+def _lines(alike: Sequence[Advice], folders: Folders) -> Iterator[str]:
+    """Wrap warnings to the terminal; the command that helps against all of them has a line of its own."""
+    for advice in alike:
+        yield from textwrap.wrap(f"warning: {advice.what}", terminal_width() or 999)
     # In a container the run folder is another one than where its files will lie.
     file = JOB_FILE if folders.in_container else shlex.quote(str(folders.run / JOB_FILE))
-    if command := advice.command(file):
+    if command := alike[0].command(file):
         yield f"  what helps: {command}"
