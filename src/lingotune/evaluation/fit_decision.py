@@ -29,6 +29,10 @@ MOST_FITTED = 1_500_000
 """Number of probabilities, rows times classes, that are fitted on at most; rows are drawn by the seed."""
 _FOLDS, _REPEATS = 5, 4
 """Folds, and times that rows are assigned to folds anew: offsets and gains are means over all."""
+_DIGITS = 4
+"""Decimals of offsets, so that a decision is the same once it has been stored."""
+_LEAST_SPREAD = 0.05
+"""Standard deviation of log-probabilities below which a model knows nothing: rounding would decide."""
 _RESAMPLES = 200
 _SURE = 2.0
 """Standard errors by which a language's own offsets have to gain: of many, some gain by chance."""
@@ -74,7 +78,7 @@ def _drawn(predictions: Predictions, seed: int) -> Predictions:
 
 
 def _named(offsets: FloatArray, labels: Sequence[str]) -> dict[str, float]:
-    return dict(zip(labels, np.round(offsets, 4).tolist()))
+    return dict(zip(labels, np.round(offsets, _DIGITS).tolist()))
 
 
 def _languages_with_rows(predictions: Predictions) -> dict[str, npt.NDArray[np.bool_]]:
@@ -132,9 +136,10 @@ def _by_macro_f1(
     fitted = _cross_fitted(scores, some.true, folds, start)
     offsets, classes = fitted.offsets, fitted.classes
     likeliest = scores.argmax(axis=1)
-    # Of a model that knows next to nothing, the mean of the offsets may do worse than each of them.
+    # The mean of the offsets may do worse than each of them.
     reached = macro_f1_of(some.true, (scores + offsets).argmax(axis=1), len(labels))
-    if min(fitted.macro_f1, reached) <= macro_f1_of(some.true, likeliest, len(labels)):
+    helps = min(fitted.macro_f1, reached) > macro_f1_of(some.true, likeliest, len(labels))
+    if not helps or scores.std(axis=0).max() < _LEAST_SPREAD:
         offsets, classes = np.zeros(len(labels)), likeliest
     languages = {}
     for code, rows in _languages_with_rows(some).items():
@@ -191,7 +196,8 @@ def _cross_fitted(
             classes[place, out] = (scores[out] + offsets).argmax(axis=1)
             found.append(offsets)
     reached = [macro_f1_of(true, of, scores.shape[1]) for of in classes]
-    return _CrossFitted(np.mean(found, axis=0), classes[0], float(np.mean(reached)))
+    mean: FloatArray = np.round(np.mean(found, axis=0), _DIGITS)
+    return _CrossFitted(mean, classes[0], float(np.mean(reached)))
 
 
 def _gains(true: IntArray, before: IntArray, after: IntArray, classes: int, seed: int) -> bool:
