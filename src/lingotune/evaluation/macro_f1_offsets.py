@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from lingotune.evaluation.metrics import FloatArray, IntArray
 
-_ROUNDS = 4
+_ROUNDS = 12
 """Times that every class gets its best offset, given those of the others."""
 _SMOOTHED = 40
 """A best offset is that of the best mean over this fraction of the rows: a peak of a few rows is chance."""
