@@ -204,7 +204,8 @@ def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -
     gaps = np.abs(surplus.reshape(resamples, BINS, -1).sum(axis=2)).sum(axis=1)
     error = calibration_error(predictions)
     low, high = _interval(gaps / len(kinds))
-    return max(0.0, 2 * error - high), max(0.0, 2 * error - low)
+    # A saved model gives the same probabilities up to rounding; its interval is the same.
+    return max(0.0, round(2 * error - high, 4)), max(0.0, round(2 * error - low, 4))
 
 
 def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
