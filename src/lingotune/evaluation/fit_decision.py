@@ -196,7 +196,7 @@ def _cross_fitted(
             classes[place, out] = (scores[out] + offsets).argmax(axis=1)
             found.append(offsets)
     reached = [macro_f1_of(true, of, scores.shape[1]) for of in classes]
-    mean: FloatArray = np.round(np.mean(found, axis=0), _DIGITS)
+    mean: FloatArray = np.mean(np.array(found), axis=0).round(_DIGITS)
     return _CrossFitted(mean, classes[0], float(np.mean(reached)))
 
 
