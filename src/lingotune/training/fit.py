@@ -26,14 +26,11 @@ from lingotune.config.schema import Balance, EvalStrategy, JobConfig, Precision,
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
-from lingotune.data.rows.labels import class_stars
 from lingotune.estimate.batch import StepPlan
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.evaluation.own_metrics import try_metrics, values_of, with_own_metrics
-from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.predictions import write_predictions
+from lingotune.evaluation.own_metrics import try_metrics, values_of
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
@@ -48,6 +45,8 @@ from lingotune.modeling.lora import (
 )
 from lingotune.modeling.own_model import build_model
 from lingotune.modeling.own_names import own_names
+from lingotune.runs.decision import AS_TRAINED, Decision
+from lingotune.runs.decision_file import write_decision
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
@@ -68,6 +67,7 @@ from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.progress import progress
 from lingotune.training.resume import digest_of, find_start, node_folder
+from lingotune.training.scoring import Scored, differing, score_splits
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
 from lingotune.training.timing import Moves, Stopwatch
@@ -110,9 +110,9 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
     tracking = track(training, pusher)
     seconds = train(training, start)
     merge(training)
-    scores = score(training)
-    outcome = _outcome(training, start, seconds, scores)
-    save(training, tracking, outcome.test)
+    scored = score(training)
+    outcome = _outcome(training, start, seconds, scored)
+    save(training, tracking, scored.decision, outcome.test)
     return outcome
 
 
@@ -225,19 +225,18 @@ def merge(training: Training) -> None:
     merge_adapters(model, adapters)
 
 
-def score(training: Training) -> dict[str, SplitScores]:
-    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes the predictions
-    on test."""
+def score(training: Training) -> Scored:
+    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes predictions."""
     failure.enter(failure.EVALUATING)
-    splits = training.context.splits
-    with memory.told(training.context, training.trainer, training.batches):
-        return {
-            name: _score(training, name) for name in ("validation", "test") if len(splits[name])
-        }
+    context, trainer, batches = training.context, training.trainer, training.batches
+    with memory.told(context, trainer, batches):
+        return score_splits(context, trainer, batches, training.stopwatch)
 
 
-def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
-    """Save model, tokenizer and history, and close the trackers with the scores on test."""
+def save(
+    training: Training, tracking: Tracking | None, decision: Decision, test: SplitScores | None
+) -> None:
+    """Save model, decision, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
@@ -248,6 +247,7 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
+        write_decision(decision, folders.model)
         training.tokenizer.save_pretrained(str(folders.model))
         training.context.own.keep_in(folders.model)
     distributed.barrier(rank)
@@ -257,7 +257,7 @@ def _outcome(
     training: Training,
     start: Checkpoint | None,
     seconds: float,
-    scores: Mapping[str, SplitScores],
+    scored: Scored,
 ) -> Outcome:
     """Assemble the part of the run's results that comes from training."""
     context = training.context
@@ -272,8 +272,10 @@ def _outcome(
         training=training_figures(
             training.trainer, context.job, batch, steps, seconds, found, training.guard.skipped
         ),
-        validation=scores["validation"],
-        test=scores.get("test"),
+        validation=scored.decided["validation"],
+        test=scored.decided.get("test"),
+        decision=None if scored.decision == AS_TRAINED else scored.decision,
+        as_trained=differing(scored),
         measured=found,
         environment=environment_of(),
     )
@@ -547,38 +549,3 @@ def _try_metrics(context: RunContext) -> None:
 def _greater_is_better(context: RunContext) -> bool:
     select = context.job.code.select
     return all(m.mark.greater_is_better for m in context.own.metrics if m.name == select)
-
-
-def _score(training: Training, name: str) -> SplitScores:
-    """Score one split; rank 0 writes the predictions if it is test."""
-    context, batches = training.context, training.batches[name]
-    job = context.job
-    classes = Classes(tuple(_label_names(job)), class_stars(job.data.labels))
-    ids, stars = context.store.ids_and_stars(name, batches.split)
-    loss, predictions = _predict(training, batches, stars)
-    scored = scores_by_language(predictions, classes, job.evaluation.resamples, job.seed)
-    if own := context.own.metrics:
-        scored = computed_by_first(
-            context.rank,
-            lambda: with_own_metrics(scored, own, predictions, classes, name, say),
-        )
-    if name == "test" and context.rank.first:
-        places = np.argsort(batches.split.place)  # back to the order of the prepared rows
-        in_order = [ids[place] for place in places.tolist()]
-        path = context.folders.run / PREDICTIONS
-        write_predictions(predictions.select(places), in_order, classes, path)
-    return SplitScores(loss=loss, **vars(scored))
-
-
-def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[float, Predictions]:
-    """Predict a split; returns its mean loss, and the predictions in the order of its rows."""
-    trainer = training.trainer
-    trainer.compute_metrics = None
-    with training.stopwatch.evaluating(len(batches)):
-        output = trainer.predict(batches)
-    true = batches.split.label
-    # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
-    return float((output.metrics or {})["test_loss"]), predictions
