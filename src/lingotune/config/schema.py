@@ -365,6 +365,13 @@ class DataConfig:
     """Column names of CSV, TSV and spreadsheets that have no header row; empty = the first row has them."""
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
+    train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
+    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
+    all."""
+    max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Training rows of each language and class at most, chosen by their ids, so that more rows contain
+    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
+    rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""
@@ -670,6 +677,11 @@ class TrainingConfig:
     """Schedule for scoring the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between evaluations."""
+    patience: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Evaluations in a row without a better score (`evaluation.select`) after which the training ends; null
+    = it is trained to its end. The learning rate follows the whole length in any case."""
+    min_delta: float = field(default=0.0, metadata=WHERE_USED)
+    """patience: gain over the best score so far that counts as better."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2

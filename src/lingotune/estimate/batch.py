@@ -92,6 +92,8 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
     else:
         total = job.training.max_steps
         steps_text = f"steps {total} (training.max_steps; {total / per_epoch:.2f} epochs)"
+    if job.training.patience is not None:
+        steps_text += f"; at most: it may end before (training.patience={job.training.patience})"
     if job.training.warmup_steps is None:
         warmup = round(job.training.warmup_ratio * total)
         warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"

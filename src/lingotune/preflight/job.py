@@ -76,6 +76,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "scaling.accumulation": (1, 10_000, "backward passes, from 1"),
     "batching.pad_to_multiple_of": (1, 512, "tokens, from 1 to 512"),
     "batching.window": (1, 10**9, "global batches, from 1"),
+    "data.max_rows": (1, 10**9, "rows, from 1"),
     "training.max_steps": (1, 10**9, "updates, from 1"),
     "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
     "training.warmup_steps": (0, 10**9, "updates, from 0"),
@@ -86,6 +87,8 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.lora.alpha": (1, 10**6, "a whole number from 1, such as twice the rank"),
     "training.lora.dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
+    "training.patience": (1, 10**6, "evaluations, from 1"),
+    "training.min_delta": (0, 10**6, "from 0"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
     "training.keep_checkpoints": (2, 1000, "checkpoints, from 2: one may be damaged"),
     "training.max_skipped": (0, 10**6, "updates, from 0"),
@@ -315,6 +318,17 @@ def _eval_steps_unused(job: JobConfig) -> Iterator[Found]:
     if strategy is not EvalStrategy.steps and steps is not None:
         what = f"has no effect with training.eval_strategy={strategy.value}"
         yield f"training.eval_steps={steps}", what, "training.eval_strategy=steps"
+
+
+@JOB.check("patience-unused", "a training ends early by the scores of its evaluations")
+def _patience(job: JobConfig) -> Iterator[Found]:
+    training = job.training
+    if training.patience is not None and training.eval_strategy is EvalStrategy.none:
+        what = "has no effect with training.eval_strategy=none: nothing is scored before the end"
+        yield f"training.patience={training.patience}", what, "training.eval_strategy=epoch"
+    if training.patience is None and training.min_delta:
+        what = "has no effect without training.patience"
+        yield f"training.min_delta={training.min_delta:g}", what, "training.patience=3"
 
 
 @JOB.check("select-unused", "the best checkpoint is chosen among those that were scored")

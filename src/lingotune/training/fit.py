@@ -60,6 +60,7 @@ from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank, computed_by_first
+from lingotune.training.early_stopping import EarlyStopping
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
@@ -164,6 +165,8 @@ def resume(training: Training) -> Checkpoint | None:
     lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
+    if job.training.patience:
+        training.trainer.add_callback(EarlyStopping(job, show=rank.first))
     return start
 
 
@@ -188,10 +191,11 @@ def train(training: Training, start: Checkpoint | None) -> float:
     """Train to the last step, from a checkpoint if there is one; returns the seconds it took."""
     total = training.context.steps.total_steps
     if training.context.rank.first and start:
-        print(f"resuming at step {start.step} of {total}", flush=True)
+        where = ", where it was ended" if start.ended else ""
+        print(f"resuming at step {start.step} of {total}{where}", flush=True)
     started = time.monotonic()
     with signals.deferred(training.context.job.training.stop_timeout):
-        training.trainer.train_or_resume(start, total)
+        training.trainer.train_or_resume(start, start.step if start and start.ended else total)
     return time.monotonic() - started
 
 

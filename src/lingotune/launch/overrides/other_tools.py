@@ -72,10 +72,8 @@ _ROWS = {
         "the optimizer is AdamW with betas 0.9 and 0.999 and epsilon 1e-8",
         "training.weight_decay=0.01",
     ),
-    "early_stopping early_stopping_patience early_stopping_threshold use_early_stopping"
-    " early_stopping_delta early_stopping_metric early_stopping_metric_minimize patience"
-    " early_stopping_consider_epochs": NotHere(
-        "every epoch is trained, and the best checkpoint becomes the model", "epochs=3"
+    "early_stopping use_early_stopping early_stopping_consider_epochs": NotHere(
+        "a training ends early by the evaluations without a better score", "training.patience=3"
     ),
     "verbose verbosity silent quiet progress_bar enable_progress_bar logging_level": NotHere(
         "the log says a line for each logged step", "training.logging_steps=10"
