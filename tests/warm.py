@@ -52,7 +52,7 @@ where it is there."""
 SCRIPTS = {
     "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
     "tests/forked.py": "training", "tests/stopping.py": "training",
-    "tests/loaded.py": "training",
+    "tests/loaded.py": "training", "tests/limited.py": "training",
 }  # fmt: skip
 WITHOUT_TORCH = ["launch", "models", "prepare", "prices", "cost", "validate", "completion",
                  "--help"]  # fmt: skip

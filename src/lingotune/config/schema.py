@@ -686,6 +686,10 @@ class TrainingConfig:
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
+    fit_memory: bool = field(default=False, metadata=WHERE_USED)
+    """Train in smaller micro-batches where the planned ones do not fit into memory: half the examples in
+    twice the passes, again and again, so that global batch, learning rate and gradient stay. What fits is
+    found by a trial of the longest texts before the first update, on GPUs, or below `ulimit -v`."""
     max_skipped: int = field(default=20, metadata=WHERE_USED)
     """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
     Single ones are normal; each halves the scale."""

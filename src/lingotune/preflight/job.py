@@ -312,6 +312,24 @@ def _eval_steps_missing(job: JobConfig) -> Iterator[Found]:
         yield "training.eval_steps", what, "training.eval_steps=500"
 
 
+@JOB.check("fit-memory-refused", "what is tried has to be what trains")
+def _fit_memory(job: JobConfig) -> Iterator[Found]:
+    if job.training.fit_memory and (found := fit_memory_refused(job)):
+        setting, what = found
+        fix = f"training.fit_memory=false, or {setting}=false"
+        yield "training.fit_memory=true", f"does not go with {setting}=true: {what}", fix
+
+
+def fit_memory_refused(job: JobConfig) -> tuple[str, str] | None:
+    """Return the setting beside which training.fit_memory finds nothing, and why; None if there is none."""
+    if job.training.shard:
+        what = "a process without memory would leave the others waiting for its layers"
+        return "training.shard", what
+    if job.training.compile:
+        return "training.compile", "each width has a program of its own, with its memory"
+    return None
+
+
 @JOB.check("eval-steps-unused", "eval_steps belongs to eval_strategy=steps")
 def _eval_steps_unused(job: JobConfig) -> Iterator[Found]:
     strategy, steps = job.training.eval_strategy, job.training.eval_steps

@@ -100,10 +100,10 @@ def name_of(step: int) -> str:
 
 def begin(folder: Path) -> None:
     """Create the folder of a checkpoint that is about to be written; whatever is in its place is set
-    aside."""
+    aside. OSError if the folder of all checkpoints was deleted: the run has lost what it wrote."""
     if folder.is_symlink() or folder.exists():
         set_aside(folder, "earlier" if (folder / MANIFEST).exists() else "unfinished")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     (folder / UNFINISHED).touch()
 
 

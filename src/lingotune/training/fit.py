@@ -52,7 +52,7 @@ from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
-from lingotune.training import distributed, failure, signals
+from lingotune.training import distributed, failure, memory, signals
 from lingotune.training.adapters import FOLDER
 from lingotune.training.arguments import training_arguments
 from lingotune.training.base_model import located
@@ -131,11 +131,20 @@ def build(context: RunContext) -> Training:
     )
     _quiet_libraries(show_bars=False)  # from here on there is one bar, and its name is ours
     checkpoints = node_folder(job, context.folders.checkpoints, rank)
-    data = _plan_data(context)
+    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
+    make = partial(_data_and_trainer, model, stopwatch, guard, checkpoints)
+    data, trainer = make(context)
+    if job.training.fit_memory:
+        planned, context = (
+            context,
+            memory.fitted(context, trainer, data.batches["train"], checkpoints),
+        )
+        if context.batch != planned.batch:
+            data, trainer = make(context)
     if rank.first:
         _announce(context, model, data)
-    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
-    trainer = _trainer(context, model, data, stopwatch, guard, checkpoints)
+    if job.training.sparse_exchange and context.batch.world_size > 1:
+        RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
         model.parameters, trained_in(model.model), model.lean, model.adapters,
@@ -189,13 +198,15 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
 
 def train(training: Training, start: Checkpoint | None) -> float:
     """Train to the last step, from a checkpoint if there is one; returns the seconds it took."""
-    total = training.context.steps.total_steps
-    if training.context.rank.first and start:
+    context, trainer = training.context, training.trainer
+    total = context.steps.total_steps
+    if context.rank.first and start:
         where = ", where it was ended" if start.ended else ""
         print(f"resuming at step {start.step} of {total}{where}", flush=True)
     started = time.monotonic()
-    with signals.deferred(training.context.job.training.stop_timeout):
-        training.trainer.train_or_resume(start, start.step if start and start.ended else total)
+    told = memory.told(context, trainer, training.batches)
+    with signals.deferred(context.job.training.stop_timeout), told:
+        trainer.train_or_resume(start, start.step if start and start.ended else total)
     return time.monotonic() - started
 
 
@@ -217,9 +228,12 @@ def merge(training: Training) -> None:
 def score(training: Training) -> dict[str, SplitScores]:
     """Score validation, and test if there is one, with the best checkpoint; rank 0 writes the predictions
     on test."""
-    failure.enter("evaluating")
+    failure.enter(failure.EVALUATING)
     splits = training.context.splits
-    return {name: _score(training, name) for name in ("validation", "test") if len(splits[name])}
+    with memory.told(training.context, training.trainer, training.batches):
+        return {
+            name: _score(training, name) for name in ("validation", "test") if len(splits[name])
+        }
 
 
 def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
@@ -227,6 +241,8 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
+    if rank.local_rank == 0:
+        folders.check_there()
     with own_names(trainer.model) if training.context.own.builder else nullcontext():
         trainer.save_whole(folders.model)  # a builder's model is loaded by its own names
     if tracking:  # rank 0
@@ -254,7 +270,7 @@ def _outcome(
         resumed_from_step=start.step if start else None,
         not_exact=start.not_exact or None if start else None,
         training=training_figures(
-            training.trainer, batch, steps, seconds, found, training.guard.skipped
+            training.trainer, context.job, batch, steps, seconds, found, training.guard.skipped
         ),
         validation=scores["validation"],
         test=scores.get("test"),
@@ -325,12 +341,21 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
 
 @dataclass(frozen=True)
 class _Data:
-    """The batches of each split, and this process's updates. sampling: None = each row once per epoch."""
+    """The batches of each split, and this process's updates. sampling: None = each row once per epoch.
+    weights: of the classes in the loss; None unless data.balance=weights."""
 
     batches: Mapping[str, Batches]
     updates: Updates
     shape: BatchShape
     sampling: Sampling | None
+    weights: list[float] | None
+
+
+def _data_and_trainer(
+    model: _Model, stopwatch: Stopwatch, guard: FiniteGuard, checkpoints: Path, context: RunContext
+) -> tuple[_Data, ClassifierTrainer]:
+    data = _plan_data(context)
+    return data, _trainer(context, model, data, stopwatch, guard, checkpoints)
 
 
 def _plan_data(context: RunContext) -> _Data:
@@ -346,7 +371,8 @@ def _plan_data(context: RunContext) -> _Data:
     }
     rank = context.rank.rank
     updates = Updates(splits["train"], job.batching, shape, job.seed, rank, sampling)
-    return _Data(batches, updates, shape, sampling)
+    weights = _class_weights(job, splits["train"], updates)
+    return _Data(batches, updates, shape, sampling, weights)
 
 
 def _announce(context: RunContext, model: _Model, data: _Data) -> None:
@@ -360,6 +386,9 @@ def _announce(context: RunContext, model: _Model, data: _Data) -> None:
     print(*batching_lines(job.batching, data.shape, data.updates.efficiency()), sep="\n")
     if data.sampling:
         print(draws_line(context.splits["train"], data.updates.drawn, _label_names(job)))
+    if data.weights:
+        listed = (f"{name} {weight:.3f}" for name, weight in zip(_label_names(job), data.weights))
+        print(f"weights in the loss: {', '.join(listed)}")
 
 
 def _label_names(job: JobConfig) -> list[str]:
@@ -402,7 +431,7 @@ def _trainer(
     guard: FiniteGuard,
     checkpoints: Path,
 ) -> ClassifierTrainer:
-    job, labels = context.job, _label_names(context.job)
+    job = context.job
     args = training_arguments(
         job,
         context.batch,
@@ -414,13 +443,9 @@ def _trainer(
         layers=layer_classes(model.model) if job.training.shard else (),
         greater_is_better=_greater_is_better(context),
     )
-    weights = _class_weights(job, context.splits["train"], data.updates)
-    if context.rank.first and weights:
-        listed = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
-        print(f"weights in the loss: {', '.join(listed)}")
-    trainer = _trainer_class(job.training)(
+    return _trainer_class(job.training)(
         tokenizer=model.tokenizer,
-        class_weights=weights,
+        class_weights=data.weights,
         label_smoothing=job.training.label_smoothing,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
@@ -436,9 +461,6 @@ def _trainer(
         data_collator=stopwatch.counted(to_tensors),
         compute_metrics=_metrics(context, data.batches["validation"].split),
     )
-    if job.training.sparse_exchange and context.batch.world_size > 1:
-        RowExchange(trainer.model, lambda: trainer.model_wrapped)
-    return trainer
 
 
 def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:

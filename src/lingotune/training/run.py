@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.console import Parser, say, terminal_width
+from lingotune.config.console import Parser, say, say_aside, terminal_width
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
@@ -33,6 +33,8 @@ from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.training_split import training_split
+from lingotune.estimate.batch import plan_batches
+from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
     FILE,
     LOG_WORD,
@@ -260,7 +262,7 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Preempted):
         if rank.first:
-            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
+            say_aside(f"go on with: {resume_command(folders.run)}")
         raise
 
 
@@ -467,8 +469,9 @@ def _print_scores(results: RunResults) -> None:
 
 def _record(context: RunContext, results: RunResults) -> None:
     """Append the run's measurements to throughput.jsonl; a failure only prints a warning."""
-    job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
-    found = results.measured
+    job, splits, folders = context.job, context.splits, context.folders
+    found, fitted = results.measured, results.training.fitted
+    batch = plan_batches(with_micro_batch(job, fitted.size)) if fitted else context.batch
     if not found.train_samples:
         return  # resumed from its last checkpoint: there was nothing left to train
     measured = {name: value for name, value in vars(found).items() if name != "machine"}
