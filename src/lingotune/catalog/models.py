@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any
 from lingotune.catalog import load
 from lingotune.catalog.model_sizes import ModelSize, size_from, size_of
 from lingotune.config.schema import JobConfig, ModelConfig
+from lingotune.config.typed_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _cached_config(model: ModelConfig) -> Path | None:
 @lru_cache(maxsize=100)
 def _read(config: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(config.read_text(encoding="utf-8"))
+        found = parse_json(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

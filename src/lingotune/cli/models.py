@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.config.schema import LaunchConfig
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs, options_parser
@@ -38,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
     known = options_parser(command()).parse_known_args(words)[0]
     names = options(shipped_dir(), user_dir(known.config_dir, os.environ))
     each = ["-m", f"model={','.join(names)}"]
-    composed = composed_jobs([*words, *each], command(), shipped_dir(), lambda config: [])
+    composed = composed_jobs([*words, *each], command(), shipped_dir(), _out_of_range)
+    if len(composed) > len(names):
+        what = "makes several jobs of each model"
+        raise ConfigError([Problem(" ".join(words), what, "one value for each setting")])
     rows = [row_of(name, one.config) for name, one in zip(names, composed)]
     if "--json" in argv:
         print(json.dumps(as_dicts(rows), indent=2, ensure_ascii=False))
@@ -63,5 +67,13 @@ _CHOSEN = ("model", "model.name_or_path", "-m", "--multirun", "action")
 
 def _refused(word: str) -> Problem:
     """Refuse what the command goes through itself."""
-    what = "is what is listed: each model of the group, one job each"
-    return Problem(word, what, f"{program('launch')} {word}", check="models-chosen")
+    what = "is what is listed: each model of the group, with one job"
+    fix = f"{program('launch')} {word}" if "=" in word else f"leave out {word}"
+    return Problem(word, what, fix, check="models-chosen")
+
+
+def _out_of_range(config: LaunchConfig) -> list[Problem]:
+    """Refuse numbers that no job can have; what else is wrong with a job does not matter here."""
+    from lingotune.preflight.job import JOB
+
+    return JOB.run(config, only="out-of-range")

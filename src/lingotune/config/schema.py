@@ -137,6 +137,22 @@ class Pooling(Enum):
     mean = "mean"
 
 
+class Decide(Enum):
+    """How a class is chosen from the probabilities of all classes."""
+
+    argmax = "argmax"
+    macro_f1 = "macro_f1"
+    prior = "prior"
+
+
+class Baseline(Enum):
+    """A simple model that is trained on the same rows, to be compared with."""
+
+    auto = "auto"
+    tfidf = "tfidf"
+    none = "none"
+
+
 class Visibility(Enum):
     """Visibility of the model on the Hugging Face Hub; none = not published."""
 
@@ -686,6 +702,10 @@ class TrainingConfig:
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
+    fit_memory: bool = field(default=False, metadata=WHERE_USED)
+    """Train in smaller micro-batches where the planned ones do not fit into memory: half the examples in
+    twice the passes, again and again, so that global batch, learning rate and gradient stay. What fits is
+    found by a trial of the longest texts before the first update, on GPUs, or below `ulimit -v`."""
     max_skipped: int = field(default=20, metadata=WHERE_USED)
     """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
     Single ones are normal; each halves the scale."""
@@ -716,6 +736,14 @@ class EvaluationConfig:
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
     """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
+    decide: Decide = field(default=Decide.macro_f1, metadata=WHERE_USED)
+    """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
+    macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
+    on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
+    divide by the class shares of the validation split. Test rows are never fitted on."""
+    calibrate: bool = field(default=True, metadata=WHERE_USED)
+    """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
+    it."""
 
 
 @dataclass
@@ -793,6 +821,11 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
+    """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
+    character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn
+    is installed (the extra `baseline`) and the texts are few enough for about a minute; tfidf = in any
+    case; none = never."""
     resume: Resume = field(default=Resume.auto, metadata=WHERE_USED)
     """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part

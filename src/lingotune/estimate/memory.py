@@ -20,13 +20,20 @@ from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.catalog.linear_layers import adapter_parameters
 from lingotune.catalog.model_sizes import ModelSize
 from lingotune.catalog.models import model_size
+from lingotune.config.machines import Job
+from lingotune.config.problems import ConfigError
 from lingotune.config.schema import JobConfig, Precision
 from lingotune.estimate.batch import world_size
+from lingotune.estimate.micro_batches import smaller_micro_batches
 from lingotune.estimate.step_time import trained_parameters
 
 GIB = 2**30
 CUDA_GIB = 1.5
 """Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator."""
+
+
+ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL = 0.9, 1.25
+"""Shares of a GPU's memory up to which an estimate is trusted to fit, and above which it is to fail."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,21 @@ def memory_of(job: JobConfig, size: ModelSize, gpus: int, *, half: bool) -> Memo
         f" + {CUDA_GIB:g} of CUDA; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
+
+
+def fits(job: JobConfig) -> bool:
+    """Tell whether a job is estimated to fit on its GPUs, or nothing is known about it."""
+    memory, instance = estimate_memory(job), instance_of(job.cluster)
+    return memory is None or instance is None or memory.gib <= ESTIMATED_TO_FIT * instance.gpu_gib
+
+
+def fitting_micro_batch(job: Job) -> Job | None:
+    """Find the same update in the largest of the smaller micro-batches that are estimated to fit; None if
+    none is, or the batch is none."""
+    try:
+        return next(filter(fits, smaller_micro_batches(job)), None)
+    except ConfigError:  # which other checks tell
+        return None
 
 
 def _states(size: ModelSize, job: JobConfig, gpus: int, *, half: bool) -> tuple[float, str]:

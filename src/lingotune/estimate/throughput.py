@@ -69,6 +69,7 @@ class Throughput:
     trained_parameters: without unused embeddings. utilisation: share of the GPUs' peak FLOPs that went
     into real tokens. phases: seconds of the first process in data, forward_backward, optimizer,
     evaluation, saving, and communication, the part of forward_backward that only waited for gradients.
+    checkpoints: saved in the seconds of `saving`.
     """
 
     schema: int
@@ -98,6 +99,7 @@ class Throughput:
     tokens_per_second: float | None = None
     padded_tokens_per_second: float | None = None
     utilisation: float | None = None
+    checkpoints: int | None = None
     phases: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

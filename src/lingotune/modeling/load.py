@@ -67,7 +67,9 @@ def load_model(
         if known.task not in (None, ONE_CLASS):  # its loss would be another
             names["problem_type"] = ONE_CLASS
         config = _read_config(model, **names, **_pooling(model, str(raw.get("model_type"))))
-        if hasattr(config, "reference_compile"):  # ModernBERT before transformers 5 compiles by itself
+        if hasattr(
+            config, "reference_compile"
+        ):  # ModernBERT before transformers 5 compiles by itself
             config.reference_compile = False
         _check_length(config, model, max_length)
         return _load_by_name(model, known, config, labels)

@@ -238,7 +238,7 @@ def _heads(job: JobConfig) -> Iterator[Found]:
 def _scratch(job: JobConfig) -> Iterator[Found]:
     if job.model.name_or_path is not None and job.model.scratch != ArchitectureConfig():
         what = f"has no effect: {job.model.name_or_path} brings its own architecture"
-        yield "model.scratch", what, "model=tiny model.scratch..."
+        yield "model.scratch", what, "model=tiny model.name_or_path=null"
 
 
 @JOB.check("pooling-unknown", "the classifier of an architecture reads what it was built to read")
@@ -310,6 +310,24 @@ def _eval_steps_missing(job: JobConfig) -> Iterator[Found]:
     if job.training.eval_strategy is EvalStrategy.steps and job.training.eval_steps is None:
         what = "training.eval_strategy=steps needs the updates between two evaluations"
         yield "training.eval_steps", what, "training.eval_steps=500"
+
+
+@JOB.check("fit-memory-refused", "what is tried has to be what trains")
+def _fit_memory(job: JobConfig) -> Iterator[Found]:
+    if job.training.fit_memory and (found := fit_memory_refused(job)):
+        setting, what = found
+        fix = f"training.fit_memory=false, or {setting}=false"
+        yield "training.fit_memory=true", f"does not go with {setting}=true: {what}", fix
+
+
+def fit_memory_refused(job: JobConfig) -> tuple[str, str] | None:
+    """Return the setting beside which training.fit_memory finds nothing, and why; None if there is none."""
+    if job.training.shard:
+        what = "a process without memory would leave the others waiting for its layers"
+        return "training.shard", what
+    if job.training.compile:
+        return "training.compile", "each width has a program of its own, with its memory"
+    return None
 
 
 @JOB.check("eval-steps-unused", "eval_steps belongs to eval_strategy=steps")

@@ -154,6 +154,7 @@ def _read(path: Path, labels: Sequence[str]) -> Predictions:
         np.stack(shares, axis=1).astype(np.float64),
         np.array(table["language"].to_pylist(), object),
         np.full(len(table), np.nan),
+        np.array([ids[name] for name in table["predicted"].to_pylist()], np.int64),
     )
 
 

@@ -12,7 +12,7 @@ from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Unfit
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
-from lingotune.evaluation.metrics import probabilities_of
+from lingotune.evaluation.language_reader import language_reader
 from lingotune.serving.payloads import (
     MOST_CHARACTERS,
     TEXTS,
@@ -57,6 +57,7 @@ class ServedModel:
         data = trained.job.data if trained.job else _UNKNOWN
         self._column, self._title = data.columns.text, data.columns.title
         self._ids = (data.columns.id, _ID)
+        self._language_of = language_reader(trained)
         self._nested = nested_columns(data.columns)
         self._texts = Texts(data.columns, normalize=data.normalize)
 
@@ -80,22 +81,39 @@ class ServedModel:
         for one in request.inputs:
             answer: Record = self._with_id(one)
             try:
-                prepared.append((answer, self.prepared(one)))
+                prepared.append((answer, self.prepared(one), self._language(one)))
             except Unfit as fault:
                 answer["error"] = fault.what
             found.append(answer)
         wrong = [f"inputs[{n}] {one['error']}" for n, one in enumerate(found) if "error" in one]
         if wrong and (not request.row_by_row or len(found) == 1):
             raise refused(wrong)
-        for (answer, _), prediction in zip(prepared, self.predict([text for _, text in prepared])):
+        languages = [language for _, _, language in prepared]
+        predictions = self.predict([text for _, text, _ in prepared], languages)
+        for (answer, _, _), prediction in zip(prepared, predictions):
             answer.update(prediction)
         return write_answer(found, self.labels, self.digest, kind), kind
 
-    def predict(self, texts: Sequence[str]) -> list[Record]:
-        """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first."""
-        shares = probabilities_of(self.classifier.logits(texts)).tolist() if texts else []
-        ranked = (sorted(zip(self.labels, row), key=lambda pair: -pair[1]) for row in shares)
-        return [{"label": pairs[0][0], "probabilities": dict(pairs)} for pairs in ranked]
+    def predict(
+        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+    ) -> list[Record]:
+        """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first.
+
+        languages: their codes, None where they are not known. The label is that of the model's decision.
+        """
+        if not texts:
+            return []
+        classes, shares = self.classifier.classify(texts, languages)
+        return [
+            {
+                "label": self.labels[best],
+                "probabilities": dict(sorted(zip(self.labels, row), key=lambda pair: -pair[1])),
+            }
+            for best, row in zip(classes.tolist(), shares.tolist())
+        ]
+
+    def _language(self, one: str | Record) -> str | None:
+        return self._language_of({self._column: one} if isinstance(one, str) else dict(one))
 
     def prepared(self, one: str | Record) -> str:
         """Prepare a text, or a record's with its title, as for the training; Unfit if it cannot be."""

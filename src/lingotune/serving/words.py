@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 from lingotune.data.rows.unicode import is_blank
-from lingotune.evaluation.metrics import probabilities_of
 from lingotune.serving.served_model import ServedModel
 
 MOST_WORDS = 200
@@ -35,9 +34,8 @@ def words_that_mattered(model: ServedModel, text: str) -> tuple[list[Word], int]
     tried = found[:MOST_WORDS]
     without = [text[:start] + text[end:] for start, end in tried]
     kept = [(span, rest) for span, rest in zip(tried, without) if not is_blank(rest)]
-    logits = model.classifier.logits([text, *(rest for _, rest in kept)])
-    shares = probabilities_of(logits)
-    label = int(shares[0].argmax())
+    classes, shares = model.classifier.classify([text, *(rest for _, rest in kept)])
+    label = int(classes[0])
     changes = (shares[0, label] - shares[1:, label]).tolist()
     words = [Word(*span, change) for (span, _), change in zip(kept, changes)]
     return words, len(found) - len(tried)

@@ -11,6 +11,8 @@ REQUIREMENT = "peft==0.18.1"
 """What a worker installs for LoRA: the version of the newest image."""
 FOLDER = "adapter"
 """Folder of a run with the adapters and the head alone, as peft saves them."""
+FILES = (f"{FOLDER}/adapter_config.json", f"{FOLDER}/adapter_model.safetensors")
+"""Files in it."""
 
 
 def missing_peft(lora: LoraConfig) -> list[Problem]:

@@ -10,6 +10,7 @@ from lingotune.config.problems import CheckpointError, ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
+from lingotune.evaluation.predictions import VALIDATION_FILE
 from lingotune.hub.allowlist import CURVES
 from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_metrics
 from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
@@ -17,6 +18,7 @@ from lingotune.runs.remake import remake_command
 from lingotune.runs.results import RunResults
 from lingotune.serving.code_folder import write_code
 from lingotune.system.files import replace_file
+from lingotune.training.adapters import FILES as ADAPTER_FILES
 
 PAGE = "report.html"
 PICTURES = ("confusion_matrix.png", "class_distribution.png", "learning_curves.png")
@@ -54,7 +56,8 @@ def take_inventory(folders: Folders, job: JobConfig) -> None:
     except (OSError, ConfigError) as error:
         print(f"warning: {folders.model}: no endpoint can serve it as it is: {error}")
     try:
-        write_inventory(folders, job_digest(job), (JOB_FILE, PREDICTIONS, PAGE, *PICTURES))
+        own = (JOB_FILE, PREDICTIONS, VALIDATION_FILE, PAGE, *PICTURES, *ADAPTER_FILES)
+        write_inventory(folders, job_digest(job), own)
     except OSError as error:
         print(f"warning: {folders.run}: its files are not listed: {error}")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from lingotune.config.schema import (
+    Baseline,
     EvalStrategy,
     HubConfig,
     JobConfig,
@@ -37,6 +38,8 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
         model=ModelConfig(name="tiny", name_or_path=None) if limits.tiny else job.model,
         training=_shortened(_of_tiny(job.training) if limits.tiny else job.training, limits),
         hub=HubConfig(),
+        # Nobody looks at it; one that was asked for is tried.
+        baseline=Baseline.none if job.baseline is Baseline.auto else job.baseline,
     )
     return replace(small, scaling=_same_ratio(job, small))
 

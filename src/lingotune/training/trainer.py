@@ -119,6 +119,12 @@ class ClassifierTrainer(Trainer):
         loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation split, which is a stage of its own."""
+        with failure.during(failure.EVALUATING):
+            scores: dict[str, float] = super().evaluate(*args, **kwargs)
+        return scores
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load this process's own micro-batches, so that accelerate need not distribute batches."""
         if self._updates is None:

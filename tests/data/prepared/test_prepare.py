@@ -558,6 +558,29 @@ def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
         Store(folder)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "tokenizer/tokenizer.json"])
+def test_no_flipped_bit_of_what_the_rows_stand_on_is_read(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    """Labels, padding, digests and the tokenizer that is saved with the model."""
+    folder = made(config(source), tmp_path / "prepared")
+    whole = (folder / name).read_bytes()
+    for place in random.Random(1).sample(range(len(whole)), 20):
+        (folder / name).write_bytes(flipped(whole, place))
+        with pytest.raises(ConfigError, match=name) as raised:
+            tokenizer_of(TINY, Store(folder))
+        assert f"mv {folder} {folder}.damaged" in raised.value.problems[0].fix
+    (folder / name).write_bytes(whole)
+    tokenizer_of(TINY, Store(folder))
+
+
+def test_a_shard_with_a_note_of_any_shape_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "train-00000.parquet").write_bytes(b"1234")
+    for note in ('{"bytes": 4}', '{"bytes": 4, "counts": {"de": 1}}', "[]", "[" * 100_000, "1"):
+        (tmp_path / "train-00000.json").write_text(note)
+        assert shards.finished_shard(tmp_path, "train-00000") is None, note
+
+
 def flipped(content: bytes, place: int) -> bytes:
     damaged = bytearray(content)
     damaged[place] ^= 1 << place % 8

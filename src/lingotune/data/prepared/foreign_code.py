@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lingotune.config.quoting import for_shell
+from lingotune.config.typed_json import parse_json
 
 NEVER = {"trust_remote_code": False}
 """For each call that loads config, tokenizer or model: without it transformers asks on standard input."""
@@ -59,7 +59,7 @@ def foreign_code(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a model's folder that needs code to be run, and what works instead."""
     for name in _SETTINGS:
         try:
-            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            settings = parse_json((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # told where it is read
         if isinstance(settings, dict) and (what := own_classes(settings, name)):
