@@ -18,6 +18,8 @@ from lingotune.config.schema import CodeConfig
 from lingotune.evaluation.classifier import Classifier, trained_model
 from lingotune.evaluation.metrics import probabilities_of
 from lingotune.hub.allowlist import contents_of
+from lingotune.runs.decision import Decision
+from lingotune.runs.decision_file import write_decision
 from lingotune.runs.folder import folders_in
 from lingotune.serving import code_folder
 from lingotune.serving.code_folder import PROGRAM, write_code
@@ -223,3 +225,17 @@ def test_the_digest_follows_from_what_answers_follow_from(folder: Path, tmp_path
     assert model_digest(copy) == before
     (copy / "decision.json").write_text("{}")
     assert model_digest(copy) != before
+
+
+def test_a_decision_that_was_fitted_decides_here_too_by_language(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "model"))
+    offsets = {name: 100.0 * (name == LABELS[0]) for name in LABELS}
+    german = {name: 100.0 * (name == LABELS[2]) for name in LABELS}
+    write_decision(Decision(decide="macro_f1", offsets=offsets, languages={"de": german}), copy)
+    write_code(copy, job_of_model())
+    model = model_fn(str(copy))
+    found = asked(model, ["gut", {"body": "gut", "language": "de"}])
+    assert [one["label"] for one in found] == [LABELS[0], LABELS[2]]
+    assert found[0]["probabilities"] == found[1]["probabilities"]
