@@ -25,7 +25,12 @@ AWS = {"sagemaker", "boto3", "botocore"}
 _ESTIMATE = {"config", "system", "catalog"}
 _RUNS = {"config", "system", "contract"}
 _EVALUATION = {"config", "contract", "data", "modeling", "plugins", "runs"}
-_WORKER = {*_ESTIMATE, *_RUNS, *_EVALUATION, "estimate", "preflight", "evaluation", "report", "hub"}
+_WORKER = {
+    *_ESTIMATE,
+    *_RUNS,
+    *_EVALUATION,
+    *("estimate", "preflight", "evaluation", "serving", "report", "hub"),
+}
 _PLAN = {"launch.overrides", "launch.compose", "launch.cost", "launch.render", "launch.checks"}
 OURS: dict[str, set[str]] = {
     "config": set(),
@@ -45,6 +50,7 @@ OURS: dict[str, set[str]] = {
     "preflight": {"config", "catalog", "estimate", "data"},
     "modeling": {"config", "system", "catalog", "estimate", "data", "plugins"},
     "evaluation": _EVALUATION,
+    "serving": {"config", "system", "contract", "data", "evaluation", "plugins", "runs"},
     "report": {"config", "system", "contract", "estimate", "data", "evaluation", "runs"},
     "hub": {"config", "system", "contract", "catalog", "data", "evaluation", "runs"},
     "training": _WORKER,
@@ -91,7 +97,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "plugins": {"numpy"},
     "preflight": set(),
     "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
-    "evaluation": {"numpy", "pyarrow", "torch", "transformers", "sklearn"},
+    "evaluation": {"numpy", "pyarrow", "torch", "transformers", "onnxruntime", "sklearn"},
+    "serving": {"numpy", "pyarrow", "torch", "onnx", "onnxruntime"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},
     "training": {
@@ -100,7 +107,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "launch": {
         "hydra", "antlr4", "omegaconf", "yaml", "rich", "regex", "boto3", "botocore", "sagemaker",
-        "moto", "werkzeug", "numpy", "optuna", "filelock", "pyarrow",
+        "moto", "mms", "werkzeug", "numpy", "optuna", "filelock", "pyarrow", "transformers",
     },
     "cli": set(),
 }  # fmt: skip

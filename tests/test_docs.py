@@ -58,7 +58,7 @@ def kind_of(command: str) -> str:
     """Say which test runs a command of the documents; ValueError for none."""
     words = words_of(command)
     name = " ".join(words[:2])
-    if words[0] in ("make", "torchrun", "pre-commit"):
+    if words[0] in ("make", "torchrun", "pre-commit", "curl"):
         return words[0]
     if "hydra/launcher=sagemaker" in words:
         # the Optuna sweeper needs another Hydra or Optuna than this environment has: `make test-launcher`
@@ -81,7 +81,8 @@ def kind_of(command: str) -> str:
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
-        "results": "sweep",
+        "results": "sweep", "export": "run", "package": "run", "serve": "server",
+        "rehearse-serving": "endpoint",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
         "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",
     }  # fmt: skip
@@ -301,6 +302,35 @@ def test_commands_on_a_run(command: str, trained: Path) -> None:
     assert done.returncode == 0 and done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@of_kind("endpoint")
+def test_rehearsals_of_an_endpoint(command: str, trained: Path) -> None:
+    done = execute(command, trained, **NOWHERE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\npassed in" in done.stdout and "to the last digit" in done.stdout
+
+
+@pytest.mark.slow
+def test_requests_to_a_served_model(trained: Path) -> None:
+    """The commands with curl get their answers from the server that stands above them."""
+    (serve,) = (c for c in COMMANDS if kind_of(c) == "server" and "--" not in c)
+    with (trained / "told").open("w") as told:
+        start = [sys.executable, "-m", *words_of(serve), "--port", "0"]
+        process = subprocess.Popen(start, stdout=told, stderr=told, cwd=trained)
+    try:
+        url = wait_until(
+            lambda: re.search(r"http://127.0.0.1:\d+", (trained / "told").read_text()),
+            lambda: process.poll() is None,
+        )
+        for command in (c for c in COMMANDS if kind_of(c) == "curl"):
+            asked = command.replace("http://127.0.0.1:8080", url[0])
+            done = subprocess.run(shlex.split(asked), cwd=trained, capture_output=True, text=True)
+            assert done.returncode == 0 and "label" in done.stdout, done
+    finally:
+        process.terminate()
+        process.wait()
+
+
 @of_kind("sweep")
 def test_commands_on_a_sweep(command: str, home: Path) -> None:
     write_sweep(home)
@@ -458,7 +488,7 @@ def test_settings_and_files_that_are_named_exist(path: Path) -> None:
     for code in inline_code_of(path):
         setting = re.match(r"((?:\w+\.)+\w+)(?:=|$)", code)
         if setting and setting[1].partition(".")[0] in setting_types():
-            file = re.search(r"\.(py|yaml|jsonl?|gz)$", code) or path.name == "architecture.md"
+            file = re.search(r"\.(py|yaml|jsonl?|gz|onnx)$", code) or path.name == "architecture.md"
             known = any(f"{setting[1]}.".startswith(f"{key}.") for key in sections)
             assert file or known, f"{path.name}: {code}"
         if option := re.fullmatch(r"(\w+)=(\w+)", code):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from conftest import ROOT, run
 
 import lingotune
-from lingotune.cli.main import COMMANDS, main, overview
+from lingotune.cli.main import COMMANDS, main, module_of, overview
 from lingotune.config import program
 from lingotune.config.console import format_error
 from lingotune.config.problems import ConfigError
@@ -22,7 +21,7 @@ def test_the_overview_has_a_line_for_each_command() -> None:
     assert max(map(len, lines)) <= 80
     for command in COMMANDS:
         assert sum(line.startswith(f"  {command} ") for line in lines) == 1
-        assert callable(importlib.import_module(f"lingotune.cli.{command}").main)
+        assert callable(module_of(command).main)
 
 
 def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ typed here: one function in each shell's language is less than teaching it those
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
 from lingotune.cli import launch, models, offers, prepare, train
-from lingotune.cli.main import COMMANDS, GROUPS
+from lingotune.cli.main import COMMANDS, GROUPS, module_of
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
 from lingotune.config.settings import setting_types
@@ -99,7 +98,7 @@ def words_of(conf_dir: Path, extra_dir: Path | None) -> Words:
 
 
 def _parser_of(command: str) -> Parser:
-    made: Parser = importlib.import_module(f"lingotune.cli.{command}").parser()
+    made: Parser = module_of(command).parser()
     return made
 
 

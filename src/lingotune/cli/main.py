@@ -9,6 +9,7 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Sequence
+from types import ModuleType
 
 import lingotune
 from lingotune.config.console import exit_code_of
@@ -32,6 +33,12 @@ GROUPS = {
         "evaluate": "score its model, on its own test split or on other data",
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
+    },
+    "its model at work": {
+        "serve": "answer requests on this machine, with a page to try it",
+        "export": "write it as ONNX, smaller and faster, and compare the scores",
+        "package": "pack it as model.tar.gz, which serves itself on SageMaker",
+        "rehearse-serving": "serve it here as SageMaker's container would, and ask it",
     },
     "jobs and sweeps": {
         "status": "show what runs or ran: state, scores, time left, money",
@@ -77,9 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ConfigError(
             [Problem(typed[0], what, listed(typed[0], COMMANDS))], f"{_called()} --help"
         )
-    command = importlib.import_module(f"lingotune.cli.{typed[0]}")
-    code: int = command.main(typed[1:])
+    code: int = module_of(typed[0]).main(typed[1:])
     return code
+
+
+def module_of(command: str) -> ModuleType:
+    """Import the module of a command."""
+    return importlib.import_module(f"lingotune.cli.{command.replace('-', '_')}")
 
 
 def entry() -> int:
@@ -105,7 +116,7 @@ def overview() -> str:
     lines = textwrap.wrap(PURPOSE, 80)
     lines += ["", f"usage: {_called()} COMMAND ..."]
     for heading, commands in GROUPS.items():
-        lines += ["", f"{heading}:", *(f"  {name:12}{told}" for name, told in commands.items())]
+        lines += ["", f"{heading}:", *(f"  {name:10}  {told}" for name, told in commands.items())]
     lines += [
         "",
         "options:",

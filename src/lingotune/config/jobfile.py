@@ -14,17 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf._utils import get_omega_conf_dumper
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from lingotune.config.machines import as_planned
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import ClusterConfig, DataConfig, JobConfig
-from lingotune.config.yaml_text import read_yaml, typed_value
 
 _HEADER = "# lingotune job, sha256 of the lines below: "
 
@@ -86,6 +79,9 @@ def dump_job(job: JobConfig) -> bytes:
 @functools.lru_cache(maxsize=1000)
 def _as_yaml(section: str) -> str:
     """Format a section of a job as OmegaConf does. It is passed as JSON, which can be a cache key."""
+    import yaml
+    from omegaconf._utils import get_omega_conf_dumper
+
     text: str = yaml.dump(
         json.loads(section),
         Dumper=get_omega_conf_dumper(),
@@ -131,6 +127,14 @@ def load_job(path: str | Path) -> tuple[JobConfig, str]:
 
 
 def _parse(path: str | Path, body: str) -> JobConfig:
+    try:  # an inference image has no OmegaConf, and reads the job elsewhere
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError
+
+        from lingotune.config.yaml_text import read_yaml, typed_value
+    except ImportError as error:
+        raise _unreadable(path, f"cannot be read here: {error}") from error
     try:
         content, _ = read_yaml(body)
         settings = OmegaConf.create(typed_value(JobConfig, content or {}))

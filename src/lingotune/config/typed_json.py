@@ -1,7 +1,7 @@
 """Reading JSON into frozen dataclasses, checking every value against its annotation, and writing it.
 
-Annotations may be dataclasses, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `int`,
-`float`, `str`, `bool` and, for JSON of any shape, `object`. Standard library only.
+Annotations may be dataclasses, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`, `list[X]`, `dict[str, X]`,
+enums by name, `int`, `float`, `str`, `bool` and, for any JSON, `object` or `Any`. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -99,13 +100,17 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, name)
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return None if value is None else _value(inner[0], value, name)
     if origin is tuple and isinstance(value, list):
         return _items(inner, value, name)
+    if origin is list and isinstance(value, list):
+        return [_value(inner[0], item, name) for item in value]
+    if isinstance(hint, type) and issubclass(hint, Enum) and value in hint.__members__:
+        return hint[value]
     if origin is dict and isinstance(value, dict):
         return {key: _value(inner[1], item, f"{name}.{key}") for key, item in value.items()}
-    if hint is object or (hint in (int, str, bool) and type(value) is hint):
+    if hint in (object, Any) or (hint in (int, str, bool) and type(value) is hint):
         return value
     if hint is float and value is None:
         return math.nan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
+from lingotune.evaluation.onnx_model import FILE, OnnxModel
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
 from lingotune.plugins.loading import OwnFunction
@@ -44,17 +46,17 @@ class Trained:
         return replace(self, decision=AS_TRAINED)
 
 
-def trained_model(run: str | Path) -> Trained:
+def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
     """Find the model in `RUN/model`, or in RUN itself, without loading any library.
 
-    ConfigError if there is none, its tokenizer is missing, its classes have no names of their own, or its
-    decision cannot be read.
+    job: that of the model, if it is known already. ConfigError if there is no model, its tokenizer is
+    missing, its classes have no names of their own, or its decision cannot be read.
     """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
             labels = _labels(folder)
-            return Trained(folder, labels, _job(folder), read_decision(folder, labels))
+            return Trained(folder, labels, job or _job(folder), read_decision(folder, labels))
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 
@@ -99,32 +101,34 @@ def _job(folder: Path) -> JobConfig | None:
 
 
 class Classifier:
-    """Saved model that classifies texts, on a GPU if there is one.
+    """Saved or exported model that classifies texts, on a GPU if there is one.
 
     batch: texts per forward pass. max_length: tokens read of each text; None = as many as it was trained
     with. ConfigError if the model cannot be loaded.
     """
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
-        import torch
-        from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
 
-        from lingotune.modeling.attention import attention_of
-        from lingotune.modeling.lean_encoder import read_first_token
-
         self._trained = trained
-        builder = builder_of(trained.folder, trained.job).builder
         logging.set_verbosity_error()
         logging.disable_progress_bar()
+        builder = builder_of(trained.folder, trained.job).builder
         folder = str(trained.folder)
         if builder is None:
             refuse_code(folder, trained.folder)
         try:
             self._tokenizer = open_tokenizer(folder)
-            if builder:
-                model, loaded = _rebuilt(trained, builder), {"mismatched_keys": ()}
+            loaded: Mapping[str, Any] = {"mismatched_keys": ()}
+            if (trained.folder / FILE).is_file():
+                model: Any = OnnxModel(trained.folder)
+            elif builder:
+                model = _rebuilt(trained, builder)
             else:
+                from transformers import AutoModelForSequenceClassification
+
+                from lingotune.modeling.attention import attention_of
+
                 model, loaded = AutoModelForSequenceClassification.from_pretrained(
                     folder,
                     ignore_mismatched_sizes=True,
@@ -145,10 +149,8 @@ class Classifier:
         ]
         if problems:
             raise ConfigError(problems)
-        read_first_token(model)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.to(self._device).eval()
-        self._batch = batch
+        self.model = model if isinstance(model, OnnxModel) else TorchModel(model)
+        self._batch, self._classes = batch, len(trained.labels)
         positions = getattr(model.config, "max_position_embeddings", None) or 512
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
 
@@ -170,21 +172,47 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> FloatArray:
         """Compute the logits of texts, in their order: float64, (texts, classes)."""
-        import torch
-
         ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
         # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         found: list[Any] = []
-        with torch.inference_mode():
-            for start in range(0, len(order), self._batch):
-                part = [ids[place] for place in order[start : start + self._batch]]
-                padded = self._tokenizer.pad({"input_ids": part}, return_tensors="pt")
-                output = self._model(**padded.to(self._device))
-                found.append(output.logits.float().cpu().numpy())
-        logits = np.empty((len(order), len(self._model.config.id2label)))
+        for start in range(0, len(order), self._batch):
+            part = [ids[place] for place in order[start : start + self._batch]]
+            found.append(self.model(self._tokenizer.pad({"input_ids": part}, return_tensors="np")))
+        logits = np.empty((len(order), self._classes))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+
+class TorchModel:
+    """Classifier of torch that computes what is read alone, on a GPU if there is one.
+
+    module: the model itself.
+    """
+
+    def __init__(self, module: Any) -> None:
+        import torch
+
+        from lingotune.modeling.lean_encoder import read_first_token
+
+        read_first_token(module)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.module = module.to(self._device).eval()
+
+    def use_threads(self, threads: int | None) -> None:
+        """Compute with a number of threads; None = one for each core."""
+        import torch
+
+        torch.set_num_threads(threads or os.cpu_count() or 1)
+
+    def __call__(self, inputs: Mapping[str, Any]) -> FloatArray:
+        """Compute logits, (texts, classes). inputs: ids and mask, int64, (texts, tokens)."""
+        import torch
+
+        with torch.inference_mode():
+            given = {name: torch.as_tensor(one).to(self._device) for name, one in inputs.items()}
+            found: FloatArray = self.module(**given).logits.float().cpu().numpy()
+        return found
 
 
 def _architecture(folder: Path) -> object:

@@ -93,14 +93,15 @@ def evaluate(
     output: str | None = None,
     batch: int = 32,
     argmax: bool = False,
+    classifier: Classifier | None = None,
 ) -> Evaluation:
     """Score the model of a run and write scores and predictions into a new folder.
 
     data: scored as a whole, or its test split if it has one; None = the run's own test split.
     max_length: tokens read of each text; None = as many as the model was trained with. output: parent
     of the new folder; None = the run's `evaluations`. batch: texts per forward pass. argmax: score
-    the likeliest classes, not those of the run's decision. ConfigError, before the model is loaded, lists
-    everything that is wrong.
+    the likeliest classes, not those of the run's decision. classifier: the run's model, if it is loaded
+    already. ConfigError, before the model is loaded, lists everything that is wrong.
     """
     trained = trained_model(run)
     if argmax:
@@ -119,7 +120,7 @@ def evaluate(
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)
         warnings = (*warnings, *untrusted)
-        model = Classifier(trained, batch, max_length)
+        model = classifier or Classifier(trained, batch, max_length)
         predictions, ids = _predict(model, classes, rows())
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))

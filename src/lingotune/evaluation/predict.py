@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,12 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
-from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.sources.file_format import FileFormat, format_of
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
+from lingotune.evaluation.language_reader import language_reader
 
 _BLOCK = 256
 """Texts that are classified together; results appear after each of these blocks."""
@@ -69,33 +69,12 @@ def _classified(
     trained: Trained, rows: Iterable[tuple[Record, str]]
 ) -> Iterator[tuple[Record, str, int, list[float]]]:
     """Yield each record and text with its class id and the probabilities of all classes."""
-    model, waiting, language_of = Classifier(trained), iter(rows), _language_reader(trained)
+    model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
     while block := list(islice(waiting, _BLOCK)):
         languages = [language_of(record) for record, _ in block]
         classes, shares = model.classify([text for _, text in block], languages)
         for (record, text), best, of in zip(block, classes.tolist(), shares.tolist()):
             yield record, text, best, of
-
-
-def _language_reader(trained: Trained) -> Callable[[Record], str | None]:
-    """Make a function that tells the language of a record as the training did; None = not known.
-
-    Languages are not looked at unless the model decides by them.
-    """
-    if not trained.decision.languages or trained.job is None:
-        return lambda record: None
-    data = trained.job.data
-    languages, deep = Languages(data), nested_columns(data.columns)
-
-    def language_of(record: Record) -> str | None:
-        row = {data.columns.text: record.get("text"), **record}
-        add_nested(row, deep)
-        try:
-            return languages.read(row).code
-        except Unfit:
-            return None
-
-    return language_of
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:

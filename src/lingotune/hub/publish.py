@@ -23,7 +23,7 @@ from lingotune.hub.allowlist import contents_of
 from lingotune.hub.model_card import hub_model, write_card
 from lingotune.hub.repository import HubError, Target, commit_files, open_repository
 from lingotune.hub.token import find_token
-from lingotune.runs.folder import MODEL, finished, folders_in, read_results
+from lingotune.runs.folder import CODE, MODEL, finished, folders_in, read_results
 from lingotune.runs.results import RunDescription
 from lingotune.system.helper_processes import helpers
 
@@ -99,7 +99,7 @@ def command_of(*words: str) -> str:
 def push(target: Target, folder: Path, message: str, seconds: float) -> str:
     """Commit the publishable files of a folder; returns the commit's id. HubError if that fails."""
     files, left = contents_of(folder)
-    left = [name for name in left if name != PUBLISHED]
+    left = [name for name in left if name != PUBLISHED and not name.startswith(f"{CODE}/")]
     if left:
         say(f"not published, as it is no file of a model: {', '.join(left)}")
     return within(seconds, commit_files, target, files, message)

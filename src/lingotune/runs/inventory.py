@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lingotune.config.typed_json import from_json, parse_json, sealed, to_json, unsealed
-from lingotune.runs.folder import METRICS, Folders
+from lingotune.runs.folder import CODE, METRICS, Folders
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
 
@@ -72,5 +72,6 @@ def place_of(folders: Folders, name: str) -> Path:
 def _model_files(folders: Folders) -> Iterator[str]:
     for path in folders.model.rglob("*"):
         name = path.relative_to(folders.model).as_posix()
-        if path.is_file() and name != _REWRITTEN and not name.startswith("."):
+        left_out = name == _REWRITTEN or name.startswith((".", f"{CODE}/"))
+        if path.is_file() and not left_out:
             yield f"{_IN_MODEL}{name}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lingotune.config.console import say
 from lingotune.config.jobfile import dump_job, job_digest
-from lingotune.config.problems import CheckpointError, Problem
+from lingotune.config.problems import CheckpointError, ConfigError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
@@ -16,6 +16,7 @@ from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_m
 from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
 from lingotune.runs.remake import remake_command
 from lingotune.runs.results import RunResults
+from lingotune.serving.code_folder import write_code
 from lingotune.system.files import replace_file
 from lingotune.training.adapters import FILES as ADAPTER_FILES
 
@@ -48,11 +49,15 @@ def report(run: Path) -> None:
         print(f"warning: no report: {type(error).__name__}: {error}")
 
 
-def take_inventory(folders: Folders, digest: str) -> None:
-    """List the files of a run that is finished; a failure only prints a warning."""
+def take_inventory(folders: Folders, job: JobConfig) -> None:
+    """Let a finished run's model serve itself, and list the files; a failure only prints a warning."""
+    try:
+        write_code(folders.model, job, [folders.run])
+    except (OSError, ConfigError) as error:
+        print(f"warning: {folders.model}: no endpoint can serve it as it is: {error}")
     try:
         own = (JOB_FILE, PREDICTIONS, VALIDATION_FILE, PAGE, *PICTURES, *ADAPTER_FILES)
-        write_inventory(folders, digest, own)
+        write_inventory(folders, job_digest(job), own)
     except OSError as error:
         print(f"warning: {folders.run}: its files are not listed: {error}")
 
@@ -78,7 +83,7 @@ def complete(job: JobConfig, folders: Folders, results: RunResults) -> None:
         return
     say(f"completing {folders.run}" + (f": {', '.join(wrong)}" if wrong else ""))
     _make_again(job, folders, results, wrong)
-    take_inventory(folders, job_digest(job))
+    take_inventory(folders, job)
 
 
 def _missing(folders: Folders, results: RunResults) -> dict[str, str]:

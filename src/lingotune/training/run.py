@@ -455,7 +455,7 @@ def _write(context: RunContext, results: RunResults) -> None:
     _record(context, results)
     write_metrics(results, folders)
     report(folders.run)
-    take_inventory(folders, results.job_sha256)
+    take_inventory(folders, context.job)
 
 
 def _record(context: RunContext, results: RunResults) -> None:

@@ -1,0 +1,1 @@
+"""The rehearsal of an endpoint: a model served here as SageMaker's inference container would."""

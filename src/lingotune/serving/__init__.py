@@ -1,0 +1,1 @@
+"""Trained models at work: as an endpoint of SageMaker, on this machine, exported to ONNX."""

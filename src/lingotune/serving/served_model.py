@@ -1,0 +1,141 @@
+"""A trained model that answers requests, with the digest of its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lingotune.config.schema import ColumnsConfig, DataConfig
+from lingotune.data.rows.cleaner import Texts
+from lingotune.data.rows.findings import Unfit
+from lingotune.data.rows.nested import add_nested, nested_columns
+from lingotune.evaluation.classifier import Classifier, Trained
+from lingotune.evaluation.language_reader import language_reader
+from lingotune.serving.payloads import (
+    MOST_CHARACTERS,
+    TEXTS,
+    Record,
+    answer_type,
+    read_request,
+    refused,
+    write_answer,
+)
+from lingotune.system.hashing import sha256_of
+
+_UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
+"""Settings for preparing texts if those of the model's training are unknown."""
+_ID = "id"
+_PARTS = (".json", ".safetensors", ".onnx", ".txt", ".model", ".codes")
+"""Suffixes of files that answers depend on, in the folder of a model."""
+_OTHERS = ("metrics.json", "export.json")
+
+
+def is_part(path: Path) -> bool:
+    """Tell whether a file of a model's folder is one that its answers follow from."""
+    return path.suffix in _PARTS and path.name not in _OTHERS
+
+
+def model_digest(folder: Path) -> str:
+    """Compute the digest of a model: SHA-256 of the files that its answers follow from, and their names.
+
+    OSError if one of them cannot be read.
+    """
+    files = sorted(path for path in folder.iterdir() if is_part(path))
+    lines = "".join(f"{sha256_of(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+class ServedModel:
+    """Model that answers requests. digest: that of its files. ConfigError if it cannot be loaded."""
+
+    def __init__(self, trained: Trained) -> None:
+        self.trained = trained
+        self.digest = model_digest(trained.folder)
+        self.classifier = Classifier(trained)
+        data = trained.job.data if trained.job else _UNKNOWN
+        self._column, self._title = data.columns.text, data.columns.title
+        self._ids = (data.columns.id, _ID)
+        self._language_of = language_reader(trained)
+        self._nested = nested_columns(data.columns)
+        self._texts = Texts(data.columns, normalize=data.normalize)
+
+    @property
+    def name(self) -> str:
+        """Name of the run, or of the folder."""
+        return self.trained.job.name if self.trained.job else self.trained.folder.resolve().name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, by their ids."""
+        return self.trained.labels
+
+    def answer(
+        self, body: bytes | str, content_type: str | None, accept: str | None
+    ) -> tuple[str, str]:
+        """Answer a request; returns the answer and its media type. BadRequest if it cannot be answered."""
+        kind = answer_type(accept)
+        request = read_request(body, content_type, [self._column])
+        found, prepared = [], []
+        for one in request.inputs:
+            answer: Record = self._with_id(one)
+            try:
+                prepared.append((answer, self.prepared(one), self._language(one)))
+            except Unfit as fault:
+                answer["error"] = fault.what
+            found.append(answer)
+        wrong = [f"inputs[{n}] {one['error']}" for n, one in enumerate(found) if "error" in one]
+        if wrong and (not request.row_by_row or len(found) == 1):
+            raise refused(wrong)
+        languages = [language for _, _, language in prepared]
+        predictions = self.predict([text for _, text, _ in prepared], languages)
+        for (answer, _, _), prediction in zip(prepared, predictions):
+            answer.update(prediction)
+        return write_answer(found, self.labels, self.digest, kind), kind
+
+    def predict(
+        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+    ) -> list[Record]:
+        """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first.
+
+        languages: their codes, None where they are not known. The label is that of the model's decision.
+        """
+        if not texts:
+            return []
+        classes, shares = self.classifier.classify(texts, languages)
+        return [
+            {
+                "label": self.labels[best],
+                "probabilities": dict(sorted(zip(self.labels, row), key=lambda pair: -pair[1])),
+            }
+            for best, row in zip(classes.tolist(), shares.tolist())
+        ]
+
+    def _language(self, one: str | Record) -> str | None:
+        return self._language_of({self._column: one} if isinstance(one, str) else dict(one))
+
+    def prepared(self, one: str | Record) -> str:
+        """Prepare a text, or a record's with its title, as for the training; Unfit if it cannot be."""
+        text = self._texts.prepared(one) if isinstance(one, str) else self._of(dict(one))
+        if len(text) > MOST_CHARACTERS:
+            raise Unfit(
+                "too-long", f"has {len(text)} characters, at most {MOST_CHARACTERS} are read"
+            )
+        return text
+
+    def _of(self, record: Record) -> str:
+        add_nested(record, self._nested)
+        column = next((name for name in (self._column, *TEXTS) if name in record), None)
+        if column is None:
+            columns = ", ".join(map(repr, record)) or "none"
+            raise Unfit("no-column", f"has no column {self._column!r}; its columns: {columns:.200}")
+        try:
+            return self._texts.of({**record, self._column: record[column]})
+        except Unfit as fault:
+            what = fault.what.replace(repr(self._column), repr(column))
+            raise Unfit(fault.reason, what, fault.fix) from None
+
+    def _with_id(self, one: Any) -> Record:
+        found = [one[name] for name in self._ids if name in one] if isinstance(one, dict) else []
+        return {_ID: found[0]} if found else {}
