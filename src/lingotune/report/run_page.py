@@ -223,15 +223,31 @@ def _tokens_per_second(measured: Measured) -> str:
 def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: TrainingFigures) -> Table:
     epochs = steps.total_steps / steps.steps_per_epoch
     return [
-        ["updates", f"{steps.total_steps:,}", f"{training.steps:,}"],
+        ["updates", _planned_updates(job, steps), f"{training.steps:,}"],
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
+        *_parts(batch, training),
         ["processes", str(batch.world_size), str(training.world_size)],
         ["learning rate", f"{batch.learning_rate:g}", f"{training.learning_rate:g}"],
         ["warm-up steps", str(steps.warmup_steps), str(training.warmup_steps)],
         ["precision", job.training.precision.value, training.precision],
         ["best checkpoint", f"by {selected_by(job)}", f"step {training.best_step:,}"],
     ]
+
+
+def _planned_updates(job: JobConfig, steps: StepPlan) -> str:
+    at_most = "" if job.training.patience is None else "at most "
+    return f"{at_most}{steps.total_steps:,}"
+
+
+def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:
+    """Tell a micro-batch that is smaller than planned, as more did not fit into memory."""
+    found = training.fitted
+    if found is None:
+        return []
+    planned = f"{batch.per_device_batch} x {batch.accumulation}"
+    actual = f"{found.size} x {found.accumulation} (training.fit_memory)"
+    return [["examples at a time x passes", planned, actual]]
 
 
 def _expected(

@@ -140,10 +140,19 @@ class BaselineScores:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Examples in a pass of one process, and passes in an update."""
+
+    size: int
+    accumulation: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingFigures:
     """Length, batch, learning rate and time of the training.
 
-    steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
+    steps: optimizer updates. global_batch: rows per update. fitted: micro-batch that training.fit_memory
+    found, where it is smaller than planned. learning_rate: peak, after scaling.
     best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
     kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
@@ -154,6 +163,7 @@ class TrainingFigures:
     epochs: float
     global_batch: int
     world_size: int
+    fitted: MicroBatch | None = field(default=None, metadata=UNLESS_NONE)
     learning_rate: float
     warmup_steps: int
     best_step: int
@@ -182,6 +192,7 @@ class Measured:
     tokens_per_second: float | None = None
     padded_tokens_per_second: float | None = None
     utilisation: float | None = None
+    checkpoints: int | None = None
     phases: dict[str, float] = field(default_factory=dict)
     train_samples: int
     eval_samples: int

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.console import Parser, say
+from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
@@ -31,6 +31,9 @@ from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VA
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.data.loader.training_split import training_split
+from lingotune.estimate.batch import plan_batches
+from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
     FILE,
     LOG_WORD,
@@ -67,6 +70,7 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.system.files import unused
 from lingotune.training import distributed, failure, signals
+from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.baseline import baseline_of
 from lingotune.training.context import RunContext, plan_run
@@ -212,7 +216,7 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
         job = limited(job, limits)
         if rank.first:
             print(f"rehearsal: {limits}")
-    problems += missing_trackers(job.training.report_to)
+    problems += [*missing_trackers(job.training.report_to), *missing_peft(job.training.lora)]
     problems += missing_library(job.baseline)
     if problems:
         raise ConfigError(problems)
@@ -247,7 +251,9 @@ def _open_data(
     failure.enter("reading the data")
     here = replace(job, model=located(job.model, os.environ))
     store = open_store(here, data, prepared_dir, say if rank.first else lambda line: None)
-    return store, {name: _within(store.split(name), limits) for name in SPLITS}
+    splits = {name: store.split(name) for name in SPLITS}
+    splits["train"] = training_split(store, splits["train"], job.data)
+    return store, {name: _within(split, limits) for name, split in splits.items()}
 
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
@@ -262,7 +268,7 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Preempted):
         if rank.first:
-            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
+            say_aside(f"go on with: {resume_command(folders.run)}")
         raise
 
 
@@ -379,6 +385,8 @@ def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target 
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
+    if unseen := sorted(set(context.splits["test"].codes) - set(context.splits["train"].codes)):
+        print(f"only scored, not trained on: {', '.join(unseen)}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
     failure.enter("signing in to the hub")
@@ -452,8 +460,9 @@ def _write(context: RunContext, results: RunResults) -> None:
 
 def _record(context: RunContext, results: RunResults) -> None:
     """Append the run's measurements to throughput.jsonl; a failure only prints a warning."""
-    job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
-    found = results.measured
+    job, splits, folders = context.job, context.splits, context.folders
+    found, fitted = results.measured, results.training.fitted
+    batch = plan_batches(with_micro_batch(job, fitted.size)) if fitted else context.batch
     if not found.train_samples:
         return  # resumed from its last checkpoint: there was nothing left to train
     measured = {name: value for name, value in vars(found).items() if name != "machine"}
