@@ -204,7 +204,8 @@ def test_a_finished_run_that_is_damaged_is_made_whole_or_says_so(
             assert "is damaged" in error.problems[0].what and "train" in error.problems[0].fix
         path.write_bytes(content)
     assert set(told) == {
-        "predictions.parquet", "model/model.safetensors", "model/config.json",
+        "predictions.parquet", "validation_predictions.parquet",
+        "model/model.safetensors", "model/config.json",
         "model/tokenizer.json", "model/tokenizer_config.json",
     }  # fmt: skip
     completed(folder, uninterrupted / "job.yaml")

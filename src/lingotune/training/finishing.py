@@ -12,6 +12,8 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.evaluation.predictions import VALIDATION_FILE
 from lingotune.hub.allowlist import CURVES
+from lingotune.runs.decision import AS_TRAINED
+from lingotune.runs.decision_file import DECISION, write_decision
 from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_metrics
 from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
 from lingotune.runs.remake import remake_command
@@ -97,7 +99,7 @@ def _missing(folders: Folders, results: RunResults) -> dict[str, str]:
 
 def _follows(name: str) -> bool:
     """Tell whether a file follows from the results and the curves, so that it can be made again."""
-    copies = (f"{MODEL}/{JOB_FILE}", f"{MODEL}/{METRICS}")
+    copies = (f"{MODEL}/{JOB_FILE}", f"{MODEL}/{METRICS}", f"{MODEL}/{DECISION}")
     pictures = (*PICTURES, *(f"{MODEL}/{picture}" for picture in PICTURES))
     return name in (JOB_FILE, PAGE, *copies, *pictures) or name.startswith(f"{MODEL}/{CURVES}/")
 
@@ -111,6 +113,7 @@ def _make_again(
         replace_file(folders.run / JOB_FILE, dump_job(job))
     if set(wrong) - {JOB_FILE, PAGE}:
         write_charts(folders.run, results)
+        write_decision(results.decision or AS_TRAINED, folders.model)
         assemble(folders.model, job, results, folders.run, folders.tensorboard)
         write_metrics(results, folders)
     if PAGE in wrong:
