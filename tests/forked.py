@@ -13,16 +13,19 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 GRACE = 30.0
 """Seconds that the others have to end once one has failed."""
 
 
-def ranks(count: int, job_file: str, run_dir: str) -> list[int]:
-    """Exit codes of a run's processes."""
+def ranks(
+    count: int, job_file: str, run_dir: str, begin: Callable[[int], None] = lambda rank: None
+) -> list[int]:
+    """Exit codes of a run's processes, each of which begins with `begin`."""
     name_meeting(count)
-    children = [_start(rank, job_file, run_dir) for rank in range(count)]
+    children = [_start(rank, job_file, run_dir, begin) for rank in range(count)]
     codes = ended(children)
     print(f"exit codes {codes}", flush=True)
     return codes
@@ -52,7 +55,7 @@ def ended(children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def _start(rank: int, job_file: str, run_dir: str) -> int:
+def _start(rank: int, job_file: str, run_dir: str, begin: Callable[[int], None]) -> int:
     child = os.fork()
     if child:
         return child
@@ -60,6 +63,7 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    begin(rank)
     from lingotune.config.console import exit_code_of
     from lingotune.training.run import main
 

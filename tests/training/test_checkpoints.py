@@ -47,6 +47,7 @@ def checkpoint(
     root: Path, step: int, best: int | None = None, identity: Identity = IDENTITY
 ) -> Path:
     folder = root / f"checkpoint-{step}"
+    root.mkdir(exist_ok=True)
     begin(folder)
     for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "config.json"):
         (folder / name).write_bytes(f"{name} {step}".encode() * 9)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser, say_aside
+from lingotune.config.console import Parser, say_aside, terminal_width
 from lingotune.config.problems import ConfigError
 from lingotune.launch.results.names import NAME
 
@@ -43,15 +43,20 @@ def main(argv: Sequence[str]) -> int:
         _rebuild(options.places[0], options.runs_dir, options.region)
     board = leaderboard(options.places, options.runs_dir)
     from lingotune.launch.results.compare import compare
-    from lingotune.launch.results.table import FORMATS, best_overrides, write_csv
+    from lingotune.launch.results.table import FORMATS, best_overrides, for_terminal, write_csv
 
     if options.best:
         print(best_overrides(board))
         return 0
     comparison = compare(board.ranked)
-    print(FORMATS[options.format](board, comparison), end="" if options.format == "csv" else "\n")
     written = write_csv(board, comparison)
-    if written and options.format == "table":
+    if options.format != "table":
+        print(
+            FORMATS[options.format](board, comparison), end="" if options.format == "csv" else "\n"
+        )
+        return 0
+    print(for_terminal(board, comparison, terminal_width()))
+    if written:
         print(f"\nwrote {written}")
     return 0
 

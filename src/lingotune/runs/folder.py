@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -51,6 +52,11 @@ class Folders:
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's event files."""
         return self.run / "tensorboard"
+
+    def check_there(self) -> None:
+        """Raise OSError if the run folder was deleted: what was written so far is lost."""
+        if not self.run.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.run))
 
     @property
     def in_container(self) -> bool:

@@ -47,7 +47,7 @@ class Manifest:
     run: digest of `settings`, which say which run it is. world: number of processes. writer: the version
     of lingotune. circumstances: what may change the last digits of a result. best: name of the best
     checkpoint so far. not_exact: where the run has gone on in other circumstances. files: path -> size in
-    bytes and SHA-256.
+    bytes and SHA-256. ended: a callback ended the training with it, before the last step.
     """
 
     format: int
@@ -60,6 +60,7 @@ class Manifest:
     best: str | None
     not_exact: tuple[str, ...]
     files: dict[str, tuple[int, str]]
+    ended: bool = False
 
     def __post_init__(self) -> None:
         paths = map(PurePosixPath, self.files)
@@ -73,13 +74,15 @@ class Manifest:
 class Checkpoint:
     """A complete checkpoint after `step` updates. best: folder of the best weights so far.
 
-    not_exact: where the run has gone on in other circumstances than before, one sentence each.
+    not_exact: where the run has gone on in other circumstances than before, one sentence each. ended: the
+    training was ended with it, before its last step.
     """
 
     step: int
     folder: Path
     best: Path | None
     not_exact: tuple[str, ...] = ()
+    ended: bool = False
 
 
 class OtherFormat(ValueError):
@@ -96,10 +99,10 @@ def name_of(step: int) -> str:
 
 def begin(folder: Path) -> None:
     """Create the folder of a checkpoint that is about to be written; whatever is in its place is set
-    aside."""
+    aside. OSError if the folder of all checkpoints was deleted: the run has lost what it wrote."""
     if folder.is_symlink() or folder.exists():
         set_aside(folder, "earlier" if (folder / MANIFEST).exists() else "unfinished")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     (folder / UNFINISHED).touch()
 
 
@@ -110,6 +113,7 @@ def commit(
     *,
     job_file: bytes = b"",
     not_exact: tuple[str, ...] = (),
+    ended: bool = False,
 ) -> Path | None:
     """Mark the checkpoint in `folder` as complete; returns the folder of the best weights so far.
 
@@ -129,6 +133,7 @@ def commit(
     manifest = Manifest(
         FORMAT, step_of(folder.name), identity.run, identity.world, identity.writer,
         dict(identity.settings), dict(identity.circumstances), best, not_exact, files,
+        ended,
     )  # fmt: skip
     _write(folder, manifest)
     return best_in(folder, manifest)

@@ -10,6 +10,7 @@ from lingotune.config.problems import CheckpointError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
+from lingotune.evaluation.predictions import VALIDATION_FILE
 from lingotune.hub.allowlist import CURVES
 from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_metrics
 from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
@@ -49,7 +50,7 @@ def report(run: Path) -> None:
 def take_inventory(folders: Folders, digest: str) -> None:
     """List the files of a run that is finished; a failure only prints a warning."""
     try:
-        write_inventory(folders, digest, (JOB_FILE, PREDICTIONS, PAGE, *PICTURES))
+        write_inventory(folders, digest, (JOB_FILE, PREDICTIONS, VALIDATION_FILE, PAGE, *PICTURES))
     except OSError as error:
         print(f"warning: {folders.run}: its files are not listed: {error}")
 

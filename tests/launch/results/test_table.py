@@ -61,6 +61,23 @@ def test_a_line_for_each_configuration_the_best_first(board: Leaderboard) -> Non
     assert row["lowest language (test)"][:2] in ("de", "en", "ja")
 
 
+@pytest.mark.parametrize("width", [70, 80, 100, 200, None])
+def test_the_table_fits_a_terminal(board: Leaderboard, width: int | None) -> None:
+    text = for_terminal(board, compare(board.ranked), width)
+    table, *_ = text.split("\n\n")
+    columns = (
+        "lr seeds validation macro_f1 test macro_f1 lowest language (test) to the best time USD run"
+    )
+    shown = table.splitlines()[0].split()
+    assert max(map(len, table.splitlines())) <= (width or 200)
+    if width in (None, 200):
+        assert shown == columns.split() and "too wide" not in text
+    else:
+        told = text.split("too wide for this terminal: ")[1].split(" (in results.csv)")[0]
+        assert set(columns.split()) - set(" ".join(told.split(", ")).split()) <= set(shown)
+        assert told.startswith("run")
+
+
 def test_what_is_not_compared_is_told(board: Leaderboard) -> None:
     text = for_terminal(board, compare(board.ranked))
     assert "\nnot compared:\n" in text

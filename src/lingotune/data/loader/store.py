@@ -222,6 +222,15 @@ class Store:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
+    def texts(self, name: str, split: Split) -> list[str]:
+        """Read the texts of a split's rows."""
+        texts = [
+            text
+            for shard in self.manifest.splits[name].shards
+            for text in self._read(shard, ["text"])["text"].to_pylist()
+        ]
+        return [texts[place] for place in split.place.tolist()]
+
     def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
         """The first texts of a split, and their token ids as prepared."""
         for shard in self.manifest.splits[name].shards:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from lingotune.config.console import terminal_width
 from lingotune.config.program import program
 from lingotune.launch.results.collect import of_sweep
 from lingotune.launch.results.compare import compare
@@ -18,7 +19,7 @@ def print_results(folder: Path) -> Leaderboard:
     board = of_sweep(folder)
     comparison = compare(board.ranked)
     write_csv(board, comparison)
-    print(f"\n{for_terminal(board, comparison)}\n")
+    print(f"\n{for_terminal(board, comparison, terminal_width())}\n")
     return board
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,23 @@ CSV = "results.csv"
 """Name of the table in a sweep's folder: a line for each trial."""
 _NONE = "-"
 _LONGEST = 40
+_EXPENDABLE = ("run", "lowest language", "to the best", "time")
+"""Beginnings of the names of columns that a narrow terminal does without, in this order."""
 Cells = list[list[str]]
 
 
 # --- for people ---------------------------------------------------------------------------------
 
 
-def for_terminal(board: Leaderboard, comparison: Comparison) -> str:
-    """Format the leaderboard as aligned columns, followed by what is not in it and by notes."""
-    lines = _aligned(cells_of(board, comparison)) if board.ranked else []
+def for_terminal(board: Leaderboard, comparison: Comparison, width: int | None = None) -> str:
+    """Format the leaderboard as aligned columns, followed by what is not in it and by notes.
+
+    width: columns of the terminal; what matters least is left out, and named, where the table is wider.
+    """
+    cells, left_out = _narrowed(cells_of(board, comparison), width or sys.maxsize)
+    lines = _aligned(cells) if board.ranked else []
+    if left_out:
+        lines += ["", f"too wide for this terminal: {', '.join(left_out)} (in {CSV})"]
     rest = [*_others(board)]
     if rest:
         lines += ["", "not compared:", *_aligned(rest, indent="  ")] if lines else _aligned(rest)
@@ -361,6 +370,19 @@ FORMATS: dict[str, Callable[[Leaderboard, Comparison], str]] = {
 
 
 # --- layout -------------------------------------------------------------------------------------
+
+
+def _narrowed(cells: Cells, width: int) -> tuple[Cells, list[str]]:
+    """Leave out columns until the rest fits; also returns their names."""
+    left_out = []
+    for start in _EXPENDABLE:
+        if max(map(len, _aligned(cells))) <= width:
+            break
+        for name in [name for name in cells[0] if name.startswith(start)]:
+            place = cells[0].index(name)
+            cells = [[*row[:place], *row[place + 1 :]] for row in cells]
+            left_out.append(name)
+    return cells, left_out
 
 
 def _aligned(cells: Cells, indent: str = "") -> list[str]:

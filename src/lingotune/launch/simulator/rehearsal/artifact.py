@@ -21,7 +21,7 @@ _PROGRAM = """\
 import sys
 from lingotune.evaluation.classifier import trained_model
 from lingotune.evaluation.predict import predict_lines
-print(*predict_lines(trained_model(sys.argv[1]), [sys.argv[2]]))
+print(*predict_lines(trained_model(sys.argv[1]), [({}, sys.argv[2])]))
 """
 _LOG_LINES = 15
 
