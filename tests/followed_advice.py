@@ -351,6 +351,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--lists", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--train", action="store_true")
+    parser.add_argument("--limit", type=int, default=8, help="followed of a message; 0: plan alone")
     options = parser.parse_args(argv)
     tally, begun = Tally(), time.monotonic()
     first = composed_for_train if options.train else planned
@@ -362,7 +363,8 @@ def main(argv: Sequence[str]) -> int:
         furnish(Path(folder))
         os.chdir(folder)
         for number in range(options.lists):
-            try_list(tuple(override_list(options.seed * 1_000_000 + number)), first, plan, tally)
+            typed = tuple(override_list(options.seed * 1_000_000 + number))
+            try_list(typed, first, plan, tally, options.limit)
         left = sorted(one.name for one in Path().iterdir())
         os.chdir("/")
     for typed, problem, _, verdict in tally.wrong:

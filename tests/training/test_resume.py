@@ -69,7 +69,7 @@ def test_killed_at_random_moments_the_result_is_the_same(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    "typed", [["--kills", "40"], ["--ranks", "2", "--kills", "8"]], ids=["one", "two"]
+    "typed", [["--kills", "24"], ["--ranks", "2", "--kills", "6"]], ids=["one", "two"]
 )
 def test_many_kills_of_many_kinds_of_runs_lose_nothing(typed: list[str], tmp_path: Path) -> None:
     done = run(str(ROOT / "tests/kill_proof.py"), "--seed", "2", *typed, cwd=tmp_path)
