@@ -40,9 +40,14 @@ settings.register_profile(
 )
 settings.load_profile("lingotune")
 
-# Tests interrupt what they start. A shell that starts these in the background lets everything ignore that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests interrupt what they start. A shell that starts these in the background lets everything ignore that,
+# and nohup the end of the terminal.
+for _number, _default in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

@@ -90,7 +90,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "runs": {"torch"},
     "plugins": {"numpy"},
     "preflight": set(),
-    "modeling": {"torch", "transformers", "numpy", "safetensors"},
+    "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
     "evaluation": {"numpy", "pyarrow", "torch", "transformers"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},

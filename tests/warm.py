@@ -54,7 +54,8 @@ SCRIPTS = {
     "tests/forked.py": "training", "tests/stopping.py": "training",
     "tests/loaded.py": "training", "tests/limited.py": "training",
 }  # fmt: skip
-WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
+WITHOUT_TORCH = ["launch", "models", "prepare", "prices", "cost", "validate", "completion",
+                 "--help"]  # fmt: skip
 READ_ONCE = (
     "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC",
     "MKL_", "MPL", "NUMEXPR", "OMP_", "OPENBLAS", "PYTHON", "TMPDIR", "TOKENIZERS", "TORCH", "TRANSFORMERS",

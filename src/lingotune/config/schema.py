@@ -130,6 +130,13 @@ class SelectMetric(Enum):
     loss = "loss"
 
 
+class Pooling(Enum):
+    """Vector of a text that the classifier reads: its first token's, or the mean of all."""
+
+    first = "first"
+    mean = "mean"
+
+
 class Visibility(Enum):
     """Visibility of the model on the Hugging Face Hub; none = not published."""
 
@@ -358,6 +365,13 @@ class DataConfig:
     """Column names of CSV, TSV and spreadsheets that have no header row; empty = the first row has them."""
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
+    train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
+    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
+    all."""
+    max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Training rows of each language and class at most, chosen by their ids, so that more rows contain
+    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
+    rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""
@@ -444,6 +458,9 @@ class ModelConfig:
     """Commit, tag or branch of the hub model; null = its main branch."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     """Architecture if there is no pretrained model."""
+    pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
+    """What the classifier reads of a text: first = the vector of its first token, mean = the mean of all
+    tokens, which ModernBERT and EuroBERT alone can. null = as the model's config.json says."""
 
 
 @dataclass
@@ -588,6 +605,23 @@ class BatchingConfig:
 
 
 @dataclass
+class LoraConfig:
+    """Low-rank adapters (LoRA): the encoder stays as it is, and small matrices beside its layers are
+    trained, with the classifier. The saved model has them merged in, and is as any other."""
+
+    rank: Optional[int] = None
+    """Rank of the adapters, e.g. 8; null = no LoRA: all weights are trained. LoRA learns at about ten times
+    the learning rate."""
+    alpha: Optional[int] = None
+    """Scale of the adapters: their product counts alpha / rank times; null = twice the rank."""
+    dropout: float = 0.0
+    """Dropout of what goes into the adapters."""
+    targets: list[str] = field(default_factory=list)
+    """Ends of the names of the layers that get adapters, e.g. [query,value]; empty = all linear layers of
+    the encoder, as they are called in its architecture."""
+
+
+@dataclass
 class TrainingConfig:
     """Optimisation, in the terms of transformers."""
 
@@ -623,6 +657,8 @@ class TrainingConfig:
     batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Freeze the word embeddings; faster, with a different result."""
+    lora: LoraConfig = field(default_factory=LoraConfig, metadata=WHERE_USED)
+    """Low-rank adapters in place of training all weights."""
     sparse_exchange: bool = field(
         default=False,
         metadata=since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
@@ -641,6 +677,11 @@ class TrainingConfig:
     """Schedule for scoring the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between evaluations."""
+    patience: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Evaluations in a row without a better score (`evaluation.select`) after which the training ends; null
+    = it is trained to its end. The learning rate follows the whole length in any case."""
+    min_delta: float = field(default=0.0, metadata=WHERE_USED)
+    """patience: gain over the best score so far that counts as better."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
@@ -732,7 +773,7 @@ class JobConfig:
     """Seed of initialisation, order, dropout and splits."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model; 1e-4 for T5."""
+    or a large pretrained model; 1e-4 for T5; with LoRA ten times that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""

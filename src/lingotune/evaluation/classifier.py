@@ -100,6 +100,7 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
 
+        from lingotune.modeling.attention import attention_of
         from lingotune.modeling.lean_encoder import read_first_token
 
         builder = builder_of(trained.folder, trained.job).builder
@@ -118,6 +119,7 @@ class Classifier:
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                     use_safetensors=True,
+                    **attention_of(_architecture(trained.folder)),
                     **NEVER,
                 )
         except ConfigError:
@@ -156,6 +158,10 @@ class Classifier:
         logits = np.empty((len(order), len(self._model.config.id2label)))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+
+def _architecture(folder: Path) -> object:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
 
 
 def _rebuilt(trained: Trained, builder: OwnFunction) -> Any:

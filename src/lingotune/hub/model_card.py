@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, ModelConfig, SelectMetric, Source
+from lingotune.config.schema import JobConfig, LoraConfig, ModelConfig, SelectMetric, Source
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.score_rows import score_rows
@@ -258,4 +258,14 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "layer-wise learning rate": f"x {training.layer_decay:g} per layer",
         "seed": job.seed,
         "processes": found.world_size if found else "-",
+        **_adapters(training.lora),
+    }
+
+
+def _adapters(lora: LoraConfig) -> dict[str, object]:
+    if lora.rank is None:
+        return {}
+    beside = ", ".join(map(markdown, lora.targets)) or "all linear layers"
+    return {
+        "trained": f"the head, and LoRA adapters of rank {lora.rank} beside {beside}, merged in"
     }

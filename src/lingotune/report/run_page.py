@@ -205,7 +205,7 @@ def _tokens_per_second(measured: Measured) -> str:
 def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: TrainingFigures) -> Table:
     epochs = steps.total_steps / steps.steps_per_epoch
     return [
-        ["updates", f"{steps.total_steps:,}", f"{training.steps:,}"],
+        ["updates", _planned_updates(job, steps), f"{training.steps:,}"],
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
         *_parts(batch, training),
@@ -225,6 +225,11 @@ def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:
     planned = f"{batch.per_device_batch} x {batch.accumulation}"
     actual = f"{found.size} x {found.accumulation} (training.fit_memory)"
     return [["examples at a time x passes", planned, actual]]
+
+
+def _planned_updates(job: JobConfig, steps: StepPlan) -> str:
+    at_most = "" if job.training.patience is None else "at most "
+    return f"{at_most}{steps.total_steps:,}"
 
 
 def _expected(

@@ -48,7 +48,7 @@ class Manifest:
     run: digest of `settings`, which say which run it is. world: number of processes. writer: the version
     of lingotune. circumstances: what may change the last digits of a result. best: name of the best
     checkpoint so far. not_exact: where the run has gone on in other circumstances. files: path -> size in
-    bytes and SHA-256.
+    bytes and SHA-256. ended: a callback ended the training with it, before the last step.
     """
 
     format: int
@@ -61,6 +61,7 @@ class Manifest:
     best: str | None
     not_exact: tuple[str, ...]
     files: dict[str, tuple[int, str]]
+    ended: bool = False
 
     def __post_init__(self) -> None:
         paths = map(PurePosixPath, self.files)
@@ -74,13 +75,15 @@ class Manifest:
 class Checkpoint:
     """A complete checkpoint after `step` updates. best: folder of the best weights so far.
 
-    not_exact: where the run has gone on in other circumstances than before, one sentence each.
+    not_exact: where the run has gone on in other circumstances than before, one sentence each. ended: the
+    training was ended with it, before its last step.
     """
 
     step: int
     folder: Path
     best: Path | None
     not_exact: tuple[str, ...] = ()
+    ended: bool = False
 
 
 class OtherFormat(ValueError):
@@ -111,6 +114,7 @@ def commit(
     *,
     job_file: bytes = b"",
     not_exact: tuple[str, ...] = (),
+    ended: bool = False,
 ) -> Path | None:
     """Mark the checkpoint in `folder` as complete; returns the folder of the best weights so far.
 
@@ -130,6 +134,7 @@ def commit(
     manifest = Manifest(
         FORMAT, step_of(folder.name), identity.run, identity.world, identity.writer,
         dict(identity.settings), dict(identity.circumstances), best, not_exact, files,
+        ended,
     )  # fmt: skip
     _write(folder, manifest)
     return best_in(folder, manifest)

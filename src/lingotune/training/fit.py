@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,23 +32,35 @@ from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.own_metrics import try_metrics, values_of, with_own_metrics
-from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.evaluation.predictions import FILE as PREDICTIONS
+from lingotune.evaluation.predictions import write_predictions
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
-from lingotune.modeling.load import layer_classes, load_model
+from lingotune.modeling.load import layer_classes, load_model, trained_in
+from lingotune.modeling.lora import (
+    Adapters,
+    adapters_line,
+    add_adapters,
+    merge_adapters,
+    save_adapters,
+    write_merged,
+)
 from lingotune.modeling.own_model import build_model
+from lingotune.modeling.own_names import own_names
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed, failure, memory, signals
+from lingotune.training.adapters import FOLDER
 from lingotune.training.arguments import training_arguments
 from lingotune.training.base_model import located
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank, computed_by_first
+from lingotune.training.early_stopping import EarlyStopping
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
@@ -67,8 +80,8 @@ class Training:
     """A model, its data and the Trainer, ready to train; made by `build`.
 
     batches: by split; train in the order of its rows, the others longest first. checkpoints: this node's
-    folder for them. parameters: the number in the whole model. lean: whether the last layer computes only
-    the first token.
+    folder for them. parameters: the number in the whole model. trained: those of them, or of adapters, that
+    are trained. lean: whether the last layer computes only the first token. adapters: LoRA's.
     """
 
     context: RunContext
@@ -80,7 +93,9 @@ class Training:
     guard: FiniteGuard
     checkpoints: Path
     parameters: int
+    trained: int
     lean: bool
+    adapters: Adapters | None
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -94,6 +109,7 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
         training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
+    merge(training)
     scores = score(training)
     outcome = _outcome(training, start, seconds, scores)
     save(training, tracking, outcome.test)
@@ -131,7 +147,7 @@ def build(context: RunContext) -> Training:
         RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
-        model.parameters, model.lean,
+        model.parameters, trained_in(model.model), model.lean, model.adapters,
     )  # fmt: skip
 
 
@@ -158,6 +174,8 @@ def resume(training: Training) -> Checkpoint | None:
     lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
+    if job.training.patience:
+        training.trainer.add_callback(EarlyStopping(job, show=rank.first))
     return start
 
 
@@ -172,7 +190,9 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
     tracking.attach(training.trainer)
     training.trainer.add_callback(History(context.folders))
     if pusher:
-        training.trainer.add_callback(pusher.with_tokenizer(training.tokenizer))
+        adapters = training.adapters
+        plain = partial(write_merged, scale=adapters.scale) if adapters else None
+        training.trainer.add_callback(pusher.with_model(training.tokenizer, plain))
     return tracking
 
 
@@ -181,12 +201,28 @@ def train(training: Training, start: Checkpoint | None) -> float:
     context, trainer = training.context, training.trainer
     total = context.steps.total_steps
     if context.rank.first and start:
-        print(f"resuming at step {start.step} of {total}", flush=True)
+        where = ", where it was ended" if start.ended else ""
+        print(f"resuming at step {start.step} of {total}{where}", flush=True)
     started = time.monotonic()
     told = memory.told(context, trainer, training.batches)
     with signals.deferred(context.job.training.stop_timeout), told:
-        trainer.train_or_resume(start, total)
+        trainer.train_or_resume(start, start.step if start and start.ended else total)
     return time.monotonic() - started
+
+
+def merge(training: Training) -> None:
+    """Save LoRA's adapters in the run folder, on rank 0, and merge them into the model, which is scored and
+    saved as it then is."""
+    adapters, context = training.adapters, training.context
+    if adapters is None:
+        return
+    failure.enter("merging the adapters")
+    model = training.trainer.model
+    training.guard.check_weights(model, "model")
+    if context.rank.first:
+        base = context.job.model.name_or_path
+        save_adapters(model, adapters, base, context.folders.run / FOLDER)
+    merge_adapters(model, adapters)
 
 
 def score(training: Training) -> dict[str, SplitScores]:
@@ -207,7 +243,8 @@ def save(training: Training, tracking: Tracking | None, test: SplitScores | None
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
     if rank.local_rank == 0:
         folders.check_there()
-    trainer.save_whole(folders.model)
+    with own_names(trainer.model) if training.context.own.builder else nullcontext():
+        trainer.save_whole(folders.model)  # a builder's model is loaded by its own names
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
@@ -227,7 +264,7 @@ def _outcome(
     batch, steps = context.batch, context.steps
     found = measured(
         training.trainer, batch, steps, context.splits["train"], training.stopwatch,
-        training.parameters, lean=training.lean,
+        training.parameters, training.trained, lean=training.lean,
     )  # fmt: skip
     return Outcome(
         resumed_from_step=start.step if start else None,
@@ -247,14 +284,15 @@ def _outcome(
 
 @dataclass(frozen=True)
 class _Model:
-    """The classifier and its tokenizer. lines: where its head is from and how its layers
-    compute, for the log."""
+    """The classifier and its tokenizer. adapters: LoRA's. lines: where its head is from, how its layers
+    compute and what of it is trained, for the log."""
 
     model: Any
     tokenizer: Any
     packing: Packing | None
     parameters: int
     lean: bool
+    adapters: Adapters | None
     lines: tuple[str, ...]
 
 
@@ -268,9 +306,12 @@ def _load_model(context: RunContext) -> _Model:
     if context.own.builder and training.compact_vocabulary is None:
         # What an unknown model does with its embeddings cannot be told.
         training = replace(training, compact_vocabulary=False)
+    lora = training.lora
+    adapters = add_adapters(model, lora) if lora.rank is not None else None
     embeddings = choose_embeddings(model, context.splits.values(), training)
-    lines = (*([head] if head else []), embeddings, last_layer)
-    return _Model(model, tokenizer, packing, parameters, lean, lines)
+    told = [adapters_line(adapters, lora)] if adapters else []
+    lines = (*([head] if head else []), *told, embeddings, last_layer)
+    return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
 
 
 def _load(context: RunContext) -> tuple[Any, Any, str | None]:
@@ -524,7 +565,7 @@ def _score(training: Training, name: str) -> SplitScores:
     if name == "test" and context.rank.first:
         places = np.argsort(batches.split.place)  # back to the order of the prepared rows
         in_order = [ids[place] for place in places.tolist()]
-        path = context.folders.run / FILE
+        path = context.folders.run / PREDICTIONS
         write_predictions(predictions.select(places), in_order, classes, path)
     return SplitScores(loss=loss, **vars(scored))
 

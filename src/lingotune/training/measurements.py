@@ -62,21 +62,25 @@ def measured(
     train: Split,
     stopwatch: Stopwatch,
     parameters: int,
+    trained: int,
     *,
     lean: bool,
 ) -> Measured:
-    """Collect what throughput.jsonl records; samples_per_second excludes evaluating and saving."""
+    """Collect what throughput.jsonl records; samples_per_second excludes evaluating and saving.
+
+    trained: parameters that are trained, of those in the whole model.
+    """
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
     updates = trainer.state.global_step - stopwatch.first_step
     before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
-    trained, spent = done - before, stopwatch.train_seconds
+    samples, spent = done - before, stopwatch.train_seconds
     exposed = trainer.communication_seconds()
     figures = token_figures(train)
-    speed = trained / spent if trained else 0.0
+    speed = samples / spent if samples else 0.0
     return Measured(
         machine=machine_name(),
         parameters=parameters,
-        trained_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        trained_parameters=trained,
         **figures,
         padding=None if stopwatch.padding is None else round(stopwatch.padding, 4),
         tokens_per_second=round(speed * figures["tokens_mean"], 1),
@@ -89,11 +93,11 @@ def measured(
             "evaluation": round(stopwatch.eval_seconds, 3),
             "saving": round(stopwatch.save_seconds, 3),
         },
-        train_samples=trained,
+        train_samples=samples,
         eval_samples=stopwatch.eval_samples,
         train_seconds=round(spent, 3),
         eval_seconds=round(stopwatch.eval_seconds, 3),
-        samples_per_second=round(speed, 1) if trained else None,
+        samples_per_second=round(speed, 1) if samples else None,
         eval_samples_per_second=round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
     )
 

@@ -131,7 +131,9 @@ def _look(folder: Path, step: int, identity: Identity, found: Found) -> None:
         manifest = read(folder)
         _check_run(folder, manifest, identity)
         notes = (*manifest.not_exact, *_changes(manifest, identity))
-        found.whole[step] = Checkpoint(step, folder, best_in(folder, manifest), notes)
+        found.whole[step] = Checkpoint(
+            step, folder, best_in(folder, manifest), notes, manifest.ended
+        )
 
 
 def _other_nodes(root: Path) -> Iterator[Path]:

@@ -32,6 +32,7 @@ from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.data.loader.training_split import training_split
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
@@ -67,6 +68,7 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.system.files import unused
 from lingotune.training import distributed, failure, signals
+from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
@@ -209,7 +211,7 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
         job = limited(job, limits)
         if rank.first:
             print(f"rehearsal: {limits}")
-    problems += missing_trackers(job.training.report_to)
+    problems += [*missing_trackers(job.training.report_to), *missing_peft(job.training.lora)]
     if problems:
         raise ConfigError(problems)
     distributed.check_world(job, rank)
@@ -243,7 +245,9 @@ def _open_data(
     failure.enter("reading the data")
     here = replace(job, model=located(job.model, os.environ))
     store = open_store(here, data, prepared_dir, say if rank.first else lambda line: None)
-    return store, {name: _within(store.split(name), limits) for name in SPLITS}
+    splits = {name: store.split(name) for name in SPLITS}
+    splits["train"] = training_split(store, splits["train"], job.data)
+    return store, {name: _within(split, limits) for name, split in splits.items()}
 
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
@@ -373,6 +377,8 @@ def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target 
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
+    if unseen := sorted(set(context.splits["test"].codes) - set(context.splits["train"].codes)):
+        print(f"only scored, not trained on: {', '.join(unseen)}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
     failure.enter("signing in to the hub")

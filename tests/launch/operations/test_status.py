@@ -125,6 +125,15 @@ def test_spot_interruptions_and_limits_are_told(account: JobAccount, command: Co
     assert "1 spot interruption" in out and "its time limit was reached (cluster.max_run)" in out
 
 
+def test_what_was_stopped_is_offered_to_go_on(account: JobAccount, command: Command) -> None:
+    job = account.train(account.trial("s", 1))
+    job.end("Stopped", "Training job stopped")
+    assert command("status", job.name)[1].splitlines()[-1] == f"next: lingotune resume {job.name}"
+    assert command("status", "s")[1].splitlines()[-1] == "next: lingotune resume s --retry stopped"
+    account.train(account.trial("s", 2))
+    assert command("status", "s")[1].splitlines()[-1] == "next: lingotune status s --watch"
+
+
 def test_what_was_pruned_is_not_called_stopped(
     account: JobAccount, command: Command, tmp_path: Path
 ) -> None:

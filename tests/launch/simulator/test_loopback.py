@@ -178,6 +178,7 @@ def test_a_channel_without_objects_fails_the_job(account: Account, tmp_path: Pat
 
 
 def test_the_process_knows_no_other_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     theirs = {
         "AWS_PROFILE": "production",
         "AWS_ACCESS_KEY_ID": "AKIAREAL",

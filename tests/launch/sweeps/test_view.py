@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from lingotune.contract.log_lines import Logged
+from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial, Unsure, ranges
 from lingotune.launch.sweeps.view import MOST_LINES, View, spent, summary
@@ -107,6 +108,21 @@ def test_the_view_keeps_to_the_terminal(width: int, count: int) -> None:
     assert "macro_f1 0.8123" in lines[0] and "28.15 USD" in lines[0] and "Training" in lines[0]
     assert lines[0].find("Training") == lines[-2].find("Training"), "columns are aligned"
     assert lines[-1].startswith(f"{count // 2} waiting | {(count + 1) // 2} running")
+
+
+def test_what_a_search_will_still_draw_waits_and_its_own_score_is_shown() -> None:
+    class Six(Grid):
+        planned, metric = 6, "worst_language_macro_f1"
+
+    values = {"macro_f1": 0.8, "worst_language_macro_f1": 0.7}
+    running = record(1, State.running)
+    (attempt,) = running.attempts
+    running = replace(
+        running, attempts=(replace(attempt, evaluations=(Evaluation(5, 10, values),)),)
+    )
+    first, *_, told = view([], source=Six()).lines([running, record(2)])
+    assert "worst_language_macro_f1 0.7000" in first
+    assert told.startswith("5 waiting | 1 running")
 
 
 def test_where_nothing_is_billed_nothing_is_said_of_money() -> None:

@@ -12,6 +12,9 @@ from lingotune.config.quoting import for_shell
 NEVER = {"trust_remote_code": False}
 """For each call that loads config, tokenizer or model: without it transformers asks on standard input."""
 _SETTINGS = ("config.json", "tokenizer_config.json")
+_TAKEN_UP = {"eurobert": "EuroBertConfig"}
+"""Architectures that have become transformers' own -> the class that their checkpoints still name as their
+own: transformers takes its own code, and the checkpoint's is not needed."""
 _CONVERTED = (
     "import sys, glob, torch, safetensors.torch as s; p = sys.argv[1];"
     " parts = [torch.load(f, 'cpu', weights_only=True) for f in glob.glob(p + '/pytorch_model*.bin')];"
@@ -36,11 +39,17 @@ def conversion(folder: Path) -> str:
 def own_classes(settings: Mapping[str, Any], name: str = _SETTINGS[0]) -> str:
     """Say that a config names classes in Python files of the model's own; '' if it names none."""
     named = settings.get("auto_map")
-    if not named:
+    if not named or _is_taken_up(settings, named):
         return ""
     first = next(iter(named.values()), named) if isinstance(named, dict) else named
     first = first[0] if isinstance(first, (list, tuple)) and first else first
     return f"needs code of its own, {first} (auto_map in {name}), which is never run"
+
+
+def _is_taken_up(settings: Mapping[str, Any], named: Any) -> bool:
+    known = _TAKEN_UP.get(str(settings.get("model_type")))
+    given = str(named.get("AutoConfig")) if isinstance(named, dict) else ""
+    return known is not None and given.rpartition(".")[2] == known
 
 
 KNOWN_CLASSES = "a model of transformers' own classes, or code.builder=NAME for a class of yours"

@@ -33,7 +33,10 @@ FILE = "manifest.json"
 FORMAT = 2
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
-_NO_PART = ("name", "rows", "path", "train", "validation", "test", "language_alpha", "balance")
+_NO_PART = (
+    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
+    "train_languages", "max_rows",
+)  # fmt: skip
 """Settings that the rows do not follow from; the files themselves are part of the source."""
 _CODE = ("sources", "rows", "splits", "prepared")
 """Packages that turn rows into shards; those that only read shards are left out."""
@@ -159,6 +162,14 @@ class Manifest:
         if not isinstance(found, list):
             raise ValueError("data.labels is no list")
         return tuple(from_json(_Label, label, "data.labels").name for label in found)
+
+    @property
+    def training_rows(self) -> dict[str, dict[str, int]]:
+        """Rows of the training split by language and class."""
+        return {
+            language: {label: found.rows for label, found in classes.items()}
+            for language, classes in self.statistics["train"].items()
+        }
 
     def files(self) -> list[FolderFile | ShardFile]:
         """List every file of the folder except the manifest."""

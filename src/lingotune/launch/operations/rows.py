@@ -8,10 +8,8 @@ from pathlib import Path
 
 from lingotune.launch.operations.progress import Progress
 from lingotune.launch.operations.remote import Remote
+from lingotune.launch.sweeps.metric import METRIC
 from lingotune.launch.sweeps.trial import JobState, State
-
-METRIC = "macro_f1"
-"""Score on validation that is shown where no other chooses the checkpoints."""
 
 
 @dataclass(frozen=True)

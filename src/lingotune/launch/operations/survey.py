@@ -21,11 +21,12 @@ from lingotune.launch.operations.ledgers import KnownSweep, read_sweep, readable
 from lingotune.launch.operations.pins import pin_beside, pinned_sweep
 from lingotune.launch.operations.progress import Progress, progress_of
 from lingotune.launch.operations.remote import Remote
-from lingotune.launch.operations.rows import METRIC, Overview, Row
+from lingotune.launch.operations.rows import Overview, Row
 from lingotune.launch.operations.spending import Spending
 from lingotune.launch.operations.targets import Target
 from lingotune.launch.render.sweep_tags import SWEEP_TAG
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord, state_after
+from lingotune.launch.sweeps.metric import METRIC
 from lingotune.launch.sweeps.trial import JobState, State, Trial, attempt_in
 
 MOST_DESCRIBED, MOST_LOGS = 25, 40
@@ -277,7 +278,10 @@ class Survey:
             for (job, remote), usd in zip(jobs, spent)
         ]
         last, remote = jobs[-1]
-        known = record.last if record.last and record.last.name == last.name else None
+        known = next((a for a in record.attempts if a.name == last.name), None)
+        if last.state.over and not (known and known.evaluations):
+            # One that went on from the last checkpoint has evaluated nothing anew.
+            known = next((a for a in reversed(record.attempts) if a.evaluations), known)
         return Row(
             last.name, last, sweep.name, trial.number, trial.varies, len(jobs),
             self._progress_of(last.name, remote, known), _total(spent), _total(worst), remote,

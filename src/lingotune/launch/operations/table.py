@@ -293,7 +293,16 @@ def next_commands(overview: Overview) -> list[str]:
         commands.append(f"{program('status')} {name} --watch")
     if name and not (own or commands) and any(row.state is State.completed for row in rows):
         commands.append(f"{program('fetch')} {name}")
+    if name and not overview.of_application and _are_stopped(rows):
+        retry = " --retry stopped" if overview.sweep else ""
+        commands.append(f"{program('resume')} {name}{retry}")
     return [*own, *(f"{command}{overview.options}" for command in commands)][:2]
+
+
+def _are_stopped(rows: Sequence[Row]) -> bool:
+    """Tell whether jobs were stopped, and none that runs or waits is in the way of going on."""
+    billed = [row for row in rows if not row.free]
+    return all(row.state.over for row in rows) and any(r.state is State.stopped for r in billed)
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.plugins.source import find_source, stored_name
+from lingotune.training.adapters import REQUIREMENT as LORA
 from lingotune.training.trackers import REQUIREMENTS
 
 
 def bundle_of(configs: Sequence[LaunchConfig]) -> Bundle:
     """Pack the code of all jobs of a command. ConfigError if a file of own code has changed meanwhile."""
     needed = [REQUIREMENTS[name] for config in configs for name in config.training.report_to]
+    needed += [LORA for config in configs if config.training.lora.rank is not None]
     own: dict[str, bytes] = {}
     problems: list[Problem] = []
     for config in configs:

@@ -267,11 +267,16 @@ class Controller:
             return
         self._ledger.intend_stop(last.name, self._clock(), State.pruned.value)
         self._news = True
-        self._tell(f"stopping  {record.trial.number:3}  {last.name}: {_so_far(found)}")
+        self._tell(f"stopping  {record.trial.number:3}  {last.name}: {self._so_far(found)}")
         try:
             self._backend.stop(last.name, pruned=True)
         except Unsure:
             return  # asked again in the next round
+
+    def _so_far(self, found: Sequence[Evaluation]) -> str:
+        last, metric = found[-1], self._source.metric
+        score = f"{metric} {last.values[metric]:.4g}" if metric in last.values else "no score"
+        return f"{score} at step {last.step}/{last.total_steps}"
 
     # --- further starts ---------------------------------------------------------------------------
 
@@ -405,9 +410,3 @@ class Controller:
         wait = min(_LONGEST_REST, 2 * before) if before else _FIRST_REST
         self._rests[pool] = self._clock() + wait * self._random.uniform(0.5, 1.5), wait
         self._tell(f"waiting   {trial.number:3}  for a slot: {full}")
-
-
-def _so_far(found: Sequence[Evaluation]) -> str:
-    last = found[-1]
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in last.values.items())
-    return f"{scores} at step {last.step}/{last.total_steps}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lingotune.launch.sweeps.metric import METRIC
 from lingotune.launch.sweeps.trial import Evaluation, State, Trial
 
 
 class Grid:
     """Source of the trials of a list, none if all are in the ledger; learns nothing and stops none."""
+
+    planned, metric = 0, METRIC
 
     def __init__(self, trials: Iterable[Trial] = ()) -> None:
         self._trials = list(trials)

@@ -23,6 +23,7 @@ from lingotune.config.problems import BUG, PEER_LOST, ConfigError, Problem, exit
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.rows.training_rows import count_trained
 from lingotune.estimate.batch import plan_batches, plan_steps, world_size
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.sweeps.trial import Evaluation, JobState, Refused, State, Trial, attempt_in
@@ -301,7 +302,7 @@ class LocalBackend:
         """Compute the number of updates of a run, once its data is known; 0 before."""
         of, folder = self._job(name), read_data_folder(self.runs / name)
         if name not in self._totals and of is not None and folder is not None:
-            rows = load_manifest(folder).splits["train"].rows
+            rows = count_trained(of.job.data, load_manifest(folder).training_rows)
             steps = plan_steps(of.job, plan_batches(of.job), rows)
             self._totals[name] = steps.total_steps
         return self._totals.get(name, 0)

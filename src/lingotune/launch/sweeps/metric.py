@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from lingotune.launch.sweeps.trial import Evaluation
 
+METRIC = "macro_f1"
+"""Validation metric that is shown where no other chooses the checkpoints."""
 LOSS = "loss"
 """Validation metric of which less is better."""
 

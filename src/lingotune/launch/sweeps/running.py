@@ -188,15 +188,17 @@ def run_sweep(
     ledger, backend = running.ledger, running.backend(wish.attempt)
     before = {attempt.name for record in ledger.records() for attempt in record.attempts}
     rates = {} if wish.here else running.rates()
-    view = View(say, rates, live=terminal(), progress=getattr(backend, "progress", None))
+    source = source or Grid()
+    progress = getattr(backend, "progress", None)
+    view = View(say, rates, live=terminal(), progress=progress, source=source)
     problems: list[Problem] = []
     code, left = 0, ""
     outcome: Outcome | None = None
     try:
         controller = Controller(
-            backend, source or Grid(), ledger, running.limits(settings, wish),
+            backend, source, ledger, running.limits(settings, wish),
             pool=lambda trial: running.pinned(trial).quota, tell=view.tell,
-            show=view.show, watch=not isinstance(source or Grid(), Grid),
+            show=view.show, watch=not isinstance(source, Grid),
             clock=wish.clock, sleep=wish.sleep,
         )  # fmt: skip
         with view:
@@ -221,13 +223,14 @@ def run_sweep(
     return answer(running.pin.name, records, before, problems), code
 
 
-def _goes_on(
-    outcome: Outcome, source: Source | None, wish: Wish, say: Tell, running: Running
-) -> bool:
+def _goes_on(outcome: Outcome, source: Source, wish: Wish, say: Tell, running: Running) -> bool:
     """Decide whether to stay; says why, where trials wait for slots."""
-    more = bool(outcome.waiting) or not (source is None or source.exhausted)
+    more = bool(outcome.waiting) or not source.exhausted
     if more and not outcome.halted and wish.follow is not False:
-        say(f"waiting   {_numbers(outcome.waiting)} for a slot; they start as slots become free,")
+        to_draw = max(0, source.planned - len(outcome.records))
+        say(
+            f"waiting   {_numbers(outcome.waiting, to_draw)} for a slot; they start as slots become free,"
+        )
         say(f"          {_CTRL_C_HERE if wish.here else _CTRL_C.format(running.resume)}")
         return True
     return wish.follow is True
@@ -237,8 +240,13 @@ _CTRL_C = "Ctrl-C leaves the jobs running; later: {}"
 _CTRL_C_HERE = "Ctrl-C ends them; the same command goes on"
 
 
-def _numbers(trials: Sequence[Trial]) -> str:
-    return ranges([trial.number for trial in trials]) or "further trials"
+def _numbers(trials: Sequence[Trial], to_draw: int) -> str:
+    """Name the trials that wait, and count those that are still to be drawn."""
+    known = ranges([trial.number for trial in trials])
+    return (
+        " and ".join([one for one in (known, f"{to_draw} to be drawn" if to_draw else "") if one])
+        or "further trials"
+    )
 
 
 def watch(folder: Path, holder: str, wish: Wish, say: Tell) -> tuple[dict[str, Any], int]:

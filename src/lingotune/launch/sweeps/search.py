@@ -93,6 +93,11 @@ class _Source:
         for configuration in self._configurations.values():
             configuration.state = _end_of(configuration)
 
+    @property
+    def metric(self) -> str:
+        """Name of the validation score by which trials are compared."""
+        return self._metric.name
+
     # --- the controller's view --------------------------------------------------------------------
 
     def tell(self, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
@@ -255,6 +260,11 @@ class GridSource(_Source):
         """True once `next` will never return a trial again."""
         return not self._left() and not self._may_take_up()
 
+    @property
+    def planned(self) -> int:
+        """Number of trials in all."""
+        return sum(len(one.jobs) for one in self._configurations.values())
+
 
 class SearchSource(_Source):
     """Configurations that a study draws, each with all its seeds.
@@ -307,6 +317,13 @@ class SearchSource(_Source):
     def exhausted(self) -> bool:
         """True once `next` will never return a trial again."""
         return self._asked >= self._trials and not self._left() and not self._may_take_up()
+
+    @property
+    def planned(self) -> int:
+        """Number of trials in all, those to be drawn included."""
+        drawn = [len(one.jobs) for one in self._configurations.values()]
+        to_come = max(0, self._trials - self._asked)
+        return sum(drawn) + to_come * max(drawn, default=1)
 
     def _draw(self) -> None:
         """Draw a configuration, with a job for each seed."""

@@ -195,6 +195,14 @@ class Source(Protocol):
     def exhausted(self) -> bool:
         """True once `next` will never return a trial again."""
 
+    @property
+    def planned(self) -> int:
+        """Number of trials in all, those to be drawn included; 0 = those of the ledger."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the validation score by which trials are compared."""
+
 
 def ranges(numbers: Sequence[int]) -> str:
     """Write numbers of trials with their ranges: 1-3, 7."""

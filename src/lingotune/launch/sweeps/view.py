@@ -13,8 +13,9 @@ from lingotune.contract.log_lines import Logged
 from lingotune.estimate.run_time import duration
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import usd_text
+from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import Attempt, TrialRecord
-from lingotune.launch.sweeps.trial import JobState, State, Unsure
+from lingotune.launch.sweeps.trial import JobState, Source, State, Unsure
 
 MOST_LINES = 20
 """Jobs that are shown in a line each; of more the running ones are, and the others are counted."""
@@ -67,12 +68,13 @@ def spent(records: Sequence[TrialRecord], rates: Rates, now: float) -> float | N
     return usd
 
 
-def summary(records: Sequence[TrialRecord], rates: Rates, now: float) -> str:
+def summary(records: Sequence[TrialRecord], rates: Rates, now: float, planned: int = 0) -> str:
     """Write the state of a sweep in a line: how many jobs are in which state, and the money so far.
 
-    rates: as of `spent`; empty = nothing is said of money.
+    rates: as of `spent`; empty = nothing is said of money. planned: jobs in all, where more will be drawn.
     """
     counts = Counter(record.state for record in records)
+    counts[State.waiting] += max(0, planned - len(records))
     parts = [f"{counts[state]} {state.value}" for state in State if counts[state]]
     usd = spent(records, rates, now) if rates else None
     parts += [f"{usd_text(usd)} so far"] if usd is not None else []
@@ -91,8 +93,9 @@ def terminal() -> object | None:
 class View:
     """Context manager that shows a sweep; `show` takes all records, `tell` a line about what happened.
 
-    progress: asked for each running job that gets a line of its own; None = not asked. live: draw on a
-    terminal, the console of rich; None prints lines.
+    progress: asked for each running job that gets a line of its own; None = not asked. source: of trials
+    that are still to be drawn, and of the name of the score. live: draw on a terminal, the console of rich;
+    None prints lines.
     """
 
     def __init__(
@@ -102,10 +105,12 @@ class View:
         *,
         live: object = None,
         progress: Progress | None = None,
+        source: Source | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._print, self._rates, self._clock = print_line, rates, clock
         self._console, self._progress = live, progress
+        self._source = source or Grid()
         self._last, self._at = "", 0.0
 
     def __enter__(self) -> View:
@@ -142,9 +147,9 @@ class View:
             text = Text("\n".join(self.lines(records)), no_wrap=True, overflow="ellipsis")
             self._live.update(text, refresh=True)
             return
-        states = summary(records, {}, now)
+        states = self._summary(records, {}, now)
         if states != self._last or now - self._at >= _EVERY:
-            line = summary(records, self._rates, now)
+            line = self._summary(records, self._rates, now)
             self._print(f"{time.strftime('%H:%M', time.localtime(now))}  {line}")
             self._last, self._at = states, now
 
@@ -157,7 +162,10 @@ class View:
         if len(shown) > most:
             shown = [record for record in records if record.state.holds_slot][:most]
         cells = [self._cells(record, now) for record in shown]
-        return [*_aligned(cells, width), summary(records, self._rates, now)]
+        return [*_aligned(cells, width), self._summary(records, self._rates, now)]
+
+    def _summary(self, records: Sequence[TrialRecord], rates: Rates, now: float) -> str:
+        return summary(records, rates, now, self._source.planned)
 
     def _cells(self, record: TrialRecord, now: float) -> dict[str, str]:
         """Write what is known of a job, by column; texts that are not known are left out."""
@@ -172,7 +180,8 @@ class View:
             cells |= self._progress_of(last.name)
         if record.evaluations:
             values = record.evaluations[-1].values
-            name = "macro_f1" if "macro_f1" in values else next(iter(values), "")
+            wanted = self._source.metric
+            name = wanted if wanted in values else next(iter(values), "")
             cells |= {"score": f"{name} {values[name]:.4f}"} if name else {}
         seconds = billed(last, now)
         rate = rate_of(self._rates, record.trial.number, last.job)

@@ -101,13 +101,11 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
             keeper.restore_jobs(jobs, goes_on=settings.goes_on)
         folder = held.enter_context(_containers(settings))
         address = held.enter_context(_served(jobs, settings, keeper))
-        shares = _Shares(
-            settings.rehearsal, tell
-        )  # minutes, where a port that is taken is told at once
         if keeper and keeper.lost:
             tell(f"{keeper.lost} of the kept calls are refused now: what they made is missing")
         session = boto3.Session(region_name=settings.region)
         furnish(session, settings.buckets)
+        shares = _Shares(settings.rehearsal, tell)  # may take minutes, in which it answers already
         s3, logs = session.client("s3"), session.client("logs")
         machines = Machines(
             s3, logs, address, shares.of, folder, settings.stopping, settings.rehearsal.full
