@@ -13,7 +13,10 @@ import pytest
 from waiting import PATIENCE
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.runs.folder import folders_in
 from lingotune.training import failure
+from lingotune.training.distributed import Rank
+from lingotune.training.run import _next_command
 
 
 def raised(body: str) -> BaseException:
@@ -156,3 +159,31 @@ def test_a_signal_during_imports_ends_at_once_with_the_command_to_go_on() -> Non
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and told == "go on with: this\nlingotune: stopped\n"
+
+
+FULL = OSError(28, "No space left on device")
+
+
+def test_a_fault_of_the_machine_names_its_stage_and_the_command_that_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folders = folders_in(tmp_path)
+    failure.enter("training, step 3 of 9")
+    for there in (False, True):
+        if there:
+            (tmp_path / "job.yaml").touch()
+        said = pytest.raises(ConfigError, match="training, step 3 of 9: the disk is full")
+        with said as raised, failure.with_stage(), _next_command(folders, Rank(0, 0, 1)):
+            raise FULL
+        assert raised.value.exit_code == 5
+        assert (f"--run-dir {tmp_path}" in capfd.readouterr().err) == there
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a bug"), ConfigError([Problem("lr=x", "is no number")])]
+)
+def test_what_is_no_fault_of_the_machine_stays_as_it_is(error: Exception, tmp_path: Path) -> None:
+    going_on = _next_command(folders_in(tmp_path), Rank(0, 0, 1))
+    with pytest.raises(type(error)) as raised, failure.with_stage(), going_on:
+        raise error
+    assert raised.value is error

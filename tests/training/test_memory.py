@@ -76,6 +76,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_told_with_what_fits(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert limited(LEAST, job_file(tmp_path), folder).returncode == 2

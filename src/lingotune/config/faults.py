@@ -176,7 +176,7 @@ def _disk(error: BaseException, stage: str) -> Problem | None:
 def _memory(error: BaseException, stage: str) -> Problem | None:
     if not _of_memory(error):
         return None
-    if isinstance(error, MemoryError) or "CPU" in str(error):
+    if isinstance(error, MemoryError) or "CPU" in str(error) or "could not create" in str(error):
         what = f"this machine has not enough memory: {one_line(error, 160) or 'MemoryError'}"
         fix = "an instance with more memory, a smaller per_device_bs, or fewer rows"
     else:

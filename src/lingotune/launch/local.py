@@ -28,6 +28,7 @@ from lingotune.launch.render.local_command import MODULE
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import new_run_folder, resume_command, write_command
 from lingotune.system.files import replace_file
+from lingotune.training import failure
 
 _STARTED = "job.started.yaml"
 """The job of a run that goes on, until its processes have opened its folder."""
@@ -58,10 +59,11 @@ def train_here(
     if world_size(job.cluster) == 1:
         from lingotune.training import run as worker  # torch from here on
 
-        return worker.run(
-            job, run_dir=run_dir, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir,
-            typed=typed, code_dirs=[Path(run_dir)] if run_dir else [],
-        )  # fmt: skip
+        with failure.with_stage():
+            return worker.run(
+                job, run_dir=run_dir, runs_dir=runs_dir, data=data, prepared_dir=prepared_dir,
+                typed=typed, code_dirs=[Path(run_dir)] if run_dir else [],
+            )  # fmt: skip
     source = find_source(job.code, [Path(run_dir)] if run_dir else [])
     # Report problems of the data here, once, rather than on every rank.
     store = open_store(job, data, Path(prepared_dir), tell)

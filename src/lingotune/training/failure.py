@@ -69,6 +69,22 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
         raise known from error
 
 
+def of_machine(error: BaseException) -> bool:
+    """Tell whether an error was caused by the machine: a disk, its memory, files, another process."""
+    return as_known(error) not in (None, error)
+
+
+@contextmanager
+def with_stage() -> Iterator[None]:
+    """Raise what the machine has caused as a ConfigError that names the stage it was in."""
+    try:
+        yield
+    except Exception as error:
+        if of_machine(error):
+            raise as_known(error) or error from error
+        raise
+
+
 def as_known(error: BaseException) -> BaseException | None:
     """Return an error that is no fault of lingotune, in the form that is told; None for one that is."""
     if isinstance(error, (ConfigError, PublishError, Preempted)):

@@ -194,7 +194,7 @@ def run(
         sign_in(job)
         store, splits = _open_data(job, data, _prepared_dir(prepared_dir, known), rank, limits)
         folders = known or folders_in(_new_run_folder(job, rank, runs_dir))
-        with _next_command_on_interrupt(folders, rank), _opened(folders, job, rank):
+        with _next_command(folders, rank), _opened(folders, job, rank):
             if rank.first:
                 write_command(typed, folders.run)
             if rank.local_rank == 0:
@@ -262,12 +262,14 @@ def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextMana
 
 
 @contextmanager
-def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
-    """Print the command that continues the run if a signal ends the block."""
+def _next_command(folders: Folders, rank: Rank) -> Iterator[None]:
+    """Print the command that continues the run if a signal, or a fault of the machine, ends the block."""
     try:
         yield
-    except (KeyboardInterrupt, Preempted):
-        if rank.first:
+    except BaseException as error:
+        stopped = isinstance(error, (KeyboardInterrupt, Preempted))
+        here = not folders.in_container and (folders.run / JOB_FILE).exists()
+        if rank.first and (stopped or (here and failure.of_machine(error))):
             say_aside(f"go on with: {resume_command(folders.run)}")
         raise
 

@@ -165,7 +165,7 @@ def test_what_s3_refuses_is_told(
 ) -> None:
     front.tell(f"POST /{BUCKET}", refusal("AccessDenied", status=403))
     code, out, err = command("clean", "lrs", "--delete", "--yes")
-    assert code == 2 and "deleted 0 objects" in out and "AccessDenied" in err
+    assert code == 6 and "deleted 0 objects" in out and "AccessDenied" in err
 
 
 def test_an_empty_account(account: JobAccount, command: Command, tmp_path: Path) -> None:
