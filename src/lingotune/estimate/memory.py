@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lingotune.catalog.hardware import instance_of, resolve_precision
+from lingotune.catalog.hardware import instance_of, precision_on
 from lingotune.catalog.model_sizes import ModelSize
 from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Precision
@@ -23,12 +23,13 @@ from lingotune.estimate.batch import world_size
 
 GIB = 2**30
 CUDA_GIB = 1.5
-"""Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator."""
+"""Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator; on a CPU for the
+process and its libraries."""
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """GiB on one GPU: those that do not depend on the batch, those that do, and the arithmetic."""
+    """GiB on one GPU, or in a machine without: fixed ones, those of the batch, and the arithmetic."""
 
     fixed_gib: float
     activations_gib: float
@@ -41,19 +42,19 @@ class MemoryEstimate:
 
 
 def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
-    """Estimate a training step's memory on one GPU of the job's instance; None if a size is unknown."""
+    """Estimate a training step's memory on a GPU of the instance, or in its RAM; None = unknown."""
     instance = instance_of(job.cluster)
     size = model_size(job.model)
     if instance is None or size is None:
         return None
-    half = resolve_precision(job.training.precision, instance.capability) is not Precision.fp32
+    half = precision_on(instance, job.training.precision) is not Precision.fp32
     states, states_arithmetic = _states(size, job, half)
     length, batch = job.data.max_length, job.per_device_bs
     bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
     activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
     arithmetic = (
         f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
-        f" + {CUDA_GIB:g} of CUDA; an estimate"
+        f" + {CUDA_GIB:g} of {'CUDA' if instance.gpus else 'Python and its libraries'}; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
 

@@ -70,7 +70,7 @@ def _newest_with(cluster: ClusterConfig, name: str) -> Image | None:
 def _breaks_in_fp16(config: LaunchConfig) -> Iterator[Found]:
     machines, name = instances_of(config.cluster), model_type(config.model)
     why = name and breaks_in_fp16(name)
-    oldest = min((one.capability for one in machines), default=None)
+    oldest = min((one.capability for one in machines if one.capability), default=None)
     precision = resolve_precision(config.training.precision, oldest)
     if why and oldest and precision is Precision.fp16:
         fix = "training.precision=" + ("bf16" if oldest >= BF16_CAPABILITY else "fp32")

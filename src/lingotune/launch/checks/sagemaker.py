@@ -18,13 +18,11 @@ from lingotune.catalog.hardware import (
     instance_of,
     newest_image,
     python_version,
-    registries,
     resolve_image,
     runs_worker,
     version,
 )
-from lingotune.catalog.partitions import known_partition
-from lingotune.config.problems import Severity, listed, nearest
+from lingotune.config.problems import Severity
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
@@ -43,10 +41,11 @@ from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
+from lingotune.launch.checks.supply import SUPPLY
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks})
+SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks, **SUPPLY.checks})
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -146,14 +145,19 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
 
 
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
-    """Find an estimate between the shares `low` and `high` of the GPU's memory."""
+    """Find an estimate between the shares `low` and `high` of the memory of GPU or machine."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
-    if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
+    if instance is None or estimate is None or not low < estimate.gib / instance.memory_gib <= high:
         return
-    room = max(0.0, 0.8 * instance.gpu_gib - estimate.fixed_gib)
+    room = max(0.0, 0.8 * instance.memory_gib - estimate.fixed_gib)
     fits = int(config.per_device_bs * room / max(estimate.activations_gib, 1e-9))
-    fix = f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}" if fits else "a larger GPU"
-    what = f"needs about {estimate.gib:.1f} of the {instance.gpu}'s {instance.gpu_gib:g} GiB"
+    fix = (
+        f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}"
+        if fits
+        else "a larger machine"
+    )
+    owner = instance.gpu or instance.instance_type
+    what = f"needs about {estimate.gib:.1f} of the {owner}'s {instance.memory_gib:g} GiB"
     yield f"per_device_bs={config.per_device_bs}", f"{what}: {estimate.arithmetic}", fix
 
 
@@ -389,18 +393,6 @@ def _isolation_hub(config: LaunchConfig) -> Iterator[Found]:
 def _on_hub(model: str | None) -> bool:
     """Tell a model of the hub; one in a folder or in S3 reaches the job as a channel."""
     return model is not None and not model.startswith("s3://") and not Path(model).is_dir()
-
-
-@SAGEMAKER.check("region-without-images", "each region has its own registry of images")
-def _region(config: LaunchConfig) -> Iterator[Found]:
-    region = config.aws.region
-    if region is None or known_partition(region) is None or config.cluster.image.uri is not None:
-        return
-    if region not in registries():
-        what = (
-            f"the SDK knows no registry of training images there{nearest(region, [*registries()])}"
-        )
-        yield f"aws.region={region}", what, f"aws.region={listed(region, list(registries()))}"
 
 
 @SAGEMAKER.check(

@@ -60,9 +60,9 @@ class TrainingJob:
     """Everything that SageMaker needs to know. Times are in seconds.
 
     max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
-    which SageMaker tries them; empty = `instance_type` alone. versions: None where the SDK v2 does not list
-    the image, and for one of the user's own; it is then asked for by its address. program: script in the
-    code that the toolkit starts. Pairs keep their order.
+    which SageMaker tries them; empty = `instance_type` alone. versions: None where the image is asked for
+    by its address: the user's own, one that the SDK v2 does not list, and any without GPUs. program: script
+    in the code that the toolkit starts. Pairs keep their order.
     """
 
     name: str
@@ -251,4 +251,6 @@ def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
         versions = ImageVersions(typed.transformers, typed.pytorch, typed.python)
     tag = f"{versions.pytorch}-transformers{versions.transformers}-gpu-{versions.python}"
     uri = image_uri(f"{tag}-{image.container}", region)
-    return uri, versions if Sdk.v2.value in image.sdks else None
+    # v2 lists images for GPUs alone; they run without one, too
+    by_versions = Sdk.v2.value in image.sdks and job.cluster.gpus_per_node > 0
+    return uri, versions if by_versions else None
