@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup  ## the main job: train on the embedded sample, then plan it for eight GPUs
 	$(BIN)/python train.py
-	$(BIN)/python launch.py cluster=p3_16xl per_device_bs=16
+	$(BIN)/python launch.py cluster=p4d_24xl per_device_bs=16
 	@echo 'for the commands above: . $(BIN)/activate'
 
 test: setup  ## the fast tests
@@ -71,6 +71,7 @@ golden: setup  ## accept today's rendered requests as golden
 
 facts: setup $(VENV_V3)/.ready  ## copy instances, images and the request's model anew from the libraries
 	$(BIN)/python tools/facts.py
+	$(BIN)/python tools/clusters.py
 	$(BIN)/python tools/secret_forms.py
 
 bench: setup  ## measure start-up and plan

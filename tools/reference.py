@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from machines_page import machines_page
 from omegaconf import OmegaConf
 
 from lingotune.config import schema
@@ -28,6 +29,9 @@ CONF = ROOT / "conf"
 CONFIG = "config.yaml"
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
+MACHINES_PAGE = ROOT / "docs" / "machines.md"
+MANY = 30
+"""Options of a group above which a page of their own lists them."""
 INTRODUCTION = """\
 # Settings
 
@@ -141,6 +145,9 @@ def _section(section: Section, chosen: dict[str, dict[str, list[str]]]) -> str:
             f"`{value}` by " + ", ".join(f"`{option}`" for option in options)
             for value, options in chosen.get(key, {}).items()
         )
+        if len(chosen.get(key, {})) > MANY:
+            meaning += f"<br>Each [machine]({MACHINES_PAGE.name}) has its own."
+            by_group = ""
         if by_group:
             meaning += f"<br>Set to {by_group}."
         cells = (f"`{key}`", type_in_words(kind), _default(item), meaning)
@@ -212,13 +219,19 @@ def _groups_table() -> str:
     entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
     chosen = {group: option for entry in entries for group, option in entry.items()}
     rows = [
-        f"| `{group}` | {', '.join(f'`{option}`' for option in options)} | "
+        f"| `{group}` | {_options(options)} | "
         + (f"`{chosen[group]}`" if chosen.get(group) else "none")
         + " |"
         for group, options in groups.items()
     ]
     head = "## Groups\n\n| group | options | default |\n|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
+
+
+def _options(options: Sequence[str]) -> str:
+    if len(options) > MANY:
+        return f"{len(options)}, among them one for each [machine]({MACHINES_PAGE.name})"
+    return ", ".join(f"`{option}`" for option in options)
 
 
 def architecture_page(page: str) -> str:
@@ -269,7 +282,11 @@ def purpose(package: str) -> str:
 def pages() -> dict[Path, str]:
     """Map each generated page to its content as it should be."""
     architecture = ARCHITECTURE_PAGE.read_text(encoding="utf-8")
-    return {SETTINGS_PAGE: settings_page(), ARCHITECTURE_PAGE: architecture_page(architecture)}
+    return {
+        SETTINGS_PAGE: settings_page(),
+        ARCHITECTURE_PAGE: architecture_page(architecture),
+        MACHINES_PAGE: machines_page(),
+    }
 
 
 def main() -> None:

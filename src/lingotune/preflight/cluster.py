@@ -67,7 +67,7 @@ def _local_processes(job: JobConfig) -> Iterator[Found]:
 @CLUSTER.check("image-on-this-machine", "images are SageMaker's")
 def _local_image(job: JobConfig) -> Iterator[Found]:
     if job.cluster.instance_type is None and job.cluster.image != ImageConfig():
-        yield "cluster.image", "has no effect: cluster=local has no image", "cluster=p3_16xl"
+        yield "cluster.image", "has no effect: cluster=local has no image", "cluster=p4d_24xl"
 
 
 @CLUSTER.check("distribution-on-this-machine", "cluster=local starts its processes with torchrun")
@@ -97,7 +97,7 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
     for name, value in changed(job.cluster, "sagemaker"):
         text = value.value if isinstance(value, Enum) else typed(value)
         where = f"cluster.{name}" + ("" if isinstance(value, (dict, list)) else f"={text}")
-        yield where, "has no effect with cluster=local", "cluster=p3_16xl"
+        yield where, "has no effect with cluster=local", "cluster=p4d_24xl"
 
 
 # --- instances ----------------------------------------------------------------------------------

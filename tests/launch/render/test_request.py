@@ -184,7 +184,9 @@ def test_v2_sends_each_kind_of_cluster_to_the_letter(
 def test_v2_sends_every_cluster_to_the_letter(
     plain: dict[str, TrainingJob], sent_by_v2: Any
 ) -> None:
-    differing = [o for o, job in plain.items() if sent_by_v2(to_huggingface(job)) != to_request(job)]
+    differing = [
+        o for o, job in plain.items() if sent_by_v2(to_huggingface(job)) != to_request(job)
+    ]
     assert not differing
 
 

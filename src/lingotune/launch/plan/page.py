@@ -324,7 +324,7 @@ def _next(plan: Plan, *, mended: bool) -> list[str]:
         return [
             _command("train", typed),
             _command("launch", [*typed, "job_file=job.yaml"]),
-            _command("launch", [*elsewhere, "cluster=p3_16xl"]),
+            _command("launch", [*elsewhere, "cluster=p4d_24xl"]),
         ]
     if not mended:
         return ["mend the findings above, then plan again"]
