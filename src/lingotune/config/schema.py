@@ -442,6 +442,9 @@ class ModelConfig:
     `scratch`. A local folder is uploaded for a SageMaker job."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
+    remote_code: Optional[str] = field(default=None, metadata=WHERE_USED)
+    """Commit (40 hexadecimal digits) of the code that a model of the hub brings along, which this run may
+    execute. Typed for each run, never in a file; null = no such code runs."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     """Architecture if there is no pretrained model."""
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
-from lingotune.data.prepared.foreign_code import NEVER
+from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
@@ -106,10 +107,12 @@ class Classifier:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         folder = str(trained.folder)
-        if builder is None:
+        model = trained.job.model if trained.job else None
+        code = permission(model) if model and is_permitted(model) else NEVER
+        if builder is None and code is NEVER:
             refuse_code(folder, trained.folder)
         try:
-            self._tokenizer = open_tokenizer(folder)
+            self._tokenizer = open_tokenizer(folder, **code)
             if builder:
                 model, loaded = _rebuilt(trained, builder), {"mismatched_keys": ()}
             else:
@@ -118,7 +121,7 @@ class Classifier:
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                     use_safetensors=True,
-                    **NEVER,
+                    **code,
                 )
         except ConfigError:
             raise

@@ -334,7 +334,7 @@ lingotune: 5 problems
       fix: lr=0.001
   +cluster=nope
       cluster has no option 'nope'
-      fix: cluster=g4dn_12xl | g5_12xl | g5_48xl | g6_12xl | g6e_12xl | ... (13 in all)
+      fix: cluster=p5e | p5en | p4de | c7i_2xl | c7i_4xl | ... (71 in all)
   +hub=private
       nothing can be added: every setting exists
       fix: hub=private

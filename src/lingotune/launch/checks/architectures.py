@@ -20,6 +20,7 @@ from lingotune.catalog.hardware import (
     resolve_precision,
     runs_worker,
 )
+from lingotune.catalog.models import config_of
 from lingotune.config.problems import Severity, nearest
 from lingotune.config.schema import ClusterConfig, LaunchConfig, Precision
 from lingotune.preflight.cluster import pin
@@ -35,10 +36,14 @@ def _image_lacks(config: LaunchConfig) -> Iterator[Found]:
     image, name = resolve_image(config.cluster), model_type(config.model)
     if image is None or name is None or config.cluster.image.uri is not None:
         return
-    if not runs_worker(image):
-        return  # which is told by its own check
+    if not runs_worker(image) or config.model.remote_code is not None:
+        return  # the first is told by its own check, and code of a model's own needs no class of theirs
     where = f"model.name_or_path={config.model.name_or_path}"
     if name not in architectures():
+        if config_of(config.model).get("auto_map"):
+            what = f"is of the architecture {name}, which is code of the model's own"
+            yield where, what, "model.remote_code=COMMIT of that code, once you have read it"
+            return
         hint = nearest(name, sorted(architectures()))
         what = f"is of the architecture {name}, for which transformers has no classifier of texts"
         yield where, what + hint, "another model, or cluster.image.uri= of an image that has it"

@@ -144,6 +144,12 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
     yield from _memory_above(config, 0.9, 1.25)
 
 
+MEMORY: Table[LaunchConfig] = Table(
+    {name: SAGEMAKER.checks[name] for name in ("memory-exceeded", "memory-tight")}
+)
+"""Those that need a model's size."""
+
+
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
     """Find an estimate between the shares `low` and `high` of the memory of GPU or machine."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)

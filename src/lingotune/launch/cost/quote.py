@@ -99,7 +99,7 @@ class CostEstimator:
         rows: Mapping[str, int] | None,
         told: Sequence[str],
     ) -> tuple[str, ...]:
-        """Quote the job on a machine that is sold, beside one that is not; without the lines told already."""
+        """Quote the job on a machine that is sold, beside one that is not: the lines not told already."""
         other = nearest_sold(config.cluster)
         if other is None or config.cluster.fallback:
             return ()

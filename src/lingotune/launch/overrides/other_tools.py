@@ -37,8 +37,8 @@ _ROWS = {
     "ignore_mismatched_sizes": NotHere(
         "a head is taken over class by class, by name, and made anew for other classes"
     ),
-    "trust_remote_code": NotHere("code of a repository is never run; own code is a file of yours",
-                                 "code.file=..."),
+    "trust_remote_code": NotHere("code of a repository runs at a commit that is typed for the run",
+                                 "model.remote_code=COMMIT"),
     "use_auth_token token hf_token api_key": _HUB,
     "metric_name compute_metrics": NotHere(
         "all scores are always computed; one of them selects the best checkpoint",

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from lingotune.catalog.hardware import image_uri, resolve_image
+from lingotune.config.remote_code import VARIABLE as REMOTE_CODE
 from lingotune.config.schema import (
     AwsConfig,
     ClusterConfig,
@@ -165,7 +166,11 @@ def describe(
         checkpoint_path=CHECKPOINTS,
         tensorboard_uri=f"{root}/tensorboard/{name}" if cluster.tensorboard else None,
         tensorboard_path=TENSORBOARD,
-        environment=((DIGEST_VARIABLE, digests.job), *cluster.environment.items()),
+        environment=(
+            (DIGEST_VARIABLE, digests.job),
+            *([(REMOTE_CODE, job.model.remote_code)] if job.model.remote_code else []),
+            *cluster.environment.items(),
+        ),
         tags=(
             ("lingotune:name", job.name),
             ("lingotune:job-sha256", digests.job),
