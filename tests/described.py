@@ -13,6 +13,7 @@ from lingotune.catalog.hardware import fill_in
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.schema import Distribution, JobConfig, LaunchConfig
 from lingotune.launch.overrides.keys import config_groups
+from lingotune.launch.render import sdk_v3
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import has_arguments_for, to_huggingface
 from lingotune.launch.render.sdk_v3 import to_model_trainer
@@ -54,7 +55,7 @@ def forms_of(job: TrainingJob) -> dict[str, Any]:
     return {
         "request": to_request(job),
         **({"huggingface": to_huggingface(job)} if has_arguments_for(job) else {}),
-        "model_trainer": to_model_trainer(job),
+        **({"model_trainer": to_model_trainer(job)} if sdk_v3.has_arguments_for(job) else {}),
     }
 
 

@@ -35,6 +35,9 @@ from lingotune.launch.render.training_job import Digests, describe
 from lingotune.preflight import TABLES, check_job, check_secrets
 
 CLOUD = "cluster=p3_16xl"
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:111122223333:model-package-group/reviews"
+MLFLOW_ARN = "arn:aws:sagemaker:us-east-1:111122223333:mlflow-tracking-server/team"
+TOLD = [f"aws.mlflow='{MLFLOW_ARN}'", "training.report_to=[mlflow]"]
 DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
@@ -224,6 +227,22 @@ TRIPS: list[Trip] = [
      ["cluster.distribution=torch_distributed"]),
     ("sagemaker-setting-on-this-machine", ["cluster.spot=true"], "cluster.spot=true", "no effect",
      CLOUD, [CLOUD, "cluster.spot=true"]),
+    ("service-arn", [CLOUD, "aws.model_group=reviews"], "aws.model_group=reviews", "is no such ARN",
+     "aws.model_group=arn:", [CLOUD, f"aws.model_group='{GROUP_ARN}'"]),
+    ("service-with-sdk", [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v2"], "aws.sdk=v2",
+     "cannot ask for aws.model_group", "aws.sdk=boto3", [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v3"]),
+    ("service-with-sdk", [CLOUD, *TOLD, "aws.sdk=v3"], "aws.sdk=v3", "cannot ask for aws.mlflow",
+     "aws.sdk=boto3", [CLOUD, *TOLD]),
+    ("mlflow-unused", [CLOUD, TOLD[0], "training.report_to=[wandb]"], f"aws.mlflow={MLFLOW_ARN}",
+     "no tracker", "'training.report_to=[wandb,mlflow]'", [CLOUD, *TOLD]),
+    ("mlflow-twice", [CLOUD, *TOLD, "cluster.environment.MLFLOW_TRACKING_URI=x"],
+     "cluster.environment.MLFLOW_TRACKING_URI", "beside aws.mlflow", "aws.mlflow=null", [CLOUD, *TOLD]),
+    ("queue-shares", [CLOUD, "aws.queue=q", "aws.queue_share=a", "aws.queue_quota_share=b"],
+     "aws.queue_quota_share=b", "fair shares", "aws.queue_share=null",
+     [CLOUD, "aws.queue=q", "aws.queue_quota_share=b"]),
+    ("remote-code", ["model=pretrained", "model.name_or_path=me/own", "model.remote_code=main"],
+     "model.remote_code=main", "is no commit", "40 hexadecimal digits",
+     ["model=pretrained", "model.name_or_path=me/own", f"model.remote_code={'a1' * 20}"]),
     ("unfit-instance", ["cluster=sagemaker", "cluster.instance_type=ml.trn1.32xlarge"],
      "cluster.instance_type=ml.trn1.32xlarge", "Neuron SDK", "cluster.instance_type=ml.p4d.24xlarge",
      ["cluster=sagemaker", "cluster.instance_type=ml.p4d.24xlarge"]),

@@ -90,6 +90,9 @@ def test_v3_sends_the_same_for_every_cluster() -> None:
 
 
 def compare(forms: Any) -> None:
+    if "model_trainer" not in forms:  # ModelTrainer cannot ask for it, and its check says so
+        assert "MlflowConfig" in forms["request"]
+        return
     body = sent_by_v3(forms["model_trainer"])
     assert mistakes(body) == []
     found = list(differences(forms["request"], body))

@@ -795,10 +795,16 @@ class AwsConfig:
     """Run the container without network; requires your own image (`cluster.image.uri`)."""
     tags: dict[str, str] = field(default_factory=dict)
     """Tags of the training job, in addition to lingotune's own three, and of its uploads."""
+    model_group: Optional[str] = None
+    """ARN of the model package group in SageMaker's registry that the model becomes a version of."""
+    mlflow: Optional[str] = None
+    """ARN of SageMaker's MLflow, server or app, that `training.report_to=[mlflow]` reports to."""
     queue: Optional[str] = None
     """AWS Batch queue for SageMaker training jobs; null = start immediately."""
     queue_share: Optional[str] = None
     """Share identifier of a fair-share queue."""
+    queue_quota_share: Optional[str] = None
+    """Name of a quota share of the queue, whose capacity the job takes."""
     queue_priority: Optional[int] = None
     """Priority in the queue, from 0 to 9999."""
     notify: Optional[str] = None

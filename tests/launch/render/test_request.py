@@ -32,6 +32,8 @@ from lingotune.launch.render.service_model import mistakes
 from lingotune.launch.render.training_job import TrainingJob, describe, job_name
 
 PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/spring"
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:111122223333:model-package-group/reviews"
+MLFLOW_ARN = "arn:aws:sagemaker:us-east-1:111122223333:mlflow-tracking-server/team"
 SHAPES = {
     "p3_16xl": ["cluster=p3_16xl"],
     "p3_16xl-per_device_bs-16": ["cluster=p3_16xl", "per_device_bs=16"],
@@ -60,10 +62,12 @@ SHAPES = {
     "fallback-reserved": ["cluster=p4d_24xl", "cluster.nodes=2",
                           "cluster.fallback=[{name: g5_48xl, nodes: 3}]", "per_device_bs=12",
                           f"cluster.training_plan='{PLAN_ARN}'", "aws.sdk=v3"],
+    "registry": ["cluster=g5_12xl", f"aws.model_group='{GROUP_ARN}'"],
+    "mlflow": ["cluster=g5_12xl", f"aws.mlflow='{MLFLOW_ARN}'", "training.report_to=[mlflow]"],
     "fallback-step": ["cluster=g5_12xl", "cluster.fallback=[g6_12xl]", "cluster.spot=true",
                       "cluster.fallback_by=lingotune"],
 }  # fmt: skip
-BEYOND_V2 = ("fallback", "fallback-reserved")
+BEYOND_V2 = ("fallback", "fallback-reserved", "registry", "mlflow")
 """Those that ask for what the SDK v2 has no argument for."""
 
 

@@ -41,11 +41,14 @@ from lingotune.estimate.memory import estimate_memory
 from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
+from lingotune.launch.checks.services import SERVICES
 from lingotune.launch.checks.supply import SUPPLY
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks, **SUPPLY.checks})
+SAGEMAKER: Table[LaunchConfig] = Table(
+    {**PLACES.checks, **ARCHITECTURES.checks, **SUPPLY.checks, **SERVICES.checks}
+)
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -506,7 +509,7 @@ def _tag_form(config: LaunchConfig) -> Iterator[Found]:
 def _queue(config: LaunchConfig) -> Iterator[Found]:
     if config.aws.queue is not None:
         return
-    for name in ("queue_share", "queue_priority"):
+    for name in ("queue_share", "queue_quota_share", "queue_priority"):
         value = getattr(config.aws, name)
         if value is not None:
             where = f"aws.{name}={typed(value)}"

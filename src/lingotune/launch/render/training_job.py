@@ -23,6 +23,7 @@ from lingotune.contract.container import (
     DIGEST_VARIABLE,
     MODEL_CHANNEL,
     TENSORBOARD,
+    TRACKING_URI,
 )
 from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
@@ -104,6 +105,8 @@ class TrainingJob:
     remote_debug: bool
     profiler: bool
     program: str = PROGRAM
+    model_group: str | None = None
+    mlflow: str | None = None
 
 
 def root_uri(aws: AwsConfig) -> str:
@@ -169,6 +172,7 @@ def describe(
         environment=(
             (DIGEST_VARIABLE, digests.job),
             *([(REMOTE_CODE, job.model.remote_code)] if job.model.remote_code else []),
+            *([(TRACKING_URI, aws.mlflow)] if aws.mlflow else []),
             *cluster.environment.items(),
         ),
         tags=(
@@ -197,6 +201,8 @@ def describe(
         ultra_server=cluster.ultra_server,
         remote_debug=cluster.remote_debug,
         profiler=cluster.profiler,
+        model_group=aws.model_group,
+        mlflow=aws.mlflow,
     )
 
 
