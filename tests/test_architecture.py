@@ -100,7 +100,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     },
     "launch": {
         "hydra", "antlr4", "omegaconf", "yaml", "rich", "regex", "boto3", "botocore", "sagemaker",
-        "moto", "werkzeug", "numpy", "optuna", "filelock", "pyarrow",
+        "moto", "werkzeug", "numpy", "optuna", "filelock", "pyarrow", "huggingface_hub",
     },
     "cli": set(),
 }  # fmt: skip

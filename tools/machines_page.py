@@ -14,14 +14,14 @@ from lingotune.catalog.hardware import (
 )
 from lingotune.catalog.neighbours import nearest_sold
 from lingotune.config.schema import ClusterConfig, Distribution, Precision
-from lingotune.launch.cost.prices import US_EAST_1, find_price, load_prices
+from lingotune.launch.cost.prices import US_EAST_1, find_price, load_shipped
 
 OPTIONS = Path(__file__).resolve().parent.parent / "conf" / "cluster"
 INTRODUCTION = """\
 # Machines
 
-Every instance that SageMaker trains on and a Hugging Face image runs on. `cluster=OPTION` takes one with a
-file; any other is `cluster=sagemaker cluster.instance_type=ml.g5.16xlarge`. `lingotune offers` compares
+Every instance that SageMaker trains on and a Hugging Face image runs on. `cluster=g5_16xl` takes one with a
+file; any other is `cluster=sagemaker cluster.instance_type=ml.m5.xlarge`. `lingotune offers` compares
 them for a job.
 
 Trainium (trn1, trn2), P2 and the Arm machines of P6e are refused: no image of ours runs there. P3, the
@@ -91,5 +91,5 @@ def _name(one: Instance) -> str:
 
 
 def _price(one: Instance) -> str:
-    found = find_price(load_prices(), one.instance_type, US_EAST_1)
+    found = find_price(load_shipped(), one.instance_type, US_EAST_1)
     return f"{found.usd_per_hour:g} ({found.date})" if found else ""

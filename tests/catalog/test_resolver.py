@@ -1,4 +1,4 @@
-"""All instances, distributions, images, precisions and architectures: each answer works, or names one that does.
+"""Instances, distributions, images, precisions, architectures: each answer works, or names one that does.
 
 What works is told here once more, from the sources: the SDK's tables, NVIDIA's and the image's versions.
 """

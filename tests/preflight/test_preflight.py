@@ -226,11 +226,12 @@ TRIPS: list[Trip] = [
      "cluster.distribution=smdistributed", "torchrun", "torch_distributed",
      ["cluster.distribution=torch_distributed"]),
     ("sagemaker-setting-on-this-machine", ["cluster.spot=true"], "cluster.spot=true", "no effect",
-     CLOUD, [CLOUD, "cluster.spot=true"]),
+     "cluster=p4d_24xl", [CLOUD, "cluster.spot=true"]),
     ("service-arn", [CLOUD, "aws.model_group=reviews"], "aws.model_group=reviews", "is no such ARN",
      "aws.model_group=arn:", [CLOUD, f"aws.model_group='{GROUP_ARN}'"]),
     ("service-with-sdk", [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v2"], "aws.sdk=v2",
-     "cannot ask for aws.model_group", "aws.sdk=boto3", [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v3"]),
+     "cannot ask for aws.model_group", "aws.sdk=boto3",
+     [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v3"]),
     ("service-with-sdk", [CLOUD, *TOLD, "aws.sdk=v3"], "aws.sdk=v3", "cannot ask for aws.mlflow",
      "aws.sdk=boto3", [CLOUD, *TOLD]),
     ("mlflow-unused", [CLOUD, TOLD[0], "training.report_to=[wandb]"], f"aws.mlflow={MLFLOW_ARN}",
@@ -680,9 +681,9 @@ def test_sound_jobs_are_not_bothered() -> None:
     assert found(["cluster=local"]) == []
     jobs = on_clusters().items()
     told = {o: [p.check for p in [*check_job(job_of(c)), *SAGEMAKER.run(c)]] for o, c in jobs}
-    assert {o: checks for o, checks in told.items() if checks} == dict.fromkeys(
-        ("p3_2xl", "p3_16xl"), ["instance-not-sold"]
-    )
+    assert {o: checks for o, checks in told.items() if checks} == {
+        option: ["instance-not-sold"] for option in ("p3_2xl", "p3_16xl")
+    }
 
 
 def test_settings_of_a_training_job_are_those_that_the_schema_marks() -> None:

@@ -519,7 +519,7 @@ lingotune: 4 problems
   cluster.environment.A.b=c
       cluster.environment holds texts by name, nothing deeper
       why: cluster.environment would not do: has no effect with cluster=local
-      fix: 'cluster.environment={A.b: value}' cluster=p3_16xl
+      fix: 'cluster.environment={A.b: value}' cluster=p4d_24xl
   aws.tags=5
       '5' is not a set of named texts
       fix: 'aws.tags={name: value}', or aws.tags.name=value
@@ -529,7 +529,7 @@ lingotune: 4 problems
   cluster.environment.A=null
       is not a text
       why: cluster.environment would not do: has no effect with cluster=local
-      fix: cluster.environment.A=text cluster=p3_16xl
+      fix: cluster.environment.A=text cluster=p4d_24xl
 next: python launch.py --help""",
     ),
     "named texts that are not there": (
