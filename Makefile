@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (torch is large: some minutes on a slow line)"
 	$(call make_venv,$(VENV))
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[launch,loopback,sweep,train,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[launch,loopback,sweep,train,lora,dev]'
 	@touch $@
 
 demo: setup  ## the main job: train on the embedded sample, then plan it for eight GPUs

@@ -40,9 +40,14 @@ settings.register_profile(
 )
 settings.load_profile("lingotune")
 
-# Tests interrupt what they start. A shell that starts these in the background lets everything ignore that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests interrupt what they start. A shell that starts these in the background lets everything ignore that,
+# and nohup the end of the terminal.
+for _number, _default in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -64,6 +69,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # No baseline is trained unless a test asks for it, by undoing this.
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     gc.disable()  # what the collection of tests makes is kept to the end
     # AWS's models are megabytes of JSON, which each session of boto3 would read anew.
     mock.patch.object(

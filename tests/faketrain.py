@@ -2,9 +2,10 @@
 
 python tests/faketrain.py PLAN --job FILE --run-dir DIR ...
 
-PLAN is a JSON file: `jobs` says by learning rate what becomes of a job: "fail" ends with an error, "hang"
-evaluates once and waits for PLAN.go, a number is the score of the best of three evaluations. `metrics` is a
-metrics.json to write, `pause` the seconds after each evaluation. Each start and end is a line of PLAN.log.
+PLAN is a JSON file: `jobs` says by learning rate what becomes of a job: "fail" ends with an error of exit
+code 2, "fail8" of 8, "hang" evaluates once and waits for PLAN.go, a number is the score of the best of
+three evaluations. `metrics` is a metrics.json to write, `pause` the seconds after each evaluation. Each
+start and end is a line of PLAN.log.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def main() -> int:
     word = planned["jobs"].get(str(lr), 0.5)
     log("start")
     print(f"training with {lr}", flush=True)
-    if word == "fail":
+    if str(word).startswith("fail"):
         (FOLDER / "failure").write_text("rank 0, training: it failed\nfor a reason")
         log("end")
-        return 2
+        return int(word.removeprefix("fail") or 2)
     score = 0.5 if word == "hang" else float(word)
     with (FOLDER / "history.jsonl").open("w") as history:
         for step in (10, 20, 30):

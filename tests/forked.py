@@ -13,25 +13,34 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 GRACE = 30.0
 """Seconds that the others have to end once one has failed."""
 
 
-def ranks(count: int, job_file: str, run_dir: str) -> list[int]:
-    """Exit codes of a run's processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
-    children = [_start(rank, job_file, run_dir) for rank in range(count)]
-    codes = _ended(children)
+def ranks(
+    count: int, job_file: str, run_dir: str, begin: Callable[[int], None] = lambda rank: None
+) -> list[int]:
+    """Exit codes of a run's processes, each of which begins with `begin`."""
+    name_meeting(count)
+    children = [_start(rank, job_file, run_dir, begin) for rank in range(count)]
+    codes = ended(children)
     print(f"exit codes {codes}", flush=True)
     return codes
 
 
-def _ended(children: list[int]) -> list[int]:
+def name_meeting(count: int) -> None:
+    """Choose where so many processes will meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count)}
+
+
+def ended(children: list[int]) -> list[int]:
+    """Exit codes of processes, once all have ended."""
     codes: dict[int, int] = {}
     deadline = float("inf")
     while len(codes) < len(children):
@@ -46,7 +55,7 @@ def _ended(children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def _start(rank: int, job_file: str, run_dir: str) -> int:
+def _start(rank: int, job_file: str, run_dir: str, begin: Callable[[int], None]) -> int:
     child = os.fork()
     if child:
         return child
@@ -54,6 +63,7 @@ def _start(rank: int, job_file: str, run_dir: str) -> int:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    begin(rank)
     from lingotune.config.console import exit_code_of
     from lingotune.training.run import main
 

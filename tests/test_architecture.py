@@ -90,8 +90,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "runs": {"torch"},
     "plugins": {"numpy"},
     "preflight": set(),
-    "modeling": {"torch", "transformers", "numpy", "safetensors"},
-    "evaluation": {"numpy", "pyarrow", "torch", "transformers"},
+    "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
+    "evaluation": {"numpy", "pyarrow", "torch", "transformers", "sklearn"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},
     "training": {

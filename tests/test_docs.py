@@ -83,7 +83,7 @@ def kind_of(command: str) -> str:
         "loopback": "account of its own",
         "results": "sweep",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
-        "wait": "account", "resume": "account", "clean": "account", "offers": "tool",
+        "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",
     }  # fmt: skip
     if name == "lingotune report" and words[2] == "tickets":
         return "sweep"

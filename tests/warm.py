@@ -51,10 +51,12 @@ IMPORTS = {
 where it is there."""
 SCRIPTS = {
     "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
+    "tests/kill_proof.py": "training",
     "tests/forked.py": "training", "tests/stopping.py": "training",
-    "tests/loaded.py": "training",
+    "tests/loaded.py": "training", "tests/limited.py": "training",
 }  # fmt: skip
-WITHOUT_TORCH = ["launch", "prepare", "prices", "cost", "validate", "completion", "--help"]
+WITHOUT_TORCH = ["launch", "models", "prepare", "prices", "cost", "validate", "completion",
+                 "--help"]  # fmt: skip
 READ_ONCE = (
     "ACCELERATE", "CUDA", "DATASETS", "HF_", "HOME", "HUGGINGFACE", "KMP_", "LANG", "LC_", "LD_", "MALLOC",
     "MKL_", "MPL", "NUMEXPR", "OMP_", "OPENBLAS", "PYTHON", "TMPDIR", "TOKENIZERS", "TORCH", "TRANSFORMERS",
@@ -64,6 +66,8 @@ READ_ONCE = (
 WITHOUT_PICTURES = {"WARM_WITHOUT": "matplotlib"}
 """For a command whose pictures nobody looks at, which cost as much as all else of a quick training: its
 environment lacks matplotlib, as many training images do."""
+WITH_BASELINE = {"WARM_WITH_SKLEARN": "1"}
+"""For a command whose baseline is looked at: others do without scikit-learn, as many images do."""
 BEGINNING = dict(os.environ)
 """The environment in which the tests began."""
 IN_WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -312,6 +316,8 @@ def _become(command: Mapping[str, Any]) -> None:
     process.ORIGINAL_DIR = command["cwd"]
     os.environ.clear()
     os.environ.update(command["environment"])
+    if os.environ.pop("WARM_WITH_SKLEARN", None):
+        del sys.modules["sklearn"]
     if lacking := os.environ.pop("WARM_WITHOUT", None):
         for name in [name for name in sys.modules if name.partition(".")[0] == lacking]:
             sys.modules[name] = None  # type: ignore[assignment]
@@ -364,6 +370,7 @@ def _use_once() -> None:
 
 if __name__ == "__main__":
     gc.disable()
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # see WITH_BASELINE
     for module in sys.argv[3:]:
         importlib.import_module(module)
     if "lingotune.launch.compose" in sys.modules:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0"
-EXTRAS = ("launch", "loopback", "sweep", "train", "dev", "docs")
+EXTRAS = ("launch", "loopback", "sweep", "train", "lora", "dev", "docs")
 BROUGHT_BY_TORCH = ("nvidia-", "cuda-", "triton")
 HEADER = """\
 # The tested set: exact versions for Python 3.10 to 3.13, made by `make constraints` from pyproject.toml.

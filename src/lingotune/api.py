@@ -275,7 +275,11 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
 @dataclass(frozen=True)
 class Prediction:
-    """Prediction for a text: the likeliest class, and the probabilities of all classes, which sum to 1."""
+    """Prediction for a text: its class, and the probabilities of all classes, which sum to 1.
+
+    The class is decided as `evaluation.decide` of the training says, so it may be another than the
+    likeliest.
+    """
 
     label: str
     probabilities: dict[str, float]
@@ -298,42 +302,48 @@ class Model:
         return self._trained.labels
 
     @_public
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+    def predict(
+        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+    ) -> list[Prediction]:
         """Classify texts; returns one prediction a text, in their order.
 
-        Texts are cleaned and cut as those of the training. ConfigError names the text that cannot be
-        used, such as an empty one.
+        Texts are cleaned and cut as those of the training. languages: their codes, as the training had
+        them; without one, a text is decided as texts of all languages are. ConfigError names the text that
+        cannot be used, such as an empty one.
 
             model.predict(["Sehr gut", "Une catastrophe"])[0].label
         """
-        from lingotune.evaluation.metrics import probabilities_of
         from lingotune.evaluation.predict import read_texts
 
         if isinstance(texts, str):
             raise TypeError('texts is a list of texts: predict(["Sehr gut"])')
+        if languages is not None and len(languages) != len(texts):
+            raise ValueError(f"{len(languages)} languages for {len(texts)} texts")
         given = ((f"texts[{place}]", text) for place, text in enumerate(texts))
         cleaned = list(read_texts(given, self._trained, None))
         if not cleaned:
             return []
-        shares = probabilities_of(self._classifier.logits(cleaned))
+        classes, shares = self._classifier.classify(cleaned, languages)
         return [
-            Prediction(self.labels[int(row.argmax())], dict(zip(self.labels, row.tolist())))
-            for row in shares
+            Prediction(self.labels[best], dict(zip(self.labels, row)))
+            for best, row in zip(classes.tolist(), shares.tolist())
         ]
 
 
 @_public
-def load(folder: str | Path, *, batch: int = 32) -> Model:
+def load(folder: str | Path, *, batch: int = 32, argmax: bool = False) -> Model:
     """Load the model of a run.
 
-    folder: a run folder, or a folder with a saved model. batch: texts that the model sees at once.
-    ConfigError if there is no model in it, or not one that is whole.
+    folder: a run folder, or a folder with a saved model. batch: texts that the model sees at once. argmax:
+    predict the likeliest class with the probabilities as trained, without the run's decision. ConfigError
+    if there is no model in it, or not one that is whole.
 
         model = lt.load(run.folder)
     """
     from lingotune.evaluation.classifier import Classifier, trained_model
 
     trained = trained_model(folder)
+    trained = trained.as_trained() if argmax else trained
     with _untouched():
         return Model(trained, Classifier(trained, batch))
 
@@ -345,12 +355,14 @@ def evaluate(
     *,
     output: str | Path | None = None,
     batch: int = 32,
+    argmax: bool = False,
 ) -> Evaluation:
     """Score the model of a run, overall and by language, with predictions row by row in a new folder.
 
     data: overrides that name the data (`["data=files", "data.path=more.jsonl"]`), or the data of a
     job; None = the run's own test split. output: where the folder is made; default: in the run. batch:
-    texts that the model sees at once. ConfigError lists what is wrong, before the model is loaded.
+    texts that the model sees at once. argmax: score the likeliest class, without the run's decision.
+    ConfigError lists what is wrong, before the model is loaded.
 
         lt.evaluate(run.folder).results.overall.macro_f1
     """
@@ -370,6 +382,7 @@ def evaluate(
             max_length=typed_length(wanted, typed),
             output=str(output) if output is not None else None,
             batch=batch,
+            argmax=argmax,
         )
 
 

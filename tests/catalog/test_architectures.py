@@ -100,3 +100,34 @@ def test_a_model_that_breaks_in_fp16_is_told(overrides: list[str], fix: str) -> 
     problems = found("microsoft/mdeberta-v3-base", *overrides)
     assert [(one.fix, one.severity) for one in problems] == [(fix, Severity.warning)] * bool(fix)
     assert not problems or not found("microsoft/mdeberta-v3-base", *overrides, fix)
+
+
+def test_lora_needs_an_image_that_peft_runs_with() -> None:
+    lora = ["model=xlmr_base", "training.lora.rank=8", "lr=2e-4"]
+    oldest = ["cluster.image.lane=pinned", "cluster.image.transformers=4.36.0",
+              "cluster.image.pytorch=2.1.0", "cluster.image.python=py310"]  # fmt: skip
+    (problem,) = ARCHITECTURES.run(compose(*lora, "cluster=p3_16xl", *oldest))
+    assert problem.check == "lora-image" and "transformers 4.36.0" in problem.what
+    assert not ARCHITECTURES.run(compose(*lora, "cluster=p3_16xl", *problem.fix.split()))
+    old = ["cluster=p3_16xl", "cluster.distribution=smdistributed"]
+    (problem,) = ARCHITECTURES.run(compose(*lora, *old))
+    assert problem.fix == "cluster=g5_12xl, or training.lora.rank=null"
+    assert not ARCHITECTURES.run(compose(*lora, "cluster=g5_12xl"))
+
+
+def test_code_of_a_repository_is_told_before_a_machine_is_paid(tmp_path: Path) -> None:
+    (problem,) = ARCHITECTURES.run(compose("model=gte_multilingual_base", "cluster=g5_12xl"))
+    assert problem.check == "model-needs-code" and "NewConfig" in problem.what
+    assert "never run" in problem.what and "code.builder" in problem.fix
+
+
+def test_code_that_has_become_transformers_own_is_not_missed(tmp_path: Path) -> None:
+    """EuroBERT's repositories still name theirs."""
+    problems = {}
+    for name in ("EuroBertConfig", "MyConfig"):
+        folder = saved(tmp_path / name, "eurobert")
+        named = {"AutoConfig": f"configuration_eurobert.{name}"}
+        settings = {"model_type": "eurobert", "auto_map": named}
+        (folder / "config.json").write_text(json.dumps(settings))
+        problems[name] = [one.check for one in found(folder, "cluster=g5_12xl")]
+    assert problems == {"EuroBertConfig": [], "MyConfig": ["model-needs-code"]}

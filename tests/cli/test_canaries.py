@@ -187,7 +187,11 @@ import logging, os, sys, warnings
 from transformers import TrainerCallback
 from lingotune.plugins import callback, metric
 
-SECRET = os.environ["HF_TOKEN"]
+sys.path.append(os.environ["OF_THE_TESTS"])
+from canaries import CODES
+
+NAMES = ("HF_TOKEN", "DATABASE_PASSWORD")
+SECRET = " ".join(code(os.environ[name]) for name in NAMES for code in CODES.values())
 
 @metric
 def talkative(predictions):
@@ -229,6 +233,7 @@ def train(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
         "HF_TOKEN": TOKEN,
         "DATABASE_PASSWORD": CANARY,
         "LINGOTUNE_CACHE": str(folder / "cache"),
+        "OF_THE_TESTS": str(ROOT / "tests"),
     }
     done = run(str(ROOT / "train.py"), *words, cwd=folder, **{**secret, **environment})
     return done.returncode, done.stdout + done.stderr
@@ -274,19 +279,24 @@ def test_a_crash_in_a_container_leaves_no_trace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("output", ["page", "json"])
+@pytest.mark.parametrize(
+    "words",
+    [["output=page"], ["output=json"], ["-m", "lr=1e-5,3e-5", "sweep.name=two"]],
+    ids=["page", "json", "sweep"],
+)
 def test_a_submit_that_fails_leaves_no_trace(
-    output: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = " ".join(code(canary) for canary in (TOKEN, CANARY) for code in CODES.values())
     keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": CANARY, "HF_TOKEN": TOKEN}
     with moto_server() as upstream:
         front = Front(upstream)
         point_boto_at(front.address, monkeypatch, folder, **keys)
         ready_account(front, upstream, "example-bucket")
-        front.tell("CreateTrainingJob", refusal("ValidationException", f"bad request of {CANARY}"))
+        front.tell("CreateTrainingJob", refusal("ValidationException", f"bad request of {told}"))
         done = run(
             str(ROOT / "launch.py"), "cluster=p3_16xl", f"aws.role={ROLE}", "aws.bucket=example-bucket",
-            "aws.region=us-east-1", "aws.sdk=boto3", "action=submit", f"output={output}", cwd=folder,
+            "aws.region=us-east-1", "aws.sdk=boto3", "action=submit", *words, cwd=folder,
         )  # fmt: skip
         sent = json.dumps([(c.operation, str(c.parameters)) for c in front.calls])
         front.close()

@@ -53,6 +53,7 @@ CODES = [
     *((OSError(number, "x", "/x/y"), 5) for number in (
         errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT, errno.EIO, errno.EDQUOT, errno.EMFILE)),
     (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), 5),
+    (RuntimeError("basic_ios::clear: iostream error"), 5),
     (RuntimeError("Error while serializing: IoError(Os { code: 28, kind: StorageFull })"), 5),
     (MemoryError(), 2),
     (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 2),

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
+from lingotune.config.typed_json import (
+    SEAL,
+    UNLESS_NONE,
+    from_json,
+    parse_json,
+    sealed,
+    to_json,
+    unsealed,
+)
 
 
 @dataclass(frozen=True)
@@ -97,3 +105,26 @@ def test_a_number_that_json_lacks_is_null_and_comes_back_as_nan() -> None:
     assert written == '{"loss": null, "shares": [1.0, null]}'
     read = from_json(Scored, json.loads(written))
     assert math.isnan(read.loss) and read.shares[0] == 1.0 and math.isnan(read.shares[1])
+
+
+def test_json_that_is_too_deep_is_a_value_error() -> None:
+    for text in ("[" * 200_000, b'{"a":' * 200_000, "{", b"\xff"):
+        with pytest.raises(ValueError):
+            parse_json(text)
+    assert parse_json(b'{"a": [1]}') == {"a": [1]}
+
+
+@given(st.dictionaries(st.text(max_size=3), any_json, max_size=3), any_json, st.text(max_size=3))
+def test_any_change_of_a_sealed_object_is_seen(
+    content: dict[str, Any], other: Any, key: str
+) -> None:
+    content.pop(SEAL, None)
+    kept = json.loads(json.dumps(sealed(content)))
+    assert repr(unsealed(kept)) == repr(content)  # NaN equals nothing
+    changed = {**kept, key: other}
+    if json.dumps(changed, sort_keys=True) != json.dumps(kept, sort_keys=True):
+        with pytest.raises(ValueError):
+            unsealed(changed)
+    for value in (content, None, [], "x", {**content, SEAL: None}):
+        with pytest.raises(ValueError):
+            unsealed(value)

@@ -10,49 +10,39 @@ from conftest import ROOT, compose
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lingotune.catalog.model_sizes import size_from, size_of
+from lingotune.catalog.model_sizes import size_from
 from lingotune.catalog.models import model_size
 from lingotune.config.jobfile import job_of
 from lingotune.estimate.memory import GIB, estimate_memory
 
-KNOWN: dict[str, dict[str, int]] = json.loads(
+KNOWN: dict[str, dict[str, Any]] = json.loads(
     (ROOT / "src" / "lingotune" / "catalog" / "facts" / "models.json").read_text()
 )["models"]
 
 
-def built(name: str, config: dict[str, int]) -> Any:
-    """transformers' model of these sizes, without memory for its weights."""
+def counted(architecture: str, config: dict[str, Any]) -> tuple[Any, int]:
+    """The config of transformers' model of these sizes, and its parameters; without memory for them."""
     import torch
     import transformers as tf
 
-    kind = next(k for k in ("distilbert", "xlm-roberta", "bert") if k in name)
-    sizes = {"vocab_size": config["vocab_size"], "max_position_embeddings": config["max_positions"]}
-    if kind == "distilbert":
-        made = tf.DistilBertConfig(
-            **sizes, dim=config["dim"], hidden_dim=config["hidden_dim"],
-            n_layers=config["layers"], n_heads=config["heads"], num_labels=3,
-        )  # fmt: skip
-        model = tf.DistilBertForSequenceClassification
-    else:
-        family = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}[kind]
-        made = getattr(tf, f"{family}Config")(
-            **sizes, hidden_size=config["dim"], intermediate_size=config["hidden_dim"],
-            num_hidden_layers=config["layers"], num_attention_heads=config["heads"],
-            type_vocab_size=config["types"], num_labels=3,
-        )  # fmt: skip
-        model = getattr(tf, f"{family}ForSequenceClassification")
+    made = tf.AutoConfig.for_model(architecture, **config, num_labels=3)
     with torch.device("meta"):
-        return model(made)
+        model = tf.AutoModelForSequenceClassification.from_config(made)
+    return made, sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if "/" not in name])
-def test_parameters_are_counted_as_transformers_does(name: str) -> None:
-    count = sum(p.numel() for p in built(name, KNOWN[name]).parameters())
-    assert size_of(KNOWN[name]).parameters == count
+@pytest.mark.parametrize("name", KNOWN)
+def test_parameters_of_a_known_model_are_counted_as_transformers_does(name: str) -> None:
+    config = {key: value for key, value in KNOWN[name]["config"].items() if key != "auto_map"}
+    architecture = config.pop("model_type").replace("new", "gte")  # its own code's name of it
+    own = AS_MDEBERTA if architecture == "deberta-v2" else {"num_hidden_layers": 2, "n_layers": 2}
+    count = counted(architecture, {**config, "pad_token_id": 0, **own})[1]
+    size = size_from({"model_type": architecture, **config, **own})
+    assert size is not None and size.parameters == count
 
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "vocab_size": 500, "num_labels": 3, "pad_token_id": 0}  # fmt: skip
+         "vocab_size": 500, "pad_token_id": 0}  # fmt: skip
 AS_MDEBERTA = {"relative_attention": True, "position_buckets": 256, "norm_rel_ebd": "layer_norm",
                "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0,
                "position_biased_input": False}  # fmt: skip
@@ -62,8 +52,8 @@ AS_MDEBERTA = {"relative_attention": True, "position_buckets": 256, "norm_rel_eb
     ("architecture", "config"),
     [
         *((name, SIZES) for name in ("bert", "roberta", "xlm-roberta", "camembert", "modernbert")),
-        ("distilbert", {"dim": 64, "hidden_dim": 96, "n_layers": 3, "n_heads": 4, "vocab_size": 500,
-                        "num_labels": 3}),
+        ("distilbert", {"dim": 64, "hidden_dim": 96, "n_layers": 3, "n_heads": 4, "vocab_size": 500}),
+        ("gte", SIZES),
         ("deberta-v2", {**SIZES, **AS_MDEBERTA}),
         ("eurobert", {**SIZES, "num_key_value_heads": 2}),
     ],
@@ -71,17 +61,12 @@ AS_MDEBERTA = {"relative_attention": True, "position_buckets": 256, "norm_rel_eb
 def test_any_config_of_an_architecture_is_counted_as_transformers_does(
     architecture: str, config: dict[str, Any]
 ) -> None:
-    import torch
-    import transformers as tf
-
-    made = tf.AutoConfig.for_model(architecture, **config)
-    with torch.device("meta"):
-        model = tf.AutoModelForSequenceClassification.from_config(made)
+    made, count = counted(architecture, config)
     size = size_from(made.to_dict())
-    assert size is not None and size.parameters == sum(p.numel() for p in model.parameters())
+    assert size is not None and size.parameters == count
 
 
-@pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"model_type": "new", **SIZES}])
+@pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"model_type": "newer", **SIZES}])
 def test_a_config_that_says_too_little_has_no_size(config: dict[str, Any]) -> None:
     assert size_from(config) is None
 
@@ -154,3 +139,17 @@ def compose_once() -> Any:
     if not _COMPOSED:
         _COMPOSED.append(compose("cluster=p4d_24xl", "model=xlmr_base"))
     return _COMPOSED[0]
+
+
+def test_lora_keeps_gradients_and_moments_of_its_adapters_alone() -> None:
+    """By hand: 12 layers x rank 8 x (4 x 1536 + 2 x 3840) beside XLM-R base, and its head."""
+    typed = ["cluster=g5_12xl", "model=xlmr_base", "lr=3e-4"]
+    lora = estimate_memory(job_of(compose(*typed, "training.lora.rank=8")))
+    whole = estimate_memory(job_of(compose(*typed)))
+    size = model_size(job_of(compose(*typed)).model)
+    assert lora and whole and size
+    adapters = 12 * 8 * (4 * 1536 + 2 * 3840)
+    trained = adapters + 768 * 768 + 768 + 3 * 769
+    held = 6 * (size.parameters + adapters) + 16 * trained
+    assert lora.fixed_gib == pytest.approx(held / GIB + 1.5)
+    assert whole.fixed_gib > 3 * (lora.fixed_gib - 1.5) and "1.92 M x 16 bytes" in lora.arithmetic

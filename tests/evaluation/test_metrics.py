@@ -59,7 +59,7 @@ def test_hand_worked() -> None:
 
 
 def test_an_absent_class_does_not_raise_the_score() -> None:
-    result = scores(said([0, 0, 2, 2] * 3, [0, 0, 2, 2] * 3), CLASSES, resamples=50)
+    result = scores(said([0, 0, 2, 2] * 13, [0, 0, 2, 2] * 13), CLASSES, resamples=50)
     assert result.accuracy == 1.0
     assert result.macro_f1 == pytest.approx(2 / 3)
     assert result.absent == ("neutral",)
@@ -130,6 +130,8 @@ def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
     assert told is not None
     drawn = [scores(found.select(choose.integers(0, 300, 300)), CLASSES) for _ in range(1500)]
     for key, between in vars(told).items():
+        if key == "calibration_error":
+            continue  # the basic interval, see below
         expected = np.quantile([getattr(one, key) for one in drawn], [0.025, 0.975])
         assert between == pytest.approx(expected, abs=0.012), key
     assert told == scores(found, CLASSES, resamples=4000, seed=1).intervals
@@ -138,11 +140,30 @@ def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
 
 def test_a_few_rows_have_no_interval() -> None:
     """Three rows that are right drawn anew are three rows that are right: 1.000 to 1.000."""
-    few = scores(said([0, 1, 2] * 3, [0, 1, 2] * 3, stars=[1] * 9), CLASSES, resamples=50)
-    assert few.accuracy == 1.0 and few.intervals is None
-    rated = [1.0] * 9 + [float("nan")] * 3
-    enough = scores(said([0, 1, 2] * 4, [0, 1, 2] * 4, stars=rated), CLASSES, resamples=50)
-    assert set(to_json(enough.intervals)) == {"accuracy", "macro_f1"}
+    few = scores(said([0, 1, 2] * 16, [0, 1, 2] * 16, stars=[1] * 48), CLASSES, resamples=50)
+    assert few.rows == 48 and few.accuracy == 1.0 and few.intervals is None
+    rated = [1.0] * 48 + [float("nan")] * 3
+    enough = scores(said([0, 1, 2] * 17, [0, 1, 2] * 17, stars=rated), CLASSES, resamples=50)
+    assert set(to_json(enough.intervals)) == {"accuracy", "macro_f1", "calibration_error"}
+
+
+def test_the_interval_of_the_calibration_error_leaves_out_what_chance_adds() -> None:
+    """Perfect probabilities have an error above 0 on any number of rows: the interval reaches 0."""
+    draw = np.random.default_rng(0)
+    covered = []
+    for seed in range(20):
+        shares = draw.dirichlet([1, 1, 1], 300)
+        true = np.array([draw.choice(3, p=of) for of in shares])
+        found = Predictions(true, shares, np.full(300, "de", object), np.full(300, np.nan))
+        result = scores(found, CLASSES, resamples=200, seed=seed)
+        assert result.intervals and result.intervals.calibration_error
+        low, high = result.intervals.calibration_error
+        assert result.calibration_error > 0.01 and low <= high
+        covered.append(low == 0)
+    assert np.mean(covered) > 0.8
+    sure = said([0, 1] * 150, [0] * 300, confidence=0.9)  # right in half of the rows
+    told = scores(sure, CLASSES, resamples=200).intervals
+    assert told and told.calibration_error == pytest.approx((0.4 - 0.057, 0.4 + 0.057), abs=0.02)
 
 
 def test_what_is_no_number_says_nothing() -> None:
@@ -181,6 +202,10 @@ def test_a_model_that_names_one_class_only_is_told() -> None:
     never = said([0, 1, 2] * 10, [0, 2, 2] * 10)
     assert score_warnings(scores_by_language(never, CLASSES)) == [
         "the model never names neutral (10 rows)"
+    ]
+    hardly = said([0, 1, 2] * 20, [0, 2, 2] * 17 + [0, 1, 2] * 3)
+    assert score_warnings(scores_by_language(hardly, CLASSES)) == [
+        "the model hardly ever names neutral (3 times, for 20 rows)"
     ]
     assert score_warnings(scores_by_language(said([2] * 9, [2] * 9), CLASSES)) == []
     assert score_warnings(scores_by_language(said(true, true), CLASSES)) == []

@@ -151,6 +151,38 @@ TRIPS: list[Trip] = [
     ("padding-free-whole", ["batching.padding_free=true", "training.first_token_only=false"],
      "batching.padding_free=true", "does not work with training.first_token_only=false",
      "training.first_token_only=null", ["batching.padding_free=true"]),
+    ("padding-free-architecture", ["model=mmbert_small", "batching.padding_free=true"],
+     "batching.padding_free=true", "not known for the layers of modernbert",
+     "batching.padding_free=false", ["model=e5_small", "batching.padding_free=true"]),
+    ("padding-free-architecture", ["model=eurobert_210m", "training.first_token_only=true"],
+     "training.first_token_only=true", "layers of eurobert", "training.first_token_only=null",
+     ["training.first_token_only=true"]),
+    ("pooling-unknown", [DISTIL, "model.pooling=mean"], "model.pooling=mean", "first token alone",
+     "model.pooling=first", [DISTIL, "model.pooling=first"]),
+    ("pooling-unknown", ["model.pooling=mean"], "model.pooling=mean", "of the architecture distilbert",
+     "model.pooling=first", ["model=mmbert_small", "model.pooling=mean"]),
+    ("text-longer-than-model", ["model=xlmr_base", "data.max_length=513"], "data.max_length=513",
+     "positions for 512 tokens", "data.max_length=512", ["model=mmbert_base", "data.max_length=513"]),
+    ("lora-unused", ["training.lora.alpha=8"], "training.lora", "without a rank",
+     "training.lora.rank=8", [DISTIL, "training.lora.alpha=8", "training.lora.rank=8"]),
+    ("lora-from-scratch", ["training.lora.rank=8"], "training.lora.rank=8", "random weights",
+     "training.lora.rank=null", [DISTIL, "training.lora.rank=8"]),
+    ("lora-twice", [DISTIL, "training.lora.rank=8", "training.freeze_embeddings=true"],
+     "training.freeze_embeddings=true", "word embeddings are not trained",
+     "training.freeze_embeddings=false", [DISTIL, "training.lora.rank=8"]),
+    ("lora-twice", [DISTIL, "training.lora.rank=8", "training.compact_vocabulary=true"],
+     "training.compact_vocabulary=true", "has no effect with training.lora.rank=8",
+     "training.compact_vocabulary=null", [DISTIL, "training.compact_vocabulary=true"]),
+    ("lora-shard", [DISTIL, "cluster.processes=2", "training.lora.rank=8", "training.shard=true"],
+     "training.shard=true", "does not work with training.lora.rank=8", "training.shard=false",
+     [DISTIL, "training.lora.rank=8", "cluster.processes=2"]),
+    ("lora-targets", [DISTIL, "training.lora.rank=8", "training.lora.targets=[query,value]"],
+     "training.lora.targets=[query,value]", "no linear layer", "attention.q_lin",
+     [DISTIL, "training.lora.rank=8", "training.lora.targets=[q_lin,ffn.lin1]"]),
+    ("lora-rank", [DISTIL, "training.lora.rank=512"], "training.lora.rank=512", "half the hidden size",
+     "training.lora.rank=8", [DISTIL, "training.lora.rank=384"]),
+    ("lr-for-model", [DISTIL, "training.lora.rank=8"], "lr=3e-05", "by LoRA, learns at 9e-05 to 0.002",
+     "lr=0.0003", [DISTIL, "training.lora.rank=8", "lr=3e-4"]),
     ("padding-free-multiple", ["batching.padding_free=true", "batching.pad_to_multiple_of=8"],
      "batching.pad_to_multiple_of=8", "no effect with batching.padding_free=true",
      "batching.pad_to_multiple_of=null", ["batching.padding_free=true"]),
@@ -319,6 +351,16 @@ TRIPS: list[Trip] = [
     ("eval-steps-missing", ["training.eval_strategy=steps"], "training.eval_steps",
      "needs the updates", "training.eval_steps=500",
      ["training.eval_strategy=steps", "training.eval_steps=500"]),
+    ("patience-unused", ["training.patience=2", "training.eval_strategy=none"], "training.patience=2",
+     "nothing is scored", "training.eval_strategy=epoch", ["training.patience=2"]),
+    ("patience-unused", ["training.min_delta=0.1"], "training.min_delta=0.1",
+     "has no effect without training.patience", "training.patience=3",
+     ["training.min_delta=0.1", "training.patience=3"]),
+    ("train-languages", ["data.languages=[de,en]", "data.train_languages=[en,fr]"],
+     "data.train_languages=[en,fr]", "fr: not among data.languages=[de,en]",
+     "'data.train_languages=[en]'", ["data.languages=[de,en]", "data.train_languages=[en]"]),
+    ("train-languages", ["data.train_languages=[en,English]"], "data.train_languages=[en,en]",
+     "names a language twice", "'data.train_languages=[en]'", ["data.train_languages=[en]"]),
     ("eval-steps-unused", ["training.eval_steps=5"], "training.eval_steps=5", "no effect",
      "eval_strategy=steps", ["training.eval_strategy=steps", "training.eval_steps=5"]),
     ("select-unused", ["training.eval_strategy=none", "evaluation.select=loss"],
@@ -487,11 +529,19 @@ TRIPS: list[Trip] = [
     ("tags-reserved", [CLOUD, "aws.tags.team='aws:mine'"], "aws.tags.team=aws:mine",
      "begins with a reserved prefix", "aws.tags={team: mine}", [CLOUD, "aws.tags.team=mine"]),
     ("memory-exceeded", [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=128"],
-     "per_device_bs=128", "of the V100's 16 GiB", "per_device_bs=52",
-     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=52"]),
+     "per_device_bs=128", "of the V100's 16 GiB",
+     "per_device_bs=32 scaling.accumulation=4, or training.fit_memory=true",
+     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=128", "training.fit_memory=true"]),
     ("memory-tight", [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=70"],
-     "per_device_bs=70", "of the V100's 16 GiB", "per_device_bs=52",
-     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=52"]),
+     "per_device_bs=70", "of the V100's 16 GiB",
+     "per_device_bs=35 scaling.accumulation=2, or training.fit_memory=true",
+     [CLOUD, DISTIL, "data.max_length=512", "per_device_bs=35", "scaling.accumulation=2"]),
+    ("fit-memory-refused", ["training.fit_memory=true", "training.compile=true"],
+     "training.fit_memory=true", "does not go with training.compile=true", "training.fit_memory=false",
+     ["training.fit_memory=true"]),
+    ("fit-memory-refused", [CLOUD, "training.fit_memory=true", "training.shard=true"],
+     "training.fit_memory=true", "does not go with training.shard=true", "training.shard=false",
+     [CLOUD, "training.shard=true"]),
     ("spot-without-checkpoints", [CLOUD, "cluster.spot=true", "cluster.checkpoints=false"],
      "cluster.checkpoints=false", "no checkpoint", "cluster.checkpoints=true",
      [CLOUD, "cluster.spot=true"]),
@@ -709,6 +759,8 @@ def test_what_is_offered_mends_the_articles_submit() -> None:
 STEP_TRIPS = [
     ("warmup-longer-than-training", ["training.warmup_steps=500"], 100, "as long as the whole",
      "training.warmup_steps=", ["training.warmup_steps=1"]),
+    ("patience-too-long", ["training.patience=5"], 100, "a training of 5 evaluations",
+     "training.patience=2", ["training.patience=2"]),
     ("no-evaluation", ["training.eval_strategy=steps", "training.eval_steps=500"], 100,
      "comes after the end", "training.eval_steps=4", ["training.eval_strategy=steps",
                                                       "training.eval_steps=4"]),
@@ -875,13 +927,21 @@ def test_own_code_beside_other_settings(
     assert check not in [p.check for p in check_job(replace(job_of(compose(*mended)), code=code))]
 
 
+def test_a_builders_model_has_no_adapters_of_ours() -> None:
+    lora = job_of(compose(DISTIL, "training.lora.rank=8"))
+    own = replace(lora, code=CodeConfig(file="my.py", builder="b"))
+    (problem,) = (p for p in check_job(own) if p.check == "lora-builder")
+    assert "code.builder=b" in problem.what and problem.fix == "training.lora.rank=null"
+    assert "lora-builder" not in [p.check for p in check_job(lora)]
+
+
 def test_every_check_has_a_test_that_trips_it() -> None:
     tables: list[Any] = [*TABLES, SAGEMAKER, REHEARSAL, UNUSED, STEPS, REQUEST, CODE, PREPARED]
     checks = [check for table in tables for check in table.checks]
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
-    own = {"request-field", "prepared-too-new", *ARCHITECTURES.checks}
+    own = {"lora-builder", "request-field", "prepared-too-new", *ARCHITECTURES.checks}
     assert set(checks) - tripped == own, "these have tests of their own"
 
 

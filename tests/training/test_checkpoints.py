@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lingotune.config.problems import CheckpointError
 from lingotune.config.schema import Resume
+from lingotune.config.typed_json import SEAL, sealed
 from lingotune.training.aside import aside_in
 from lingotune.training.checkpoints import (
     BEST,
@@ -25,7 +26,6 @@ from lingotune.training.checkpoints import (
     fault,
     read,
     rotate,
-    seal,
 )
 from lingotune.training.distributed import Rank
 from lingotune.training.identity import Identity
@@ -47,6 +47,7 @@ def checkpoint(
     root: Path, step: int, best: int | None = None, identity: Identity = IDENTITY
 ) -> Path:
     folder = root / f"checkpoint-{step}"
+    root.mkdir(exist_ok=True)
     begin(folder)
     for name in ("model.safetensors", "optimizer.pt", "trainer_state.json", "config.json"):
         (folder / name).write_bytes(f"{name} {step}".encode() * 9)
@@ -222,7 +223,7 @@ def test_a_manifest_of_any_shape_is_a_message(tmp_path: Path, data: Any) -> None
     before = json.dumps(manifest, sort_keys=True)
     changed = misshapen(manifest, data)
     if isinstance(changed, dict) and data.draw(st.booleans()):
-        changed["sha256"] = seal(changed)
+        changed = sealed({key: value for key, value in changed.items() if key != SEAL})
     (folder / MANIFEST).write_text(json.dumps(changed))
     try:
         found = survey(tmp_path, IDENTITY)
@@ -253,7 +254,7 @@ def test_what_is_no_manifest_is_a_message(text: bytes, tmp_path: Path) -> None:
 def test_a_manifest_of_another_version_is_refused_and_kept(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path, 10)
     old = {"job": "a", "data": "b", "best": None, "files": {}}
-    (folder / MANIFEST).write_text(json.dumps({**old, "sha256": seal(old)}))
+    (folder / MANIFEST).write_text(json.dumps(sealed(old)))
     with pytest.raises(CheckpointError, match="another version"):
         find_start(tmp_path, IDENTITY, ALONE)
     assert folder.is_dir()

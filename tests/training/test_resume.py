@@ -11,49 +11,20 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import warm
-from conftest import ROOT, compose, run
+from conftest import ROOT, run
 from damaging import damage
-from killing import metrics, outcome
+from killing import KILLED, job_file, metrics, outcome
 from waiting import PATIENCE, wait_until
 
-from lingotune.config.jobfile import dump_job, job_of, load_job
+from lingotune.config.jobfile import load_job
 from lingotune.config.problems import CheckpointError
 from lingotune.runs.folder import finished, folders_in
 from lingotune.runs.inventory import INVENTORY, changed_files, read_inventory
 from lingotune.training.checkpoints import MANIFEST
 from lingotune.training.finishing import complete
-
-SMALL = [
-    "model.scratch.dim=32",
-    "model.scratch.layers=1",
-    "model.scratch.hidden_dim=64",
-    "model.scratch.vocab_size=400",
-    "data.sample.train_rows=40",
-    "data.sample.validation_rows=10",
-    "data.sample.test_rows=10",
-    "data.max_length=32",
-    "per_device_bs=8",
-    "scaling.accumulation=2",
-    "training.logging_steps=1",
-    "training.save_steps=2",
-    "training.keep_checkpoints=2",
-    "epochs=2",
-    "data.balance=resample",
-    "training.layer_decay=0.8",
-    "training.label_smoothing=0.1",
-    "data.language_alpha=0.5",
-]
-"""30 updates; a checkpoint every second and after each epoch's evaluation; each epoch draws anew."""
-
-
-def job_file(folder: Path, *overrides: str) -> Path:
-    path = folder / "job.yaml"
-    path.write_bytes(dump_job(job_of(compose(*SMALL, *overrides))))
-    return path
 
 
 def trained(job: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -70,24 +41,19 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def killed_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    arguments = [str(job_file(folder)), str(folder / "run"), str(kills), str(seed)]
-    done = run(str(ROOT / "tests/killing.py"), *arguments, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
-
-
 def check_killed_often(folder: Path, uninterrupted: Path, kills: int, seed: int) -> int:
-    result = killed_often(folder, kills, seed)
-    log = (folder / "run.log").read_text(encoding="utf-8")
-    assert set(result["codes"]) <= {0, -9} and result["codes"][-1] == 0, log
+    arguments = [str(job_file(folder)), str(folder / "run"), str(kills), str(seed)]
+    done = run(str(ROOT / "tests/killing.py"), *arguments, **warm.WITHOUT_PICTURES)
+    assert done.returncode == 0, done.stderr
+    codes = json.loads(done.stdout)
+    log = (folder / "run.0.log").read_text(encoding="utf-8")
+    assert set(codes[:-1]) <= {*KILLED} and codes[-1] == 0, log
     assert outcome(folder / "run") == outcome(uninterrupted), log
     run_folder = folders_in(folder / "run")
     inventory = read_inventory(run_folder, load_job(folder / "job.yaml")[1])
     assert inventory is not None and "report.html" in inventory.files, log
     assert list(changed_files(run_folder, inventory)) == []
-    return int(result["kills"])
+    return len(codes) - 1
 
 
 def test_killed_at_random_moments_the_result_is_the_same(
@@ -95,23 +61,54 @@ def test_killed_at_random_moments_the_result_is_the_same(
 ) -> None:
     kills = check_killed_often(tmp_path, uninterrupted, kills=4, seed=1)
     assert kills >= 1
-    log = (tmp_path / "run.log").read_text(encoding="utf-8")
+    log = (tmp_path / "run.0.log").read_text(encoding="utf-8")
     assert "resuming at step" in log and " of 30" in log
     assert metrics(tmp_path / "run")["resumed_from_step"] is not None
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("seed", [2, 3, 4])
-def test_many_kills_lose_nothing(uninterrupted: Path, tmp_path: Path, seed: int) -> None:
-    check_killed_often(tmp_path, uninterrupted, kills=12, seed=seed)
+@pytest.mark.parametrize(
+    "typed", [["--kills", "40"], ["--ranks", "2", "--kills", "8"]], ids=["one", "two"]
+)
+def test_many_kills_of_many_kinds_of_runs_lose_nothing(typed: list[str], tmp_path: Path) -> None:
+    done = run(str(ROOT / "tests/kill_proof.py"), "--seed", "2", *typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["kills"] >= int(typed[-1]) and not found["wrong"]
 
 
 @pytest.mark.slow
-def test_damage_of_any_kind_is_seen_where_stock_loaders_read_on(uninterrupted: Path) -> None:
-    found = damage(uninterrupted, count=150, seed=1)
-    assert found["seen"] > 100 and not found["wrong"], found
-    assert found["stock: other values, silently"] > 10, "the control"
+def test_kills_lose_stock_trainings(tmp_path: Path) -> None:
+    """The control: the harness finds what is lost."""
+    done = run(str(ROOT / "tests/kill_proof.py"), "--stock", "--kills", "20", cwd=tmp_path)
+    assert json.loads(done.stdout)["lost"] > 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_damage_of_any_kind_is_seen_where_stock_loaders_read_on(
+    uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as it was trained
+    monkeypatch.setenv("LINGOTUNE_CACHE", "")
+    found = damage(uninterrupted, count=50, seed=1)
+    assert all(part["seen"] > 10 and not part.get("wrong") for part in found.values()), found
+    assert found["checkpoints"]["stock: other values, silently"] > 1, "the control"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"]).returncode != 0,
+    reason="no disks of one's own can be mounted here",
+)
+def test_a_disk_of_any_size_that_is_full_costs_nothing() -> None:
+    """tests/full_disk.py tries every size; here are some."""
+    sizes = ["--from", "60", "--every", "440"]
+    command = ["unshare", "-Urm", sys.executable, str(ROOT / "tests/full_disk.py"), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    codes = {one["code"] for one in json.loads(done.stdout)["behaviours"]}
+    assert codes == {0, 5}
 
 
 def interrupted_run(uninterrupted: Path, folder: Path) -> Path:

@@ -10,10 +10,12 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
+from lingotune.training import distributed
 from lingotune.training.distributed import Rank
 from lingotune.training.progress import SCORING, UPDATE, Progress
 from lingotune.training.watch import Sign, Watch, hanging, is_dead, known_to, waits, watching
@@ -200,3 +202,27 @@ def test_no_thread_outlives_the_watch(
         if error:
             raise error
     assert named() == []
+
+
+def test_a_process_that_nobody_joins_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It would wait half an hour in silence for one that died before."""
+    ends: list[int] = []
+    left = threading.Event()
+
+    def leave(code: int) -> None:
+        ends.append(code)
+        left.set()
+
+    monkeypatch.setattr(distributed, "_MEETING", 0.0)
+    monkeypatch.setattr(distributed.os, "_exit", leave)
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path))
+    with distributed._meeting(Rank(0, 0, 2)):
+        assert left.wait(PATIENCE)
+    assert ends == [9] and "not all 2 processes have come" in capsys.readouterr().err
+    assert (tmp_path / "failure").read_text().endswith("(exit code 9)")
+    monkeypatch.setattr(distributed, "_MEETING", PATIENCE)
+    with distributed._meeting(Rank(0, 0, 2)):
+        pass
+    assert ends == [9]

@@ -37,12 +37,20 @@ def architectures() -> dict[str, Architecture]:
 
 
 def model_type(model: ModelConfig) -> str | None:
-    """Tell a model's architecture by its config.json, or by a known name; None if neither is here."""
-    if model.name_or_path is None:
-        return None
+    """Tell a model's architecture by its config.json; None from scratch, or if that is not known here."""
     found = config_of(model).get("model_type")
-    known: dict[str, str] = load("models")["architectures"]
-    return str(found) if found else known.get(model.name_or_path)
+    return str(found) if found else None
+
+
+def architecture_of(model: ModelConfig) -> str | None:
+    """Tell a model's architecture, DistilBERT from scratch; None if it is not known here."""
+    return "distilbert" if model.name_or_path is None else model_type(model)
+
+
+def skips_padding(name: str) -> bool:
+    """Tell whether the layers of an architecture are known to compute the same without padding."""
+    known: list[str] = load("models")["padding_free"]
+    return name in known
 
 
 def has_classifier(image: Image, name: str) -> bool:

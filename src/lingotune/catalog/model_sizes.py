@@ -35,31 +35,36 @@ class ModelSize:
 
 
 def size_of(config: Mapping[str, int]) -> ModelSize:
-    """Count the parameters of an encoder of BERT's make.
-
-    In `config`, `types` is the number of token types, and `head_layers` the number of dim x dim layers
-    before the classifier (the pooler, or a hidden layer of the head).
-    """
+    """Count the parameters of an encoder of BERT's make; `types` is the number of its token types."""
     dim, inner = config["dim"], config["hidden_dim"]
     embeddings = (config["vocab_size"] + config["max_positions"] + config["types"]) * dim
     attention = 4 * (dim * dim + dim) + 2 * dim
     feed_forward = dim * inner + inner + inner * dim + dim + 2 * dim
-    head = config["head_layers"] * (dim * dim + dim) + 3 * dim + 3
-    return _size(config, embeddings, 2 * dim + head, attention + feed_forward)
+    return _size(config, embeddings, 2 * dim + head_parameters(dim), attention + feed_forward)
 
 
 def size_from(config: Mapping[str, object]) -> ModelSize | None:
     """Count the parameters of a model by its config.json; None for another architecture, or a size that
     is not there."""
     count = _COUNTS.get(str(config.get("model_type")))
-    sizes = {name: _first(config, names) for name, names in NAMES.items()}
-    known = {name: size for name, size in sizes.items() if size is not None}
     if count is None:
         return None
     try:
-        return count(known)
+        return count(sizes_in(config))
     except KeyError:  # the size that it names is not there
         return None
+
+
+def sizes_in(config: Mapping[str, object]) -> dict[str, int]:
+    """Read the sizes that a config.json names, by our names."""
+    sizes = {name: _first(config, names) for name, names in NAMES.items()}
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def head_parameters(dim: int, classes: int = 3) -> int:
+    """Count the parameters of the head: a dense layer (the pooler, where the head has none) and the
+    classifier."""
+    return dim * dim + dim + classes * (dim + 1)
 
 
 def _first(config: Mapping[str, object], names: tuple[str, ...]) -> int | None:
@@ -68,18 +73,26 @@ def _first(config: Mapping[str, object], names: tuple[str, ...]) -> int | None:
 
 
 def _like_bert(sizes: Mapping[str, int]) -> ModelSize:
-    return size_of({"types": 0, **sizes, "head_layers": 1})
+    return size_of({"types": 0, **sizes})
 
 
 def _distilbert(sizes: Mapping[str, int]) -> ModelSize:
-    return size_of({**sizes, "types": 0, "head_layers": 1})
+    return size_of({**sizes, "types": 0})
 
 
 def _deberta(sizes: Mapping[str, int]) -> ModelSize:
     """Distances, in buckets to both sides, have vectors in place of positions; these have a norm."""
     buckets = 2 * sizes["buckets"]
-    size = size_of({"types": 0, **sizes, "max_positions": buckets, "head_layers": 1})
+    size = size_of({"types": 0, **sizes, "max_positions": buckets})
     return replace(size, parameters=size.parameters + 2 * sizes["dim"])
+
+
+def _gte(sizes: Mapping[str, int]) -> ModelSize:
+    """Positions turn queries and keys; the feed-forward is gated, and one of its matrices has no bias."""
+    dim, inner = sizes["dim"], sizes["hidden_dim"]
+    embeddings = (sizes["vocab_size"] + sizes.get("types", 0)) * dim
+    layer = 4 * (dim * dim + dim) + 3 * dim * inner + dim + 4 * dim
+    return _size(sizes, embeddings, 2 * dim + head_parameters(dim), layer)
 
 
 def _modernbert(sizes: Mapping[str, int]) -> ModelSize:
@@ -99,7 +112,7 @@ def _gated(sizes: Mapping[str, int], narrow: int) -> ModelSize:
     """
     dim, inner = sizes["dim"], sizes["hidden_dim"]
     layer = 2 * dim * dim + 2 * dim * narrow + 3 * dim * inner + 2 * dim
-    ends = dim + (dim * dim + dim) + 3 * dim + 3  # the last norm, and the head
+    ends = dim + head_parameters(dim)  # the last norm, and the head
     return _size(sizes, sizes["vocab_size"] * dim, ends, layer)
 
 
@@ -110,6 +123,8 @@ _COUNTS = {
     "xlm-roberta": _like_bert,
     "distilbert": _distilbert,
     "deberta-v2": _deberta,
+    "gte": _gte,
+    "new": _gte,
     "modernbert": _modernbert,
     "eurobert": _eurobert,
 }

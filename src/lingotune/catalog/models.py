@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from lingotune.catalog import load
 from lingotune.catalog.model_sizes import ModelSize, size_from, size_of
-from lingotune.config.schema import ModelConfig
+from lingotune.config.schema import JobConfig, ModelConfig
+from lingotune.config.typed_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,30 @@ def model_kinds() -> dict[str, ModelKind]:
 def kind_of(model: ModelConfig) -> ModelKind:
     """Tell the kind of a model by its hidden size, or by its name where that is not known here."""
     return model_kinds()[_kind_name(model)]
+
+
+_LORA_RATE = 10
+"""Factor by which LoRA's best learning rate is above that of all weights, whatever the rank: Schulman and
+Thinking Machines Lab 2025, "LoRA Without Regret"."""
+
+
+def kind_for(job: JobConfig) -> ModelKind:
+    """Tell what suits a job: the kind of its model, by LoRA at its learning rates."""
+    return kind_of(job.model) if job.training.lora.rank is None else lora_kind_of(job.model)
+
+
+def lora_kind_of(model: ModelConfig) -> ModelKind:
+    """Tell the kind of a model that is trained by LoRA, which far below its rate learns next to nothing."""
+    kind = kind_of(model)
+    if model.name_or_path is None:
+        return kind
+    lr, high = (min(_times(_LORA_RATE, rate), kind.limit) for rate in (kind.lr, kind.high))
+    return replace(kind, said=f"{kind.said}, by LoRA,", lr=lr, low=_times(0.3, lr), high=high)
+
+
+def _times(factor: float, rate: float) -> float:
+    """Multiply, and round to digits that a person would type."""
+    return float(f"{factor * rate:.3g}")
 
 
 _SMALL, _LARGE = 512, 1024
@@ -92,11 +117,42 @@ def _named_t5(name: str) -> bool:
 
 
 def config_of(model: ModelConfig) -> Mapping[str, object]:
-    """Read a pretrained model's config.json, in its folder or in this machine's copy of the hub's files;
-    empty where there is none to be read."""
+    """Tell a pretrained model's config.json: the one in its folder, what the facts say of a known model of
+    the hub, or the one in this machine's copy of the hub's files; empty where there is none."""
     folder = Path(model.name_or_path or "")
-    file = folder / "config.json" if folder.is_dir() else _cached_config(model)
-    return _read(file) if file else {}
+    if folder.is_dir():
+        return _read(folder / "config.json")
+    if known := _known(model):
+        found: Mapping[str, object] = known["config"]
+        return found
+    cached = _cached_config(model)
+    return _read(cached) if cached else {}
+
+
+def _known(model: ModelConfig) -> Mapping[str, Any]:
+    """Look up what the facts say of a model of the hub; empty for another."""
+    facts, name = load("models"), str(model.name_or_path)
+    found: Mapping[str, Any] = facts["models"].get(facts["aliases"].get(name, name), {})
+    return found
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the card of a model on the hub says.
+
+    languages: how many it was trained on. licence: as the hub names it.
+    """
+
+    languages: int
+    licence: str
+
+
+def card_of(model: ModelConfig) -> Card | None:
+    """Look up the card of a known model of the hub; None for another."""
+    known = _known(model)
+    if "languages" not in known:
+        return None
+    return Card(known["languages"], known["licence"])
 
 
 def _cached_config(model: ModelConfig) -> Path | None:
@@ -114,7 +170,7 @@ def _cached_config(model: ModelConfig) -> Path | None:
 @lru_cache(maxsize=100)
 def _read(config: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(config.read_text(encoding="utf-8"))
+        found = parse_json(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -125,14 +181,25 @@ def _hidden_size(config: Mapping[str, object]) -> int | None:
     return next((size for size in sizes if isinstance(size, int)), None)
 
 
+def usable_positions(config: Mapping[str, Any]) -> int | None:
+    """Count the tokens that a model has positions for, by its config.json; None if it has no end, or does
+    not say."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions < 0:  # XLNet has no end
+        return None
+    if "roberta" not in str(config.get("model_type")):
+        return positions
+    # Its positions start after the padding id.
+    return positions - (int(config.get("pad_token_id") or 0) + 1)
+
+
 def model_size(model: ModelConfig) -> ModelSize | None:
     """Look up the size of a known model, or compute that of one from scratch; None if it is unknown."""
     if model.name_or_path is not None:
-        known = load("models")["models"].get(model.name_or_path)
-        return size_of(known) if known else size_from(config_of(model))
+        return size_from(config_of(model))
     scratch = model.scratch
     return size_of({
         "vocab_size": scratch.vocab_size, "max_positions": 512, "dim": scratch.dim,
         "hidden_dim": scratch.hidden_dim, "layers": scratch.layers, "heads": scratch.heads,
-        "types": 0, "head_layers": 1,
+        "types": 0,
     })  # fmt: skip

@@ -13,7 +13,13 @@ from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target, seconds
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say
-from lingotune.config.problems import USER_ERROR, ConfigError, Problem, closest, format_problems
+from lingotune.config.problems import (
+    ConfigError,
+    Problem,
+    closest,
+    exit_code_for,
+    format_problems,
+)
 from lingotune.config.program import program
 from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.sweeps.trial import State
@@ -113,8 +119,7 @@ def main(argv: Sequence[str]) -> int:
     say(f"deleted {objects} object{'' if objects == 1 else 's'}, {size_text(size)}")
     if problems:
         print(format_problems(problems), file=sys.stderr)
-        return USER_ERROR
-    return 0
+    return exit_code_for(problems)
 
 
 def _check(options: argparse.Namespace) -> None:

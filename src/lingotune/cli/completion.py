@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
-from lingotune.cli import launch, offers, prepare, train
+from lingotune.cli import launch, models, offers, prepare, train
 from lingotune.cli.main import COMMANDS, GROUPS
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser
@@ -30,6 +30,7 @@ _COMPOSED = {
     "launch": launch.command,
     "prepare": prepare.command,
     "offers": offers.command,
+    "models": models.command,
 }
 _OVERRIDES = {
     "evaluate": Command("", "", ("data",)),

@@ -45,6 +45,11 @@ def parser() -> Parser:
         "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
     )
     made.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
+    made.add_argument(
+        "--argmax",
+        action="store_true",
+        help="score the likeliest class, without the run's decision",
+    )
     made.add_argument("--output", help="folder for the results; default: RUN/evaluations")
     made.add_argument("--config-dir", metavar="DIR", help="group files of your own")
     return made
@@ -61,10 +66,11 @@ def main(argv: Sequence[str]) -> int:
     options = parsed(parser(), argv, "overrides")
     options.run = run_named(options.run)
     extra = user_dir(options.config_dir, os.environ)
+    from lingotune.evaluation.decision_text import decision_line, decision_rows
     from lingotune.evaluation.evaluate import evaluate
     from lingotune.evaluation.score_rows import score_warnings
     from lingotune.report.charts import draw_confusion
-    from lingotune.report.tables import score_table
+    from lingotune.report.tables import aligned, score_table
 
     data = data_typed(options.run, options.overrides, shipped_dir(), extra)
     with _prediction_offered(options.run, data):
@@ -74,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
             max_length=typed_length(data, options.overrides),
             output=options.output,
             batch=options.batch,
+            argmax=options.argmax,
         )
     results = done.results
     try:
@@ -89,6 +96,9 @@ def main(argv: Sequence[str]) -> int:
             f" + {count.filtered} of other languages"
         )
     print(score_table(results, terminal_width()))
+    if results.decision and results.as_trained:
+        table = aligned(decision_rows(results, results.as_trained))
+        print(f"\n{decision_line(results.decision)}:\n{table}")
     for warning in score_warnings(results):
         print(f"warning: {warning}")
     print(f"see {done.folder}")

@@ -52,6 +52,7 @@ GROUPS = {
         "loopback": "be a SageMaker account on this machine, until Ctrl-C",
     },
     "settings": {
+        "models": "list the models: parameters, languages, memory of a batch, licence",
         "validate": "compose and check every group file, your own included",
         "completion": "write a completion script for bash, zsh or fish",
     },

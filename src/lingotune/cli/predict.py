@@ -34,6 +34,9 @@ def parser() -> Parser:
         metavar="FILE",
         help="write .csv, .jsonl or .parquet: all columns of the rows, the class, the probabilities",
     )
+    made.add_argument(
+        "--argmax", action="store_true", help="the likeliest class, without the run's decision"
+    )
     made.add_argument("--json", action="store_true", help="one JSON object a text")
     return made
 
@@ -43,10 +46,13 @@ def main(argv: Sequence[str]) -> int:
     options = parsed(parser(), argv, "texts")
     options.run = run_named(options.run)
     from lingotune.evaluation.classifier import trained_model
+    from lingotune.evaluation.decision_text import decision_line
     from lingotune.evaluation.predict import predict_lines, predict_rows, read_rows
     from lingotune.evaluation.prediction_files import check_output, write_rows
 
     trained = trained_model(options.run)
+    if options.argmax:
+        trained = trained.as_trained()
     if options.texts and options.file:
         what = "texts and --file are both given; one of them decides"
         raise ConfigError([Problem("predict", what, _again(options.run, "--file", options.file))])
@@ -67,7 +73,9 @@ def main(argv: Sequence[str]) -> int:
         count = write_rows(predict_rows(trained, rows), output)
         print(f"{count} rows with their classes: {output}")
         return 0
-    for line in predict_lines(trained, (text for _, text in rows), as_json=options.json):
+    if trained.decision.shifts and not options.json:
+        say_aside(f"note: {decision_line(trained.decision)}; --argmax: the likeliest")
+    for line in predict_lines(trained, rows, as_json=options.json):
         print(line, flush=True)
     return 0
 

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import (
@@ -30,12 +30,18 @@ from lingotune.config.secrets import redacted
 
 def say(line: str) -> None:
     """Print a line and flush it, as somebody may be waiting for it."""
-    print(line, flush=True)
+    _write(sys.stdout, line)
 
 
 def say_aside(line: str) -> None:
     """Print a line to standard error, beside the results of a command, and flush it."""
-    print(line, file=sys.stderr, flush=True)
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Write a line, or several, with their end at once: other processes may write to the same pipe."""
+    stream.write(f"{line}\n")
+    stream.flush()
 
 
 def terminal_width() -> int | None:

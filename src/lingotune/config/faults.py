@@ -60,9 +60,15 @@ _DISK: dict[int, tuple[str, str]] = {
 }  # fmt: skip
 """What is wrong and what helps, by error number."""
 _FULL = r"no space left|os error 28\b|StorageFull|quota exceeded"
-# torch's archives tell a disk that takes no more as a position, or not at all.
-_FULL_ARCHIVE = r"PytorchStreamWriter|inline_container.*(unexpected pos|failed)|failed writing"
-_MEMORY = r"out of memory|can(not|'t) allocate memory|alloc.* failed|DefaultCPUAllocator"
+# torch tells a disk that takes no more as a position in its archive, as its stream's, or not at all.
+_FULL_ARCHIVE = (
+    r"PytorchStreamWriter|inline_container.*(unexpected pos|failed)|failed writing|iostream error"
+)
+_MEMORY = (
+    r"out of memory|can(not|'t) allocate memory|alloc.* failed|DefaultCPUAllocator"
+    r"|could not create a (primitive|memory)"  # oneDNN
+    r"|CU(BLAS|DNN)_STATUS_(ALLOC_FAILED|INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)"
+)
 _PEER = r"\b(nccl|gloo)\b|connection (closed|reset|refused)|TCPStore|socket timeout|ProcessGroup"
 _PICKLES = ("UnpicklingError", "SafetensorError", "BadZipFile", "EOFError")
 _READERS = (UnicodeError, JSONDecodeError, EOFError)
@@ -79,6 +85,11 @@ def understood(error: BaseException, stage: str = "") -> ConfigError | None:
             if problem := kind(one, stage):
                 return ConfigError([problem])
     return None
+
+
+def is_memory(error: BaseException) -> bool:
+    """Tell whether an error, or one that it was raised from, is of memory that is used up."""
+    return any(_of_memory(one) for one in _causes(error))
 
 
 def bug_report(error: BaseException) -> tuple[str, str]:
@@ -163,16 +174,22 @@ def _disk(error: BaseException, stage: str) -> Problem | None:
 
 
 def _memory(error: BaseException, stage: str) -> Problem | None:
-    text = f"{type(error).__name__} {error}"
-    if not isinstance(error, MemoryError) and not re.search(_MEMORY, text, re.IGNORECASE):
+    if not _of_memory(error):
         return None
-    if isinstance(error, MemoryError) or "CPU" in text:
+    if isinstance(error, MemoryError) or "CPU" in str(error):
         what = f"this machine has not enough memory: {one_line(error, 160) or 'MemoryError'}"
         fix = "an instance with more memory, a smaller per_device_bs, or fewer rows"
     else:
         what = f"the GPU has not enough memory: {one_line(error, 160)}"
         fix = "half the per_device_bs with twice the scaling.accumulation: the same global batch"
+    if stage == "loading the model":
+        fix = "a smaller model, or a machine with more memory"
     return Problem(stage or "memory", what, fix, key="per_device_bs", code=USER_ERROR)
+
+
+def _of_memory(error: BaseException) -> bool:
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, MemoryError) or bool(re.search(_MEMORY, text, re.IGNORECASE))
 
 
 def _files(error: BaseException, stage: str) -> Problem | None:

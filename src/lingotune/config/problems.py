@@ -39,6 +39,12 @@ PIPE_CLOSED = 141
 """Exit code if the reader of the output has gone away, as in shells."""
 
 
+_CODES = {
+    USER_ERROR, DATA_FAILED, CHECKPOINT_FAILED, DISK_FAILED, CLOUD_FAILED, PUBLISH_FAILED, NUMERIC_FAILED,
+    PEER_LOST, BUG, PREEMPTED, INTERRUPTED,
+}  # fmt: skip
+
+
 class Severity(Enum):
     """Severity of a problem: an error stops the job, a warning is printed and the job continues."""
 
@@ -85,16 +91,28 @@ class Problem:
         return self.key.partition(".")[0]
 
 
+def exit_code_for(problems: Sequence[Problem]) -> int:
+    """Return the exit code of a command that ends with these problems: the lowest code of an error, as a
+    setting has to be mended first; 0 without one."""
+    return min((one.code for one in problems if one.severity is Severity.error), default=0)
+
+
+def exit_code_told(text: str, otherwise: int) -> int:
+    """Read the exit code of another process from what it told: the last `(exit code 5)` of a text."""
+    told = [int(number) for number in re.findall(r"\(exit code (\d{1,3})\)", text)]
+    return told[-1] if told and told[-1] in _CODES else otherwise
+
+
 class ConfigError(Exception):
     """All problems that a command ends for, and that are not its own fault; it prints them.
 
-    exit_code: that of its problems; the lowest of several, as a setting (2) has to be mended first.
+    exit_code: that of its problems, see `exit_code_for`.
     """
 
     def __init__(self, problems: list[Problem], next_command: str = "") -> None:
         self.problems = list(dict.fromkeys(problems))
         self.next_command = next_command
-        self.exit_code = min((one.code for one in self.problems), default=USER_ERROR)
+        self.exit_code = exit_code_for(self.problems) or USER_ERROR
         super().__init__("; ".join(f"{p.where}: {p.what}" for p in self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:

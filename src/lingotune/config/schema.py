@@ -130,6 +130,29 @@ class SelectMetric(Enum):
     loss = "loss"
 
 
+class Pooling(Enum):
+    """Vector of a text that the classifier reads: its first token's, or the mean of all."""
+
+    first = "first"
+    mean = "mean"
+
+
+class Decide(Enum):
+    """How a class is chosen from the probabilities of all classes."""
+
+    argmax = "argmax"
+    macro_f1 = "macro_f1"
+    prior = "prior"
+
+
+class Baseline(Enum):
+    """A simple model that is trained on the same rows, to be compared with."""
+
+    auto = "auto"
+    tfidf = "tfidf"
+    none = "none"
+
+
 class Visibility(Enum):
     """Visibility of the model on the Hugging Face Hub; none = not published."""
 
@@ -358,6 +381,13 @@ class DataConfig:
     """Column names of CSV, TSV and spreadsheets that have no header row; empty = the first row has them."""
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
+    train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
+    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
+    all."""
+    max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Training rows of each language and class at most, chosen by their ids, so that more rows contain
+    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
+    rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""
@@ -447,6 +477,9 @@ class ModelConfig:
     execute. Typed for each run, never in a file; null = no such code runs."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     """Architecture if there is no pretrained model."""
+    pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
+    """What the classifier reads of a text: first = the vector of its first token, mean = the mean of all
+    tokens, which ModernBERT and EuroBERT alone can. null = as the model's config.json says."""
 
 
 @dataclass
@@ -591,6 +624,23 @@ class BatchingConfig:
 
 
 @dataclass
+class LoraConfig:
+    """Low-rank adapters (LoRA): the encoder stays as it is, and small matrices beside its layers are
+    trained, with the classifier. The saved model has them merged in, and is as any other."""
+
+    rank: Optional[int] = None
+    """Rank of the adapters, e.g. 8; null = no LoRA: all weights are trained. LoRA learns at about ten times
+    the learning rate."""
+    alpha: Optional[int] = None
+    """Scale of the adapters: their product counts alpha / rank times; null = twice the rank."""
+    dropout: float = 0.0
+    """Dropout of what goes into the adapters."""
+    targets: list[str] = field(default_factory=list)
+    """Ends of the names of the layers that get adapters, e.g. [query,value]; empty = all linear layers of
+    the encoder, as they are called in its architecture."""
+
+
+@dataclass
 class TrainingConfig:
     """Optimisation, in the terms of transformers."""
 
@@ -626,6 +676,8 @@ class TrainingConfig:
     batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Freeze the word embeddings; faster, with a different result."""
+    lora: LoraConfig = field(default_factory=LoraConfig, metadata=WHERE_USED)
+    """Low-rank adapters in place of training all weights."""
     sparse_exchange: bool = field(
         default=False,
         metadata=since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
@@ -644,10 +696,19 @@ class TrainingConfig:
     """Schedule for scoring the validation split; none = only at the end, keeping the last weights."""
     eval_steps: Optional[int] = None
     """eval_strategy=steps: updates between evaluations."""
+    patience: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Evaluations in a row without a better score (`evaluation.select`) after which the training ends; null
+    = it is trained to its end. The learning rate follows the whole length in any case."""
+    min_delta: float = field(default=0.0, metadata=WHERE_USED)
+    """patience: gain over the best score so far that counts as better."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
     """Checkpoints kept on disk, the newest; each holds the best weights so far, too."""
+    fit_memory: bool = field(default=False, metadata=WHERE_USED)
+    """Train in smaller micro-batches where the planned ones do not fit into memory: half the examples in
+    twice the passes, again and again, so that global batch, learning rate and gradient stay. What fits is
+    found by a trial of the longest texts before the first update, on GPUs, or below `ulimit -v`."""
     max_skipped: int = field(default=20, metadata=WHERE_USED)
     """Updates in a row that fp16 may skip, as its scale of the loss is too large, before the run stops.
     Single ones are normal; each halves the scale."""
@@ -678,6 +739,14 @@ class EvaluationConfig:
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
     """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
+    decide: Decide = field(default=Decide.macro_f1, metadata=WHERE_USED)
+    """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
+    macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
+    on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
+    divide by the class shares of the validation split. Test rows are never fitted on."""
+    calibrate: bool = field(default=True, metadata=WHERE_USED)
+    """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
+    it."""
 
 
 @dataclass
@@ -731,7 +800,7 @@ class JobConfig:
     """Seed of initialisation, order, dropout and splits."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model; 1e-4 for T5."""
+    or a large pretrained model; 1e-4 for T5; with LoRA ten times that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""
@@ -755,6 +824,11 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
+    """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
+    character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn
+    is installed (the extra `baseline`) and the texts are few enough for about a minute; tfidf = in any
+    case; none = never."""
     resume: Resume = field(default=Resume.auto, metadata=WHERE_USED)
     """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 import math
 import reprlib
 import types
@@ -19,6 +21,35 @@ _T = TypeVar("_T")
 _NOT_WRITTEN = "not written"
 UNLESS_NONE = types.MappingProxyType({_NOT_WRITTEN: None})
 """Metadata of a field that `to_json` leaves out if it is None: `field(default=None, metadata=...)`."""
+SEAL = "sha256"
+"""Entry of a sealed object, by which any change of the others is seen."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON; ValueError for what is none, and for what is nested too deeply to be parsed."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def sealed(content: Mapping[str, object]) -> dict[str, object]:
+    """Add a seal to a JSON object: the SHA-256 of its other entries."""
+    return {**content, SEAL: _digest(content)}
+
+
+def unsealed(content: object) -> dict[str, Any]:
+    """Return a sealed object without its seal; ValueError if it is no such object, or was changed."""
+    if not isinstance(content, dict) or SEAL not in content:
+        raise ValueError("it has no seal")
+    entries = {key: value for key, value in content.items() if key != SEAL}
+    if content[SEAL] != _digest(entries):
+        raise ValueError("it was changed after it was written")
+    return entries
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def from_json(kind: type[_T], values: object, path: str = "") -> _T:

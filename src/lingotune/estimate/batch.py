@@ -45,11 +45,16 @@ def trains_used_rows(training: TrainingConfig) -> bool:
     """Tell whether to train only the embedding rows that occur in the data.
 
     True if asked for, and by default if the result is exact, which it is without weight decay. Sharded
-    models train all rows.
+    models train all rows, and LoRA none.
     """
-    if training.freeze_embeddings or training.compact_vocabulary is False or training.shard:
+    if trains_no_rows(training) or training.compact_vocabulary is False or training.shard:
         return False
     return bool(training.compact_vocabulary) or not training.weight_decay
+
+
+def trains_no_rows(training: TrainingConfig) -> bool:
+    """Tell whether the word embeddings stay as they are."""
+    return training.freeze_embeddings or training.lora.rank is not None
 
 
 def processes_per_node(cluster: ClusterConfig) -> int:
@@ -87,6 +92,8 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
     else:
         total = job.training.max_steps
         steps_text = f"steps {total} (training.max_steps; {total / per_epoch:.2f} epochs)"
+    if job.training.patience is not None:
+        steps_text += f"; at most: it may end before (training.patience={job.training.patience})"
     if job.training.warmup_steps is None:
         warmup = round(job.training.warmup_ratio * total)
         warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"

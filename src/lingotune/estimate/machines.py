@@ -6,16 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lingotune.catalog.hardware import instances, instances_of, resolve_precision
+from lingotune.catalog.hardware import instances_of, resolve_precision
 from lingotune.config.machines import Job, on_machine
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import listing
 from lingotune.config.schema import JobConfig, MachineConfig, Precision, ScalingRule
 from lingotune.estimate.batch import plan_batches, world_size
-from lingotune.estimate.memory import estimate_memory
-
-_ROOMY = 0.9
-"""Share of a GPU's memory up to which an estimate is trusted to fit."""
+from lingotune.estimate.memory import fits
 
 
 def is_shared_out(job: JobConfig) -> bool:
@@ -96,15 +93,7 @@ def _shared(job: Job, row: MachineConfig, wanted: int) -> tuple[MachineConfig, l
         replace(row, per_device_bs=size, accumulation=None if by_rule else share // size)
         for size in even
     ]
-    return next((one for one in options if _fits(job, one)), options[0]), []
-
-
-def _fits(job: Job, row: MachineConfig) -> bool:
-    memory, instance = (
-        estimate_memory(on_machine(job, row)),
-        instances().get(row.instance_type or ""),
-    )
-    return memory is None or instance is None or memory.gib <= _ROOMY * instance.memory_gib
+    return next((one for one in options if fits(on_machine(job, one))), options[0]), []
 
 
 def _uneven(job: JobConfig, rows: Sequence[MachineConfig], wanted: int) -> Problem:

@@ -4,7 +4,8 @@ It counts weights, gradients and AdamW's two moments in fp32, the half-precision
 DDP's buckets, and the activations of a full batch of texts of maximum length, after Korthikanti et al.
 2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
 `s b h (34 + 5 a s / h)` bytes per layer in half precision, about twice that in fp32. Attention is
-assumed to be materialised, as in the older images.
+assumed to be materialised, as in the older images. With LoRA, gradients and moments are those of its
+adapters and of the head.
 
 With a sharded model each GPU holds its share of weights, gradients and moments, plus, while they are
 computed with, the unsharded weights and gradients of the embeddings and of two layers (one is prefetched):
@@ -16,15 +17,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lingotune.catalog.hardware import instance_of, precision_on
+from lingotune.catalog.linear_layers import adapter_parameters
 from lingotune.catalog.model_sizes import ModelSize
 from lingotune.catalog.models import model_size
+from lingotune.config.machines import Job
+from lingotune.config.problems import ConfigError
 from lingotune.config.schema import JobConfig, Precision
 from lingotune.estimate.batch import world_size
+from lingotune.estimate.micro_batches import smaller_micro_batches
+from lingotune.estimate.step_time import trained_parameters
 
 GIB = 2**30
 CUDA_GIB = 1.5
 """Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator; on a CPU for the
 process and its libraries."""
+
+
+ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL = 0.9, 1.25
+"""Shares of a GPU's memory up to which an estimate is trusted to fit, and above which it is to fail."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +58,44 @@ def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
     if instance is None or size is None:
         return None
     half = precision_on(instance, job.training.precision) is not Precision.fp32
-    states, states_arithmetic = _states(size, job, half)
+    return memory_of(job, size, world_size(job.cluster), half=half)
+
+
+def memory_of(job: JobConfig, size: ModelSize, gpus: int, *, half: bool) -> MemoryEstimate:
+    """Estimate a training step's memory on one of so many GPUs; half: in half precision."""
+    states, states_arithmetic = _states(size, job, gpus, half=half)
+    instance = instance_of(job.cluster)
+    rest = "Python and its libraries" if instance and not instance.gpus else "CUDA"
     length, batch = job.data.max_length, job.per_device_bs
     bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
     activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
     arithmetic = (
         f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
-        f" + {CUDA_GIB:g} of {'CUDA' if instance.gpus else 'Python and its libraries'}; an estimate"
+        f" + {CUDA_GIB:g} of {rest}; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
 
 
-def _states(size: ModelSize, job: JobConfig, half: bool) -> tuple[float, str]:
+def fits(job: JobConfig) -> bool:
+    """Tell whether a job is estimated to fit on its GPUs, or nothing is known about it."""
+    memory, instance = estimate_memory(job), instance_of(job.cluster)
+    return (
+        memory is None or instance is None or memory.gib <= ESTIMATED_TO_FIT * instance.memory_gib
+    )
+
+
+def fitting_micro_batch(job: Job) -> Job | None:
+    """Find the same update in the largest of the smaller micro-batches that are estimated to fit; None if
+    none is, or the batch is none."""
+    try:
+        return next(filter(fits, smaller_micro_batches(job)), None)
+    except ConfigError:  # which other checks tell
+        return None
+
+
+def _states(size: ModelSize, job: JobConfig, gpus: int, *, half: bool) -> tuple[float, str]:
     """Compute the GiB of weights, gradients and AdamW's state on one GPU, and the arithmetic."""
-    gpus, millions = world_size(job.cluster), f"{size.parameters / 1e6:.3g} M"
+    millions = f"{size.parameters / 1e6:.3g} M"
     if job.training.shard:
         part = 16 * size.parameters / gpus / GIB
         layer = (size.parameters - size.embeddings) / size.layers
@@ -71,8 +105,16 @@ def _states(size: ModelSize, job: JobConfig, half: bool) -> tuple[float, str]:
             f" + {gathered:.1f} of those that are whole at a time"
         )
         return part + gathered, arithmetic
-    copies = 4 + 4 + 8 + (2 if half else 0) + (4 if gpus > 1 else 0)
-    states = copies * size.parameters / GIB
+    held, moved = 4 + (2 if half else 0), 4 + 8 + (4 if gpus > 1 else 0)
+    adapters = adapter_parameters(job.model, size, job.training.lora)
+    if adapters is not None:
+        trained = trained_parameters(size, 0, adapters)
+        states = (held * (size.parameters + adapters) + moved * trained) / GIB
+        return states, (
+            f"{states:.1f} GiB of weights ({millions} x {held} bytes), and of LoRA's gradients and"
+            f" AdamW ({trained / 1e6:.3g} M x {moved} bytes)"
+        )
+    states = (held + moved) * size.parameters / GIB
     return states, (
-        f"{states:.1f} GiB of weights, gradients and AdamW ({millions} x {copies} bytes)"
+        f"{states:.1f} GiB of weights, gradients and AdamW ({millions} x {held + moved} bytes)"
     )

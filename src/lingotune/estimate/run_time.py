@@ -24,6 +24,7 @@ class TimeEstimate:
     """Expected seconds of a job's worker, or of the whole SageMaker job where runs have measured that.
 
     other_seconds: start-up, reading, tokenising, loading, saving. basis: the runs it is based on.
+    save_seconds: for each checkpoint; None if no run has counted them.
     """
 
     seconds: float
@@ -33,6 +34,7 @@ class TimeEstimate:
     samples_per_second: float
     basis: str
     arithmetic: tuple[str, ...]
+    save_seconds: float | None = None
 
 
 def duration(seconds: float, *, exact: bool = False) -> str:
@@ -63,7 +65,7 @@ def estimate_time(
     only these count.
     """
     wanted = setup_of(job, batch, precision, machine)
-    alike = [r for r in records if _is(r.setup, wanted)]
+    alike = [r for r in records if _is(_as_fitted(r.setup, wanted, job), wanted)]
     measured, note = _same_data(alike, job.data.name, languages or job.data.languages)
     if not measured or rows is None:
         return None
@@ -84,7 +86,22 @@ def estimate_time(
         f" + {other:.0f} s start-up, reading and saving"
     )
     basis = f"{_runs(measured)}, {speed:.4g} samples/s{note}"
-    return TimeEstimate(total, train, evaluate, other, speed, basis, (line, f"from {basis}"))
+    lines = (line, f"from {basis}")
+    return TimeEstimate(total, train, evaluate, other, speed, basis, lines, _each_save(measured))
+
+
+def _each_save(records: Sequence[Throughput]) -> float | None:
+    """Return the median seconds of a checkpoint; None where none was counted."""
+    each = [r.phases.get("saving", 0.0) / r.checkpoints for r in records if r.checkpoints]
+    return median(each) if each else None
+
+
+def _as_fitted(setup: Setup, wanted: Setup, job: JobConfig) -> Setup:
+    """Return the set-up of a run as that of a job which takes smaller micro-batches where it has to."""
+    one, other = (s.per_device_bs * s.accumulation for s in (setup, wanted))
+    if not job.training.fit_memory or one != other or setup.per_device_bs > wanted.per_device_bs:
+        return setup
+    return replace(setup, per_device_bs=wanted.per_device_bs, accumulation=wanted.accumulation)
 
 
 def _is(setup: Setup, wanted: Setup) -> bool:

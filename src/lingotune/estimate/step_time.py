@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.catalog.gpus import Gpu, find_gpu
 from lingotune.catalog.hardware import instance_of, resolve_precision
-from lingotune.catalog.model_sizes import ModelSize
+from lingotune.catalog.linear_layers import adapter_parameters
+from lingotune.catalog.model_sizes import ModelSize, head_parameters
 from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Precision, TrainingConfig
-from lingotune.estimate.batch import BatchPlan, trains_used_rows
+from lingotune.estimate.batch import BatchPlan, trains_no_rows, trains_used_rows
 
 if TYPE_CHECKING:
     from lingotune.estimate.bucketing import Efficiency
@@ -69,17 +70,25 @@ class ShardingPlan:
 
 
 def operations(
-    size: ModelSize, tokens: float, squares: float, *, first_token_only: bool = False
+    size: ModelSize,
+    tokens: float,
+    squares: float,
+    *,
+    first_token_only: bool = False,
+    adapters: int | None = None,
 ) -> float:
     """FLOPs to train on one text, excluding padding.
 
     tokens: its length, or the mean over texts. squares: the length squared, or the mean of the squares.
     first_token_only: in the last layer tokens pass through the parameters of keys and values only.
+    adapters: parameters of LoRA's, if these are trained and the encoder's are not, whose gradients are a
+    third of the work.
     """
     met, layers = size.parameters - size.embeddings, size.layers
     if first_token_only:
         met, layers = met - met // layers + 2 * size.dim**2, layers - 1
-    return 6 * met * tokens + 12 * layers * size.dim * squares
+    each = 6 * met if adapters is None else 4 * met + 6 * adapters
+    return each * tokens + 12 * layers * size.dim * squares
 
 
 def utilisation(operations: float, texts_per_second: float, peak: float) -> float:
@@ -90,8 +99,11 @@ def utilisation(operations: float, texts_per_second: float, peak: float) -> floa
     return operations * texts_per_second / peak
 
 
-def trained_parameters(size: ModelSize, rows: int) -> int:
-    """Count the parameters to train if `rows` of the word embeddings' rows are trained."""
+def trained_parameters(size: ModelSize, rows: int, adapters: int | None = None) -> int:
+    """Count the parameters to train if `rows` of the word embeddings' rows are trained, or with LoRA its
+    adapters and the head."""
+    if adapters is not None:
+        return adapters + head_parameters(size.dim)
     return size.parameters - (size.vocabulary - rows) * size.dim
 
 
@@ -100,7 +112,7 @@ def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | N
 
     word_pieces: how many occur in the data; None = unknown.
     """
-    if training.freeze_embeddings:
+    if trains_no_rows(training):
         return 0
     if word_pieces is None or not trains_used_rows(training):
         return size.vocabulary
@@ -122,12 +134,13 @@ def paper_step(
     trained_rows: int | None = None,
     first_token_only: bool = False,
     shards: ShardingPlan | None = None,
+    adapters: int | None = None,
 ) -> PaperStep | None:
     """Estimate an update of `per_gpu` texts on each of `gpus` GPUs per node; None if a figure is unknown.
 
     tokens, squares: mean length and mean square, with padding. straggler: see `Efficiency`. trained_rows:
     rows of the word embeddings that are trained; None = all. efa: network adapters per node. shards: None
-    = not sharded.
+    = not sharded. adapters: parameters of LoRA's; None = all weights are trained.
     """
     peak = gpu.peaks.get(precision.value)
     network = load("gpus")["network_gbs"].get(str(efa))
@@ -136,11 +149,11 @@ def paper_step(
     if peak is None or gpu.memory is None or (ranks > 1 and not bandwidth):
         return None
     rows = size.vocabulary if trained_rows is None else trained_rows
-    trained = trained_parameters(size, rows)
+    trained = trained_parameters(size, rows, adapters)
     share = load("gpus")["assumed_share"]
-    each = operations(size, tokens, squares, first_token_only=first_token_only)
+    each = operations(size, tokens, squares, first_token_only=first_token_only, adapters=adapters)
     compute = straggler * per_gpu * each / (peak * share)
-    bare, behind = _traffic(size, rows, shards)
+    bare, behind = _traffic(size, rows, shards, trained)
     second = (ranks - 1) / ranks / bandwidth if bandwidth else 0.0
     sending = bare * second
     if (
@@ -151,12 +164,14 @@ def paper_step(
     return PaperStep(compute, held * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
 
 
-def _traffic(size: ModelSize, rows: int, shards: ShardingPlan | None) -> tuple[float, float]:
+def _traffic(
+    size: ModelSize, rows: int, shards: ShardingPlan | None, trained: int
+) -> tuple[float, float]:
     """Count the bytes to send per update: those that nothing hides, and those sent during computing.
 
-    Before the factor (n - 1) / n for n GPUs.
+    Before the factor (n - 1) / n for n GPUs. trained: parameters to train.
     """
-    words, trained = rows * size.dim, trained_parameters(size, rows)
+    words = rows * size.dim
     if shards is None:
         return 2 * FP32 * words, 2 * FP32 * (trained - words)
     table = size.vocabulary * size.dim
@@ -176,7 +191,8 @@ def paper_lines(
     if size is None or instance is None:
         return ()
     rows = trained_rows(job.training, size, word_pieces)
-    trained, lines = trained_parameters(size, rows), []
+    adapters = adapter_parameters(job.model, size, job.training.lora)
+    trained, lines = trained_parameters(size, rows, adapters), []
     precision = resolve_precision(job.training.precision, instance.capability)
     shards = _shards(job, batch, precision)
     if batch.world_size > 1:
@@ -217,6 +233,7 @@ def update_on_paper(
         squares=found.squares, straggler=found.straggler,
         trained_rows=trained_rows(job.training, size, word_pieces),
         shards=_shards(job, batch, precision), first_token_only=job.training.first_token_only is not False,
+        adapters=adapter_parameters(job.model, size, job.training.lora),
     )  # fmt: skip
     return step if step and step.seconds >= SHORTEST else None
 
@@ -231,7 +248,7 @@ def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:
     """Format what an update of a sharded model sends, compared with a model that is not sharded."""
     weights = 2 * shards.parts * shards.width * size.parameters
     gradients = shards.parts * FP32 * trained_parameters(size, rows)
-    usual = sum(_traffic(size, rows, None))
+    usual = sum(_traffic(size, rows, None, trained_parameters(size, rows)))
     times = (weights + gradients) / usual
     return (
         f"{weights / 1e6:.0f} MB of weights and {gradients / 1e6:.0f} MB of gradients,"

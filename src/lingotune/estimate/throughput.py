@@ -29,9 +29,10 @@ class Setup:
     model: hub id or folder, or `scratch` and its sizes. instance_type: SageMaker's; None = a machine of
     one's own, named by `machine`: the GPU, or the CPU and its cores. batching: mode, and window and
     rounding if they were set. embeddings: rows that are trained: all, those that are used, or none
-    (frozen). last_layer: computed for all tokens, or for the first only if the model allows it. compiled:
-    by torch.compile. distribution: launcher of the processes, and whether the model is sharded.
-    processes_per_node: GPUs used on a node, or CPU processes if `gpus_per_node` is 0.
+    (frozen), and LoRA's rank if its adapters are trained alone. last_layer: computed for all tokens, or for
+    the first only if the model allows it. compiled: by torch.compile. distribution: launcher of the
+    processes, and whether the model is sharded. processes_per_node: GPUs used on a node, or CPU processes
+    if `gpus_per_node` is 0.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Throughput:
     trained_parameters: without unused embeddings. utilisation: share of the GPUs' peak FLOPs that went
     into real tokens. phases: seconds of the first process in data, forward_backward, optimizer,
     evaluation, saving, and communication, the part of forward_backward that only waited for gradients.
+    checkpoints: saved in the seconds of `saving`.
     """
 
     schema: int
@@ -97,6 +99,7 @@ class Throughput:
     tokens_per_second: float | None = None
     padded_tokens_per_second: float | None = None
     utilisation: float | None = None
+    checkpoints: int | None = None
     phases: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -153,6 +156,9 @@ def setup_of(
 
 
 def _embeddings(training: TrainingConfig) -> str:
+    lora = training.lora
+    if lora.rank is not None:
+        return " ".join([f"frozen, LoRA of rank {lora.rank}", *sorted(lora.targets)])
     if training.freeze_embeddings:
         return "frozen"
     return "used" if trains_used_rows(training) else "all"

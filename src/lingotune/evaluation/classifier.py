@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,37 +14,48 @@ from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
+from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
 from lingotune.plugins.loading import OwnFunction
+from lingotune.runs.decision import AS_TRAINED, Decision
+from lingotune.runs.decision_file import read_decision
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
 
 if TYPE_CHECKING:
-    from lingotune.evaluation.metrics import FloatArray
+    from lingotune.evaluation.metrics import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Folder of a saved model. labels: class names by id. job: the job of its run; None if unknown."""
+    """Folder of a saved model. labels: class names by id. job: the job of its run; None if unknown.
+    decision: how it chooses a class."""
 
     folder: Path
     labels: tuple[str, ...]
     job: JobConfig | None
+    decision: Decision = AS_TRAINED
+
+    def as_trained(self) -> Trained:
+        """Return the model without what was fitted on validation: the likeliest class."""
+        return replace(self, decision=AS_TRAINED)
 
 
 def trained_model(run: str | Path) -> Trained:
     """Find the model in `RUN/model`, or in RUN itself, without loading any library.
 
-    ConfigError if there is none, its tokenizer is missing, or its classes have no names of their own.
+    ConfigError if there is none, its tokenizer is missing, its classes have no names of their own, or its
+    decision cannot be read.
     """
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
-            return Trained(folder, _labels(folder), _job(folder))
+            labels = _labels(folder)
+            return Trained(folder, labels, _job(folder), read_decision(folder, labels))
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 
@@ -61,7 +71,7 @@ def _check_tokenizer(folder: Path) -> None:
 def _labels(folder: Path) -> tuple[str, ...]:
     path = folder / "config.json"
     try:
-        named = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
+        named = parse_json(path.read_text(encoding="utf-8")).get("id2label") or {}
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         fix = remake_command(folder)
@@ -101,8 +111,10 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification
         from transformers.utils import logging
 
+        from lingotune.modeling.attention import attention_of
         from lingotune.modeling.lean_encoder import read_first_token
 
+        self._trained = trained
         builder = builder_of(trained.folder, trained.job).builder
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -121,6 +133,7 @@ class Classifier:
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                     use_safetensors=True,
+                    **attention_of(_architecture(trained.folder)),
                     **code,
                 )
         except ConfigError:
@@ -142,6 +155,22 @@ class Classifier:
         positions = getattr(model.config, "max_position_embeddings", None) or 512
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
 
+    def classify(
+        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """Decide the class of each text, by the decision that was fitted with the model.
+
+        languages: codes of the texts, None for one that is not known. Returns class ids (texts,) and
+        probabilities (texts, classes).
+        """
+        from lingotune.evaluation.decisions import decide
+        from lingotune.evaluation.metrics import probabilities_of
+
+        codes = [code or "" for code in languages or [""] * len(texts)]
+        given = probabilities_of(self.logits(texts)), np.array(codes, object)
+        probabilities, classes = decide(*given, self._trained.decision, self._trained.labels)
+        return classes, probabilities
+
     def logits(self, texts: Sequence[str]) -> FloatArray:
         """Compute the logits of texts, in their order: float64, (texts, classes)."""
         import torch
@@ -159,6 +188,11 @@ class Classifier:
         logits = np.empty((len(order), len(self._model.config.id2label)))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+
+def _architecture(folder: Path) -> object:
+    text = (folder / "config.json").read_text(encoding="utf-8")
+    return parse_json(text).get("model_type")
 
 
 def _rebuilt(trained: Trained, builder: OwnFunction) -> Any:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import UNLESS_NONE, from_json, parse_json, to_json
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
@@ -31,11 +31,13 @@ from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
 from lingotune.data.transfer import fetch_sources
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
+from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.own_code import metrics_of
 from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
 from lingotune.plugins.loading import NO_CODE, OwnCode
+from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.folder import METRICS, new_folder
 from lingotune.runs.results import DataSummary, LanguageScores
 
@@ -56,6 +58,8 @@ class _Scored:
     inputs: dict[str, Counts]
     warnings: tuple[str, ...]
     labels: tuple[str, ...]
+    decision: Decision | None = field(default=None, metadata=UNLESS_NONE)
+    as_trained: LanguageScores | None = field(default=None, metadata=UNLESS_NONE)
 
 
 # The fields of the last base come first in metrics.json.
@@ -64,6 +68,7 @@ class EvaluationResults(LanguageScores, _Scored):
     """Contents of an evaluation's metrics.json: the scores of a saved model, and what was scored.
 
     model: its folder. data: its settings. max_length: tokens read of each text. inputs: rows by input.
+    decision, as_trained: how the model decides, and its scores without that; None = the likeliest class.
     """
 
 
@@ -87,15 +92,19 @@ def evaluate(
     max_length: int | None = None,
     output: str | None = None,
     batch: int = 32,
+    argmax: bool = False,
 ) -> Evaluation:
     """Score the model of a run and write scores and predictions into a new folder.
 
     data: scored as a whole, or its test split if it has one; None = the run's own test split.
     max_length: tokens read of each text; None = as many as the model was trained with. output: parent
-    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. ConfigError, before
-    the model is loaded, lists everything that is wrong.
+    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. argmax: score
+    the likeliest classes, not those of the run's decision. ConfigError, before the model is loaded, lists
+    everything that is wrong.
     """
     trained = trained_model(run)
+    if argmax:
+        trained = trained.as_trained()
     is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
     data = replace(data, labels=_in_order(data.labels, trained))
@@ -116,7 +125,13 @@ def evaluate(
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    scored = scores_by_language(predictions, classes, scoring.resamples, seed)
+    as_trained = predictions
+    predictions = decided(as_trained, trained.decision, trained.labels)
+    scored, before = (
+        scores_by_language(one, classes, scoring.resamples, seed)
+        for one in (predictions, as_trained)
+    )
+    is_changed = trained.decision != AS_TRAINED
     told: list[str] = []
     if own.metrics:
         name = _TEST if is_own else data.name
@@ -128,6 +143,8 @@ def evaluate(
         inputs=dict(counts),
         warnings=(*warnings, *(line.removeprefix("warning: ") for line in told)),
         labels=trained.labels,
+        decision=trained.decision if is_changed else None,
+        as_trained=before if is_changed else None,
         **vars(scored),
     )
     write_predictions(predictions, ids, classes, folder / FILE)
@@ -231,7 +248,7 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
     """
     known = None
     with suppress(OSError, ValueError):
-        metrics = json.loads((trained.folder / METRICS).read_text(encoding="utf-8"))
+        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
         known = from_json(_Recorded, metrics).data.test_sha256
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"

@@ -30,8 +30,10 @@ BINS = 15
 """Bins of the calibration error, of equal width in confidence (Guo et al. 2017, arXiv:1706.04599)."""
 LEVEL = 0.95
 """Confidence level of the intervals."""
-FEWEST = 10
+FEWEST = 50
 """Minimum number of rows for an interval: three correct rows would give 1.000 to 1.000."""
+_KINDS = 20 * BINS
+"""Confidences that are told apart where rows are drawn anew for the calibration error."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,44 @@ class Predictions:
     """Predictions and true classes of rows; every array has one entry per row.
 
     true: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object. stars:
-    ratings, float64, NaN for rows without one.
+    ratings, float64, NaN for rows without one. decided: class ids, int64, where a decision chose others
+    than the likeliest; None = the likeliest.
     """
 
     true: IntArray
     probabilities: FloatArray
     languages: npt.NDArray[np.object_]
     stars: FloatArray
+    decided: IntArray | None = None
 
     @property
     def predicted(self) -> IntArray:
-        """Ids of the likeliest class of each row, int64."""
+        """Ids of the predicted class of each row, int64."""
+        if self.decided is not None:
+            return self.decided
         likeliest: IntArray = self.probabilities.argmax(axis=1).astype(np.int64)
         return likeliest
+
+    @property
+    def likeliest_is_true(self) -> npt.NDArray[np.bool_]:
+        """Whether the likeliest class of each row, which need not be the predicted one, is the true one."""
+        found: npt.NDArray[np.bool_] = self.probabilities.argmax(axis=1) == self.true
+        return found
+
+    @property
+    def confidence(self) -> FloatArray:
+        """Probability of the predicted class of each row."""
+        said: FloatArray = np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)
+        return said[:, 0]
 
     def select(self, rows: npt.NDArray[Any]) -> Predictions:
         """Return the predictions of these rows, given by index or mask."""
         return Predictions(
-            self.true[rows], self.probabilities[rows], self.languages[rows], self.stars[rows]
+            self.true[rows],
+            self.probabilities[rows],
+            self.languages[rows],
+            self.stars[rows],
+            None if self.decided is None else self.decided[rows],
         )
 
 
@@ -139,14 +161,16 @@ def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed:
             for i, name in enumerate(classes.names)
         },
         confusion=tuple(map(tuple, confusion.tolist())),
-        intervals=_intervals(confusion, errors, resamples, seed) if rows >= FEWEST else None,
+        intervals=_intervals(predictions, confusion, errors, resamples, seed)
+        if rows >= FEWEST
+        else None,
     )
 
 
 def _intervals(
-    confusion: IntArray, errors: FloatArray, resamples: int, seed: int
+    predictions: Predictions, confusion: IntArray, errors: FloatArray, resamples: int, seed: int
 ) -> Intervals | None:
-    """Bootstrap the scores that follow from a confusion matrix, and the mean of the errors."""
+    """Bootstrap the scores that have intervals."""
     if not resamples:
         return None
     drawn = _drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
@@ -158,7 +182,30 @@ def _intervals(
         accuracy=_interval(_accuracy(drawn)),
         macro_f1=_interval(_f1(drawn).mean(axis=-1)),
         mean_absolute_error=mean_error,
+        calibration_error=_calibration_interval(predictions, resamples, seed),
     )
+
+
+def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -> Interval:
+    """Bootstrap the calibration error, without the part that chance adds to it.
+
+    Even the error of perfect probabilities is above 0 on a finite number of rows, and that of rows drawn
+    anew is higher by as much again. So the interval is the basic one, which the excess is taken out of: it
+    may lie below the error itself.
+    """
+    surest = predictions.probabilities.max(axis=1)
+    kinds = (surest * _KINDS).astype(np.int64).clip(0, _KINDS - 1)
+    counts = np.bincount(kinds, minlength=_KINDS)
+    hits = np.bincount(kinds[predictions.likeliest_is_true], minlength=_KINDS)
+    confidence = _ratio(np.bincount(kinds, surest, _KINDS), counts)
+    drawn = _drawn(np.concatenate([hits, counts - hits]), resamples, seed)
+    right, wrong = drawn[:, :_KINDS], drawn[:, _KINDS:]
+    surplus = confidence * (right + wrong) - right
+    gaps = np.abs(surplus.reshape(resamples, BINS, -1).sum(axis=2)).sum(axis=1)
+    error = calibration_error(predictions)
+    low, high = _interval(gaps / len(kinds))
+    # A saved model gives the same probabilities up to rounding; its interval is the same.
+    return max(0.0, round(2 * error - high, 4)), max(0.0, round(2 * error - low, 4))
 
 
 def confusion_matrix(true: IntArray, predicted: IntArray, classes: int) -> IntArray:
@@ -175,7 +222,7 @@ def calibration_error(predictions: Predictions) -> float:
     if not len(predictions.true):
         return 0.0
     confidence = predictions.probabilities.max(axis=1)
-    surplus = confidence - (predictions.predicted == predictions.true)
+    surplus = confidence - predictions.likeliest_is_true
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     gaps = np.abs(np.bincount(bins, weights=surplus, minlength=BINS))
     return float(gaps.sum() / len(confidence))

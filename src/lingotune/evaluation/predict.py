@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,12 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
+from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.data.sources.file_format import FileFormat, format_of
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
-from lingotune.evaluation.metrics import probabilities_of
 
 _BLOCK = 256
 """Texts that are classified together; results appear after each of these blocks."""
@@ -31,23 +31,23 @@ Given = tuple[str, "str | Record"]
 
 
 def predict_lines(
-    trained: Trained, texts: Iterable[str], *, as_json: bool = False
+    trained: Trained, rows: Iterable[tuple[Record, str]], *, as_json: bool = False
 ) -> Iterator[str]:
     """Yield one line per text: the label, every class with its probability, and the text.
 
-    as_json: lines are JSON objects with label, probabilities (class -> 0 to 1) and text. ConfigError if
-    the model cannot be loaded.
+    rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
+    are JSON objects with label, probabilities (class -> 0 to 1) and text. ConfigError if the model cannot
+    be loaded.
     """
-    model, names, waiting = Classifier(trained), trained.labels, iter(texts)
-    while block := list(islice(waiting, _BLOCK)):
-        for text, shares in zip(block, probabilities_of(model.logits(block)).tolist()):
-            ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
-            if as_json:
-                answer = {"label": ranked[0][0], "probabilities": dict(ranked), "text": text}
-                yield json.dumps(answer, ensure_ascii=False)
-            else:
-                others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
-                yield f"{ranked[0][0]:10} ({others})  {printable(text)}"
+    names = trained.labels
+    for _, text, best, shares in _classified(trained, rows):
+        ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
+        if as_json:
+            answer = {"label": names[best], "probabilities": dict(ranked), "text": text}
+            yield json.dumps(answer, ensure_ascii=False)
+        else:
+            others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
+            yield f"{names[best]:10} ({others})  {printable(text)}"
 
 
 def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterator[Record]:
@@ -55,17 +55,47 @@ def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterat
 
     ConfigError if a record has such a column already, or the model cannot be loaded.
     """
-    model, names, waiting = Classifier(trained), trained.labels, iter(rows)
+    names = trained.labels
     new = ["predicted", *(f"probability_{name}" for name in names)]
+    for record, _, best, shares in _classified(trained, rows):
+        taken = [name for name in new if name in record]
+        if taken:
+            what = f"the rows have a column {taken[0]!r} already"
+            raise ConfigError([Problem("predict", what, "another name for it in the file")])
+        yield {**record, **dict(zip(new, [names[best], *shares]))}
+
+
+def _classified(
+    trained: Trained, rows: Iterable[tuple[Record, str]]
+) -> Iterator[tuple[Record, str, int, list[float]]]:
+    """Yield each record and text with its class id and the probabilities of all classes."""
+    model, waiting, language_of = Classifier(trained), iter(rows), _language_reader(trained)
     while block := list(islice(waiting, _BLOCK)):
-        logits = model.logits([text for _, text in block])
-        for (record, _), shares in zip(block, probabilities_of(logits).tolist()):
-            taken = [name for name in new if name in record]
-            if taken:
-                what = f"the rows have a column {taken[0]!r} already"
-                raise ConfigError([Problem("predict", what, "another name for it in the file")])
-            best = names[max(range(len(names)), key=shares.__getitem__)]
-            yield {**record, **dict(zip(new, [best, *shares]))}
+        languages = [language_of(record) for record, _ in block]
+        classes, shares = model.classify([text for _, text in block], languages)
+        for (record, text), best, of in zip(block, classes.tolist(), shares.tolist()):
+            yield record, text, best, of
+
+
+def _language_reader(trained: Trained) -> Callable[[Record], str | None]:
+    """Make a function that tells the language of a record as the training did; None = not known.
+
+    Languages are not looked at unless the model decides by them.
+    """
+    if not trained.decision.languages or trained.job is None:
+        return lambda record: None
+    data = trained.job.data
+    languages, deep = Languages(data), nested_columns(data.columns)
+
+    def language_of(record: Record) -> str | None:
+        row = {data.columns.text: record.get("text"), **record}
+        add_nested(row, deep)
+        try:
+            return languages.read(row).code
+        except Unfit:
+            return None
+
+    return language_of
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:

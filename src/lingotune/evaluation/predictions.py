@@ -12,6 +12,9 @@ from pyarrow import parquet
 from lingotune.evaluation.metrics import Classes, Predictions
 
 FILE = "predictions.parquet"
+"""Predictions on test, as the model decides."""
+VALIDATION_FILE = "validation_predictions.parquet"
+"""Predictions on validation as the model was trained: what its decision is fitted on."""
 
 
 def write_predictions(

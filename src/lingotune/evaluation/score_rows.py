@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from lingotune.config.problems import printable
 from lingotune.evaluation.metrics import FEWEST
-from lingotune.runs.results import Interval, LanguageScores, Scores
+from lingotune.runs.results import BaselineScores, Interval, LanguageScores, Scores
 
+_HARDLY = 0.25
+"""A class that is named for a smaller part of its number of rows is hardly ever named."""
+_FEWEST_OF_CLASS = 10
+INTERVALS_NOTE = (
+    f"in brackets: 95% bootstrap intervals over rows, given at least {FEWEST}; another seed of the training"
+    " may lie outside"
+)
+BASELINE_NOTE = "TF-IDF of character n-grams with logistic regression, trained on the same rows"
 NONE = "-"
 """Text for a score that does not exist."""
 
@@ -16,7 +25,7 @@ NONE = "-"
 class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
-    remark: names the lowest language, and classes without rows.
+    remark: names the lowest language, classes without rows, and what is a baseline.
     """
 
     name: str
@@ -29,39 +38,54 @@ class ScoreRow:
     remark: str
 
 
-def score_rows(scores: LanguageScores) -> list[ScoreRow]:
-    """Return a row named `all`, then one per language by code."""
+def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
+    """Return a row named `all`, one per language by code, and those of a baseline on all rows."""
     several = len(scores.languages) > 1
     lowest = scores.worst_language.code if several and scores.worst_language else None
     (_, overall), *languages = scores.sections()
     return [
         _row("all", overall, is_lowest=False),
         *(_row(code, of, is_lowest=code == lowest) for code, of in languages),
+        *(_baseline_row(*of) for of in (baseline.by_name().items() if baseline else ())),
     ]
 
 
+def _baseline_row(name: str, scores: LanguageScores) -> ScoreRow:
+    return replace(_row(name, scores.overall, is_lowest=False), remark="baseline")
+
+
 def score_warnings(scores: LanguageScores) -> list[str]:
-    """List what a table of scores hides: a model that names one class only, or never names one.
+    """List what a table of scores hides: a model that names one class only, or one hardly ever.
 
     A language is told by itself only where the model as a whole names several classes.
     """
     if _named_alone(scores.overall):
         return [_one_class("", scores.overall)]
-    warnings = []
-    never = [
-        f"{printable(name)} ({of.rows} rows)"
-        for name, of, named in zip(
-            scores.overall.classes, scores.overall.classes.values(), _named(scores.overall)
-        )
-        if of.rows and not named
-    ]
-    if never:
-        warnings.append(f"the model never names {', '.join(never)}")
+    warnings = [*_hardly_named(scores.overall)]
     return warnings + [
         _one_class(f" in {printable(code)}", of)
         for code, of in sorted(scores.languages.items())
-        if of.rows >= FEWEST and _named_alone(of)
+        if of.rows >= _FEWEST_OF_CLASS and _named_alone(of)
     ]
+
+
+def _hardly_named(of: Scores) -> Iterator[str]:
+    """Tell of classes that are never named, and of those that are named for few of so many rows."""
+    named = dict(zip(of.classes, _named(of)))
+    never = [
+        f"{printable(name)} ({one.rows} rows)"
+        for name, one in of.classes.items()
+        if one.rows and not named[name]
+    ]
+    hardly = [
+        f"{printable(name)} ({named[name]} times, for {one.rows} rows)"
+        for name, one in of.classes.items()
+        if 0 < named[name] < one.rows * _HARDLY and one.rows >= _FEWEST_OF_CLASS
+    ]
+    if never:
+        yield f"the model never names {', '.join(never)}"
+    if hardly:
+        yield f"the model hardly ever names {', '.join(hardly)}"
 
 
 def _named(of: Scores) -> list[int]:
@@ -100,7 +124,7 @@ def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
         _with_interval(of.accuracy, between.accuracy if between else None),
         _with_interval(of.macro_f1, between.macro_f1 if between else None),
         f"{of.majority:.3f}",
-        f"{of.calibration_error:.3f}",
+        _with_interval(of.calibration_error, between.calibration_error if between else None),
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
         ", ".join(filter(None, ["lowest" if is_lowest else "", absent])),
     )

@@ -12,6 +12,7 @@ from lingotune.config.quoting import for_shell
 from lingotune.config.secret_values import forms_of, known_secrets
 from lingotune.config.secrets import looks_secret
 from lingotune.contract.container import JOB_FILE
+from lingotune.runs.decision_file import DECISION
 
 CARD = "README.md"
 CURVES = "runs"
@@ -21,7 +22,7 @@ _NAMES = (
     "config.json", "model*.safetensors", "model.safetensors.index.json",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "spm.model",
-    "bpe.codes", CARD, "metrics.json", JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
+    "bpe.codes", CARD, "metrics.json", DECISION, JOB_FILE, *PICTURES, f"{CURVES}/events.out.tfevents.*",
 )  # fmt: skip
 _WEIGHTS = ".safetensors"
 _PLACES = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file")

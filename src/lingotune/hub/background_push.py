@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager
@@ -67,13 +67,17 @@ class PushWhileTraining(TrainerCallback):
         self._target, self._job, self._folders = target, job, folders
         self._known, self._work, self._process = known, work, process
         self._tokenizer: Any = None
+        self._write: Callable[[Path, Path], None] = _link_weights
         self._scores: dict[str, float] = {}
         self._step = 0
         self._push: Future[str] | None = None
 
-    def with_tokenizer(self, tokenizer: Any) -> PushWhileTraining:
-        """Set the tokenizer to push with the model; returns self."""
-        self._tokenizer = tokenizer
+    def with_model(
+        self, tokenizer: Any, write: Callable[[Path, Path], None] | None = None
+    ) -> PushWhileTraining:
+        """Set the tokenizer to push, and what writes a checkpoint's weights as those of a model to another
+        folder; None = they are as they should be. Returns self."""
+        self._tokenizer, self._write = tokenizer, write or _link_weights
         return self
 
     def on_evaluate(
@@ -122,8 +126,7 @@ class PushWhileTraining(TrainerCallback):
         folder = self._work / "model"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for path in checkpoint.glob("model*"):
-            _link(path, folder / path.name)
+        self._write(checkpoint, folder)
         shutil.copy(checkpoint / "config.json", folder)
         self._tokenizer.save_pretrained(str(folder))
         results = RunProgress(
@@ -135,6 +138,11 @@ class PushWhileTraining(TrainerCallback):
         (folder / METRICS).write_text(as_metrics(results), encoding="utf-8")
         assemble(folder, self._job, results, self._folders.run, self._folders.tensorboard)
         return contents_of(folder)[0]
+
+
+def _link_weights(checkpoint: Path, folder: Path) -> None:
+    for path in checkpoint.glob("model*"):
+        _link(path, folder / path.name)
 
 
 def _link(source: Path, place: Path) -> None:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, ModelConfig, SelectMetric, Source
+from lingotune.config.schema import JobConfig, LoraConfig, ModelConfig, SelectMetric, Source
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
-from lingotune.evaluation.score_rows import score_rows
+from lingotune.evaluation.advice import advice_of
+from lingotune.evaluation.decision_text import decision_line, decision_rows
+from lingotune.evaluation.score_rows import BASELINE_NOTE, score_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -120,7 +122,10 @@ def card(
         results=results,
         test=test,
         validation=whole.validation if whole else None,
-        score_rows=score_rows(test) if test else [],
+        score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
+        decision=_decision(whole) if whole else None,
+        advice=advice_of(whole) if whole else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
         repo=repo,
@@ -137,6 +142,18 @@ def card(
         settings=_settings(job, whole.training if whole else None),
     )
     return f"---\n{_metadata(job, results, repo, licence)}\n---\n\n{body}"
+
+
+def _decision(results: RunResults) -> dict[str, object] | None:
+    """Describe what was fitted on validation, with the scores with and without it; None if nothing was."""
+    if results.decision is None or results.as_trained is None:
+        return None
+    name, scores = results.scored
+    return {
+        "line": decision_line(results.decision),
+        "shifts": results.decision.shifts,
+        "rows": decision_rows(scores, results.as_trained[name]),
+    }
 
 
 # --- metadata -----------------------------------------------------------------------------------
@@ -258,4 +275,14 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "layer-wise learning rate": f"x {training.layer_decay:g} per layer",
         "seed": job.seed,
         "processes": found.world_size if found else "-",
+        **_adapters(training.lora),
+    }
+
+
+def _adapters(lora: LoraConfig) -> dict[str, object]:
+    if lora.rank is None:
+        return {}
+    beside = ", ".join(map(markdown, lora.targets)) or "all linear layers"
+    return {
+        "trained": f"the head, and LoRA adapters of rank {lora.rank} beside {beside}, merged in"
     }

@@ -8,7 +8,14 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lingotune.config.console import say, say_folded, say_problems
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem, errors_only
+from lingotune.config.problems import (
+    CLOUD_FAILED,
+    INTERRUPTED,
+    ConfigError,
+    Problem,
+    errors_only,
+    exit_code_for,
+)
 from lingotune.config.schema import Action, LaunchConfig, Output
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.start import missing_library
@@ -61,9 +68,9 @@ class Execution:
             self.sweep, self.settings, controlled=self.standing is not None
         )
         answer: dict[str, object] = {"account": _shown(checked)}
-        failed = self._fails(checked)
-        if action is Action.check or failed:
-            return answer, USER_ERROR if failed else 0
+        code = self._code(checked)
+        if action is Action.check or code:
+            return answer, code
         if asks and not confirmed(self.sweep.total.worst_usd, self._count):
             return answer, INTERRUPTED
         told, code = (
@@ -92,16 +99,16 @@ class Execution:
             require_answer(budget, worst, self._count)
         return asks
 
-    def _fails(self, checked: AccountCheck) -> bool:
-        """Tell whether the account's answers keep the jobs back, or a check finds nothing to be ready."""
-        errors = bool(errors_only(checked.findings))
+    def _code(self, checked: AccountCheck) -> int:
+        """Return the exit code if the account's answers keep the jobs back, or a check finds nothing to be
+        ready; 0 if they may start."""
         if self.settings.action is not Action.check:
-            return errors
-        if errors or self.sweep.exit_code:
-            return True
+            return exit_code_for(checked.findings)
+        if code := exit_code_for([*checked.findings, *self.sweep.problems]):
+            return code
         if not checked.asked:
             say_problems([_NOTHING_ASKED])
-        return not checked.asked
+        return 0 if checked.asked else _NOTHING_ASKED.code
 
     def _submit_sweep(self, standing: Standing, checked: AccountCheck) -> Answer:
         from lingotune.launch.sweeps.running import Wish
@@ -169,6 +176,7 @@ _NOTHING_ASKED = Problem(
     "AWS answered none of the questions above: nothing of the account is known to be ready",
     "aws configure, AWS_PROFILE=..., or the permissions that are named there",
     check="nothing-asked",
+    code=CLOUD_FAILED,
 )
 
 
@@ -187,10 +195,10 @@ def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:
         if rehearsal.problems:
             say_problems(rehearsal.problems)
         done.append(rehearsal)
-    failed = any(rehearsal.problems for rehearsal in done)
-    if not failed:
+    code = exit_code_for([problem for rehearsal in done for problem in rehearsal.problems])
+    if not code:
         print(f"next: {page.following_command(sweep.plans, 'action=submit')}")
-    return {"rehearsals": [as_dict(one) for one in done]}, USER_ERROR if failed else 0
+    return {"rehearsals": [as_dict(one) for one in done]}, code
 
 
 def _say_stage(line: str) -> None:
@@ -216,7 +224,7 @@ def _submit_here(
     if job.problem:
         say_problems([job.problem])
     told = {**job.description, "folder": str(job.folder)}
-    return {"submitted": [told]}, USER_ERROR if job.problem else 0
+    return {"submitted": [told]}, job.problem.code if job.problem else 0
 
 
 def _requirements(plan: Plan) -> JobRequirements:

@@ -13,9 +13,9 @@ from lingotune.config.jobfile import job_of, load_job
 from lingotune.config.problems import (
     INTERRUPTED,
     PUBLISH_FAILED,
-    USER_ERROR,
     ConfigError,
     Problem,
+    exit_code_for,
     format_problems,
 )
 from lingotune.config.schema import LaunchConfig, Search
@@ -33,7 +33,7 @@ from lingotune.launch.sweeps import lock
 from lingotune.launch.sweeps.controller import Controller, Limits, Outcome
 from lingotune.launch.sweeps.grid import Grid
 from lingotune.launch.sweeps.ledger import LOCAL, Ledger, TrialRecord
-from lingotune.launch.sweeps.local import LocalBackend, LocalJob, Spawn, spawn
+from lingotune.launch.sweeps.local import LocalBackend, LocalJob, Spawn, code_of, spawn
 from lingotune.launch.sweeps.overview import with_facts
 from lingotune.launch.sweeps.pruning import WITHOUT_EFFECT
 from lingotune.launch.sweeps.search import SearchSource
@@ -278,6 +278,12 @@ def _end(outcome: Outcome, folder: Path, backend: LocalBackend) -> int:
         print(
             f"failed: {ranges(failed)}; start them again with:\n  {backend.typed} sweep.retry=failed"
         )
-    if failed or outcome.refused or outcome.halted:
-        return USER_ERROR
-    return PUBLISH_FAILED if backend.published_not else 0
+    return _code(outcome) or (PUBLISH_FAILED if backend.published_not else 0)
+
+
+def _code(outcome: Outcome) -> int:
+    """Return the lowest exit code of the jobs that have failed, or were not started; 0 if none has."""
+    jobs = [record.last.job for record in outcome.records if record.last]
+    codes = [code_of(job.reason) for job in jobs if job.state is State.failed]
+    codes += [exit_code_for(problems) for problems in outcome.refused.values()]
+    return min(codes, default=0)

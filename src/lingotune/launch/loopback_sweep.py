@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say_problems
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, Problem
+from lingotune.config.problems import INTERRUPTED, Problem, exit_code_for
 from lingotune.config.schema import LaunchConfig
 from lingotune.launch.interrupts import interrupted_by
 from lingotune.launch.operations.account import open_account
@@ -65,7 +65,7 @@ def sweep_on_loopback(
         print(f"next: {command}")
     places = {entry.number: str(entry.folder) for entry in board.entries if entry.folder}
     trials = [{**one, "folder": places.get(one["number"])} for one in told.get("trials", [])]
-    return {**told, "trials": trials}, code or (USER_ERROR if problems else 0)
+    return {**told, "trials": trials}, code or exit_code_for(problems)
 
 
 def _forget_running(folder: Path) -> None:

@@ -19,7 +19,8 @@ from torch.nn.functional import embedding
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import TrainingConfig
 from lingotune.data.loader.store import Split
-from lingotune.estimate.batch import trains_used_rows
+from lingotune.estimate.batch import trains_no_rows, trains_used_rows
+from lingotune.modeling.load import trained_in
 from lingotune.system.arrays import Array
 
 WORTH = 0.9
@@ -113,7 +114,7 @@ def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingCon
     ConfigError if compacting was asked for but is impossible.
     """
     rows, wanted = model.get_input_embeddings().num_embeddings, training.compact_vocabulary
-    if training.freeze_embeddings:
+    if trains_no_rows(training):
         model.get_input_embeddings().requires_grad_(requires_grad=False)
         return f"word embeddings: frozen, {_trained(model)}"
     if not trains_used_rows(training):
@@ -131,5 +132,4 @@ def choose_embeddings(model: Any, splits: Iterable[Split], training: TrainingCon
 
 
 def _trained(model: Any) -> str:
-    count = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    return f"{count / 1e6:.2f} M parameters are trained"
+    return f"{trained_in(model) / 1e6:.2f} M parameters are trained"

@@ -15,11 +15,14 @@ from transformers import (
     PretrainedConfig,
 )
 
-from lingotune.catalog.model_sizes import ModelSize
+from lingotune.catalog.model_sizes import ModelSize, size_from
+from lingotune.catalog.models import usable_positions
+from lingotune.catalog.pooling import no_pooling, poolings
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
 from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes, permission
 from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
+from lingotune.modeling.attention import attention_of
 from lingotune.modeling.class_names import (
     ONE_CLASS,
     KnownClasses,
@@ -63,7 +66,11 @@ def load_model(
         known = read_classes(raw)
         if known.task not in (None, ONE_CLASS):  # its loss would be another
             names["problem_type"] = ONE_CLASS
-        config = _read_config(model, **names)
+        config = _read_config(model, **names, **_pooling(model, str(raw.get("model_type"))))
+        if hasattr(
+            config, "reference_compile"
+        ):  # ModernBERT before transformers 5 compiles by itself
+            config.reference_compile = False
         _check_length(config, model, max_length)
         return _load_by_name(model, known, config, labels)
     except (OSError, ValueError, RuntimeError, AttributeError, TypeError) as error:
@@ -155,6 +162,7 @@ def _load_weights(model: ModelConfig, config: Any) -> tuple[Any, _Found]:
         ignore_mismatched_sizes=True,  # the head of other classes
         output_loading_info=True,
         use_safetensors=True,  # never a pickle
+        **attention_of(config.model_type),
         **permission(model),
         **_with_revision(model),
     )
@@ -211,8 +219,25 @@ def _read_config(model: ModelConfig, **names: Any) -> Any:
     )
 
 
+def _pooling(model: ModelConfig, architecture: str) -> dict[str, str]:
+    """Look up what config.json says of the pooling that was asked for; ConfigError if there is no such."""
+    wanted = model.pooling
+    if wanted is None:
+        return {}
+    known = poolings(architecture)
+    if known is None or wanted.value not in known:
+        raise ConfigError([Problem(*no_pooling(wanted, architecture, known))])
+    return known[wanted.value]
+
+
 def _with_revision(model: ModelConfig) -> dict[str, str]:
     return {"revision": model.revision} if model.revision else {}
+
+
+def layer_list(model: Any) -> ModuleList | None:
+    """Find the list of layers that makes up most of a model; None if there is none."""
+    lists = [module for module in model.modules() if isinstance(module, ModuleList)]
+    return max(lists, key=lambda one: sum(v.numel() for v in one.parameters()), default=None)
 
 
 def layer_classes(model: Any) -> list[str]:
@@ -220,12 +245,16 @@ def layer_classes(model: Any) -> list[str]:
 
     transformers' own lists of such modules lack DistilBERT, and split XLM-R's layers.
     """
-    lists = [module for module in model.modules() if isinstance(module, ModuleList)]
-    if not lists:
+    layers = layer_list(model)
+    if layers is None:
         what = f"{type(model).__name__} has no list of layers to shard by"
         raise ConfigError([Problem("training.shard=true", what, "training.shard=false")])
-    most = max(lists, key=lambda one: sum(value.numel() for value in one.parameters()))
-    return sorted({type(layer).__name__ for layer in most})
+    return sorted({type(layer).__name__ for layer in layers})
+
+
+def trained_in(model: Any) -> int:
+    """Count the parameters that are trained."""
+    return sum(value.numel() for value in model.parameters() if value.requires_grad)
 
 
 def size_of_model(model: Any) -> ModelSize | None:
@@ -238,10 +267,12 @@ def size_of_model(model: Any) -> ModelSize | None:
         return None
     words = model.get_input_embeddings()
     vocabulary, dim = config.vocab_size, words.weight.shape[1]
-    positions = getattr(config, "max_position_embeddings", 0)
     parameters = sum(value.numel() for value in model.parameters())
     parameters += (vocabulary - words.weight.shape[0]) * dim
-    return ModelSize(parameters, layers, dim, heads, (vocabulary + positions) * dim, vocabulary)
+    known = size_from(config.to_dict())  # of whom it is known whether positions have vectors
+    positions = getattr(config, "max_position_embeddings", 0)
+    embeddings = known.embeddings if known else (vocabulary + positions) * dim
+    return ModelSize(parameters, layers, dim, heads, embeddings, vocabulary)
 
 
 def _scratch_config(
@@ -263,12 +294,8 @@ def _scratch_config(
 
 
 def _check_length(config: Any, model: ModelConfig, max_length: int) -> None:
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None or positions < 0:  # XLNet has no end
-        return
-    # RoBERTa's positions start after the padding id.
-    usable = positions - (config.pad_token_id + 1 if "roberta" in config.model_type else 0)
-    if max_length > usable:
+    usable = usable_positions(config.to_dict())
+    if usable is not None and max_length > usable:
         what = f"{model.name_or_path} has positions for {usable} tokens"
         raise ConfigError(
             [Problem(f"data.max_length={max_length}", what, f"data.max_length={usable}")]

@@ -8,7 +8,7 @@ code, and the request that would be sent.
 
 from __future__ import annotations
 
-from lingotune.catalog.models import kind_of
+from lingotune.catalog.models import kind_for
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.schema import JobConfig
 from lingotune.estimate.batch import plan_batches
@@ -16,9 +16,10 @@ from lingotune.preflight.cluster import CLUSTER
 from lingotune.preflight.code import OWN_CODE
 from lingotune.preflight.data import DATA
 from lingotune.preflight.job import JOB
+from lingotune.preflight.lora import LORA
 from lingotune.preflight.performance import PERFORMANCE
 
-TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE)
+TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA)
 """Tables of checks, in the order in which their problems are reported."""
 
 
@@ -40,7 +41,7 @@ def check_job(job: JobConfig) -> list[Problem]:
 
 def _scaled_lr(job: JobConfig, rate: float) -> list[Problem]:
     """Find a learning rate that only its scaling takes beyond what the model's kind bears."""
-    kind, rule = kind_of(job.model), job.scaling.rule.value
+    kind, rule = kind_for(job), job.scaling.rule.value
     if not rate > kind.limit or job.code.builder:
         return []
     what = f"makes {rate:.3g} of lr={job.lr:g}; {kind.said} learns at {kind.low:g} to {kind.high:g}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from lingotune.config.problems import Severity
+from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
     NO_LANGUAGE,
@@ -63,6 +64,20 @@ def _languages(job: JobConfig) -> Iterator[Found]:
         if count > 1:
             fix = f"'data.languages=[{','.join(dict.fromkeys(codes))}]'"
             yield "data.languages", f"names {language!r} {count} times", fix
+
+
+@DATA.check("train-languages", "languages that are left out cannot be trained on")
+def _train_languages(job: JobConfig) -> Iterator[Found]:
+    data, key = job.data, "data.train_languages"
+    wanted = [standard_tag(code) or code for code in data.train_languages]
+    kept = [standard_tag(code) or code for code in data.languages]
+    missing = [code for code in wanted if kept and code not in kept]
+    left = [code for code in dict.fromkeys(wanted) if code not in missing]
+    if missing:
+        what = f"{', '.join(missing)}: not among {listing('data.languages', kept)}"
+        yield listing(key, wanted), what, override_text(key, left)
+    elif len(left) < len(wanted):
+        yield listing(key, wanted), "names a language twice", override_text(key, left)
 
 
 @DATA.check("default-language", "rows without a language have to get one that counts")

@@ -8,7 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lingotune.catalog.models import kind_of
+from lingotune.catalog.architectures import architecture_of
+from lingotune.catalog.models import config_of, kind_for, usable_positions
+from lingotune.catalog.pooling import no_pooling, poolings
 from lingotune.config.problems import Severity
 from lingotune.config.quoting import override_text
 from lingotune.config.remote_code import is_commit
@@ -26,6 +28,7 @@ from lingotune.config.schema import (
 from lingotune.config.secret_values import known_secrets, secrets_of
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import default_of
+from lingotune.data.prepared.foreign_code import own_classes
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -75,13 +78,19 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "scaling.accumulation": (1, 10_000, "backward passes, from 1"),
     "batching.pad_to_multiple_of": (1, 512, "tokens, from 1 to 512"),
     "batching.window": (1, 10**9, "global batches, from 1"),
+    "data.max_rows": (1, 10**9, "rows, from 1"),
     "training.max_steps": (1, 10**9, "updates, from 1"),
     "training.warmup_ratio": (0, 0.99, "a share from 0 to 0.99"),
     "training.warmup_steps": (0, 10**9, "updates, from 0"),
     "training.weight_decay": (0, 10, "from 0 to 10"),
     "training.label_smoothing": (0, 0.9, "a share from 0 to 0.9"),
     "training.layer_decay": (0.1, 1, "a share from 0.1 to 1"),
+    "training.lora.rank": (1, 4096, "a whole number from 1, such as 8"),
+    "training.lora.alpha": (1, 10**6, "a whole number from 1, such as twice the rank"),
+    "training.lora.dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
+    "training.patience": (1, 10**6, "evaluations, from 1"),
+    "training.min_delta": (0, 10**6, "from 0"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
     "training.keep_checkpoints": (2, 1000, "checkpoints, from 2: one may be damaged"),
     "training.max_skipped": (0, 10**6, "updates, from 0"),
@@ -138,7 +147,7 @@ def _ranges(job: JobConfig) -> Iterator[Found]:
 
 def _in_range(job: JobConfig, key: str, meaning: str) -> str:
     by_model = {item.name for item in fields(JobConfig) if item.metadata == BY_MODEL}
-    usual = getattr(kind_of(job.model), key) if key in by_model else default_of(key)
+    usual = getattr(kind_for(job), key) if key in by_model else default_of(key)
     return f"{override_text(key, usual)}; possible: {meaning}"
 
 
@@ -148,7 +157,7 @@ def _in_range(job: JobConfig, key: str, meaning: str) -> str:
     Severity.warning,
 )
 def _lr_range(job: JobConfig) -> Iterator[Found]:
-    kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
+    kind, (highest, _) = kind_for(job), _POSITIVE["lr"]
     told_elsewhere = job.lr > (highest if job.code.builder else kind.limit)
     if job.lr > 0 and not told_elsewhere and not kind.low <= job.lr <= kind.high:
         what = f"{kind.said} learns at {kind.low:g} to {kind.high:g}"
@@ -157,7 +166,7 @@ def _lr_range(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("lr-destroys", "the first updates would destroy the model")
 def _lr_limit(job: JobConfig) -> Iterator[Found]:
-    kind, (highest, _) = kind_of(job.model), _POSITIVE["lr"]
+    kind, (highest, _) = kind_for(job), _POSITIVE["lr"]
     if kind.limit < job.lr <= highest and not job.code.builder:  # which may train a head alone
         what = (
             f"{kind.said} learns at {kind.low:g} to {kind.high:g}, and never above {kind.limit:g}"
@@ -246,7 +255,26 @@ def _heads(job: JobConfig) -> Iterator[Found]:
 def _scratch(job: JobConfig) -> Iterator[Found]:
     if job.model.name_or_path is not None and job.model.scratch != ArchitectureConfig():
         what = f"has no effect: {job.model.name_or_path} brings its own architecture"
-        yield "model.scratch", what, "model=tiny model.scratch..."
+        yield "model.scratch", what, "model=tiny model.name_or_path=null"
+
+
+@JOB.check("pooling-unknown", "the classifier of an architecture reads what it was built to read")
+def _pooling(job: JobConfig) -> Iterator[Found]:
+    wanted, architecture = job.model.pooling, architecture_of(job.model)
+    if wanted is None or architecture is None or own_classes(config_of(job.model)):
+        return
+    known = poolings(architecture)
+    if known is None or wanted.value not in known:
+        yield no_pooling(wanted, architecture, known)
+
+
+@JOB.check("text-longer-than-model", "transformers fails at the first text that is longer")
+def _positions(job: JobConfig) -> Iterator[Found]:
+    config, longest = config_of(job.model), job.data.max_length
+    usable = usable_positions(config)
+    if usable is not None and longest > usable:
+        what = f"{job.model.name_or_path} has positions for {usable} tokens"
+        yield f"data.max_length={longest}", what, f"data.max_length={usable}"
 
 
 # --- scaling ------------------------------------------------------------------------------------
@@ -301,12 +329,41 @@ def _eval_steps_missing(job: JobConfig) -> Iterator[Found]:
         yield "training.eval_steps", what, "training.eval_steps=500"
 
 
+@JOB.check("fit-memory-refused", "what is tried has to be what trains")
+def _fit_memory(job: JobConfig) -> Iterator[Found]:
+    if job.training.fit_memory and (found := fit_memory_refused(job)):
+        setting, what = found
+        fix = f"training.fit_memory=false, or {setting}=false"
+        yield "training.fit_memory=true", f"does not go with {setting}=true: {what}", fix
+
+
+def fit_memory_refused(job: JobConfig) -> tuple[str, str] | None:
+    """Return the setting beside which training.fit_memory finds nothing, and why; None if there is none."""
+    if job.training.shard:
+        what = "a process without memory would leave the others waiting for its layers"
+        return "training.shard", what
+    if job.training.compile:
+        return "training.compile", "each width has a program of its own, with its memory"
+    return None
+
+
 @JOB.check("eval-steps-unused", "eval_steps belongs to eval_strategy=steps")
 def _eval_steps_unused(job: JobConfig) -> Iterator[Found]:
     strategy, steps = job.training.eval_strategy, job.training.eval_steps
     if strategy is not EvalStrategy.steps and steps is not None:
         what = f"has no effect with training.eval_strategy={strategy.value}"
         yield f"training.eval_steps={steps}", what, "training.eval_strategy=steps"
+
+
+@JOB.check("patience-unused", "a training ends early by the scores of its evaluations")
+def _patience(job: JobConfig) -> Iterator[Found]:
+    training = job.training
+    if training.patience is not None and training.eval_strategy is EvalStrategy.none:
+        what = "has no effect with training.eval_strategy=none: nothing is scored before the end"
+        yield f"training.patience={training.patience}", what, "training.eval_strategy=epoch"
+    if training.patience is None and training.min_delta:
+        what = "has no effect without training.patience"
+        yield f"training.min_delta={training.min_delta:g}", what, "training.patience=3"
 
 
 @JOB.check("select-unused", "the best checkpoint is chosen among those that were scored")

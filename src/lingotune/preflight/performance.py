@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lingotune.catalog.architectures import architecture_of, skips_padding
 from lingotune.config.schema import BatchMode, JobConfig, Precision, ScalingRule
 from lingotune.estimate.batch import world_size
 from lingotune.preflight.registry import Found, Table
@@ -89,6 +90,24 @@ def _padding_free(job: JobConfig) -> Iterator[Found]:
     if job.batching.padding_free and job.training.first_token_only is False:
         what = "does not work with training.first_token_only=false"
         yield "batching.padding_free=true", what, "training.first_token_only=null"
+
+
+@PERFORMANCE.check(
+    "padding-free-architecture", "the layers of each architecture skip padding in their own way"
+)
+def _padding_free_architecture(job: JobConfig) -> Iterator[Found]:
+    name = architecture_of(job.model)
+    asked = {
+        "batching.padding_free=true": (job.batching.padding_free, "batching.padding_free=false"),
+        "training.first_token_only=true": (
+            job.training.first_token_only, "training.first_token_only=null",
+        ),
+    }  # fmt: skip
+    if name is None or skips_padding(name) or job.code.builder:
+        return
+    for where, (wanted, fix) in asked.items():
+        if wanted:
+            yield where, f"is not known for the layers of {name}", fix
 
 
 @PERFORMANCE.check("padding-free-multiple", "without padding there is no width to round up")

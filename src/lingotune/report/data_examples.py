@@ -11,7 +11,7 @@ import numpy as np
 from pyarrow import ArrowException, parquet
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.program import program
+from lingotune.data.prepared.manifest import anew
 from lingotune.system.arrays import mixed
 
 
@@ -89,5 +89,6 @@ def _groups(
                 if wanted is None or group in wanted:
                     yield group, shard.read_row_group(group, columns=columns)
     except (OSError, ArrowException) as error:
-        fix = f"{program('prepare')} ... makes it anew once the folder is removed"
-        raise ConfigError([Problem(str(file), f"cannot be read: {error}", fix)]) from error
+        raise ConfigError(
+            [Problem(str(file), f"cannot be read: {error}", anew(file.parent))]
+        ) from error

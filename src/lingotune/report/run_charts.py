@@ -66,7 +66,7 @@ def _course(
 def reliability(predictions: Predictions) -> str:
     """Draw an SVG of the accuracy among predictions of similar confidence."""
     confidence = predictions.probabilities.max(axis=1)
-    right = predictions.predicted == predictions.true
+    right = predictions.likeliest_is_true
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     hits = np.bincount(bins, weights=right, minlength=BINS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from pyarrow import ArrowException, parquet
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.data.prepared.manifest import load_manifest
-from lingotune.evaluation.metrics import IntArray, Predictions
+from lingotune.evaluation.metrics import Predictions
 from lingotune.runs.folder import moved_away
 
 SHOWN = 12
@@ -33,10 +33,10 @@ class Example:
     text: str | None
 
 
-def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str], IntArray]:
-    """Read predictions.parquet: predictions, ids, and predicted classes (int64).
+def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str]]:
+    """Read predictions.parquet: predictions and ids.
 
-    The classes were chosen before the probabilities were rounded to float32. ConfigError if the file
+    The classes were decided before the probabilities were rounded to float32. ConfigError if the file
     cannot be read.
     """
     try:
@@ -49,10 +49,11 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
             np.array([np.nan if s is None else s for s in table["stars"]], np.float64),
         )
         said = np.array([places[name] for name in table["predicted"]], np.int64)
+        predictions = replace(predictions, decided=said)
     except (OSError, ArrowException, KeyError) as error:
         what = f"cannot be read: {error}"
         raise ConfigError([Problem(str(path), what, without(path))]) from error
-    return predictions, list(table["id"]), said
+    return predictions, list(table["id"])
 
 
 def without(path: Path) -> str:
@@ -65,7 +66,7 @@ def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:
 
     Uncertain rows have the smallest margin between their two likeliest classes. Returns row indices.
     """
-    said = predictions.probabilities.max(axis=1)
+    said = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.true)
     worst = wrong[np.argsort(-said[wrong], kind="stable")][:SHOWN]
     ordered = np.sort(predictions.probabilities, axis=1)

@@ -17,9 +17,11 @@ from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_ste
 from lingotune.estimate.run_time import TimeEstimate, duration, estimate_time
 from lingotune.estimate.throughput import FILE as THROUGHPUT
 from lingotune.estimate.throughput import Throughput, read_records
+from lingotune.evaluation.advice import advice_of
+from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.score_rows import own_rows, score_rows, score_warnings
+from lingotune.evaluation.score_rows import BASELINE_NOTE, INTERVALS_NOTE, own_rows, score_rows
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
 from lingotune.report.run_examples import (
@@ -39,6 +41,7 @@ from lingotune.runs.folder import (
 )
 from lingotune.runs.remake import load_job_of, remake_command, restore_command
 from lingotune.runs.results import (
+    BaselineScores,
     Environment,
     Measured,
     RunResults,
@@ -100,20 +103,26 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         "digest": job_digest(job),
         "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
         "summary": _summary(results),
+        "advice": [
+            {"what": one.what, "command": one.command(shlex.quote(str(run / JOB_FILE)))}
+            for one in advice_of(results)
+        ],
         "warnings": [
-            *score_warnings(results.scored[1]),
             *(printable(warning) for warning in results.data.warnings),
             *(printable(f"not exact: {one}") for one in results.not_exact or ()),
         ],
+        "decision": _decision(results),
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [
-            _scores(name, of, labels)
+            _scores(name, of, labels, _baseline(name, results))
             for name, of in (("test", results.test), ("validation", results.validation))
             if of
         ],
         "labels": [printable(label) for label in labels],
         "data": _data_table(results.data.rows, labels),
+        "notes": {"intervals": INTERVALS_NOTE, "baseline": BASELINE_NOTE},
+        "baseline": results.baseline.name if results.baseline else "",
         "data_sha256": results.data.sha256,
         "environment": _environment(results.environment),
         "settings": visible((run / JOB_FILE).read_text(encoding="utf-8")),
@@ -135,6 +144,15 @@ def _summary(results: RunResults) -> str:
         f" always predicting the most frequent class would reach {overall.majority}."
         f" {results.training.steps:,} updates in {duration(seconds, exact=True)}."
     )
+
+
+def _decision(results: RunResults) -> dict[str, object]:
+    """Describe what was fitted on validation, and the scores with and without it; empty if nothing was."""
+    if results.decision is None or results.as_trained is None:
+        return {}
+    name, scores = results.scored
+    table = decision_rows(scores, results.as_trained[name])
+    return {"line": decision_line(results.decision), "table": table}
 
 
 def _plan_table(run: Path, job: JobConfig, results: RunResults) -> Table:
@@ -205,15 +223,31 @@ def _tokens_per_second(measured: Measured) -> str:
 def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: TrainingFigures) -> Table:
     epochs = steps.total_steps / steps.steps_per_epoch
     return [
-        ["updates", f"{steps.total_steps:,}", f"{training.steps:,}"],
+        ["updates", _planned_updates(job, steps), f"{training.steps:,}"],
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
+        *_parts(batch, training),
         ["processes", str(batch.world_size), str(training.world_size)],
         ["learning rate", f"{batch.learning_rate:g}", f"{training.learning_rate:g}"],
         ["warm-up steps", str(steps.warmup_steps), str(training.warmup_steps)],
         ["precision", job.training.precision.value, training.precision],
         ["best checkpoint", f"by {selected_by(job)}", f"step {training.best_step:,}"],
     ]
+
+
+def _planned_updates(job: JobConfig, steps: StepPlan) -> str:
+    at_most = "" if job.training.patience is None else "at most "
+    return f"{at_most}{steps.total_steps:,}"
+
+
+def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:
+    """Tell a micro-batch that is smaller than planned, as more did not fit into memory."""
+    found = training.fitted
+    if found is None:
+        return []
+    planned = f"{batch.per_device_batch} x {batch.accumulation}"
+    actual = f"{found.size} x {found.accumulation} (training.fit_memory)"
+    return [["examples at a time x passes", planned, actual]]
 
 
 def _expected(
@@ -240,7 +274,13 @@ def _own(records: Sequence[Throughput], results: RunResults) -> int:
 # --- scores -------------------------------------------------------------------------------------
 
 
-def _scores(name: str, scores: SplitScores, labels: Sequence[str]) -> dict[str, object]:
+def _baseline(name: str, results: RunResults) -> BaselineScores | None:
+    return results.baseline if name == results.scored[0] else None
+
+
+def _scores(
+    name: str, scores: SplitScores, labels: Sequence[str], baseline: BaselineScores | None
+) -> dict[str, object]:
     table = [[
         "language", "rows", "accuracy", "macro-F1", "majority", "calibration error", "stars off",
         "remarks",
@@ -250,7 +290,7 @@ def _scores(name: str, scores: SplitScores, labels: Sequence[str]) -> dict[str, 
             row.name, f"{row.rows:,}", row.accuracy, row.macro_f1, row.majority,
             row.calibration_error, row.stars_off, row.remark,
         ]
-        for row in score_rows(scores)
+        for row in score_rows(scores, baseline)
     ]  # fmt: skip
     classes = [["class", "precision", "recall", "F1", "rows"]]
     classes += [
@@ -290,7 +330,8 @@ def _predictions(
     path = run / PREDICTIONS
     if not path.is_file():
         return None
-    predictions, ids, predicted = read_predictions(path, labels)
+    predictions, ids = read_predictions(path, labels)
+    predicted = predictions.predicted
     confusion = confusion_matrix(predictions.true, predicted, len(labels)).tolist()
     if tuple(map(tuple, confusion)) != test.confusion:
         right = (predicted == predictions.true).mean() if ids else 0

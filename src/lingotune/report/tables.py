@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
-from lingotune.evaluation.metrics import FEWEST
-from lingotune.evaluation.score_rows import NONE, own_rows, score_rows
-from lingotune.runs.results import LanguageScores
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    INTERVALS_NOTE,
+    NONE,
+    own_rows,
+    score_rows,
+)
+from lingotune.runs.results import BaselineScores, Intervals, LanguageScores
 
 _WIDEST = 100
 _HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
@@ -16,8 +22,10 @@ _EXPENDABLE = ("calibration", "majority", "stars off")
 """Columns that are left out, in this order, where the width does not hold all."""
 
 
-def score_table(scores: LanguageScores, width: int | None = None) -> str:
-    """Format the scores overall and per language, with intervals and the majority baseline.
+def score_table(
+    scores: LanguageScores, width: int | None = None, baseline: BaselineScores | None = None
+) -> str:
+    """Format the scores overall and per language, with intervals, the majority and a trained baseline.
 
     Columns without any value are left out, and some where the width in characters does not hold all; notes
     below explain the others. width: None = any.
@@ -29,11 +37,11 @@ def score_table(scores: LanguageScores, width: int | None = None) -> str:
             row.accuracy,
             row.macro_f1,
             row.majority,
-            row.calibration_error,
+            row.calibration_error.partition(" ")[0],
             "" if row.stars_off == NONE else row.stars_off,
             row.remark,
         ]
-        for row in score_rows(scores)
+        for row in score_rows(scores, baseline)
     ]
     last = len(_HEADER) - 1
     shown = [n for n in range(last + 1) if n in (0, last) or any(row[n] for row in rows)]
@@ -46,7 +54,7 @@ def score_table(scores: LanguageScores, width: int | None = None) -> str:
         ).rstrip()
         for row in cells
     ]
-    notes = [note for note in _notes(scores) if note.partition(":")[0] not in dropped]
+    notes = [note for note in _notes(scores, baseline) if note.partition(":")[0] not in dropped]
     if dropped:
         notes.append(f"{', '.join(dropped)}: in the report, and on a wider terminal")
     folded = [piece for note in notes for piece in textwrap.wrap(note, min(width or 999, 999))]
@@ -76,12 +84,34 @@ def _own(scores: LanguageScores) -> list[str]:
     return lines
 
 
-def _notes(scores: LanguageScores) -> list[str]:
-    notes = ["calibration: mean gap between confidence and accuracy"]
-    if scores.overall.intervals:
-        notes.insert(0, f"in brackets: 95% bootstrap intervals, given at least {FEWEST} rows")
+def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]:
+    intervals = scores.overall.intervals
+    notes = [f"calibration: mean gap between confidence and accuracy{_without_chance(intervals)}"]
+    if intervals:
+        notes.insert(0, INTERVALS_NOTE)
     if scores.overall.mean_absolute_error is not None:
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
+    if baseline:
+        notes.append(f"{baseline.name}: {BASELINE_NOTE}")
     return notes
+
+
+def _without_chance(intervals: Intervals | None) -> str:
+    if intervals is None or intervals.calibration_error is None:
+        return ""
+    low, high = intervals.calibration_error
+    return f"; of all rows, without what chance adds, {low:.3f}-{high:.3f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows of texts as columns, the first to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -16,7 +17,7 @@ from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import from_json, parse_json, to_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.system.files import replace_file
 
@@ -51,6 +52,11 @@ class Folders:
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's event files."""
         return self.run / "tensorboard"
+
+    def check_there(self) -> None:
+        """Raise OSError if the run folder was deleted: what was written so far is lost."""
+        if not self.run.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.run))
 
     @property
     def in_container(self) -> bool:
@@ -90,7 +96,7 @@ def finished(folders: Folders, digest: str, again: str = "") -> RunResults | Non
     ConfigError if its metrics.json is damaged; `again` is the command that recreates it.
     """
     try:
-        values = json.loads((folders.run / METRICS).read_text(encoding="utf-8"))
+        values = parse_json((folders.run / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     ours = isinstance(values, dict) and values.get("job_sha256") == digest
@@ -115,7 +121,7 @@ def read_results(run: Path) -> RunResults:
     """Read the results of the run in a folder; ConfigError if it has none, or they are damaged."""
     path = run / METRICS
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = f"the run has not come to its end: there is no {METRICS}"
         raise ConfigError([Problem(str(run), what, resume_command(run))]) from None
@@ -160,7 +166,7 @@ def read_history(run: Path) -> list[Entry]:
     """Read the log that `write_history` wrote; empty if it is missing or damaged."""
     try:
         lines = (run / HISTORY).read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines]
+        entries = [parse_json(line) for line in lines]
     except (OSError, ValueError):
         return []
     return [
@@ -178,7 +184,7 @@ def write_data_folder(folder: Path, run: Path) -> None:
 def read_data_folder(run: Path) -> Path | None:
     """Read the folder that `write_data_folder` noted; None if there is no note."""
     try:
-        return Path(json.loads((run / _DATA).read_text(encoding="utf-8"))["folder"])
+        return Path(parse_json((run / _DATA).read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import from_json, parse_json, sealed, to_json, unsealed
 from lingotune.runs.folder import METRICS, Folders
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
@@ -38,16 +38,16 @@ def write_inventory(folders: Folders, digest: str, names: tuple[str, ...]) -> No
             with path.open("rb") as file:
                 os.fsync(file.fileno())
             files[name] = (path.stat().st_size, sha256_of(path))
-    text = json.dumps(to_json(Inventory(digest, files)), indent=1)
+    text = json.dumps(sealed(to_json(Inventory(digest, files))), indent=1)
     replace_file(folders.run / INVENTORY, text + "\n")
 
 
 def read_inventory(folders: Folders, digest: str) -> Inventory | None:
-    """Read the inventory of a job's run; None if there is none, or it cannot be read."""
+    """Read the inventory of a job's run; None if there is none, or it is not as it was written."""
     try:
         text = (folders.run / INVENTORY).read_text(encoding="utf-8")
-        found = from_json(Inventory, json.loads(text))
-    except (OSError, ValueError, RecursionError):
+        found = from_json(Inventory, unsealed(parse_json(text)))
+    except (OSError, ValueError):
         return None
     return found if found.job_sha256 == digest else None
 

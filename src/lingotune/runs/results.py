@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lingotune.config.schema import SPLITS, Precision
 from lingotune.config.typed_json import UNLESS_NONE
+from lingotune.runs.decision import Decision
 
 # --- scores -------------------------------------------------------------------------------------
 
@@ -29,11 +30,15 @@ class ClassScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """Bootstrap intervals of the scores with the same names."""
+    """Bootstrap intervals of the scores with the same names: over rows, not over seeds of the training.
+
+    calibration_error: without what chance adds to it, so it may lie below the error.
+    """
 
     accuracy: Interval
     macro_f1: Interval
     mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
+    calibration_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +115,44 @@ class SplitScores(LanguageScores, _Loss):
     """Scores of a split, and the mean loss over its rows."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaselineScores:
+    """Scores of a simple model trained on the same rows, on the split that the run's headline is of.
+
+    name: `tfidf`. plain: rows as they are. balanced: each class with the same weight.
+    """
+
+    name: str
+    seconds: float
+    plain: LanguageScores
+    balanced: LanguageScores
+
+    def by_name(self) -> dict[str, LanguageScores]:
+        """Map the names of the models to their scores."""
+        return {self.name: self.plain, f"{self.name} balanced": self.balanced}
+
+    def best(self) -> LanguageScores:
+        """Return the scores of the one with the higher macro-F1."""
+        return max(self.plain, self.balanced, key=lambda scores: scores.overall.macro_f1)
+
+
 # --- training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Examples in a pass of one process, and passes in an update."""
+
+    size: int
+    accumulation: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFigures:
     """Length, batch, learning rate and time of the training.
 
-    steps: optimizer updates. global_batch: rows per update. learning_rate: peak, after scaling.
+    steps: optimizer updates. global_batch: rows per update. fitted: micro-batch that training.fit_memory
+    found, where it is smaller than planned. learning_rate: peak, after scaling.
     best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
     kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
@@ -128,6 +163,7 @@ class TrainingFigures:
     epochs: float
     global_batch: int
     world_size: int
+    fitted: MicroBatch | None = field(default=None, metadata=UNLESS_NONE)
     learning_rate: float
     warmup_steps: int
     best_step: int
@@ -156,6 +192,7 @@ class Measured:
     tokens_per_second: float | None = None
     padded_tokens_per_second: float | None = None
     utilisation: float | None = None
+    checkpoints: int | None = None
     phases: dict[str, float] = field(default_factory=dict)
     train_samples: int
     eval_samples: int
@@ -188,18 +225,33 @@ class BaseModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextFit:
+    """How the training texts fit `data.max_length` and the tokenizer, from 0 to 1 by language.
+
+    cut: share of texts that were cut. unknown: share of tokens outside the vocabulary. whole: tokens that
+    98 % of the texts of every language fit into.
+    """
+
+    cut: dict[str, float]
+    unknown: dict[str, float]
+    whole: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSummary:
     """Data of a run.
 
     sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
     version of lingotune computes alike. rows: split -> language -> class -> rows. warnings: what was
-    odd about them when they were prepared.
+    odd about them when they were prepared. texts: how the training texts fit the model; None of older
+    versions.
     """
 
     sha256: str
     test_sha256: str | None = None
     rows: dict[str, dict[str, dict[str, int]]]
     warnings: tuple[str, ...] = ()
+    texts: TextFit | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         for split in SPLITS:
@@ -228,22 +280,41 @@ class RunDescription:
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Outcome of training and evaluating. resumed_from_step: None for a run from the start. not_exact:
-    where it went on in other circumstances than before; None if it never did. test: None where there is no
-    test split."""
+    where it went on in other circumstances than before; None if it never did. validation, test: scores of
+    the model with its decision, those of validation on rows that it was not fitted on. test: None where
+    there is no test split. decision, as_trained: what was fitted on validation, and the scores by split
+    without it, of the likeliest classes; None where nothing was."""
 
     resumed_from_step: int | None = None
     not_exact: tuple[str, ...] | None = field(default=None, metadata=UNLESS_NONE)
     training: TrainingFigures
     validation: SplitScores
     test: SplitScores | None
+    decision: Decision | None = field(default=None, metadata=UNLESS_NONE)
+    as_trained: dict[str, SplitScores] | None = field(default=None, metadata=UNLESS_NONE)
     measured: Measured
     environment: Environment | None = None
 
 
+@dataclass(frozen=True)
+class Advice:
+    """Something to know about a run. helps: overrides that train it better; none if nothing is known to."""
+
+    what: str
+    helps: tuple[str, ...] = ()
+
+    def command(self, job_file: str) -> str:
+        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
+        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Outcome, RunDescription):
-    """Everything in a finished run's metrics.json. seconds: the whole run on the worker."""
+    """Everything in a finished run's metrics.json. baseline: None if none was trained. advice: what to
+    know of the scores, None of older versions. seconds: the whole run on the worker."""
 
+    baseline: BaselineScores | None = field(default=None, metadata=UNLESS_NONE)
+    advice: tuple[Advice, ...] | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float
 
     @property

@@ -60,7 +60,7 @@ def training_arguments(
         "seed": job.seed,
         "learning_rate": batch.learning_rate,
         "per_device_train_batch_size": batch.per_device_batch,
-        "per_device_eval_batch_size": job.evaluation.per_device_bs or 2 * job.per_device_bs,
+        "per_device_eval_batch_size": job.evaluation.per_device_bs or 2 * batch.per_device_batch,
         "gradient_accumulation_steps": batch.accumulation,
         "max_steps": steps.total_steps,
         "warmup_steps": steps.warmup_steps,

@@ -12,16 +12,15 @@ unless it is itself the best one so far, the weights of that one. Standard libra
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import from_json, parse_json, sealed, to_json, unsealed
 from lingotune.contract.container import JOB_FILE
 from lingotune.system.hashing import sha256_of
 from lingotune.training.aside import set_aside
@@ -48,7 +47,7 @@ class Manifest:
     run: digest of `settings`, which say which run it is. world: number of processes. writer: the version
     of lingotune. circumstances: what may change the last digits of a result. best: name of the best
     checkpoint so far. not_exact: where the run has gone on in other circumstances. files: path -> size in
-    bytes and SHA-256.
+    bytes and SHA-256. ended: a callback ended the training with it, before the last step.
     """
 
     format: int
@@ -61,6 +60,7 @@ class Manifest:
     best: str | None
     not_exact: tuple[str, ...]
     files: dict[str, tuple[int, str]]
+    ended: bool = False
 
     def __post_init__(self) -> None:
         paths = map(PurePosixPath, self.files)
@@ -74,13 +74,15 @@ class Manifest:
 class Checkpoint:
     """A complete checkpoint after `step` updates. best: folder of the best weights so far.
 
-    not_exact: where the run has gone on in other circumstances than before, one sentence each.
+    not_exact: where the run has gone on in other circumstances than before, one sentence each. ended: the
+    training was ended with it, before its last step.
     """
 
     step: int
     folder: Path
     best: Path | None
     not_exact: tuple[str, ...] = ()
+    ended: bool = False
 
 
 class OtherFormat(ValueError):
@@ -97,10 +99,10 @@ def name_of(step: int) -> str:
 
 def begin(folder: Path) -> None:
     """Create the folder of a checkpoint that is about to be written; whatever is in its place is set
-    aside."""
+    aside. OSError if the folder of all checkpoints was deleted: the run has lost what it wrote."""
     if folder.is_symlink() or folder.exists():
         set_aside(folder, "earlier" if (folder / MANIFEST).exists() else "unfinished")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     (folder / UNFINISHED).touch()
 
 
@@ -111,6 +113,7 @@ def commit(
     *,
     job_file: bytes = b"",
     not_exact: tuple[str, ...] = (),
+    ended: bool = False,
 ) -> Path | None:
     """Mark the checkpoint in `folder` as complete; returns the folder of the best weights so far.
 
@@ -130,15 +133,15 @@ def commit(
     manifest = Manifest(
         FORMAT, step_of(folder.name), identity.run, identity.world, identity.writer,
         dict(identity.settings), dict(identity.circumstances), best, not_exact, files,
+        ended,
     )  # fmt: skip
     _write(folder, manifest)
     return best_in(folder, manifest)
 
 
 def _write(folder: Path, manifest: Manifest) -> None:
-    content = to_json(manifest)
     unfinished = folder / f"{MANIFEST}.tmp"
-    text = json.dumps({**content, "sha256": seal(content)}, indent=1)
+    text = json.dumps(sealed(to_json(manifest)), indent=1)
     unfinished.write_text(text, encoding="utf-8")
     to_disk(unfinished)
     unfinished.rename(folder / MANIFEST)
@@ -210,20 +213,10 @@ def best_in(folder: Path, manifest: Manifest) -> Path | None:
 def read(folder: Path) -> Manifest:
     """Read the manifest. OSError if there is none; ValueError if it is not as it was written, and its
     subclass OtherFormat if another version of lingotune wrote it."""
-    try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-        if not isinstance(content, dict) or content.pop("sha256", None) != seal(content):
-            raise ValueError(f"{folder}: the manifest was changed")
-        if content.get("format") != FORMAT:
-            raise OtherFormat(f"{folder}: the manifest is in another format")
-        return from_json(Manifest, content)
-    except RecursionError as error:
-        raise ValueError(f"{folder}: the manifest is nested too deeply") from error
-
-
-def seal(content: Mapping[str, object]) -> str:
-    """Compute the SHA-256 that a manifest holds of its other entries."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content = unsealed(parse_json((folder / MANIFEST).read_bytes()))
+    if content.get("format") != FORMAT:
+        raise OtherFormat(f"{folder}: the manifest is in another format")
+    return from_json(Manifest, content)
 
 
 def fault(folder: Path) -> str | None:

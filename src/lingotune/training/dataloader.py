@@ -61,6 +61,10 @@ class Batches(Dataset[Batch]):
             batch[SHARE].rows = rows
         return batch
 
+    def longest(self, count: int) -> Batch:
+        """Make a batch of the longest texts, at most `count`: no batch of so many needs more memory."""
+        return self.__getitems__(np.argsort(-self.split.lengths, kind="stable")[:count])
+
 
 SHARE = "share"
 """Key of a training batch that the model does not take: see `MicroBatch.share`."""

@@ -7,20 +7,25 @@ OMPI_COMM_WORLD_*. torch is imported only once the counts have been checked.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any, TypeVar
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import PEER_LOST, ConfigError, Problem
 from lingotune.config.schema import Distribution, JobConfig
 from lingotune.estimate.batch import processes_per_node, world_size
+from lingotune.training import failure
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 """Longest wait for other processes: one rank reads and tokenises while the rest wait."""
 
+_MEETING = 600.0
+"""Seconds in which all processes have to come: the machines of a job start within minutes of each other."""
 _MPI_NAMES = {
     "RANK": "OMPI_COMM_WORLD_RANK",
     "LOCAL_RANK": "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -103,7 +108,33 @@ def join(job: JobConfig, rank: Rank) -> None:
             import smdistributed.dataparallel.torch.torch_smddp  # noqa: F401  registers it
 
             backend = "smddp"
-    torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+    with _meeting(rank):
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+
+
+@contextmanager
+def _meeting(rank: Rank) -> Iterator[None]:
+    """End this process if the block, in which it meets the others, takes too long.
+
+    One that died before would be waited for in silence, as long as for one that reads the data.
+    """
+    met = Event()
+    Thread(target=_give_up, args=(rank, met), daemon=True, name="meeting").start()
+    try:
+        yield
+    finally:
+        met.set()
+
+
+def _give_up(rank: Rank, met: Event) -> None:
+    if met.wait(_MEETING):
+        return
+    what = f"not all {rank.world_size} processes have come within {_MEETING / 60:.0f} minutes"
+    said = f"{what}: one has died, or its machine has not started; its own log says why"
+    text = failure.told(said, rank.rank, PEER_LOST)
+    print(f"lingotune: {text}", file=sys.stderr, flush=True)
+    failure.write(os.environ, text)
+    os._exit(PEER_LOST)
 
 
 def agree(rank: Rank, what: str, value: str) -> None:

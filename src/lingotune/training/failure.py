@@ -6,11 +6,11 @@ printed last. The process that fails first writes it. Standard library only.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from lingotune.config.console import say_aside
 from lingotune.config.faults import one_line, place, understood
 from lingotune.config.problems import (
     BUG,
@@ -25,6 +25,8 @@ from lingotune.config.problems import (
 
 LONGEST = 900
 """Maximum length in characters: SageMaker adds its own words at both ends, and truncates at 1024."""
+EVALUATING = "evaluating"
+"""Stage in which a split is scored."""
 _stage = "starting"
 
 
@@ -40,6 +42,15 @@ def stage() -> str:
 
 
 @contextmanager
+def during(stage: str) -> Iterator[None]:
+    """Be in a stage for the block; an error in it leaves that stage, for its message."""
+    before = _stage
+    enter(stage)
+    yield
+    enter(before)
+
+
+@contextmanager
 def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
     """Write the exception that ends the block, if any, to the container's failure file.
 
@@ -51,7 +62,7 @@ def reporting(rank: int, environment: Mapping[str, str]) -> Iterator[None]:
         known = as_known(error)
         text = paragraph(error, rank)
         if known is not error:  # the log names the rank, too
-            print(f"lingotune: {text}", file=sys.stderr, flush=True)
+            say_aside(f"lingotune: {text}")
         write(environment, text)
         if known is None or known is error:
             raise

@@ -10,12 +10,14 @@ from lingotune.config.problems import CheckpointError, Problem
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
+from lingotune.evaluation.predictions import VALIDATION_FILE
 from lingotune.hub.allowlist import CURVES
 from lingotune.runs.folder import METRICS, MODEL, Folders, read_history, write_metrics
 from lingotune.runs.inventory import changed_files, place_of, read_inventory, write_inventory
 from lingotune.runs.remake import remake_command
 from lingotune.runs.results import RunResults
 from lingotune.system.files import replace_file
+from lingotune.training.adapters import FILES as ADAPTER_FILES
 
 PAGE = "report.html"
 PICTURES = ("confusion_matrix.png", "class_distribution.png", "learning_curves.png")
@@ -49,7 +51,8 @@ def report(run: Path) -> None:
 def take_inventory(folders: Folders, digest: str) -> None:
     """List the files of a run that is finished; a failure only prints a warning."""
     try:
-        write_inventory(folders, digest, (JOB_FILE, PREDICTIONS, PAGE, *PICTURES))
+        own = (JOB_FILE, PREDICTIONS, VALIDATION_FILE, PAGE, *PICTURES, *ADAPTER_FILES)
+        write_inventory(folders, digest, own)
     except OSError as error:
         print(f"warning: {folders.run}: its files are not listed: {error}")
 

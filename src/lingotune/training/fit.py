@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,29 +26,40 @@ from lingotune.config.schema import Balance, EvalStrategy, JobConfig, Precision,
 from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
-from lingotune.data.rows.labels import class_stars
 from lingotune.estimate.batch import StepPlan
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.evaluation.own_metrics import try_metrics, values_of, with_own_metrics
-from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.evaluation.own_metrics import try_metrics, values_of
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.compact_embedding import choose_embeddings
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
-from lingotune.modeling.load import layer_classes, load_model
+from lingotune.modeling.load import layer_classes, load_model, trained_in
+from lingotune.modeling.lora import (
+    Adapters,
+    adapters_line,
+    add_adapters,
+    merge_adapters,
+    save_adapters,
+    write_merged,
+)
 from lingotune.modeling.own_model import build_model
+from lingotune.modeling.own_names import own_names
+from lingotune.runs.decision import AS_TRAINED, Decision
+from lingotune.runs.decision_file import write_decision
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
 from lingotune.system.machine import cpu_has_bf16
-from lingotune.training import distributed, failure, signals
+from lingotune.training import distributed, failure, memory, signals
+from lingotune.training.adapters import FOLDER
 from lingotune.training.arguments import training_arguments
 from lingotune.training.base_model import located
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
 from lingotune.training.distributed import Rank, computed_by_first
+from lingotune.training.early_stopping import EarlyStopping
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
@@ -55,6 +67,7 @@ from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.progress import progress
 from lingotune.training.resume import digest_of, find_start, node_folder
+from lingotune.training.scoring import Scored, differing, score_splits
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
 from lingotune.training.timing import Moves, Stopwatch
@@ -67,8 +80,8 @@ class Training:
     """A model, its data and the Trainer, ready to train; made by `build`.
 
     batches: by split; train in the order of its rows, the others longest first. checkpoints: this node's
-    folder for them. parameters: the number in the whole model. lean: whether the last layer computes only
-    the first token.
+    folder for them. parameters: the number in the whole model. trained: those of them, or of adapters, that
+    are trained. lean: whether the last layer computes only the first token. adapters: LoRA's.
     """
 
     context: RunContext
@@ -80,7 +93,9 @@ class Training:
     guard: FiniteGuard
     checkpoints: Path
     parameters: int
+    trained: int
     lean: bool
+    adapters: Adapters | None
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -94,9 +109,10 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
         training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
-    scores = score(training)
-    outcome = _outcome(training, start, seconds, scores)
-    save(training, tracking, outcome.test)
+    merge(training)
+    scored = score(training)
+    outcome = _outcome(training, start, seconds, scored)
+    save(training, tracking, scored.decision, outcome.test)
     return outcome
 
 
@@ -115,14 +131,23 @@ def build(context: RunContext) -> Training:
     )
     _quiet_libraries(show_bars=False)  # from here on there is one bar, and its name is ours
     checkpoints = node_folder(job, context.folders.checkpoints, rank)
-    data = _plan_data(context)
+    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
+    make = partial(_data_and_trainer, model, stopwatch, guard, checkpoints)
+    data, trainer = make(context)
+    if job.training.fit_memory:
+        planned, context = (
+            context,
+            memory.fitted(context, trainer, data.batches["train"], checkpoints),
+        )
+        if context.batch != planned.batch:
+            data, trainer = make(context)
     if rank.first:
         _announce(context, model, data)
-    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
-    trainer = _trainer(context, model, data, stopwatch, guard, checkpoints)
+    if job.training.sparse_exchange and context.batch.world_size > 1:
+        RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
-        model.parameters, model.lean,
+        model.parameters, trained_in(model.model), model.lean, model.adapters,
     )  # fmt: skip
 
 
@@ -149,6 +174,8 @@ def resume(training: Training) -> Checkpoint | None:
     lines = _progress(job, steps, rank)
     for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
+    if job.training.patience:
+        training.trainer.add_callback(EarlyStopping(job, show=rank.first))
     return start
 
 
@@ -163,38 +190,64 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
     tracking.attach(training.trainer)
     training.trainer.add_callback(History(context.folders))
     if pusher:
-        training.trainer.add_callback(pusher.with_tokenizer(training.tokenizer))
+        adapters = training.adapters
+        plain = partial(write_merged, scale=adapters.scale) if adapters else None
+        training.trainer.add_callback(pusher.with_model(training.tokenizer, plain))
     return tracking
 
 
 def train(training: Training, start: Checkpoint | None) -> float:
     """Train to the last step, from a checkpoint if there is one; returns the seconds it took."""
-    total = training.context.steps.total_steps
-    if training.context.rank.first and start:
-        print(f"resuming at step {start.step} of {total}", flush=True)
+    context, trainer = training.context, training.trainer
+    total = context.steps.total_steps
+    if context.rank.first and start:
+        where = ", where it was ended" if start.ended else ""
+        print(f"resuming at step {start.step} of {total}{where}", flush=True)
     started = time.monotonic()
-    with signals.deferred(training.context.job.training.stop_timeout):
-        training.trainer.train_or_resume(start, total)
+    told = memory.told(context, trainer, training.batches)
+    with signals.deferred(context.job.training.stop_timeout), told:
+        trainer.train_or_resume(start, start.step if start and start.ended else total)
     return time.monotonic() - started
 
 
-def score(training: Training) -> dict[str, SplitScores]:
-    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes the predictions
-    on test."""
-    failure.enter("evaluating")
-    splits = training.context.splits
-    return {name: _score(training, name) for name in ("validation", "test") if len(splits[name])}
+def merge(training: Training) -> None:
+    """Save LoRA's adapters in the run folder, on rank 0, and merge them into the model, which is scored and
+    saved as it then is."""
+    adapters, context = training.adapters, training.context
+    if adapters is None:
+        return
+    failure.enter("merging the adapters")
+    model = training.trainer.model
+    training.guard.check_weights(model, "model")
+    if context.rank.first:
+        base = context.job.model.name_or_path
+        save_adapters(model, adapters, base, context.folders.run / FOLDER)
+    merge_adapters(model, adapters)
 
 
-def save(training: Training, tracking: Tracking | None, test: SplitScores | None) -> None:
-    """Save model, tokenizer and history, and close the trackers with the scores on test."""
+def score(training: Training) -> Scored:
+    """Score validation, and test if there is one, with the best checkpoint; rank 0 writes predictions."""
+    failure.enter(failure.EVALUATING)
+    context, trainer, batches = training.context, training.trainer, training.batches
+    with memory.told(context, trainer, batches):
+        return score_splits(context, trainer, batches, training.stopwatch)
+
+
+def save(
+    training: Training, tracking: Tracking | None, decision: Decision, test: SplitScores | None
+) -> None:
+    """Save model, decision, tokenizer and history, and close the trackers with the scores on test."""
     failure.enter("saving the model")
     training.guard.check_weights(training.trainer.model, "model")
     trainer, folders, rank = training.trainer, training.context.folders, training.context.rank
-    trainer.save_whole(folders.model)
+    if rank.local_rank == 0:
+        folders.check_there()
+    with own_names(trainer.model) if training.context.own.builder else nullcontext():
+        trainer.save_whole(folders.model)  # a builder's model is loaded by its own names
     if tracking:  # rank 0
         write_history(trainer.state.log_history, folders)
         tracking.finish(test)
+        write_decision(decision, folders.model)
         training.tokenizer.save_pretrained(str(folders.model))
         training.context.own.keep_in(folders.model)
     distributed.barrier(rank)
@@ -204,23 +257,25 @@ def _outcome(
     training: Training,
     start: Checkpoint | None,
     seconds: float,
-    scores: Mapping[str, SplitScores],
+    scored: Scored,
 ) -> Outcome:
     """Assemble the part of the run's results that comes from training."""
     context = training.context
     batch, steps = context.batch, context.steps
     found = measured(
         training.trainer, batch, steps, context.splits["train"], training.stopwatch,
-        training.parameters, lean=training.lean,
+        training.parameters, training.trained, lean=training.lean,
     )  # fmt: skip
     return Outcome(
         resumed_from_step=start.step if start else None,
         not_exact=start.not_exact or None if start else None,
         training=training_figures(
-            training.trainer, batch, steps, seconds, found, training.guard.skipped
+            training.trainer, context.job, batch, steps, seconds, found, training.guard.skipped
         ),
-        validation=scores["validation"],
-        test=scores.get("test"),
+        validation=scored.decided["validation"],
+        test=scored.decided.get("test"),
+        decision=None if scored.decision == AS_TRAINED else scored.decision,
+        as_trained=differing(scored),
         measured=found,
         environment=environment_of(),
     )
@@ -231,14 +286,15 @@ def _outcome(
 
 @dataclass(frozen=True)
 class _Model:
-    """The classifier and its tokenizer. lines: where its head is from and how its layers
-    compute, for the log."""
+    """The classifier and its tokenizer. adapters: LoRA's. lines: where its head is from, how its layers
+    compute and what of it is trained, for the log."""
 
     model: Any
     tokenizer: Any
     packing: Packing | None
     parameters: int
     lean: bool
+    adapters: Adapters | None
     lines: tuple[str, ...]
 
 
@@ -252,9 +308,12 @@ def _load_model(context: RunContext) -> _Model:
     if context.own.builder and training.compact_vocabulary is None:
         # What an unknown model does with its embeddings cannot be told.
         training = replace(training, compact_vocabulary=False)
+    lora = training.lora
+    adapters = add_adapters(model, lora) if lora.rank is not None else None
     embeddings = choose_embeddings(model, context.splits.values(), training)
-    lines = (*([head] if head else []), embeddings, last_layer)
-    return _Model(model, tokenizer, packing, parameters, lean, lines)
+    told = [adapters_line(adapters, lora)] if adapters else []
+    lines = (*([head] if head else []), *told, embeddings, last_layer)
+    return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
 
 
 def _load(context: RunContext) -> tuple[Any, Any, str | None]:
@@ -284,12 +343,21 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
 
 @dataclass(frozen=True)
 class _Data:
-    """The batches of each split, and this process's updates. sampling: None = each row once per epoch."""
+    """The batches of each split, and this process's updates. sampling: None = each row once per epoch.
+    weights: of the classes in the loss; None unless data.balance=weights."""
 
     batches: Mapping[str, Batches]
     updates: Updates
     shape: BatchShape
     sampling: Sampling | None
+    weights: list[float] | None
+
+
+def _data_and_trainer(
+    model: _Model, stopwatch: Stopwatch, guard: FiniteGuard, checkpoints: Path, context: RunContext
+) -> tuple[_Data, ClassifierTrainer]:
+    data = _plan_data(context)
+    return data, _trainer(context, model, data, stopwatch, guard, checkpoints)
 
 
 def _plan_data(context: RunContext) -> _Data:
@@ -305,7 +373,8 @@ def _plan_data(context: RunContext) -> _Data:
     }
     rank = context.rank.rank
     updates = Updates(splits["train"], job.batching, shape, job.seed, rank, sampling)
-    return _Data(batches, updates, shape, sampling)
+    weights = _class_weights(job, splits["train"], updates)
+    return _Data(batches, updates, shape, sampling, weights)
 
 
 def _announce(context: RunContext, model: _Model, data: _Data) -> None:
@@ -319,6 +388,9 @@ def _announce(context: RunContext, model: _Model, data: _Data) -> None:
     print(*batching_lines(job.batching, data.shape, data.updates.efficiency()), sep="\n")
     if data.sampling:
         print(draws_line(context.splits["train"], data.updates.drawn, _label_names(job)))
+    if data.weights:
+        listed = (f"{name} {weight:.3f}" for name, weight in zip(_label_names(job), data.weights))
+        print(f"weights in the loss: {', '.join(listed)}")
 
 
 def _label_names(job: JobConfig) -> list[str]:
@@ -361,7 +433,7 @@ def _trainer(
     guard: FiniteGuard,
     checkpoints: Path,
 ) -> ClassifierTrainer:
-    job, labels = context.job, _label_names(context.job)
+    job = context.job
     args = training_arguments(
         job,
         context.batch,
@@ -373,13 +445,9 @@ def _trainer(
         layers=layer_classes(model.model) if job.training.shard else (),
         greater_is_better=_greater_is_better(context),
     )
-    weights = _class_weights(job, context.splits["train"], data.updates)
-    if context.rank.first and weights:
-        listed = (f"{name} {weight:.3f}" for name, weight in zip(labels, weights))
-        print(f"weights in the loss: {', '.join(listed)}")
-    trainer = _trainer_class(job.training)(
+    return _trainer_class(job.training)(
         tokenizer=model.tokenizer,
-        class_weights=weights,
+        class_weights=data.weights,
         label_smoothing=job.training.label_smoothing,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
@@ -395,9 +463,6 @@ def _trainer(
         data_collator=stopwatch.counted(to_tensors),
         compute_metrics=_metrics(context, data.batches["validation"].split),
     )
-    if job.training.sparse_exchange and context.batch.world_size > 1:
-        RowExchange(trainer.model, lambda: trainer.model_wrapped)
-    return trainer
 
 
 def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
@@ -484,38 +549,3 @@ def _try_metrics(context: RunContext) -> None:
 def _greater_is_better(context: RunContext) -> bool:
     select = context.job.code.select
     return all(m.mark.greater_is_better for m in context.own.metrics if m.name == select)
-
-
-def _score(training: Training, name: str) -> SplitScores:
-    """Score one split; rank 0 writes the predictions if it is test."""
-    context, batches = training.context, training.batches[name]
-    job = context.job
-    classes = Classes(tuple(_label_names(job)), class_stars(job.data.labels))
-    ids, stars = context.store.ids_and_stars(name, batches.split)
-    loss, predictions = _predict(training, batches, stars)
-    scored = scores_by_language(predictions, classes, job.evaluation.resamples, job.seed)
-    if own := context.own.metrics:
-        scored = computed_by_first(
-            context.rank,
-            lambda: with_own_metrics(scored, own, predictions, classes, name, say),
-        )
-    if name == "test" and context.rank.first:
-        places = np.argsort(batches.split.place)  # back to the order of the prepared rows
-        in_order = [ids[place] for place in places.tolist()]
-        path = context.folders.run / FILE
-        write_predictions(predictions.select(places), in_order, classes, path)
-    return SplitScores(loss=loss, **vars(scored))
-
-
-def _predict(training: Training, batches: Batches, stars: np.ndarray) -> tuple[float, Predictions]:
-    """Predict a split; returns its mean loss, and the predictions in the order of its rows."""
-    trainer = training.trainer
-    trainer.compute_metrics = None
-    with training.stopwatch.evaluating(len(batches)):
-        output = trainer.predict(batches)
-    true = batches.split.label
-    # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
-    return float((output.metrics or {})["test_loss"]), predictions

@@ -49,7 +49,7 @@ class CheckpointKeeper(TrainerCallback):
         """Commit the checkpoint that the Trainer wrote, once every rank has written its part."""
         distributed.barrier(self._rank)
         best = state.best_model_checkpoint
-        kept = self._commit(state.global_step, best) if self._rank.local_rank == 0 else None
+        kept = self._commit(state, control) if self._rank.local_rank == 0 else None
         if best is None:
             return
         # Older checkpoints are deleted, so the best weights are those in the newest from now on.
@@ -59,11 +59,14 @@ class CheckpointKeeper(TrainerCallback):
         else:
             state.best_model_checkpoint = str(kept)
 
-    def _commit(self, step: int, best: str | None) -> Path | None:
+    def _commit(self, state: Any, control: Any) -> Path | None:
+        step, best = state.global_step, state.best_model_checkpoint
         notes = self._start.not_exact if self._start else ()
+        # By whichever callback: early stopping is exact over kills, a user's own too.
+        ended = control.should_training_stop and step < self._steps.total_steps
         kept = commit(
             self._root / name_of(step), self._identity, Path(best).name if best else None,
-            job_file=self._job_file, not_exact=notes,
+            job_file=self._job_file, not_exact=notes, ended=ended,
         )  # fmt: skip
         rotate(self._root, self._keep, self._identity.run)
         return kept

@@ -8,18 +8,20 @@ from pathlib import Path
 import torch
 
 from lingotune.catalog.gpus import find_gpu
+from lingotune.config.schema import JobConfig
 from lingotune.data.loader.store import Split
 from lingotune.estimate.batch import BatchPlan, StepPlan
 from lingotune.estimate.step_time import operations, utilisation
 from lingotune.estimate.throughput import samples_trained
 from lingotune.modeling.load import size_of_model
-from lingotune.runs.results import Measured, TrainingFigures
+from lingotune.runs.results import Measured, MicroBatch, TrainingFigures
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import ClassifierTrainer
 
 
 def training_figures(
     trainer: ClassifierTrainer,
+    job: JobConfig,
     batch: BatchPlan,
     steps: StepPlan,
     seconds: float,
@@ -28,8 +30,9 @@ def training_figures(
 ) -> TrainingFigures:
     """Collect length, batch, learning rate and time of the training, planned and actual.
 
-    skipped: updates that fp16 skipped.
+    batch: that it trained with. skipped: updates that fp16 skipped.
     """
+    fitted = batch.per_device_batch != job.per_device_bs
     state = trainer.state
     best, args = state.best_model_checkpoint, trainer.args
     is_cost = args.greater_is_better is False and args.metric_for_best_model != "eval_loss"
@@ -38,6 +41,9 @@ def training_figures(
         epochs=round(float(state.epoch or 0), 3),
         global_batch=batch.global_batch,
         world_size=batch.world_size,
+        fitted=MicroBatch(size=batch.per_device_batch, accumulation=batch.accumulation)
+        if fitted
+        else None,
         learning_rate=batch.learning_rate,
         warmup_steps=steps.warmup_steps,
         best_step=int(Path(best).name.rsplit("-", 1)[1]) if best else state.global_step,
@@ -56,37 +62,42 @@ def measured(
     train: Split,
     stopwatch: Stopwatch,
     parameters: int,
+    trained: int,
     *,
     lean: bool,
 ) -> Measured:
-    """Collect what throughput.jsonl records; samples_per_second excludes evaluating and saving."""
+    """Collect what throughput.jsonl records; samples_per_second excludes evaluating and saving.
+
+    trained: parameters that are trained, of those in the whole model.
+    """
     done = samples_trained(steps, batch.global_batch, trainer.state.global_step)
     updates = trainer.state.global_step - stopwatch.first_step
     before = samples_trained(steps, batch.global_batch, stopwatch.first_step)
-    trained, spent = done - before, stopwatch.train_seconds
+    samples, spent = done - before, stopwatch.train_seconds
     exposed = trainer.communication_seconds()
     figures = token_figures(train)
-    speed = trained / spent if trained else 0.0
+    speed = samples / spent if samples else 0.0
     return Measured(
         machine=machine_name(),
         parameters=parameters,
-        trained_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        trained_parameters=trained,
         **figures,
         padding=None if stopwatch.padding is None else round(stopwatch.padding, 4),
         tokens_per_second=round(speed * figures["tokens_mean"], 1),
         padded_tokens_per_second=round(stopwatch.padded(speed * figures["tokens_mean"]), 1),
         utilisation=_utilisation(trainer, batch, figures, speed, lean=lean),
+        checkpoints=stopwatch.checkpoints,
         phases={
             **stopwatch.phases.seconds(),
             **({} if exposed is None else {"communication": round(exposed * updates, 3)}),
             "evaluation": round(stopwatch.eval_seconds, 3),
             "saving": round(stopwatch.save_seconds, 3),
         },
-        train_samples=trained,
+        train_samples=samples,
         eval_samples=stopwatch.eval_samples,
         train_seconds=round(spent, 3),
         eval_seconds=round(stopwatch.eval_seconds, 3),
-        samples_per_second=round(speed, 1) if trained else None,
+        samples_per_second=round(speed, 1) if samples else None,
         eval_samples_per_second=round(stopwatch.eval_samples / stopwatch.eval_seconds, 1),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from lingotune.config.schema import (
+    Baseline,
     EvalStrategy,
     HubConfig,
     JobConfig,
@@ -35,10 +36,19 @@ def limited(job: JobConfig, limits: Limits) -> JobConfig:
             fallback=[],  # it is the machine that it got, cut down
         ),
         model=ModelConfig(name="tiny", name_or_path=None) if limits.tiny else job.model,
-        training=_shortened(job.training, limits),
+        training=_shortened(_of_tiny(job.training) if limits.tiny else job.training, limits),
         hub=HubConfig(),
+        # Nobody looks at it; one that was asked for is tried.
+        baseline=Baseline.none if job.baseline is Baseline.auto else job.baseline,
     )
     return replace(small, scaling=_same_ratio(job, small))
+
+
+def _of_tiny(training: TrainingConfig) -> TrainingConfig:
+    """Put LoRA's adapters beside all layers of the tiny model, which have other names and are narrow."""
+    lora = training.lora
+    rank = None if lora.rank is None else min(lora.rank, 8)
+    return replace(training, lora=replace(lora, rank=rank, targets=[]))
 
 
 def _shortened(training: TrainingConfig, limits: Limits) -> TrainingConfig:

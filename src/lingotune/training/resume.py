@@ -11,7 +11,7 @@ from lingotune.config.problems import CheckpointError, Problem
 from lingotune.config.run_settings import differences
 from lingotune.config.schema import JobConfig, Resume
 from lingotune.data.loader.store import Split
-from lingotune.estimate.batch import processes_per_node
+from lingotune.estimate.batch import BatchPlan, processes_per_node
 from lingotune.training import distributed
 from lingotune.training.aside import aside_in, set_aside
 from lingotune.training.checkpoints import (
@@ -40,6 +40,24 @@ def node_folder(job: JobConfig, checkpoints: Path, rank: Rank) -> Path:
     if job.cluster.nodes == 1:
         return checkpoints
     return checkpoints / f"node-{rank.rank // processes_per_node(job.cluster)}"
+
+
+def micro_batch_before(root: Path, batch: BatchPlan) -> int | None:
+    """Read the examples in a pass of the newest checkpoint in a node's folder; None without one of the same
+    global batch on as many processes."""
+    there = checkpoints_in(root) if root.is_dir() else {}
+    for _, folder in sorted(there.items(), reverse=True):
+        try:
+            was = read(folder)
+        except (OSError, ValueError):
+            continue  # damaged, which `find_start` tells
+        size = int(was.circumstances.get(SPLIT, "0").partition(" x ")[0])
+        alike = was.world == batch.world_size and was.settings.get(GLOBAL) == str(
+            batch.global_batch
+        )
+        share = batch.per_device_batch * batch.accumulation
+        return size if alike and size and share % size == 0 else None
+    return None
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,9 @@ def _look(folder: Path, step: int, identity: Identity, found: Found) -> None:
         manifest = read(folder)
         _check_run(folder, manifest, identity)
         notes = (*manifest.not_exact, *_changes(manifest, identity))
-        found.whole[step] = Checkpoint(step, folder, best_in(folder, manifest), notes)
+        found.whole[step] = Checkpoint(
+            step, folder, best_in(folder, manifest), notes, manifest.ended
+        )
 
 
 def _other_nodes(root: Path) -> Iterator[Path]:

@@ -22,16 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from lingotune import __version__
-from lingotune.config.console import Parser, say, terminal_width
+from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Preempted, Problem, PublishError, errors_only
 from lingotune.config.program import program
 from lingotune.config.schema import SPLITS, JobConfig, ModelConfig, Precision, Resume
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, DIGEST_VARIABLE, JOB_FILE
-from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
+from lingotune.data.loader.training_split import training_split
+from lingotune.estimate.batch import plan_batches
+from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
     FILE,
     LOG_WORD,
@@ -41,6 +43,8 @@ from lingotune.estimate.throughput import (
     format_record,
     setup_of,
 )
+from lingotune.evaluation.advice import advice_on
+from lingotune.evaluation.baseline import missing_library
 from lingotune.hub.model_card import base_model
 from lingotune.hub.publish import prepare, publish
 from lingotune.hub.repository import Target
@@ -55,6 +59,7 @@ from lingotune.runs.folder import (
     finished,
     folders_in,
     new_run_folder,
+    read_history,
     resume_command,
     write_command,
     write_data_folder,
@@ -65,13 +70,17 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.system.files import unused
 from lingotune.training import distributed, failure, signals
+from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
+from lingotune.training.baseline import baseline_of
 from lingotune.training.context import RunContext, plan_run
 from lingotune.training.distributed import Rank
 from lingotune.training.finishing import complete, report, take_inventory, write_charts
 from lingotune.training.identity import changes_of
 from lingotune.training.machine import machine_here, on_its_machine
 from lingotune.training.rehearsal import limited, spread
+from lingotune.training.summary import print_scores
+from lingotune.training.text_fit import text_fit
 from lingotune.training.trackers import missing_trackers
 from lingotune.training.watch import watching
 
@@ -207,7 +216,8 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
         job = limited(job, limits)
         if rank.first:
             print(f"rehearsal: {limits}")
-    problems += missing_trackers(job.training.report_to)
+    problems += [*missing_trackers(job.training.report_to), *missing_peft(job.training.lora)]
+    problems += missing_library(job.baseline)
     if problems:
         raise ConfigError(problems)
     distributed.check_world(job, rank)
@@ -241,7 +251,9 @@ def _open_data(
     failure.enter("reading the data")
     here = replace(job, model=located(job.model, os.environ))
     store = open_store(here, data, prepared_dir, say if rank.first else lambda line: None)
-    return store, {name: _within(store.split(name), limits) for name in SPLITS}
+    splits = {name: store.split(name) for name in SPLITS}
+    splits["train"] = training_split(store, splits["train"], job.data)
+    return store, {name: _within(split, limits) for name, split in splits.items()}
 
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
@@ -256,7 +268,7 @@ def _next_command_on_interrupt(folders: Folders, rank: Rank) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, Preempted):
         if rank.first:
-            print(f"go on with: {resume_command(folders.run)}", file=sys.stderr)
+            say_aside(f"go on with: {resume_command(folders.run)}")
         raise
 
 
@@ -332,10 +344,14 @@ def _train(context: RunContext, started: float) -> Target | None:
     pushing = _pushing(target, context, known) if target else nullcontext()
     with pushing as pusher, context.own.errors_told():
         outcome = fit(context, pusher)
-    seconds = round(time.monotonic() - started, 1)
-    results = RunResults(**vars(known), **vars(outcome), seconds=seconds)
-    failure.enter("saving the results")
     if context.rank.first:
+        failure.enter("training the baseline")
+        baseline = baseline_of(context)
+        seconds = round(time.monotonic() - started, 1)
+        results = RunResults(**vars(known), **vars(outcome), baseline=baseline, seconds=seconds)
+        advice = advice_on(context.job, results, read_history(context.folders.run))
+        results = replace(results, advice=tuple(advice))
+        failure.enter("saving the results")
         _write(context, results)
     return target
 
@@ -369,6 +385,8 @@ def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target 
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
+    if unseen := sorted(set(context.splits["test"].codes) - set(context.splits["train"].codes)):
+        print(f"only scored, not trained on: {', '.join(unseen)}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
     failure.enter("signing in to the hub")
@@ -403,6 +421,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
         test_sha256=test_sha256,
         rows=rows,
         warnings=store.manifest.warnings,
+        texts=text_fit(store.manifest),
     )
 
 
@@ -431,7 +450,7 @@ def _write(context: RunContext, results: RunResults) -> None:
 
     folders = context.folders
     write_charts(folders.run, results)
-    _print_scores(results)
+    print_scores(results, folders)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
     _record(context, results)
     write_metrics(results, folders)
@@ -439,30 +458,11 @@ def _write(context: RunContext, results: RunResults) -> None:
     take_inventory(folders, results.job_sha256)
 
 
-def _print_scores(results: RunResults) -> None:
-    from lingotune.evaluation.score_rows import score_warnings
-    from lingotune.report.tables import score_table
-
-    test, speed = results.test, results.training.samples_per_second
-    if test is None:
-        scored = score_table(results.validation, terminal_width())
-        print(UNTESTED, flush=True)
-        print(f"\nvalidation split, by which the checkpoint was chosen:\n{scored}\n")
-        for warning in score_warnings(results.validation):
-            print(f"warning: validation: {warning}")
-        return
-    values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
-    values |= {} if speed is None else {"samples_per_second": speed}
-    print(format_test_line(values, list(test.overall.own or {})), flush=True)
-    print(f"\ntest split, best checkpoint by validation:\n{score_table(test, terminal_width())}\n")
-    for warning in score_warnings(test):
-        print(f"warning: {warning}")
-
-
 def _record(context: RunContext, results: RunResults) -> None:
     """Append the run's measurements to throughput.jsonl; a failure only prints a warning."""
-    job, batch, splits, folders = context.job, context.batch, context.splits, context.folders
-    found = results.measured
+    job, splits, folders = context.job, context.splits, context.folders
+    found, fitted = results.measured, results.training.fitted
+    batch = plan_batches(with_micro_batch(job, fitted.size)) if fitted else context.batch
     if not found.train_samples:
         return  # resumed from its last checkpoint: there was nothing left to train
     measured = {name: value for name, value in vars(found).items() if name != "machine"}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lingotune.config.console import say_aside
 from lingotune.config.faults import KILLED
 from lingotune.config.problems import INTERRUPTED, PREEMPTED
 from lingotune.system.signals import handled
@@ -147,8 +147,9 @@ def _take(state: _State, number: int) -> None:
         state.asked, state.at = number, time.monotonic()
         if state.rank == 0:
             name = signal.Signals(number).name
-            print(f"{name}: a checkpoint is saved, then this run stops; once more stops at once",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            say_aside(
+                f"{name}: a checkpoint is saved, then this run stops; once more stops at once"
+            )
     elif time.monotonic() - state.at > _ONE_PRESS:
         _leave(state, number, "the second signal")
 
@@ -158,7 +159,7 @@ def _leave(state: _State, number: int, why: str) -> None:
     said = f"ended from outside ({name}): {why}. The last checkpoint is kept."
     text = failure.told(said, state.rank, code)
     failure.write(os.environ, text)
-    print(f"lingotune: {text}", file=sys.stderr, flush=True)
+    say_aside(f"lingotune: {text}")
     os._exit(code)
 
 

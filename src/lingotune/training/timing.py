@@ -73,7 +73,7 @@ class Stopwatch(TrainerCallback):
         """samples_at: returns the samples that all processes have trained on up to a step."""
         self.train_seconds = self.eval_seconds = self.save_seconds = 0.0
         self.phases = Phases()
-        self.eval_samples = 0
+        self.eval_samples = self.checkpoints = 0
         self.first_step = 0
         self._validation_rows = validation_rows
         self._training = False
@@ -157,6 +157,7 @@ class Stopwatch(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the time as saving: a checkpoint has been written."""
         self.save_seconds += self._lap()
+        self.checkpoints += 1
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop counting tokens: batches from here on are for evaluation."""

@@ -104,6 +104,7 @@ def hyperparameters(
         "label_smoothing": training.label_smoothing,
         "layer_decay": training.layer_decay,
         "precision": precision,
+        **({} if training.lora.rank is None else {"lora_rank": training.lora.rank}),
     }
 
 

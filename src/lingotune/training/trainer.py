@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -19,10 +20,12 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import has_length
 
+from lingotune.config.problems import CheckpointError, Problem
 from lingotune.config.secrets import redacted
 from lingotune.contract.log_lines import format_train_line, format_validation_line
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
+from lingotune.modeling.own_names import not_loaded, own_names
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import SHARE, Loader, Updates
@@ -116,6 +119,12 @@ class ClassifierTrainer(Trainer):
         loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation split, which is a stage of its own."""
+        with failure.during(failure.EVALUATING):
+            scores: dict[str, float] = super().evaluate(*args, **kwargs)
+        return scores
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Load this process's own micro-batches, so that accelerate need not distribute batches."""
         if self._updates is None:
@@ -182,13 +191,24 @@ class ClassifierTrainer(Trainer):
         In transformers 5 `save_pretrained` writes on rank 0 only: even with `save_on_each_node` the other
         nodes' checkpoints lack weights, so those nodes could not load the best ones at the end.
         """
-        super()._save(output_dir, state_dict)
+        with own_names(self.model):
+            super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # loading it would run what it holds
         (folder / ARGUMENTS).write_text(redacted(self.args.to_json_string()), encoding="utf-8")
         if self.args.should_save and not any(folder.glob("*.safetensors")):
             self.model.config.save_pretrained(str(folder))
             save_model(self.model, str(folder / "model.safetensors"), metadata={"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse a checkpoint that lacks some of the weights: the Trainer would go on with those it has."""
+        lacking = not_loaded(self.model, list(load_result.missing_keys))
+        if lacking:
+            what = (
+                f"its checkpoints lack {len(lacking)} of the model's weights, such as {lacking[0]}"
+            )
+            fix = "the version of transformers that wrote them, or resume=never"
+            raise CheckpointError([Problem(str(self.args.output_dir), what, fix)])
 
     def save_whole(self, folder: Path) -> None:
         """Save the model on rank 0; every rank has to call this."""
@@ -214,8 +234,7 @@ class ClassifierTrainer(Trainer):
         if start is None:
             self.train()
             return
-        # Some versions (accelerate 1.10) load a CPU rank's optimizer onto "cpu:0", which torch refuses.
-        torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
+        _know_numbered_cpus()
         if start.step < total_steps:
             self.train(resume_from_checkpoint=str(start.folder))
         else:
@@ -255,6 +274,13 @@ def _time_steps(optimizer: Any, phases: Phases) -> None:
         lambda *_: stack.enter_context(phases.of("optimizer")) and None
     )
     optimizer.register_step_post_hook(lambda *_: stack.close())
+
+
+@functools.cache
+def _know_numbered_cpus() -> None:
+    """Let torch load onto "cpu:0", as accelerate 1.10 does with a CPU rank's optimizer; once, as torch
+    cannot order what is registered twice."""
+    torch.serialization.register_package(0, lambda storage: None, _numbered_cpu)
 
 
 def _numbered_cpu(storage: Any, location: str) -> Any:

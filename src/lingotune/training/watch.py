@@ -24,6 +24,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.console import say_aside
 from lingotune.config.problems import PEER_LOST
 from lingotune.training import distributed, failure
 from lingotune.training.distributed import TIMEOUT, Rank
@@ -266,12 +267,12 @@ class Watch:
         """Print where this process is, and end it; ask silent ones of this machine for their stacks."""
         self._ending.acquire()  # by one of the two threads
         where = f"rank {self._rank.rank}, {failure.stage()}: where its threads are"
-        print(where, file=sys.stderr, flush=True)
+        say_aside(where)
         with suppress(Exception):  # standard error may be no file
             faulthandler.dump_traceback(sys.stderr, all_threads=True)
         text = failure.told(why, self._rank.rank, PEER_LOST)
         failure.write(os.environ, text)
-        print(f"lingotune: {text}", file=sys.stderr, flush=True)
+        say_aside(f"lingotune: {text}")
         silent = self._silent_here()
         for pid in silent:
             os.kill(
@@ -303,6 +304,7 @@ def watching(rank: Rank, peer_timeout: float, hang_timeout: float) -> Iterator[N
     if store is None:
         yield
         return
+    progress.pause()  # nobody was waited for before
     watch = Watch(rank, store, progress, (peer_timeout, hang_timeout))
     watch.start()
     try:

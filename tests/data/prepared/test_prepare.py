@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from lingotune.config.schema import (
 from lingotune.data.loader import verified
 from lingotune.data.loader.store import Store
 from lingotune.data.loader.tokenizer import tokenizer_of
+from lingotune.data.loader.training_split import training_split
 from lingotune.data.prepared import prepare as preparing
 from lingotune.data.prepared import shard_writer as module
 from lingotune.data.prepared import shards
@@ -47,6 +49,8 @@ from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.tokenizer import load_tokenizer
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
+from lingotune.data.rows.training_rows import count_trained
+from lingotune.data.splits.counts import count_rows
 from lingotune.report.data_page import PAGE, write_report
 from lingotune.system.hashing import sha256_of
 
@@ -436,6 +440,23 @@ def test_ids_and_ratings_of_rows(source: Path, tmp_path: Path) -> None:
     assert np.isnan(Store(folder).ids_and_stars("test", Store(folder).split("test"))[1]).all()
 
 
+def test_a_part_of_the_training_rows_is_of_the_same_prepared_data(
+    source: Path, tmp_path: Path
+) -> None:
+    whole = config(source)
+    part = replace(whole, train_languages=["de", "zh"], max_rows=7)
+    assert identify(part, 1, "t").digest == identify(whole, 1, "t").digest
+    store = Store(made(whole, tmp_path / "prepared"))
+    split = store.split("train")
+    chosen = training_split(store, split, part)
+    assert set(chosen.codes) == {"de", "zh"} and chosen.place.tolist() == sorted(chosen.place)
+    counts = Counter(zip(chosen.codes, chosen.label.tolist()))
+    assert max(counts.values()) == 7
+    assert len(chosen) == count_trained(part, store.manifest.training_rows)
+    assert len(chosen) == (count_rows(part, 1)[0] or {})["train"]
+    assert training_split(store, split, whole) is split
+
+
 def test_batches_are_padded_rows(source: Path, tmp_path: Path) -> None:
     folder = made(config(source), tmp_path / "prepared")
     found, split = table(folder, "train"), Store(folder).split("train")
@@ -535,6 +556,29 @@ def test_a_damaged_folder_is_told(source: Path, tmp_path: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(ConfigError, match="no folder of prepared data"):
         Store(folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "tokenizer/tokenizer.json"])
+def test_no_flipped_bit_of_what_the_rows_stand_on_is_read(
+    name: str, source: Path, tmp_path: Path
+) -> None:
+    """Labels, padding, digests and the tokenizer that is saved with the model."""
+    folder = made(config(source), tmp_path / "prepared")
+    whole = (folder / name).read_bytes()
+    for place in random.Random(1).sample(range(len(whole)), 20):
+        (folder / name).write_bytes(flipped(whole, place))
+        with pytest.raises(ConfigError, match=name) as raised:
+            tokenizer_of(TINY, Store(folder))
+        assert f"mv {folder} {folder}.damaged" in raised.value.problems[0].fix
+    (folder / name).write_bytes(whole)
+    tokenizer_of(TINY, Store(folder))
+
+
+def test_a_shard_with_a_note_of_any_shape_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "train-00000.parquet").write_bytes(b"1234")
+    for note in ('{"bytes": 4}', '{"bytes": 4, "counts": {"de": 1}}', "[]", "[" * 100_000, "1"):
+        (tmp_path / "train-00000.json").write_text(note)
+        assert shards.finished_shard(tmp_path, "train-00000") is None, note
 
 
 def flipped(content: bytes, place: int) -> bytes:

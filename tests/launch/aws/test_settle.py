@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from botocore.exceptions import ReadTimeoutError
+from conftest import ROOT, run
 from test_faults import told
 
 from lingotune.launch.aws import settle
@@ -76,3 +80,23 @@ def test_other_errors_pass() -> None:
 
     with pytest.raises(ValueError, match="ours"):
         start_once(broken, lambda: None)
+
+
+def launched(*words: str) -> dict[str, Any]:
+    done = run(str(ROOT / "tests/many_launches.py"), *words)
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_launchers_that_are_killed_and_lose_answers_start_each_job_once() -> None:
+    found = launched("--launches", "25", "--seed", "2")
+    assert found["record"]["jobs"] == 25 and not found["record"]["twice"], found
+    assert not found["untrue"] and found["typed"] > 25, found
+
+
+@pytest.mark.slow
+def test_the_loop_that_people_write_starts_some_twice() -> None:
+    """The control."""
+    assert launched("--launches", "60", "--seed", "3", "--naive")["record"]["jobs"] > 60

@@ -37,7 +37,7 @@ text_column_names label_column_name metric_name max_seq_length pad_to_max_length
 max_train_samples overwrite_cache preprocessing_num_workers cache_dir config_name tokenizer_name
 use_fast_tokenizer trust_remote_code ignore_mismatched_sizes do_regression shuffle_train_dataset
 train_split_name dataset_config_name dataset_name token use_auth_token num_labels id2label class_weights
-num_workers optimizer patience early_stopping checkpoint_path device gpus verbose
+num_workers optimizer early_stopping checkpoint_path device gpus verbose
 """.split()  # noqa: SIM905
 """As they stand in the documentation of PyTorch Lightning, DeepSpeed, Accelerate, simpletransformers,
 SetFit, axolotl, the SageMaker SDK and transformers' run_classification.py."""
@@ -75,6 +75,8 @@ def test_no_name_is_in_two_tables() -> None:
         ("report_to=wandb", "'training.report_to=[wandb]'"),
         ("text_column_name='review text'", "\"data.columns.text='review text'\""),
         ("warmup=0.1", "training.warmup_ratio=0.1"),
+        ("early_stopping_patience=3", "training.patience=3"), ("patience=3", "training.patience=3"),
+        ("early_stoping_patience=3", "training.patience=3"),
         ("lr_scheduler_type=cosine", "training.schedule=cosine"),
         ("metric_for_best_model=f1", "evaluation.select="), ("data/path=x", "data.path=x"),
     ],
@@ -88,7 +90,7 @@ def test_the_value_goes_with_the_name(typed: str, fix: str) -> None:
     ("typed", "name"),
     [
         ("gradient_checkpoint", "gradient_checkpointing"), ("optimizer_typ", "optimizer_type"),
-        ("num_workr", "num_workers"), ("early_stoping_patience", "early_stopping_patience"),
+        ("num_workr", "num_workers"),
     ],
 )  # fmt: skip
 def test_a_misspelled_name_of_another_tool_is_no_setting_either(typed: str, name: str) -> None:

@@ -198,13 +198,20 @@ def test_too_many_failures_halt_it(home: Path, capfd: pytest.CaptureFixture[str]
     assert "not started: 3-4; 2 jobs failed (1, 2): sweep.max_failures=2" in capfd.readouterr().out
 
 
+def test_its_exit_code_is_the_lowest_of_the_jobs_that_failed(home: Path) -> None:
+    plan_for(home, lr_0001="fail8", lr_0003="fail5")
+    assert sweep(LRS) == 5
+    plan_for(home, lr_0001="fail8")
+    assert sweep(LRS, "sweep.retry=failed") == 8
+
+
 def test_a_process_that_is_killed_has_failed(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def killed(*given: Any) -> local.Process:
         process = fake(*given)
         process.send_signal(signal.SIGKILL)
         return process
 
-    assert sweep("lr=1e-4,2e-4", start=killed) == 2
+    assert sweep("lr=1e-4,2e-4", start=killed) == 9
     assert "was ended by signal 9" in capfd.readouterr().out
 
 

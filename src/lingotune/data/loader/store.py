@@ -23,9 +23,16 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.program import program
+from lingotune.config.typed_json import parse_json
 from lingotune.data.loader.verified import is_as_written
-from lingotune.data.prepared.manifest import TOKENIZER, ShardFile, SplitShards, load_manifest
+from lingotune.data.prepared.manifest import (
+    TOKENIZER,
+    FolderFile,
+    ShardFile,
+    SplitShards,
+    anew,
+    load_manifest,
+)
 from lingotune.data.rows.ids import rows_digest
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
@@ -215,6 +222,15 @@ class Store:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
+    def texts(self, name: str, split: Split) -> list[str]:
+        """Read the texts of a split's rows."""
+        texts = [
+            text
+            for shard in self.manifest.splits[name].shards
+            for text in self._read(shard, ["text"])["text"].to_pylist()
+        ]
+        return [texts[place] for place in split.place.tolist()]
+
     def probe(self, name: str, count: int) -> tuple[list[str], list[list[int]]]:
         """The first texts of a split, and their token ids as prepared."""
         for shard in self.manifest.splits[name].shards:
@@ -237,7 +253,10 @@ class Store:
 
     @property
     def tokenizer_file(self) -> Path:
-        """Tokenizer file as the `tokenizers` library reads it."""
+        """Tokenizer file as the `tokenizers` library reads it; ConfigError if it was changed."""
+        for file in self.manifest.tokenizer.files:
+            with self._reading(file):
+                pass
         return self.folder / TOKENIZER / "tokenizer.json"
 
     def _rows(self, shards: Sequence[ShardFile]) -> tuple[Array, Array, list[str]]:
@@ -277,7 +296,7 @@ class Store:
     def _is_flat(self, *files: Path) -> bool:
         """Tell whether the flat files of a split are there as they were written."""
         try:
-            sums = json.loads(_sums(files[0]).read_text(encoding="utf-8"))
+            sums = parse_json(_sums(files[0]).read_text(encoding="utf-8"))
             return all(is_as_written(file, sums[file.name]) for file in files)
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -329,8 +348,8 @@ class Store:
             return parquet.read_table(self.folder / shard.file, columns=columns)
 
     @contextmanager
-    def _reading(self, shard: ShardFile) -> Iterator[None]:
-        """Raise ConfigError for a shard that is not as it was prepared, or that the block cannot read."""
+    def _reading(self, shard: ShardFile | FolderFile) -> Iterator[None]:
+        """Raise ConfigError for a file that is not as it was prepared, or that the block cannot read."""
         try:
             if not is_as_written(self.folder / shard.file, shard.sha256):
                 raise self._damaged(shard.file, "is not as it was prepared: its sha256 is another")
@@ -339,5 +358,5 @@ class Store:
             raise self._damaged(shard.file, f"cannot be read: {error}") from error
 
     def _damaged(self, file: str, what: str) -> ConfigError:
-        fix = f"{program('prepare')} ... makes it anew once the folder is removed"
-        return ConfigError([Problem(str(self.folder / file), what, fix, code=DATA_FAILED)])
+        path = str(self.folder / file)
+        return ConfigError([Problem(path, what, anew(self.folder), code=DATA_FAILED)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.quoting import for_shell
 from lingotune.config.remote_code import is_permitted, not_typed
 from lingotune.config.schema import ModelConfig
+from lingotune.config.typed_json import parse_json
 
 NEVER = {"trust_remote_code": False}
 """For each call that loads config, tokenizer or model: without it transformers asks on standard input."""
@@ -29,6 +29,9 @@ def permission(model: ModelConfig) -> dict[str, Any]:
 
 
 _SETTINGS = ("config.json", "tokenizer_config.json")
+_TAKEN_UP = {"eurobert": "EuroBertConfig"}
+"""Architectures that have become transformers' own -> the class that their checkpoints still name as their
+own: transformers takes its own code, and the checkpoint's is not needed."""
 _CONVERTED = (
     "import sys, glob, torch, safetensors.torch as s; p = sys.argv[1];"
     " parts = [torch.load(f, 'cpu', weights_only=True) for f in glob.glob(p + '/pytorch_model*.bin')];"
@@ -53,11 +56,17 @@ def conversion(folder: Path) -> str:
 def own_classes(settings: Mapping[str, Any], name: str = _SETTINGS[0]) -> str:
     """Say that a config names classes in Python files of the model's own; '' if it names none."""
     named = settings.get("auto_map")
-    if not named:
+    if not named or _is_taken_up(settings, named):
         return ""
     first = next(iter(named.values()), named) if isinstance(named, dict) else named
     first = first[0] if isinstance(first, (list, tuple)) and first else first
     return f"needs code of its own, {first} (auto_map in {name}), which is never run"
+
+
+def _is_taken_up(settings: Mapping[str, Any], named: Any) -> bool:
+    known = _TAKEN_UP.get(str(settings.get("model_type")))
+    given = str(named.get("AutoConfig")) if isinstance(named, dict) else ""
+    return known is not None and given.rpartition(".")[2] == known
 
 
 KNOWN_CLASSES = (
@@ -70,7 +79,7 @@ def foreign_code(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a model's folder that needs code to be run, and what works instead."""
     for name in _SETTINGS:
         try:
-            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            settings = parse_json((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # told where it is read
         if isinstance(settings, dict) and (what := own_classes(settings, name)):

@@ -16,7 +16,15 @@ from lingotune.config.jobfile import plain
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
-from lingotune.config.typed_json import UNLESS_NONE, from_json, to_json
+from lingotune.config.typed_json import (
+    SEAL,
+    UNLESS_NONE,
+    from_json,
+    parse_json,
+    sealed,
+    to_json,
+    unsealed,
+)
 from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
@@ -33,7 +41,10 @@ FILE = "manifest.json"
 FORMAT = 2
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
-_NO_PART = ("name", "rows", "path", "train", "validation", "test", "language_alpha", "balance")
+_NO_PART = (
+    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
+    "train_languages", "max_rows",
+)  # fmt: skip
 """Settings that the rows do not follow from; the files themselves are part of the source."""
 _CODE = ("sources", "rows", "splits", "prepared")
 """Packages that turn rows into shards; those that only read shards are left out."""
@@ -159,6 +170,14 @@ class Manifest:
         if not isinstance(found, list):
             raise ValueError("data.labels is no list")
         return tuple(from_json(_Label, label, "data.labels").name for label in found)
+
+    @property
+    def training_rows(self) -> dict[str, dict[str, int]]:
+        """Rows of the training split by language and class."""
+        return {
+            language: {label: found.rows for label, found in classes.items()}
+            for language, classes in self.statistics["train"].items()
+        }
 
     def files(self) -> list[FolderFile | ShardFile]:
         """List every file of the folder except the manifest."""
@@ -348,9 +367,11 @@ class OtherFormat(ValueError):
 
 def parse_manifest(text: str | bytes) -> Manifest:
     """Read a manifest; ValueError if it is none of this format, or damaged."""
-    values = json.loads(text)
+    values = parse_json(text)
     if not isinstance(values, dict):
         raise ValueError(f"{type(values).__name__} where an object is needed")
+    if SEAL in values:  # those of earlier versions have none
+        values = unsealed(values)
     if values.get("format") != FORMAT:
         raise OtherFormat(
             f"was prepared in format {values.get('format')}; this version reads {FORMAT}"
@@ -367,16 +388,25 @@ def parse_manifest(text: str | bytes) -> Manifest:
 
 def load_manifest(folder: str | Path) -> Manifest:
     """Read the manifest of prepared data; ConfigError if there is none that this version reads."""
-    prepare = f"{program('prepare')} ..."
+    path, prepare = Path(folder, FILE), f"{program('prepare')} ..."
     try:
-        return parse_manifest(Path(folder, FILE).read_bytes())
+        return parse_manifest(path.read_bytes())
     except OtherFormat as error:
         raise ConfigError([Problem(str(folder), str(error), prepare)]) from None
+    except FileNotFoundError as error:
+        what = f"is no folder of prepared data: {FILE}: {error.strerror}"
+        raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from None
     except (OSError, ValueError) as error:
-        what = f"is no folder of prepared data: {FILE}: {error}"
-        raise ConfigError([Problem(str(folder), what, prepare, code=DATA_FAILED)]) from error
+        what = f"cannot be read: {error}"
+        raise ConfigError([Problem(str(path), what, anew(folder), code=DATA_FAILED)]) from error
+
+
+def anew(folder: str | Path) -> str:
+    """Return what makes damaged prepared data anew; it is kept."""
+    away = f"mv {shlex.quote(str(folder))} {shlex.quote(f'{folder}.damaged')}"
+    return f"{away}, then the same command, or {program('prepare')} ..., makes it anew"
 
 
 def format_manifest(manifest: Manifest) -> str:
     """Format a manifest as the text of manifest.json."""
-    return json.dumps(to_json(manifest), indent=1, ensure_ascii=False)
+    return json.dumps(sealed(to_json(manifest)), indent=1, ensure_ascii=False)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.encode import Encoded
 from lingotune.system.hashing import sha256_of
 
@@ -84,16 +85,15 @@ def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, lon
 def finished_shard(folder: Path, name: str) -> Shard | None:
     """Read back a shard that `write_shard` completed; None if it did not."""
     try:
-        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        if (folder / f"{name}.parquet").stat().st_size != found["bytes"]:
-            return None
-    except (OSError, ValueError):
+        found = parse_json((folder / f"{name}.json").read_text(encoding="utf-8"))
+        whole = (folder / f"{name}.parquet").stat().st_size == found["bytes"]
+        counts = {
+            language: {int(label): n for label, n in classes.items()}
+            for language, classes in found.pop("counts").items()
+        }
+        return Shard(counts=counts, **found) if whole else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    counts = {
-        language: {int(label): n for label, n in classes.items()}
-        for language, classes in found.pop("counts").items()
-    }
-    return Shard(counts=counts, **found)
 
 
 def _table(columns: Columns, encoded: Encoded) -> pa.Table:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
+from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.foreign_code import NEVER, foreign_code, permission
 from lingotune.system.cache import cache_folder
 
@@ -189,7 +190,7 @@ def has_tokenizer(folder: Path) -> bool:
     if any((folder / name).is_file() for name in _VOCABULARIES):
         return True
     with suppress(OSError, ValueError, AttributeError):
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = parse_json((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         return str(found.get("tokenizer_class", "")).startswith(_WITHOUT_VOCABULARY)
     return False
 

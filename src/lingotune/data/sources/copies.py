@@ -8,14 +8,13 @@ is in a record, which is written once all of its files are there.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 from lingotune.config.program import program
-from lingotune.config.typed_json import from_json
+from lingotune.config.typed_json import from_json, parse_json
 from lingotune.data.rows.findings import config_error
 from lingotune.data.sources.addresses import shown_address
 from lingotune.system.cache import cache_folder
@@ -54,7 +53,7 @@ def record_of(pattern: str) -> Path:
 def copy_of(pattern: str) -> Copy | None:
     """Find the whole copy of what a pattern names; None if there is none on this machine."""
     try:
-        found = from_json(Copy, json.loads(record_of(pattern).read_bytes()))
+        found = from_json(Copy, parse_json(record_of(pattern).read_bytes()))
         whole = all((copies_folder() / f.path).stat().st_size == f.bytes for f in found.files)
     except (OSError, ValueError):
         return None

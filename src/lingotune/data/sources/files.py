@@ -8,7 +8,6 @@ one; without it, all of them and all that is wrong with whole files are one Conf
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem, closest
 from lingotune.config.quoting import override_text
+from lingotune.config.typed_json import parse_json
 from lingotune.data.rows.findings import (
     AGAIN,
     Faults,
@@ -188,7 +188,7 @@ def _arrow_files(folder: _E) -> list[_E]:
     """The files that `save_to_disk` wrote: caches may lie beside them."""
     state = folder / "state.json"
     try:
-        names = [entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]]
+        names = [entry["filename"] for entry in parse_json(state.read_bytes())["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise config_error(
             str(state), f"is not what save_to_disk writes: {error!r}", AGAIN

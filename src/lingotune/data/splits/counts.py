@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lingotune.config.schema import SPLITS, DataConfig, Source
+from lingotune.data.rows.training_rows import count_trained, trains_all
 from lingotune.data.sources.patterns import (
     check_settings,
     given_patterns,
@@ -15,11 +16,12 @@ from lingotune.data.splits.rules import share_of
 def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     """Count the rows of each split for the plan; also return warnings.
 
-    Files are read and checked; the sample and the hub are counted without reading them. None where
-    a hub dataset's counts (`data.rows`) are not in the config. ConfigError as `survey`.
+    Files are read and checked; the sample and the hub are counted without reading them, unless a part of
+    the sample is trained on. None where a hub dataset's counts (`data.rows`) are not in the config.
+    ConfigError as `survey` and `trained_languages`.
     """
     check_settings(data)
-    if data.source is Source.sample:
+    if data.source is Source.sample and trains_all(data):
         from lingotune.data.sources.sample import sample_size
 
         return {s: sample_size(data.sample, s, data.languages) for s in SPLITS}, ()
@@ -28,11 +30,14 @@ def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tupl
     from lingotune.data.splits.survey import survey  # numpy from here on
 
     found = survey(data, seed, lambda rejected: None)
-    return found.counts, found.warnings
+    return {**found.counts, "train": count_trained(data, found.training_rows)}, found.warnings
 
 
 def declared_counts(data: DataConfig) -> dict[str, int] | None:
-    """Return the counts in the config, carved as `carve` would, to within a few rows."""
+    """Return the counts in the config, carved as `carve` would, to within a few rows.
+
+    With `data.max_rows` the training rows are those at most.
+    """
     known = {split: getattr(data.rows, split) for split in given_patterns(data)}
     if None in known.values():
         return None
@@ -43,4 +48,11 @@ def declared_counts(data: DataConfig) -> dict[str, int] | None:
         if split not in counts:
             counts[split] = math.floor(source * share_of(data, split) + 0.5)
             counts["train"] -= counts[split]
+    if data.train_languages:
+        if not data.languages:
+            return None
+        counts["train"] = counts["train"] * len(data.train_languages) // languages
+    if data.max_rows is not None:  # of each class, if there are so many
+        languages = len(data.train_languages) or languages
+        counts["train"] = min(counts["train"], data.max_rows * len(data.labels) * languages)
     return {split: counts[split] for split in SPLITS}

@@ -33,6 +33,16 @@ class Survey:
         """Rows of each split."""
         return {split: int((self.chosen == n).sum()) for n, split in enumerate(SPLITS)}
 
+    @property
+    def training_rows(self) -> dict[str, dict[int, int]]:
+        """Rows of the training split by language and class."""
+        keys, trained = self.scanned.keys, self.chosen == 0
+        counts = Counter(zip(keys.language[trained].tolist(), keys.label[trained].tolist()))
+        found: dict[str, dict[int, int]] = {}
+        for (language, label), count in sorted(counts.items()):
+            found.setdefault(self.scanned.languages[language], {})[label] = count
+        return found
+
     def rows(self, kept: Iterable[Row]) -> Iterator[tuple[Row, int]]:
         """Yield the rows that were kept, each with the place of its split."""
         for row, split in zip(kept, self.chosen.tolist()):

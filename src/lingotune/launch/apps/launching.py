@@ -28,6 +28,7 @@ from lingotune.config.problems import (
     Problem,
     Severity,
     errors_only,
+    exit_code_for,
     format_problems,
 )
 from lingotune.config.program import program
@@ -351,7 +352,8 @@ class App:
             outcome = controller.run(detached=not self.settings.wait)
         if not self.settings.wait:
             self._leave([*outcome.records], "")
-            raise SystemExit(USER_ERROR if outcome.refused else 0)
+            refused = [one for problems in outcome.refused.values() for one in problems]
+            raise SystemExit(exit_code_for(refused))
         return self._results(jobs, outcome, account)
 
     def _leave(self, records: Sequence[TrialRecord], left: str) -> None:

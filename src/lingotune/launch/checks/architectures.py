@@ -19,14 +19,24 @@ from lingotune.catalog.hardware import (
     resolve_image,
     resolve_precision,
     runs_worker,
+    version,
 )
 from lingotune.catalog.models import config_of
 from lingotune.config.problems import Severity, nearest
 from lingotune.config.schema import ClusterConfig, LaunchConfig, Precision
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, own_classes
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table
 
 ARCHITECTURES: Table[LaunchConfig] = Table()
+
+
+@ARCHITECTURES.check(
+    "model-needs-code", "code of a repository would run on the machine that trains"
+)
+def _needs_code(config: LaunchConfig) -> Iterator[Found]:
+    if what := own_classes(config_of(config.model)):
+        yield f"model.name_or_path={config.model.name_or_path}", what, KNOWN_CLASSES
 
 
 @ARCHITECTURES.check(
@@ -38,12 +48,10 @@ def _image_lacks(config: LaunchConfig) -> Iterator[Found]:
         return
     if not runs_worker(image) or config.model.remote_code is not None:
         return  # the first is told by its own check, and code of a model's own needs no class of theirs
+    if own_classes(config_of(config.model)):
+        return  # which is told by its own check
     where = f"model.name_or_path={config.model.name_or_path}"
     if name not in architectures():
-        if config_of(config.model).get("auto_map"):
-            what = f"is of the architecture {name}, which is code of the model's own"
-            yield where, what, "model.remote_code=COMMIT of that code, once you have read it"
-            return
         hint = nearest(name, sorted(architectures()))
         what = f"is of the architecture {name}, for which transformers has no classifier of texts"
         yield where, what + hint, "another model, or cluster.image.uri= of an image that has it"
@@ -67,6 +75,29 @@ def _remedy(cluster: ClusterConfig, name: str) -> str:
 
 def _newest_with(cluster: ClusterConfig, name: str) -> Image | None:
     return next((one for one in fitting_images(cluster) if has_classifier(one, name)), None)
+
+
+LORA_FROM = "4.46.1"
+"""Oldest image whose transformers and hub client peft runs with."""
+
+
+@ARCHITECTURES.check("lora-image", "peft would not be imported, on the paid machine")
+def _lora_image(config: LaunchConfig) -> Iterator[Found]:
+    image, rank = resolve_image(config.cluster), config.training.lora.rank
+    if image is None or rank is None or config.cluster.image.uri is not None:
+        return
+    if not runs_worker(image) or _bears_lora(image):
+        return
+    newer = [one for one in fitting_images(config.cluster) if _bears_lora(one)]
+    fix = pin(newer[0]) if newer else "cluster=g5_12xl, or training.lora.rank=null"
+    what = (
+        f"needs peft, which does not run with transformers {image.transformers} of the job's image"
+    )
+    yield f"training.lora.rank={rank}", what, fix
+
+
+def _bears_lora(image: Image) -> bool:
+    return version(image.transformers) >= version(LORA_FROM)
 
 
 @ARCHITECTURES.check(

@@ -37,13 +37,20 @@ from lingotune.config.schema import (
     Visibility,
 )
 from lingotune.contract.container import DIGEST_VARIABLE
-from lingotune.estimate.memory import estimate_memory
+from lingotune.estimate.memory import (
+    ESTIMATED_TO_FAIL,
+    ESTIMATED_TO_FIT,
+    estimate_memory,
+    fitting_micro_batch,
+)
+from lingotune.estimate.micro_batches import overrides_of
 from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
 from lingotune.launch.checks.services import SERVICES
 from lingotune.launch.checks.supply import SUPPLY
 from lingotune.preflight.cluster import pin
+from lingotune.preflight.job import fit_memory_refused
 from lingotune.preflight.registry import Found, Table, typed
 
 SAGEMAKER: Table[LaunchConfig] = Table(
@@ -139,12 +146,12 @@ def _token_unused(config: LaunchConfig) -> Iterator[Found]:
 
 @SAGEMAKER.check("memory-exceeded", "out of memory stops a job within its first steps")
 def _memory(config: LaunchConfig) -> Iterator[Found]:
-    yield from _memory_above(config, 1.25, float("inf"))
+    yield from _memory_above(config, ESTIMATED_TO_FAIL, float("inf"))
 
 
 @SAGEMAKER.check("memory-tight", "the estimate may be a quarter off", Severity.warning)
 def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
-    yield from _memory_above(config, 0.9, 1.25)
+    yield from _memory_above(config, ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL)
 
 
 MEMORY: Table[LaunchConfig] = Table(
@@ -158,16 +165,22 @@ def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Fou
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
     if instance is None or estimate is None or not low < estimate.gib / instance.memory_gib <= high:
         return
-    room = max(0.0, 0.8 * instance.memory_gib - estimate.fixed_gib)
-    fits = int(config.per_device_bs * room / max(estimate.activations_gib, 1e-9))
-    fix = (
-        f"per_device_bs={max(1, min(fits, config.per_device_bs - 1))}"
-        if fits
-        else "a larger machine"
-    )
+    smaller = fitting_micro_batch(config)
+    if smaller and config.training.fit_memory:
+        return
     owner = instance.gpu or instance.instance_type
     what = f"needs about {estimate.gib:.1f} of the {owner}'s {instance.memory_gib:g} GiB"
-    yield f"per_device_bs={config.per_device_bs}", f"{what}: {estimate.arithmetic}", fix
+    where = f"per_device_bs={config.per_device_bs}"
+    yield where, f"{what}: {estimate.arithmetic}", _same_update(config, smaller)
+
+
+def _same_update(config: LaunchConfig, smaller: LaunchConfig | None) -> str:
+    """Offer what makes a job fit into memory, and leaves its update as it is."""
+    if smaller is None:
+        return "a larger machine"
+    if fit_memory_refused(config):
+        return overrides_of(smaller)
+    return f"{overrides_of(smaller)}, or training.fit_memory=true"
 
 
 # --- capacity: spot, warm pools, storage --------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lingotune.config.problems import Severity
 from lingotune.config.schema import EvalStrategy, JobConfig
 from lingotune.estimate.batch import BatchPlan, StepPlan
+from lingotune.estimate.run_time import evaluations_of
 from lingotune.preflight.registry import Found, Table
 
 
@@ -40,6 +41,18 @@ def _evaluation(planned: JobWithSteps) -> Iterator[Found]:
         what = f"comes after the end: the training has {total} steps"
         fix = f"training.eval_steps={max(1, total // 5)}"
         yield f"training.eval_steps={training.eval_steps}", what, fix
+
+
+@STEPS.check("patience-too-long", "the training ends before it could", Severity.warning)
+def _patience(planned: JobWithSteps) -> Iterator[Found]:
+    training, steps = planned.job.training, planned.steps
+    if training.patience is None or training.eval_strategy is EvalStrategy.none:
+        return
+    times = evaluations_of(training, steps)
+    if training.patience >= times:
+        what = f"never ends a training of {times} evaluations"
+        fix = f"training.patience={times // 2}" if times > 1 else "training.patience=null"
+        yield f"training.patience={training.patience}", what, fix
 
 
 @STEPS.check("no-checkpoint", "what is not saved is lost with the machine", Severity.warning)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lingotune.catalog.hardware import instances
-from lingotune.catalog.models import kind_of
+from lingotune.catalog.models import kind_of, lora_kind_of
 from lingotune.config.problems import Problem, listed
 from lingotune.config.schema import BY_MODEL, MISSING, JobConfig, LaunchConfig, ModelConfig, Texts
 from lingotune.config.settings import container_of, field_types, setting_types
@@ -73,7 +73,8 @@ def typed_config(
     if problems:
         return None, problems
     try:
-        kind = kind_of(ModelConfig(name_or_path=config.model.name_or_path))
+        kind_now = kind_of if config.training.lora.rank is None else lora_kind_of
+        kind = kind_now(ModelConfig(name_or_path=config.model.name_or_path))
         for key in left_open:
             config[key] = getattr(kind, key)
         made = {name: _object(config[name]) for name in parts if name not in ready}

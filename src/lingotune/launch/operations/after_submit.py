@@ -189,7 +189,7 @@ def _ended(overview: Overview, account: Account, planned: Planned) -> Iterator[s
     else:
         yield f"next: {program('logs')} {row.name} --region {account.region}"
         if planned.again:
-            yield f"      {planned.again}  # once it is mended; with other code or settings from the beginning"
+            yield f"      {planned.again}  # once it is mended; other code or settings begin anew"
 
 
 def _scores(row: Row, lines: Sequence[LogLine]) -> tuple[Mapping[str, float], Mapping[str, float]]:

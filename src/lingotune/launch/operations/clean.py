@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
 from lingotune.data.transfer.errors import explained
 from lingotune.launch.operations.account import Account, asked_of
 from lingotune.launch.operations.best import Best, group_of
@@ -296,5 +296,5 @@ def _delete(s3: Any, one: Holding, problems: list[Problem]) -> int:
         if refused:
             what = f"{len(refused)} objects are not deleted: {refused[0].get('Code')}"
             fix = "s3:DeleteObject for whoever AWS_PROFILE names"
-            problems.append(Problem(one.uri, what, fix, check="not-deleted"))
+            problems.append(Problem(one.uri, what, fix, check="not-deleted", code=CLOUD_FAILED))
     return left

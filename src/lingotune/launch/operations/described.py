@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.typed_json import parse_json
 
 DESCRIPTION = "training-job.json"
 """File in a run folder: the job as SageMaker describes it, by which a fetched folder is known."""
@@ -15,7 +15,7 @@ def described_in(run: Path) -> tuple[str, str]:
     """Read a fetched job's name and region; ConfigError if its description is damaged."""
     path = run / DESCRIPTION
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(path.read_text(encoding="utf-8"))
         return str(told["TrainingJobName"]), str(told["TrainingJobArn"]).split(":")[3]
     except (OSError, ValueError, TypeError, LookupError) as error:
         what = f"is damaged: {error}"

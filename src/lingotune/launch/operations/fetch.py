@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 
 from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.config.secrets import redacted
+from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.transfer.errors import explained
 from lingotune.data.transfer.objects import Transferred, split_uri
@@ -108,7 +110,7 @@ def _is_here(job: Remote, folder: Path) -> bool:
     if not folder.exists():
         return False
     try:
-        known = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        known = parse_json((folder / DESCRIPTION).read_text(encoding="utf-8"))
         if known.get("TrainingJobArn") == job.raw.get("TrainingJobArn"):
             return True
     except (OSError, ValueError, AttributeError):
@@ -167,12 +169,12 @@ class _Fetch:
             try:
                 lines = JobLog(self._account.calls, self._job.name).new_lines()
                 text = "".join(f"{line}\n" for line in lines)
-                (self._run / LOG).write_text(text, encoding="utf-8")
+                (self._run / LOG).write_text(redacted(text), encoding="utf-8")
             except Unanswered as reason:
                 tell(f"note: {self._job.name} without its log: {reason}")
             if not (self._run / JOB_FILE).exists():
                 self._add_job_file()
-            told = json.dumps(self._job.raw, indent=2, default=str)  # times as text
+            told = json.dumps(_shown(self._job.raw), indent=2, default=str)  # times as text
             (self._run / DESCRIPTION).write_text(f"{told}\n", encoding="utf-8")
 
     def _add_job_file(self) -> None:
@@ -191,6 +193,19 @@ class _Fetch:
         with explained(str(self._folder)):
             self._run.rename(self._folder)
             shutil.rmtree(self._staging / "objects", ignore_errors=True)
+
+
+def _shown(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job's description without secrets in what its end is told by."""
+    shown = dict(told)
+    if "FailureReason" in told:
+        shown["FailureReason"] = redacted(told["FailureReason"])
+    if "SecondaryStatusTransitions" in told:
+        shown["SecondaryStatusTransitions"] = [
+            {**one, "StatusMessage": redacted(one.get("StatusMessage", ""))}
+            for one in told["SecondaryStatusTransitions"]
+        ]
+    return shown
 
 
 def _text(size: float) -> str:

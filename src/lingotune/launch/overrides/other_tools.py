@@ -72,10 +72,8 @@ _ROWS = {
         "the optimizer is AdamW with betas 0.9 and 0.999 and epsilon 1e-8",
         "training.weight_decay=0.01",
     ),
-    "early_stopping early_stopping_patience early_stopping_threshold use_early_stopping"
-    " early_stopping_delta early_stopping_metric early_stopping_metric_minimize patience"
-    " early_stopping_consider_epochs": NotHere(
-        "every epoch is trained, and the best checkpoint becomes the model", "epochs=3"
+    "early_stopping use_early_stopping early_stopping_consider_epochs": NotHere(
+        "a training ends early by the evaluations without a better score", "training.patience=3"
     ),
     "verbose verbosity silent quiet progress_bar enable_progress_bar logging_level": NotHere(
         "the log says a line for each logged step", "training.logging_steps=10"
@@ -97,11 +95,10 @@ _ROWS = {
         "the schedules end at 0", "training.schedule=cosine"
     ),
     # LoRA and other adapters, quantisation, attention
-    "peft peft_config use_peft adapter adapter_name lora lora_r lora_alpha lora_dropout lora_rank r"
-    " lora_target lora_target_modules lora_target_linear lora_modules_to_save finetuning_type"
-    " target_modules qlora": NotHere(
-        "all weights are trained, which classifiers of this size allow",
-        "training.freeze_embeddings=true",
+    "peft peft_config use_peft adapter adapter_name r lora_target_linear lora_modules_to_save"
+    " modules_to_save finetuning_type qlora": NotHere(
+        "a rank turns LoRA on, beside all linear layers; the head is trained, too",
+        "training.lora.rank=8",
     ),
     "load_in_8bit load_in_4bit bnb_4bit_quant_type bnb_4bit_compute_dtype quantization_bit"
     " quantization quantize quantized_model": NotHere(

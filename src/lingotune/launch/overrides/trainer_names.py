@@ -38,7 +38,7 @@ ROWS = {
         "per_device_bs=8 scaling.accumulation=4",
     ),
     "auto_find_batch_size": NotHere(
-        "the batch is the one that the plan shows, with its memory", "per_device_bs=16"
+        "what fits is found without another update, and shown", "training.fit_memory=true"
     ),
     "torch_empty_cache_steps": NotHere(
         "a smaller part of a batch takes less memory", "per_device_bs=8 scaling.accumulation=4"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 from lingotune.config.problems import Problem, Severity, closest
 from lingotune.config.quoting import for_shell, override_text
 from lingotune.config.schema import ModelConfig
+from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.foreign_code import foreign_code, pickled_alone
 from lingotune.data.prepared.tokenizer import has_tokenizer, names_tokenizer
 from lingotune.launch.checks.places import BUCKET, place_in_s3
@@ -197,7 +197,7 @@ def _faults(folder: Path) -> Iterator[str]:
         yield from lacking(names)
         return
     try:
-        found: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found: Any = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(found, dict) or not found.get("model_type"):
             yield "its config.json names no model_type"
     except (OSError, ValueError) as error:
@@ -224,7 +224,7 @@ def _missing_parts(folder: Path) -> Iterator[str]:
     """Name the parts of weights that an index lists and the folder lacks."""
     for index in sorted(folder.glob("*.index.json")):
         try:
-            parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            parts = set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             yield f"its {index.name} cannot be read"
             continue

@@ -9,6 +9,7 @@ from lingotune.config.schema import LaunchConfig, Tracker
 from lingotune.contract.container import TRACKING_URI
 from lingotune.launch.render.bundle import Bundle, build_bundle
 from lingotune.plugins.source import find_source, stored_name
+from lingotune.training.adapters import REQUIREMENT as LORA
 from lingotune.training.trackers import BY_ARN, REQUIREMENTS
 
 
@@ -16,6 +17,7 @@ def bundle_of(configs: Sequence[LaunchConfig]) -> Bundle:
     """Pack the code of all jobs of a command. ConfigError if a file of own code has changed meanwhile."""
     needed = [REQUIREMENTS[name] for config in configs for name in config.training.report_to]
     needed += [BY_ARN for config in configs if _reports_by_arn(config)]
+    needed += [LORA for config in configs if config.training.lora.rank is not None]
     own: dict[str, bytes] = {}
     problems: list[Problem] = []
     for config in configs:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, LaunchConfig, Source
+from lingotune.config.schema import Action, DataConfig, LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
@@ -21,6 +21,7 @@ from lingotune.data.prepared.manifest import (
     misfits,
 )
 from lingotune.data.prepared.tokenizer import tokenizer_identity
+from lingotune.data.rows.training_rows import count_trained
 from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.copies import copy_of
 from lingotune.data.sources.patterns import check_settings, elsewhere_in, not_here
@@ -81,7 +82,7 @@ def deliver(config: LaunchConfig) -> Delivery:
     identity = identify(data, config.seed, known or "not here")
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
-        made = from_folder(folder, load_manifest(folder))
+        made = from_folder(folder, load_manifest(folder), data)
         return replace(made, problems=(*_unseen(config), *made.problems))
     rows, warnings = count_rows(data, config.seed)
     problems = (
@@ -135,12 +136,13 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     problems = misfits(manifest, config.data, config.seed)
     if problems:
         raise ConfigError(problems)
-    return from_folder(folder, manifest)
+    return from_folder(folder, manifest, config.data)
 
 
-def from_folder(folder: Path, manifest: Manifest) -> Delivery:
-    """Describe prepared data in a folder."""
+def from_folder(folder: Path, manifest: Manifest, data: DataConfig) -> Delivery:
+    """Describe prepared data in a folder; ConfigError as `trained_languages`."""
     rows = {split: found.rows for split, found in manifest.splits.items()}
+    rows["train"] = count_trained(data, manifest.training_rows)
     warnings = _warnings(manifest.warnings)
     return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)
 

@@ -19,6 +19,7 @@ from lingotune.config.schema import (
     TrainingConfig,
 )
 from lingotune.data.prepared.manifest import Manifest
+from lingotune.data.rows.training_rows import trained_languages
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.bucketing import (
@@ -56,7 +57,7 @@ def estimate_batching(
 
     manifest: of its prepared data, if there is any.
     """
-    found = _of_manifest(manifest) if manifest else _published(job.data)
+    found = _of_manifest(manifest, job.data) if manifest else _published(job.data)
     if found is None:
         return None
     lengths, basis, pieces = np.minimum(found[0], job.data.max_length), *found[1:]
@@ -76,11 +77,11 @@ def estimate_batching(
     return BatchingEstimate(planned, random, basis, pieces, (mode, tokens, f"lengths of {basis}"))
 
 
-def _of_manifest(manifest: Manifest) -> tuple[Array, str, None] | None:
+def _of_manifest(manifest: Manifest, data: DataConfig) -> tuple[Array, str, None] | None:
     """Read the lengths of the training texts from a manifest, evenly thinned out if there are many."""
     counts = np.zeros(1, np.int64)
-    for of_language in manifest.lengths["train"].values():
-        more = np.array(of_language, np.int64)
+    for language in trained_languages(data, manifest.lengths["train"]):
+        more = np.array(manifest.lengths["train"][language], np.int64)
         counts = np.pad(counts, (0, max(0, len(more) - len(counts))))
         counts[: len(more)] += more
     total = int(counts.sum())

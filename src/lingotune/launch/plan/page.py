@@ -31,6 +31,8 @@ from lingotune.config.schema import (
     selected_by,
 )
 from lingotune.config.secret_values import known_secrets
+from lingotune.estimate.memory import fits, fitting_micro_batch
+from lingotune.estimate.micro_batches import overrides_of
 from lingotune.estimate.run_time import duration
 from lingotune.estimate.step_time import paper_lines, update_on_paper
 from lingotune.launch.checks.sagemaker import account_names
@@ -212,14 +214,19 @@ def _money(plan: Plan) -> tuple[str, ...]:
     found, steps, cost = plan.batching, plan.steps, plan.cost
     step = found and update_on_paper(plan.job, plan.batch, found.planned, found.word_pieces)
     if plan.time or not step or not steps:
-        return plan.money
+        return (*plan.money, *_saves(plan))
     seconds = steps.total_steps * step.seconds
     unknown, *others = plan.money
     updates = f"{steps.total_steps} updates x {1000 * step.seconds:.1f} ms"
     line = f"at least {duration(seconds)} = {updates} on paper, without start-up, evaluation and saving"
     if cost and cost.worst_usd is not None:
         line += f": {usd_text(cost.worst_usd * seconds / plan.config.cluster.max_run)}"
-    return unknown, line, *others
+    return unknown, line, *others, *_saves(plan)
+
+
+def _saves(plan: Plan) -> tuple[str, ...]:
+    """Format what checkpoints and interruptions cost a spot job; nothing for others."""
+    return plan.saves.lines(plan.cost.expected_usd if plan.cost else None) if plan.saves else ()
 
 
 def _machines(plan: Plan) -> list[str]:
@@ -287,7 +294,12 @@ def _image(plan: Plan) -> str:
 def _memory(plan: Plan) -> str:
     if plan.memory is None:
         return "unknown: the model's size is not known"
-    return f"about {plan.memory.gib:.1f} GiB = {plan.memory.arithmetic}"
+    line = f"about {plan.memory.gib:.1f} GiB = {plan.memory.arithmetic}"
+    if not plan.job.training.fit_memory:
+        return line
+    smaller = None if fits(plan.job) else fitting_micro_batch(plan.job)
+    likely = f", likely {overrides_of(smaller)}" if smaller else ""
+    return f"{line}; what fits is tried on the machine (training.fit_memory){likely}"
 
 
 def _capacity(plan: Plan) -> list[str]:
@@ -556,6 +568,7 @@ def _job_dict(plan: Plan) -> dict[str, object]:
         "memory": asdict(plan.memory) if plan.memory else None,
         "time": asdict(plan.time) if plan.time else None,
         "cost": asdict(plan.cost) if plan.cost else None,
+        **({"saves": {**asdict(plan.saves), "best": plan.saves.best}} if plan.saves else {}),
         **({"machines": [_machine_dict(one) for one in plan.machines]} if plan.machines else {}),
         "findings": [finding(p) for p in plan.problems],
         "command": list(plan.command) if plan.command else None,

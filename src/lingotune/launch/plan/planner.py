@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import digest_in, job_of
 from lingotune.config.machines import on_machine
 from lingotune.config.problems import (
-    USER_ERROR,
     ConfigError,
     Problem,
     Severity,
     errors_only,
+    exit_code_for,
 )
 from lingotune.config.program import in_checkout, program
 from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
@@ -27,6 +27,8 @@ from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.memory import MemoryEstimate, estimate_memory
 from lingotune.estimate.run_time import TimeEstimate
+from lingotune.estimate.save_interval import SaveInterval, check_interval, save_interval
+from lingotune.estimate.step_time import update_on_paper
 from lingotune.launch.checks.launch import check_planned
 from lingotune.launch.checks.places import PLACES
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
@@ -100,6 +102,8 @@ class Plan:
     varies: Mapping[str, str] = field(default_factory=dict)
     """Swept keys and the job's values as texts."""
 
+    saves: SaveInterval | None = None
+    """Checkpoints of a spot job; None for others, and if the time of an update is unknown."""
     machines: tuple[MachinePlan, ...] = ()
     """The machines that the job may get, in their order; empty where it gets what it asks for."""
 
@@ -179,8 +183,8 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the plan: 2 if something has to be fixed first."""
-        return USER_ERROR if errors_only(self.problems) else 0
+        """Exit code of the plan: that of what has to be fixed first."""
+        return exit_code_for(self.problems)
 
 
 @dataclass(frozen=True)
@@ -267,8 +271,11 @@ class Planner:
         quote, machines = self._quotes(config, batch, data.rows)
         steps = plan_steps(job, batch, data.rows["train"]) if data.rows else None
         problems = [*one.findings, *data.problems, *wrong]
+        batching, saves = self._batching(config, job, batch, data), None
         if steps:
             problems += STEPS.run(JobWithSteps(job, batch, steps))
+            saves = save_interval(job, steps, quote.time, _on_paper(job, batch, batching))
+            problems += check_interval(job, saves, steps)
         training_job = None
         if job.cluster.instance_type is not None:
             # This very description is shown, checked, rehearsed and submitted.
@@ -292,7 +299,7 @@ class Planner:
             model=model,
             batch=batch,
             steps=steps,
-            batching=self._batching(config, job, batch, data),
+            batching=batching,
             memory=estimate_memory(job),
             time=quote.time,
             cost=quote.cost,
@@ -305,6 +312,7 @@ class Planner:
             config_dir=one.config_dir,
             number=number,
             varies=one.varies,
+            saves=saves,
             machines=machines,
         )
 
@@ -472,7 +480,7 @@ def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
 
     job = plan.job
     folder, _ = prepare(job.data, job.model, job.seed, Path(plan.config.prepared_dir), tell)
-    made = from_folder(folder, load_manifest(folder))
+    made = from_folder(folder, load_manifest(folder), job.data)
     if made.digest != plan.digests.data:
         what = "the files were changed after they had been planned with"
         raise ConfigError([Problem("data", what, "the same command once more")])
@@ -485,3 +493,9 @@ def write_job_file(plan: Plan, path: str) -> None:
         Path(path).write_bytes(plan.job_file)
     except OSError as error:
         raise ConfigError([Problem(f"job_file={path}", f"cannot be written: {error}")]) from error
+
+
+def _on_paper(job: JobConfig, batch: BatchPlan, found: BatchingEstimate | None) -> float | None:
+    """Estimate the seconds of an update without a measured run; None if a figure is unknown."""
+    step = found and update_on_paper(job, batch, found.planned, found.word_pieces)
+    return step.seconds if step else None

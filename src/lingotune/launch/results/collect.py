@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem, closest, listed
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import EvaluationConfig
+from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import find_price, load_prices
@@ -170,7 +170,7 @@ def _rates(folder: Path, about: Mapping[str, Any]) -> Rates:
     pinned: dict[int, float | None] = {}
     lists: dict[int, dict[str, float | None]] = {}
     with suppress(OSError, ValueError, KeyError, TypeError):
-        trials = json.loads((folder / PIN).read_bytes())["trials"]
+        trials = parse_json((folder / PIN).read_bytes())["trials"]
         pinned = {one["number"]: one["usd_per_hour"] for one in trials}
         lists = {one["number"]: one.get("rates", {}) for one in trials}
     own, region, nodes = about.get("usd_per_hour"), about.get("region"), about.get("nodes", 1)

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lingotune.config.jobfile import digest_in
-from lingotune.config.typed_json import from_json
+from lingotune.config.typed_json import from_json, parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.results.entries import TestScores
 from lingotune.launch.sweeps.metric import LOSS
@@ -98,7 +98,7 @@ class RunScores:
 def scores_in(folder: Path) -> RunScores | str:
     """Read the scores of a run; a text tells why there are none."""
     try:
-        values = json.loads((folder / METRICS).read_bytes())
+        values = parse_json((folder / METRICS).read_bytes())
         found = from_json(RunScores, values)
     except FileNotFoundError:
         return "has not come to its end"

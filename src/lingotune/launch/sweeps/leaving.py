@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import CLOUD_FAILED, Problem
 from lingotune.launch.cost.prices import usd_text
 from lingotune.launch.sweeps.controller import Outcome
 from lingotune.launch.sweeps.ledger import TrialRecord
@@ -94,6 +94,7 @@ def ended_badly(outcome: Outcome, sweep: str) -> list[Problem]:
             f"failed: {record.last.job.reason or record.last.job.secondary}",
             "mend it, then the same command with retry=failed, and code=new if code was mended",
             check="job-not-completed",
+            code=CLOUD_FAILED,
         )
         for record in outcome.records
         if record.last is not None and record.state is State.failed
@@ -102,7 +103,7 @@ def ended_badly(outcome: Outcome, sweep: str) -> list[Problem]:
         return failed
     fix = "mend them, then retry=failed; a higher sweep.max_failures goes on without"
     what = f"no further jobs are started: {outcome.halted}"
-    return [*failed, Problem(sweep, what, fix, check="sweep-halted")]
+    return [*failed, Problem(sweep, what, fix, check="sweep-halted", code=CLOUD_FAILED)]
 
 
 def answer(

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import DISK_FAILED, USER_ERROR, ConfigError, Problem
+from lingotune.config.secrets import redacted
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial
 
 LEDGER = "ledger.sqlite"
@@ -144,7 +145,7 @@ class Ledger:
 
     def hold(self, why: str) -> None:
         """Let no further job be started, by whichever controller; '' lets them start again."""
-        self.write_about(held=why)
+        self.write_about(held=redacted(why))
 
     # --- trials -----------------------------------------------------------------------------------
 
@@ -257,6 +258,7 @@ class Ledger:
 
     def intend_stop(self, name: str, at: float, reason: str) -> None:
         """Write that a job is about to be asked to stop, and why: pruned, or its owner's words."""
+        reason = redacted(reason)
         with self._transaction() as db:
             db.execute(
                 "UPDATE attempts SET stop_asked = ?, stop_reason = ?, state = ? WHERE name = ?",
@@ -330,7 +332,7 @@ class Ledger:
                 db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _event(self, at: float, name: str, what: str) -> None:
-        self._db.execute("INSERT INTO events VALUES (?, ?, ?)", (at, name, what))
+        self._db.execute("INSERT INTO events VALUES (?, ?, ?)", (at, name, redacted(what)))
 
     def _all(self, query: str) -> list[Any]:
         with self._explained(), closing(self._db.execute(query)) as rows:
@@ -355,7 +357,9 @@ class Ledger:
         except (sqlite3.Error, OSError) as error:
             what = f"cannot be read or written: {error}"
             fix = "free space on the disk, or another runs_dir=FOLDER"
-            raise ConfigError([Problem(str(self.path), what, fix)]) from error
+            is_disk = isinstance(error, (OSError, sqlite3.OperationalError))  # not a damaged file
+            code = DISK_FAILED if is_disk else USER_ERROR
+            raise ConfigError([Problem(str(self.path), what, fix, code=code)]) from error
 
 
 _ATTEMPT = (

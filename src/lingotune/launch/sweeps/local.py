@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from lingotune.config.jobfile import dump_job, job_digest
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import BUG, PEER_LOST, ConfigError, Problem, exit_code_told
 from lingotune.config.schema import JobConfig
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.rows.training_rows import count_trained
 from lingotune.estimate.batch import plan_batches, plan_steps, world_size
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.sweeps.trial import Evaluation, JobState, Refused, State, Trial, attempt_in
@@ -72,6 +73,9 @@ def spawn(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         pass_fds=[kept], start_new_session=True,
     )  # fmt: skip
+
+
+_SIGNAL = "was ended by signal"
 
 
 @dataclass(frozen=True)
@@ -277,7 +281,9 @@ class LocalBackend:
         except (OSError, ValueError):
             text = ""
         killed = code is not None and code < 0
-        said = f"was ended by signal {-code}" if killed and code else f"exit code {code}"
+        said = f"{_SIGNAL} {-code}" if killed and code else f"(exit code {code})"
+        if code and code > 0 and "(exit code " not in text:
+            text, said = f"{text} {said}", ""
         log = f"; {self.runs / name / LOG}" if self.parallel else ""
         return f"{' '.join(text.split()) or said}{log}"
 
@@ -296,7 +302,7 @@ class LocalBackend:
         """Compute the number of updates of a run, once its data is known; 0 before."""
         of, folder = self._job(name), read_data_folder(self.runs / name)
         if name not in self._totals and of is not None and folder is not None:
-            rows = load_manifest(folder).splits["train"].rows
+            rows = count_trained(of.job.data, load_manifest(folder).training_rows)
             steps = plan_steps(of.job, plan_batches(of.job), rows)
             self._totals[name] = steps.total_steps
         return self._totals.get(name, 0)
@@ -311,6 +317,11 @@ class LocalBackend:
                     of.began = self.clock()
                 seen.append((name, of.process.poll(), size))
         return seen
+
+
+def code_of(reason: str) -> int:
+    """Return the exit code of a job, from why it failed: that of a lost process where a signal ended it."""
+    return exit_code_told(reason, PEER_LOST if _SIGNAL in reason else BUG)
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lingotune.config.jobfile import load_job, plain
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import AwsConfig, CodeConfig, JobConfig, SweepConfig
-from lingotune.config.typed_json import from_json, to_json
+from lingotune.config.typed_json import from_json, parse_json, to_json
 from lingotune.contract.container import DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.account.quotas import job_quota
@@ -225,7 +225,7 @@ def _content(pin: Pin) -> bytes:
 
 def _parse(content: bytes, where: str) -> Pin:
     try:
-        values = json.loads(content)
+        values = parse_json(content)
         if isinstance(values, dict) and values.get("version", VERSION) > VERSION:
             raise _unreadable(where, f"it is of version {values['version']}")
         return from_json(Pin, values)

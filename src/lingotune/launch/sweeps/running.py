@@ -12,7 +12,7 @@ from typing import Any
 
 from lingotune.config.console import say_problems
 from lingotune.config.machines import on_machine
-from lingotune.config.problems import INTERRUPTED, USER_ERROR, ConfigError, Problem
+from lingotune.config.problems import INTERRUPTED, ConfigError, Problem, exit_code_for
 from lingotune.config.program import program
 from lingotune.config.schema import (
     ClusterConfig,
@@ -219,7 +219,7 @@ def run_sweep(
         tell_rest(records, running.rates(), wish.clock(), running.ways, left, say)
     if problems:
         say_problems(problems)
-        code = code or USER_ERROR
+        code = code or exit_code_for(problems)
     return answer(running.pin.name, records, before, problems), code
 
 

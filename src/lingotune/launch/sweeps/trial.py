@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import Retry
+from lingotune.config.secrets import redacted
 
 REPEATED = "seed"
 """Setting whose values are repetitions of one configuration."""
@@ -94,7 +95,7 @@ _LACKS_OF_CAPACITY = ("Interrupted", "MaxWaitTimeExceeded")
 class JobState:
     """State of a started job as its backend tells it. Times are seconds since 1970, None if unknown.
 
-    secondary: the backend's own word, e.g. Downloading. reason: of a failure.
+    secondary: the backend's own word, e.g. Downloading. reason: of a failure, without secrets.
     """
 
     name: str
@@ -106,6 +107,10 @@ class JobState:
     ended: float | None = None
     billable_seconds: float | None = None
     instance_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason:  # goes into ledgers, tables and pages
+            object.__setattr__(self, "reason", redacted(self.reason))
 
     @property
     def lacked_capacity(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-from lingotune.config.problems import Problem
+from lingotune.config.problems import CLOUD_FAILED, Problem
 from lingotune.config.schema import LaunchConfig
 from lingotune.data.transfer.objects import split_uri
 from lingotune.launch.aws.output import JobOutput, output_uri
@@ -42,7 +42,7 @@ class Finished:
             return None
         what = self.description.get("FailureReason") or self.description["SecondaryStatus"]
         name, fix = self.description["TrainingJobName"], f"its log: {self.folder}/log.txt"
-        return Problem(name, f"{status}: {what}", fix, check="job-not-completed")
+        return Problem(name, f"{status}: {what}", fix, check="job-not-completed", code=CLOUD_FAILED)
 
 
 def settings_of(config: LaunchConfig, plans: Sequence[Plan], **more: Any) -> Settings:

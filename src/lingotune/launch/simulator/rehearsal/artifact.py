@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import subprocess
@@ -10,7 +9,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lingotune.config.typed_json import from_json
+from lingotune.config.typed_json import from_json, parse_json
 from lingotune.evaluation.own_code import TRUST
 from lingotune.launch.simulator.container import Container, pack
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
@@ -22,7 +21,7 @@ _PROGRAM = """\
 import sys
 from lingotune.evaluation.classifier import trained_model
 from lingotune.evaluation.predict import predict_lines
-print(*predict_lines(trained_model(sys.argv[1]), [sys.argv[2]]))
+print(*predict_lines(trained_model(sys.argv[1]), [({}, sys.argv[2])]))
 """
 _LOG_LINES = 15
 
@@ -33,7 +32,7 @@ def check_scores(container: Container) -> str:
     if not path.is_file():
         raise StageFailed(f"the job ended without {path.name} beside the model")
     try:
-        read = from_json(RunResults, json.loads(path.read_text(encoding="utf-8")))
+        read = from_json(RunResults, parse_json(path.read_text(encoding="utf-8")))
         _, scored = read.scored
     except ValueError as error:
         raise StageFailed(f"{path.name}: {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.problems import USER_ERROR, ConfigError, Problem, exit_code_told
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,5 @@ class Checklist:
 def problem_of(stage: str, failed: StageFailed) -> Problem:
     """Make a problem of a failed stage, including the last log lines."""
     lines = [failed.what, *(("last lines of the log:", *failed.log) if failed.log else ())]
-    return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.fix, check=stage)
+    return Problem(f"rehearsal, {stage}", "\n      ".join(lines), failed.fix, check=stage,
+                   code=exit_code_told("\n".join(lines), USER_ERROR))  # fmt: skip

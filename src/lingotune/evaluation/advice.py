@@ -1,0 +1,158 @@
+"""What a user should know about the scores of a run, each with the settings that help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from lingotune.config.problems import printable
+from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
+from lingotune.evaluation.score_rows import score_warnings
+from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
+
+_LEVEL = 0.02
+"""Accuracy this much above that of the most frequent class is still at its level."""
+_RISE, _FALL = 0.01, 0.02
+"""Changes of a validation score that are told."""
+_CUT, _UNKNOWN = 0.05, 0.02
+"""Shares of cut texts and unknown tokens that are told."""
+_LONGEST = 512
+"""Tokens that most encoders have positions for."""
+_SHOWN = 4
+_MOST_EPOCHS = 50
+
+
+def advice_on(
+    job: JobConfig, results: RunResults, history: Sequence[Mapping[str, float]]
+) -> list[Advice]:
+    """List what to know about a finished run, what matters most first. history: the Trainer's log."""
+    name, scores = results.scored
+    where = "" if name == "test" else f"{name}: "
+    return [
+        *(Advice(where + what, _for_lost_class(job)) for what in score_warnings(scores)),
+        *_at_majority(job, scores),
+        *_below_baseline(job, results),
+        *_course(job, results, history),
+        *(_texts(job, results.data.texts) if results.data.texts else ()),
+    ]
+
+
+def advice_of(results: RunResults) -> list[Advice]:
+    """Return the advice that a run recorded; of one of an older version, what its scores tell."""
+    if results.advice is not None:
+        return list(results.advice)
+    return [Advice(what) for what in score_warnings(results.scored[1])]
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def _for_lost_class(job: JobConfig) -> tuple[str, ...]:
+    if job.evaluation.decide is Decide.argmax:
+        return ("evaluation.decide=macro_f1",)
+    if job.data.balance is Balance.none:
+        return ("data.balance=weights",)
+    return _longer(job)
+
+
+def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
+    overall = scores.overall
+    if overall.rows and _is_at_majority(overall):
+        what = (
+            f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
+            f" class ({overall.majority:.3f})"
+        )
+        yield Advice(what, _better(job))
+
+
+def _is_at_majority(of: Scores) -> bool:
+    """Tell whether neither accuracy nor macro-F1 is above that of the most frequent class."""
+    one_class = 2 * of.majority / (1 + of.majority) / len(of.classes)
+    low = of.intervals.macro_f1[0] if of.intervals else of.macro_f1
+    return of.accuracy <= of.majority + _LEVEL and low <= one_class + _LEVEL
+
+
+def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    if results.baseline is None:
+        return
+    theirs, ours = results.baseline.best().overall.macro_f1, results.scored[1].overall.macro_f1
+    if theirs > ours:
+        what = (
+            f"TF-IDF with logistic regression is better on the same rows: macro-F1 {theirs:.3f},"
+            f" this model {ours:.3f}"
+        )
+        yield Advice(what, _better(job))
+
+
+def _better(job: JobConfig) -> tuple[str, ...]:
+    """Settings that help a model that has learned too little."""
+    if job.model.name_or_path is None or job.lr >= 1e-4:
+        return _longer(job)
+    return (f"lr={job.lr * 3:g}", *_longer(job))
+
+
+def _longer(job: JobConfig) -> tuple[str, ...]:
+    if job.training.max_steps is not None:
+        return (f"training.max_steps={2 * job.training.max_steps}",)
+    return (f"epochs={2 * job.epochs}",) if job.epochs < _MOST_EPOCHS else ()
+
+
+# --- course of the training -----------------------------------------------------------------------
+
+
+def _course(
+    job: JobConfig, results: RunResults, history: Sequence[Mapping[str, float]]
+) -> Iterator[Advice]:
+    """Tell of a validation score that was still rising at the end, or had long fallen."""
+    name = selected_by(job)
+    found = [(e["step"], e[f"eval_{name}"]) for e in history if f"eval_{name}" in e]
+    if len(found) < 2:
+        return
+    sign = -1 if name == "loss" or results.training.selected_by_cost else 1
+    (_, before), (_, last) = found[-2:]
+    step, best = max(found, key=lambda of: sign * of[1])
+    if best == last and sign * (last - before) > _RISE * _unit(name, before):
+        what = (
+            f"validation was still getting better at the end ({name} {before:.3f}, then {last:.3f})"
+        )
+        yield Advice(what, _longer(job))
+    elif step <= results.training.steps / 2 and sign * (best - last) > _FALL * _unit(name, best):
+        what = (
+            f"validation was best at step {step:.0f} of {results.training.steps}, whose model was"
+            f" kept, and has fallen since ({name} {best:.3f}, at last {last:.3f})"
+        )
+        yield Advice(what, _shorter(job, results, step))
+
+
+def _unit(name: str, value: float) -> float:
+    return 1.0 if name != "loss" else abs(value)
+
+
+def _shorter(job: JobConfig, results: RunResults, step: float) -> tuple[str, ...]:
+    if job.training.max_steps is not None:
+        return (f"training.max_steps={step:.0f}",)
+    epochs = math.ceil(step / results.training.steps * job.epochs)
+    return (f"epochs={epochs}",) if epochs < job.epochs else ()
+
+
+# --- texts ----------------------------------------------------------------------------------------
+
+
+def _texts(job: JobConfig, fit: TextFit) -> Iterator[Advice]:
+    """Tell of languages whose texts are cut, or unknown to the tokenizer."""
+    length = job.data.max_length
+    if many := _over(fit.cut, _CUT):
+        wanted = min(_LONGEST, -(-fit.whole // 16) * 16)
+        helps = (f"data.max_length={wanted}",) if wanted > length else ()
+        yield Advice(f"texts are cut at {length} tokens: {many}", helps)
+    if many := _over(fit.unknown, _UNKNOWN):
+        what = f"tokens are unknown to the model's vocabulary: {many}"
+        yield Advice(f"{what}; a model that was pretrained on these languages helps")
+
+
+def _over(shares: Mapping[str, float], most: float) -> str:
+    """List the languages with larger shares, the largest first; empty if there are none."""
+    over = sorted((-share, code) for code, share in shares.items() if share > most)
+    listed = [f"{printable(code)} {-share:.0%}" for share, code in over]
+    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
+    return ", ".join([*listed[:_SHOWN], *more])

@@ -1,0 +1,108 @@
+"""A baseline on the same rows: TF-IDF of character n-grams with logistic regression (scikit-learn)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lingotune.config.problems import Problem
+from lingotune.config.schema import Baseline
+from lingotune.evaluation.metrics import Classes, IntArray, Predictions, scores_by_language
+from lingotune.runs.results import BaselineScores, LanguageScores
+
+MOST_CHARACTERS = 10_000_000
+"""Characters of training texts that baseline=auto takes: about a minute of one core with three classes."""
+_USUAL_CLASSES = 3
+_NGRAMS = (1, 4)
+"""Lengths of n-grams within words: single characters are the words of Chinese and Japanese."""
+_INVERSE_PENALTY = 5.0
+_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts with their class ids (int64), language codes and stars (NaN for none)."""
+
+    texts: list[str]
+    true: IntArray
+    languages: npt.NDArray[np.object_]
+    stars: npt.NDArray[np.float64]
+
+
+def is_installed() -> bool:
+    """Tell whether scikit-learn can be imported."""
+    return find_spec("sklearn") is not None
+
+
+def missing_library(wanted: Baseline) -> list[Problem]:
+    """Report that scikit-learn is missing if a baseline was asked for."""
+    if wanted is not Baseline.tfidf or is_installed():
+        return []
+    fix = "baseline=none, or pip install scikit-learn"
+    return [Problem("baseline=tfidf", "scikit-learn is not installed here", fix)]
+
+
+def reason_against(wanted: Baseline, characters: int, classes: int) -> str | None:
+    """Say why no baseline is trained on texts of so many characters; None if one is."""
+    size = characters * max(classes, _USUAL_CLASSES) / _USUAL_CLASSES
+    if wanted is Baseline.auto and size > MOST_CHARACTERS:
+        minutes = size / MOST_CHARACTERS
+        return f"no baseline: it would take about {minutes:.0f} minutes; baseline=tfidf trains it"
+    return None
+
+
+def train_baseline(train: LabelledTexts, scored: LabelledTexts, classes: Classes) -> BaselineScores:
+    """Train on the rows of the model, and score the rows that it is scored on."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    started = time.monotonic()
+    features = TfidfVectorizer(
+        analyzer="char_wb",
+        ngram_range=_NGRAMS,
+        sublinear_tf=True,
+        min_df=1 if len(train.texts) < 100 else 2,
+        dtype=np.float32,
+    )
+    known, unseen = features.fit_transform(train.texts), features.transform(scored.texts)
+    plain, balanced = (
+        _scored(known, train.true, unseen, scored, classes, weights)
+        for weights in (None, "balanced")
+    )
+    seconds = round(time.monotonic() - started, 1)
+    return BaselineScores(name="tfidf", seconds=seconds, plain=plain, balanced=balanced)
+
+
+def _scored(
+    known: Any,
+    true: IntArray,
+    unseen: Any,
+    scored: LabelledTexts,
+    classes: Classes,
+    weights: str | None,
+) -> LanguageScores:
+    probabilities = np.zeros((len(scored.texts), len(classes.names)))
+    found = _probabilities(known, true, unseen, weights)
+    for place, one in enumerate(np.unique(true).tolist()):
+        probabilities[:, one] = found[:, place]
+    return scores_by_language(
+        Predictions(scored.true, probabilities, scored.languages, scored.stars), classes
+    )
+
+
+def _probabilities(
+    known: Any, true: IntArray, unseen: Any, weights: str | None
+) -> npt.NDArray[np.float64]:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(true)) == 1:
+        return np.ones((unseen.shape[0], 1))
+    model = LogisticRegression(
+        C=_INVERSE_PENALTY, class_weight=weights, max_iter=_ITERATIONS, tol=1e-3
+    )
+    found: npt.NDArray[np.float64] = model.fit(known, true).predict_proba(unseen)
+    return found

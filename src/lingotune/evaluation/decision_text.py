@@ -1,0 +1,43 @@
+"""What a decision changes, as text: for the terminal, the report page and the model card."""
+
+from __future__ import annotations
+
+from lingotune.config.problems import printable
+from lingotune.config.schema import Decide
+from lingotune.runs.decision import Decision
+from lingotune.runs.results import LanguageScores, Scores
+
+_BY = {Decide.macro_f1.value: "for macro-F1", Decide.prior.value: "by the class shares"}
+_NAMES = ("", "accuracy", "macro-F1", "lowest recall", "calibration")
+
+
+def decision_line(decision: Decision) -> str:
+    """Describe a decision in one line without a full stop."""
+    parts = []
+    if decision.shifts:
+        offsets = ", ".join(f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items())
+        own = ", ".join(map(printable, decision.languages))
+        parts.append(
+            f"classes decided {_BY[decision.decide]} by offsets ({offsets}"
+            + (f"; others for {own})" if own else ")")
+        )
+    if decision.temperature != 1:
+        parts.append(f"probabilities at temperature {decision.temperature:.2f}")
+    return f"{', '.join(parts)}, fitted on {decision.rows} validation rows"
+
+
+def decision_rows(decided: LanguageScores, as_trained: LanguageScores) -> list[list[str]]:
+    """Tabulate the scores of all rows as trained and as decided, under a row of names."""
+    both = {"as trained": as_trained.overall, "as decided": decided.overall}
+    return [[*_NAMES], *([name, *_figures(of)] for name, of in both.items())]
+
+
+def lowest_recall(of: Scores) -> str:
+    """Name the class that is found least, with its recall; only classes with rows count."""
+    known = [(c.recall, name) for name, c in of.classes.items() if c.rows]
+    return "-" if not known else "{1} {0:.3f}".format(*min(known))
+
+
+def _figures(of: Scores) -> list[str]:
+    scores = f"{of.accuracy:.3f}", f"{of.macro_f1:.3f}"
+    return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}"]

@@ -1,0 +1,73 @@
+"""Classes and probabilities by a decision that was fitted on validation (numpy)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions, probabilities_of
+from lingotune.runs.decision import AS_TRAINED, Decision
+
+_LEAST = 1e-300
+"""Probabilities below are raised to it: a logarithm is needed of each."""
+
+
+def log_probabilities(probabilities: FloatArray) -> FloatArray:
+    """Return finite logarithms of probabilities."""
+    logs: FloatArray = np.log(np.maximum(probabilities, _LEAST))
+    return logs
+
+
+def tempered(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """Rescale (rows, classes) probabilities: a temperature above 1 makes them less sure."""
+    if temperature == 1:
+        return probabilities
+    return probabilities_of(log_probabilities(probabilities) / temperature)
+
+
+def offsets_by_row(
+    decision: Decision, languages: npt.NDArray[np.object_], labels: Sequence[str]
+) -> FloatArray:
+    """Return the offsets of each row by its language: (rows, classes)."""
+    codes, places = np.unique(languages.astype(str), return_inverse=True)
+    known = [decision.offsets_of(code, labels) for code in codes.tolist()]
+    return np.array(known, np.float64).reshape(-1, len(labels))[places]
+
+
+def classes_decided(
+    probabilities: FloatArray, offsets: FloatArray, temperature: float = 1.0
+) -> IntArray:
+    """Return the class of each row, int64: that of the largest log(probability) / temperature + offset."""
+    found: IntArray = (log_probabilities(probabilities) / temperature + offsets).argmax(axis=1)
+    return found.astype(np.int64)
+
+
+def decide(
+    probabilities: FloatArray,
+    languages: npt.NDArray[np.object_],
+    decision: Decision,
+    labels: Sequence[str],
+) -> tuple[FloatArray, IntArray]:
+    """Apply a decision to the probabilities of a model as it was trained.
+
+    languages: codes by row; those that the decision does not know, such as "", have the offsets of all.
+    Returns the probabilities after the temperature, and the decided classes.
+    """
+    scaled = tempered(probabilities, decision.temperature)
+    if not decision.shifts:
+        return scaled, scaled.argmax(axis=1).astype(np.int64)
+    offsets = offsets_by_row(decision, languages, labels)
+    return scaled, classes_decided(probabilities, offsets, decision.temperature)
+
+
+def decided(predictions: Predictions, decision: Decision, labels: Sequence[str]) -> Predictions:
+    """Apply a decision to the predictions of a model as it was trained."""
+    if decision == AS_TRAINED:
+        return predictions
+    given = predictions.probabilities, predictions.languages
+    probabilities, classes = decide(*given, decision, labels)
+    changed = classes if decision.shifts else None
+    return replace(predictions, probabilities=probabilities, decided=changed)

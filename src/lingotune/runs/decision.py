@@ -1,0 +1,57 @@
+"""How a model's probabilities become a class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lingotune.config.schema import Decide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What has been fitted on the validation split, and is applied wherever the model predicts.
+
+    A class is decided by the largest `log(probability) / temperature + offset`; the probabilities given
+    are those of the temperature alone. decide: how the offsets were found. offsets: by class, for texts of
+    languages that have none of their own. languages: offsets by language and class. rows: of validation.
+    """
+
+    decide: str
+    temperature: float = 1.0
+    offsets: dict[str, float] = field(default_factory=dict)
+    languages: dict[str, dict[str, float]] = field(default_factory=dict)
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        if self.decide not in Decide.__members__:
+            raise ValueError(f"decide is {self.decide!r}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}")
+        if not all(math.isfinite(offset) for of in self._all() for offset in of.values()):
+            raise ValueError("an offset is no finite number")
+
+    def _all(self) -> Iterator[dict[str, float]]:
+        yield self.offsets
+        yield from self.languages.values()
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a class other than the likeliest may be decided."""
+        return any(offset for of in self._all() for offset in of.values())
+
+    def offsets_of(self, language: str | None, labels: Sequence[str]) -> list[float]:
+        """Return the offset of each class, in the order of the labels, for texts of a language."""
+        found: Mapping[str, float] = self.languages.get(language or "", self.offsets)
+        return [found.get(label, 0.0) for label in labels]
+
+    def check_classes(self, labels: Sequence[str]) -> None:
+        """Raise ValueError if the offsets are those of other classes."""
+        for of in self._all():
+            if of and of.keys() != set(labels):
+                raise ValueError(f"its classes are {', '.join(of)}")
+
+
+AS_TRAINED = Decision(decide=Decide.argmax.value)
+"""The likeliest class, with the probabilities that the model gives."""

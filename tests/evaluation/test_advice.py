@@ -1,0 +1,130 @@
+"""What a run tells beside its scores, and whether what it offers can be typed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import compose
+from results import results_for
+
+from lingotune.config.jobfile import job_of
+from lingotune.config.schema import Decide, JobConfig
+from lingotune.evaluation.advice import advice_of, advice_on
+from lingotune.evaluation.metrics import Classes, Predictions
+from lingotune.runs.results import Advice, BaselineScores, RunResults, TextFit
+
+
+def results_of() -> RunResults:
+    """Results of a model that is right about nine rows in ten."""
+    true = np.arange(300) % 3
+    said = np.where(np.arange(300) % 10 == 0, (true + 1) % 3, true)
+    shares = np.where(said[:, None] == np.arange(3), 0.8, 0.1)
+    found = Predictions(true, shares, np.full(300, "de", object), np.full(300, np.nan))
+    return results_for(found, Classes(("negative", "neutral", "positive")), 50)
+
+
+def job(*overrides: str) -> JobConfig:
+    return job_of(compose(*overrides))
+
+
+def told(job: JobConfig, results: RunResults, *history: dict[str, float]) -> list[Advice]:
+    """The advice on a run; each override that it offers is composed in place of what the job has."""
+    found = advice_on(job, results, history)
+    for one in found:
+        assert not one.helps or job_of(compose(*one.helps)) is not None
+    return found
+
+
+def course(*scores: float, name: str = "macro_f1") -> list[dict[str, float]]:
+    return [{"step": 100.0 * n, f"eval_{name}": of} for n, of in enumerate(scores, 1)]
+
+
+def about(found: list[Advice], word: str) -> Advice:
+    (one,) = (advice for advice in found if word in advice.what)
+    return one
+
+
+def with_steps(steps: int, **more: Any) -> RunResults:
+    results = results_of()
+    return replace(results, training=replace(results.training, steps=steps), **more)
+
+
+def test_a_good_run_is_told_nothing() -> None:
+    assert told(job(), with_steps(300), *course(0.5, 0.7, 0.705)) == []
+
+
+def test_a_validation_that_still_rises() -> None:
+    one = about(told(job("epochs=3"), with_steps(300), *course(0.4, 0.5, 0.6)), "still")
+    assert "macro_f1 0.500, then 0.600" in one.what and one.helps == ("epochs=6",)
+    steps = job("training.max_steps=300")
+    assert about(told(steps, with_steps(300), *course(0.4, 0.6)), "still").helps == (
+        "training.max_steps=600",
+    )
+    by_loss = job("evaluation.select=loss")
+    assert about(told(by_loss, with_steps(300), *course(1.0, 0.5, name="loss")), "still")
+    assert told(by_loss, with_steps(300), *course(0.5, 0.505, name="loss")) == []
+
+
+def test_a_validation_that_has_long_fallen() -> None:
+    falling = course(0.6, 0.7, 0.6, 0.55, 0.5)
+    one = about(told(job("epochs=5"), with_steps(500), *falling), "fallen")
+    assert "best at step 200 of 500" in one.what and one.helps == ("epochs=2",)
+    assert told(job("epochs=5"), with_steps(500), *course(0.6, 0.7, 0.69, 0.69, 0.69)) == []
+
+
+def test_scores_no_better_than_the_most_frequent_class() -> None:
+    results = results_of()
+    assert results.test is not None
+    low = replace(results.test.overall, accuracy=0.41, majority=0.4, macro_f1=0.19, intervals=None)
+    poor = replace(results, test=replace(results.test, overall=low))
+    assert about(told(job("epochs=3"), poor), "most frequent").helps == ("epochs=6",)
+    pretrained = job("model=pretrained", "model.name_or_path=x", "lr=5e-5", "epochs=3")
+    helps = about(advice_on(pretrained, poor, ()), "most frequent").helps
+    assert helps == ("lr=0.00015", "epochs=6")
+
+
+def test_a_class_that_is_lost() -> None:
+    results = results_of()
+    assert results.test is not None
+    rows = results.test.overall.rows
+    confusion = ((rows // 2, 0, 0), (10, 0, 0), (0, 0, rows - rows // 2 - 10))
+    classes = {
+        name: replace(of, rows=sum(counts))
+        for (name, of), counts in zip(results.test.overall.classes.items(), confusion)
+    }
+    overall = replace(results.test.overall, confusion=confusion, classes=classes)
+    lost = replace(results, test=replace(results.test, overall=overall))
+    by_argmax = job(f"evaluation.decide={Decide.argmax.value}")
+    assert about(told(by_argmax, lost), "never").helps == ("evaluation.decide=macro_f1",)
+    one = about(told(job(), lost), "never")
+    assert one.helps == ("data.balance=weights",)
+    assert one.command("'a b/job.yaml'") == (
+        "lingotune train --job 'a b/job.yaml' data.balance=weights"
+    )
+    assert [one.what for one in advice_of(replace(lost, advice=None))] == [one.what]
+
+
+def test_a_better_baseline() -> None:
+    results = results_of()
+    assert results.test is not None
+    better = replace(results.test, overall=replace(results.test.overall, macro_f1=0.99))
+    baseline = BaselineScores(name="tfidf", seconds=1.0, plain=results.test, balanced=better)
+    one = about(told(job(), replace(results, baseline=baseline)), "TF-IDF")
+    assert "macro-F1 0.990" in one.what
+    worse = replace(baseline, balanced=results.test)
+    assert told(job(), replace(results, baseline=worse)) == []
+
+
+@pytest.mark.parametrize(("whole", "helps"), [(100, ("data.max_length=112",)), (64, ())])
+def test_texts_that_do_not_fit(whole: int, helps: tuple[str, ...]) -> None:
+    fit = TextFit(
+        cut={"de": 0.1, "ja": 0.16, "en": 0.01}, unknown={"de": 0.0, "ja": 0.3}, whole=whole
+    )
+    results = results_of()
+    found = told(job("data.max_length=64"), replace(results, data=replace(results.data, texts=fit)))
+    cut, unknown = about(found, "cut at"), about(found, "vocabulary")
+    assert cut.what == "texts are cut at 64 tokens: ja 16%, de 10%" and cut.helps == helps
+    assert "ja 30%" in unknown.what and "de" not in unknown.what.partition(":")[2].partition(";")[0]
