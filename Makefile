@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip
 VENV_V3 := .venv-v3
+VENV_HYDRA := .venv-hydra
 # One more than there are cores: tests wait for each other's processes, servers and locks.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 # In the order of tests/conftest.py: the files that take longest come first.
@@ -20,7 +21,7 @@ define make_venv
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-v3 test-launcher check format golden facts bench docs constraints clean
+.PHONY: help setup demo test test-slow test-v3 test-hydra test-launcher check format golden facts bench docs constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,7 +37,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup  ## the main job: train on the embedded sample, then plan it for eight GPUs
 	$(BIN)/python train.py
-	$(BIN)/python launch.py cluster=p3_16xl per_device_bs=16
+	$(BIN)/python launch.py cluster=p4d_24xl per_device_bs=16
 	@echo 'for the commands above: . $(BIN)/activate'
 
 test: setup  ## the fast tests
@@ -48,12 +49,20 @@ test-slow: setup  ## the slow tests
 test-v3: $(VENV_V3)/.ready  ## compare with what the SageMaker SDK v3 sends, in its own environment
 	PYTHONPATH=src:tests $(VENV_V3)/bin/python -m pytest -p no:cacheprovider -c tests/v3/pytest.ini tests/v3
 
+test-hydra: $(VENV_HYDRA)/.ready  ## compose with the next line of Hydra and OmegaConf, in its own environment
+	PYTHONPATH=src:tests:. $(VENV_HYDRA)/bin/python -m pytest -p no:cacheprovider -c tests/next_hydra/pytest.ini tests/next_hydra
+
 test-launcher: setup  ## hydra/launcher=sagemaker as a wheel, with Hydra 1.3 and 1.4, with both sweepers
 	PATH="$(abspath $(BIN)):$$PATH" tools/try_launcher.sh build/launcher
 
 $(VENV_V3)/.ready: tests/v3/requirements.txt
 	$(call make_venv,$(VENV_V3))
 	$(VENV_V3)/bin/python -m pip install --quiet --requirement tests/v3/requirements.txt
+	@touch $@
+
+$(VENV_HYDRA)/.ready: tests/next_hydra/requirements.txt
+	$(call make_venv,$(VENV_HYDRA))
+	$(VENV_HYDRA)/bin/python -m pip install --quiet --requirement tests/next_hydra/requirements.txt
 	@touch $@
 
 check: setup  ## format, lint and types
@@ -71,6 +80,7 @@ golden: setup  ## accept today's rendered requests as golden
 
 facts: setup $(VENV_V3)/.ready  ## copy instances, images and the request's model anew from the libraries
 	$(BIN)/python tools/facts.py
+	$(BIN)/python tools/clusters.py
 	$(BIN)/python tools/secret_forms.py
 
 bench: setup  ## measure start-up and plan
@@ -86,4 +96,4 @@ constraints:  ## resolve the tested versions anew
 	$(PYTHON) tools/constraints.py
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV_V3) .tools runs build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_V3) $(VENV_HYDRA) .tools runs build .pytest_cache .mypy_cache .ruff_cache

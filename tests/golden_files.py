@@ -15,6 +15,8 @@ from lingotune.data.sources.sample import LANGUAGES
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 METRICS = "metrics.json"
+CLUSTERS = "clusters.json"
+MARKS = ("<name>", "<sha256>", "<instance>")
 LISTS = {
     name: [list(definition.values()) for definition in metric_definitions(languages)]
     for name, languages in (("six-languages", LANGUAGES), ("no-language", ()))
@@ -34,6 +36,39 @@ def read_golden(name: str) -> Any:
     """The value of a golden file, references resolved."""
     lists = json.loads((GOLDEN / METRICS).read_text(encoding="utf-8"))
     return unfold(json.loads((GOLDEN / name).read_text(encoding="utf-8")), lists)
+
+
+def folded_clusters(forms: dict[str, Any]) -> dict[str, Any]:
+    """Forms of a job by cluster, those that differ by the names of job and machine alone kept once.
+
+    {"alike": [forms with <name>, <sha256> and <instance>], "clusters": {cluster: [index, name, sha256,
+    instance type]}}.
+    """
+    alike: list[str] = []
+    clusters = {}
+    for cluster, found in forms.items():
+        request = found["request"]
+        tags = {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        names = [request["TrainingJobName"], tags["lingotune:job-sha256"],
+                 request["ResourceConfig"]["InstanceType"]]  # fmt: skip
+        text = json.dumps(found)
+        for mark, name in zip(MARKS, names):
+            assert mark not in text
+            text = text.replace(name, mark)
+        alike += [] if text in alike else [text]
+        clusters[cluster] = [alike.index(text), *names]
+    return {"alike": [json.loads(text) for text in alike], "clusters": clusters}
+
+
+def read_clusters() -> dict[str, Any]:
+    """Cluster -> forms of the job there: `folded_clusters` undone."""
+    kept, found = read_golden(CLUSTERS), {}
+    for cluster, (index, *names) in kept["clusters"].items():
+        text = json.dumps(kept["alike"][index])
+        for mark, name in zip(MARKS, names):
+            text = text.replace(mark, name)
+        found[cluster] = json.loads(text)
+    return found
 
 
 def unfold(value: Any, lists: dict[str, list[list[str]]]) -> Any:

@@ -108,6 +108,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "launch": {
         "hydra", "antlr4", "omegaconf", "yaml", "rich", "regex", "boto3", "botocore", "sagemaker",
         "moto", "mms", "werkzeug", "numpy", "optuna", "filelock", "pyarrow", "transformers",
+        "huggingface_hub",
     },
     "cli": set(),
 }  # fmt: skip

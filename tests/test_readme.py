@@ -18,7 +18,7 @@ SCORES = rf"(all|[a-z]{{2}}) +\d+  {INTERVAL}  {INTERVAL} +\d\.\d{{3}} +\d\.\d{{
 def test_the_first_screen_has_the_two_commands_of_a_fresh_machine() -> None:
     first = blocks_of(README)[0]
     assert first.commands == ["make demo", "make test"]
-    assert "python launch.py cluster=p3_16xl per_device_bs=16\n" in FIRST_SCREEN
+    assert "python launch.py cluster=p4d_24xl per_device_bs=16\n" in FIRST_SCREEN
 
 
 def test_it_is_short() -> None:

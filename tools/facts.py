@@ -23,10 +23,11 @@ OLDEST_TRANSFORMERS = (4, 12)  # the article's
 
 CAPABILITY = {
     "V100": [7, 0], "T4": [7, 5], "A100": [8, 0], "A10G": [8, 6], "L4": [8, 9], "L40S": [8, 9],
-    "H100": [9, 0], "H200": [9, 0], "B200": [10, 0],
-    "RTX PRO 4500": [12, 0], "RTX PRO Server 6000": [12, 0],
+    "H100": [9, 0], "H200": [9, 0], "B200": [10, 0], "B300": [10, 3],
+    "RTX PRO 4500": [12, 0], "RTX PRO Server 6000": [12, 0], None: None,
 }  # fmt: skip
-"""CUDA compute capability of each GPU, from NVIDIA's table."""
+"""CUDA compute capability of each GPU, from NVIDIA's table; without a GPU there is none."""
+NO_GPU = {"Count": 0, "Name": None, "MemoryInfo": {"SizeInMiB": 0}}
 
 GONE_FROM_EC2 = {
     "ml.p3.2xlarge": (8, 61),
@@ -44,14 +45,11 @@ def package_file(package: str, *parts: str) -> Path:
 
 
 def instances() -> dict[str, Any]:
-    """Every single-node GPU instance type that SageMaker trains on and whose GPU is known."""
+    """Every single-node x86 instance type of SageMaker's training, with known GPUs or none."""
     import botocore.session
     from sagemaker import fw_utils
 
-    gpus = json.loads(
-        package_file("sagemaker", "image_uri_config", "instance_gpu_info.json").read_text()
-    )["us-east-1"]
-    ec2 = json.loads(
+    described = json.loads(
         gzip.decompress(
             package_file("moto", "ec2", "resources", "instance_types.json.gz").read_bytes()
         )
@@ -59,33 +57,56 @@ def instances() -> dict[str, Any]:
     model = botocore.session.get_session().get_service_model("sagemaker")
     found = {}
     for name in model.shape_for("TrainingInstanceType").enum:
-        described = ec2.get(name.removeprefix("ml."), {})
-        for gpu in described.get("GpuInfo", {}).get("Gpus", []):
-            if gpu["Name"] in CAPABILITY:
-                network = described["NetworkInfo"]
-                found[name] = {
-                    "gpus": gpu["Count"],
-                    "gpu": gpu["Name"],
-                    "gpu_gib": round(gpu["MemoryInfo"]["SizeInMiB"] / 1024, 1),
-                    "capability": CAPABILITY[gpu["Name"]],
-                    "vcpus": described["VCpuInfo"]["DefaultVCpus"],
-                    "ram_gib": described["MemoryInfo"]["SizeInMiB"] // 1024,
-                    "nvme_gb": described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
-                    "efa": network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 0),
-                    "smdistributed": False,
-                }
-        if name in GONE_FROM_EC2:
-            vcpus, ram = GONE_FROM_EC2[name]
-            count, total = gpus[name]["Count"], gpus[name]["TotalGpuMemoryInMiB"]
+        row = _instance(described.get(name.removeprefix("ml."))) or _gone(name)
+        if row is not None:
             found[name] = {
-                "gpus": count, "gpu": "V100", "gpu_gib": round(total / count / 1024, 1),
-                "capability": CAPABILITY["V100"], "vcpus": vcpus, "ram_gib": ram,
-                "nvme_gb": 0, "efa": 0, "smdistributed": False,
-            }  # fmt: skip
-    for name in fw_utils.SM_DATAPARALLEL_SUPPORTED_INSTANCE_TYPES:
-        if name in found:  # the SDK lists its local mode too
-            found[name]["smdistributed"] = True
-    return dict(sorted(found.items(), key=lambda item: (item[0].split(".")[1], item[1]["gpus"])))
+                **row,
+                "smdistributed": name in fw_utils.SM_DATAPARALLEL_SUPPORTED_INSTANCE_TYPES,
+                "sold": name not in GONE_FROM_EC2,
+            }
+    return dict(sorted(found.items(), key=_by_family))
+
+
+def _by_family(item: tuple[str, Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Order instances by family, then size; those without GPUs come last."""
+    name, row = item
+    return row["gpus"] == 0, name.split(".")[1], row["gpus"], row["vcpus"], row["ram_gib"]
+
+
+def _instance(described: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Select what EC2 says of an instance type; None if no image of ours runs on it."""
+    if not described or "NeuronInfo" in described:
+        return None
+    if "x86_64" not in described["ProcessorInfo"]["SupportedArchitectures"]:
+        return None
+    (gpu,) = described.get("GpuInfo", {}).get("Gpus", [NO_GPU])
+    if gpu["Name"] not in CAPABILITY:
+        return None
+    return {
+        "gpus": gpu["Count"],
+        "gpu": gpu["Name"],
+        "gpu_gib": round(gpu["MemoryInfo"]["SizeInMiB"] / 1024, 1),
+        "capability": CAPABILITY[gpu["Name"]],
+        "vcpus": described["VCpuInfo"]["DefaultVCpus"],
+        "ram_gib": described["MemoryInfo"]["SizeInMiB"] // 1024,
+        "nvme_gb": described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
+        "efa": described["NetworkInfo"].get("EfaInfo", {}).get("MaximumEfaInterfaces", 0),
+    }
+
+
+def _gone(name: str) -> dict[str, Any] | None:
+    """Describe an instance type that EC2 lists no more, by SageMaker's own table."""
+    if name not in GONE_FROM_EC2:
+        return None
+    gpus = json.loads(
+        package_file("sagemaker", "image_uri_config", "instance_gpu_info.json").read_text()
+    )["us-east-1"]
+    vcpus, ram = GONE_FROM_EC2[name]
+    count, total = gpus[name]["Count"], gpus[name]["TotalGpuMemoryInMiB"]
+    return {
+        "gpus": count, "gpu": "V100", "gpu_gib": round(total / count / 1024, 1),
+        "capability": CAPABILITY["V100"], "vcpus": vcpus, "ram_gib": ram, "nvme_gb": 0, "efa": 0,
+    }  # fmt: skip
 
 
 def images(newer: Mapping[str, Any]) -> list[dict[str, Any]]:

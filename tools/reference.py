@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from machines_page import machines_page
 from omegaconf import OmegaConf
 
 from lingotune.config import schema
@@ -30,6 +31,9 @@ CONF = ROOT / "conf"
 CONFIG = "config.yaml"
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 ARCHITECTURE_PAGE = ROOT / "docs" / "architecture.md"
+MACHINES_PAGE = ROOT / "docs" / "machines.md"
+MANY = 30
+"""Options of a group above which a page of their own lists them."""
 MODELS_PAGE = ROOT / "docs" / "models.md"
 INTRODUCTION = """\
 # Settings
@@ -144,6 +148,9 @@ def _section(section: Section, chosen: dict[str, dict[str, list[str]]]) -> str:
             f"`{value}` by " + ", ".join(f"`{option}`" for option in options)
             for value, options in chosen.get(key, {}).items()
         )
+        if len(chosen.get(key, {})) > MANY:
+            meaning += f"<br>Each [machine]({MACHINES_PAGE.name}) has its own."
+            by_group = ""
         if by_group:
             meaning += f"<br>Set to {by_group}."
         cells = (f"`{key}`", type_in_words(kind), _default(item), meaning)
@@ -215,13 +222,19 @@ def _groups_table() -> str:
     entries = [entry for entry in config["defaults"] if isinstance(entry, dict)]
     chosen = {group: option for entry in entries for group, option in entry.items()}
     rows = [
-        f"| `{group}` | {', '.join(f'`{option}`' for option in options)} | "
+        f"| `{group}` | {_options(options)} | "
         + (f"`{chosen[group]}`" if chosen.get(group) else "none")
         + " |"
         for group, options in groups.items()
     ]
     head = "## Groups\n\n| group | options | default |\n|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
+
+
+def _options(options: Sequence[str]) -> str:
+    if len(options) > MANY:
+        return f"{len(options)}, among them one for each [machine]({MACHINES_PAGE.name})"
+    return ", ".join(f"`{option}`" for option in options)
 
 
 def filled(page: str, tables: dict[str, str]) -> str:
@@ -332,6 +345,7 @@ def pages() -> dict[Path, str]:
     models = MODELS_PAGE.read_text(encoding="utf-8")
     return {
         SETTINGS_PAGE: settings_page(),
+        MACHINES_PAGE: machines_page(),
         ARCHITECTURE_PAGE: filled(architecture, architecture_tables()),
         MODELS_PAGE: filled(models, models_tables()),
     }

@@ -100,7 +100,7 @@ def plan(
 ) -> Plan:
     """Plan a job without starting it: its request, its time and money, and all that is wrong.
 
-    settings: overrides such as `cluster=p3_16xl`, as `lingotune launch` takes them; a job that comes
+    settings: overrides such as `cluster=p4d_24xl`, as `lingotune launch` takes them; a job that comes
     first is changed by them. config_dir, env: as for `compose`. Reads the data files, but asks neither AWS
     nor the Hugging Face Hub.
 
@@ -108,7 +108,7 @@ def plan(
     takes, both None for a job of this machine; `cost` is in US dollars, None where no price is known;
     `findings` are the problems, warnings included. ConfigError where no plan can be made.
 
-        plan = lt.plan("cluster=p3_16xl", "per_device_bs=16")
+        plan = lt.plan("cluster=p4d_24xl", "per_device_bs=16")
         print(plan.cost.worst_usd, [finding.what for finding in plan.findings])
     """
     from lingotune.launch.checks.launch import check_launch

@@ -110,8 +110,10 @@ def test_what_is_not_known_is_not_guessed() -> None:
         assert find_gpu(told) == find_gpu(short) is not None
     t4 = find_gpu("T4")
     assert t4 and SIZE
-    given: dict[str, Any] = {"per_gpu": 1, "gpus": 1, "tokens": 9, "squares": 81}
-    assert paper_step(SIZE, t4, Precision.fp16, **given) is None
+    given: dict[str, Any] = {"per_gpu": 1, "tokens": 9, "squares": 81}
+    alone = paper_step(SIZE, t4, Precision.fp16, gpus=1, **given)
+    assert alone and alone.sending == 0, "one sends nothing"
+    assert paper_step(SIZE, t4, Precision.fp16, gpus=4, **given) is None, "over an unknown bus"
 
 
 def test_utilisation_counts_texts_alone() -> None:

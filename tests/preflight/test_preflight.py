@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import CONF, compose
+from described import on_clusters
 from results import manifest_of
 
 from lingotune.catalog.hardware import Image, images, version
@@ -34,6 +35,9 @@ from lingotune.launch.render.training_job import Digests, describe
 from lingotune.preflight import TABLES, check_job, check_secrets
 
 CLOUD = "cluster=p3_16xl"
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:111122223333:model-package-group/reviews"
+MLFLOW_ARN = "arn:aws:sagemaker:us-east-1:111122223333:mlflow-tracking-server/team"
+TOLD = [f"aws.mlflow='{MLFLOW_ARN}'", "training.report_to=[mlflow]"]
 DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
@@ -254,7 +258,40 @@ TRIPS: list[Trip] = [
      "cluster.distribution=smdistributed", "torchrun", "torch_distributed",
      ["cluster.distribution=torch_distributed"]),
     ("sagemaker-setting-on-this-machine", ["cluster.spot=true"], "cluster.spot=true", "no effect",
-     CLOUD, [CLOUD, "cluster.spot=true"]),
+     "cluster=p4d_24xl", [CLOUD, "cluster.spot=true"]),
+    ("service-arn", [CLOUD, "aws.model_group=reviews"], "aws.model_group=reviews", "is no such ARN",
+     "aws.model_group=arn:", [CLOUD, f"aws.model_group='{GROUP_ARN}'"]),
+    ("service-with-sdk", [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v2"], "aws.sdk=v2",
+     "cannot ask for aws.model_group", "aws.sdk=boto3",
+     [CLOUD, f"aws.model_group='{GROUP_ARN}'", "aws.sdk=v3"]),
+    ("service-with-sdk", [CLOUD, *TOLD, "aws.sdk=v3"], "aws.sdk=v3", "cannot ask for aws.mlflow",
+     "aws.sdk=boto3", [CLOUD, *TOLD]),
+    ("mlflow-unused", [CLOUD, TOLD[0], "training.report_to=[wandb]"], f"aws.mlflow={MLFLOW_ARN}",
+     "no tracker", "'training.report_to=[wandb,mlflow]'", [CLOUD, *TOLD]),
+    ("mlflow-twice", [CLOUD, *TOLD, "cluster.environment.MLFLOW_TRACKING_URI=x"],
+     "cluster.environment.MLFLOW_TRACKING_URI", "beside aws.mlflow", "aws.mlflow=null", [CLOUD, *TOLD]),
+    ("queue-shares", [CLOUD, "aws.queue=q", "aws.queue_share=a", "aws.queue_quota_share=b"],
+     "aws.queue_quota_share=b", "fair shares", "aws.queue_share=null",
+     [CLOUD, "aws.queue=q", "aws.queue_quota_share=b"]),
+    ("remote-code", ["model=pretrained", "model.name_or_path=me/own", "model.remote_code=main"],
+     "model.remote_code=main", "is no commit", "40 hexadecimal digits",
+     ["model=pretrained", "model.name_or_path=me/own", f"model.remote_code={'a1' * 20}"]),
+    ("unfit-instance", ["cluster=sagemaker", "cluster.instance_type=ml.trn1.32xlarge"],
+     "cluster.instance_type=ml.trn1.32xlarge", "Neuron SDK", "cluster.instance_type=ml.p4d.24xlarge",
+     ["cluster=sagemaker", "cluster.instance_type=ml.p4d.24xlarge"]),
+    ("nodes-without-gpus", ["cluster=c7i_xl", "cluster.nodes=2"], "cluster.nodes=2",
+     "has no GPU", "cluster.nodes=1", ["cluster=c7i_xl"]),
+    ("distribution-without-gpus", ["cluster=c7i_xl", "cluster.distribution=torch_distributed"],
+     "cluster.distribution=torch_distributed", "runs one process", "cluster.distribution=none",
+     ["cluster=c7i_xl", "cluster.distribution=none"]),
+    ("instance-not-sold", [CLOUD], "cluster.instance_type=ml.p3.16xlarge", "EC2 has not listed p3",
+     "cluster=g5_48xl", ["cluster=g5_48xl"]),
+    ("instance-not-sold", ["cluster=sagemaker", "cluster.instance_type=ml.p3.2xlarge"],
+     "cluster.instance_type=ml.p3.2xlarge", "EC2", "cluster.instance_type=ml.g5.2xlarge",
+     ["cluster=sagemaker", "cluster.instance_type=ml.g5.2xlarge"]),
+    ("instance-not-sold", [CLOUD, "cluster.distribution=smdistributed"],
+     "cluster.instance_type=ml.p3.16xlarge", "EC2", "cluster=p4d_24xl",
+     ["cluster=p4d_24xl", "cluster.distribution=smdistributed"]),
     ("unknown-instance", [CLOUD, "cluster.instance_type=ml.p3.16large"],
      "cluster.instance_type=ml.p3.16large", "did you mean ml.p3.16xlarge?", "ml.p3.16xlarge",
      [CLOUD, "cluster.instance_type=ml.p3.16xlarge"]),
@@ -690,10 +727,13 @@ def test_no_image_is_told_where_none_fits(monkeypatch: pytest.MonkeyPatch) -> No
     assert "no image runs it on ml.p3.16xlarge" in problem.what
 
 
-@pytest.mark.parametrize("cluster", config_groups(CONF)["cluster"])
-def test_sound_jobs_are_not_bothered(cluster: str) -> None:
-    instance = ["cluster.instance_type=ml.g5.xlarge"] if cluster == "sagemaker" else []
-    assert found([f"cluster={cluster}", *instance]) == []
+def test_sound_jobs_are_not_bothered() -> None:
+    assert found(["cluster=local"]) == []
+    jobs = on_clusters().items()
+    told = {o: [p.check for p in [*check_job(job_of(c)), *SAGEMAKER.run(c)]] for o, c in jobs}
+    assert {o: checks for o, checks in told.items() if checks} == {
+        option: ["instance-not-sold"] for option in ("p3_2xl", "p3_16xl")
+    }
 
 
 def test_settings_of_a_training_job_are_those_that_the_schema_marks() -> None:
@@ -711,7 +751,7 @@ def test_what_is_offered_mends_the_articles_submit() -> None:
     errors = errors_only(found(overrides))
     assert [p.check for p in errors] == ["image-too-old", "hub-token-on-workers"]
     mended = found([*overrides, *errors[0].fix.split(), "hub.token_secret=hf"])
-    assert [p.check for p in mended] == ["smdistributed-ends-on-p3"]
+    assert [p.check for p in mended] == ["smdistributed-ends-on-p3", "instance-not-sold"]
 
 
 # --- once the rows are counted ------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from golden_files import GOLDEN, read_golden
+from golden_files import GOLDEN, read_clusters, read_golden
 
 from lingotune.launch.aws.start import start_v3
 from lingotune.launch.render.service_model import mistakes
@@ -81,7 +81,18 @@ def test_there_are_golden_files() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_v3_sends_what_v2_sends_but_for_what_is_explained(path: Path) -> None:
-    forms = read_golden(path.name)
+    compare(read_golden(path.name))
+
+
+def test_v3_sends_the_same_for_every_cluster() -> None:
+    for forms in read_clusters().values():
+        compare(forms)
+
+
+def compare(forms: Any) -> None:
+    if "model_trainer" not in forms:  # ModelTrainer cannot ask for it, and its check says so
+        assert "MlflowConfig" in forms["request"]
+        return
     body = sent_by_v3(forms["model_trainer"])
     assert mistakes(body) == []
     found = list(differences(forms["request"], body))

@@ -6,6 +6,7 @@ here. Pure.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -29,7 +30,13 @@ BF16_CAPABILITY = (8, 0)
 """Compute capability of Ampere. Older GPUs emulate bf16, slowly, though libraries report support."""
 LAST_CUDA_WITH_VOLTA = (12, 4)
 """Newest CUDA version of images whose PyTorch still has kernels for sm_70."""
-FIRST_CUDA = {(8, 9): (11, 8), (9, 0): (11, 8), (10, 0): (12, 8), (12, 0): (12, 8)}
+FIRST_CUDA = {
+    (8, 9): (11, 8),
+    (9, 0): (11, 8),
+    (10, 0): (12, 8),
+    (10, 3): (12, 9),
+    (12, 0): (12, 8),
+}
 """Compute capability -> oldest CUDA that compiles for it, for GPUs that some images are too old for."""
 LAST_SMDDP_PYTORCH_ON_P3 = (2, 0)
 """Newest PyTorch whose image has a SageMaker data parallel library that accepts p3 instances."""
@@ -41,20 +48,49 @@ SHARDING_ACCELERATE = (1, 10)
 class Instance:
     """One SageMaker instance type.
 
-    gpu_gib: memory of one GPU. nvme_gb: size of the local disk; 0 = it needs a storage volume. efa:
-    number of fast network adapters.
+    gpu, capability: None without GPUs. gpu_gib: memory of one GPU. nvme_gb: size of the local disk; 0 = it
+    needs a storage volume. efa: number of fast network adapters. sold: EC2 lists it still.
     """
 
     instance_type: str
     gpus: int
-    gpu: str
+    gpu: str | None
     gpu_gib: float
-    capability: tuple[int, int]
+    capability: tuple[int, int] | None
     vcpus: int
     ram_gib: int
     nvme_gb: int
     efa: int
     smdistributed: bool
+    sold: bool
+
+    @property
+    def processor(self) -> str:
+        """What computes: the GPU's name, or `CPU`."""
+        return self.gpu or "CPU"
+
+    @property
+    def memory_gib(self) -> float:
+        """GiB that one process computes in: those of its GPU, or of the whole machine."""
+        return self.gpu_gib if self.gpus else float(self.ram_gib)
+
+    @property
+    def hardware(self) -> str:
+        """What the plan says of it, e.g. `8 x V100 16 GiB each`."""
+        if not self.gpus:
+            return f"{self.vcpus} vCPUs, {self.ram_gib} GiB"
+        return f"{self.gpus} x {self.gpu} {self.gpu_gib:g} GiB" + (" each" if self.gpus > 1 else "")
+
+    @property
+    def cpu_has_bf16(self) -> bool:
+        """Tell whether its CPU computes in bf16: Intel's from Sapphire Rapids on, which the 7i are."""
+        generation = re.match(r"[a-z]+(\d+)i\b", self.family)
+        return generation is not None and int(generation[1]) >= 7
+
+    @property
+    def family(self) -> str:
+        """The family in the name: g6e of ml.g6e.2xlarge."""
+        return self.instance_type.split(".")[1]
 
 
 @dataclass(frozen=True)
@@ -94,9 +130,21 @@ def instances() -> dict[str, Instance]:
     rows = load("instances")["instances"]
     assert isinstance(rows, dict)
     return {
-        name: Instance(name, **{**row, "capability": tuple(row["capability"])})
+        name: Instance(name, **{**row, "capability": row["capability"] and (*row["capability"],)})
         for name, row in rows.items()
     }
+
+
+@lru_cache(maxsize=1)
+def gpu_instances() -> dict[str, Instance]:
+    """Map the names of the instance types that have GPUs to the instances."""
+    return {name: one for name, one in instances().items() if one.gpus}
+
+
+def option_name(instance_type: str) -> str:
+    """Name the option of the group cluster for an instance type: p6_b200_48xl for ml.p6-b200.48xlarge."""
+    _, family, size = instance_type.split(".")
+    return f"{family}_{size.removesuffix('arge')}".replace("-", "_")
 
 
 def instance_of(cluster: ClusterConfig) -> Instance | None:
@@ -125,7 +173,7 @@ def fill_in(cluster: LaunchClusterConfig) -> LaunchClusterConfig:
             cluster.nodes * gpus,
             *((row.nodes or 1) * (row.gpus_per_node or 1) for row in rows),
         ]
-        alone = instance is not None and max(counts) == 1
+        alone = instance is not None and max(counts) <= 1
         distribution = Distribution.none if alone else Distribution.torch_distributed
     return replace(cluster, gpus_per_node=gpus, distribution=distribution, fallback=rows)
 
@@ -170,6 +218,8 @@ def runs_worker(image: Image) -> bool:
 
 def misfit(image: Image, instance: Instance, distribution: Distribution) -> str | None:
     """Explain why an image does not run with this distribution on an instance; None if it does."""
+    if instance.capability is None:
+        return _misfit_of_cpu(distribution)
     volta = instance.capability < (7, 5)
     if volta and version(image.cuda) > LAST_CUDA_WITH_VOLTA:
         return (
@@ -187,6 +237,15 @@ def misfit(image: Image, instance: Instance, distribution: Distribution) -> str 
         if volta and version(image.pytorch)[:2] > LAST_SMDDP_PYTORCH_ON_P3:
             return f"its data parallel library (PyTorch {image.pytorch}) refuses p3 instances"
     return None
+
+
+def _misfit_of_cpu(distribution: Distribution) -> str | None:
+    """Explain why no image runs with this distribution without GPUs, on which all of them run."""
+    if distribution is Distribution.none:
+        return None
+    return (
+        f"a machine without GPUs runs one process, and {distribution.value} starts one on each GPU"
+    )
 
 
 def newest_image(cluster: ClusterConfig) -> Image | None:
@@ -225,6 +284,11 @@ def resolve_image(cluster: ClusterConfig) -> Image | None:
     if cluster.image.lane is Lane.pinned:
         return pinned_image(cluster.image)
     return newest_image(cluster) if instance_of(cluster) else None
+
+
+def precision_on(instance: Instance, precision: Precision) -> Precision:
+    """Resolve `auto` on an instance."""
+    return resolve_precision(precision, instance.capability, cpu_has_bf16=instance.cpu_has_bf16)
 
 
 def resolve_precision(

@@ -7,7 +7,7 @@ from datetime import date
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
-from lingotune.config.console import Parser
+from lingotune.config.console import Parser, say_aside
 
 
 def parser() -> Parser:
@@ -22,9 +22,11 @@ def main(argv: Sequence[str]) -> int:
     """Print the price list."""
     options = parsed(parser(), argv)
     from lingotune.launch.aws.pricing import fetch_prices
-    from lingotune.launch.cost.prices import format_prices
+    from lingotune.launch.cost.prices import format_prices, keep_prices, kept_file
 
     found = fetch_prices(options.region, options.instance, date.today())
+    keep_prices(found)
+    say_aside(f"plans on this machine take these prices from now on ({kept_file()})")
     note = "On-demand list prices of SageMaker training, USD per instance and hour."
     print(format_prices(found, note), end="")
     return 0

@@ -472,6 +472,9 @@ class ModelConfig:
     `scratch`. A local folder is uploaded for a SageMaker job."""
     revision: Optional[str] = None
     """Commit, tag or branch of the hub model; null = its main branch."""
+    remote_code: Optional[str] = field(default=None, metadata=WHERE_USED)
+    """Commit (40 hexadecimal digits) of the code that a model of the hub brings along, which this run may
+    execute. Typed for each run, never in a file; null = no such code runs."""
     scratch: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     """Architecture if there is no pretrained model."""
     pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
@@ -866,10 +869,16 @@ class AwsConfig:
     """Run the container without network; requires your own image (`cluster.image.uri`)."""
     tags: dict[str, str] = field(default_factory=dict)
     """Tags of the training job, in addition to lingotune's own three, and of its uploads."""
+    model_group: Optional[str] = None
+    """ARN of the model package group in SageMaker's registry that the model becomes a version of."""
+    mlflow: Optional[str] = None
+    """ARN of SageMaker's MLflow, server or app, that `training.report_to=[mlflow]` reports to."""
     queue: Optional[str] = None
     """AWS Batch queue for SageMaker training jobs; null = start immediately."""
     queue_share: Optional[str] = None
     """Share identifier of a fair-share queue."""
+    queue_quota_share: Optional[str] = None
+    """Name of a quota share of the queue, whose capacity the job takes."""
     queue_priority: Optional[int] = None
     """Priority in the queue, from 0 to 9999."""
     notify: Optional[str] = None

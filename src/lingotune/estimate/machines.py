@@ -28,7 +28,7 @@ def shared_out(job: Job) -> tuple[Job, list[Problem]]:
     """
     if not job.cluster.fallback:
         return job, []
-    capabilities = [one.capability for one in instances_of(job.cluster)]
+    capabilities = [one.capability for one in instances_of(job.cluster) if one.capability]
     if job.training.precision is Precision.auto and capabilities:
         precision = resolve_precision(Precision.auto, min(capabilities))
         job = replace(job, training=replace(job.training, precision=precision))
@@ -66,7 +66,8 @@ def _global_batch(job: JobConfig) -> int | None:
 
 
 def _gpus(row: MachineConfig) -> int:
-    return (row.nodes or 0) * (row.gpus_per_node or 0)
+    """Count the processes of a machine: one on each GPU, or the one of a machine without."""
+    return (row.nodes or 0) * (row.gpus_per_node or 1)
 
 
 def _shared(job: Job, row: MachineConfig, wanted: int) -> tuple[MachineConfig, list[Problem]]:

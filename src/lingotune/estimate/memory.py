@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lingotune.catalog.hardware import instance_of, resolve_precision
+from lingotune.catalog.hardware import instance_of, precision_on
 from lingotune.catalog.linear_layers import adapter_parameters
 from lingotune.catalog.model_sizes import ModelSize
 from lingotune.catalog.models import model_size
@@ -29,7 +29,8 @@ from lingotune.estimate.step_time import trained_parameters
 
 GIB = 2**30
 CUDA_GIB = 1.5
-"""Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator."""
+"""Allowance for CUDA's context, cuBLAS's workspace and fragmentation in the allocator; on a CPU for the
+process and its libraries."""
 
 
 ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL = 0.9, 1.25
@@ -38,7 +39,7 @@ ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL = 0.9, 1.25
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """GiB on one GPU: those that do not depend on the batch, those that do, and the arithmetic."""
+    """GiB on one GPU, or in a machine without: fixed ones, those of the batch, and the arithmetic."""
 
     fixed_gib: float
     activations_gib: float
@@ -51,24 +52,26 @@ class MemoryEstimate:
 
 
 def estimate_memory(job: JobConfig) -> MemoryEstimate | None:
-    """Estimate a training step's memory on one GPU of the job's instance; None if a size is unknown."""
+    """Estimate a training step's memory on a GPU of the instance, or in its RAM; None = unknown."""
     instance = instance_of(job.cluster)
     size = model_size(job.model)
     if instance is None or size is None:
         return None
-    half = resolve_precision(job.training.precision, instance.capability) is not Precision.fp32
+    half = precision_on(instance, job.training.precision) is not Precision.fp32
     return memory_of(job, size, world_size(job.cluster), half=half)
 
 
 def memory_of(job: JobConfig, size: ModelSize, gpus: int, *, half: bool) -> MemoryEstimate:
     """Estimate a training step's memory on one of so many GPUs; half: in half precision."""
     states, states_arithmetic = _states(size, job, gpus, half=half)
+    instance = instance_of(job.cluster)
+    rest = "Python and its libraries" if instance and not instance.gpus else "CUDA"
     length, batch = job.data.max_length, job.per_device_bs
     bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
     activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
     arithmetic = (
         f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
-        f" + {CUDA_GIB:g} of CUDA; an estimate"
+        f" + {CUDA_GIB:g} of {rest}; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
 
@@ -76,7 +79,9 @@ def memory_of(job: JobConfig, size: ModelSize, gpus: int, *, half: bool) -> Memo
 def fits(job: JobConfig) -> bool:
     """Tell whether a job is estimated to fit on its GPUs, or nothing is known about it."""
     memory, instance = estimate_memory(job), instance_of(job.cluster)
-    return memory is None or instance is None or memory.gib <= ESTIMATED_TO_FIT * instance.gpu_gib
+    return (
+        memory is None or instance is None or memory.gib <= ESTIMATED_TO_FIT * instance.memory_gib
+    )
 
 
 def fitting_micro_batch(job: Job) -> Job | None:

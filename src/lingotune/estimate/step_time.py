@@ -144,17 +144,17 @@ def paper_step(
     """
     peak = gpu.peaks.get(precision.value)
     network = load("gpus")["network_gbs"].get(str(efa))
-    if peak is None or gpu.memory is None or gpu.bus is None or (nodes > 1 and network is None):
+    ranks = gpus * nodes
+    bandwidth = gpu.bus if nodes == 1 else network and network * 1e9
+    if peak is None or gpu.memory is None or (ranks > 1 and not bandwidth):
         return None
     rows = size.vocabulary if trained_rows is None else trained_rows
     trained = trained_parameters(size, rows, adapters)
     share = load("gpus")["assumed_share"]
     each = operations(size, tokens, squares, first_token_only=first_token_only, adapters=adapters)
     compute = straggler * per_gpu * each / (peak * share)
-    ranks = gpus * nodes
-    bandwidth = gpu.bus if nodes == 1 else network * 1e9
     bare, behind = _traffic(size, rows, shards, trained)
-    second = (ranks - 1) / ranks / bandwidth
+    second = (ranks - 1) / ranks / bandwidth if bandwidth else 0.0
     sending = bare * second
     if (
         nodes > 1
@@ -223,7 +223,7 @@ def update_on_paper(
 ) -> PaperStep | None:
     """Estimate an update of a job; None if a figure is unknown, or the update too short to say anything."""
     size, instance = model_size(job.model), instance_of(job.cluster)
-    gpu = find_gpu(instance.gpu) if instance else None
+    gpu = find_gpu(instance.gpu) if instance and instance.gpu else None
     if size is None or instance is None or gpu is None:
         return None
     precision = resolve_precision(job.training.precision, instance.capability)

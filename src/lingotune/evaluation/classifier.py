@@ -13,10 +13,11 @@ import numpy as np
 
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
-from lingotune.data.prepared.foreign_code import NEVER
+from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
 from lingotune.evaluation.onnx_model import FILE, OnnxModel
 from lingotune.evaluation.own_code import builder_of
@@ -113,30 +114,13 @@ class Classifier:
         self._trained = trained
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        builder = builder_of(trained.folder, trained.job).builder
+        builder, code = builder_of(trained.folder, trained.job).builder, _permission(trained)
         folder = str(trained.folder)
-        if builder is None:
+        if builder is None and code is NEVER:
             refuse_code(folder, trained.folder)
         try:
-            self._tokenizer = open_tokenizer(folder)
-            loaded: Mapping[str, Any] = {"mismatched_keys": ()}
-            if (trained.folder / FILE).is_file():
-                model: Any = OnnxModel(trained.folder)
-            elif builder:
-                model = _rebuilt(trained, builder)
-            else:
-                from transformers import AutoModelForSequenceClassification
-
-                from lingotune.modeling.attention import attention_of
-
-                model, loaded = AutoModelForSequenceClassification.from_pretrained(
-                    folder,
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                    use_safetensors=True,
-                    **attention_of(_architecture(trained.folder)),
-                    **NEVER,
-                )
+            self._tokenizer = open_tokenizer(folder, **code)
+            model, loaded = _load(trained, builder, code)
         except ConfigError:
             raise
         except Exception as error:  # the libraries raise many kinds for damaged files
@@ -213,6 +197,35 @@ class TorchModel:
             given = {name: torch.as_tensor(one).to(self._device) for name, one in inputs.items()}
             found: FloatArray = self.module(**given).logits.float().cpu().numpy()
         return found
+
+
+def _permission(trained: Trained) -> Mapping[str, Any]:
+    """Return the arguments that allow a library to run the model's own code, or forbid it."""
+    model = trained.job.model if trained.job else None
+    return permission(model) if model and is_permitted(model) else NEVER
+
+
+def _load(
+    trained: Trained, builder: OwnFunction | None, code: Mapping[str, Any]
+) -> tuple[Any, Mapping[str, Any]]:
+    """Load an exported model, a builder's or one of transformers'; also returns what did not fit."""
+    if (trained.folder / FILE).is_file():
+        return OnnxModel(trained.folder), {"mismatched_keys": ()}
+    if builder:
+        return _rebuilt(trained, builder), {"mismatched_keys": ()}
+    from transformers import AutoModelForSequenceClassification
+
+    from lingotune.modeling.attention import attention_of
+
+    model, loaded = AutoModelForSequenceClassification.from_pretrained(
+        str(trained.folder),
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        use_safetensors=True,
+        **attention_of(_architecture(trained.folder)),
+        **code,
+    )
+    return model, loaded
 
 
 def _architecture(folder: Path) -> object:

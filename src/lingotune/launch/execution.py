@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 from lingotune.config.console import say, say_folded, say_problems
@@ -160,7 +161,14 @@ def ask_account(sweep: Sweep, settings: LaunchConfig, *, controlled: bool) -> Ac
     requirements = [_requirements(plan) for plan in sweep.plans]
     if controlled:  # every job's file is uploaded: one channel of it stands for all
         requirements[1:] = [_without_job_file(one) for one in requirements[1:]]
-    return check_account(requirements, settings.aws, controlled=controlled)
+    checked = check_account(requirements, settings.aws, controlled=controlled)
+    if checked.done:
+        from lingotune.launch.aws.pricing import refresh_prices
+
+        refresh_prices(
+            settings.aws.region, [one.instance_type for one in requirements], date.today()
+        )
+    return checked
 
 
 _NOTHING_ASKED = Problem(

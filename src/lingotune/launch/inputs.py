@@ -25,6 +25,7 @@ from lingotune.data.transfer import (
 )
 from lingotune.launch.checks.prepared_data import PREPARED, DataForImage
 from lingotune.launch.compose.compose import Composed
+from lingotune.launch.hub_models import with_configs
 from lingotune.launch.plan.base_model import is_model_file
 
 
@@ -33,6 +34,7 @@ def with_inputs(composed: Sequence[Composed]) -> tuple[list[Composed], Mapping[s
 
     ConfigError lists what cannot be fetched, or is wrong with it.
     """
+    composed = with_configs(composed)
     copies = _fetched_models([one.config for one in composed])
     fetched = [_with_fetched(one) for one in composed]
     return _with_sources(fetched, composed[0].config.action), copies

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from lingotune.catalog.hardware import Instance, fill_in, instances
+from lingotune.catalog.hardware import Instance, fill_in, gpu_instances, instances
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem, errors_only
 from lingotune.config.program import program
@@ -89,7 +89,7 @@ def machines_for(wanted: Wanted) -> list[tuple[Instance, int]]:
 
     A single instance where there is one, else several of the largest that divide the number.
     """
-    known = list(instances().values())
+    known = [one for one in gpu_instances().values() if one.sold]
     roomy = [one for one in known if one.gpu_gib >= (wanted.memory_gb or 0)]
     if not roomy:
         most = max(one.gpu_gib for one in known)
@@ -150,7 +150,7 @@ def offers_for(
         )
         share, memory = spot_share(there.cluster, records), estimate_memory(there)
         offers.append(Offer(
-            instance.instance_type, nodes, nodes * instance.gpus, instance.gpu, instance.gpu_gib,
+            instance.instance_type, nodes, nodes * instance.gpus, instance.processor, instance.gpu_gib,
             _typed(instance, nodes, options),
             price.usd_per_hour * nodes if price else None,
             quote.time.seconds if quote and quote.time else None,

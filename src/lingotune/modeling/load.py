@@ -20,7 +20,7 @@ from lingotune.catalog.models import usable_positions
 from lingotune.catalog.pooling import no_pooling, poolings
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ArchitectureConfig, ModelConfig
-from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes, permission
 from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
 from lingotune.modeling.attention import attention_of
 from lingotune.modeling.class_names import (
@@ -61,7 +61,7 @@ def load_model(
     refuse_code(where, Path(model.name_or_path))
     try:
         raw = _raw_config(model)
-        if what := own_classes(raw):
+        if (what := own_classes(raw)) and model.remote_code is None:
             raise ConfigError([Problem(where, what, KNOWN_CLASSES)])
         known = read_classes(raw)
         if known.task not in (None, ONE_CLASS):  # its loss would be another
@@ -163,7 +163,7 @@ def _load_weights(model: ModelConfig, config: Any) -> tuple[Any, _Found]:
         output_loading_info=True,
         use_safetensors=True,  # never a pickle
         **attention_of(config.model_type),
-        **NEVER,
+        **permission(model),
         **_with_revision(model),
     )
     mismatched = {name: (there, here) for name, there, here in said["mismatched_keys"]}
@@ -214,7 +214,9 @@ def _raw_config(model: ModelConfig) -> dict[str, Any]:
 
 
 def _read_config(model: ModelConfig, **names: Any) -> Any:
-    return AutoConfig.from_pretrained(model.name_or_path, **names, **NEVER, **_with_revision(model))
+    return AutoConfig.from_pretrained(
+        model.name_or_path, **names, **permission(model), **_with_revision(model)
+    )
 
 
 def _pooling(model: ModelConfig, architecture: str) -> dict[str, str]:

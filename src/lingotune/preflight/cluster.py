@@ -18,6 +18,7 @@ from lingotune.catalog.hardware import (
     pinned_image,
     resolve_precision,
 )
+from lingotune.catalog.neighbours import unfit
 from lingotune.config.problems import Severity, listed, nearest
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
@@ -66,7 +67,7 @@ def _local_processes(job: JobConfig) -> Iterator[Found]:
 @CLUSTER.check("image-on-this-machine", "images are SageMaker's")
 def _local_image(job: JobConfig) -> Iterator[Found]:
     if job.cluster.instance_type is None and job.cluster.image != ImageConfig():
-        yield "cluster.image", "has no effect: cluster=local has no image", "cluster=p3_16xl"
+        yield "cluster.image", "has no effect: cluster=local has no image", "cluster=p4d_24xl"
 
 
 @CLUSTER.check("distribution-on-this-machine", "cluster=local starts its processes with torchrun")
@@ -96,7 +97,7 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
     for name, value in changed(job.cluster, "sagemaker"):
         text = value.value if isinstance(value, Enum) else typed(value)
         where = f"cluster.{name}" + ("" if isinstance(value, (dict, list)) else f"={text}")
-        yield where, "has no effect with cluster=local", "cluster=p3_16xl"
+        yield where, "has no effect with cluster=local", "cluster=p4d_24xl"
 
 
 # --- instances ----------------------------------------------------------------------------------
@@ -105,13 +106,22 @@ def _local_settings(job: JobConfig) -> Iterator[Found]:
 @CLUSTER.check("unknown-instance", "an unknown instance cannot be checked")
 def _instance(job: JobConfig) -> Iterator[Found]:
     wanted = job.cluster.instance_type
-    if wanted is not None and wanted not in instances():
+    if wanted is not None and wanted not in instances() and unfit(wanted) is None:
         known = _alike(wanted)
         # of a family that is not known, what is spelled alike may cost a hundredfold
         misspelt = any(wanted.split(".")[:2] == other.split(".")[:2] for other in known)
         hint = nearest(wanted, known) if misspelt or wanted.count(".") != 2 else ""
         fix = f"cluster.instance_type={listed(wanted if hint else '', known)}"
         yield f"cluster.instance_type={wanted}", f"unknown instance type{hint}", fix
+
+
+@CLUSTER.check("unfit-instance", "it would stop at its first import, on the paid machine")
+def _unfit(job: JobConfig) -> Iterator[Found]:
+    wanted = job.cluster.instance_type
+    reason = unfit(wanted) if wanted else None
+    if reason is not None:
+        why, instead = reason
+        yield f"cluster.instance_type={wanted}", why, f"cluster.instance_type={instead}"
 
 
 def _alike(wanted: str) -> list[str]:
@@ -124,10 +134,12 @@ def _alike(wanted: str) -> list[str]:
 def _processes(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
     if instance and cluster.processes != 1:
-        what = "has no effect on SageMaker: one process per GPU is started"
+        each = "per GPU" if instance.gpus else "on a machine without GPUs"
+        what = f"has no effect on SageMaker: one process {each} is started"
         yield f"cluster.processes={cluster.processes}", what, "cluster.processes=1"
     if instance and cluster.gpus_per_node != instance.gpus:
-        what = f"{cluster.instance_type} has {instance.gpus}; SageMaker starts one process on each"
+        what = f"{cluster.instance_type} has {instance.gpus}"
+        what += "; SageMaker starts one process on each" if instance.gpus else ""
         where = f"cluster.gpus_per_node={cluster.gpus_per_node}"
         yield where, what, f"cluster.gpus_per_node={instance.gpus}"
 
@@ -138,10 +150,27 @@ def _processes(job: JobConfig) -> Iterator[Found]:
 def _no_distribution(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
     alone = instance is not None and instance.gpus == 1 and cluster.nodes == 1
-    if instance and cluster.distribution is Distribution.none and not alone:
+    if instance and instance.gpus and cluster.distribution is Distribution.none and not alone:
         what = f"starts one process, but there are {cluster.nodes * instance.gpus} GPUs"
         fix = "cluster.distribution=torch_distributed"
         yield "cluster.distribution=none", what, fix
+
+
+@CLUSTER.check("nodes-without-gpus", "no launcher of SageMaker joins machines without GPUs")
+def _cpu_nodes(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    if instance and not instance.gpus and cluster.nodes != 1:
+        what = f"{cluster.instance_type} has no GPU, and trains by itself"
+        yield f"cluster.nodes={cluster.nodes}", what, "cluster.nodes=1, or cluster=g5_12xl"
+
+
+@CLUSTER.check("distribution-without-gpus", "it starts one process on each GPU")
+def _cpu_distribution(job: JobConfig) -> Iterator[Found]:
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    if instance and not instance.gpus and cluster.distribution is not Distribution.none:
+        what = f"{cluster.instance_type} has no GPU, and runs one process"
+        where = f"cluster.distribution={cluster.distribution.value}"
+        yield where, what, "cluster.distribution=none"
 
 
 # --- machines to fall back on -------------------------------------------------------------------
@@ -189,7 +218,7 @@ def _walk_unused(job: JobConfig) -> Iterator[Found]:
 def _smdistributed(job: JobConfig) -> Iterator[Found]:
     cluster, instance = job.cluster, instance_of(job.cluster)
     wanted = cluster.distribution is Distribution.smdistributed
-    if wanted and instance and not instance.smdistributed:
+    if wanted and instance and instance.gpus and not instance.smdistributed:
         what = f"SageMaker's data parallel library does not run on {instance.instance_type}"
         fix = "cluster.distribution=torch_distributed"
         yield "cluster.distribution=smdistributed", what, fix
@@ -226,7 +255,7 @@ def _image_for_torch(cluster: ClusterConfig, instance: Instance) -> str:
 def _instance_with_choice(cluster: ClusterConfig) -> Instance | None:
     """Return the instance if its distribution leaves a choice of images."""
     instance = instance_of(cluster)
-    if instance is None:
+    if instance is None or (not instance.gpus and cluster.distribution is not Distribution.none):
         return None
     wanted = cluster.distribution is Distribution.smdistributed
     return None if wanted and not instance.smdistributed else instance
@@ -335,17 +364,19 @@ def _uri_and_versions(job: JobConfig) -> Iterator[Found]:
 def _bf16(job: JobConfig) -> Iterator[Found]:
     instance = instance_of(job.cluster)
     wanted = job.training.precision is Precision.bf16
-    if wanted and instance and instance.capability < BF16_CAPABILITY:
+    if wanted and instance and instance.capability and instance.capability < BF16_CAPABILITY:
         what = f"the {instance.gpu} has no bf16; it would be emulated, slowly"
         yield "training.precision=bf16", what, "training.precision=fp16"
 
 
 @CLUSTER.check("fp16-on-cpu", "a CPU has no fp16 training")
 def _fp16(job: JobConfig) -> Iterator[Found]:
-    cluster = job.cluster
-    on_cpu = cluster.instance_type is None and not cluster.gpus_per_node
+    cluster, instance = job.cluster, instance_of(job.cluster)
+    has_none = instance is not None and not instance.gpus
+    on_cpu = has_none or (cluster.instance_type is None and not cluster.gpus_per_node)
     if job.training.precision is Precision.fp16 and on_cpu:
-        fix = "training.precision=fp32, or cluster.gpus_per_node=1"
+        other = "cluster=g5_12xl" if has_none else "cluster.gpus_per_node=1"
+        fix = f"training.precision=fp32, or {other}"
         yield "training.precision=fp16", "fp16 training needs a GPU", fix
 
 

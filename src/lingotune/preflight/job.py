@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from lingotune.catalog.architectures import architecture_of
@@ -12,6 +13,7 @@ from lingotune.catalog.models import config_of, kind_for, usable_positions
 from lingotune.catalog.pooling import no_pooling, poolings
 from lingotune.config.problems import Severity
 from lingotune.config.quoting import override_text
+from lingotune.config.remote_code import is_commit
 from lingotune.config.schema import (
     BY_MODEL,
     ArchitectureConfig,
@@ -223,6 +225,21 @@ def _revision(job: JobConfig) -> Iterator[Found]:
         what = "has no effect: the model is made from scratch"
         fix = "model=pretrained model.name_or_path=..., or model.revision=null"
         yield f"model.revision={job.model.revision}", what, fix
+
+
+@JOB.check("remote-code", "what runs must be what somebody has read: one commit of one repository")
+def _remote_code(job: JobConfig) -> Iterator[Found]:
+    model, code = job.model, job.model.remote_code
+    if code is None:
+        return
+    where = f"model.remote_code={code}"
+    if not is_commit(code):
+        what = "is no commit; branches and tags move"
+        yield where, what, "the 40 hexadecimal digits of a commit, or model.remote_code=null"
+    place = model.name_or_path
+    if place is None or place.startswith("s3://") or Path(place).is_dir():
+        what = "has no effect: only models of the hub have code at a commit"
+        yield where, what, "model.remote_code=null"
 
 
 @JOB.check("heads-do-not-divide", "each attention head takes an equal part of the hidden size")

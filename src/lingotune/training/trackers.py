@@ -18,6 +18,8 @@ REQUIREMENTS = {
     Tracker.trackio: "trackio>=0.3",
 }
 """Requirements that a worker installs, as no training image includes a tracker."""
+BY_ARN = "sagemaker-mlflow>=0.1"
+"""Requirement by which MLflow's client knows ARNs of SageMaker's MLflow."""
 _WANDB_HOST = "api.wandb.ai"
 
 

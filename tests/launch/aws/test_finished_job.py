@@ -30,8 +30,8 @@ from lingotune.estimate.throughput import (
     read_records,
     setup_of,
 )
-from lingotune.launch.aws.pricing import fetch_prices, training_price
-from lingotune.launch.cost.prices import Price, load_prices
+from lingotune.launch.aws.pricing import fetch_prices, refresh_prices, training_price
+from lingotune.launch.cost.prices import Price, find_price, load_prices
 
 TODAY = date(2026, 11, 23)
 BUCKET = "example-bucket"
@@ -50,6 +50,7 @@ def aws(moto: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     """An AWS on loopback, this machine's credentials and region, and a folder to stand in."""
     front = Front(moto)
     point_boto_at(front.address, monkeypatch, tmp_path, **KEYS, AWS_DEFAULT_REGION="us-east-1")
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     yield front
     front.close()
@@ -109,7 +110,13 @@ def test_the_price_list_is_read_to_its_last_page(
         page(),
     )
     code, out, err = command("prices", "--region", "eu-west-1")
-    assert (code, err) == (0, "")
+    assert code == 0 and err.startswith("plans on this machine take these prices from now on")
+    kept = load_prices()
+    assert find_price(kept, "ml.p6-b200.48xlarge", "eu-west-1") == Price(
+        "ml.p6-b200.48xlarge", "eu-west-1", 99.5, "AWS Pricing API", date.today().isoformat()
+    )
+    (tmp_path / "cache" / "prices.json").write_text("{damaged")
+    assert len(load_prices()) == len(kept) - 3, "AWS tells them again"
     listed = json.loads(out)["prices"]
     assert [(p["instance_type"], p["usd_per_hour"]) for p in listed] == [
         ("ml.g5.12xlarge", 7.901),
@@ -129,6 +136,20 @@ def test_the_price_list_is_read_to_its_last_page(
         "regionCode": "eu-west-1",
         "component": "Training",
     }
+
+
+def test_a_command_that_asks_aws_keeps_the_prices_of_its_machines(aws: Front) -> None:
+    today = date.today()
+    refresh_prices("eu-west-1", ["ml.g5.12xlarge"], today)  # AWS lists none: nothing is told
+    assert find_price(load_prices(), "ml.g5.12xlarge", "eu-west-1") is None
+    aws.tell("GetProducts", page(product("ml.g5.12xlarge", "7.5")))
+    refresh_prices("eu-west-1", ["ml.g5.12xlarge"], today)
+    found = find_price(load_prices(), "ml.g5.12xlarge", "eu-west-1")
+    assert found and (found.usd_per_hour, found.date) == (7.5, today.isoformat())
+    asked = len(aws.calls)
+    refresh_prices("eu-west-1", ["ml.g5.12xlarge"], today)
+    refresh_prices(None, ["ml.g5.12xlarge"], today)
+    assert len(aws.calls) == asked, "it is fresh, or no region is known"
 
 
 def test_one_instance(aws: Front) -> None:

@@ -334,7 +334,7 @@ lingotune: 5 problems
       fix: lr=0.001
   +cluster=nope
       cluster has no option 'nope'
-      fix: cluster=g4dn_12xl | g5_12xl | g5_48xl | g6_12xl | g6e_12xl | ... (13 in all)
+      fix: cluster=p5e | p5en | p4de | c7i_2xl | c7i_4xl | ... (71 in all)
   +hub=private
       nothing can be added: every setting exists
       fix: hub=private
@@ -519,7 +519,7 @@ lingotune: 4 problems
   cluster.environment.A.b=c
       cluster.environment holds texts by name, nothing deeper
       why: cluster.environment would not do: has no effect with cluster=local
-      fix: 'cluster.environment={A.b: value}' cluster=p3_16xl
+      fix: 'cluster.environment={A.b: value}' cluster=p4d_24xl
   aws.tags=5
       '5' is not a set of named texts
       fix: 'aws.tags={name: value}', or aws.tags.name=value
@@ -529,7 +529,7 @@ lingotune: 4 problems
   cluster.environment.A=null
       is not a text
       why: cluster.environment would not do: has no effect with cluster=local
-      fix: cluster.environment.A=text cluster=p3_16xl
+      fix: cluster.environment.A=text cluster=p4d_24xl
 next: python launch.py --help""",
     ),
     "named texts that are not there": (

@@ -67,8 +67,8 @@ WRONG_VALUES = {
     "aws: {tags: [a]}": "tags: {name: value}",
     "training:": "training: {SETTING: value}, or leave it out",
     "data: files": "defaults: [override /data: files]",
-    "cluster: p3_16x": "defaults: [override /cluster: p3_16xl | p3_2xl | p3dn_24xl | g4dn_12xl | g5_12xl"
-    " | ... (13 in all)]",
+    "cluster: p3_16x": "defaults: [override /cluster: p3_16xl | p3_2xl | g6_16xl | g5_16xl | g6e_16xl"
+    " | ... (71 in all)]",
     "training.compile: true": "training: {compile: true}",
     "lr: [1e-5, 2e-5]": "leave it out, and sweep as it is typed: -m lr=1e-05,2e-05",
     "lr: 1e-5,2e-5": "leave it out, and sweep as it is typed: -m lr=1e-5,2e-5",
@@ -78,7 +78,7 @@ WRONG_VALUES = {
     "null: 3": "",
     "fp16: {enabled: true}": "training: {precision: fp16}",
     "trainer: {max_epochs: 3}": "epochs: 3",
-    "trainer: {devices: 3}": "defaults: [override /cluster: p3_16xl]",
+    "trainer: {devices: 3}": "defaults: [override /cluster: p4d_24xl]",
     "_target_: x": "code: {file: ...}",
     "default: [x]": "defaults:",
     "\u00a0lr: 1": "lr: 1",

@@ -140,8 +140,8 @@ lingotune: 10 problems
       unknown name 'nam'; did you mean name?
       fix: labels: [{name: ..., values: ...}]
   DIR/experiment/a.yaml:3: defaults[0]
-      cluster has no option 'g5_21xl'; did you mean g5_12xl?
-      fix: override /cluster: g5_12xl | g6_12xl | g5_48xl | g6e_12xl | g4dn_12xl | ... (13 in all)
+      cluster has no option 'g5_21xl'; did you mean g5_2xl?
+      fix: override /cluster: g5_2xl | g5_24xl | g5_16xl | g5_12xl | g5_xl | ... (71 in all)
   DIR/experiment/a.yaml:13: experiment=a
       sweeps seed: many jobs, and this takes one
       fix: leave it out

@@ -186,7 +186,7 @@ def test_circles_of_old(command: tuple[str, ...]) -> None:
 
 
 def test_a_type_of_another_family_is_no_misspelling() -> None:
-    (problem,) = problems_of(("cluster=sagemaker", "cluster.instance_type=ml.p2.xlarge"))
+    (problem,) = problems_of(("cluster=sagemaker", "cluster.instance_type=ml.p9.xlarge"))
     assert problem.what == "unknown instance type"
     assert problem.fix.startswith("cluster.instance_type=ml.g4dn.xlarge | ")
     (problem,) = problems_of(("cluster=sagemaker", "cluster.instance_type=ml.g5.xlarg"))

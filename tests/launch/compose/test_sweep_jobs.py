@@ -95,7 +95,7 @@ params:
 
 def test_groups_are_swept_by_glob_over_own_ones_too(tmp_path: Path) -> None:
     write(tmp_path, "cluster/g9.yaml", "name: g9\ninstance_type: ml.g5.2xlarge\n")
-    write(tmp_path, "sweep/mine.yaml", "params: {cluster: 'glob([g9,g5*])'}\n")
+    write(tmp_path, "sweep/mine.yaml", "params: {cluster: 'glob([g9,g5_?8xl,g5_12*])'}\n")
     found = [one.config.cluster.name for one in jobs(tmp_path, "sweep=mine")]
     assert found == ["g5_12xl", "g5_48xl", "g9"]
 

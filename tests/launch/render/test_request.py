@@ -13,22 +13,29 @@ from typing import Any
 
 import pytest
 from conftest import CONF, compose
-from described import described, digests
-from golden_files import LISTS, METRICS, read_golden
+from described import cluster_settings, described, digests, forms_of, on_clusters
+from golden_files import (
+    CLUSTERS,
+    LISTS,
+    METRICS,
+    folded_clusters,
+    read_clusters,
+    read_golden,
+)
 
 from lingotune.config.jobfile import job_of
 from lingotune.launch.overrides.keys import config_groups
 from lingotune.launch.render.local_command import render_local
 from lingotune.launch.render.request import to_request
 from lingotune.launch.render.sdk_v2 import has_arguments_for, to_huggingface
-from lingotune.launch.render.sdk_v3 import to_model_trainer
 from lingotune.launch.render.service_model import mistakes
-from lingotune.launch.render.training_job import job_name
+from lingotune.launch.render.training_job import TrainingJob, describe, job_name
 
-CLUSTERS = [c for c in config_groups(CONF)["cluster"] if c not in ("local", "sagemaker")]
 PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/spring"
+GROUP_ARN = "arn:aws:sagemaker:us-east-1:111122223333:model-package-group/reviews"
+MLFLOW_ARN = "arn:aws:sagemaker:us-east-1:111122223333:mlflow-tracking-server/team"
 SHAPES = {
-    **{cluster: [f"cluster={cluster}"] for cluster in CLUSTERS},
+    "p3_16xl": ["cluster=p3_16xl"],
     "p3_16xl-per_device_bs-16": ["cluster=p3_16xl", "per_device_bs=16"],
     "p4d_24xl-2-nodes": ["cluster=p4d_24xl", "cluster.nodes=2"],
     "p3_2xl-4-nodes": ["cluster=p3_2xl", "cluster.nodes=4"],
@@ -55,10 +62,12 @@ SHAPES = {
     "fallback-reserved": ["cluster=p4d_24xl", "cluster.nodes=2",
                           "cluster.fallback=[{name: g5_48xl, nodes: 3}]", "per_device_bs=12",
                           f"cluster.training_plan='{PLAN_ARN}'", "aws.sdk=v3"],
+    "registry": ["cluster=g5_12xl", f"aws.model_group='{GROUP_ARN}'"],
+    "mlflow": ["cluster=g5_12xl", f"aws.mlflow='{MLFLOW_ARN}'", "training.report_to=[mlflow]"],
     "fallback-step": ["cluster=g5_12xl", "cluster.fallback=[g6_12xl]", "cluster.spot=true",
                       "cluster.fallback_by=lingotune"],
 }  # fmt: skip
-BEYOND_V2 = ("fallback", "fallback-reserved")
+BEYOND_V2 = ("fallback", "fallback-reserved", "registry", "mlflow")
 """Those that ask for what the SDK v2 has no argument for."""
 
 
@@ -66,12 +75,28 @@ BEYOND_V2 = ("fallback", "fallback-reserved")
 def test_golden(shape: str, golden: Callable[[str, str], None]) -> None:
     job = described(*SHAPES[shape])
     assert has_arguments_for(job) is (shape not in BEYOND_V2)
-    forms = {
-        "request": to_request(job),
-        **({"huggingface": to_huggingface(job)} if has_arguments_for(job) else {}),
-        "model_trainer": to_model_trainer(job),
-    }
-    golden(f"job-{shape}.json", json.dumps(forms, indent=2) + "\n")
+    golden(f"job-{shape}.json", json.dumps(forms_of(job), indent=2) + "\n")
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, TrainingJob]:
+    """The job on each cluster, nothing else said."""
+    return {option: describe(job_of(config), config.aws, digests(job_of(config)))
+            for option, config in on_clusters().items()}  # fmt: skip
+
+
+def test_golden_clusters(plain: dict[str, TrainingJob], golden: Callable[[str, str], None]) -> None:
+    forms = {option: forms_of(job) for option, job in plain.items()}
+    golden(CLUSTERS, json.dumps(folded_clusters(forms)))
+    assert read_clusters() == forms
+
+
+def test_clusters_are_what_composing_makes_of_their_files(plain: dict[str, TrainingJob]) -> None:
+    """Of every kind of file: several GPUs, one, none, and settings beside the instance."""
+    for option in ("p6_b300_48xl", "g6e_2xl", "c7i_2xl", "p3_2xl"):
+        assert plain[option] == described(f"cluster={option}")
+    short = described("cluster=p6_b300")
+    assert short == plain["p6_b300_48xl"]
 
 
 def test_golden_metrics(golden: Callable[[str, str], None]) -> None:
@@ -93,13 +118,20 @@ def test_golden_local(golden: Callable[[str, str], None]) -> None:
     golden("local.json", json.dumps(commands, indent=2) + "\n")
 
 
-def test_every_cluster_has_a_golden_shape() -> None:
-    assert set(CLUSTERS) <= set(SHAPES)
+def test_every_cluster_has_its_golden_request(plain: dict[str, TrainingJob]) -> None:
+    known = {*plain, "local", "sagemaker"}
+    short = set(config_groups(CONF)["cluster"]) - known
+    assert len(plain) > 60 and set(cluster_settings()) == set(plain)
+    assert short == {"p4d", "p4de", "p5", "p5e", "p5en", "p6_b200", "p6_b300", "p3dn"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_service_accepts_every_field(shape: str) -> None:
     assert mistakes(to_request(described(*SHAPES[shape]))) == []
+
+
+def test_the_service_accepts_every_cluster(plain: dict[str, TrainingJob]) -> None:
+    assert not {o: found for o, job in plain.items() if (found := mistakes(to_request(job)))}
 
 
 # --- against the SDK v2 -------------------------------------------------------------------------
@@ -141,6 +173,25 @@ def test_v2_sends_our_request_to_the_letter(shape: str, sent_by_v2: Any) -> None
     """No field differs: what output=request prints is what action=submit sends."""
     job = described(*SHAPES[shape])
     assert sent_by_v2(to_huggingface(job)) == to_request(job)
+
+
+def test_v2_sends_each_kind_of_cluster_to_the_letter(
+    plain: dict[str, TrainingJob], sent_by_v2: Any
+) -> None:
+    """Those of a kind differ by names alone."""
+    kinds = {index: option for option, (index, *_) in read_golden(CLUSTERS)["clusters"].items()}
+    for option in kinds.values():
+        assert sent_by_v2(to_huggingface(plain[option])) == to_request(plain[option])
+
+
+@pytest.mark.slow
+def test_v2_sends_every_cluster_to_the_letter(
+    plain: dict[str, TrainingJob], sent_by_v2: Any
+) -> None:
+    differing = [
+        o for o, job in plain.items() if sent_by_v2(to_huggingface(job)) != to_request(job)
+    ]
+    assert not differing
 
 
 def test_v2_sends_a_channels_own_mode_to_the_letter(sent_by_v2: Any) -> None:

@@ -1,4 +1,4 @@
-"""Code in a model's files that loading them could run: none of it ever is."""
+"""Code in a model's files that loading them could run: none is, but what was typed for the run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,28 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lingotune.config.problems import ConfigError
 from lingotune.config.quoting import for_shell
+from lingotune.config.remote_code import is_permitted, not_typed
+from lingotune.config.schema import ModelConfig
 from lingotune.config.typed_json import parse_json
 
 NEVER = {"trust_remote_code": False}
 """For each call that loads config, tokenizer or model: without it transformers asks on standard input."""
+
+
+def permission(model: ModelConfig) -> dict[str, Any]:
+    """Return the arguments that let transformers run a model's own code, or keep it from that.
+
+    ConfigError if a job asks for code that was not typed for this run.
+    """
+    if model.remote_code is None:
+        return NEVER
+    if not is_permitted(model):
+        raise ConfigError([not_typed(model)])
+    return {"trust_remote_code": True, "code_revision": model.remote_code}
+
+
 _SETTINGS = ("config.json", "tokenizer_config.json")
 _TAKEN_UP = {"eurobert": "EuroBertConfig"}
 """Architectures that have become transformers' own -> the class that their checkpoints still name as their
@@ -52,7 +69,10 @@ def _is_taken_up(settings: Mapping[str, Any], named: Any) -> bool:
     return known is not None and given.rpartition(".")[2] == known
 
 
-KNOWN_CLASSES = "a model of transformers' own classes, or code.builder=NAME for a class of yours"
+KNOWN_CLASSES = (
+    "a model of transformers' own classes, code.builder=NAME for a class of yours, or, of the hub,"
+    " model.remote_code=COMMIT for this run"
+)
 
 
 def foreign_code(folder: Path) -> Iterator[tuple[str, str]]:

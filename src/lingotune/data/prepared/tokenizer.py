@@ -17,7 +17,7 @@ from typing import Any
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
 from lingotune.config.typed_json import parse_json
-from lingotune.data.prepared.foreign_code import NEVER, foreign_code
+from lingotune.data.prepared.foreign_code import NEVER, foreign_code, permission
 from lingotune.system.cache import cache_folder
 
 SPECIAL_TOKENS = {
@@ -38,7 +38,7 @@ def load_tokenizer(model: ModelConfig) -> Any:
     with_revision = {"revision": model.revision} if model.revision else {}
     refuse_code(f"model.name_or_path={model.name_or_path}", Path(_place(model)))
     try:
-        return open_tokenizer(_place(model), **with_revision)
+        return open_tokenizer(_place(model), **with_revision, **permission(model))
     except (OSError, ValueError) as error:
         raise not_loaded(model, error) from error
 
@@ -50,20 +50,21 @@ def refuse_code(where: str, folder: Path) -> None:
         raise ConfigError([Problem(where, what, fix) for what, fix in faults])
 
 
-def open_tokenizer(place: str, **revision: str) -> Any:
+def open_tokenizer(place: str, **given: Any) -> Any:
     """Open a tokenizer's files, those that transformers 5 has written with transformers 4 too.
 
     Version 5 calls a tokenizer that is no model's own a TokenizersBackend, which version 4 does not know;
-    its tokenizer.json is read by either. ValueError or OSError as the library raises them.
+    its tokenizer.json is read by either. given: revision, and permission of code. ValueError or OSError as
+    the library raises them.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        return AutoTokenizer.from_pretrained(place, **revision, **NEVER)
+        return AutoTokenizer.from_pretrained(place, **{**NEVER, **given})
     except ValueError as error:
         if "TokenizersBackend" not in str(error):
             raise
-    return PreTrainedTokenizerFast.from_pretrained(place, **revision)
+    return PreTrainedTokenizerFast.from_pretrained(place, **given)
 
 
 def wordpiece_tokenizer(vocabulary: dict[str, int], max_length: int) -> Any:

@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lingotune.catalog.hardware import instance_of, resolve_precision
+from lingotune.catalog.hardware import instance_of, precision_on, resolve_precision
 from lingotune.config.jobfile import load_job
 from lingotune.config.machines import on_type
 from lingotune.config.problems import ConfigError, Problem, format_problems
@@ -192,7 +192,8 @@ def _estimate(
 ) -> TimeEstimate | None:
     """Estimate the time as a plan would have done when the job was created."""
     machine = instance_of(job.cluster)
-    precision = resolve_precision(job.training.precision, machine.capability if machine else None)
+    wanted = job.training.precision
+    precision = precision_on(machine, wanted) if machine else resolve_precision(wanted, None)
     rows = record.rows if record else None
     if rows is None and job.data.source is not Source.files:  # files may have changed since
         rows = count_rows(job.data, job.seed)[0]

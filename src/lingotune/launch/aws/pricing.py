@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from datetime import date
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.aws.account.answers import answered, connected
 from lingotune.launch.aws.account.calls import Calls, Response
-from lingotune.launch.cost.prices import Price
+from lingotune.launch.cost.prices import Price, keep_prices, kept_prices
 
+FRESH_DAYS = 30
+"""Days for which a price that AWS has told is not asked for again."""
 PRICING_REGION = "us-east-1"
 """One of the three regions that offer the Price List API; each knows the prices of all regions."""
 
@@ -41,6 +44,23 @@ def fetch_prices(region: str, instance_types: Sequence[str], today: date) -> lis
         raise ConfigError([Problem(f"--region {region}", what, fix)])
     day = today.isoformat()
     return [Price(name, region, found[name], "AWS Pricing API", day) for name in sorted(found)]
+
+
+def refresh_prices(region: str | None, instance_types: Sequence[str], today: date) -> None:
+    """Keep AWS's prices of these machines for the plans to come, where none of the last month is kept.
+
+    Nothing is told where AWS does not answer: no right to ask for prices is needed to start a job.
+    """
+    month_ago = (today - timedelta(days=FRESH_DAYS)).isoformat()
+    fresh = {
+        price.instance_type
+        for price in kept_prices()
+        if price.region == region and price.date >= month_ago
+    }
+    wanted = [name for name in dict.fromkeys(instance_types) if name not in fresh]
+    if region is not None and wanted:
+        with suppress(ConfigError):
+            keep_prices(fetch_prices(region, wanted, today))
 
 
 def _products(calls: Calls, region: str) -> Iterator[Response]:

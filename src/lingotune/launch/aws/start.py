@@ -108,6 +108,7 @@ def start_v3(rendered: Arguments, session: Any) -> None:
         "stopping_condition": shapes.StoppingCondition,
         "output_data_config": shapes.OutputDataConfig,
         "checkpoint_config": shapes.CheckpointConfig,
+        "model_package_config": shapes.ModelPackageConfig,
     }.items():
         if key in values:
             values[key] = kind(**values[key])
@@ -146,7 +147,11 @@ def enqueue(request: Request, batch: Any, aws: AwsConfig) -> None:
     Tags become those of the service job, as the payload must not contain any.
     """
     payload = {key: value for key, value in request.items() if key != "Tags"}
-    options = {"shareIdentifier": aws.queue_share, "schedulingPriority": aws.queue_priority}
+    options = {
+        "shareIdentifier": aws.queue_share,
+        "quotaShareName": aws.queue_quota_share,
+        "schedulingPriority": aws.queue_priority,
+    }
     batch.submit_service_job(
         jobName=request["TrainingJobName"],
         jobQueue=aws.queue,

@@ -46,7 +46,9 @@ def _image_lacks(config: LaunchConfig) -> Iterator[Found]:
     image, name = resolve_image(config.cluster), model_type(config.model)
     if image is None or name is None or config.cluster.image.uri is not None:
         return
-    if not runs_worker(image) or own_classes(config_of(config.model)):
+    if not runs_worker(image) or config.model.remote_code is not None:
+        return  # the first is told by its own check, and code of a model's own needs no class of theirs
+    if own_classes(config_of(config.model)):
         return  # which is told by its own check
     where = f"model.name_or_path={config.model.name_or_path}"
     if name not in architectures():
@@ -104,7 +106,7 @@ def _bears_lora(image: Image) -> bool:
 def _breaks_in_fp16(config: LaunchConfig) -> Iterator[Found]:
     machines, name = instances_of(config.cluster), model_type(config.model)
     why = name and breaks_in_fp16(name)
-    oldest = min((one.capability for one in machines), default=None)
+    oldest = min((one.capability for one in machines if one.capability), default=None)
     precision = resolve_precision(config.training.precision, oldest)
     if why and oldest and precision is Precision.fp16:
         fix = "training.precision=" + ("bf16" if oldest >= BF16_CAPABILITY else "fp32")

@@ -57,7 +57,7 @@ def check_later(config: LaunchConfig) -> list[Problem]:
 
 def _needs_sagemaker(config: LaunchConfig) -> list[Problem]:
     what = "cluster=local runs on this machine; there is nothing to "
-    fix = "cluster=p3_16xl"
+    fix = "cluster=p4d_24xl"
     wanted = {
         f"action={config.action.value}": config.action is not Action.plan and config.action.value,
         "output=request": config.output is Output.request and "request",

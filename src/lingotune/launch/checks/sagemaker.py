@@ -18,13 +18,11 @@ from lingotune.catalog.hardware import (
     instance_of,
     newest_image,
     python_version,
-    registries,
     resolve_image,
     runs_worker,
     version,
 )
-from lingotune.catalog.partitions import known_partition
-from lingotune.config.problems import Severity, listed, nearest
+from lingotune.config.problems import Severity
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
@@ -49,11 +47,15 @@ from lingotune.estimate.micro_batches import overrides_of
 from lingotune.launch.checks.architectures import ARCHITECTURES
 from lingotune.launch.checks.lanes import lane_pins
 from lingotune.launch.checks.places import BUCKET, PLACES, place_in_s3
+from lingotune.launch.checks.services import SERVICES
+from lingotune.launch.checks.supply import SUPPLY
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.job import fit_memory_refused
 from lingotune.preflight.registry import Found, Table, typed
 
-SAGEMAKER: Table[LaunchConfig] = Table({**PLACES.checks, **ARCHITECTURES.checks})
+SAGEMAKER: Table[LaunchConfig] = Table(
+    {**PLACES.checks, **ARCHITECTURES.checks, **SUPPLY.checks, **SERVICES.checks}
+)
 
 
 # --- what the workers need ----------------------------------------------------------------------
@@ -152,15 +154,22 @@ def _memory_tight(config: LaunchConfig) -> Iterator[Found]:
     yield from _memory_above(config, ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL)
 
 
+MEMORY: Table[LaunchConfig] = Table(
+    {name: SAGEMAKER.checks[name] for name in ("memory-exceeded", "memory-tight")}
+)
+"""Those that need a model's size."""
+
+
 def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Found]:
-    """Find an estimate between the shares `low` and `high` of the GPU's memory."""
+    """Find an estimate between the shares `low` and `high` of the memory of GPU or machine."""
     instance, estimate = instance_of(config.cluster), estimate_memory(config)
-    if instance is None or estimate is None or not low < estimate.gib / instance.gpu_gib <= high:
+    if instance is None or estimate is None or not low < estimate.gib / instance.memory_gib <= high:
         return
     smaller = fitting_micro_batch(config)
     if smaller and config.training.fit_memory:
         return
-    what = f"needs about {estimate.gib:.1f} of the {instance.gpu}'s {instance.gpu_gib:g} GiB"
+    owner = instance.gpu or instance.instance_type
+    what = f"needs about {estimate.gib:.1f} of the {owner}'s {instance.memory_gib:g} GiB"
     where = f"per_device_bs={config.per_device_bs}"
     yield where, f"{what}: {estimate.arithmetic}", _same_update(config, smaller)
 
@@ -168,7 +177,7 @@ def _memory_above(config: LaunchConfig, low: float, high: float) -> Iterator[Fou
 def _same_update(config: LaunchConfig, smaller: LaunchConfig | None) -> str:
     """Offer what makes a job fit into memory, and leaves its update as it is."""
     if smaller is None:
-        return "a larger GPU"
+        return "a larger machine"
     if fit_memory_refused(config):
         return overrides_of(smaller)
     return f"{overrides_of(smaller)}, or training.fit_memory=true"
@@ -408,18 +417,6 @@ def _on_hub(model: str | None) -> bool:
     return model is not None and not model.startswith("s3://") and not Path(model).is_dir()
 
 
-@SAGEMAKER.check("region-without-images", "each region has its own registry of images")
-def _region(config: LaunchConfig) -> Iterator[Found]:
-    region = config.aws.region
-    if region is None or known_partition(region) is None or config.cluster.image.uri is not None:
-        return
-    if region not in registries():
-        what = (
-            f"the SDK knows no registry of training images there{nearest(region, [*registries()])}"
-        )
-        yield f"aws.region={region}", what, f"aws.region={listed(region, list(registries()))}"
-
-
 @SAGEMAKER.check(
     "efa-security-group", "nodes with EFA talk past the VPC's usual rules", Severity.warning
 )
@@ -525,7 +522,7 @@ def _tag_form(config: LaunchConfig) -> Iterator[Found]:
 def _queue(config: LaunchConfig) -> Iterator[Found]:
     if config.aws.queue is not None:
         return
-    for name in ("queue_share", "queue_priority"):
+    for name in ("queue_share", "queue_quota_share", "queue_priority"):
         value = getattr(config.aws, name)
         if value is not None:
             where = f"aws.{name}={typed(value)}"

@@ -29,6 +29,7 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, closest, errors_only, nearest
 from lingotune.config.program import program
+from lingotune.config.remote_code import is_commit, not_typed, permit
 from lingotune.config.schema import (
     JobConfig,
     LaunchClusterConfig,
@@ -264,6 +265,11 @@ class _Composer:
         # findings about a key whose override was left out only follow from that
         refused = refused | {p.key for p in errors_only(told) if p.key}
         found = self._check(config) if config else []
+        if config and config.model.remote_code is not None:
+            if "model.remote_code" not in typed:
+                told.append(not_typed(config.model))
+            elif is_commit(config.model.remote_code):
+                permit(config.model.remote_code)
         refused |= {p.key for p in found if p.check == "secret-in-config"}
         told += [
             placed(p) if p.key in in_files else p

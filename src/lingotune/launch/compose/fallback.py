@@ -62,6 +62,9 @@ def _named(
         what = "has a row without a name"
         return Problem(where, what, "'cluster.fallback=[g6e_12xl,g5_12xl]'", check="fallback-name")
     if row.name in instances():
+        other = _of_another_kind(row.name, cluster.instance_type)
+        if other is not None:
+            return Problem(where, other, without, check="fallback-without-gpus")
         return replace(row, instance_type=row.name)
     section = option(row.name) if row.name in options else None
     if section is None:
@@ -77,6 +80,9 @@ def _named(
     if section.instance_type is None:
         what = f"cluster={row.name} is this machine, and SageMaker has it not"
         return Problem(where, what, without, check="fallback-name")
+    other = _of_another_kind(section.instance_type, cluster.instance_type)
+    if other is not None:
+        return Problem(where, other, without, check="fallback-without-gpus")
     differing = list(_differing(section, cluster))
     if differing:
         what = (
@@ -92,6 +98,14 @@ def _named(
         nodes=nodes,
         gpus_per_node=row.gpus_per_node or section.gpus_per_node,
     )
+
+
+def _of_another_kind(instance_type: str, first: str | None) -> str | None:
+    """Say that one of two machines has GPUs and the other none: they share no launcher nor precision."""
+    one, other = instances().get(instance_type), instances().get(first or "")
+    if one is None or other is None or bool(one.gpus) is bool(other.gpus):
+        return None
+    return f"{instance_type} has {'GPUs' if one.gpus else 'no GPU'}, unlike the first, {first}"
 
 
 def _differing(section: LaunchClusterConfig, cluster: LaunchClusterConfig) -> Iterator[str]:

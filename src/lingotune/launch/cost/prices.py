@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from lingotune.catalog import load
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.system.cache import cache_folder
+from lingotune.system.files import replace_file
 
 US_EAST_1 = "us-east-1"
 """Region whose price is used if none is set."""
@@ -38,13 +41,44 @@ class Price:
 
 
 def load_prices(path: str | None = None) -> tuple[Price, ...]:
-    """Load the user's prices, if there is a file (`budget.prices`), followed by the shipped ones.
+    """Load the prices in the order in which they count: the user's own, those AWS told here, the shipped.
 
     ConfigError lists everything that is wrong with the file.
     """
-    shipped = load("prices", "lingotune.launch")["prices"]
+
     own = _parse(path, _read(path)) if path is not None else []
-    return (*own, *(Price(**row) for row in shipped))
+    return (*own, *kept_prices(), *load_shipped())
+
+
+def load_shipped() -> tuple[Price, ...]:
+    """Load the prices that public lists gave."""
+    return tuple(Price(**row) for row in load("prices", "lingotune.launch")["prices"])
+
+
+def kept_file() -> Path:
+    """Return the file with the prices that AWS has told a command here, which need not be there."""
+    return cache_folder() / "prices.json"
+
+
+def kept_prices() -> tuple[Price, ...]:
+    """Read the prices that are kept; rows that are damaged do not count, as AWS tells them again."""
+    try:
+        content: Any = json.loads(kept_file().read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ()
+    rows = content.get("prices") if isinstance(content, dict) else None
+    found = rows if isinstance(rows, list) else []
+    return tuple(Price(**row) for row in found if not _faults(row))
+
+
+def keep_prices(found: Sequence[Price]) -> None:
+    """Keep prices in place of older ones of the same machines; a disk may refuse them."""
+    known = {(price.instance_type, price.region): price for price in (*kept_prices(), *found)}
+    note = "On-demand prices of SageMaker training, as AWS told them here on those days."
+    text = format_prices([known[key] for key in sorted(known)], note)
+    with suppress(OSError):
+        kept_file().parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept_file(), text)
 
 
 def find_price(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
 
-from lingotune.catalog.hardware import instance_of, resolve_precision
+from lingotune.catalog.hardware import (
+    Instance,
+    instance_of,
+    option_name,
+    precision_on,
+    resolve_precision,
+)
+from lingotune.catalog.neighbours import nearest_sold
 from lingotune.config.problems import Problem
-from lingotune.config.schema import BudgetConfig, LaunchConfig
+from lingotune.config.schema import BudgetConfig, LaunchConfig, Precision
 from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan
 from lingotune.estimate.run_time import TimeEstimate, estimate_time, exceeds_max_run
@@ -67,13 +74,8 @@ class CostEstimator:
         cluster, budget = config.cluster, config.budget
         records, problems = self._runs(config.runs_dir)
         instance = instance_of(cluster)
-        capability = instance.capability if instance else None
         machine = None if instance or cluster.gpus_per_node else cpu_machine()
-        precision = resolve_precision(
-            config.training.precision,
-            capability,
-            cpu_has_bf16=machine is not None and cpu_has_bf16(),
-        )
+        precision = _precision(config, instance, machine)
         languages = wanted_languages(config.data)
         time = estimate_time(config, batch, rows, precision, records, machine, languages)
         if instance is None:
@@ -82,11 +84,30 @@ class CostEstimator:
         price = find_price(prices, instance.instance_type, config.aws.region, budget.usd_per_hour)
         cost = estimate_cost(cluster, time, price, spot_share(cluster, records))
         stopped = exceeds_max_run(time, cluster)
+        lines = (*self._time_lines(time), *self._price_lines(config, price), *cost_lines(cost))
         return Quote(
             time,
             cost,
-            (*self._time_lines(time), *self._price_lines(config, price), *cost_lines(cost)),
+            (*lines, *self._on_sale(config, batch, rows, lines)),
             (*problems, *check_budget_settings(budget), *([stopped] if stopped else [])),
+        )
+
+    def _on_sale(
+        self,
+        config: LaunchConfig,
+        batch: BatchPlan,
+        rows: Mapping[str, int] | None,
+        told: Sequence[str],
+    ) -> tuple[str, ...]:
+        """Quote the job on a machine that is sold, beside one that is not: the lines not told already."""
+        other = nearest_sold(config.cluster)
+        if other is None or config.cluster.fallback:
+            return ()
+        name = option_name(other.instance_type)
+        cluster = replace(config.cluster, name=name, instance_type=other.instance_type)
+        there = self.quote(replace(config, cluster=cluster), batch, rows)
+        return tuple(
+            f"cluster={name}, which is sold: {line}" for line in there.lines if line not in told
         )
 
     def _time_lines(self, time: TimeEstimate | None) -> tuple[str, ...]:
@@ -99,6 +120,14 @@ class CostEstimator:
         if price:
             return (price_text(price, region, self._today),)
         return (unknown_text(instance or "", region),)
+
+
+def _precision(config: LaunchConfig, instance: Instance | None, machine: str | None) -> Precision:
+    """Resolve the precision on the job's instance, or on this machine."""
+    if instance is not None:
+        return precision_on(instance, config.training.precision)
+    with_bf16 = machine is not None and cpu_has_bf16()
+    return resolve_precision(config.training.precision, None, cpu_has_bf16=with_bf16)
 
 
 def cost_lines(cost: CostEstimate | None) -> tuple[str, ...]:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
-from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
 from hydra.core.override_parser.types import Override
@@ -16,6 +14,15 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from lingotune.config.settings import mapping_of
+
+try:  # OmegaConf 2.4 brings the parser of its own and of Hydra 1.4 along
+    from omegaconf.vendor.antlr4 import CommonTokenStream, InputStream  # type: ignore[import-not-found]
+    from omegaconf.vendor.antlr4.error.ErrorListener import (  # type: ignore[import-not-found]
+        ErrorListener,
+    )
+except ImportError:
+    from antlr4 import CommonTokenStream, InputStream  # type: ignore[import-untyped]
+    from antlr4.error.ErrorListener import ErrorListener  # type: ignore[import-untyped]
 
 _KEY_ENDS = re.compile(r"[=@]")
 Groups = Mapping[str, Sequence[str]]

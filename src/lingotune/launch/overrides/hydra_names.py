@@ -128,22 +128,22 @@ def _copied(inner: str, value: Any) -> Answer:
     because = "variables of this machine stay here; what a job needs is a setting"
     names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
     words = [f'"cluster.environment.{name}=${name}"' for name in names if name.isidentifier()]
-    return Answer(because, otherwise=" ".join(["cluster=p3_16xl", *words]) if words else _NOTHING)
+    return Answer(because, otherwise=" ".join(["cluster=p4d_24xl", *words]) if words else _NOTHING)
 
 
 def _launcher(inner: str, value: Any) -> Answer:
     because = "a sweep starts its jobs itself, here one after the other, on SageMaker by free slots"
     if inner == "" and str(value).startswith("sagemaker"):
         because += "; hydra/launcher=sagemaker is for applications of your own"
-        return Answer(because, (("cluster", "p3_16xl"),))
+        return Answer(because, (("cluster", "p4d_24xl"),))
     if inner == "" and value not in ("basic", None) and not isinstance(value, dict):
         return Answer(because, (("sweep.max_parallel", 4),), _GRID)
     if inner in ("n_jobs", "array_parallelism", "max_parallel"):
         return _sweeps("sweep.max_parallel", because)(inner, value)
     if inner == "timeout_min" and isinstance(value, int) and 0 < value < 40_000:
-        return Answer(because, (("cluster", "p3_16xl"), ("cluster.max_run", max(600, value * 60))))
+        return Answer(because, (("cluster", "p4d_24xl"), ("cluster.max_run", max(600, value * 60))))
     if inner in ("nodes", "gpus_per_node", "partition", "mem_gb", "instance_type"):
-        return Answer(f"{because}; the cluster says on what", (("cluster", "p3_16xl"),))
+        return Answer(f"{because}; the cluster says on what", (("cluster", "p4d_24xl"),))
     return Answer(because)
 
 

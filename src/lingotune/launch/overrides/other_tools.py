@@ -37,8 +37,8 @@ _ROWS = {
     "ignore_mismatched_sizes": NotHere(
         "a head is taken over class by class, by name, and made anew for other classes"
     ),
-    "trust_remote_code": NotHere("code of a repository is never run; own code is a file of yours",
-                                 "code.file=..."),
+    "trust_remote_code": NotHere("code of a repository runs at a commit that is typed for the run",
+                                 "model.remote_code=COMMIT"),
     "use_auth_token token hf_token api_key": _HUB,
     "metric_name compute_metrics": NotHere(
         "all scores are always computed; one of them selects the best checkpoint",
@@ -150,7 +150,7 @@ _ROWS = {
     ),
     # PyTorch Lightning
     "devices accelerator gpus auto_select_gpus n_gpu cuda_device": NotHere(
-        "the cluster says what a job runs on, and how many processes there are", "cluster=p3_16xl"
+        "the cluster says what a job runs on, and how many processes there are", "cluster=p4d_24xl"
     ),
     "strategy plugins sync_batchnorm use_distributed_sampler": NotHere(
         "processes exchange gradients in the way that suits the cluster",
@@ -163,7 +163,7 @@ _ROWS = {
     ),
     "fast_dev_run overfit_batches dry_run": NotHere(
         "a rehearsal runs the job's very request on this machine",
-        "cluster=p3_16xl action=rehearse rehearsal.model=tiny",
+        "cluster=p4d_24xl action=rehearse rehearsal.model=tiny",
     ),
     "enable_checkpointing default_root_dir checkpoint_callback save_model_every_epoch"
     " save_eval_checkpoints save_best_model best_model_dir no_save no_cache": NotHere(
@@ -186,7 +186,7 @@ _ROWS = {
     " num_machines num_gpus_per_node master_addr master_port node_rank same_network gpu_ids"
     " downcast_bf16 dynamo_config dynamo_backend compute_environment main_training_function"
     " master_port": NotHere("the cluster says how many processes there are, and they find each other",
-                            "cluster=p3_16xl cluster.nodes=2"),
+                            "cluster=p4d_24xl cluster.nodes=2"),
     # simpletransformers
     "reprocess_input_data use_cached_eval_features sliding_window stride tie_value do_lower_case"
     " lazy_loading lazy_delimiter": NotHere("a source is read, cleaned and cut in one way",
@@ -201,7 +201,7 @@ _ROWS = {
     ),
     "compiler_config debugger_hook_config debugger_rule_configs rules profiler_config"
     " tensorboard_s3_uri enable_infra_check": NotHere(
-        "SageMaker's debugger and compiler are switched off", "cluster=p3_16xl cluster.profiler=true"
+        "SageMaker's debugger and compiler are switched off", "cluster=p4d_24xl cluster.profiler=true"
     ),
     "sagemaker_session boto_session session logs log": NotHere(
         "an action says what is done, and the submit shows the commands that follow",
@@ -211,7 +211,7 @@ _ROWS = {
         "data and model become channels by themselves",
         "data=files data.path=s3://BUCKET/reviews.jsonl",
     ),
-    "instance_groups": NotHere("all machines of a job are of one type", "cluster=p3_16xl"),
+    "instance_groups": NotHere("all machines of a job are of one type", "cluster=p4d_24xl"),
     "container_log_level container_entry_point container_arguments": NotHere(
         "the container starts as AWS's images do"
     ),

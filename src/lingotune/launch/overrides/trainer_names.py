@@ -114,7 +114,7 @@ ROWS = {
         "cluster.distribution=torch_distributed",
     ),
     "local_rank _n_gpu ray_scope mp_parameters": NotHere(
-        "the cluster says how many processes there are", "cluster=p3_16xl"
+        "the cluster says how many processes there are", "cluster=p4d_24xl"
     ),
     "tpu_num_cores tpu_metrics_debug debug": NotHere(
         "jobs run on GPUs and CPUs, and a rehearsal is the way to look into one"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import lingotune
-from lingotune.catalog.hardware import instance_of, resolve_image, resolve_precision
+from lingotune.catalog.hardware import instance_of, precision_on, resolve_image
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import (
     Problem,
@@ -235,17 +235,16 @@ def _machines(plan: Plan) -> list[str]:
     if instance is None:
         where = f"{cluster.gpus_per_node} GPU(s)" if cluster.gpus_per_node else "CPU"
         return [f"this machine, {where}, {plan.batch.world_size} process(es)"]
-    resolved = resolve_precision(precision, instance.capability)
+    resolved = precision_on(instance, precision)
     if plan.machines:
         return _list_of_machines(plan)
-    each = " each" if instance.gpus > 1 else ""
     alone = cluster.distribution is Distribution.none
     return [
-        f"{cluster.nodes} x {instance.instance_type}: {instance.gpus} x {instance.gpu}"
-        f" {instance.gpu_gib:g} GiB{each}, {'one process' if alone else cluster.distribution.value}",
+        f"{cluster.nodes} x {instance.instance_type}: {instance.hardware},"
+        f" {'one process' if alone else cluster.distribution.value}",
         f"image: {_image(plan)}",
         f"precision: {resolved.value} ({precision.value})",
-        f"memory of a GPU: {_memory(plan)}",
+        f"memory{' of a GPU' if instance.gpus else ''}: {_memory(plan)}",
         *_capacity(plan),
     ]
 
@@ -260,11 +259,12 @@ def _list_of_machines(plan: Plan) -> list[str]:
         instance, batch = instance_of(one.job.cluster), one.batch
         assert instance is not None, "preflight requires it"
         memory = f"about {one.memory.gib:.1f} of " if one.memory else ""
+        hardware = instance.hardware.removesuffix(" each")
+        units = "GPUs" if instance.gpus else "process"
         lines.append(
-            f"{number}. {one.job.cluster.nodes} x {instance.instance_type}: {instance.gpus} x"
-            f" {instance.gpu} {instance.gpu_gib:g} GiB; {batch.global_batch} ="
-            f" {batch.per_device_batch} x {batch.world_size} GPUs x {batch.accumulation}"
-            f" accumulation; {memory}{instance.gpu_gib:g} GiB"
+            f"{number}. {one.job.cluster.nodes} x {instance.instance_type}: {hardware};"
+            f" {batch.global_batch} = {batch.per_device_batch} x {batch.world_size} {units} x"
+            f" {batch.accumulation} accumulation; {memory}{instance.memory_gib:g} GiB"
         )
     alone = cluster.distribution is Distribution.none
     return [
@@ -336,7 +336,7 @@ def _next(plan: Plan, *, mended: bool) -> list[str]:
         return [
             _command("train", typed),
             _command("launch", [*typed, "job_file=job.yaml"]),
-            _command("launch", [*elsewhere, "cluster=p3_16xl"]),
+            _command("launch", [*elsewhere, "cluster=p4d_24xl"]),
         ]
     if not mended:
         return ["mend the findings above, then plan again"]

@@ -41,6 +41,7 @@ from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.launch.plan.base_model import BaseModel, deliver_model
 from lingotune.launch.plan.data_delivery import Delivery, deliver, from_folder, made_before
 from lingotune.launch.plan.sweep_names import SweepName, name_of
+from lingotune.launch.render import sdk_v3
 from lingotune.launch.render.bundle import PROGRAM, Bundle
 from lingotune.launch.render.local_command import MODULE, render_local
 from lingotune.launch.render.request import to_request
@@ -145,8 +146,9 @@ class Plan:
 
     @cached_property
     def model_trainer(self) -> Arguments | None:
-        """Arguments of the SDK v3's ModelTrainer."""
-        return to_model_trainer(self.training_job) if self.training_job else None
+        """Arguments of the SDK v3's ModelTrainer; None for a job that it cannot ask for."""
+        job = self.training_job
+        return to_model_trainer(job) if job and sdk_v3.has_arguments_for(job) else None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def to_request(job: TrainingJob) -> Request:
             EnableNetworkIsolation=job.network_isolation,
             RetryStrategy=given(MaximumRetryAttempts=job.retries),
             RemoteDebugConfig=given(EnableRemoteDebug=job.remote_debug),
+            ModelPackageConfig=given(ModelPackageGroupArn=job.model_group),
+            MlflowConfig=given(MlflowResourceArn=job.mlflow),
         ),
     }
 

@@ -22,9 +22,10 @@ _DISTRIBUTIONS: dict[Distribution, Arguments | None] = {
 
 
 def has_arguments_for(job: TrainingJob) -> bool:
-    """Tell whether the SDK v2 can ask for all of a job: not for a list of machines, nor a limit of waiting
-    for capacity."""
-    return not job.preferences and job.max_pending is None
+    """Tell whether the SDK v2 can ask for all of a job: for a list of machines, a limit of waiting for
+    capacity, the registry and SageMaker's MLflow it has no arguments."""
+    newer = (job.max_pending, job.model_group, job.mlflow)
+    return not job.preferences and all(value is None for value in newer)
 
 
 def to_huggingface(job: TrainingJob) -> Arguments:

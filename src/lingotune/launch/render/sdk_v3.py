@@ -16,6 +16,11 @@ from lingotune.launch.render.shared_fields import (
 from lingotune.launch.render.training_job import TrainingJob
 
 
+def has_arguments_for(job: TrainingJob) -> bool:
+    """Tell whether ModelTrainer can ask for all of a job: not for SageMaker's MLflow."""
+    return job.mlflow is None
+
+
 def to_model_trainer(job: TrainingJob) -> Arguments:
     """Build `{"trainer": {...}, "with": {...}}` for `ModelTrainer(**trainer)` and its `with_...` methods.
 
@@ -58,6 +63,7 @@ def to_model_trainer(job: TrainingJob) -> Arguments:
             _v3_channel(name, uri, own_mode(job, name)) for name, uri in all_channels(job)
         ],
         **given(
+            model_package_config=given(model_package_group_arn=job.model_group),
             checkpoint_config=job.checkpoint_uri
             and {"s3_uri": job.checkpoint_uri, "local_path": job.checkpoint_path},
             networking=given(

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from lingotune.catalog.hardware import image_uri, resolve_image
+from lingotune.config.remote_code import VARIABLE as REMOTE_CODE
 from lingotune.config.schema import (
     AwsConfig,
     ClusterConfig,
@@ -22,6 +23,7 @@ from lingotune.contract.container import (
     DIGEST_VARIABLE,
     MODEL_CHANNEL,
     TENSORBOARD,
+    TRACKING_URI,
 )
 from lingotune.contract.log_lines import metric_definitions
 from lingotune.data.sources.languages import known_languages
@@ -60,9 +62,9 @@ class TrainingJob:
     """Everything that SageMaker needs to know. Times are in seconds.
 
     max_wait: None without spot capacity. preferences: instance types and their numbers in the order in
-    which SageMaker tries them; empty = `instance_type` alone. versions: None where the SDK v2 does not list
-    the image, and for one of the user's own; it is then asked for by its address. program: script in the
-    code that the toolkit starts. Pairs keep their order.
+    which SageMaker tries them; empty = `instance_type` alone. versions: None where the image is asked for
+    by its address: the user's own, one that the SDK v2 does not list, and any without GPUs. program: script
+    in the code that the toolkit starts. Pairs keep their order.
     """
 
     name: str
@@ -103,6 +105,8 @@ class TrainingJob:
     remote_debug: bool
     profiler: bool
     program: str = PROGRAM
+    model_group: str | None = None
+    mlflow: str | None = None
 
 
 def root_uri(aws: AwsConfig) -> str:
@@ -165,7 +169,12 @@ def describe(
         checkpoint_path=CHECKPOINTS,
         tensorboard_uri=f"{root}/tensorboard/{name}" if cluster.tensorboard else None,
         tensorboard_path=TENSORBOARD,
-        environment=((DIGEST_VARIABLE, digests.job), *cluster.environment.items()),
+        environment=(
+            (DIGEST_VARIABLE, digests.job),
+            *([(REMOTE_CODE, job.model.remote_code)] if job.model.remote_code else []),
+            *([(TRACKING_URI, aws.mlflow)] if aws.mlflow else []),
+            *cluster.environment.items(),
+        ),
         tags=(
             ("lingotune:name", job.name),
             ("lingotune:job-sha256", digests.job),
@@ -192,6 +201,8 @@ def describe(
         ultra_server=cluster.ultra_server,
         remote_debug=cluster.remote_debug,
         profiler=cluster.profiler,
+        model_group=aws.model_group,
+        mlflow=aws.mlflow,
     )
 
 
@@ -251,4 +262,6 @@ def _image(job: JobConfig, region: str) -> tuple[str, ImageVersions | None]:
         versions = ImageVersions(typed.transformers, typed.pytorch, typed.python)
     tag = f"{versions.pytorch}-transformers{versions.transformers}-gpu-{versions.python}"
     uri = image_uri(f"{tag}-{image.container}", region)
-    return uri, versions if Sdk.v2.value in image.sdks else None
+    # v2 lists images for GPUs alone; they run without one, too
+    by_versions = Sdk.v2.value in image.sdks and job.cluster.gpus_per_node > 0
+    return uri, versions if by_versions else None

@@ -237,6 +237,13 @@ def _start(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> 
     yield from check_caller(caller.calls, caller.arn, actions, resource, where)
 
 
+REPORTING = tuple(
+    f"sagemaker-mlflow:{action}"
+    for action in ("GetExperimentByName", "CreateExperiment", "CreateRun", "LogBatch", "UpdateRun")
+)
+"""What the role does with SageMaker's MLflow when a run reports to it."""
+
+
 def _role_access(
     jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller
 ) -> Iterator[Answer]:
@@ -256,6 +263,10 @@ def _role_access(
         named = _arn(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
         resource = secret if secret.startswith("arn:") else named
         wanted.append(((READING[service_of(secret)],), resource))
+    if aws.mlflow is not None:
+        wanted.append((REPORTING, aws.mlflow))
+    if aws.model_group is not None:
+        wanted.append((("sagemaker:CreateModelPackage",), aws.model_group))
     yield from check_role_access(caller.calls, role, wanted)
 
 

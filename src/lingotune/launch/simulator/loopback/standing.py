@@ -217,7 +217,7 @@ def _introduce(
     for name, value in {**variables(address), "AWS_DEFAULT_REGION": REGION}.items():
         show(f"export {name}={shlex.quote(value)}")
     names = f"aws.role={ROLE} aws.bucket={BUCKET}"
-    tell(f"\nthen, e.g.: {program('launch')} cluster=p3_16xl {names} action=submit\n")
+    tell(f"\nthen, e.g.: {program('launch')} cluster=p4d_24xl {names} action=submit\n")
 
 
 def _size(rehearsal: RehearsalConfig) -> str:
