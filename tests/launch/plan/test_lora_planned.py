@@ -85,4 +85,8 @@ def test_a_file_without_a_rate_gets_one_for_adapters(tmp_path: Path) -> None:
             ["model=mine", *typed], CONF, lambda config: [], multirun=False, extra_dir=tmp_path
         )
     ]
-    assert [job.lr for job in jobs] == [kind_of(jobs[0].model).lr, kind_for(jobs[1]).lr] == [3e-5, 3e-4]
+    assert (
+        [job.lr for job in jobs]
+        == [kind_of(jobs[0].model).lr, kind_for(jobs[1]).lr]
+        == [3e-5, 3e-4]
+    )
