@@ -53,13 +53,16 @@ class Faults:
 
     def __post_init__(self) -> None:
         self._chance, self._lock = random.Random(self.seed), Lock()
+        self._by_operation: dict[str, random.Random] = {}
 
     def next(self, operation: str) -> str:
         """Count a call, and draw what happens to it: the name of a rate, or '' for nothing."""
         rates = self.rates.get(operation, self.usual)
         with self._lock:
             self.calls[operation] += 1
-            drawn = self._chance.random()
+            # What becomes of one kind of calls does not hang on how many others there are.
+            chance = random.Random(f"{self.seed} {operation}")
+            drawn = self._by_operation.setdefault(operation, chance).random()
             for kind in fields(rates):
                 drawn -= getattr(rates, kind.name)
                 if drawn < 0:

@@ -31,6 +31,7 @@ from hubserver import hub_server
 from sweep_folders import make_run, make_sweep
 from waiting import PATIENCE, wait_until
 
+from lingotune.config.problems import CLOUD_FAILED
 from lingotune.launch.overrides.keys import config_groups, setting_types
 from lingotune.launch.sweeps.trial import State
 
@@ -215,7 +216,7 @@ def test_plans(command: str, home: Path) -> None:
         assert done.returncode == 2 and expected[0] in done.stdout + done.stderr
         return
     nothing_asked = "action=check" in words  # without credentials: no success
-    assert done.returncode == 2 * nothing_asked, done.stdout + done.stderr
+    assert done.returncode == CLOUD_FAILED * nothing_asked, done.stdout + done.stderr
     assert ("[nothing-asked]" in done.stderr) == nothing_asked
     if {"output=json", "output=request"} & set(words):
         assert json.loads(done.stdout)

@@ -126,9 +126,7 @@ def test_the_file_is_not_published(trained: lt.Run) -> None:
     from lingotune.hub.allowlist import contents_of
 
     files, others = contents_of(trained.folder / "model")
-    kept = {name for name in others if name.startswith("user_code/")}
-    assert not [name for name in files if "user_code" in name]
-    assert kept or not (trained.folder / "model" / "user_code").exists() or others == []
+    assert not [name for name in files if name.startswith(("user_code/", "code/"))]
 
 
 def test_a_metric_that_forgets_to_return_ends_the_run_before_it_trains(

@@ -21,7 +21,12 @@ ASKED = {
     "lingotune prep": {"prepare"},
     "lingotune train --c": {"--cfg", "--config-dir"},
     "lingotune train cl": {"cluster=", "cluster."},
-    "lingotune train cluster=p3": {"cluster=p3_16xl", "cluster=p3_2xl", "cluster=p3dn_24xl"},
+    "lingotune train cluster=p3": {
+        "cluster=p3_16xl",
+        "cluster=p3_2xl",
+        "cluster=p3dn",
+        "cluster=p3dn_24xl",
+    },
     "lingotune train training.pr": {"training.precision="},
     "lingotune train training.precision=f": {"training.precision=fp16", "training.precision=fp32"},
     "lingotune launch cluster.spot=": {"cluster.spot=true", "cluster.spot=false"},

@@ -30,6 +30,7 @@ SAYS_2 = {
     "cli/main.py": "nothing was typed",
     "launch/simulator/rehearsal/stages.py": "a stage that tells no code",
     "launch/apps/launching.py": "a default, by what is typed",
+    "launch/sweeps/ledger.py": "a file that is no ledger, or another version's",
 }
 """Modules that name the code of settings; all others take that of their problems."""
 

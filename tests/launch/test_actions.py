@@ -46,7 +46,8 @@ def section(page: str, title: str) -> str:
 def test_the_page_of_one_job() -> None:
     page = launched(CLOUD, "per_device_bs=16")
     titles = re.findall(r"^(\S.*):$", page, re.MULTILINE)
-    assert titles == ["job", "arithmetic", "machines", "time and money", "next"]
+    assert titles == ["job", "arithmetic", "machines", "time and money", "findings", "next"]
+    assert "instance-not-sold" in section(page, "findings")
     assert "global batch 128 = 16 per GPU x 8 GPUs x 1 accumulation" in section(page, "arithmetic")
     assert "8 x V100 16 GiB each" in section(page, "machines")
     assert "worst case 112.61 USD = 14400 s" in section(page, "time and money")
@@ -137,7 +138,9 @@ def test_json_holds_all_forms_of_a_job_and_its_figures() -> None:
 
 def test_json_of_what_cannot_be_planned() -> None:
     told = json_of(CLOUD, "lr=0", "training.precision=bf16", code=2)
-    assert {f["check"] for f in told["findings"]} == {"out-of-range", "bf16-unsupported"}
+    assert {f["check"] for f in told["findings"]} == {
+        "out-of-range", "bf16-unsupported", "instance-not-sold"
+    }  # fmt: skip
     assert all({"where", "what", "fix", "severity", "why"} <= set(f) for f in told["findings"])
 
 

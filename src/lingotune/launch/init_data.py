@@ -95,7 +95,7 @@ def _lines(name: str, found: Look, usual: DataConfig) -> Iterator[str]:
     for field in fields(DataConfig):
         if field.name in ("name", "source", "columns", "labels"):
             continue
-        if values[field.name] != defaults[field.name]:
+        if values.get(field.name) != defaults.get(field.name):
             settings[field.name] = values[field.name]
     for place in ("path", *SPLITS):
         patterns = [*map(_absolute, patterns_in(settings.get(place)))]

@@ -232,7 +232,7 @@ def test_what_data_prepared_takes(files: Path) -> None:
     assert plan("data.prepared=elsewhere")[::2] == (
         2,
         "lingotune: 1 problem\n  data.prepared=elsewhere\n      is no folder of prepared data: "
-        "manifest.json: [Errno 2] No such file or directory: 'elsewhere/manifest.json'\n"
+        "manifest.json: No such file or directory\n"
         "      fix: python -m lingotune prepare ...\n",
     )
     assert "its last part is a digest" in plan("data.prepared=s3://bucket/data")[2]
@@ -305,7 +305,7 @@ def test_check_without_credentials_says_what_it_skipped(tmp_path: Path) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     done = run("launch.py", "cluster=p3_16xl", *ACCOUNT, "action=check", **nowhere)
-    assert done.returncode == 2 and "[nothing-asked]" in done.stderr, done.stderr
+    assert done.returncode == 6 and "[nothing-asked]" in done.stderr, done.stderr
     for topic in ("role", "bucket", "quota", "name"):
         assert re.search(rf"skipped.*{topic}|{topic}.*skipped|{topic}:", done.stdout), topic
 
@@ -375,7 +375,7 @@ def test_the_region_of_this_machine_is_in_the_plan_that_is_submitted(
 
 
 def test_what_submit_needs_is_asked_for_all_at_once() -> None:
-    done = run("launch.py", "cluster=p3_16xl", "action=submit")
+    done = run("launch.py", "cluster=p4d_24xl", "action=submit")
     assert done.returncode == 2
     assert done.stderr == (
         "lingotune: 2 problems\n"

@@ -704,7 +704,7 @@ def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
 
 @pytest.mark.parametrize(
     "typed",
-    ["foo", "x", "optimizer", "num_workers", "hidden_size", "early_stopping", "verbose", "cluster.x",
+    ["foo", "x", "optimizer", "num_workers", "hidden_size", "verbose", "cluster.x",
      "training.foo", "data.columns.foo", "experiment.foo", "evaluation.meter", "out"],
 )  # fmt: skip
 def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:

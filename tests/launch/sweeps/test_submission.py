@@ -173,7 +173,7 @@ def test_an_edit_of_own_code_is_the_sweep_still_and_new_code_is_for_those_to_sta
         submitted(tmp_path / "a", *words, "--detach")
         wait_until(lambda: [job.over for job in account.jobs] == [False, True])
         file.write_text(mine.format("0.25"))
-        submitted(tmp_path / "a", *words, "--detach", code=2)  # one has failed
+        submitted(tmp_path / "a", *words, "--detach", code=6)  # one has failed
         assert len(names(account)) == 3, "the same sweep: trial 3 has come to its slot"
         stop_all(account)
         submitted(tmp_path / "b", *words, "--detach", "retry=failed", "code=new")
@@ -402,7 +402,7 @@ def test_a_start_that_was_repeated_and_refused_is_ours(
     sdk: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """botocore sends a call without an answer once more, and the name is taken by the first."""
-    faults = Faults(1, rates={"CreateTrainingJob": Rates(lost=0.5)})
+    faults = Faults(3, rates={"CreateTrainingJob": Rates(lost=0.5)})
     with pretending(lambda asked: LONG, faults=faults) as account:
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
         submitted(tmp_path, "cluster=p3_16xl", *NAMES, f"aws.sdk={sdk}")

@@ -141,7 +141,7 @@ _ROWS = {
         "trackers are configured by their own variables, such as WANDB_PROJECT",
         "'training.report_to=[wandb]'",
     ),
-    "mlflow mlflow_tracking_uri mlflow_experiment_name comet_project comet": NotHere(
+    "mlflow_tracking_uri mlflow_experiment_name comet_project comet": NotHere(
         "trackers are configured by their own variables, such as MLFLOW_TRACKING_URI",
         "'training.report_to=[mlflow]'",
     ),
