@@ -125,7 +125,7 @@ def test_a_model_without_its_run_runs_its_code_only_when_it_is_trusted(
 def test_the_file_is_not_published(trained: lt.Run) -> None:
     from lingotune.hub.allowlist import contents_of
 
-    files, others = contents_of(trained.folder / "model")
+    files, _ = contents_of(trained.folder / "model")
     assert not [name for name in files if name.startswith(("user_code/", "code/"))]
 
 

@@ -73,7 +73,7 @@ def test_words_of_ordinary_length_make_the_vocabulary_that_they_made(
 def test_a_scratch_model_has_the_declared_shape_and_label_names() -> None:
     tokenizer = wordpiece_tokenizer(train_vocabulary(TEXTS, 3_000), 64)
     scratch = ArchitectureConfig(dim=16, heads=2, layers=1, hidden_dim=32)
-    model, _ = load_model(ModelConfig("tiny", scratch=scratch), LABELS, tokenizer, 700)
+    model, _ = load_model(ModelConfig("tiny", None, scratch=scratch), LABELS, tokenizer, 700)
     assert (model.config.dim, model.config.n_layers) == (16, 1)
     assert model.config.max_position_embeddings == 700
     assert model.config.id2label == {0: "negative", 1: "neutral", 2: "positive"}

@@ -10,8 +10,7 @@ import warm
 from conftest import compose, run
 from hypothesis import given
 from hypothesis import strategies as st
-from killing import metrics, outcome
-from test_resume import SMALL
+from killing import SMALL, metrics, outcome
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.training.checkpoints import MANIFEST

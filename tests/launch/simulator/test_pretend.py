@@ -230,7 +230,7 @@ def test_a_naive_loop_is_found_out() -> None:
 
 def test_a_loop_that_submits_one_after_the_other_loses_jobs_and_doubles_others() -> None:
     """Thirty jobs, as a shell script starts them: the harness shows what a controller must not do."""
-    faults = Faults(3, rates={"CreateTrainingJob": Rates.of(0.3)}, delay=0.0)
+    faults = Faults(2, rates={"CreateTrainingJob": Rates.of(0.3)}, delay=0.0)
     requests = [request_of(f"job-{number}") for number in range(30)]
     for number, request in enumerate(requests):
         request["Tags"] = [{"Key": "lingotune:job-sha256", "Value": str(number)}]
