@@ -343,7 +343,7 @@ def test_a_failed_job_is_told_and_started_again_on_request(
         return broken if first and asked.tags["lingotune:trial"] == "2" else SHORT
 
     with pretending(course, quotas=Quotas(2)) as account:
-        submitted(tmp_path, *FOUR, "--follow", code=2)
+        submitted(tmp_path, *FOUR, "--follow", code=6)
         told = capsys.readouterr()
         assert "AlgorithmError: rank 0, training: it broke" in told.err
         assert "retry=failed" in told.err
