@@ -22,8 +22,8 @@ from lingotune.estimate.batch import plan_batches, plan_steps, trains_used_rows
 from lingotune.estimate.throughput import setup_of
 from lingotune.modeling.load import layer_classes
 from lingotune.training.arguments import training_arguments
+from lingotune.training.building import _trainer_class
 from lingotune.training.checkpoints import MANIFEST
-from lingotune.training.fit import _trainer_class
 from lingotune.training.fsdp import ShardedTrainer
 
 SHARD = "training.shard=true"

@@ -2,100 +2,45 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import datasets
-import numpy as np
-import torch
-import transformers
-
-from lingotune.catalog.hardware import resolve_precision
-from lingotune.config.console import say
-from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Balance, EvalStrategy, JobConfig, Precision, TrainingConfig
-from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
-from lingotune.data.loader.store import Split
-from lingotune.data.loader.tokenizer import tokenizer_of
+from lingotune.config.schema import EvalStrategy, JobConfig
 from lingotune.estimate.batch import StepPlan
-from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
-from lingotune.estimate.throughput import samples_trained
-from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
-from lingotune.evaluation.own_metrics import try_metrics, values_of
 from lingotune.hub.background_push import PushWhileTraining
-from lingotune.modeling.compact_embedding import choose_embeddings
-from lingotune.modeling.lean_encoder import Packing, choose_encoder
-from lingotune.modeling.load import layer_classes, load_model, trained_in
 from lingotune.modeling.lora import (
-    Adapters,
-    adapters_line,
-    add_adapters,
     merge_adapters,
     save_adapters,
     write_merged,
 )
-from lingotune.modeling.own_model import build_model
 from lingotune.modeling.own_names import own_names
 from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import write_decision
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
 from lingotune.runs.results import Outcome, SplitScores
-from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed, failure, memory, signals
 from lingotune.training.adapters import FOLDER
-from lingotune.training.arguments import training_arguments
 from lingotune.training.base_model import located
+from lingotune.training.building import Training, build, precision_of
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
-from lingotune.training.dataloader import Batches, Epochs, Updates, draws_line, to_tensors
-from lingotune.training.distributed import Rank, computed_by_first
+from lingotune.training.dataloader import Epochs
+from lingotune.training.distributed import Rank
 from lingotune.training.early_stopping import EarlyStopping
-from lingotune.training.finite import FiniteGuard
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
 from lingotune.training.measurements import measured, training_figures
 from lingotune.training.own_callbacks import own_callbacks
 from lingotune.training.progress import progress
-from lingotune.training.resume import digest_of, find_start, node_folder
+from lingotune.training.resume import digest_of, find_start
 from lingotune.training.scoring import Scored, differing, score_splits
-from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.stopping import StopTogether
-from lingotune.training.timing import Moves, Stopwatch
+from lingotune.training.timing import Moves
 from lingotune.training.tracking import History, Tracking, hyperparameters
-from lingotune.training.trainer import LINES, ClassifierTrainer, ProgressLines
-
-
-@dataclass(frozen=True)
-class Training:
-    """A model, its data and the Trainer, ready to train; made by `build`.
-
-    batches: by split; train in the order of its rows, the others longest first. checkpoints: this node's
-    folder for them. parameters: the number in the whole model. trained: those of them, or of adapters, that
-    are trained. lean: whether the last layer computes only the first token. adapters: LoRA's.
-    """
-
-    context: RunContext
-    trainer: ClassifierTrainer
-    tokenizer: Any
-    batches: Mapping[str, Batches]
-    updates: Updates
-    stopwatch: Stopwatch
-    guard: FiniteGuard
-    checkpoints: Path
-    parameters: int
-    trained: int
-    lean: bool
-    adapters: Adapters | None
+from lingotune.training.trainer import LINES, ProgressLines
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -114,41 +59,6 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
     outcome = _outcome(training, start, seconds, scored)
     save(training, tracking, scored.decision, outcome.test)
     return outcome
-
-
-def build(context: RunContext) -> Training:
-    """Load the model, plan the batches and make the Trainer; rank 0 prints what it found."""
-    job, rank = context.job, context.rank
-    _quiet_libraries(show_bars=_shows_progress(rank))
-    transformers.set_seed(job.seed)
-    failure.enter("loading the model")
-    model = _load_model(context)
-    failure.enter("trying the metrics")
-    _try_metrics(context)
-    stopwatch = Stopwatch(
-        len(context.splits["validation"]),
-        partial(samples_trained, context.steps, context.batch.global_batch),
-    )
-    _quiet_libraries(show_bars=False)  # from here on there is one bar, and its name is ours
-    checkpoints = node_folder(job, context.folders.checkpoints, rank)
-    guard = FiniteGuard(rank, job.lr, job.training.max_skipped, partial(_row_ids, context))
-    make = partial(_data_and_trainer, model, stopwatch, guard, checkpoints)
-    data, trainer = make(context)
-    if job.training.fit_memory:
-        planned, context = (
-            context,
-            memory.fitted(context, trainer, data.batches["train"], checkpoints),
-        )
-        if context.batch != planned.batch:
-            data, trainer = make(context)
-    if rank.first:
-        _announce(context, model, data)
-    if job.training.sparse_exchange and context.batch.world_size > 1:
-        RowExchange(trainer.model, lambda: trainer.model_wrapped)
-    return Training(
-        context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
-        model.parameters, trained_in(model.model), model.lean, model.adapters,
-    )  # fmt: skip
 
 
 def resume(training: Training) -> Checkpoint | None:
@@ -185,7 +95,7 @@ def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | No
     if not context.rank.first:
         return None
     job = context.job
-    settings = hyperparameters(job, context.batch, context.steps, _precision(job).value)
+    settings = hyperparameters(job, context.batch, context.steps, precision_of(job).value)
     tracking = Tracking(job, context.folders, settings)
     tracking.attach(training.trainer)
     training.trainer.add_callback(History(context.folders))
@@ -281,271 +191,7 @@ def _outcome(
     )
 
 
-# --- the model ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The classifier and its tokenizer. adapters: LoRA's. lines: where its head is from, how its layers
-    compute and what of it is trained, for the log."""
-
-    model: Any
-    tokenizer: Any
-    packing: Packing | None
-    parameters: int
-    lean: bool
-    adapters: Adapters | None
-    lines: tuple[str, ...]
-
-
-def _load_model(context: RunContext) -> _Model:
-    job = context.job
-    tokenizer, model, head = _load(context)
-    parameters = sum(value.numel() for value in model.parameters())
-    packing = Packing() if job.batching.padding_free else None
-    lean, last_layer = choose_encoder(model, job.training, packing)
-    training = job.training
-    if context.own.builder and training.compact_vocabulary is None:
-        # What an unknown model does with its embeddings cannot be told.
-        training = replace(training, compact_vocabulary=False)
-    lora = training.lora
-    adapters = add_adapters(model, lora) if lora.rank is not None else None
-    embeddings = choose_embeddings(model, context.splits.values(), training)
-    told = [adapters_line(adapters, lora)] if adapters else []
-    lines = (*([head] if head else []), *told, embeddings, last_layer)
-    return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
-
-
-def _load(context: RunContext) -> tuple[Any, Any, str | None]:
-    """Load on rank 0 first, so that a model is fetched from the hub once.
-
-    Returns tokenizer, model, and what became of the model's head.
-    """
-    job, rank = context.job, context.rank
-    if not rank.first:
-        distributed.barrier(rank)
-    base = located(job.model, os.environ)
-    tokenizer = tokenizer_of(base, context.store)
-    # Saved with the model, so that texts to predict are truncated like those it was trained on.
-    tokenizer.model_max_length = job.data.max_length
-    given = (base, _label_names(job), tokenizer, job.data.max_length)
-    if builder := context.own.builder:
-        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1)
-    else:
-        model, head = load_model(*given)
-    if rank.first:
-        distributed.barrier(rank)
-    return tokenizer, model, head
-
-
-# --- the data -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The batches of each split, and this process's updates. sampling: None = each row once per epoch.
-    weights: of the classes in the loss; None unless data.balance=weights."""
-
-    batches: Mapping[str, Batches]
-    updates: Updates
-    shape: BatchShape
-    sampling: Sampling | None
-    weights: list[float] | None
-
-
-def _data_and_trainer(
-    model: _Model, stopwatch: Stopwatch, guard: FiniteGuard, checkpoints: Path, context: RunContext
-) -> tuple[_Data, ClassifierTrainer]:
-    data = _plan_data(context)
-    return data, _trainer(context, model, data, stopwatch, guard, checkpoints)
-
-
-def _plan_data(context: RunContext) -> _Data:
-    job, splits = context.job, context.splits
-    sampling = _sampling(job, splits["train"])
-    has_gpu = torch.cuda.is_available()
-    shape = shape_of(context.batch, job.batching, job.training, has_gpu=has_gpu)
-    batches = {
-        name: Batches(
-            split if name == "train" else split.longest_first(), shape.multiple, packed=shape.packed
-        )
-        for name, split in splits.items()
-    }
-    rank = context.rank.rank
-    updates = Updates(splits["train"], job.batching, shape, job.seed, rank, sampling)
-    weights = _class_weights(job, splits["train"], updates)
-    return _Data(batches, updates, shape, sampling, weights)
-
-
-def _announce(context: RunContext, model: _Model, data: _Data) -> None:
-    """Print the model's size, how its layers compute, and how batches are made."""
-    job = context.job
-    print(f"model {job.model.name}: {model.parameters / 1e6:.2f} M parameters")
-    print(*model.lines, sep="\n")
-    if job.training.shard:
-        count = context.rank.world_size
-        print(f"sharded over {count} processes, which gather a layer at a time")
-    print(*batching_lines(job.batching, data.shape, data.updates.efficiency()), sep="\n")
-    if data.sampling:
-        print(draws_line(context.splits["train"], data.updates.drawn, _label_names(job)))
-    if data.weights:
-        listed = (f"{name} {weight:.3f}" for name, weight in zip(_label_names(job), data.weights))
-        print(f"weights in the loss: {', '.join(listed)}")
-
-
-def _label_names(job: JobConfig) -> list[str]:
-    return [label.name for label in job.data.labels]
-
-
-def _shows_progress(rank: Rank) -> bool:
-    return rank.first and sys.stderr.isatty()
-
-
-def _quiet_libraries(*, show_bars: bool) -> None:
-    """Show progress bars on a terminal only; silence warnings that no user can act on."""
-    transformers.utils.logging.set_verbosity_error()
-    warnings.filterwarnings(
-        "ignore", "`broadcast_buffers` is deprecated"
-    )  # to be fixed in accelerate
-    warnings.filterwarnings("ignore", "The PyTorch API of nested tensors is in prototype stage")
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # to be fixed in torch
-    switch = "enable" if show_bars else "disable"
-    getattr(transformers.utils.logging, f"{switch}_progress_bar")()
-    plural = f"{switch}_progress_bars"  # its name since datasets 2.15
-    getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
-
-
-def _sampling(job: JobConfig, train: Split) -> Sampling | None:
-    return plan_sampling(
-        train.label,
-        train.language,
-        language_alpha=job.data.language_alpha,
-        resample=job.data.balance is Balance.resample,
-        seed=job.seed,
-    )
-
-
-def _trainer(
-    context: RunContext,
-    model: _Model,
-    data: _Data,
-    stopwatch: Stopwatch,
-    guard: FiniteGuard,
-    checkpoints: Path,
-) -> ClassifierTrainer:
-    job = context.job
-    args = training_arguments(
-        job,
-        context.batch,
-        context.steps,
-        _precision(job),
-        checkpoints,
-        capability=torch.cuda.get_device_capability() if torch.cuda.is_available() else None,
-        show_progress=_shows_progress(context.rank),
-        layers=layer_classes(model.model) if job.training.shard else (),
-        greater_is_better=_greater_is_better(context),
-    )
-    return _trainer_class(job.training)(
-        tokenizer=model.tokenizer,
-        class_weights=data.weights,
-        label_smoothing=job.training.label_smoothing,
-        layer_decay=job.training.layer_decay,
-        pace=stopwatch.pace,
-        updates=data.updates,
-        compress=job.training.compress_gradients,
-        phases=stopwatch.phases,
-        packing=model.packing,
-        guard=guard,
-        model=model.model,
-        args=args,
-        train_dataset=stopwatch.reading(data.batches["train"]),
-        eval_dataset=data.batches["validation"],
-        data_collator=stopwatch.counted(to_tensors),
-        compute_metrics=_metrics(context, data.batches["validation"].split),
-    )
-
-
-def _trainer_class(training: TrainingConfig) -> type[ClassifierTrainer]:
-    if not training.shard:
-        return ClassifierTrainer
-    try:  # older libraries can run every other job
-        from lingotune.training.fsdp import ShardedTrainer
-    except ImportError as error:
-        what = f"the libraries here are too old for it: {error}"
-        raise ConfigError([Problem("training.shard=true", what, "training.shard=false")]) from error
-    return ShardedTrainer
-
-
-def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float] | None:
-    """Compute the weight of each class in the loss; None unless data.balance=weights."""
-    if job.data.balance is not Balance.weights:
-        return None
-    labels = train.label[updates.drawn]
-    weights: list[float] = class_weights(labels, len(job.data.labels)).tolist()
-    return weights
-
-
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
     return ProgressLines(job.lr, steps.total_steps, rank.first, lines, job.code.metrics)
-
-
-def _precision(job: JobConfig) -> Precision:
-    wanted = job.training.precision
-    if torch.cuda.is_available():
-        return resolve_precision(wanted, torch.cuda.get_device_capability())
-    if wanted is Precision.fp16:
-        return Precision.fp32  # a job for GPUs, rehearsed on a CPU
-    return resolve_precision(wanted, None, cpu_has_bf16=cpu_has_bf16())
-
-
-def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, float]]:
-    """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
-    codes, classes = np.array(rows.codes, object), Classes(tuple(_label_names(context.job)))
-    stars, own = _stars_for_own(context, rows), context.own.metrics
-
-    def compute(prediction: Any) -> dict[str, float]:
-        true = np.asarray(prediction.label_ids)
-        found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
-        scored = scores_by_language(found, classes)
-        mine = computed_by_first(
-            context.rank,
-            lambda: values_of(own, found, classes, "validation", say, context.job.code.select),
-        ) if own else {}  # fmt: skip
-        return {**scored.headline(), **mine, **scored.macro_f1_by_language()}
-
-    return compute
-
-
-def _row_ids(context: RunContext, numbers: Sequence[int]) -> list[str]:
-    """Return the ids of training rows by their numbers; the numbers themselves if they cannot be read."""
-    try:
-        ids, _ = context.store.ids_and_stars("train", context.splits["train"])
-    except (ConfigError, OSError):
-        return [str(number) for number in numbers]
-    return [ids[number] for number in numbers]
-
-
-def _stars_for_own(context: RunContext, rows: Split) -> np.ndarray:
-    """Read the ratings of validation rows, NaN for none; not read unless a metric may look at them."""
-    if not context.own.metrics:
-        return np.full(len(rows), np.nan)
-    stars: np.ndarray = context.store.ids_and_stars("validation", rows)[1]
-    return stars
-
-
-def _try_metrics(context: RunContext) -> None:
-    """Compute own metrics on random predictions, so that a mistake in one ends the run at once."""
-    rows, names = context.splits["validation"], tuple(_label_names(context.job))
-    if not context.own.metrics:
-        return
-    uniform = np.full((len(rows), len(names)), 1 / len(names))
-    stars = _stars_for_own(context, rows)
-    given = Predictions(rows.label, uniform, np.array(rows.codes, object), stars)
-    computed_by_first(context.rank, lambda: try_metrics(context.own.metrics, given, Classes(names)))
-
-
-def _greater_is_better(context: RunContext) -> bool:
-    select = context.job.code.select
-    return all(m.mark.greater_is_better for m in context.own.metrics if m.name == select)
