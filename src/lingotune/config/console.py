@@ -38,8 +38,13 @@ def say_aside(line: str) -> None:
     _write(sys.stderr, line)
 
 
-def _write(stream: TextIO, line: str) -> None:
-    """Write a line, or several, with their end at once: other processes may write to the same pipe."""
+def _write(stream: TextIO | None, line: str) -> None:
+    """Write a line, or several, with their end at once: other processes may write to the same pipe.
+
+    stream: None in a process without such output, which `print` allows, too.
+    """
+    if stream is None:
+        return
     stream.write(f"{line}\n")
     stream.flush()
 
