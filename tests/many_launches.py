@@ -145,14 +145,14 @@ def warm_up() -> None:
     mock.patch.object(time, "sleep", lambda seconds: None).start()  # pauses between tries
     assert build_bundle().content
     with contextlib.redirect_stdout(io.StringIO()):
-        launch.main(["cluster=p3_16xl", *NAMES])
+        launch.main(["cluster=p4d_24xl", *NAMES])
     gc.collect()
     gc.freeze()
 
 
 def launching(number: int, runs: Path) -> int:
     """Submit a job as the command does; returns its exit code."""
-    typed = [f"name=launch-{number:05}", "cluster=p3_16xl", f"runs_dir={runs}", "action=submit"]
+    typed = [f"name=launch-{number:05}", "cluster=p4d_24xl", f"runs_dir={runs}", "action=submit"]
     return exit_code_of(lambda: launch.main([*typed, *NAMES]))
 
 
@@ -247,7 +247,7 @@ def prove(launches: int, seed: int, folder: Path, *, naively: bool = False) -> F
 def request(folder: Path) -> Any:
     """The request of a job, as the plan prints it."""
     log = folder / "request.txt"
-    typed = ["cluster=p3_16xl", "output=request", *NAMES]
+    typed = ["cluster=p4d_24xl", "output=request", *NAMES]
     assert killing.ended(killing.begin(lambda: launch.main(typed), log, None)) == 0
     return json.loads(log.read_text())
 
