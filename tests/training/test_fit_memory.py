@@ -78,16 +78,19 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_out_of_memory_is_told_with_what_fits(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    assert limited(LEAST, job_file(tmp_path), folder).returncode == 2
-    told = log(folder)
-    assert "not enough memory for 240 texts at a time" in told and "Traceback" not in told
-    offered = re.search(r"fix: (per_device_bs=\d+ scaling.accumulation=\d+), which fits", told)
-    assert offered, told
-    assert told.rstrip().endswith(f"--run-dir {folder} {offered[1]}")
-    # What is offered works where it failed, in the same folder.
-    again = job_file(tmp_path, *offered[1].split())
-    assert limited(LEAST, again, folder).returncode == 0, log(folder)
+    folder, job = tmp_path / "run", job_file(tmp_path)
+    for size in (240, 120, 60):
+        if limited(LEAST, job, folder).returncode == 0:
+            break
+        told = log(folder).rpartition("reading sample")[2]
+        assert f"not enough memory for {size} texts at a time" in told and "Traceback" not in told
+        offered = re.search(r"fix: (per_device_bs=\d+ scaling.accumulation=\d+), (.*)", told)
+        assert offered, told
+        assert told.rstrip().endswith(f"--run-dir {folder} {offered[1]}")
+        job = job_file(tmp_path, *offered[1].split())
+        if offered[2].startswith("which fits"):  # it could be tried, as nearly always
+            # It works where it failed, in the same folder.
+            assert limited(LEAST, job, folder).returncode == 0, log(folder)
     assert results(folder)["training"]["global_batch"] == 240
 
 

@@ -176,10 +176,16 @@ def _for_training(
     smaller = list(smaller_micro_batches(job))
     if not smaller:
         return "", _LESS
+    half = overrides_of(smaller[0])
+    untried = half, f"{half}, the same update in smaller parts; or {_LESS}"
     if job.training.shard or job.training.compile:
-        typed = overrides_of(smaller[0])
-        return typed, f"{typed}, the same update in smaller parts; or {_LESS}"
-    size = _largest(trainer, batches, smaller)
+        return untried
+    try:
+        size = _largest(trainer, batches, smaller)
+    except Exception as error:  # a library that is broken by then, see `_BROKEN`
+        if not is_memory(error):
+            raise
+        return untried
     if size is None:
         return "", _LESS
     if job.cluster.fallback:  # each machine of the list has its own
