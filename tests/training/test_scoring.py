@@ -61,8 +61,10 @@ def scored(folder: Path, test_labels: Any = None, *overrides: str) -> Scored:
             np.full(len(split.place), np.nan),
         )
     )
+    job = job_of(compose("evaluation.resamples=20", *overrides))
     context: Any = SimpleNamespace(
-        job=job_of(compose("evaluation.resamples=20", *overrides)),
+        job=job,
+        label_names=tuple(label.name for label in job.data.labels),
         rank=Rank(0, 0, 1),
         own=NO_CODE,
         store=store,

@@ -20,7 +20,7 @@ from lingotune.config.schema import (
     Source,
 )
 from lingotune.data.rows.labels import is_auto, normal_value
-from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.language_tags import standard_tag, tags_of
 from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
@@ -59,7 +59,7 @@ def _label_values(job: JobConfig) -> Iterator[Found]:
 
 @DATA.check("languages-repeated", "a language is kept or not")
 def _languages(job: JobConfig) -> Iterator[Found]:
-    codes = [standard_tag(language) or language for language in job.data.languages]
+    codes = tags_of(job.data.languages)
     for language, count in Counter(codes).items():
         if count > 1:
             fix = f"'data.languages=[{','.join(dict.fromkeys(codes))}]'"
@@ -69,8 +69,8 @@ def _languages(job: JobConfig) -> Iterator[Found]:
 @DATA.check("train-languages", "languages that are left out cannot be trained on")
 def _train_languages(job: JobConfig) -> Iterator[Found]:
     data, key = job.data, "data.train_languages"
-    wanted = [standard_tag(code) or code for code in data.train_languages]
-    kept = [standard_tag(code) or code for code in data.languages]
+    wanted = tags_of(data.train_languages)
+    kept = tags_of(data.languages)
     missing = [code for code in wanted if kept and code not in kept]
     left = [code for code in dict.fromkeys(wanted) if code not in missing]
     if missing:
@@ -99,7 +99,7 @@ def _default_language(job: JobConfig) -> Iterator[Found]:
             "is no language, such as de, pt-BR or French",
             f"data.default_language={NO_LANGUAGE}",
         )
-    elif data.languages and tag not in [standard_tag(code) or code for code in data.languages]:
+    elif data.languages and tag not in tags_of(data.languages):
         what = f"is not among data.languages=[{', '.join(data.languages)}]"
         yield (
             where,

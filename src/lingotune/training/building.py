@@ -93,11 +93,9 @@ def build(context: RunContext) -> Training:
     make = partial(_data_and_trainer, model, stopwatch, guard, checkpoints)
     data, trainer = make(context)
     if job.training.fit_memory:
-        planned, context = (
-            context,
-            memory.fitted(context, trainer, data.batches["train"], checkpoints),
-        )
-        if context.batch != planned.batch:
+        fitted = memory.fitted(context, trainer, data.batches["train"], checkpoints)
+        if fitted.batch != context.batch:
+            context = fitted
             data, trainer = make(context)
     if rank.first:
         _announce(context, model, data)
@@ -156,7 +154,7 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     tokenizer = tokenizer_of(base, context.store)
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
-    given = (base, _label_names(job), tokenizer, job.data.max_length)
+    given = (base, list(context.label_names), tokenizer, job.data.max_length)
     if builder := context.own.builder:
         model, head = build_model(builder, *given, in_parallel=rank.world_size > 1)
     else:
@@ -215,14 +213,10 @@ def _announce(context: RunContext, model: _Model, data: _Data) -> None:
         print(f"sharded over {count} processes, which gather a layer at a time")
     print(*batching_lines(job.batching, data.shape, data.updates.efficiency()), sep="\n")
     if data.sampling:
-        print(draws_line(context.splits["train"], data.updates.drawn, _label_names(job)))
+        print(draws_line(context.splits["train"], data.updates.drawn, context.label_names))
     if data.weights:
-        listed = (f"{name} {weight:.3f}" for name, weight in zip(_label_names(job), data.weights))
+        listed = (f"{name} {weight:.3f}" for name, weight in zip(context.label_names, data.weights))
         print(f"weights in the loss: {', '.join(listed)}")
-
-
-def _label_names(job: JobConfig) -> list[str]:
-    return [label.name for label in job.data.labels]
 
 
 def _shows_progress(rank: Rank) -> bool:
@@ -325,7 +319,7 @@ def precision_of(job: JobConfig) -> Precision:
 
 def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, float]]:
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
-    codes, classes = np.array(rows.codes, object), Classes(tuple(_label_names(context.job)))
+    codes, classes = np.array(rows.codes, object), Classes(context.label_names)
     stars, own = _stars_for_own(context, rows), context.own.metrics
 
     def compute(prediction: Any) -> dict[str, float]:
@@ -360,7 +354,7 @@ def _stars_for_own(context: RunContext, rows: Split) -> np.ndarray:
 
 def _try_metrics(context: RunContext) -> None:
     """Compute own metrics on random predictions, so that a mistake in one ends the run at once."""
-    rows, names = context.splits["validation"], tuple(_label_names(context.job))
+    rows, names = context.splits["validation"], context.label_names
     if not context.own.metrics:
         return
     uniform = np.full((len(rows), len(names)), 1 / len(names))

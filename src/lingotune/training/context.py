@@ -31,6 +31,11 @@ class RunContext:
     own: OwnCode = NO_CODE
     resume: Resume = Resume.auto
 
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their ids."""
+        return tuple(label.name for label in self.job.data.labels)
+
 
 def plan_run(
     job: JobConfig,

@@ -62,26 +62,23 @@ def score_splits(
     _write(context, validation, validation.predictions, VALIDATION_FILE)
     if len(batches["test"]):
         test = _predict(context, trainer, "test", batches["test"], stopwatch)
-        found = decided(test.predictions, fitted.decision, _names(context))
+        found = decided(test.predictions, fitted.decision, context.label_names)
         as_trained["test"] = _scores(context, test, test.predictions)
         by_decision["test"] = _with_own(context, test, found)
         _write(context, test, found, FILE)
     return Scored(fitted.decision, by_decision, as_trained)
 
 
-def _names(context: RunContext) -> tuple[str, ...]:
-    return tuple(label.name for label in context.job.data.labels)
-
-
 def _fit(context: RunContext, validation: Predictions) -> FittedDecision:
     job = context.job
     return computed_by_first(
-        context.rank, lambda: fit_decision(validation, _names(context), job.evaluation, job.seed)
+        context.rank,
+        lambda: fit_decision(validation, context.label_names, job.evaluation, job.seed),
     )
 
 
 def _classes(context: RunContext) -> Classes:
-    return Classes(_names(context), class_stars(context.job.data.labels))
+    return Classes(context.label_names, class_stars(context.job.data.labels))
 
 
 def _scores(context: RunContext, of: _Predicted, predictions: Predictions) -> SplitScores:
@@ -108,7 +105,7 @@ def _write(context: RunContext, of: _Predicted, predictions: Predictions, file: 
     places = np.argsort(of.batches.split.place)
     in_order = [of.ids[place] for place in places.tolist()]
     path = context.folders.run / file
-    write_predictions(predictions.select(places), in_order, Classes(_names(context)), path)
+    write_predictions(predictions.select(places), in_order, Classes(context.label_names), path)
 
 
 def _predict(

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from lingotune.data.rows.unicode import visible_part
@@ -33,6 +34,11 @@ _NOTHING = {
     "none", "null", "nan", "n/a", "<na>", "-", "--", "?", "unk", "unknown", "undefined", "undetermined",
     "missing", "not available",
 }  # fmt: skip
+
+
+def tags_of(written: Iterable[str]) -> list[str]:
+    """Write languages as tags; what is no language stays as it is."""
+    return [standard_tag(one) or one for one in written]
 
 
 def standard_tag(written: str) -> str | None:

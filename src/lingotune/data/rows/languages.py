@@ -18,6 +18,7 @@ from lingotune.data.rows.language_tags import (
     means_nothing,
     primary,
     standard_tag,
+    tags_of,
     with_script,
 )
 from lingotune.data.rows.unicode import check_encodable, is_blank, visible_part
@@ -55,7 +56,7 @@ class Languages:
         self._default = default and (standard_tag(default) or default)
         self._map = {_folded(key): code for key, code in data.language_map.items()}
         self._unused = {_folded(key): key for key in data.language_map}
-        self._wanted = [standard_tag(code) or code for code in data.languages]
+        self._wanted = tags_of(data.languages)
         self._typed = dict(zip(self._wanted, data.languages))
         self._by_value: dict[Any, Spelling] = {}
         self._defaulted = Spelling("", self._default or NO_LANGUAGE, True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import DataConfig
-from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.language_tags import tags_of
 
 _KEY = "data.train_languages"
 _Class = TypeVar("_Class", bound=Hashable)
@@ -28,7 +28,7 @@ def trained_languages(data: DataConfig, there: Collection[str]) -> list[str]:
 
     ConfigError names those of `data.train_languages` that no training row is in.
     """
-    wanted = [standard_tag(code) or code for code in data.train_languages]
+    wanted = tags_of(data.train_languages)
     missing = [code for code in wanted if code not in there]
     if missing:
         what = f"no training row is in {', '.join(missing)}; there are {', '.join(sorted(there))}"

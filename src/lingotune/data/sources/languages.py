@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lingotune.config.schema import DataConfig, Source
-from lingotune.data.rows.language_tags import standard_tag
+from lingotune.data.rows.language_tags import tags_of
 
 
 def wanted_languages(data: DataConfig) -> list[str]:
     """Return the codes of `data.languages`, in whatever way they are typed; empty = all languages."""
-    return [standard_tag(code) or code for code in data.languages]
+    return tags_of(data.languages)
 
 
 def known_languages(data: DataConfig) -> list[str]:
