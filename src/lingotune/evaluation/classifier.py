@@ -13,7 +13,6 @@ import numpy as np
 
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
@@ -201,8 +200,7 @@ class TorchModel:
 
 def _permission(trained: Trained) -> Mapping[str, Any]:
     """Return the arguments that allow a library to run the model's own code, or forbid it."""
-    model = trained.job.model if trained.job else None
-    return permission(model) if model and is_permitted(model) else NEVER
+    return permission(trained.job.model) if trained.job else NEVER
 
 
 def _load(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,9 +33,11 @@ from lingotune.report.run_examples import (
 )
 from lingotune.runs.folder import (
     METRICS,
+    folders_in,
     read_data_folder,
     read_history,
     read_results,
+    train_again_command,
     write_whole,
 )
 from lingotune.runs.remake import load_job_of, remake_command, restore_command
@@ -97,16 +98,14 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
     """Render the page as HTML, self-contained and without scripts."""
     labels = results.labels
     history = read_history(run)
+    again = train_again_command(folders_in(run))
     found = _predictions(run, labels, results.test.overall) if results.test else None
     shown = {
         "name": printable(job.name),
         "digest": job_digest(job),
-        "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
+        "again": printable(again),
         "summary": _summary(results),
-        "advice": [
-            {"what": one.what, "command": one.command(shlex.quote(str(run / JOB_FILE)))}
-            for one in advice_of(results)
-        ],
+        "advice": [{"what": one.what, "command": one.command(again)} for one in advice_of(results)],
         "warnings": [
             *(printable(warning) for warning in results.data.warnings),
             *(printable(f"not exact: {one}") for one in results.not_exact or ()),

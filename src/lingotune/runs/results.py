@@ -303,9 +303,9 @@ class Advice:
     what: str
     helps: tuple[str, ...] = ()
 
-    def command(self, job_file: str) -> str:
-        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
-        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+    def command(self, again: str) -> str:
+        """Return the command that trains again with what helps. again: the one without."""
+        return f"{again} {' '.join(self.helps)}" if self.helps else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,8 +150,8 @@ def _load_job(file: Path) -> tuple[JobConfig, str]:
     """Load a job file, or the copy in its run folder of one that is damaged."""
     try:
         return load_job_of(file)
-    except ConfigError:
-        if (found := recovered(file)) is None:
+    except ConfigError as error:
+        if (found := recovered(file, error.problems[0].what)) is None:
             raise
         return found
 
@@ -301,6 +301,8 @@ def _is_finished(job: JobConfig, folders: Folders, rank: Rank) -> bool:
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
     """Set the job's variables where the launcher has set other values, as SageMaker does for NCCL_DEBUG."""
+    # A rank that fails takes the store along, and the others' libraries would print their C++ frames.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for name, value in job.cluster.environment.items():
         before = os.environ.get(name)
         if before != value:
