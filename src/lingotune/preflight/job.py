@@ -19,6 +19,7 @@ from lingotune.config.schema import (
     ArchitectureConfig,
     EvalStrategy,
     JobConfig,
+    LabelsMode,
     ScalingRule,
     SelectMetric,
     Source,
@@ -380,6 +381,29 @@ def _select(job: JobConfig) -> Iterator[Found]:
     if never and select is not SelectMetric.macro_f1:
         what = "has no effect with training.eval_strategy=none: the last weights are kept"
         yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
+
+
+@JOB.check("micro-f1-unused", "of one class for each text, micro-F1 is the accuracy")
+def _micro_f1(job: JobConfig) -> Iterator[Found]:
+    several = job.data.labels_mode is LabelsMode.multi
+    if job.evaluation.select is SelectMetric.micro_f1 and not several:
+        what = f"is the accuracy with data.labels_mode={job.data.labels_mode.name}"
+        yield "evaluation.select=micro_f1", what, "evaluation.select=accuracy"
+
+
+@JOB.check("label-smoothing-several", "it spreads the one class of a text over the others")
+def _smoothing(job: JobConfig) -> Iterator[Found]:
+    smoothing = job.training.label_smoothing
+    if smoothing and job.data.labels_mode is LabelsMode.multi:
+        what = "does not go with data.labels_mode=multi: each class is a question of its own"
+        yield f"training.label_smoothing={smoothing:g}", what, "training.label_smoothing=0"
+
+
+@JOB.check("soft-builder", "a model's own loss takes one class for each text")
+def _soft_builder(job: JobConfig) -> Iterator[Found]:
+    if job.code.builder is not None and job.data.labels_mode is LabelsMode.soft:
+        what = "does not go with data.labels_mode=soft: the loss of its model takes no shares"
+        yield f"code.builder={job.code.builder}", what, "code.builder=null"
 
 
 @JOB.check("warmup-twice", "the warm-up is a number of steps, or a share of them")

@@ -413,11 +413,13 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     of lingotune, and the number of rows by split, language and class."""
     labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
+    totals: dict[str, dict[str, int]] = {}
     for name, split in splits.items():
-        counts = Counter(zip(split.codes, split.label.tolist()))
+        totals[name] = dict(sorted(Counter(split.codes).items()))
+        counts = split.class_rows(len(labels))
         rows[name] = {
-            code: {label: counts[code, place] for place, label in enumerate(labels)}
-            for code in sorted({code for code, _ in counts})
+            code: dict(zip(labels, counts[split.languages.index(code)].tolist()))
+            for code in totals[name]
         }
     test_sha256 = store.digest(SPLITS[-1])
     return DataSummary(
@@ -426,6 +428,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
         rows=rows,
         warnings=store.manifest.warnings,
         texts=text_fit(store.manifest),
+        totals=totals if any(split.several for split in splits.values()) else None,
     )
 
 

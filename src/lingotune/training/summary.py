@@ -14,6 +14,9 @@ from lingotune.report.tables import aligned, score_table
 from lingotune.runs.folder import Folders, train_again_command
 from lingotune.runs.results import Advice, RunResults
 
+_USUAL = ("macro_f1", "accuracy", "worst_language_macro_f1")
+"""Scores that every line of scores has a place for."""
+
 
 def print_scores(results: RunResults, folders: Folders) -> None:
     """Print the scores on test, or those on validation of a run without one, and what to know of them."""
@@ -33,7 +36,8 @@ def _print_table(results: RunResults) -> None:
         return
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
-    print(format_test_line(values, list(test.overall.own or {})), flush=True)
+    further = [name for name in test.headline() if name not in _USUAL]
+    print(format_test_line(values, further), flush=True)
     scored = score_table(test, terminal_width(), baseline)
     print(f"\ntest split, best checkpoint by validation:\n{scored}\n")
 
