@@ -21,10 +21,24 @@ from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.score_rows import BASELINE_NOTE, INTERVALS_NOTE, own_rows, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    INTERVALS_NOTE,
+    ZERO_SHOT_NOTE,
+    own_rows,
+    score_rows,
+)
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
+from lingotune.report.likely_label_errors import (
+    CSV,
+    LikelyErrors,
+    likely_errors,
+    write_label_errors,
+)
+from lingotune.report.run_breakdown import MOST_COUNTED, breakdown, matrix, without_empty
 from lingotune.report.run_examples import (
+    SHOWN,
     Example,
     chosen,
     examples_at,
@@ -56,14 +70,17 @@ _TEMPLATE = "run.html.j2"
 
 
 def write_run_report(run: Path, data: Path | None = None) -> Path:
-    """Write `RUN/report.html` and return its path.
+    """Write `RUN/report.html`, and `RUN/label_errors.csv` if there are any; return the page's path.
 
     data: folder of the prepared data that it was trained on, for the texts of examples; None = where it
     was during training. Without the data, examples show ids only. ConfigError if the run has not finished,
     or its files are damaged or belong to other runs.
     """
     job, results = _run(run)
-    text = run_page(run, job, results, _data_folder(run, results.data.sha256, data))
+    folder = _data_folder(run, results.data.sha256, data)
+    suspects = likely_errors(run, results.labels, results.decision, folder)
+    text = run_page(run, job, results, folder, suspects)
+    write_label_errors(suspects, run)
     return write_whole(run / PAGE, text)
 
 
@@ -93,8 +110,10 @@ def _data_folder(run: Path, digest: str, given: Path | None) -> Path | None:
     return given
 
 
-def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) -> str:
-    """Render the page as HTML, self-contained and without scripts."""
+def run_page(
+    run: Path, job: JobConfig, results: RunResults, data: Path | None, suspects: LikelyErrors
+) -> str:
+    """Render the page as HTML, self-contained and without scripts. suspects: likely label errors."""
     labels = results.labels
     history = read_history(run)
     found = _predictions(run, labels, results.test.overall) if results.test else None
@@ -120,8 +139,14 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
             if of
         ],
         "labels": [printable(label) for label in labels],
+        "failures": breakdown(job, results.scored[1], found, labels, data),
+        "suspects": _suspects(suspects),
         "data": _data_table(results.data.rows, labels),
-        "notes": {"intervals": INTERVALS_NOTE, "baseline": BASELINE_NOTE},
+        "notes": {
+            "intervals": INTERVALS_NOTE,
+            "baseline": BASELINE_NOTE,
+            "zero_shot": ZERO_SHOT_NOTE if results.scored[1].zero_shot else "",
+        },
         "baseline": results.baseline.name if results.baseline else "",
         "data_sha256": results.data.sha256,
         "environment": _environment(results.environment),
@@ -297,13 +322,16 @@ def _scores(
         [printable(label), f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.f1:.3f}", f"{of.rows:,}"]
         for label, of in scores.overall.classes.items()
     ]  # fmt: skip
+    counted = len(labels) <= MOST_COUNTED
+    sections = [*scores.sections()] if counted else []
     return {
         "name": name,
         "loss": f"{scores.loss:.4f}",
-        "languages": table,
+        "languages": without_empty(table),
         "own": _own_metrics(scores),
         "classes": classes,
-        "confusions": [_confusion(printable(code), of, labels) for code, of in scores.sections()],
+        "confusions": [_confusion(printable(code), of, labels) for code, of in sections],
+        "matrix": None if counted else matrix(scores.overall, labels),
     }
 
 
@@ -378,8 +406,21 @@ def _examples(
     }
 
 
-def _example(example: Example) -> dict[str, str]:
+def _suspects(found: LikelyErrors) -> dict[str, object]:
+    """Show the rows whose label is most likely wrong, as examples."""
+    shown = found.rows[:SHOWN]
     return {
+        "note": printable(found.note),
+        "count": len(found.rows),
+        "rows": [_example(of, split) for split, of in shown],
+        "has_texts": any(of.text is not None for _, of in shown),
+        "file": CSV,
+    }
+
+
+def _example(example: Example, split: str = "") -> dict[str, str]:
+    return {
+        "split": split,
         "id": printable(example.id),
         "language": printable(example.language),
         "true": printable(example.true),
@@ -394,12 +435,26 @@ def _example(example: Example) -> dict[str, str]:
 
 
 def _data_table(rows: RowsByClass, labels: Sequence[str]) -> Table:
+    if len(labels) > MOST_COUNTED:
+        return _data_by_class(rows, labels)
     table = [["split", "language", *map(printable, labels), "all"]]
     for split, languages in rows.items():
         for code, classes in languages.items():
             counts = [classes.get(label, 0) for label in labels]
             table.append([split, printable(code), *(f"{n:,}" for n in counts), f"{sum(counts):,}"])
     return table
+
+
+def _data_by_class(rows: RowsByClass, labels: Sequence[str]) -> Table:
+    """Tabulate many classes downwards: the rows of each split, in all languages."""
+    found = [
+        [
+            printable(label),
+            *(str(sum(of.get(label, 0) for of in by.values())) for by in rows.values()),
+        ]
+        for label in labels
+    ]
+    return [["class", *rows], *found]
 
 
 def _environment(environment: Environment | None) -> dict[str, str]:

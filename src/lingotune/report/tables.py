@@ -9,6 +9,7 @@ from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
     NONE,
+    ZERO_SHOT_NOTE,
     own_rows,
     score_rows,
 )
@@ -93,6 +94,8 @@ def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
+    if scores.zero_shot:
+        notes.append(ZERO_SHOT_NOTE)
     if baseline:
         notes.append(f"{baseline.name}: {BASELINE_NOTE}")
     return notes
