@@ -28,8 +28,11 @@ class _Batches:
 
     def __init__(self, name: str, label: Any, seed: int, languages: Sequence[str]) -> None:
         order = np.random.default_rng(seed).permutation(len(label))
+        true = label[order]
         codes = [languages[place % len(languages)] for place in order.tolist()]
-        self.split = SimpleNamespace(label=label[order], codes=codes, place=order)
+        self.split = SimpleNamespace(
+            true=true, taught=true, several=False, codes=codes, place=order
+        )
         self.name, self.order = name, order
 
     def __len__(self) -> int:
@@ -66,7 +69,7 @@ def scored(
     def predict(of: _Batches) -> Any:
         found = logits[of.name][of.order]
         return SimpleNamespace(
-            label_ids=of.split.label, predictions=found, metrics={"test_loss": 0.5}
+            label_ids=of.split.taught, predictions=found, metrics={"test_loss": 0.5}
         )
 
     store = SimpleNamespace(

@@ -18,6 +18,7 @@ from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.language_reader import language_reader
+from lingotune.evaluation.predictions import NO_CLASS
 
 _BLOCK = 256
 """Texts that are classified together; results appear after each of these blocks."""
@@ -36,45 +37,47 @@ def predict_lines(
     """Yield one line per text: the label, every class with its probability, and the text.
 
     rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
-    are JSON objects with label, probabilities (class -> 0 to 1) and text. ConfigError if the model cannot
-    be loaded.
+    are JSON objects with label, probabilities (class -> 0 to 1) and text; with labels, a list, in place of
+    label where a text may have several. ConfigError if the model cannot be loaded.
     """
-    names = trained.labels
-    for _, text, best, shares in _classified(trained, rows):
-        ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
+    for _, text, classes, shares in _classified(trained, rows):
+        ranked = sorted(zip(trained.labels, shares), key=lambda pair: -pair[1])
         if as_json:
-            answer = {"label": names[best], "probabilities": dict(ranked), "text": text}
+            said = {"labels": classes} if trained.several else {"label": classes[0]}
+            answer = {**said, "probabilities": dict(ranked), "text": text}
             yield json.dumps(answer, ensure_ascii=False)
         else:
             others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
-            yield f"{names[best]:10} ({others})  {printable(text)}"
+            yield f"{', '.join(classes) or NO_CLASS:10} ({others})  {printable(text)}"
 
 
 def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterator[Record]:
     """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class.
 
+    Where a text may have several classes, `predicted` is a list of them.
     ConfigError if a record has such a column already, or the model cannot be loaded.
     """
     names = trained.labels
     new = ["predicted", *(f"probability_{name}" for name in names)]
-    for record, _, best, shares in _classified(trained, rows):
+    for record, _, classes, shares in _classified(trained, rows):
         taken = [name for name in new if name in record]
         if taken:
             what = f"the rows have a column {taken[0]!r} already"
             raise ConfigError([Problem("predict", what, "another name for it in the file")])
-        yield {**record, **dict(zip(new, [names[best], *shares]))}
+        said = classes if trained.several else classes[0]
+        yield {**record, **dict(zip(new, [said, *shares]))}
 
 
 def _classified(
     trained: Trained, rows: Iterable[tuple[Record, str]]
-) -> Iterator[tuple[Record, str, int, list[float]]]:
-    """Yield each record and text with its class id and the probabilities of all classes."""
+) -> Iterator[tuple[Record, str, list[str], list[float]]]:
+    """Yield each record and text with its classes, one or several, and the probabilities of all."""
     model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
     while block := list(islice(waiting, _BLOCK)):
         languages = [language_of(record) for record, _ in block]
         classes, shares = model.classify([text for _, text in block], languages)
-        for (record, text), best, of in zip(block, classes.tolist(), shares.tolist()):
-            yield record, text, best, of
+        for (record, text), named, of in zip(block, model.named(classes), shares.tolist()):
+            yield record, text, named, of
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:

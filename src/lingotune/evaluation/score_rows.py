@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lingotune.config.problems import printable
-from lingotune.evaluation.metrics import FEWEST
+from lingotune.evaluation.bootstrap import FEWEST
 from lingotune.runs.results import BaselineScores, Interval, LanguageScores, Scores
 
 _HARDLY = 0.25
@@ -23,6 +23,10 @@ ZERO_SHOT_NOTE = (
     "seen, unseen: the rows in languages that were trained on, and those in the others, on which neither"
     " decision nor temperature was fitted"
 )
+SETS_NOTE = (
+    "accuracy: share of the rows whose classes are all right, and none besides; majority: that of"
+    " always giving the most frequent set of classes"
+)
 NONE = "-"
 """Text for a score that does not exist."""
 
@@ -32,7 +36,7 @@ class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
     remark: names the lowest language, those that were not trained on, classes without rows, and what is a
-    baseline.
+    baseline. micro_f1: where a row may have several classes.
     """
 
     name: str
@@ -43,6 +47,7 @@ class ScoreRow:
     calibration_error: str
     stars_off: str
     remark: str
+    micro_f1: str = NONE
 
 
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
@@ -72,6 +77,10 @@ def score_warnings(scores: LanguageScores) -> list[str]:
 
     A language is told by itself only where the model as a whole names several classes.
     """
+    if (
+        scores.overall.several
+    ):  # a class is told by itself, and need not be given to any row of a language
+        return [*_hardly_named(scores.overall)]
     if _named_alone(scores.overall):
         return [_one_class("", scores.overall)]
     warnings = [*_hardly_named(scores.overall)]
@@ -109,6 +118,8 @@ def _first(names: Sequence[str]) -> str:
 
 def _named(of: Scores) -> list[int]:
     """Count how often the model names each class."""
+    if of.several:
+        return [one.predicted or 0 for one in of.classes.values()]
     return [sum(column) for column in zip(*of.confusion)]
 
 
@@ -146,6 +157,7 @@ def _row(name: str, of: Scores, *remarks: str) -> ScoreRow:
         _with_interval(of.calibration_error, between.calibration_error if between else None),
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
         ", ".join(filter(None, [*remarks, absent])),
+        _with_interval(of.micro_f1, between.micro_f1 if between else None),
     )
 
 

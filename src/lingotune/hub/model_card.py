@@ -12,12 +12,24 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, LoraConfig, ModelConfig, SelectMetric, Source
+from lingotune.config.schema import (
+    JobConfig,
+    LabelsMode,
+    LoraConfig,
+    ModelConfig,
+    SelectMetric,
+    Source,
+)
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, ZERO_SHOT_NOTE, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
+    score_rows,
+)
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -42,6 +54,7 @@ _MOST_LISTED = 15
 """Classes up to which they are named, and have a column each."""
 _PLAIN = {
     SelectMetric.macro_f1: "macro-F1",
+    SelectMetric.micro_f1: "micro-F1",
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
     SelectMetric.seen_macro_f1: "macro-F1 of the languages trained on",
     SelectMetric.unseen_macro_f1: "macro-F1 of the languages not trained on",
@@ -129,6 +142,9 @@ def card(
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
         zero_shot=whole.scored[1].zero_shot if whole else None,
         zero_shot_note=ZERO_SHOT_NOTE,
+        several=job.data.labels_mode is LabelsMode.multi,
+        sets_note=SETS_NOTE,
+        totals=results.data.total,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
         advice=advice_of(whole) if whole else [],
@@ -214,7 +230,9 @@ def _evaluations(job: JobConfig, test: SplitScores) -> list[EvalResult]:
         for kind, value, name in (
             ("accuracy", scores.accuracy, "Accuracy"),
             ("f1", scores.macro_f1, "Macro-F1"),
+            ("f1", scores.micro_f1, "Micro-F1"),
         )
+        if value is not None
     ]
 
 

@@ -63,6 +63,8 @@ def likely_errors(
         rows = _read(run, labels, decision or AS_TRAINED)
         if rows is None:
             return LikelyErrors((), "The predictions of the run are not there.")
+        if rows.predictions.several:
+            return LikelyErrors((), "They are looked for where a text has one class.")
         found = find_label_errors(rows.predictions)
         return LikelyErrors(tuple(_with_texts(rows, found, labels, data)), _note(rows))
     except Exception as error:

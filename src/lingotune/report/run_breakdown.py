@@ -111,7 +111,7 @@ def _stars(predictions: Predictions, classes: Classes) -> Table:
     """Tabulate by rating, with what was predicted: rows of one rating mostly have one class."""
     values = ["" if np.isnan(star) else f"{star:g}" for star in predictions.stars.tolist()]
     known = by_value(predictions, values, classes)
-    if len(known) < 2 or len(classes.names) > MOST_COUNTED:
+    if len(known) < 2 or len(classes.names) > MOST_COUNTED or predictions.several:
         return []
     head = ["stars", "rows", "accuracy", *(f"as {printable(name)}" for name in classes.names)]
     return [
@@ -129,8 +129,9 @@ def _predicted(of: Scores) -> Iterator[str]:
 
 
 def _pairs(of: Scores, labels: Sequence[str]) -> Table:
-    """Tabulate the pairs of classes that are confused most; empty for two classes, which are one pair."""
-    if len(labels) < 3:
+    """Tabulate the pairs of classes that are confused most; empty for two classes, which
+    are one pair, and where a row may have several."""
+    if len(labels) < 3 or of.several:
         return []
     rows, names = [sum(row) for row in of.confusion], [*map(printable, labels)]
     table = [
@@ -159,7 +160,7 @@ def _heat(scores: LanguageScores, labels: Sequence[str]) -> Heat:
     Classes that stand downwards begin with the lowest F1 of all rows.
     """
     codes = sorted(scores.languages)
-    if len(codes) < 2:
+    if len(codes) < 2 or scores.overall.several:  # those have the table beside their classes
         return {"head": [], "rows": []}
     cells = {
         code: [_heat_cell(of) for of in scores.languages[code].classes.values()] for code in codes

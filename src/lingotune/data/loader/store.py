@@ -23,6 +23,7 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
+from lingotune.config.schema import LabelsMode
 from lingotune.config.typed_json import parse_json
 from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import (
@@ -33,7 +34,7 @@ from lingotune.data.prepared.manifest import (
     anew,
     load_manifest,
 )
-from lingotune.data.rows.ids import rows_digest
+from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
@@ -48,7 +49,9 @@ class Split:
     the indices are uint32. ids: int64, ascending, (ids that occur,).
     All other arrays are (rows,). starts, lengths: int64, where in `tokens` a row begins, and how many it
     has. label: int64. language: int16, index into `languages`. place: int64, number of the row in the
-    shards.
+    shards. targets: float32, (rows, classes), the value of every class where a text may have several, or
+    shares of them; else None. several: True for the former; then label is the first class of each row, or
+    their number for none.
     """
 
     tokens: Array
@@ -60,14 +63,35 @@ class Split:
     place: Array
     languages: tuple[str, ...]
     padding_id: int
+    targets: Array | None = None
+    several: bool = False
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def true(self) -> Array:
+        """What predictions are compared with: class ids, or, bool, (rows, classes), which a text has."""
+        return self.targets > 0 if self.several and self.targets is not None else self.label
+
+    @property
+    def taught(self) -> Array:
+        """What a model is trained on: class ids, or the value of every class."""
+        return self.label if self.targets is None else self.targets
 
     @cached_property
     def longest(self) -> int:
         """Number of tokens of the longest row; 0 if there is no row."""
         return int(self.lengths.max(initial=0))
+
+    def class_rows(self, classes: int) -> Array:
+        """Count the rows by language and class, int64, (languages, classes); one may have several."""
+        counts = np.zeros((len(self.languages), classes), np.int64)
+        if self.several:
+            np.add.at(counts, self.language, self.true)
+        else:
+            np.add.at(counts, (self.language, self.label), 1)
+        return counts
 
     @property
     def codes(self) -> list[str]:
@@ -84,6 +108,7 @@ class Split:
             label=self.label[at],
             language=self.language[at],
             place=self.place[at],
+            targets=None if self.targets is None else self.targets[at],
         )
 
     def longest_first(self) -> Split:
@@ -91,7 +116,7 @@ class Split:
         return self.select(np.argsort(-self.lengths, kind="stable"))
 
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
-        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels, int64, (rows,).
+        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels as `taught`.
 
         Rows are padded at their end. The width is that of the longest row, rounded up to `multiple` but not
         beyond the longest row of the split: the model may have no positions for more.
@@ -108,9 +133,10 @@ class Split:
         """
         # The cells of all batches, read batch by batch and row by row, form one flat array; `cell` numbers
         # them. A row owns `width` cells from `first` on, and its tokens fill the first `length` of these.
-        # at, starts, lengths, labels, width, first: (rows,). counts, ends, longest, widths: (batches,).
+        # at, starts, lengths, labels, width, first: (rows,), labels perhaps (rows, classes).
+        # counts, ends, longest, widths: (batches,).
         at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
-        starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
+        starts, lengths, labels = self.starts[at], self.lengths[at], self.taught[at]
         ends = np.cumsum(counts)
         longest = np.maximum.reduceat(lengths, ends - counts)  # of each batch
         widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
@@ -140,6 +166,8 @@ class Split:
         digest = hashlib.sha256("\n".join(self.languages).encode())
         for values in (self.lengths, self.label, self.language):
             digest.update(np.ascontiguousarray(values).astype(np.int64).tobytes())
+        if self.targets is not None:
+            digest.update(np.ascontiguousarray(self.targets).tobytes())
         for first in range(0, len(self), _DIGESTED):
             rows = slice(first, first + _DIGESTED)
             at = _places(self.starts[rows], self.lengths[rows])
@@ -205,7 +233,22 @@ class Store:
             np.arange(len(label)),
             tuple(languages.tolist()),
             self._padding_id(),
+            self._targets(found.shards) if self._has_targets else None,
+            self.manifest.totals is not None,
         )
+
+    @property
+    def _has_targets(self) -> bool:
+        mode = self.manifest.data.get("labels_mode")  # data of older versions has none
+        return mode not in (None, LabelsMode.single.name)
+
+    def _targets(self, shards: Sequence[ShardFile]) -> Array:
+        classes = len(self.manifest.labels)
+        parts: list[Array] = [np.zeros(0, np.float32)]
+        for shard in shards:
+            chunks = self._read(shard, ["targets"])["targets"].chunks
+            parts += [chunk.flatten().to_numpy() for chunk in chunks]
+        return np.concatenate(parts).reshape(-1, classes)
 
     def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
         """Read the ids of a split's rows, and their ratings: float64, (rows,), NaN if there is none."""
@@ -244,12 +287,13 @@ class Store:
 
     def digest(self, name: str) -> str:
         """Hash the rows of a split, see `rows_digest`."""
-        tables = (
-            self._read(shard, ["id", "language", "label", "text"])
-            for shard in self.manifest.splits[name].shards
-        )
+        names = ["id", "language", "targets" if self._has_targets else "label", "text"]
+        tables = (self._read(shard, names) for shard in self.manifest.splits[name].shards)
         columns = ((column.to_pylist() for column in table.columns) for table in tables)
-        return rows_digest(chain.from_iterable(zip(*of) for of in columns))
+        rows = chain.from_iterable(zip(*of) for of in columns)
+        if not self._has_targets:
+            return rows_digest(rows)
+        return rows_digest((id, code, targets_text(of), text) for id, code, of, text in rows)
 
     @property
     def tokenizer_file(self) -> Path:

@@ -15,6 +15,7 @@ from lingotune.config.schema import (
     JobConfig,
     Lane,
     Sdk,
+    further_metrics,
 )
 from lingotune.contract.container import (
     CHECKPOINTS,
@@ -186,7 +187,7 @@ def describe(
             (m["Name"], m["Regex"])
             for m in metric_definitions(
                 known_languages(job.data),
-                job.code.metrics,
+                further_metrics(job),
                 zero_shot=bool(job.data.train_languages),
             )
         ),
