@@ -480,7 +480,7 @@ def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
 
     job = plan.job
     folder, _ = prepare(job.data, job.model, job.seed, Path(plan.config.prepared_dir), tell)
-    made = from_folder(folder, load_manifest(folder), job.data)
+    made = from_folder(folder, load_manifest(folder), job)
     if made.digest != plan.digests.data:
         what = "the files were changed after they had been planned with"
         raise ConfigError([Problem("data", what, "the same command once more")])
