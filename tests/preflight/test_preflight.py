@@ -49,6 +49,7 @@ ISOLATED = [
     "cluster.image.lane=pinned",
     f"cluster.image.uri={OWN_IMAGE}",
 ]
+TEACHER = ["distillation.teacher=gone", f"distillation.sha256='{'0' * 64}'"]
 LISTED = [CLOUD, "cluster.fallback=[g5_48xl]", "aws.sdk=boto3"]
 PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
 A = "{name: a, values: [1]}"
@@ -163,6 +164,30 @@ TRIPS: list[Trip] = [
      "model.pooling=first", ["model=mmbert_small", "model.pooling=mean"]),
     ("text-longer-than-model", ["model=xlmr_base", "data.max_length=513"], "data.max_length=513",
      "positions for 512 tokens", "data.max_length=512", ["model=mmbert_base", "data.max_length=513"]),
+    ("distillation-unused", ["distillation.alpha=0.3"], "distillation", "no effect without a teacher",
+     "distillation.teacher=RUN", [*TEACHER, "distillation.alpha=0.3"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1.5"], "distillation.alpha=1.5",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0.5"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=nan"], "distillation.alpha=nan",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1"], "distillation.alpha=1",
+     "nothing to the teacher", "distillation.teacher=null", [*TEACHER, "distillation.alpha=0.9"]),
+    ("distillation-temperature", [*TEACHER, "distillation.temperature=0"],
+     "distillation.temperature=0", "from 0.1 to 100", "distillation.temperature=2",
+     [*TEACHER, "distillation.temperature=4"]),
+    ("distillation-labels-unused",
+     [*TEACHER, "distillation.alpha=0", "training.label_smoothing=0.1"],
+     "training.label_smoothing=0.1", "a loss without labels", "training.label_smoothing=0",
+     [*TEACHER, "distillation.alpha=0.1", "training.label_smoothing=0.1"]),
+    ("distillation-labels-unused", [*TEACHER, "distillation.alpha=0", "data.balance=weights"],
+     "data.balance=weights", "a loss without labels", "data.balance=none",
+     [*TEACHER, "data.balance=weights"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.balance=resample"],
+     "data.balance=resample", "counts rows by class", "data.balance=none",
+     [*TEACHER, "distillation.texts=a.txt"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.max_rows=9"],
+     "data.max_rows=9", "chooses rows by class", "data.max_rows=null",
+     [*TEACHER, "data.max_rows=9"]),
     ("lora-unused", ["training.lora.alpha=8"], "training.lora", "without a rank",
      "training.lora.rank=8", [DISTIL, "training.lora.alpha=8", "training.lora.rank=8"]),
     ("lora-from-scratch", ["training.lora.rank=8"], "training.lora.rank=8", "random weights",

@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, LoraConfig, ModelConfig, SelectMetric, Source
+from lingotune.config.schema import (
+    DistillationConfig,
+    JobConfig,
+    LoraConfig,
+    ModelConfig,
+    SelectMetric,
+    Source,
+)
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.score_rows import BASELINE_NOTE, score_rows
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -125,6 +133,8 @@ def card(
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
+        teacher_line=teacher_line(whole) if whole else "",
+        teacher_rows=teacher_rows(whole) if whole else [],
         advice=advice_of(whole) if whole else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
@@ -276,7 +286,15 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "seed": job.seed,
         "processes": found.world_size if found else "-",
         **_adapters(training.lora),
+        **_teacher(job.distillation),
     }
+
+
+def _teacher(distillation: DistillationConfig) -> dict[str, object]:
+    if distillation.teacher is None:
+        return {}
+    alpha, heat = distillation.alpha, distillation.temperature
+    return {"loss": f"labels {alpha:g}, teacher {1 - alpha:g}, at temperature {heat:g}"}
 
 
 def _adapters(lora: LoraConfig) -> dict[str, object]:

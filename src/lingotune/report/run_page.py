@@ -22,6 +22,7 @@ from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.evaluation.score_rows import BASELINE_NOTE, INTERVALS_NOTE, own_rows, score_rows
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
 from lingotune.report.run_examples import (
@@ -112,6 +113,7 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
             *(printable(f"not exact: {one}") for one in results.not_exact or ()),
         ],
         "decision": _decision(results),
+        "teacher": {"line": teacher_line(results), "table": teacher_rows(results)},
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [

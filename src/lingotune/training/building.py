@@ -271,6 +271,7 @@ def _trainer(
         tokenizer=model.tokenizer,
         class_weights=data.weights,
         label_smoothing=job.training.label_smoothing,
+        distillation=job.distillation,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
         updates=data.updates,

@@ -21,14 +21,17 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import has_length
 
 from lingotune.config.problems import CheckpointError, Problem
+from lingotune.config.schema import DistillationConfig
 from lingotune.config.secrets import redacted
 from lingotune.contract.log_lines import format_train_line, format_validation_line
+from lingotune.data.loader.store import TEACHER
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
 from lingotune.modeling.own_names import not_loaded, own_names
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import SHARE, Loader, Updates
+from lingotune.training.distillation import mixed_loss
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
 from lingotune.training.timing import Phases
@@ -47,7 +50,8 @@ class ClassifierTrainer(Trainer):
 
     class_weights: one weight per class for the training loss, averaging 1 over the examples; the loss is
     the sum of the weighted losses divided by the number of examples. label_smoothing: as in torch's
-    cross_entropy. Scores are neither weighted nor smoothed. layer_decay: see `by_layers`. pace: returns
+    cross_entropy. distillation: mixes in the loss against a teacher where batches hold its probabilities.
+    Scores are neither weighted, smoothed nor mixed. layer_decay: see `by_layers`. pace: returns
     the figures to log with each training loss. updates: sampler of this process's micro-batches; None =
     the Trainer's own random batches. compress: send gradients in half precision between GPUs. phases:
     timer for the parts of a step. packing: the model's, if it skips padding. guard: stops a training that
@@ -60,6 +64,7 @@ class ClassifierTrainer(Trainer):
         tokenizer: Any,
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
+        distillation: DistillationConfig | None = None,
         layer_decay: float = 1.0,
         pace: Callable[[], dict[str, float]] = dict,
         updates: Updates | None = None,
@@ -77,6 +82,7 @@ class ClassifierTrainer(Trainer):
             self.accelerator.gradient_accumulation_steps = 1  # or accelerate divides once more
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
+        self._distillation = distillation or DistillationConfig()
         self._pace, self._updates, self._guard = pace, updates, guard
         self._phases, self._packing = phases or Phases(), packing or Packing()
         if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
@@ -107,7 +113,8 @@ class ClassifierTrainer(Trainer):
 
     def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:
         weights, smoothing = self._class_weights, self._label_smoothing
-        if not model.training or (weights is None and not smoothing):
+        teacher = inputs.pop(TEACHER, None)
+        if not model.training or (weights is None and not smoothing and teacher is None):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         outputs = model(**inputs)
         logits, labels = outputs["logits"].float(), inputs["labels"]
@@ -116,6 +123,8 @@ class ClassifierTrainer(Trainer):
         )
         if weights is not None:
             losses = losses * weights.to(losses.device)[labels]
+        if teacher is not None:
+            losses = mixed_loss(losses, logits, labels, teacher, self._distillation)
         loss = losses.mean()
         return (loss, outputs) if return_outputs else loss
 
