@@ -42,6 +42,7 @@ DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
 LOOPBACK = "cluster.backend=loopback"
+TOPICS = "data=sample_topics"
 SHARDED = ["cluster=p4d_24xl", "training.shard=true"]
 OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ISOLATED = [
@@ -104,6 +105,26 @@ TRIPS: list[Trip] = [
      [CLOUD, "cluster.environment.A=b"]),
     ("out-of-range", ["batching.window=0"], "batching.window=0", "out of range", "from 1",
      ["batching.window=1"]),
+    ("labels-mode-columns", ["data.labels_mode=soft"], "data.columns.stars=stars",
+     "no effect with data.labels_mode=soft", "data.columns.stars=null",
+     ["data.labels_mode=soft", "data.columns.stars=null"]),
+    ("labels-mode-columns", [*FILES, "data.labels_mode=soft", "data.labels=auto"], "data.labels=auto",
+     "shares, which name no classes", "data.labels=[", [*FILES, "data.labels_mode=soft"]),
+    ("label-separator-unused", ["data.label_separator=pipe"], "data.label_separator=pipe",
+     "no effect with data.labels_mode=single", "data.label_separator=auto",
+     [TOPICS, "data.label_separator=pipe"]),
+    ("labels-mode-balance", [TOPICS, "data.balance=resample"], "data.balance=resample",
+     "drawn with all of its classes", "data.balance=weights", [TOPICS, "data.balance=weights"]),
+    ("labels-mode-balance", ["data.labels_mode=soft", "data.balance=weights"], "data.balance=weights",
+     "a share of every class", "data.balance=none", ["data.labels_mode=soft"]),
+    ("max-rows-several", [TOPICS, "data.max_rows=9"], "data.max_rows=9", "counts for several classes",
+     "data.max_rows=null", ["data.max_rows=9"]),
+    ("micro-f1-unused", ["evaluation.select=micro_f1"], "evaluation.select=micro_f1", "is the accuracy",
+     "evaluation.select=accuracy", [TOPICS, "evaluation.select=micro_f1"]),
+    ("label-smoothing-several", [TOPICS, "training.label_smoothing=0.1"], "training.label_smoothing=0.1",
+     "a question of its own", "training.label_smoothing=0", ["training.label_smoothing=0.1"]),
+    ("soft-builder", ["data.labels_mode=soft", "code.builder=own"], "code.builder=own",
+     "takes no shares", "code.builder=null", ["code.builder=own"]),
     ("window-unused", ["batching.mode=random", "batching.window=4"], "batching.window=4",
      "no effect with batching.mode=random", "batching.mode=window", ["batching.window=4"]),
     ("compact-not-exact", ["training.compact_vocabulary=true", "training.weight_decay=0.01"],
@@ -182,6 +203,9 @@ TRIPS: list[Trip] = [
     ("distillation-labels-unused", [*TEACHER, "distillation.alpha=0", "data.balance=weights"],
      "data.balance=weights", "a loss without labels", "data.balance=none",
      [*TEACHER, "data.balance=weights"]),
+    ("distillation-labels-mode", [*TEACHER, *FILES, "data.columns.label=tags", "data.labels_mode=multi"],
+     "data.labels_mode=multi", "one class a text", "distillation.teacher=null",
+     [*FILES, "data.columns.label=tags", "data.labels_mode=multi"]),
     ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.balance=resample"],
      "data.balance=resample", "counts rows by class", "data.balance=none",
      [*TEACHER, "distillation.texts=a.txt"]),
@@ -966,7 +990,8 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
-    own = {"lora-builder", "request-field", "prepared-too-new", *ARCHITECTURES.checks}
+    own = {"lora-builder", "request-field", "prepared-too-new", "model-needs-code"}
+    own |= set(ARCHITECTURES.checks)
     assert set(checks) - tripped == own, "these have tests of their own"
 
 

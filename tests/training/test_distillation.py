@@ -133,7 +133,7 @@ def test_texts_without_labels_are_learnt_once_and_have_no_label(prepared: Path) 
     store = Store(prepared)
     found = store.manifest.teacher
     assert found is not None and found.unlabelled == 3, "one text is there twice"
-    train = store.taught("train", store.split("train"))
+    train = store.with_teacher("train", store.split("train"))
     assert store.texts("train", train)[-3:] == [TEXTS[0], TEXTS[1], TEXTS[3]]
     batch = train.batch([0, len(train) - 1])
     assert batch["labels"].tolist() == [train.label[0], UNLABELLED]

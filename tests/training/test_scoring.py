@@ -27,7 +27,10 @@ class _Batches:
 
     def __init__(self, name: str, label: Any, seed: int) -> None:
         order = np.random.default_rng(seed).permutation(len(label))
-        self.split = SimpleNamespace(label=label[order], codes=["de"] * len(label), place=order)
+        true = label[order]
+        self.split = SimpleNamespace(
+            true=true, taught=true, several=False, codes=["de"] * len(label), place=order
+        )
         self.name, self.order = name, order
 
     def __len__(self) -> int:
@@ -52,7 +55,7 @@ def scored(folder: Path, test_labels: Any = None, *overrides: str) -> Scored:
     def predict(of: _Batches) -> Any:
         found = logits[of.name][of.order]
         return SimpleNamespace(
-            label_ids=of.split.label, predictions=found, metrics={"test_loss": 0.5}
+            label_ids=of.split.taught, predictions=found, metrics={"test_loss": 0.5}
         )
 
     store = SimpleNamespace(

@@ -121,10 +121,19 @@ class EvalStrategy(Enum):
     steps = "steps"
 
 
+class LabelsMode(Enum):
+    """What the classes are to a text: it has one of them, any number, or a share of each."""
+
+    single = "single"
+    multi = "multi"
+    soft = "soft"
+
+
 class SelectMetric(Enum):
     """Validation metric that selects the best checkpoint."""
 
     macro_f1 = "macro_f1"
+    micro_f1 = "micro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
@@ -399,6 +408,15 @@ class DataConfig:
     """The classes in the order of their ids. A list on the command line replaces the whole list; [a, b] is
     short for classes without further values. auto = the sorted values of the label column, 100 at most;
     the source is read for them, and the job file lists them."""
+    labels_mode: LabelsMode = field(default=LabelsMode.single, metadata=WHERE_USED)
+    """single = one class for each text. multi = any number of them, none included. soft = a distribution
+    over them, such as the votes of annotators. The last two are read from `columns.label`, as a list; where
+    the source has no such column, from a column for each class, called like it: of 0 and 1, or of
+    shares."""
+    label_separator: Separator = field(default=Separator.auto, metadata=WHERE_USED)
+    """labels_mode=multi: what stands between the classes in a text cell; auto = the first of | ; tab and
+    comma that is in it. A cell that names one class, or holds a list as JSON or Python writes it, is read
+    as that."""
     label_offset: int = 0
     """Offset added to whole-number raw values before the mapping: 1 if labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
@@ -421,8 +439,9 @@ class DataConfig:
     """Exponent of language sampling: a language is drawn in proportion to its rows to this power. 1 = in
     proportion, 0 = uniformly. null = 1."""
     balance: Balance = Balance.none
-    """Treatment of rare classes: weights = weighted up in the loss; resample = drawn more often within each
-    language; none = left as they are."""
+    """Treatment of rare classes: weights = weighted up in the loss (labels_mode=multi: the rows that have a
+    class, against those that have it not); resample = drawn more often within each language; none = left as
+    they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
@@ -743,7 +762,8 @@ class EvaluationConfig:
     """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
     macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
     on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
-    divide by the class shares of the validation split. Test rows are never fitted on."""
+    divide by the class shares of the validation split. Test rows are never fitted on. With
+    data.labels_mode=multi each class has a threshold: of 0.5; the best for its F1; or its share."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""
@@ -858,6 +878,12 @@ class JobConfig:
     """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
     of the run: the same run may be started with either."""
+
+
+def further_metrics(job: JobConfig) -> list[str]:
+    """List the scores of a job that not every job has: micro_f1 of several classes, and the user's own."""
+    several = job.data.labels_mode is LabelsMode.multi
+    return [*([SelectMetric.micro_f1.value] if several else []), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:

@@ -19,6 +19,7 @@ from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.language_reader import language_reader
+from lingotune.evaluation.predictions import NO_CLASS
 
 _FIRST, _LARGEST = 256, 8_192
 """Texts that are classified together, at first and at most: each block is twice as large as the one before.
@@ -42,18 +43,19 @@ def predict_lines(
     """Yield one line per text: the label, every class with its probability, and the text.
 
     rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
-    are JSON objects with label, probabilities (class -> 0 to 1) and text. bar: shows how far it is.
-    ConfigError if the model cannot be loaded.
+    are JSON objects with label, probabilities (class -> 0 to 1) and text; with labels, a list, in place of
+    label where a text may have several. bar: shows how far it is. ConfigError if the model cannot be
+    loaded.
     """
-    names = trained.labels
-    for _, text, best, shares in _classified(trained, rows, bar):
-        ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
+    for _, text, classes, shares in _classified(trained, rows, bar):
+        ranked = sorted(zip(trained.labels, shares), key=lambda pair: -pair[1])
         if as_json:
-            answer = {"label": names[best], "probabilities": dict(ranked), "text": text}
+            said = {"labels": classes} if trained.several else {"label": classes[0]}
+            answer = {**said, "probabilities": dict(ranked), "text": text}
             yield json.dumps(answer, ensure_ascii=False)
         else:
             others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
-            yield f"{names[best]:10} ({others})  {printable(text)}"
+            yield f"{', '.join(classes) or NO_CLASS:10} ({others})  {printable(text)}"
 
 
 def predict_rows(
@@ -61,17 +63,18 @@ def predict_rows(
 ) -> Iterator[Record]:
     """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class.
 
-    bar: shows how far it is. ConfigError if a record has such a column already, or the model cannot be
-    loaded.
+    Where a text may have several classes, `predicted` is a list of them. bar: shows how far it is.
+    ConfigError if a record has such a column already, or the model cannot be loaded.
     """
     names = trained.labels
     new = ["predicted", *(f"probability_{name}" for name in names)]
-    for record, _, best, shares in _classified(trained, rows, bar):
+    for record, _, classes, shares in _classified(trained, rows, bar):
         taken = [name for name in new if name in record]
         if taken:
             what = f"the rows have a column {taken[0]!r} already"
             raise ConfigError([Problem("predict", what, "another name for it in the file")])
-        yield {**record, **dict(zip(new, [names[best], *shares]))}
+        said = classes if trained.several else classes[0]
+        yield {**record, **dict(zip(new, [said, *shares]))}
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class Progress:
 
 def _classified(
     trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None
-) -> Iterator[tuple[Record, str, int, list[float]]]:
-    """Yield each record and text with its class id and the probabilities of all classes."""
+) -> Iterator[tuple[Record, str, list[str], list[float]]]:
+    """Yield each record and text with its classes, one or several, and the probabilities of all."""
     model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
     with _shown(bar) as on_done:
         for size in _block_sizes():
@@ -93,8 +96,8 @@ def _classified(
                 return
             languages = [language_of(record) for record, _ in block]
             classes, shares = model.classify([text for _, text in block], languages, on_done)
-            for (record, text), best, of in zip(block, classes.tolist(), shares.tolist()):
-                yield record, text, best, of
+            for (record, text), named, of in zip(block, model.named(classes), shares.tolist()):
+                yield record, text, named, of
 
 
 def _block_sizes() -> Iterator[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lingotune.config.problems import printable
-from lingotune.evaluation.metrics import FEWEST
+from lingotune.evaluation.bootstrap import FEWEST
 from lingotune.runs.results import BaselineScores, Interval, LanguageScores, Scores
 
 _HARDLY = 0.25
@@ -17,6 +17,10 @@ INTERVALS_NOTE = (
     " may lie outside"
 )
 BASELINE_NOTE = "TF-IDF of character n-grams with logistic regression, trained on the same rows"
+SETS_NOTE = (
+    "accuracy: share of the rows whose classes are all right, and none besides; majority: that of"
+    " always giving the most frequent set of classes"
+)
 NONE = "-"
 """Text for a score that does not exist."""
 
@@ -25,7 +29,8 @@ NONE = "-"
 class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
-    remark: names the lowest language, classes without rows, and what is a baseline.
+    remark: names the lowest language, classes without rows, and what is a baseline. micro_f1: where a row
+    may have several classes.
     """
 
     name: str
@@ -36,6 +41,7 @@ class ScoreRow:
     calibration_error: str
     stars_off: str
     remark: str
+    micro_f1: str = NONE
 
 
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
@@ -59,6 +65,10 @@ def score_warnings(scores: LanguageScores) -> list[str]:
 
     A language is told by itself only where the model as a whole names several classes.
     """
+    if (
+        scores.overall.several
+    ):  # a class is told by itself, and need not be given to any row of a language
+        return [*_hardly_named(scores.overall)]
     if _named_alone(scores.overall):
         return [_one_class("", scores.overall)]
     warnings = [*_hardly_named(scores.overall)]
@@ -90,6 +100,8 @@ def _hardly_named(of: Scores) -> Iterator[str]:
 
 def _named(of: Scores) -> list[int]:
     """Count how often the model names each class."""
+    if of.several:
+        return [one.predicted or 0 for one in of.classes.values()]
     return [sum(column) for column in zip(*of.confusion)]
 
 
@@ -127,6 +139,7 @@ def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
         _with_interval(of.calibration_error, between.calibration_error if between else None),
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
         ", ".join(filter(None, ["lowest" if is_lowest else "", absent])),
+        _with_interval(of.micro_f1, between.micro_f1 if between else None),
     )
 
 

@@ -15,6 +15,7 @@ from lingotune.config.problems import printable
 from lingotune.config.schema import (
     DistillationConfig,
     JobConfig,
+    LabelsMode,
     LoraConfig,
     ModelConfig,
     SelectMetric,
@@ -24,7 +25,7 @@ from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, score_rows
+from lingotune.evaluation.score_rows import BASELINE_NOTE, SETS_NOTE, score_rows
 from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
@@ -48,6 +49,7 @@ _TASK = "text-classification"
 _WIDGETS = 8
 _PLAIN = {
     SelectMetric.macro_f1: "macro-F1",
+    SelectMetric.micro_f1: "micro-F1",
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
@@ -131,6 +133,9 @@ def card(
         test=test,
         validation=whole.validation if whole else None,
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        several=job.data.labels_mode is LabelsMode.multi,
+        sets_note=SETS_NOTE,
+        totals=results.data.total,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
         teacher_line=teacher_line(whole) if whole else "",
@@ -217,7 +222,9 @@ def _evaluations(job: JobConfig, test: SplitScores) -> list[EvalResult]:
         for kind, value, name in (
             ("accuracy", scores.accuracy, "Accuracy"),
             ("f1", scores.macro_f1, "Macro-F1"),
+            ("f1", scores.micro_f1, "Micro-F1"),
         )
+        if value is not None
     ]
 
 

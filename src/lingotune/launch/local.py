@@ -10,6 +10,7 @@ from pathlib import Path
 from lingotune.config.jobfile import dump_job
 from lingotune.config.problems import (
     INTERRUPTED,
+    PEER_LOST,
     PREEMPTED,
     ConfigError,
     Preempted,
@@ -95,4 +96,6 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, output: int | Non
         raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
     if code:
         what = f"a process ended with exit code {code}; its message is above"
-        raise ConfigError([Problem(f"run {folder}", what, code=code)])
+        goes_on = code == PEER_LOST and (folder / JOB_FILE).exists()
+        fix = resume_command(folder) if goes_on else ""
+        raise ConfigError([Problem(f"run {folder}", what, fix, code=code)])

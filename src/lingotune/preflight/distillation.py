@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lingotune.config.schema import Balance, DistillationConfig, JobConfig
+from lingotune.config.schema import Balance, DistillationConfig, JobConfig, LabelsMode
 from lingotune.preflight.registry import Found, Table
 
 DISTILLATION: Table[JobConfig] = Table()
@@ -45,6 +45,14 @@ def _labels_unused(job: JobConfig) -> Iterator[Found]:
         yield where, what, "training.label_smoothing=0"
     if job.data.balance is Balance.weights:
         yield "data.balance=weights", what, "data.balance=none"
+
+
+@DISTILLATION.check("distillation-labels-mode", "a teacher's probabilities are shares of one class")
+def _labels_mode(job: JobConfig) -> Iterator[Found]:
+    mode = job.data.labels_mode
+    if job.distillation.teacher is not None and mode is not LabelsMode.single:
+        what = "does not go with a teacher, whose probabilities are those of one class a text"
+        yield f"data.labels_mode={mode.name}", what, "distillation.teacher=null"
 
 
 @DISTILLATION.check("distillation-texts", "texts without labels are of no class that is counted")

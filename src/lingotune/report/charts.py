@@ -64,9 +64,17 @@ def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     return figure
 
 
-def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
-    """Draw the share of each class per language, one panel per split, as on the data page."""
-    splits = splits_of_rows(rows, labels)
+def draw_classes(
+    rows: RowsByClass,
+    labels: Sequence[str],
+    path: Path,
+    totals: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Draw the share of each class per language, one panel per split, as on the data page.
+
+    totals: rows by split and language, where a row may have several classes.
+    """
+    splits = splits_of_rows(rows, labels, totals)
     write_png(partial(class_distribution, splits, labels), "Class distribution", path)
 
 

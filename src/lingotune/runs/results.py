@@ -20,12 +20,16 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """Precision, recall and F1 of one class, 0 if the denominator is 0, and its number of rows."""
+    """Precision, recall and F1 of one class, 0 if the denominator is 0, and its number of rows.
+
+    predicted: rows that were given the class, where a row may have several; else None.
+    """
 
     precision: float
     recall: float
     f1: float
     rows: int
+    predicted: int | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class Intervals:
     """
 
     accuracy: Interval
+    micro_f1: Interval | None = field(default=None, metadata=UNLESS_NONE)
     macro_f1: Interval
     mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
     calibration_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
@@ -49,10 +54,15 @@ class Scores:
     mean_absolute_error: in stars; None where the rows or the classes have no stars. classes: by name.
     confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
     if none were drawn or there are too few rows. own: the user's metrics by name; None without any.
+
+    Where a row may have several classes, accuracy is that of whole rows, majority that of the most frequent
+    set of classes, and there is no confusion matrix. micro_f1: F1 over all classes together; None
+    elsewhere, where it is the accuracy.
     """
 
     rows: int
     accuracy: float
+    micro_f1: float | None = field(default=None, metadata=UNLESS_NONE)
     macro_f1: float
     majority: float
     absent: tuple[str, ...]
@@ -64,8 +74,14 @@ class Scores:
     own: dict[str, float] | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
-        if {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
+        sizes = {len(self.confusion), *map(len, self.confusion)}
+        if sizes != ({0} if self.several else {len(self.classes)}):
             raise ValueError("a confusion matrix of other classes than were scored")
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may have several classes."""
+        return self.micro_f1 is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +101,14 @@ class LanguageScores:
     worst_language: WorstLanguage | None
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, and own metrics."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, micro_f1 where rows
+        may have several classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **({} if self.overall.micro_f1 is None else {"micro_f1": self.overall.micro_f1}),
             **(self.overall.own or {}),
         }
 
@@ -262,7 +280,7 @@ class DataSummary:
     sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
     version of lingotune computes alike. rows: split -> language -> class -> rows. warnings: what was
     odd about them when they were prepared. texts: how the training texts fit the model; None of older
-    versions.
+    versions. totals: split -> language -> rows, where a row may have several classes; else None.
     """
 
     sha256: str
@@ -270,6 +288,7 @@ class DataSummary:
     rows: dict[str, dict[str, dict[str, int]]]
     warnings: tuple[str, ...] = ()
     texts: TextFit | None = field(default=None, metadata=UNLESS_NONE)
+    totals: dict[str, dict[str, int]] | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         for split in SPLITS:
@@ -279,9 +298,15 @@ class DataSummary:
     def rows_by_split(self) -> dict[str, int]:
         """Return the number of rows of each split."""
         return {
-            split: sum(sum(classes.values()) for classes in languages.values())
+            split: sum(self.total(split, code) for code in languages)
             for split, languages in self.rows.items()
         }
+
+    def total(self, split: str, language: str) -> int:
+        """Return the number of rows of a language in a split."""
+        if self.totals is None:
+            return sum(self.rows[split][language].values())
+        return self.totals[split][language]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,9 +346,9 @@ class Advice:
     what: str
     helps: tuple[str, ...] = ()
 
-    def command(self, job_file: str) -> str:
-        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
-        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+    def command(self, again: str) -> str:
+        """Return the command that trains again with what helps. again: the one without."""
+        return f"{again} {' '.join(self.helps)}" if self.helps else ""
 
 
 @dataclass(frozen=True, kw_only=True)

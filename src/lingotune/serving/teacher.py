@@ -69,6 +69,9 @@ def changed_teacher(wanted: DistillationConfig, digest: str) -> Problem:
 
 def other_classes(teacher: str, trained: Trained, labels: Sequence[str]) -> list[Problem]:
     """Find out whether a teacher knows the classes of a job, in any order."""
+    if trained.several:
+        what = "may give a text several classes, and its probabilities are no shares of one"
+        return [Problem(f"distillation.teacher={teacher}", what, "distillation.teacher=null")]
     if set(trained.labels) == set(labels):
         return []
     what = f"knows the classes {', '.join(trained.labels)}; the job's are {', '.join(labels)}"

@@ -45,4 +45,4 @@ def _texts(context: RunContext, name: str) -> LabelledTexts:
         split = split.select(np.flatnonzero(split.labelled))
     stars = context.store.ids_and_stars(name, split)[1]
     codes = np.array(split.codes, object)
-    return LabelledTexts(context.store.texts(name, split), split.label, codes, stars)
+    return LabelledTexts(context.store.texts(name, split), split.true, codes, stars)

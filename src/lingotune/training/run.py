@@ -152,8 +152,8 @@ def _load_job(file: Path) -> tuple[JobConfig, str]:
     """Load a job file, or the copy in its run folder of one that is damaged."""
     try:
         return load_job_of(file)
-    except ConfigError:
-        if (found := recovered(file)) is None:
+    except ConfigError as error:
+        if (found := recovered(file, error.problems[0].what)) is None:
             raise
         return found
 
@@ -256,7 +256,7 @@ def _open_data(
     tell = say if rank.first else lambda line: None
     store = open_store(here, data, prepared_dir, tell, teacher)
     splits = {name: store.split(name) for name in SPLITS}
-    splits["train"] = store.taught("train", training_split(store, splits["train"], job.data))
+    splits["train"] = store.with_teacher("train", training_split(store, splits["train"], job.data))
     return store, {name: _within(split, limits) for name, split in splits.items()}
 
 
@@ -305,6 +305,8 @@ def _is_finished(job: JobConfig, folders: Folders, rank: Rank) -> bool:
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
     """Set the job's variables where the launcher has set other values, as SageMaker does for NCCL_DEBUG."""
+    # A rank that fails takes the store along, and the others' libraries would print their C++ frames.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for name, value in job.cluster.environment.items():
         before = os.environ.get(name)
         if before != value:
@@ -418,11 +420,13 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     of lingotune, and the number of rows by split, language and class."""
     labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
+    totals: dict[str, dict[str, int]] = {}
     for name, split in splits.items():
-        counts = Counter(zip(split.codes, split.label.tolist()))
+        totals[name] = dict(sorted(Counter(split.codes).items()))
+        counts = split.class_rows(len(labels))
         rows[name] = {
-            code: {label: counts[code, place] for place, label in enumerate(labels)}
-            for code in sorted({code for code, _ in counts})
+            code: dict(zip(labels, counts[split.languages.index(code)].tolist()))
+            for code in totals[name]
         }
     test_sha256 = store.digest(SPLITS[-1])
     return DataSummary(
@@ -431,6 +435,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
         rows=rows,
         warnings=store.manifest.warnings,
         texts=text_fit(store.manifest),
+        totals=totals if any(split.several for split in splits.values()) else None,
     )
 
 

@@ -119,11 +119,12 @@ def _predict(
     ids, stars = context.store.ids_and_stars(name, batches.split)
     with stopwatch.evaluating(len(batches)):
         output = trainer.predict(batches)
-    true = batches.split.label
+    split = batches.split
     # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
+    assert np.array_equal(output.label_ids, split.taught), "predictions came back in another order"
+    codes = np.array(split.codes, object)
+    shares = probabilities_of(output.predictions, several=split.several)
+    predictions = Predictions(split.true, shares, codes, stars)
     loss = float((output.metrics or {})["test_loss"])
     return _Predicted(name, batches, ids, loss, predictions)
 

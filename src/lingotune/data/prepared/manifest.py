@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from lingotune.config.typed_json import (
     unsealed,
 )
 from lingotune.data.rows.findings import Counts
+from lingotune.data.rows.label_sets import SEVERAL
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
 from lingotune.data.sources.files import is_text
@@ -169,7 +171,8 @@ class Manifest:
     reads the shards. data: settings that the rows follow from. seed: None where no split was carved.
     statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
     number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
-    duplicates: rows removed, by input. seconds: by step. teacher: None unless a model is to learn from one.
+    duplicates: rows removed, by input. seconds: by step. totals: split -> language -> figures of all rows,
+    where one may count for several classes; else None. teacher: None unless a model is to learn from one.
     """
 
     format: int
@@ -189,6 +192,7 @@ class Manifest:
     duplicates: dict[str, int]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    totals: dict[str, dict[str, ClassFigures]] | None = field(default=None, metadata=UNLESS_NONE)
     teacher: TeacherFiles | None = field(default=None, metadata=UNLESS_NONE)
 
     @cached_property
@@ -201,10 +205,24 @@ class Manifest:
 
     @property
     def training_rows(self) -> dict[str, dict[str, int]]:
-        """Rows of the training split by language and class."""
+        """Rows of the training split by language and class; together under "" if one may have several."""
+        if self.totals is not None:
+            return {language: {"": found.rows} for language, found in self.totals["train"].items()}
         return {
             language: {label: found.rows for label, found in classes.items()}
             for language, classes in self.statistics["train"].items()
+        }
+
+    def by_language(self, split: str) -> dict[str, ClassFigures]:
+        """Return the figures of all rows of each language of a split."""
+        if self.totals is not None:
+            return self.totals[split]
+        names = [one.name for one in fields(ClassFigures)]
+        return {
+            language: ClassFigures(
+                *(sum(getattr(of, name) for of in classes.values()) for name in names)
+            )
+            for language, classes in self.statistics[split].items()
         }
 
     def files(self) -> list[FolderFile | ShardFile]:
@@ -269,11 +287,12 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
         wanted["seed"], found["seed"] = seed, manifest.seed
     problems = []
     for key in sorted({*wanted, *found}):
-        if wanted.get(key) != found.get(key):
+        ours, theirs = (of.get(key, _default(key)) for of in (wanted, found))
+        if ours != theirs:
             name = key if key == "seed" else f"data.{key}"
-            what = f"the prepared data {manifest.digest[:12]} was made with {found.get(key)}"
+            what = f"the prepared data {manifest.digest[:12]} was made with {theirs}"
             fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
-            problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
+            problems.append(Problem(f"{name}={ours}", what, fix))
     return problems
 
 
@@ -288,9 +307,15 @@ def other_teacher(manifest: Manifest, distillation: DistillationConfig) -> list[
     return [Problem(f"distillation.teacher={distillation.teacher or 'null'}", what, fix)]
 
 
+def _default(key: str) -> object:
+    """Return the default of a setting that is only written where it is used."""
+    value = getattr(DataConfig(), key, None)
+    return value.name if isinstance(value, Enum) else value
+
+
 def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
-    return {f.name: settings[f.name] for f in fields(DataConfig) if f.name not in _NO_PART}
+    return {name: value for name, value in settings.items() if name not in _NO_PART}
 
 
 def _code_digest() -> str:
@@ -380,6 +405,18 @@ def class_figures(
     shards: Sequence[Shard], labels: Sequence[str]
 ) -> dict[str, dict[str, ClassFigures]]:
     """Add up the figures of shards: language -> class -> figures."""
+    return {
+        language: {labels[n]: of for n, of in classes.items() if n != SEVERAL}
+        for language, classes in _summed(shards).items()
+    }
+
+
+def total_figures(shards: Sequence[Shard]) -> dict[str, ClassFigures]:
+    """Add up the figures of shards whose rows may have several classes: language -> those of all rows."""
+    return {language: classes[SEVERAL] for language, classes in _summed(shards).items()}
+
+
+def _summed(shards: Sequence[Shard]) -> dict[str, dict[int, ClassFigures]]:
     sums: dict[str, dict[int, list[int]]] = {}
     for shard in shards:
         for language, classes in shard.counts.items():
@@ -387,7 +424,7 @@ def class_figures(
                 before = sums.setdefault(language, {}).get(class_id, [0, 0, 0, 0])
                 sums[language][class_id] = [a + b for a, b in zip(before, figures)]
     return {
-        language: {labels[n]: ClassFigures(*figures) for n, figures in sorted(classes.items())}
+        language: {n: ClassFigures(*figures) for n, figures in sorted(classes.items())}
         for language, classes in sorted(sums.items())
     }
 

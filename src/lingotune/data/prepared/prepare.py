@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lingotune import __version__
 from lingotune.config.problems import DATA_FAILED, DISK_FAILED, ConfigError, Problem
-from lingotune.config.schema import SPLITS, DataConfig, ModelConfig, Source
+from lingotune.config.schema import SPLITS, DataConfig, LabelsMode, ModelConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     FORMAT,
@@ -35,6 +35,7 @@ from lingotune.data.prepared.manifest import (
     identify,
     length_counts,
     split_shards,
+    total_figures,
 )
 from lingotune.data.prepared.shard_writer import ShardWriter
 from lingotune.data.prepared.shards import READERS, Shard
@@ -197,6 +198,7 @@ class _Preparation:
     ) -> None:
         identity = self._identity
         labels = [label.name for label in self._data.labels]
+        several = self._data.labels_mode is LabelsMode.multi
         manifest = Manifest(
             format=FORMAT,
             digest=identity.digest,
@@ -215,6 +217,7 @@ class _Preparation:
             duplicates=removed_of(found.scanned.keys, found.chosen),
             warnings=found.warnings,
             seconds=self._seconds,
+            totals={split: total_figures(of) for split, of in shards.items()} if several else None,
             teacher=taught,
         )
         for note in self._work.glob("*.json"):

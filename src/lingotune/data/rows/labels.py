@@ -180,7 +180,7 @@ class Labels:
         return Problem(
             self._where(values),
             what,
-            self.leaving_out() or "one class for each row",
+            f"data.labels_mode=multi, or {self.leaving_out() or 'one class for each row'}",
             code=DATA_FAILED,
         )
 

@@ -71,8 +71,9 @@ def survey(
     shares = shares_of(data, scanned.counts)
     keys = scanned.keys
     chosen = choose_splits(keys, shares, seed, unique=is_unique(data))
-    counts = {s: Counter(keys.label[chosen == n].tolist()) for n, s in enumerate(SPLITS)}
-    notes = [*check_counts(data, counts, shares), *duplicate_warnings(keys, chosen)]
+    counts = {split: scanned.class_rows(chosen == n) for n, split in enumerate(SPLITS)}
+    rows = {split: int((chosen == n).sum()) for n, split in enumerate(SPLITS)}
+    notes = [*check_counts(data, counts, rows, shares), *duplicate_warnings(keys, chosen)]
     warnings = [*scanned.warnings, *(f"{split}: {what}" for split, what in notes)]
     warnings += [*_other_counts(data, scanned)]
     warnings += contradiction_warnings(keys, contradictory_rows(keys), data.labels, kept)

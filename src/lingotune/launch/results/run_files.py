@@ -31,6 +31,7 @@ class _Intervals:
 class _Scores:
     rows: int
     macro_f1: float
+    micro_f1: float | None = None
     accuracy: float
     intervals: _Intervals | None = None
     own: dict[str, float] | None = None
@@ -77,6 +78,7 @@ class RunScores:
             "macro_f1": of.overall.macro_f1,
             "accuracy": of.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **({} if of.overall.micro_f1 is None else {"micro_f1": of.overall.micro_f1}),
             **(of.overall.own or {}),
             **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
         }
