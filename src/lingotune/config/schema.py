@@ -814,6 +814,27 @@ class CodeConfig:
 
 
 @dataclass
+class DistillationConfig:
+    """Knowledge distillation: a model learns from the probabilities of a larger one, its teacher, as well
+    as from the labels (Hinton et al. 2015). `lingotune distill RUN student=...` fills it in."""
+
+    teacher: Optional[str] = None
+    """Run folder, or folder of a saved model, with the same classes; null = no distillation. It is asked
+    once, when the data is prepared, and its probabilities travel with the data."""
+    sha256: Optional[str] = None
+    """Digest of the teacher's files, filled in when the job is composed; others are refused."""
+    alpha: float = 0.5
+    """Weight of the labels in the loss, from 0 to 1; the teacher's probabilities have the rest. 1 would
+    leave the teacher out."""
+    temperature: float = 2.0
+    """Temperature of both models' probabilities in the loss, which is multiplied by its square: above 1,
+    the teacher's lesser classes count more."""
+    texts: Optional[str] = None
+    """File, glob or folder of texts without labels to learn from, too: lines of .txt, or the data's columns
+    of other files. Texts of any split are left out."""
+
+
+@dataclass
 class JobConfig:
     """One training job: everything that a worker needs, the same on every worker."""
 
@@ -847,6 +868,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    distillation: DistillationConfig = field(
+        default_factory=DistillationConfig, metadata=WHERE_USED
+    )
+    """Learning from the probabilities of a larger model."""
     baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
     """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
     character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn

@@ -13,6 +13,7 @@ from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
 from lingotune.config.schema import (
+    DistillationConfig,
     JobConfig,
     LabelsMode,
     LoraConfig,
@@ -30,6 +31,7 @@ from lingotune.evaluation.score_rows import (
     ZERO_SHOT_NOTE,
     score_rows,
 )
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -147,6 +149,8 @@ def card(
         totals=results.data.total,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
+        teacher_line=teacher_line(whole) if whole else "",
+        teacher_rows=teacher_rows(whole) if whole else [],
         advice=advice_of(whole) if whole else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
@@ -301,7 +305,15 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "seed": job.seed,
         "processes": found.world_size if found else "-",
         **_adapters(training.lora),
+        **_teacher(job.distillation),
     }
+
+
+def _teacher(distillation: DistillationConfig) -> dict[str, object]:
+    if distillation.teacher is None:
+        return {}
+    alpha, heat = distillation.alpha, distillation.temperature
+    return {"loss": f"labels {alpha:g}, teacher {1 - alpha:g}, at temperature {heat:g}"}
 
 
 def _adapters(lora: LoraConfig) -> dict[str, object]:

@@ -28,6 +28,7 @@ from lingotune.launch.plan.base_model import model_faults
 from lingotune.launch.render.local_command import MODULE
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import new_run_folder, resume_command, write_command
+from lingotune.serving.teacher import teacher_of
 from lingotune.system.files import replace_file
 from lingotune.training import failure
 
@@ -67,7 +68,8 @@ def train_here(
             )  # fmt: skip
     source = find_source(job.code, [Path(run_dir)] if run_dir else [])
     # Report problems of the data here, once, rather than on every rank.
-    store = open_store(job, data, Path(prepared_dir), tell)
+    teacher = teacher_of(job) if data is None else None
+    store = open_store(job, data, Path(prepared_dir), tell, teacher)
     folder = Path(run_dir) if run_dir else new_run_folder(job, runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_command(typed, folder)

@@ -28,6 +28,7 @@ from lingotune.evaluation.score_rows import (
     own_rows,
     score_rows,
 )
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import Table
 from lingotune.report.likely_label_errors import (
@@ -132,6 +133,7 @@ def run_page(
             *(printable(f"not exact: {one}") for one in results.not_exact or ()),
         ],
         "decision": _decision(results),
+        "teacher": {"line": teacher_line(results), "table": teacher_rows(results)},
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [

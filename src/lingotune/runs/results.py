@@ -181,6 +181,24 @@ class BaselineScores:
         return max(self.plain, self.balanced, key=lambda scores: scores.overall.macro_f1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TeacherScores:
+    """Teacher of a distilled model, on the split that the run's headline is of.
+
+    name: of its run or folder. sha256: of its files. parameters: None where they are not known. unlabelled:
+    texts that have no label but the teacher's. scores: the teacher's. alone, alone_run: the scores of the
+    same job without a teacher, and the name of its run folder; None where there was none beside this run.
+    """
+
+    name: str
+    sha256: str
+    parameters: int | None
+    unlabelled: int
+    scores: LanguageScores
+    alone: LanguageScores | None = field(default=None, metadata=UNLESS_NONE)
+    alone_run: str | None = field(default=None, metadata=UNLESS_NONE)
+
+
 # --- training -----------------------------------------------------------------------------------
 
 
@@ -362,10 +380,12 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Outcome, RunDescription):
-    """Everything in a finished run's metrics.json. baseline: None if none was trained. advice: what to
-    know of the scores, None of older versions. seconds: the whole run on the worker."""
+    """Everything in a finished run's metrics.json. baseline: None if none was trained. teacher: that of a
+    distilled model. advice: what to know of the scores, None of older versions. seconds: the whole run on
+    the worker."""
 
     baseline: BaselineScores | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherScores | None = field(default=None, metadata=UNLESS_NONE)
     advice: tuple[Advice, ...] | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float
 

@@ -279,6 +279,7 @@ def _trainer(
         class_weights=data.weights,
         labels_mode=job.data.labels_mode,
         label_smoothing=job.training.label_smoothing,
+        distillation=job.distillation,
         layer_decay=job.training.layer_decay,
         pace=stopwatch.pace,
         updates=data.updates,

@@ -10,6 +10,7 @@ from lingotune.config.console import terminal_width
 from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.tables import aligned, score_table
 from lingotune.runs.folder import Folders, train_again_command
 from lingotune.runs.results import Advice, RunResults
@@ -23,6 +24,8 @@ def print_scores(results: RunResults, folders: Folders) -> None:
     _print_table(results)
     if results.decision:
         print(f"{decision_line(results.decision)}:\n{aligned(_decided(results))}\n")
+    if results.teacher:
+        print(f"{teacher_line(results)}:\n{aligned(teacher_rows(results))}\n")
     for _, alike in groupby(advice_of(results), lambda advice: advice.helps):
         print(*_lines([*alike], folders), sep="\n")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
+from lingotune.config.schema import DETECT, SPLITS, DataConfig, DistillationConfig, Source
 from lingotune.config.typed_json import (
     SEAL,
     UNLESS_NONE,
@@ -117,6 +117,33 @@ class TokenizerFiles:
 
 
 @dataclass(frozen=True)
+class TeacherIdentity:
+    """Everything that a teacher's probabilities follow from, beside the rows.
+
+    sha256: of its files. texts: files of texts without labels.
+    """
+
+    sha256: str
+    texts: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """Probabilities of a teacher for all rows.
+
+    name: of its run, or of its folder. parameters: of the model; None where they cannot be counted.
+    unlabelled: rows at the end of train that have no label but the teacher's. files: by split, in the
+    order of its rows.
+    """
+
+    name: str
+    identity: TeacherIdentity
+    parameters: int | None
+    unlabelled: int
+    files: dict[str, FolderFile]
+
+
+@dataclass(frozen=True)
 class SplitShards:
     """Rows and tokens of a split, and its shards in the order of their rows."""
 
@@ -152,7 +179,7 @@ class Manifest:
     statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
     number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
     duplicates: rows removed, by input. seconds: by step. totals: split -> language -> figures of all rows,
-    where one may count for several classes; else None.
+    where one may count for several classes; else None. teacher: None unless a model is to learn from one.
     """
 
     format: int
@@ -173,6 +200,7 @@ class Manifest:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     totals: dict[str, dict[str, ClassFigures]] | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherFiles | None = field(default=None, metadata=UNLESS_NONE)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -207,7 +235,8 @@ class Manifest:
     def files(self) -> list[FolderFile | ShardFile]:
         """List every file of the folder except the manifest."""
         shards = [shard for split in self.splits.values() for shard in split.shards]
-        return [*self.tokenizer.files, *shards]
+        taught = self.teacher.files.values() if self.teacher else ()
+        return [*self.tokenizer.files, *shards, *taught]
 
 
 # --- identity -----------------------------------------------------------------------------------
@@ -224,10 +253,12 @@ class Identity:
     digest: str
 
 
-def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
+def identify(
+    data: DataConfig, seed: int, tokenizer: str, teacher: TeacherIdentity | None = None
+) -> Identity:
     """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    tokenizer: as `tokenizer_identity` returns it.
+    tokenizer: as `tokenizer_identity` returns it. teacher: of the probabilities that go with the rows.
     """
     source, settings = _source(data), _settings(data)
     carved_by = seed if is_carved(data) else None
@@ -239,6 +270,8 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
         "seed": carved_by,
         "tokenizer": tokenizer,
     }
+    if teacher is not None:
+        parts["teacher"] = to_json(teacher)
     if data.columns.language == DETECT:
         parts["detector"] = detector_version()
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
@@ -272,6 +305,17 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
             fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
             problems.append(Problem(f"{name}={ours}", what, fix))
     return problems
+
+
+def other_teacher(manifest: Manifest, distillation: DistillationConfig) -> list[Problem]:
+    """Find out whether prepared data holds the probabilities of a job's teacher, and of no other."""
+    found = manifest.teacher.identity.sha256 if manifest.teacher else None
+    if found == distillation.sha256:
+        return []
+    held = f"that of the teacher {found[:12]}" if found else "that of no teacher"
+    what = f"the prepared data {manifest.digest[:12]} is {held}"
+    fix = f"data prepared with these settings: {program('prepare')} ..."
+    return [Problem(f"distillation.teacher={distillation.teacher or 'null'}", what, fix)]
 
 
 def _default(key: str) -> object:

@@ -47,6 +47,7 @@ from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
+from lingotune.launch.compose.teacher import with_teacher
 from lingotune.launch.compose.tried_fixes import with_tried_fixes
 from lingotune.launch.compose.typed_config import (
     BY_MODEL_KEYS,
@@ -426,7 +427,10 @@ def _compose_one(
     if typed is not None:
         typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
         more = [*more, *found]
-        typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
+        keys = [o.key_or_group for o in values]
+        typed, found = with_own_code(typed, keys, origin)
+        more = [*more, *found]
+        typed, found = with_teacher(typed, keys)
         more = [*more, *found]
     told = {p.key for p in problems if p.key}
     return typed, [*problems, *(p for p in more if p.key not in told)]
