@@ -123,8 +123,6 @@ TRIPS: list[Trip] = [
      "evaluation.select=accuracy", [TOPICS, "evaluation.select=micro_f1"]),
     ("label-smoothing-several", [TOPICS, "training.label_smoothing=0.1"], "training.label_smoothing=0.1",
      "a question of its own", "training.label_smoothing=0", ["training.label_smoothing=0.1"]),
-    ("soft-builder", ["data.labels_mode=soft", "code.builder=own"], "code.builder=own",
-     "takes no shares", "code.builder=null", ["code.builder=own"]),
     ("window-unused", ["batching.mode=random", "batching.window=4"], "batching.window=4",
      "no effect with batching.mode=random", "batching.mode=window", ["batching.window=4"]),
     ("compact-not-exact", ["training.compact_vocabulary=true", "training.weight_decay=0.01"],
@@ -972,6 +970,7 @@ def test_a_check_of_own_code_trips(check: str, code: dict[str, Any], what: str, 
         ("own-select-unused", ["training.eval_strategy=none"], ["training.eval_strategy=epoch"]),
         ("own-select-unused", ["evaluation.select=loss"], []),
         ("own-code-not-published", ["hub=private", "hub.repo=me/model"], ["hub=none"]),
+        ("soft-builder", ["data.labels_mode=soft"], ["data.labels_mode=single"]),
     ],
 )
 def test_own_code_beside_other_settings(
@@ -997,6 +996,7 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
+    tripped.add("soft-builder")
     own = {"lora-builder", "request-field", "prepared-too-new", "model-needs-code"}
     own |= set(ARCHITECTURES.checks)
     assert set(checks) - tripped == own, "these have tests of their own"

@@ -162,7 +162,7 @@ def test_one_class_for_each_text_names_the_setting_for_more(tmp_path: Path) -> N
     path = tmp_path / "t.jsonl"
     path.write_text('{"text": "a", "topics": ["price", "quality"]}\n')
     (one,) = problems(config(path, labels_mode=LabelsMode.single))
-    assert one.fix.startswith("data.labels_mode=multi, or ")
+    assert one.fix == "data.labels_mode=multi"
 
 
 # --- shares ---------------------------------------------------------------------------------------
