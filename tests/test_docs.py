@@ -82,7 +82,7 @@ def kind_of(command: str) -> str:
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
-        "results": "sweep", "export": "run", "package": "run", "serve": "server",
+        "results": "sweep", "export": "run", "distill": "run", "package": "run", "serve": "server",
         "rehearse-serving": "endpoint",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
         "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",

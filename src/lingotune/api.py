@@ -262,12 +262,12 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
         folder = lt.prepare(lt.compose("data=files", "data.path=reviews.jsonl"))
     """
-    from lingotune.data.prepared.prepare import prepare as prepare_data
     from lingotune.data.transfer import fetch_sources
+    from lingotune.serving.teacher import prepare_job
 
     with _printing(quiet) as tell:
         fetch_sources(job.data, tell)
-        return prepare_data(job.data, job.model, job.seed, Path(prepared_dir), tell)[0]
+        return prepare_job(job, Path(prepared_dir), tell)[0]
 
 
 # --- trained models -----------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from lingotune.evaluation.metrics import (
     scores_by_language,
 )
 from lingotune.evaluation.predictions import write_predictions
-from lingotune.evaluation.score_rows import score_warnings
+from lingotune.evaluation.score_rows import score_rows, score_warnings
 from lingotune.report.tables import score_table
 from lingotune.runs.results import WorstLanguage
 
@@ -74,6 +74,18 @@ def test_languages_partition_the_rows() -> None:
     lowest = min(s.macro_f1 for s in result.languages.values())
     assert result.worst_language == WorstLanguage(code="fr", macro_f1=lowest)
     assert "fr" in next(line for line in score_table(result).splitlines() if "lowest" in line)
+
+
+def test_languages_that_were_not_trained_on_have_rows_of_their_own_in_the_table() -> None:
+    found = said([0, 1, 2, 0], [0, 1, 1, 1], ["de", "fr", "it", "fr"])
+    result = scores_by_language(found, CLASSES, trained={"de", "es"})
+    table = [line.split()[:4] for line in score_table(result).splitlines()]
+    assert ["seen", "1", "1.000", "0.333"] in table and ["unseen", "3", "0.333", "0.167"] in table
+    rows = {row.name: row.remark for row in score_rows(result)}
+    assert "unseen" in rows["fr"] and "unseen" in rows["it"] and "unseen" not in rows["de"]
+    assert list(rows)[:3] == ["all", "seen", "unseen"]
+    assert scores_by_language(found, CLASSES, trained={"de", "fr", "it"}).zero_shot is None
+    assert "unseen" not in score_table(scores_by_language(found, CLASSES))
 
 
 def test_no_rows_at_all() -> None:

@@ -50,6 +50,7 @@ ISOLATED = [
     "cluster.image.lane=pinned",
     f"cluster.image.uri={OWN_IMAGE}",
 ]
+TEACHER = ["distillation.teacher=gone", f"distillation.sha256='{'0' * 64}'"]
 LISTED = [CLOUD, "cluster.fallback=[g5_48xl]", "aws.sdk=boto3"]
 PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
 A = "{name: a, values: [1]}"
@@ -182,6 +183,33 @@ TRIPS: list[Trip] = [
      "model.pooling=first", ["model=mmbert_small", "model.pooling=mean"]),
     ("text-longer-than-model", ["model=xlmr_base", "data.max_length=513"], "data.max_length=513",
      "positions for 512 tokens", "data.max_length=512", ["model=mmbert_base", "data.max_length=513"]),
+    ("distillation-unused", ["distillation.alpha=0.3"], "distillation", "no effect without a teacher",
+     "distillation.teacher=RUN", [*TEACHER, "distillation.alpha=0.3"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1.5"], "distillation.alpha=1.5",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0.5"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=nan"], "distillation.alpha=nan",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1"], "distillation.alpha=1",
+     "nothing to the teacher", "distillation.teacher=null", [*TEACHER, "distillation.alpha=0.9"]),
+    ("distillation-temperature", [*TEACHER, "distillation.temperature=0"],
+     "distillation.temperature=0", "from 0.1 to 100", "distillation.temperature=2",
+     [*TEACHER, "distillation.temperature=4"]),
+    ("distillation-labels-unused",
+     [*TEACHER, "distillation.alpha=0", "training.label_smoothing=0.1"],
+     "training.label_smoothing=0.1", "a loss without labels", "training.label_smoothing=0",
+     [*TEACHER, "distillation.alpha=0.1", "training.label_smoothing=0.1"]),
+    ("distillation-labels-unused", [*TEACHER, "distillation.alpha=0", "data.balance=weights"],
+     "data.balance=weights", "a loss without labels", "data.balance=none",
+     [*TEACHER, "data.balance=weights"]),
+    ("distillation-labels-mode", [*TEACHER, *FILES, "data.columns.label=tags", "data.labels_mode=multi"],
+     "data.labels_mode=multi", "one class a text", "distillation.teacher=null",
+     [*FILES, "data.columns.label=tags", "data.labels_mode=multi"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.balance=resample"],
+     "data.balance=resample", "counts rows by class", "data.balance=none",
+     [*TEACHER, "distillation.texts=a.txt"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.max_rows=9"],
+     "data.max_rows=9", "chooses rows by class", "data.max_rows=null",
+     [*TEACHER, "data.max_rows=9"]),
     ("lora-unused", ["training.lora.alpha=8"], "training.lora", "without a rank",
      "training.lora.rank=8", [DISTIL, "training.lora.alpha=8", "training.lora.rank=8"]),
     ("lora-from-scratch", ["training.lora.rank=8"], "training.lora.rank=8", "random weights",
@@ -380,6 +408,13 @@ TRIPS: list[Trip] = [
      "'data.train_languages=[en]'", ["data.languages=[de,en]", "data.train_languages=[en]"]),
     ("train-languages", ["data.train_languages=[en,English]"], "data.train_languages=[en,en]",
      "names a language twice", "'data.train_languages=[en]'", ["data.train_languages=[en]"]),
+    ("select-zero-shot", ["evaluation.select=unseen_macro_f1"], "evaluation.select=unseen_macro_f1",
+     "data.train_languages is empty", "'data.train_languages=[en]'",
+     ["evaluation.select=unseen_macro_f1", "data.train_languages=[en]"]),
+    ("select-zero-shot",
+     ["evaluation.select=seen_macro_f1", "data.languages=[de,en]", "data.train_languages=[en,de]"],
+     "evaluation.select=seen_macro_f1", "all languages are trained on", "evaluation.select=macro_f1",
+     ["data.languages=[de,en]", "data.train_languages=[en,de]"]),
     ("eval-steps-unused", ["training.eval_steps=5"], "training.eval_steps=5", "no effect",
      "eval_strategy=steps", ["training.eval_strategy=steps", "training.eval_steps=5"]),
     ("select-unused", ["training.eval_strategy=none", "evaluation.select=loss"],
@@ -962,7 +997,8 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
     tripped.add("soft-builder")
-    own = {"lora-builder", "request-field", "prepared-too-new", *ARCHITECTURES.checks}
+    own = {"lora-builder", "request-field", "prepared-too-new", "model-needs-code"}
+    own |= set(ARCHITECTURES.checks)
     assert set(checks) - tripped == own, "these have tests of their own"
 
 

@@ -135,6 +135,8 @@ class SelectMetric(Enum):
     macro_f1 = "macro_f1"
     micro_f1 = "micro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
+    seen_macro_f1 = "seen_macro_f1"
+    unseen_macro_f1 = "unseen_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
 
@@ -391,8 +393,8 @@ class DataConfig:
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
-    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
-    all."""
+    """Languages to train on; the others are only scored, as languages that the model has not seen: neither
+    its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
     those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
@@ -753,7 +755,8 @@ class EvaluationConfig:
     """Scoring of checkpoints and of the final model."""
 
     select: SelectMetric = SelectMetric.macro_f1
-    """Validation metric whose best checkpoint becomes the model."""
+    """Validation metric whose best checkpoint becomes the model. seen_macro_f1, unseen_macro_f1: on rows in
+    the languages of `data.train_languages`, and on those in the others."""
     per_device_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
@@ -811,6 +814,27 @@ class CodeConfig:
 
 
 @dataclass
+class DistillationConfig:
+    """Knowledge distillation: a model learns from the probabilities of a larger one, its teacher, as well
+    as from the labels (Hinton et al. 2015). `lingotune distill RUN student=...` fills it in."""
+
+    teacher: Optional[str] = None
+    """Run folder, or folder of a saved model, with the same classes; null = no distillation. It is asked
+    once, when the data is prepared, and its probabilities travel with the data."""
+    sha256: Optional[str] = None
+    """Digest of the teacher's files, filled in when the job is composed; others are refused."""
+    alpha: float = 0.5
+    """Weight of the labels in the loss, from 0 to 1; the teacher's probabilities have the rest. 1 would
+    leave the teacher out."""
+    temperature: float = 2.0
+    """Temperature of both models' probabilities in the loss, which is multiplied by its square: above 1,
+    the teacher's lesser classes count more."""
+    texts: Optional[str] = None
+    """File, glob or folder of texts without labels to learn from, too: lines of .txt, or the data's columns
+    of other files. Texts of any split are left out."""
+
+
+@dataclass
 class JobConfig:
     """One training job: everything that a worker needs, the same on every worker."""
 
@@ -844,6 +868,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    distillation: DistillationConfig = field(
+        default_factory=DistillationConfig, metadata=WHERE_USED
+    )
+    """Learning from the probabilities of a larger model."""
     baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
     """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
     character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn

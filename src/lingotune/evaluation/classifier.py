@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import numpy as np
 
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
@@ -107,11 +106,16 @@ def _job(folder: Path) -> JobConfig | None:
         return None
 
 
+def _nobody(count: int) -> None:
+    """Tell nobody."""
+
+
 class Classifier:
     """Saved or exported model that classifies texts, on a GPU if there is one.
 
-    batch: texts per forward pass. max_length: tokens read of each text; None = as many as it was trained
-    with. ConfigError if the model cannot be loaded.
+    batch: texts of the full length per forward pass; of shorter ones it takes as many more as have the same
+    number of tokens, padding included. max_length: tokens read of each text; None = as many as it was
+    trained with. ConfigError if the model cannot be loaded.
     """
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
@@ -140,25 +144,30 @@ class Classifier:
         if problems:
             raise ConfigError(problems)
         self.model = model if isinstance(model, OnnxModel) else TorchModel(model)
-        self._batch, self._classes = batch, len(trained.labels)
+        self._classes = len(trained.labels)
         positions = getattr(model.config, "max_position_embeddings", None) or 512
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
+        self._tokens = batch * self.max_length
 
     def classify(
-        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+        self,
+        texts: Sequence[str],
+        languages: Sequence[str | None] | None = None,
+        on_done: Callable[[int], object] = _nobody,
     ) -> tuple[npt.NDArray[Any], FloatArray]:
         """Decide the class of each text, by the decision that was fitted with the model.
 
-        languages: codes of the texts, None for one that is not known. Returns class ids (texts,), or where
-        a text may have several whether it has each, bool, (texts, classes); and probabilities (texts,
-        classes).
+        languages: codes of the texts, None for one that is not known. on_done: as for `logits`. Returns
+        class ids (texts,), or where a text may have several whether it has each, bool, (texts, classes);
+        and probabilities (texts, classes).
         """
         from lingotune.evaluation.decisions import decide
         from lingotune.evaluation.metrics import probabilities_of
 
         codes = [code or "" for code in languages or [""] * len(texts)]
         several, by = self._trained.several, self._trained.decision
-        given = probabilities_of(self.logits(texts), several=several), np.array(codes, object)
+        logits = self.logits(texts, on_done)
+        given = probabilities_of(logits, several=several), np.array(codes, object)
         probabilities, classes = decide(*given, by, self._trained.labels, several=several)
         return classes, probabilities
 
@@ -169,18 +178,32 @@ class Classifier:
             return [[labels[id]] for id in decided.tolist()]
         return [[labels[id] for id in np.flatnonzero(row)] for row in decided]
 
-    def logits(self, texts: Sequence[str]) -> FloatArray:
-        """Compute the logits of texts, in their order: float64, (texts, classes)."""
+    def logits(
+        self, texts: Sequence[str], on_done: Callable[[int], object] = _nobody
+    ) -> FloatArray:
+        """Compute the logits of texts, in their order: float64, (texts, classes).
+
+        on_done: is told the number of texts of each batch, once it is computed.
+        """
         ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
         # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        found: list[Any] = []
-        for start in range(0, len(order), self._batch):
-            part = [ids[place] for place in order[start : start + self._batch]]
-            found.append(self.model(self._tokenizer.pad({"input_ids": part}, return_tensors="np")))
         logits = np.empty((len(order), self._classes))
-        logits[order] = np.concatenate(found) if found else logits
+        for part in self._batches(order, ids):
+            padded = self._tokenizer.pad(
+                {"input_ids": [ids[place] for place in part]}, return_tensors="np"
+            )
+            logits[part] = self.model(padded)
+            on_done(len(part))
         return logits
+
+    def _batches(self, order: list[int], ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Cut places of texts, the longest first, into batches within the budget of tokens."""
+        start = 0
+        while start < len(order):
+            size = max(1, self._tokens // max(1, len(ids[order[start]])))
+            yield order[start : start + size]
+            start += size
 
 
 class TorchModel:
@@ -216,8 +239,7 @@ class TorchModel:
 
 def _permission(trained: Trained) -> Mapping[str, Any]:
     """Return the arguments that allow a library to run the model's own code, or forbid it."""
-    model = trained.job.model if trained.job else None
-    return permission(model) if model and is_permitted(model) else NEVER
+    return permission(trained.job.model) if trained.job else NEVER
 
 
 def _load(

@@ -29,7 +29,7 @@ from lingotune.config.schema import (
 from lingotune.config.secret_values import known_secrets, secrets_of
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import default_of
-from lingotune.data.prepared.foreign_code import own_classes
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, own_classes
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -241,6 +241,13 @@ def _remote_code(job: JobConfig) -> Iterator[Found]:
     if place is None or place.startswith("s3://") or Path(place).is_dir():
         what = "has no effect: only models of the hub have code at a commit"
         yield where, what, "model.remote_code=null"
+
+
+@JOB.check("model-needs-code", "code of a repository would run on the machine that trains")
+def _needs_code(job: JobConfig) -> Iterator[Found]:
+    model = job.model
+    if model.remote_code is None and (what := own_classes(config_of(model))):
+        yield f"model.name_or_path={model.name_or_path}", what, KNOWN_CLASSES
 
 
 @JOB.check("heads-do-not-divide", "each attention head takes an equal part of the hidden size")

@@ -93,21 +93,48 @@ class WorstLanguage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZeroShot:
+    """Scores over all rows of the languages that were trained on, and over those of the others.
+
+    languages: codes of the others. seen: None without a row in a language that was trained on.
+    """
+
+    languages: tuple[str, ...]
+    seen: Scores | None
+    unseen: Scores
+
+    def sections(self) -> Iterator[tuple[str, Scores]]:
+        """Yield ("seen", scores) if there are such rows, then ("unseen", scores)."""
+        if self.seen:
+            yield "seen", self.seen
+        yield "unseen", self.unseen
+
+    def headline(self) -> dict[str, float]:
+        """Return seen_macro_f1, if there are such rows, and unseen_macro_f1."""
+        return {f"{name}_macro_f1": of.macro_f1 for name, of in self.sections()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class LanguageScores:
-    """Scores over all rows and per language; worst_language is None if there is no language."""
+    """Scores over all rows and per language; worst_language is None if there is no language.
+
+    zero_shot: None where every language was trained on.
+    """
 
     overall: Scores
     languages: dict[str, Scores]
     worst_language: WorstLanguage | None
+    zero_shot: ZeroShot | None = field(default=None, metadata=UNLESS_NONE)
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, micro_f1 where rows
-        may have several classes, and own metrics."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, those of `zero_shot`,
+        micro_f1 where rows may have several classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **(self.zero_shot.headline() if self.zero_shot else {}),
             **({} if self.overall.micro_f1 is None else {"micro_f1": self.overall.micro_f1}),
             **(self.overall.own or {}),
         }
@@ -152,6 +179,24 @@ class BaselineScores:
     def best(self) -> LanguageScores:
         """Return the scores of the one with the higher macro-F1."""
         return max(self.plain, self.balanced, key=lambda scores: scores.overall.macro_f1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherScores:
+    """Teacher of a distilled model, on the split that the run's headline is of.
+
+    name: of its run or folder. sha256: of its files. parameters: None where they are not known. unlabelled:
+    texts that have no label but the teacher's. scores: the teacher's. alone, alone_run: the scores of the
+    same job without a teacher, and the name of its run folder; None where there was none beside this run.
+    """
+
+    name: str
+    sha256: str
+    parameters: int | None
+    unlabelled: int
+    scores: LanguageScores
+    alone: LanguageScores | None = field(default=None, metadata=UNLESS_NONE)
+    alone_run: str | None = field(default=None, metadata=UNLESS_NONE)
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -328,17 +373,19 @@ class Advice:
     what: str
     helps: tuple[str, ...] = ()
 
-    def command(self, job_file: str) -> str:
-        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
-        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+    def command(self, again: str) -> str:
+        """Return the command that trains again with what helps. again: the one without."""
+        return f"{again} {' '.join(self.helps)}" if self.helps else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Outcome, RunDescription):
-    """Everything in a finished run's metrics.json. baseline: None if none was trained. advice: what to
-    know of the scores, None of older versions. seconds: the whole run on the worker."""
+    """Everything in a finished run's metrics.json. baseline: None if none was trained. teacher: that of a
+    distilled model. advice: what to know of the scores, None of older versions. seconds: the whole run on
+    the worker."""
 
     baseline: BaselineScores | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherScores | None = field(default=None, metadata=UNLESS_NONE)
     advice: tuple[Advice, ...] | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float
 

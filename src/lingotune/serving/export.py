@@ -60,9 +60,11 @@ class _Listening(Classifier):
         vars(self).update(vars(classifier))
         self.texts: list[str] = []
 
-    def logits(self, texts: Sequence[str]) -> FloatArray:
+    def logits(
+        self, texts: Sequence[str], on_done: Callable[[int], object] = lambda count: None
+    ) -> FloatArray:
         self.texts += list(texts)[: _TEXTS - len(self.texts)]
-        return super().logits(texts)
+        return super().logits(texts, on_done)
 
 
 def export(

@@ -34,10 +34,16 @@ from lingotune.data.prepared.manifest import (
     anew,
     load_manifest,
 )
+from lingotune.data.prepared.teacher import PREDICTED
 from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
+
+TEACHER = "teacher"
+"""Key of a teacher's probabilities in a batch, which the model does not take."""
+UNLABELLED = -100
+"""Label of a row that has none; torch's cross_entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Split:
     has. label: int64. language: int16, index into `languages`. place: int64, number of the row in the
     shards. targets: float32, (rows, classes), the value of every class where a text may have several, or
     shares of them; else None. several: True for the former; then label is the first class of each row, or
-    their number for none.
+    their number for none. teacher: float32, (rows, classes), probabilities of a teacher; None without one.
+    labelled: bool, (rows,), False for rows whose label is the teacher's; None = all are labelled.
     """
 
     tokens: Array
@@ -65,6 +72,8 @@ class Split:
     padding_id: int
     targets: Array | None = None
     several: bool = False
+    teacher: Array | None = None
+    labelled: Array | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -109,6 +118,8 @@ class Split:
             language=self.language[at],
             place=self.place[at],
             targets=None if self.targets is None else self.targets[at],
+            teacher=None if self.teacher is None else self.teacher[at],
+            labelled=None if self.labelled is None else self.labelled[at],
         )
 
     def longest_first(self) -> Split:
@@ -116,7 +127,8 @@ class Split:
         return self.select(np.argsort(-self.lengths, kind="stable"))
 
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
-        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels as `taught`.
+        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels as `taught`,
+        `UNLABELLED` for rows without one; with a teacher, `TEACHER`, float32, (rows, classes).
 
         Rows are padded at their end. The width is that of the longest row, rounded up to `multiple` but not
         beyond the longest row of the split: the model may have no positions for more.
@@ -137,6 +149,9 @@ class Split:
         # counts, ends, longest, widths: (batches,).
         at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
         starts, lengths, labels = self.starts[at], self.lengths[at], self.taught[at]
+        if self.labelled is not None:
+            labels = np.where(self.labelled[at], labels, UNLABELLED)
+        teacher = None if self.teacher is None else self.teacher[at]
         ends = np.cumsum(counts)
         longest = np.maximum.reduceat(lengths, ends - counts)  # of each batch
         widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
@@ -157,6 +172,7 @@ class Split:
                 "input_ids": ids[begin:end].reshape(count, -1),
                 "attention_mask": mask[begin:end].reshape(count, -1),
                 "labels": labels[last - count : last],
+                **({} if teacher is None else {TEACHER: teacher[last - count : last]}),
             }
             for begin, end, count, last in zip(cells, cells[1:], counts.tolist(), ends.tolist())
         ]
@@ -172,6 +188,9 @@ class Split:
             rows = slice(first, first + _DIGESTED)
             at = _places(self.starts[rows], self.lengths[rows])
             digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
+        for given in (self.teacher, self.labelled):
+            if given is not None:
+                digest.update(np.ascontiguousarray(given).tobytes())
         return digest.hexdigest()
 
 
@@ -264,6 +283,31 @@ class Store:
             else:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
+
+    def teacher(self, name: str, split: Split) -> tuple[Array, Array]:
+        """Read a teacher's classes, int64, (rows,), and probabilities, float32, (rows, classes), of a
+        split's rows. KeyError without a teacher."""
+        found = self.manifest.teacher
+        if found is None:
+            raise KeyError(name)
+        file = found.files[name]
+        with self._reading(file):
+            table = parquet.read_table(self.folder / file.file)
+        columns = [table[f"probability_{label}"].to_numpy() for label in self.manifest.labels]
+        shares = np.stack(columns, axis=1).astype(np.float32, copy=False)
+        return table[PREDICTED].to_numpy().astype(np.int64)[split.place], shares[split.place]
+
+    def with_teacher(self, name: str, split: Split) -> Split:
+        """Add a teacher's probabilities to a split, if the data has them, and which rows have no label."""
+        found = self.manifest.teacher
+        if found is None:
+            return split
+        labelled = split.place < self.manifest.splits[name].rows - found.unlabelled
+        return replace(
+            split,
+            teacher=self.teacher(name, split)[1],
+            labelled=None if labelled.all() else labelled,
+        )
 
     def texts(self, name: str, split: Split) -> list[str]:
         """Read the texts of a split's rows."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
+from lingotune.config.schema import DETECT, SPLITS, DataConfig, DistillationConfig, Source
 from lingotune.config.typed_json import (
     SEAL,
     UNLESS_NONE,
@@ -31,7 +31,13 @@ from lingotune.data.rows.label_sets import SEVERAL
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
 from lingotune.data.sources.files import is_text
-from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
+from lingotune.data.sources.patterns import (
+    Part,
+    given_patterns,
+    hub_patterns,
+    local_parts,
+    reads_trained_only,
+)
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
 
@@ -43,9 +49,10 @@ FILE = "manifest.json"
 FORMAT = 2
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
+_TRAINED = "train_languages"
 _NO_PART = (
-    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
-    "train_languages", "max_rows",
+    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance", _TRAINED,
+    "max_rows",
 )  # fmt: skip
 """Settings that the rows do not follow from; the files themselves are part of the source."""
 _CODE = ("sources", "rows", "splits", "prepared")
@@ -110,6 +117,33 @@ class TokenizerFiles:
 
 
 @dataclass(frozen=True)
+class TeacherIdentity:
+    """Everything that a teacher's probabilities follow from, beside the rows.
+
+    sha256: of its files. texts: files of texts without labels.
+    """
+
+    sha256: str
+    texts: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """Probabilities of a teacher for all rows.
+
+    name: of its run, or of its folder. parameters: of the model; None where they cannot be counted.
+    unlabelled: rows at the end of train that have no label but the teacher's. files: by split, in the
+    order of its rows.
+    """
+
+    name: str
+    identity: TeacherIdentity
+    parameters: int | None
+    unlabelled: int
+    files: dict[str, FolderFile]
+
+
+@dataclass(frozen=True)
 class SplitShards:
     """Rows and tokens of a split, and its shards in the order of their rows."""
 
@@ -145,7 +179,7 @@ class Manifest:
     statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
     number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
     duplicates: rows removed, by input. seconds: by step. totals: split -> language -> figures of all rows,
-    where one may count for several classes; else None.
+    where one may count for several classes; else None. teacher: None unless a model is to learn from one.
     """
 
     format: int
@@ -166,6 +200,7 @@ class Manifest:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     totals: dict[str, dict[str, ClassFigures]] | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherFiles | None = field(default=None, metadata=UNLESS_NONE)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -200,7 +235,8 @@ class Manifest:
     def files(self) -> list[FolderFile | ShardFile]:
         """List every file of the folder except the manifest."""
         shards = [shard for split in self.splits.values() for shard in split.shards]
-        return [*self.tokenizer.files, *shards]
+        taught = self.teacher.files.values() if self.teacher else ()
+        return [*self.tokenizer.files, *shards, *taught]
 
 
 # --- identity -----------------------------------------------------------------------------------
@@ -217,10 +253,12 @@ class Identity:
     digest: str
 
 
-def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
+def identify(
+    data: DataConfig, seed: int, tokenizer: str, teacher: TeacherIdentity | None = None
+) -> Identity:
     """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    tokenizer: as `tokenizer_identity` returns it.
+    tokenizer: as `tokenizer_identity` returns it. teacher: of the probabilities that go with the rows.
     """
     source, settings = _source(data), _settings(data)
     carved_by = seed if is_carved(data) else None
@@ -232,6 +270,8 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
         "seed": carved_by,
         "tokenizer": tokenizer,
     }
+    if teacher is not None:
+        parts["teacher"] = to_json(teacher)
     if data.columns.language == DETECT:
         parts["detector"] = detector_version()
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
@@ -250,6 +290,10 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     A setting that is newer than the data had its default, or what is now its default, then.
     """
     wanted, found = _settings(data), {**_settings(DataConfig()), **manifest.data}
+    if _TRAINED in found:
+        wanted.setdefault(_TRAINED, [])
+    else:
+        wanted.pop(_TRAINED, None)  # it has the rows of all languages
     if manifest.seed is not None:
         wanted["seed"], found["seed"] = seed, manifest.seed
     problems = []
@@ -263,6 +307,17 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     return problems
 
 
+def other_teacher(manifest: Manifest, distillation: DistillationConfig) -> list[Problem]:
+    """Find out whether prepared data holds the probabilities of a job's teacher, and of no other."""
+    found = manifest.teacher.identity.sha256 if manifest.teacher else None
+    if found == distillation.sha256:
+        return []
+    held = f"that of the teacher {found[:12]}" if found else "that of no teacher"
+    what = f"the prepared data {manifest.digest[:12]} is {held}"
+    fix = f"data prepared with these settings: {program('prepare')} ..."
+    return [Problem(f"distillation.teacher={distillation.teacher or 'null'}", what, fix)]
+
+
 def _default(key: str) -> object:
     """Return the default of a setting that is only written where it is used."""
     value = getattr(DataConfig(), key, None)
@@ -271,7 +326,8 @@ def _default(key: str) -> object:
 
 def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
-    return {name: value for name, value in settings.items() if name not in _NO_PART}
+    known = {name: value for name, value in settings.items() if name not in _NO_PART}
+    return known | ({_TRAINED: settings[_TRAINED]} if reads_trained_only(data) else {})
 
 
 def _code_digest() -> str:
@@ -295,8 +351,8 @@ def _source(data: DataConfig) -> SourceFiles:
 
         patterns = [
             (pattern, f"data.{split}")
-            for split, given in given_patterns(data).items()
-            for _, pattern in expanded(data, given)
+            for split in given_patterns(data)
+            for _, pattern in hub_patterns(data, split)
         ]
         names = [
             name for pattern, key in patterns for name in hub_files(pattern, key, pool=data.pool)
