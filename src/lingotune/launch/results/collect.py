@@ -196,6 +196,7 @@ def _with_scores(entry: Entry, metric: Metric) -> Entry:
                 entry,
                 validation=scores.on_validation(),
                 test=scores.on_test(),
+                labels=scores.labels,
                 evaluations=known,
                 seconds=scores.seconds if entry.seconds is None else entry.seconds,
             )
@@ -288,7 +289,7 @@ def _of_run(
     return Entry(
         number, varies, folder.name, State.completed, "", folder, overrides,
         scores.on_validation(), scores.on_test(), evaluations_in(folder, scores.training.steps),
-        scores.seconds,
+        scores.seconds, labels=scores.labels,
     )  # fmt: skip
 
 
