@@ -25,7 +25,7 @@ from lingotune.config.console import format_error, say
 from lingotune.config.jobfile import job_of
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
+from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig, split_seed
 from lingotune.runs.folder import read_results
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def _composed(
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
     from lingotune.launch.compose.labels import with_found_labels
+    from lingotune.launch.compose.looked_up import with_looked_up
     from lingotune.launch.compose.variables import Variables
 
     if isinstance(env, str):
@@ -150,7 +151,7 @@ def _composed(
         )  # fmt: skip
     except ConfigError as error:
         raise ConfigError([_as_argument(p) for p in error.problems], error.next_command) from None
-    return with_found_labels(composed, fetches=fetches)[0]
+    return with_looked_up(with_found_labels(composed, fetches=fetches), fetches=fetches)[0]
 
 
 def _as_argument(problem: Problem) -> Problem:
@@ -267,7 +268,7 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
     with _printing(quiet) as tell:
         fetch_sources(job.data, tell)
-        return prepare_data(job.data, job.model, job.seed, Path(prepared_dir), tell)[0]
+        return prepare_data(job.data, job.model, split_seed(job), Path(prepared_dir), tell)[0]
 
 
 # --- trained models -----------------------------------------------------------------------------

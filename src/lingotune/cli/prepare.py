@@ -13,7 +13,7 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.private_files import allow_readers
 from lingotune.config.problems import ConfigError, Problem, format_problems
 from lingotune.config.program import program
-from lingotune.config.schema import LaunchConfig
+from lingotune.config.schema import LaunchConfig, split_seed
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.compose.help import Command
 from lingotune.launch.compose.options import composed_jobs
@@ -86,7 +86,7 @@ def _prepare(config: LaunchConfig) -> None:
     allow_readers(config.runs_mode)
     job = job_of(config)
     fetch_sources(job.data, say)
-    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)
+    folder, made = prepare(job.data, job.model, split_seed(job), Path(config.prepared_dir), say)
     manifest = load_manifest(folder)
     print("\n".join(lines_of(manifest)))
     page = folder / PAGE

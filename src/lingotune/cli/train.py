@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     Resume,
     Source,
     SweepConfig,
+    split_seed,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
@@ -118,7 +119,7 @@ def _check_sources(composed: Sequence[Composed]) -> None:
     asked = []
     for one in composed:  # a sweep over learning rates has one source and one model
         config = one.config
-        about = (config.data, config.model, config.seed, config.prepared_dir)
+        about = (config.data, config.model, split_seed(config), config.prepared_dir)
         if about not in distinct:
             distinct.append(about)
             asked.append(one)
@@ -152,7 +153,7 @@ def _prepare_data(one: Composed) -> list[Problem]:
 
     job, config = job_of(one.config), one.config
     if config.data.prepared is None and job.data.source is not Source.sample:
-        prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say, trains=True)
+        prepare(job.data, job.model, split_seed(job), Path(config.prepared_dir), say, trains=True)
     return []
 
 

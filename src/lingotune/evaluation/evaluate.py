@@ -17,7 +17,14 @@ import numpy as np
 from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
+from lingotune.config.schema import (
+    SPLITS,
+    DataConfig,
+    EvaluationConfig,
+    LabelConfig,
+    Source,
+    split_seed,
+)
 from lingotune.config.typed_json import UNLESS_NONE, from_json, parse_json, to_json
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
@@ -115,7 +122,8 @@ def evaluate(
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
             with _classes_kept(trained):
-                rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
+                drawn = split_seed(trained.job) if is_own and trained.job else None
+                rows, counts, warnings = _read(data, drawn, spool, rejected)
             if is_own:
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)

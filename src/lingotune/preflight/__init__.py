@@ -18,8 +18,9 @@ from lingotune.preflight.data import DATA
 from lingotune.preflight.job import JOB
 from lingotune.preflight.lora import LORA
 from lingotune.preflight.performance import PERFORMANCE
+from lingotune.preflight.training import TRAINING
 
-TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA)
+TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA, TRAINING)
 """Tables of checks, in the order in which their problems are reported."""
 
 

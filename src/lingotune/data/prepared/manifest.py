@@ -43,9 +43,11 @@ TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
 _NO_PART = (
     "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
-    "train_languages", "max_rows",
+    "train_languages", "max_rows", "split_seed",
 )  # fmt: skip
-"""Settings that the rows do not follow from; the files themselves are part of the source."""
+"""Settings that the rows do not follow from; the files, and the seed of the splits, are parts of their
+own."""
+_SPLIT_SEED = "split_seed"
 _CODE = ("sources", "rows", "splits", "prepared")
 """Packages that turn rows into shards; those that only read shards are left out."""
 
@@ -202,7 +204,7 @@ class Identity:
 def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
     """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    tokenizer: as `tokenizer_identity` returns it.
+    seed: that of the splits. tokenizer: as `tokenizer_identity` returns it.
     """
     source, settings = _source(data), _settings(data)
     carved_by = seed if is_carved(data) else None
@@ -233,14 +235,15 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     """
     wanted, found = _settings(data), {**_settings(DataConfig()), **manifest.data}
     if manifest.seed is not None:
-        wanted["seed"], found["seed"] = seed, manifest.seed
+        wanted[_SPLIT_SEED], found[_SPLIT_SEED] = seed, manifest.seed
     problems = []
     for key in sorted({*wanted, *found}):
         if wanted.get(key) != found.get(key):
-            name = key if key == "seed" else f"data.{key}"
             what = f"the prepared data {manifest.digest[:12]} was made with {found.get(key)}"
             fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
-            problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
+            if key == _SPLIT_SEED:
+                fix = f"data.{key}={found[key]}, or data prepared anew: {program('prepare')} ..."
+            problems.append(Problem(f"data.{key}={wanted.get(key)}", what, fix))
     return problems
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, DataConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, DataConfig, LaunchConfig, Source, split_seed
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
@@ -67,11 +67,11 @@ def deliver(config: LaunchConfig) -> Delivery:
     if data.prepared is not None:
         found = _URI.match(data.prepared)
         if found:
-            rows = None if data.source is Source.files else count_rows(data, config.seed)[0]
+            rows = None if data.source is Source.files else count_rows(data, split_seed(config))[0]
             return Delivery(rows, digest=found[2], uri=data.prepared.rstrip("/") + "/")
         return _in_folder(config, Path(data.prepared))
     if data.source is not Source.files:
-        rows, warnings = count_rows(data, config.seed)
+        rows, warnings = count_rows(data, split_seed(config))
         return Delivery(rows, _warnings(warnings))
     absent = not_here(data)
     if absent:  # the digest of the data, and the job's name with it, will be another
@@ -79,12 +79,12 @@ def deliver(config: LaunchConfig) -> Delivery:
         digest = hashlib.sha256(json.dumps(["not here", *absent]).encode()).hexdigest()
         return Delivery(None, _unseen(config), digest)
     known = tokenizer_identity(config.model)
-    identity = identify(data, config.seed, known or "not here")
+    identity = identify(data, split_seed(config), known or "not here")
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
         made = from_folder(folder, load_manifest(folder), data)
         return replace(made, problems=(*_unseen(config), *made.problems))
-    rows, warnings = count_rows(data, config.seed)
+    rows, warnings = count_rows(data, split_seed(config))
     problems = (
         *_unseen(config),
         *_warnings(warnings),
@@ -120,7 +120,9 @@ def made_before(config: LaunchConfig) -> Manifest | None:
     known = tokenizer_identity(config.model)
     if known is None:
         return None
-    folder = folder_of(config.prepared_dir, config.data, identify(config.data, config.seed, known))
+    folder = folder_of(
+        config.prepared_dir, config.data, identify(config.data, split_seed(config), known)
+    )
     return load_manifest(folder) if (folder / FILE).is_file() else None
 
 
@@ -133,7 +135,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
         manifest = load_manifest(folder)
     except ConfigError as error:
         raise ConfigError([Problem(where, p.what, p.fix) for p in error.problems]) from error
-    problems = misfits(manifest, config.data, config.seed)
+    problems = misfits(manifest, config.data, split_seed(config))
     if problems:
         raise ConfigError(problems)
     return from_folder(folder, manifest, config.data)
