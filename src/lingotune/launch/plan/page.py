@@ -162,13 +162,13 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         ["name", plan.name],
         ["model", f"{job.model.name} ({job.model.name_or_path or 'made from scratch'})"],
         ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
-        ["training", f"{job.epochs} epochs, {training.schedule.value} schedule, {scored}"],
+        ["training", f"{job.epochs:g} epochs, {training.schedule.value} schedule, {scored}"],
         ["hub", job.hub.visibility.value],
         ["typed", shlex.join([*plan.options, *(o.text for o in plan.overrides)]) or "nothing"],
         ["sha256", plan.digests.job],
     ]
     if training.max_steps is not None:
-        rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
+        rows[3][1] = rows[3][1].replace(f"{job.epochs:g} epochs", f"{training.max_steps} steps")
     if plan.training_job is not None:
         rows.insert(3, ["prepared", _delivery(plan.data)])
     rows[5:5] = [["own code", line] for line in own_code_lines(job.code)]
