@@ -135,6 +135,8 @@ class SelectMetric(Enum):
     macro_f1 = "macro_f1"
     micro_f1 = "micro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
+    seen_macro_f1 = "seen_macro_f1"
+    unseen_macro_f1 = "unseen_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
 
@@ -391,8 +393,8 @@ class DataConfig:
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
-    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
-    all."""
+    """Languages to train on; the others are only scored, as languages that the model has not seen: neither
+    its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
     those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
@@ -753,7 +755,8 @@ class EvaluationConfig:
     """Scoring of checkpoints and of the final model."""
 
     select: SelectMetric = SelectMetric.macro_f1
-    """Validation metric whose best checkpoint becomes the model."""
+    """Validation metric whose best checkpoint becomes the model. seen_macro_f1, unseen_macro_f1: on rows in
+    the languages of `data.train_languages`, and on those in the others."""
     per_device_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000

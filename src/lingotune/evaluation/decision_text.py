@@ -10,6 +10,7 @@ from lingotune.runs.decision import Decision
 from lingotune.runs.results import LanguageScores, Scores
 
 _BY = {Decide.macro_f1.value: "for macro-F1", Decide.prior.value: "by the class shares"}
+_MOST_LISTED = 15
 _NAMES = ("", "accuracy", "macro-F1", "lowest recall", "calibration")
 
 
@@ -26,7 +27,8 @@ def decision_line(decision: Decision) -> str:
             + (f"; others for {own})" if own else ")")
         )
     elif decision.shifts:
-        offsets = ", ".join(f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items())
+        each = [f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items()]
+        offsets = ", ".join(each) if len(each) <= _MOST_LISTED else f"of {len(each)} classes"
         own = ", ".join(map(printable, decision.languages))
         parts.append(
             f"classes decided {_BY[decision.decide]} by offsets ({offsets}"

@@ -134,10 +134,10 @@ def evaluate(
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    as_trained = predictions
+    as_trained, languages = predictions, _languages_of(trained)
     predictions = decided(as_trained, trained.decision, trained.labels)
     scored, before = (
-        scores_by_language(one, classes, scoring.resamples, seed)
+        scores_by_language(one, classes, scoring.resamples, seed, languages)
         for one in (predictions, as_trained)
     )
     is_changed = trained.decision != AS_TRAINED
@@ -264,10 +264,8 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
 
     ConfigError if they differ: the source has changed since training.
     """
-    known = None
-    with suppress(OSError, ValueError):
-        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
-        known = from_json(_Recorded, metrics).data.test_sha256
+    recorded = _recorded(trained)
+    known = recorded and recorded.test_sha256
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
@@ -284,6 +282,20 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
         what = "its source has changed since the training, and gives another test split"
         fix = "data=files data.path=... scores all its rows; or the source as it was"
         raise ConfigError([Problem(str(trained.folder), what, fix)])
+
+
+def _recorded(trained: Trained) -> DataSummary | None:
+    """Read what a run recorded about its data; None where nothing can be read."""
+    with suppress(OSError, ValueError):
+        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
+        return from_json(_Recorded, metrics).data
+    return None
+
+
+def _languages_of(trained: Trained) -> list[str] | None:
+    """Return the languages that a model was trained on; None where that is not known."""
+    recorded = _recorded(trained)
+    return [*recorded.rows["train"]] if recorded else None
 
 
 # --- predictions ---------------------------------------------------------------------------------

@@ -50,13 +50,23 @@ class FittedDecision:
 
 
 def fit_decision(
-    predictions: Predictions, labels: Sequence[str], wanted: EvaluationConfig, seed: int
+    predictions: Predictions,
+    labels: Sequence[str],
+    wanted: EvaluationConfig,
+    seed: int,
+    rows: npt.NDArray[np.bool_] | None = None,
 ) -> FittedDecision:
     """Fit what `evaluation.decide` and `evaluation.calibrate` ask for.
 
-    predictions: of the validation split, as the model was trained. seed: draws the folds. Nothing is fitted
-    on fewer than `FEWEST_FITTED` rows.
+    predictions: of the validation split, as the model was trained. seed: draws the folds. rows: which to
+    fit on; None = all. Nothing is fitted on fewer than `FEWEST_FITTED` rows.
     """
+    if rows is not None and not rows.all():
+        found = fit_decision(predictions.select(rows), labels, wanted, seed)
+        every = decided(predictions, found.decision, labels)
+        classes = every.predicted.copy()
+        classes[rows] = found.validation.predicted
+        return FittedDecision(found.decision, replace(every, decided=classes))
     if len(predictions.true) < FEWEST_FITTED:
         return FittedDecision(AS_TRAINED, predictions)
     some = _drawn(predictions, seed)

@@ -7,7 +7,7 @@ score on two of three classes, where 0.667 is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from lingotune.runs.results import (
     LanguageScores,
     Scores,
     WorstLanguage,
+    ZeroShot,
 )
 
 IntArray = npt.NDArray[np.int64]
@@ -120,11 +121,16 @@ def probabilities_of(logits: npt.ArrayLike, *, several: bool = False) -> FloatAr
 
 
 def scores_by_language(
-    predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0
+    predictions: Predictions,
+    classes: Classes,
+    resamples: int = 0,
+    seed: int = 0,
+    trained: Collection[str] | None = None,
 ) -> LanguageScores:
-    """Score all rows and the rows of each language.
+    """Score all rows, the rows of each language, and together those of languages that were not trained on.
 
     resamples: number of bootstrap samples for the intervals, drawn with the seed; 0 = no intervals.
+    trained: codes of the languages that were trained on; None = all.
     """
     codes = sorted(set(predictions.languages.tolist()))
     languages = {
@@ -135,7 +141,30 @@ def scores_by_language(
         overall=scores(predictions, classes, resamples, seed),
         languages=languages,
         worst_language=_worst_language({code: of.macro_f1 for code, of in languages.items()}),
+        zero_shot=_zero_shot(predictions, classes, resamples, seed, trained),
     )
+
+
+def _zero_shot(
+    predictions: Predictions,
+    classes: Classes,
+    resamples: int,
+    seed: int,
+    trained: Collection[str] | None,
+) -> ZeroShot | None:
+    """Score the rows in languages that were trained on, and the others; None if there are no others."""
+    if trained is None or (seen := in_languages(predictions, trained)).all():
+        return None
+    return ZeroShot(
+        languages=tuple(sorted(set(predictions.languages[~seen].tolist()))),
+        seen=scores(predictions.select(seen), classes, resamples, seed) if seen.any() else None,
+        unseen=scores(predictions.select(~seen), classes, resamples, seed),
+    )
+
+
+def in_languages(predictions: Predictions, codes: Collection[str]) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether it is in one of the languages."""
+    return np.isin(predictions.languages.astype(str), [*codes])
 
 
 def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:

@@ -25,7 +25,12 @@ from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, SETS_NOTE, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
+    score_rows,
+)
 from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
@@ -47,10 +52,14 @@ _CODE = re.compile(r"[a-z]{2,3}")
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _TASK = "text-classification"
 _WIDGETS = 8
+_MOST_LISTED = 15
+"""Classes up to which they are named, and have a column each."""
 _PLAIN = {
     SelectMetric.macro_f1: "macro-F1",
     SelectMetric.micro_f1: "micro-F1",
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
+    SelectMetric.seen_macro_f1: "macro-F1 of the languages trained on",
+    SelectMetric.unseen_macro_f1: "macro-F1 of the languages not trained on",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
 }
@@ -133,6 +142,8 @@ def card(
         test=test,
         validation=whole.validation if whole else None,
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        zero_shot=whole.scored[1].zero_shot if whole else None,
+        zero_shot_note=ZERO_SHOT_NOTE,
         several=job.data.labels_mode is LabelsMode.multi,
         sets_note=SETS_NOTE,
         totals=results.data.total,
@@ -145,6 +156,7 @@ def card(
         digest=job_digest(job),
         repo=repo,
         licence=licence,
+        shown_labels=results.labels if len(results.labels) <= _MOST_LISTED else (),
         origin=_origin(job, results),
         dataset=_dataset(job),
         pictures=pictures,

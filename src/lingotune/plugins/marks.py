@@ -39,7 +39,8 @@ class LabelledPredictions:
 
     true, predicted: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object.
     stars: ratings, float64, NaN where the source has none. classes: names in the order of their ids. With
-    data.labels_mode=multi true and predicted say of each class whether a row has it: bool, (rows, classes).
+    data.labels_mode=multi, true and predicted say of each class whether a row has it: bool, (rows,
+    classes).
     """
 
     true: npt.NDArray[Any]

@@ -19,11 +19,13 @@ from lingotune.config.schema import (
     OnError,
     RowCounts,
     SampleConfig,
+    SelectMetric,
     Separator,
     Source,
 )
 from lingotune.data.rows.labels import is_auto, normal_value
 from lingotune.data.rows.language_tags import standard_tag, tags_of
+from lingotune.data.sources.languages import known_languages
 from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
@@ -126,6 +128,23 @@ def _train_languages(job: JobConfig) -> Iterator[Found]:
         yield listing(key, wanted), what, override_text(key, left)
     elif len(left) < len(wanted):
         yield listing(key, wanted), "names a language twice", override_text(key, left)
+
+
+@DATA.check("select-zero-shot", "scores of unseen languages need languages that are not trained on")
+def _select(job: JobConfig) -> Iterator[Found]:
+    data, select = job.data, job.evaluation.select
+    trained, known = tags_of(data.train_languages), [*known_languages(data)]
+    if select not in (SelectMetric.seen_macro_f1, SelectMetric.unseen_macro_f1) or job.code.select:
+        return
+    where = f"evaluation.select={select.value}"
+    if not trained:
+        some = known[:1] if len(known) > 1 else ["en"]
+        what = "no language is left out of the training: data.train_languages is empty"
+        fix = f"{override_text('data.train_languages', some)}, or evaluation.select=macro_f1"
+        yield where, what, fix
+    elif known and set(known) <= set(trained):
+        what = f"all languages are trained on: {listing('data.train_languages', trained)}"
+        yield where, what, "evaluation.select=macro_f1"
 
 
 @DATA.check("default-language", "rows without a language have to get one that counts")

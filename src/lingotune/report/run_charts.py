@@ -23,6 +23,7 @@ def course(history: Sequence[Mapping[str, float]], best_step: int | None) -> lis
         "Validation": [
             ("eval_macro_f1", "macro-F1", _BLUE),
             ("eval_worst_language_macro_f1", "macro-F1, lowest language", _RED),
+            ("eval_unseen_macro_f1", "macro-F1, unseen languages", COLOURS[4]),
             ("eval_accuracy", "accuracy", _GREEN),
             ("eval_micro_f1", "micro-F1", COLOURS[4]),
         ],

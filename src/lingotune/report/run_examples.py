@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyarrow import ArrowException, parquet
@@ -131,21 +132,37 @@ def examples_at(
 
 
 def texts_at(
-    data: Path, places: Sequence[int], ids: Sequence[str], languages: Sequence[str]
+    data: Path,
+    places: Sequence[int],
+    ids: Sequence[str],
+    languages: Sequence[str],
+    split: str = "test",
 ) -> dict[int, str]:
-    """Read the texts of rows of the test split, keyed by their index among the predictions.
+    """Read the texts of rows of a split, as `values_at`."""
+    return values_at(data, "text", places, ids, languages, split)
+
+
+def values_at(
+    data: Path,
+    column: str,
+    places: Sequence[int],
+    ids: Sequence[str],
+    languages: Sequence[str],
+    split: str = "test",
+) -> dict[int, Any]:
+    """Read a column of rows of a split, keyed by their index among the predictions.
 
     Predictions are in the order of the split; those of a rehearsal, which scores only some rows, are
     matched by language and id. ConfigError if the data cannot be read.
     """
-    rows: list[tuple[str, str, str]] = []
-    for shard in load_manifest(data).splits["test"].shards:
+    rows: list[tuple[str, str, Any]] = []
+    for shard in load_manifest(data).splits[split].shards:
         try:
-            table = parquet.read_table(data / shard.file, columns=["language", "id", "text"])
+            table = parquet.read_table(data / shard.file, columns=["language", "id", column])
         except (OSError, ArrowException) as error:
             what = f"cannot be read: {error}"
             raise ConfigError([Problem(str(data / shard.file), what)]) from error
-        rows += zip(*(table[name].to_pylist() for name in ("language", "id", "text")))
+        rows += zip(*(table[name].to_pylist() for name in ("language", "id", column)))
     if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
         return {place: rows[place][2] for place in places}
     by_id = {row[:2]: row[2] for row in rows}

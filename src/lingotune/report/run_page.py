@@ -24,13 +24,22 @@ from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
     SETS_NOTE,
+    ZERO_SHOT_NOTE,
     own_rows,
     score_rows,
 )
 from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import Table
+from lingotune.report.likely_label_errors import (
+    CSV,
+    LikelyErrors,
+    likely_errors,
+    write_label_errors,
+)
+from lingotune.report.run_breakdown import MOST_COUNTED, breakdown, matrix, without_empty
 from lingotune.report.run_examples import (
+    SHOWN,
     Example,
     chosen,
     examples_at,
@@ -65,14 +74,17 @@ _TEMPLATE = "run.html.j2"
 
 
 def write_run_report(run: Path, data: Path | None = None) -> Path:
-    """Write `RUN/report.html` and return its path.
+    """Write `RUN/report.html`, and `RUN/label_errors.csv` if there are any; return the page's path.
 
     data: folder of the prepared data that it was trained on, for the texts of examples; None = where it
     was during training. Without the data, examples show ids only. ConfigError if the run has not finished,
     or its files are damaged or belong to other runs.
     """
     job, results = _run(run)
-    text = run_page(run, job, results, _data_folder(run, results.data.sha256, data))
+    folder = _data_folder(run, results.data.sha256, data)
+    suspects = likely_errors(run, results.labels, results.decision, folder)
+    text = run_page(run, job, results, folder, suspects)
+    write_label_errors(suspects, run)
     return write_whole(run / PAGE, text)
 
 
@@ -102,8 +114,10 @@ def _data_folder(run: Path, digest: str, given: Path | None) -> Path | None:
     return given
 
 
-def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) -> str:
-    """Render the page as HTML, self-contained and without scripts."""
+def run_page(
+    run: Path, job: JobConfig, results: RunResults, data: Path | None, suspects: LikelyErrors
+) -> str:
+    """Render the page as HTML, self-contained and without scripts. suspects: likely label errors."""
     labels = results.labels
     history = read_history(run)
     again = train_again_command(folders_in(run))
@@ -128,8 +142,16 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
             if of
         ],
         "labels": [printable(label) for label in labels],
+        "failures": breakdown(job, results.scored[1], found, labels, data),
+        "suspects": _suspects(suspects),
         "data": _data_table(results.data, labels),
-        "notes": {"intervals": INTERVALS_NOTE, "baseline": BASELINE_NOTE, "sets": SETS_NOTE},
+        "notes": {
+            "intervals": INTERVALS_NOTE,
+            "baseline": BASELINE_NOTE,
+            "sets": SETS_NOTE,
+            "stars": results.scored[1].overall.mean_absolute_error is not None,
+            "zero_shot": ZERO_SHOT_NOTE if results.scored[1].zero_shot else "",
+        },
         "several": results.scored[1].overall.several,
         "baseline": results.baseline.name if results.baseline else "",
         "data_sha256": results.data.sha256,
@@ -312,16 +334,17 @@ def _scores(
         ]
         for label, of in scores.overall.classes.items()
     ]  # fmt: skip
+    counted = len(labels) <= MOST_COUNTED
+    sections = [*scores.sections()] if counted and not several else []
     return {
         "name": name,
         "loss": f"{scores.loss:.4f}",
-        "languages": table,
+        "languages": without_empty(table),
         "own": _own_metrics(scores),
         "classes": classes,
         "f1": _f1_by_language(scores, labels) if several else [],
-        "confusions": []
-        if several
-        else [_confusion(printable(code), of, labels) for code, of in scores.sections()],
+        "confusions": [_confusion(printable(code), of, labels) for code, of in sections],
+        "matrix": None if counted or several else matrix(scores.overall, labels),
     }
 
 
@@ -416,8 +439,21 @@ def _examples(
     }
 
 
-def _example(example: Example) -> dict[str, str]:
+def _suspects(found: LikelyErrors) -> dict[str, object]:
+    """Show the rows whose label is most likely wrong, as examples."""
+    shown = found.rows[:SHOWN]
     return {
+        "note": printable(found.note),
+        "count": len(found.rows),
+        "rows": [_example(of, split) for split, of in shown],
+        "has_texts": any(of.text is not None for _, of in shown),
+        "file": CSV,
+    }
+
+
+def _example(example: Example, split: str = "") -> dict[str, str]:
+    return {
+        "split": split,
         "id": printable(example.id),
         "language": printable(example.language),
         "true": printable(example.true),
@@ -433,6 +469,8 @@ def _example(example: Example) -> dict[str, str]:
 
 
 def _data_table(data: DataSummary, labels: Sequence[str]) -> Table:
+    if len(labels) > MOST_COUNTED:
+        return _data_by_class(data, labels)
     table = [["split", "language", *map(printable, labels), "all"]]
     for split, languages in data.rows.items():
         for code, classes in languages.items():
@@ -440,6 +478,18 @@ def _data_table(data: DataSummary, labels: Sequence[str]) -> Table:
             total = f"{data.total(split, code):,}"
             table.append([split, printable(code), *(f"{n:,}" for n in counts), total])
     return table
+
+
+def _data_by_class(data: DataSummary, labels: Sequence[str]) -> Table:
+    """Tabulate many classes downwards: the rows of each split, in all languages."""
+    found = [
+        [
+            printable(label),
+            *(f"{sum(of.get(label, 0) for of in by.values()):,}" for by in data.rows.values()),
+        ]
+        for label in labels
+    ]
+    return [["class", *data.rows], *found]
 
 
 def _environment(environment: Environment | None) -> dict[str, str]:

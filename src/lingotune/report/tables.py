@@ -10,6 +10,7 @@ from lingotune.evaluation.score_rows import (
     INTERVALS_NOTE,
     NONE,
     SETS_NOTE,
+    ZERO_SHOT_NOTE,
     own_rows,
     score_rows,
 )
@@ -102,6 +103,8 @@ def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
+    if scores.zero_shot:
+        notes.append(ZERO_SHOT_NOTE)
     if baseline:
         notes.append(f"{baseline.name}: {BASELINE_NOTE}")
     return notes

@@ -93,21 +93,48 @@ class WorstLanguage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZeroShot:
+    """Scores over all rows of the languages that were trained on, and over those of the others.
+
+    languages: codes of the others. seen: None without a row in a language that was trained on.
+    """
+
+    languages: tuple[str, ...]
+    seen: Scores | None
+    unseen: Scores
+
+    def sections(self) -> Iterator[tuple[str, Scores]]:
+        """Yield ("seen", scores) if there are such rows, then ("unseen", scores)."""
+        if self.seen:
+            yield "seen", self.seen
+        yield "unseen", self.unseen
+
+    def headline(self) -> dict[str, float]:
+        """Return seen_macro_f1, if there are such rows, and unseen_macro_f1."""
+        return {f"{name}_macro_f1": of.macro_f1 for name, of in self.sections()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class LanguageScores:
-    """Scores over all rows and per language; worst_language is None if there is no language."""
+    """Scores over all rows and per language; worst_language is None if there is no language.
+
+    zero_shot: None where every language was trained on.
+    """
 
     overall: Scores
     languages: dict[str, Scores]
     worst_language: WorstLanguage | None
+    zero_shot: ZeroShot | None = field(default=None, metadata=UNLESS_NONE)
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, micro_f1 where rows
-        may have several classes, and own metrics."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, those of `zero_shot`,
+        micro_f1 where rows may have several classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **(self.zero_shot.headline() if self.zero_shot else {}),
             **({} if self.overall.micro_f1 is None else {"micro_f1": self.overall.micro_f1}),
             **(self.overall.own or {}),
         }

@@ -334,11 +334,12 @@ def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, floa
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
     codes, classes = np.array(rows.codes, object), Classes(context.label_names)
     stars, own = _stars_for_own(context, rows), context.own.metrics
+    trained = context.trained_languages
 
     def compute(prediction: Any) -> dict[str, float]:
         shares = probabilities_of(prediction.predictions, several=rows.several)
         found = Predictions(rows.true, shares, codes, stars)
-        scored = scores_by_language(found, classes)
+        scored = scores_by_language(found, classes, trained=trained)
         mine = computed_by_first(
             context.rank,
             lambda: values_of(own, found, classes, "validation", say, context.job.code.select),

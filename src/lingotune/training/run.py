@@ -32,6 +32,7 @@ from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.training_split import training_split
+from lingotune.data.rows.training_rows import check_select
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
@@ -256,8 +257,11 @@ def _open_data(
     tell = say if rank.first else lambda line: None
     store = open_store(here, data, prepared_dir, tell, teacher)
     splits = {name: store.split(name) for name in SPLITS}
-    splits["train"] = store.with_teacher("train", training_split(store, splits["train"], job.data))
-    return store, {name: _within(split, limits) for name, split in splits.items()}
+    train = training_split(store, splits["train"], job.data)
+    splits["train"] = store.with_teacher("train", train)
+    splits = {name: _within(split, limits) for name, split in splits.items()}
+    check_select(job.evaluation.select, *(set(splits[s].codes) for s in SPLITS[:2]))
+    return store, splits
 
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:

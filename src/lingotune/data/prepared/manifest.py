@@ -31,7 +31,13 @@ from lingotune.data.rows.label_sets import SEVERAL
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
 from lingotune.data.sources.files import is_text
-from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
+from lingotune.data.sources.patterns import (
+    Part,
+    given_patterns,
+    hub_patterns,
+    local_parts,
+    reads_trained_only,
+)
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
 
@@ -43,9 +49,10 @@ FILE = "manifest.json"
 FORMAT = 2
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
+_TRAINED = "train_languages"
 _NO_PART = (
-    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
-    "train_languages", "max_rows",
+    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance", _TRAINED,
+    "max_rows",
 )  # fmt: skip
 """Settings that the rows do not follow from; the files themselves are part of the source."""
 _CODE = ("sources", "rows", "splits", "prepared")
@@ -283,6 +290,10 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     A setting that is newer than the data had its default, or what is now its default, then.
     """
     wanted, found = _settings(data), {**_settings(DataConfig()), **manifest.data}
+    if _TRAINED in found:
+        wanted.setdefault(_TRAINED, [])
+    else:
+        wanted.pop(_TRAINED, None)  # it has the rows of all languages
     if manifest.seed is not None:
         wanted["seed"], found["seed"] = seed, manifest.seed
     problems = []
@@ -315,7 +326,9 @@ def _default(key: str) -> object:
 
 def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
-    return {name: value for name, value in settings.items() if name not in _NO_PART}
+    named = [f.name for f in fields(DataConfig) if f.name not in _NO_PART]  # without a launch's own
+    known = {name: settings[name] for name in named if name in settings}
+    return known | ({_TRAINED: settings[_TRAINED]} if reads_trained_only(data) else {})
 
 
 def _code_digest() -> str:
@@ -339,8 +352,8 @@ def _source(data: DataConfig) -> SourceFiles:
 
         patterns = [
             (pattern, f"data.{split}")
-            for split, given in given_patterns(data).items()
-            for _, pattern in expanded(data, given)
+            for split in given_patterns(data)
+            for _, pattern in hub_patterns(data, split)
         ]
         names = [
             name for pattern, key in patterns for name in hub_files(pattern, key, pool=data.pool)

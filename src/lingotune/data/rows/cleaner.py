@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
+from lingotune.config.schema import PATTERN_LANGUAGE, SPLITS, ColumnsConfig, DataConfig, OnError
 from lingotune.data.rows.columns import SeenColumns
 from lingotune.data.rows.findings import (
     SKIP,
@@ -28,6 +28,7 @@ from lingotune.data.rows.findings import (
 from lingotune.data.rows.ids import IdHashes
 from lingotune.data.rows.label_sets import SEVERAL, LabelSets, Targets, class_columns
 from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholder
+from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
@@ -136,6 +137,8 @@ class Cleaner:
         classes = class_columns(data)
         self._sets = None if classes is None else LabelSets(data, self._labels)
         self._languages = Languages(data)
+        trained = tags_of(data.train_languages) if split == SPLITS[0] else []
+        self._needed = trained or None  # the others need no row to train on
         self._ids = IdHashes()
         self._seen = SeenColumns(columns, classes)
         self._at = ""
@@ -271,7 +274,7 @@ class Cleaner:
         else:
             problems += shifted
         if self._seen.names is not None and "language" not in absent:
-            problems += self._languages.problems(self._seen.all())
+            problems += self._languages.problems(self._seen.all(), self._needed)
         if not problems and not self.kept:
             problems.append(
                 Problem(

@@ -36,8 +36,12 @@ class Survey:
     @property
     def training_rows(self) -> dict[str, dict[int, int]]:
         """Rows of the training split by language and class."""
-        keys, trained = self.scanned.keys, self.chosen == 0
-        counts = Counter(zip(keys.language[trained].tolist(), keys.label[trained].tolist()))
+        return self.rows_of("train")
+
+    def rows_of(self, split: str) -> dict[str, dict[int, int]]:
+        """Count the rows of a split by language and class."""
+        keys, there = self.scanned.keys, self.chosen == SPLITS.index(split)
+        counts = Counter(zip(keys.language[there].tolist(), keys.label[there].tolist()))
         found: dict[str, dict[int, int]] = {}
         for (language, label), count in sorted(counts.items()):
             found.setdefault(self.scanned.languages[language], {})[label] = count

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, DataConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, JobConfig, LaunchConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
@@ -23,7 +23,12 @@ from lingotune.data.prepared.manifest import (
     other_teacher,
 )
 from lingotune.data.prepared.tokenizer import tokenizer_identity
-from lingotune.data.rows.training_rows import count_trained
+from lingotune.data.rows.training_rows import (
+    check_select,
+    count_trained,
+    limit_warnings,
+    trained_languages,
+)
 from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.copies import copy_of
 from lingotune.data.sources.patterns import check_settings, elsewhere_in, not_here
@@ -69,13 +74,17 @@ def deliver(config: LaunchConfig) -> Delivery:
     if data.prepared is not None:
         found = _URI.match(data.prepared)
         if found:
-            rows = None if data.source is Source.files else count_rows(data, config.seed)[0]
+            rows = (
+                None
+                if data.source is Source.files
+                else count_rows(data, config.seed, config.evaluation.select)[0]
+            )
             return Delivery(rows, digest=found[2], uri=data.prepared.rstrip("/") + "/")
         return _in_folder(config, Path(data.prepared))
     # A teacher is on this machine alone: its probabilities are computed here, and travel with the data.
     teacher = _teacher(config)
     if data.source is not Source.files and teacher is None:
-        rows, warnings = count_rows(data, config.seed)
+        rows, warnings = count_rows(data, config.seed, config.evaluation.select)
         return Delivery(rows, _warnings(warnings))
     absent = not_here(data)
     if absent:  # the digest of the data, and the job's name with it, will be another
@@ -86,9 +95,9 @@ def deliver(config: LaunchConfig) -> Delivery:
     identity = identify(data, config.seed, known or "not here", teacher)
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
-        made = from_folder(folder, load_manifest(folder), data)
+        made = from_folder(folder, load_manifest(folder), config)
         return replace(made, problems=(*_unseen(config), *made.problems))
-    rows, warnings = count_rows(data, config.seed)
+    rows, warnings = count_rows(data, config.seed, config.evaluation.select)
     problems = (
         *_unseen(config),
         *_warnings(warnings),
@@ -159,14 +168,16 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
     problems += other_teacher(manifest, config.distillation)
     if problems:
         raise ConfigError(problems)
-    return from_folder(folder, manifest, config.data)
+    return from_folder(folder, manifest, config)
 
 
-def from_folder(folder: Path, manifest: Manifest, data: DataConfig) -> Delivery:
-    """Describe prepared data in a folder; ConfigError as `trained_languages`."""
+def from_folder(folder: Path, manifest: Manifest, job: JobConfig) -> Delivery:
+    """Describe prepared data in a folder; ConfigError as `trained_languages` and `check_select`."""
     rows = {split: found.rows for split, found in manifest.splits.items()}
-    rows["train"] = count_trained(data, manifest.training_rows)
-    warnings = _warnings(manifest.warnings)
+    rows["train"] = count_trained(job.data, manifest.training_rows)
+    trained = trained_languages(job.data, manifest.training_rows)
+    check_select(job.evaluation.select, trained, manifest.statistics["validation"])
+    warnings = _warnings([*manifest.warnings, *limit_warnings(job.data, manifest.training_rows)])
     return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)
 
 

@@ -481,7 +481,7 @@ def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
 
     job = plan.job
     folder, _ = prepare_job(job, Path(plan.config.prepared_dir), tell)
-    made = from_folder(folder, load_manifest(folder), job.data)
+    made = from_folder(folder, load_manifest(folder), job)
     if made.digest != plan.digests.data:
         what = "the files were changed after they had been planned with"
         raise ConfigError([Problem("data", what, "the same command once more")])
