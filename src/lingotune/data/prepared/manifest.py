@@ -330,7 +330,8 @@ def _default(key: str) -> object:
 
 def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
-    known = {name: value for name, value in settings.items() if name not in _NO_PART}
+    named = [f.name for f in fields(DataConfig) if f.name not in _NO_PART]  # without a launch's own
+    known = {name: settings[name] for name in named if name in settings}
     return known | ({_TRAINED: settings[_TRAINED]} if reads_trained_only(data) else {})
 
 
