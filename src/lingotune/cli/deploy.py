@@ -23,6 +23,7 @@ from lingotune.launch.confirm import YES, can_ask, needs_answer
 from lingotune.launch.deploy.plan import DeployPlan, plan_deployment
 from lingotune.launch.deploy.settings import DeployAction, Wish, read_wish
 from lingotune.launch.results.chosen import run_named
+from lingotune.runs.folder import MODEL
 
 
 def parser() -> Parser:
@@ -200,11 +201,15 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
     return 0
 
 
+_CONFIGS = (("config.json",), (MODEL, "config.json"))
+"""Files of which a folder with a model has one; another folder may have an endpoint's name."""
+
+
 def _named(typed: str, wish: Wish) -> str:
     """Return the endpoint's name: as typed, that of the run's deployment, or the word itself."""
     if wish.config.deploy.name:
         return wish.config.deploy.name
-    if not Path(typed).exists() and ":" not in typed:
+    if ":" not in typed and not any(Path(typed, *parts).is_file() for parts in _CONFIGS):
         return typed
     from lingotune.evaluation.classifier import trained_model
     from lingotune.launch.render.deployment import LONGEST_NAME

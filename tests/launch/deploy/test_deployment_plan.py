@@ -47,6 +47,7 @@ TRIPS: list[tuple[str, tuple[str, ...], str, str, str, tuple[str, ...]]] = [
      "deploy.kind=realtime", ("count=2",)),
     ("deploy-unused", ("input=s3://a-bucket/t.csv",), "deploy.input=s3://a-bucket/t.csv", "no effect",
      "deploy.kind=batch", ("kind=batch", "input=s3://a-bucket/t.csv")),
+    ("deploy-unused", ("attempt=2",), "attempt=2", "no effect", "deploy.kind=batch", (*BATCH, "attempt=2")),
     ("deploy-range", ("count=0",), "deploy.count=0", "out of range", "deploy.count=1", ("count=1",)),
     ("deploy-range", ("kind=serverless", "memory_mb=3000"), "deploy.memory_mb=3000", "is none of 1024",
      "deploy.memory_mb=3072", ("kind=serverless", "memory_mb=3072")),
@@ -139,6 +140,8 @@ def test_the_fixes_name_settings_that_exist() -> None:
         (["kind=asyn"], "deploy.kind"),
         (["count=two"], "deploy.count"),
         (["budget.max_usd=-1"], "out of range"),
+        (["count=2", "action=delete"], "has no effect"),
+        (["output=json", "action=submit"], "goes with action=plan"),
     ],
 )
 def test_words_that_mean_nothing_here_are_refused(words: list[str], what: str) -> None:

@@ -84,6 +84,9 @@ def _unused(wanted: Wanted) -> Iterator[Found]:
         if value != setting.default and kind not in of:
             fix = " | ".join(f"deploy.kind={name}" for name in sorted(of))
             yield _where(setting.name, value), f"has no effect with deploy.kind={kind}", fix
+    if wanted.config.attempt != 1 and kind != "batch":
+        where = f"attempt={wanted.config.attempt}"
+        yield where, f"has no effect with deploy.kind={kind}", "deploy.kind=batch"
 
 
 @DEPLOYMENT.check("deploy-range", "SageMaker takes no other value")

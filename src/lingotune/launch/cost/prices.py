@@ -118,7 +118,8 @@ def price_text(price: Price, region: str | None, today: date) -> str:
     notes = [price.region] if region else [price.region, "aws.region is not set"]
     notes += [f"list price of {price.date}", f"source {price.source}"]
     if _is_old(price.date, today):
-        notes.append(f"older than a year: {program('prices')} asks AWS")
+        of = "" if price.use == TRAINING else f" --use {price.use}"
+        notes.append(f"older than a year: {program('prices')}{of} asks AWS")
     return f"{amount} ({', '.join(notes)})"
 
 

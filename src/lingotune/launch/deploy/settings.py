@@ -23,6 +23,7 @@ _TRAINING_ONLY = (
     "aws.encrypt_traffic", "aws.mlflow", "aws.queue", "aws.queue_share", "aws.queue_quota_share",
     "aws.queue_priority", "aws.notify", "aws.sdk",
 )  # fmt: skip
+_OF_DELETE = ("deploy.name", "aws.region", "budget.prices", "runs_dir", "output")
 
 
 class DeployAction(Enum):
@@ -54,6 +55,7 @@ def read_wish(typed: Sequence[str], config_dir: str | None = None) -> Wish:
     words = [_prefixed(word) for word in typed if word not in actions]
     action, problems = _action(actions)
     problems += _refused(words)
+    problems += _without_effect(action, words)
     if problems:
         raise ConfigError(problems)
     composed = compose_all(
@@ -93,6 +95,17 @@ def _refused(words: Sequence[str]) -> Iterator[Problem]:
             yield one.refused(
                 "is of training jobs: a deployment has no use for it", f"without {one}"
             )
+
+
+def _without_effect(action: DeployAction, words: Sequence[str]) -> Iterator[Problem]:
+    """Refuse settings that the action does not look at."""
+    for one in map(TypedOverride.read, words):
+        if action is DeployAction.delete and one.key not in _OF_DELETE:
+            what = "has no effect: a deletion is of all that an endpoint has"
+            yield one.refused(what, f"without {one}")
+        if action is not DeployAction.plan and one.key == "output":
+            what = f"goes with action=plan, and action={action.value} does something"
+            yield one.refused(what, f"action=plan {one}, or without it")
 
 
 def _check(config: LaunchConfig) -> list[Problem]:

@@ -96,6 +96,11 @@ def _tell_started(start: Start, status: str, plan: DeployPlan, tell: Tell) -> No
         tell(f"submitted {called} {one.name}")
     elif start is Start.found:
         tell(f"the answer was lost; {called} {one.name} is there: {status}")
+    elif one.is_endpoint and status == "Failed":
+        what = "is there already, and has failed: nothing was started"
+        logs = f"{program('logs')} {one.name} --region {one.region}"
+        problem = Problem(one.name, what, f"{logs}; then {delete_command(plan)}", code=CLOUD_FAILED)
+        raise ConfigError([problem])
     elif one.is_endpoint or status == "InProgress":
         tell(
             f"{called} {one.name} is there already, with the same model: {status}; nothing was started"

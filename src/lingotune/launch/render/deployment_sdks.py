@@ -90,8 +90,13 @@ def _transform(one: Deployment, request: Arguments) -> Arguments:
     }
 
 
-def to_sdk_v3(one: Deployment) -> dict[str, Arguments]:
-    """Build the arguments of each `create` of the SDK v3, by its class, in their order."""
+def to_sdk_v3(one: Deployment) -> dict[str, Arguments] | None:
+    """Build the arguments of each `create` of the SDK v3, by its class, in their order.
+
+    None for a serverless endpoint: sagemaker-core 2.27 sends its memory as MemorySizeInMb, and is refused.
+    """
+    if one.kind is DeployKind.serverless:
+        return None
     return {
         operation.removeprefix("Create"): _snake(request)
         for operation, request in to_requests(one).items()
