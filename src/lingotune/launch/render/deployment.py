@@ -19,7 +19,8 @@ INSTANCE = "ml.m5.xlarge"
 LONGEST_NAME = 52
 """Characters of a name to which ten digits are added: SageMaker takes 63."""
 WORKER_MB = 900
-"""Memory of a process that serves a model, beside its weights: Python, PyTorch, a batch of texts."""
+"""Memory of a process that serves a model, beside its weights: 430 MB of Python and PyTorch, as measured
+here, and room for a batch of texts."""
 SERVER_MB = 600
 """Memory of the container's HTTP server, a Java program."""
 _MOST_TEXTS = 1_000_000
