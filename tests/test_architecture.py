@@ -98,7 +98,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "plugins": {"numpy"},
     "preflight": set(),
     "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
-    "evaluation": {"numpy", "pyarrow", "torch", "transformers", "onnxruntime", "sklearn"},
+    "evaluation": {
+        "numpy", "pyarrow", "torch", "transformers", "onnxruntime", "sklearn", "cleanlab", "tqdm",
+    },
     "serving": {"numpy", "pyarrow", "torch", "onnx", "onnxruntime"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},

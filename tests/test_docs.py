@@ -86,7 +86,7 @@ def kind_of(command: str) -> str:
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
-        "results": "sweep", "export": "run", "package": "run", "serve": "server",
+        "results": "sweep", "export": "run", "distill": "run", "package": "run", "serve": "server",
         "rehearse-serving": "endpoint",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
         "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",
@@ -147,6 +147,12 @@ def write_home(folder: Path) -> None:
     (folder / "texts.txt").write_text("Sehr gut\nmauvais\n")
     tickets = "".join(f"text {i},{['billing', 'technical'][i % 2]}\n" for i in range(60))
     (folder / "tickets.csv").write_text("body,queue\n" + tickets)
+    topics = [["price"], ["price", "service"], []]
+    several = [{**row, "topics": topics[i % 3]} for i, row in enumerate(rows)]
+    (folder / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in several))
+    marks = "".join(f"text {i},de,{i % 2},{i % 3 % 2},{i % 5 // 4}\n" for i in range(80))
+    header = "review_body,language,toxic,obscene,threat\n"
+    (folder / "comments.csv").write_text(header + marks)
     for name in ("train", "dev", "test"):
         own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
         pq.write_table(pa.Table.from_pylist(own), folder / f"{name}.parquet")

@@ -31,6 +31,7 @@ GROUPS = {
     "a finished run": {
         "predict": "label texts with its model",
         "evaluate": "score its model, on its own test split or on other data",
+        "distill": "train a smaller model on its probabilities",
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
     },

@@ -95,7 +95,7 @@ def inches(names: Sequence[str], size: float) -> float:
 
 
 def _draw_class(axis: Any, languages: Sequence[Figures], label: int) -> Any:
-    totals = [max(language.total, 1) for language in languages]
+    totals = [max(sum(language.rows), 1) for language in languages]
     starts = [sum(of.rows[:label]) / total for of, total in zip(languages, totals)]
     shares = [of.rows[label] / total for of, total in zip(languages, totals)]
     colour = COLOURS[label % len(COLOURS)]

@@ -12,7 +12,8 @@ from typing import Any
 
 Record = dict[str, Any]
 Prediction = Mapping[str, Any]
-"""Answer for a text: `label`, `probabilities` and perhaps `id`; or `error` and perhaps `id`."""
+"""Answer for a text: `label` (or `labels`, where there may be several), `probabilities` and perhaps `id`;
+or `error` and perhaps `id`."""
 
 JSON, LINES, CSV, TEXT = "application/json", "application/jsonlines", "text/csv", "text/plain"
 _ALSO = {
@@ -198,7 +199,10 @@ def _as_lines(predictions: Sequence[Prediction], labels: Sequence[str], model: s
 
 
 def _as_csv(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
-    """Write CSV, with the same columns for every piece of a file that batch transform sends."""
+    """Write CSV, with the same columns for every piece of a file that batch transform sends.
+
+    Several labels are one cell, a list as JSON.
+    """
     columns = {f"probability_{name}": name for name in labels}
     first = ["id"] if any("id" in one for one in predictions) else []
     out = io.StringIO()
@@ -208,7 +212,8 @@ def _as_csv(predictions: Sequence[Prediction], labels: Sequence[str], model: str
         shares = one.get("probabilities", {})
         ids = [one.get(name) for name in first]
         probabilities = [shares.get(name) for name in labels]
-        writer.writerow([*ids, one.get("label"), *probabilities, one.get("error"), model])
+        said = _dumped(one["labels"]) if "labels" in one else one.get("label")
+        writer.writerow([*ids, said, *probabilities, one.get("error"), model])
     return out.getvalue()
 
 

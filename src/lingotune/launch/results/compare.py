@@ -91,7 +91,7 @@ def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comp
 
 
 def _enough(rows: int) -> bool:
-    from lingotune.evaluation.metrics import FEWEST
+    from lingotune.evaluation.bootstrap import FEWEST
 
     return rows >= FEWEST
 
@@ -223,7 +223,7 @@ def _mean_of_drawn(runs: FloatArray, seed: int) -> FloatArray:
 def _percentiles(values: FloatArray) -> Interval:
     import numpy as np
 
-    from lingotune.evaluation.metrics import LEVEL
+    from lingotune.evaluation.bootstrap import LEVEL
 
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(values, [tail, 1 - tail])

@@ -191,7 +191,7 @@ class Hosting:
                 model = self.get(MODEL, variant["ModelName"]).request
                 container = held.enter_context(self.containers.start(model, None))
                 self.containers.log(group, _STREAM, container.log)
-        except (StageFailed, ConfigError, Refusal, OSError) as error:
+        except Exception as error:  # it has to come to an end in any case
             self._fail(endpoint, error, group)
             held.close()
             return
@@ -280,7 +280,7 @@ class Hosting:
                 self.containers.log(group, f"{batch.name}/i-loopback", container.log)
             if batch.status == "InProgress":
                 self._enter(batch, "Completed")
-        except (StageFailed, ConfigError, OSError) as error:
+        except Exception as error:
             batch.container = None
             self._fail(batch, error, group)
 
@@ -364,7 +364,7 @@ def _reason(error: Exception) -> tuple[str, list[str]]:
         return error.what, [*error.log]
     if isinstance(error, ConfigError):
         return "; ".join(f"{one.where}: {one.what}" for one in error.problems), []
-    return str(error), []
+    return f"InternalServerError: {type(error).__name__}: {error}", []
 
 
 def tags_of(found: Resource) -> list[Mapping[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,7 +46,12 @@ class ModelContainers:
             if archive is None:
                 raise StageFailed(f"Failed to download model data from {given['ModelDataUrl']}.")
             variables = _passed_on(given.get("Environment", {}), batch)
-            with endpoint(python, lay_out(archive, root), root, variables) as running:
+            try:
+                laid_out = lay_out(archive, root)
+            except tarfile.TarError as error:
+                what = f"Failed to extract model data from {given['ModelDataUrl']}: {error}"
+                raise StageFailed(what) from error
+            with endpoint(python, laid_out, root, variables) as running:
                 yield running
 
     def transform(self, request: Fields, ask: Callable[..., Answer]) -> None:
