@@ -25,7 +25,7 @@ from lingotune.config.console import format_error, say
 from lingotune.config.jobfile import job_of
 from lingotune.config.private_files import private_files
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig, split_seed
+from lingotune.config.schema import DataConfig, JobConfig, LaunchConfig
 from lingotune.runs.folder import read_results
 
 if TYPE_CHECKING:
@@ -263,12 +263,12 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
         folder = lt.prepare(lt.compose("data=files", "data.path=reviews.jsonl"))
     """
-    from lingotune.data.prepared.prepare import prepare as prepare_data
     from lingotune.data.transfer import fetch_sources
+    from lingotune.serving.teacher import prepare_job
 
     with _printing(quiet) as tell:
         fetch_sources(job.data, tell)
-        return prepare_data(job.data, job.model, split_seed(job), Path(prepared_dir), tell)[0]
+        return prepare_job(job, Path(prepared_dir), tell)[0]
 
 
 # --- trained models -----------------------------------------------------------------------------
@@ -279,11 +279,18 @@ class Prediction:
     """Prediction for a text: its class, and the probabilities of all classes, which sum to 1.
 
     The class is decided as `evaluation.decide` of the training says, so it may be another than the
-    likeliest.
+    likeliest. With data.labels_mode=multi each class has a probability of its own, labels are those that
+    the text was given, and label is the likeliest of them; "" for none.
     """
 
     label: str
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
+
+
+def _prediction(probabilities: dict[str, float], named: Sequence[str]) -> Prediction:
+    likeliest = max(named, key=lambda name: probabilities[name], default="")
+    return Prediction(likeliest, probabilities, tuple(named))
 
 
 class Model:
@@ -326,8 +333,8 @@ class Model:
             return []
         classes, shares = self._classifier.classify(cleaned, languages)
         return [
-            Prediction(self.labels[best], dict(zip(self.labels, row)))
-            for best, row in zip(classes.tolist(), shares.tolist())
+            _prediction(dict(zip(self.labels, row)), named)
+            for named, row in zip(self._classifier.named(classes), shares.tolist())
         ]
 
 

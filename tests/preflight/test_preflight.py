@@ -42,6 +42,7 @@ DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
 LOOPBACK = "cluster.backend=loopback"
+TOPICS = "data=sample_topics"
 SHARDED = ["cluster=p4d_24xl", "training.shard=true"]
 OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ISOLATED = [
@@ -49,6 +50,7 @@ ISOLATED = [
     "cluster.image.lane=pinned",
     f"cluster.image.uri={OWN_IMAGE}",
 ]
+TEACHER = ["distillation.teacher=gone", f"distillation.sha256='{'0' * 64}'"]
 LISTED = [CLOUD, "cluster.fallback=[g5_48xl]", "aws.sdk=boto3"]
 PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
 A = "{name: a, values: [1]}"
@@ -103,6 +105,24 @@ TRIPS: list[Trip] = [
      [CLOUD, "cluster.environment.A=b"]),
     ("out-of-range", ["batching.window=0"], "batching.window=0", "out of range", "from 1",
      ["batching.window=1"]),
+    ("labels-mode-columns", ["data.labels_mode=soft"], "data.columns.stars=stars",
+     "no effect with data.labels_mode=soft", "data.columns.stars=null",
+     ["data.labels_mode=soft", "data.columns.stars=null"]),
+    ("labels-mode-columns", [*FILES, "data.labels_mode=soft", "data.labels=auto"], "data.labels=auto",
+     "shares, which name no classes", "data.labels=[", [*FILES, "data.labels_mode=soft"]),
+    ("label-separator-unused", ["data.label_separator=pipe"], "data.label_separator=pipe",
+     "no effect with data.labels_mode=single", "data.label_separator=auto",
+     [TOPICS, "data.label_separator=pipe"]),
+    ("labels-mode-balance", [TOPICS, "data.balance=resample"], "data.balance=resample",
+     "drawn with all of its classes", "data.balance=weights", [TOPICS, "data.balance=weights"]),
+    ("labels-mode-balance", ["data.labels_mode=soft", "data.balance=weights"], "data.balance=weights",
+     "a share of every class", "data.balance=none", ["data.labels_mode=soft"]),
+    ("max-rows-several", [TOPICS, "data.max_rows=9"], "data.max_rows=9", "counts for several classes",
+     "data.max_rows=null", ["data.max_rows=9"]),
+    ("micro-f1-unused", ["evaluation.select=micro_f1"], "evaluation.select=micro_f1", "is the accuracy",
+     "evaluation.select=accuracy", [TOPICS, "evaluation.select=micro_f1"]),
+    ("label-smoothing-several", [TOPICS, "training.label_smoothing=0.1"], "training.label_smoothing=0.1",
+     "a question of its own", "training.label_smoothing=0", ["training.label_smoothing=0.1"]),
     ("window-unused", ["batching.mode=random", "batching.window=4"], "batching.window=4",
      "no effect with batching.mode=random", "batching.mode=window", ["batching.window=4"]),
     ("compact-not-exact", ["training.compact_vocabulary=true", "training.weight_decay=0.01"],
@@ -163,6 +183,33 @@ TRIPS: list[Trip] = [
      "model.pooling=first", ["model=mmbert_small", "model.pooling=mean"]),
     ("text-longer-than-model", ["model=xlmr_base", "data.max_length=513"], "data.max_length=513",
      "positions for 512 tokens", "data.max_length=512", ["model=mmbert_base", "data.max_length=513"]),
+    ("distillation-unused", ["distillation.alpha=0.3"], "distillation", "no effect without a teacher",
+     "distillation.teacher=RUN", [*TEACHER, "distillation.alpha=0.3"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1.5"], "distillation.alpha=1.5",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0.5"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=nan"], "distillation.alpha=nan",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1"], "distillation.alpha=1",
+     "nothing to the teacher", "distillation.teacher=null", [*TEACHER, "distillation.alpha=0.9"]),
+    ("distillation-temperature", [*TEACHER, "distillation.temperature=0"],
+     "distillation.temperature=0", "from 0.1 to 100", "distillation.temperature=2",
+     [*TEACHER, "distillation.temperature=4"]),
+    ("distillation-labels-unused",
+     [*TEACHER, "distillation.alpha=0", "training.label_smoothing=0.1"],
+     "training.label_smoothing=0.1", "a loss without labels", "training.label_smoothing=0",
+     [*TEACHER, "distillation.alpha=0.1", "training.label_smoothing=0.1"]),
+    ("distillation-labels-unused", [*TEACHER, "distillation.alpha=0", "data.balance=weights"],
+     "data.balance=weights", "a loss without labels", "data.balance=none",
+     [*TEACHER, "data.balance=weights"]),
+    ("distillation-labels-mode", [*TEACHER, *FILES, "data.columns.label=tags", "data.labels_mode=multi"],
+     "data.labels_mode=multi", "one class a text", "distillation.teacher=null",
+     [*FILES, "data.columns.label=tags", "data.labels_mode=multi"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.balance=resample"],
+     "data.balance=resample", "counts rows by class", "data.balance=none",
+     [*TEACHER, "distillation.texts=a.txt"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.max_rows=9"],
+     "data.max_rows=9", "chooses rows by class", "data.max_rows=null",
+     [*TEACHER, "data.max_rows=9"]),
     ("lora-unused", ["training.lora.alpha=8"], "training.lora", "without a rank",
      "training.lora.rank=8", [DISTIL, "training.lora.alpha=8", "training.lora.rank=8"]),
     ("lora-from-scratch", ["training.lora.rank=8"], "training.lora.rank=8", "random weights",
@@ -361,6 +408,13 @@ TRIPS: list[Trip] = [
      "'data.train_languages=[en]'", ["data.languages=[de,en]", "data.train_languages=[en]"]),
     ("train-languages", ["data.train_languages=[en,English]"], "data.train_languages=[en,en]",
      "names a language twice", "'data.train_languages=[en]'", ["data.train_languages=[en]"]),
+    ("select-zero-shot", ["evaluation.select=unseen_macro_f1"], "evaluation.select=unseen_macro_f1",
+     "data.train_languages is empty", "'data.train_languages=[en]'",
+     ["evaluation.select=unseen_macro_f1", "data.train_languages=[en]"]),
+    ("select-zero-shot",
+     ["evaluation.select=seen_macro_f1", "data.languages=[de,en]", "data.train_languages=[en,de]"],
+     "evaluation.select=seen_macro_f1", "all languages are trained on", "evaluation.select=macro_f1",
+     ["data.languages=[de,en]", "data.train_languages=[en,de]"]),
     ("eval-steps-unused", ["training.eval_steps=5"], "training.eval_steps=5", "no effect",
      "eval_strategy=steps", ["training.eval_strategy=steps", "training.eval_steps=5"]),
     ("select-unused", ["training.eval_strategy=none", "evaluation.select=loss"],
@@ -950,6 +1004,7 @@ def test_a_check_of_own_code_trips(check: str, code: dict[str, Any], what: str, 
         ("own-select-unused", ["training.eval_strategy=none"], ["training.eval_strategy=epoch"]),
         ("own-select-unused", ["evaluation.select=loss"], []),
         ("own-code-not-published", ["hub=private", "hub.repo=me/model"], ["hub=none"]),
+        ("soft-builder", ["data.labels_mode=soft"], ["data.labels_mode=single"]),
     ],
 )
 def test_own_code_beside_other_settings(
@@ -975,7 +1030,9 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
-    own = {"lora-builder", "request-field", "prepared-too-new", *ARCHITECTURES.checks}
+    tripped.add("soft-builder")
+    own = {"lora-builder", "request-field", "prepared-too-new", "model-needs-code"}
+    own |= set(ARCHITECTURES.checks)
     assert set(checks) - tripped == own, "these have tests of their own"
 
 

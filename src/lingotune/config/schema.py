@@ -137,11 +137,22 @@ class EvalStrategy(Enum):
     steps = "steps"
 
 
+class LabelsMode(Enum):
+    """What the classes are to a text: it has one of them, any number, or a share of each."""
+
+    single = "single"
+    multi = "multi"
+    soft = "soft"
+
+
 class SelectMetric(Enum):
     """Validation metric that selects the best checkpoint."""
 
     macro_f1 = "macro_f1"
+    micro_f1 = "micro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
+    seen_macro_f1 = "seen_macro_f1"
+    unseen_macro_f1 = "unseen_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
 
@@ -277,6 +288,13 @@ BatchMode = Enum(
 """Choice of the texts of an update, see `BatchingConfig.mode`. No class: `global` is a Python keyword."""
 
 
+DeployKind = Enum(
+    "DeployKind",
+    {"realtime": "realtime", "serverless": "serverless", "async": "async", "batch": "batch"},
+)
+"""Ways to serve a model, see `DeployConfig.kind`. No class: `async` is a Python keyword."""
+
+
 class Quoting(Enum):
     """Meaning of double quotes in CSV and TSV."""
 
@@ -399,8 +417,8 @@ class DataConfig:
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
-    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
-    all."""
+    """Languages to train on; the others are only scored, as languages that the model has not seen: neither
+    its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
     those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
@@ -416,6 +434,15 @@ class DataConfig:
     """The classes in the order of their ids. A list on the command line replaces the whole list; [a, b] is
     short for classes without further values. auto = the sorted values of the label column, 100 at most;
     the source is read for them, and the job file lists them."""
+    labels_mode: LabelsMode = field(default=LabelsMode.single, metadata=WHERE_USED)
+    """single = one class for each text. multi = any number of them, none included. soft = a distribution
+    over them, such as the votes of annotators. The last two are read from `columns.label`, as a list; where
+    the source has no such column, from a column for each class, called like it: of 0 and 1, or of
+    shares."""
+    label_separator: Separator = field(default=Separator.auto, metadata=WHERE_USED)
+    """labels_mode=multi: what stands between the classes in a text cell; auto = the first of | ; tab and
+    comma that is in it. A cell that names one class, or holds a list as JSON or Python writes it, is read
+    as that."""
     label_offset: int = 0
     """Offset added to whole-number raw values before the mapping: 1 if labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
@@ -442,8 +469,9 @@ class DataConfig:
     """Exponent of language sampling: a language is drawn in proportion to its rows to this power. 1 = in
     proportion, 0 = uniformly. null = 1."""
     balance: Balance = Balance.none
-    """Treatment of rare classes: weights = weighted up in the loss; resample = drawn more often within each
-    language; none = left as they are."""
+    """Treatment of rare classes: weights = weighted up in the loss (labels_mode=multi: the rows that have a
+    class, against those that have it not); resample = drawn more often within each language; none = left as
+    they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
@@ -777,7 +805,8 @@ class EvaluationConfig:
     """Scoring of checkpoints and of the final model."""
 
     select: SelectMetric = SelectMetric.macro_f1
-    """Validation metric whose best checkpoint becomes the model."""
+    """Validation metric whose best checkpoint becomes the model. seen_macro_f1, unseen_macro_f1: on rows in
+    the languages of `data.train_languages`, and on those in the others."""
     per_device_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
@@ -786,7 +815,8 @@ class EvaluationConfig:
     """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
     macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
     on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
-    divide by the class shares of the validation split. Test rows are never fitted on."""
+    divide by the class shares of the validation split. Test rows are never fitted on. With
+    data.labels_mode=multi each class has a threshold: of 0.5; the best for its F1; or its share."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""
@@ -834,6 +864,27 @@ class CodeConfig:
 
 
 @dataclass
+class DistillationConfig:
+    """Knowledge distillation: a model learns from the probabilities of a larger one, its teacher, as well
+    as from the labels (Hinton et al. 2015). `lingotune distill RUN student=...` fills it in."""
+
+    teacher: Optional[str] = None
+    """Run folder, or folder of a saved model, with the same classes; null = no distillation. It is asked
+    once, when the data is prepared, and its probabilities travel with the data."""
+    sha256: Optional[str] = None
+    """Digest of the teacher's files, filled in when the job is composed; others are refused."""
+    alpha: float = 0.5
+    """Weight of the labels in the loss, from 0 to 1; the teacher's probabilities have the rest. 1 would
+    leave the teacher out."""
+    temperature: float = 2.0
+    """Temperature of both models' probabilities in the loss, which is multiplied by its square: above 1,
+    the teacher's lesser classes count more."""
+    texts: Optional[str] = None
+    """File, glob or folder of texts without labels to learn from, too: lines of .txt, or the data's columns
+    of other files. Texts of any split are left out."""
+
+
+@dataclass
 class JobConfig:
     """One training job: everything that a worker needs, the same on every worker."""
 
@@ -870,6 +921,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    distillation: DistillationConfig = field(
+        default_factory=DistillationConfig, metadata=WHERE_USED
+    )
+    """Learning from the probabilities of a larger model."""
     baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
     """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
     character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn
@@ -884,6 +939,12 @@ class JobConfig:
         """Keep whole epochs as a whole number, as job files have always written them."""
         if isinstance(self.epochs, float) and self.epochs.is_integer():
             self.epochs = int(self.epochs)
+
+
+def further_metrics(job: JobConfig) -> list[str]:
+    """List the scores of a job that not every job has: micro_f1 of several classes, and the user's own."""
+    several = job.data.labels_mode is LabelsMode.multi
+    return [*([SelectMetric.micro_f1.value] if several else []), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:
@@ -939,6 +1000,39 @@ class AwsConfig:
     """Priority in the queue, from 0 to 9999."""
     notify: Optional[str] = None
     """ARN of an SNS topic that is told when a job has completed, failed or stopped; null = nobody is."""
+
+
+@dataclass
+class DeployConfig:
+    """Serving of a trained model by SageMaker: `lingotune deploy RUN`, which needs no prefix for them."""
+
+    kind: DeployKind = DeployKind.realtime
+    """realtime = an endpoint that answers at once, and bills until it is deleted. serverless = an endpoint
+    on CPUs that bills only while it computes, and answers slowly after a pause. async = an endpoint that
+    takes requests from S3 and puts answers there. batch = a transform job: a file or prefix in S3 is
+    classified, then everything ends."""
+    name: Optional[str] = None
+    """Name of the endpoint; null = the run's name. A batch's job is called after it, and after what it
+    classifies."""
+    instance_type: Optional[str] = None
+    """SageMaker instance type; null = ml.m5.xlarge. Not for serverless."""
+    count: int = 1
+    """Instances. Not for serverless."""
+    workers: Optional[int] = None
+    """Processes on each instance, each with the model; null = one for each vCPU as far as memory suffices,
+    one on a GPU, one if serverless."""
+    memory_mb: int = 3072
+    """Serverless: memory in MB, a multiple of 1024 from 1024 to 6144."""
+    max_concurrency: int = 5
+    """Serverless: requests at a time, from 1 to 200; those beyond it are refused."""
+    image: Optional[str] = None
+    """ECR address of an inference image; null = the newest Hugging Face image of AWS."""
+    input: Optional[str] = None
+    """Batch: s3:// file or prefix with the texts: .jsonl, .csv or .txt."""
+    answers: Optional[str] = None
+    """Batch and async: s3:// prefix for the answers; null = below `aws.bucket` and `aws.prefix`."""
+    timeout: int = 3600
+    """Batch and async: seconds that one request may take, from 1 to 3600. Other endpoints have 60."""
 
 
 @dataclass
@@ -1081,6 +1175,8 @@ class LaunchConfig(JobConfig):
     """launch.py: AWS account."""
     budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
     """launch.py: cost limit and price sources."""
+    deploy: DeployConfig = field(default_factory=DeployConfig, metadata=IN_LAUNCH)
+    """lingotune deploy: serving of a trained model."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Sweeps: many jobs of one command."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
@@ -65,7 +66,15 @@ def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
 
 def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
     overall = scores.overall
-    if overall.rows and _is_at_majority(overall):
+    if overall.several:
+        everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
+        if overall.rows and overall.macro_f1 <= everything + _LEVEL:
+            what = (
+                f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
+                f" ({everything:.3f})"
+            )
+            yield Advice(what, _better(job))
+    elif overall.rows and _is_at_majority(overall):
         what = (
             f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
             f" class ({overall.majority:.3f})"

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from lingotune.config.problems import printable
 from lingotune.config.schema import Decide
 from lingotune.runs.decision import Decision
 from lingotune.runs.results import LanguageScores, Scores
 
 _BY = {Decide.macro_f1.value: "for macro-F1", Decide.prior.value: "by the class shares"}
+_MOST_LISTED = 15
 _NAMES = ("", "accuracy", "macro-F1", "lowest recall", "calibration")
 
 
 def decision_line(decision: Decision) -> str:
     """Describe a decision in one line without a full stop."""
     parts = []
-    if decision.shifts:
-        offsets = ", ".join(f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items())
+    if decision.several and decision.shifts:
+        limits = ", ".join(
+            f"{printable(n)} {_threshold(v):.2f}" for n, v in decision.offsets.items()
+        )
+        own = ", ".join(map(printable, decision.languages))
+        parts.append(
+            f"classes given {_BY[decision.decide]} from a probability of their own ({limits}"
+            + (f"; others for {own})" if own else ")")
+        )
+    elif decision.shifts:
+        each = [f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items()]
+        offsets = ", ".join(each) if len(each) <= _MOST_LISTED else f"of {len(each)} classes"
         own = ", ".join(map(printable, decision.languages))
         parts.append(
             f"classes decided {_BY[decision.decide]} by offsets ({offsets}"
@@ -26,10 +39,18 @@ def decision_line(decision: Decision) -> str:
     return f"{', '.join(parts)}, fitted on {decision.rows} validation rows"
 
 
+def _threshold(offset: float) -> float:
+    """Return the probability from which on a class is given."""
+    return 1 / (1 + math.exp(offset))
+
+
 def decision_rows(decided: LanguageScores, as_trained: LanguageScores) -> list[list[str]]:
     """Tabulate the scores of all rows as trained and as decided, under a row of names."""
     both = {"as trained": as_trained.overall, "as decided": decided.overall}
-    return [[*_NAMES], *([name, *_figures(of)] for name, of in both.items())]
+    names = [*_NAMES]
+    if decided.overall.several:
+        names.insert(2, "micro-F1")
+    return [names, *([name, *_figures(of)] for name, of in both.items())]
 
 
 def lowest_recall(of: Scores) -> str:
@@ -39,5 +60,6 @@ def lowest_recall(of: Scores) -> str:
 
 
 def _figures(of: Scores) -> list[str]:
-    scores = f"{of.accuracy:.3f}", f"{of.macro_f1:.3f}"
+    values = (of.accuracy, of.micro_f1, of.macro_f1)
+    scores = [f"{value:.3f}" for value in values if value is not None]
     return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}"]

@@ -22,6 +22,7 @@ from lingotune.config.schema import (
     DataConfig,
     EvaluationConfig,
     LabelConfig,
+    LabelsMode,
     Source,
     split_seed,
 )
@@ -29,7 +30,7 @@ from lingotune.config.typed_json import UNLESS_NONE, from_json, parse_json, to_j
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
-from lingotune.data.rows.ids import rows_digest
+from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.data.rows.labels import class_stars, format_labels
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.sources.patterns import check_settings
@@ -116,6 +117,7 @@ def evaluate(
     is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
     data = replace(data, labels=_in_order(data.labels, trained))
+    _check_mode(data, trained)
     seed = trained.job.seed if trained.job else 0
     scoring = trained.job.evaluation if trained.job else EvaluationConfig()
     classes = Classes(trained.labels, class_stars(data.labels))
@@ -129,15 +131,15 @@ def evaluate(
         own, untrusted = _own_metrics(trained)
         warnings = (*warnings, *untrusted)
         model = classifier or Classifier(trained, batch, max_length)
-        predictions, ids = _predict(model, classes, rows())
+        predictions, ids = _predict(model, rows(), several=trained.several)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    as_trained = predictions
+    as_trained, languages = predictions, _languages_of(trained)
     predictions = decided(as_trained, trained.decision, trained.labels)
     scored, before = (
-        scores_by_language(one, classes, scoring.resamples, seed)
+        scores_by_language(one, classes, scoring.resamples, seed, languages)
         for one in (predictions, as_trained)
     )
     is_changed = trained.decision != AS_TRAINED
@@ -206,6 +208,15 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
     return [by_name[name] for name in trained.labels]
 
 
+def _check_mode(data: DataConfig, trained: Trained) -> None:
+    """Refuse rows of one class for a model of several, and the other way round."""
+    if trained.several != (data.labels_mode is LabelsMode.multi):
+        mode = LabelsMode.multi if trained.several else LabelsMode.single
+        what = f"a text has {'any number of classes' if trained.several else 'one class'} to this model"
+        fix = f"data.labels_mode={mode.name}"
+        raise ConfigError([Problem(f"data.labels_mode={data.labels_mode.name}", what, fix)])
+
+
 @contextmanager
 def _classes_kept(trained: Trained) -> Iterator[None]:
     """Offer what scoring can take for values without a class: those of the model, and no others."""
@@ -255,35 +266,59 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
 
     ConfigError if they differ: the source has changed since training.
     """
-    known = None
-    with suppress(OSError, ValueError):
-        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
-        known = from_json(_Recorded, metrics).data.test_sha256
+    recorded = _recorded(trained)
+    known = recorded and recorded.test_sha256
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
     assert trained.job is not None
     names = [label.name for label in trained.job.data.labels]
     ids = [names.index(name) for name in trained.labels]  # the model's classes, as the run counted
-    if known != rows_digest((row.id, row.language, ids[row.label], row.text) for row in rows()):
+
+    def taught(row: Row) -> int | str:
+        if row.targets is None:
+            return ids[row.label]
+        return targets_text([row.targets[ids.index(place)] for place in range(len(ids))])
+
+    if known != rows_digest((row.id, row.language, taught(row), row.text) for row in rows()):
         what = "its source has changed since the training, and gives another test split"
         fix = "data=files data.path=... scores all its rows; or the source as it was"
         raise ConfigError([Problem(str(trained.folder), what, fix)])
 
 
+def _recorded(trained: Trained) -> DataSummary | None:
+    """Read what a run recorded about its data; None where nothing can be read."""
+    with suppress(OSError, ValueError):
+        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
+        return from_json(_Recorded, metrics).data
+    return None
+
+
+def _languages_of(trained: Trained) -> list[str] | None:
+    """Return the languages that a model was trained on; None where that is not known."""
+    recorded = _recorded(trained)
+    return [*recorded.rows["train"]] if recorded else None
+
+
 # --- predictions ---------------------------------------------------------------------------------
 
 
+def _true(rows: Sequence[Row], *, several: bool) -> np.ndarray:
+    if several:
+        return np.array([row.targets for row in rows], bool)
+    return np.array([row.label for row in rows], np.int64)
+
+
 def _predict(
-    model: Classifier, classes: Classes, rows: Iterator[Row]
+    model: Classifier, rows: Iterator[Row], *, several: bool
 ) -> tuple[Predictions, list[str]]:
     ids: list[str] = []
     parts: list[Predictions] = []
     while block := list(islice(rows, _BLOCK)):
         parts.append(
             Predictions(
-                np.array([row.label for row in block], np.int64),
-                probabilities_of(model.logits([row.text for row in block])),
+                _true(block, several=several),
+                probabilities_of(model.logits([row.text for row in block]), several=several),
                 np.array([row.language for row in block], object),
                 np.array([np.nan if row.stars is None else row.stars for row in block]),
             )

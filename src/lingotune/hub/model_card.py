@@ -13,7 +13,9 @@ from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
 from lingotune.config.schema import (
+    DistillationConfig,
     JobConfig,
+    LabelsMode,
     LoraConfig,
     ModelConfig,
     Schedule,
@@ -25,7 +27,13 @@ from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
+    score_rows,
+)
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -46,9 +54,14 @@ _CODE = re.compile(r"[a-z]{2,3}")
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _TASK = "text-classification"
 _WIDGETS = 8
+_MOST_LISTED = 15
+"""Classes up to which they are named, and have a column each."""
 _PLAIN = {
     SelectMetric.macro_f1: "macro-F1",
+    SelectMetric.micro_f1: "micro-F1",
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
+    SelectMetric.seen_macro_f1: "macro-F1 of the languages trained on",
+    SelectMetric.unseen_macro_f1: "macro-F1 of the languages not trained on",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
 }
@@ -131,13 +144,21 @@ def card(
         test=test,
         validation=whole.validation if whole else None,
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        zero_shot=whole.scored[1].zero_shot if whole else None,
+        zero_shot_note=ZERO_SHOT_NOTE,
+        several=job.data.labels_mode is LabelsMode.multi,
+        sets_note=SETS_NOTE,
+        totals=results.data.total,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
+        teacher_line=teacher_line(whole) if whole else "",
+        teacher_rows=teacher_rows(whole) if whole else [],
         advice=advice_of(whole) if whole else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
         repo=repo,
         licence=licence,
+        shown_labels=results.labels if len(results.labels) <= _MOST_LISTED else (),
         origin=_origin(job, results),
         dataset=_dataset(job),
         pictures=pictures,
@@ -215,7 +236,9 @@ def _evaluations(job: JobConfig, test: SplitScores) -> list[EvalResult]:
         for kind, value, name in (
             ("accuracy", scores.accuracy, "Accuracy"),
             ("f1", scores.macro_f1, "Macro-F1"),
+            ("f1", scores.micro_f1, "Micro-F1"),
         )
+        if value is not None
     ]
 
 
@@ -284,6 +307,7 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "seed": job.seed,
         "processes": found.world_size if found else "-",
         **_adapters(training.lora),
+        **_teacher(job.distillation),
         **_unusual(job),
     }
 
@@ -310,6 +334,13 @@ def _unusual(job: JobConfig) -> dict[str, object]:
         **({"frozen": f"the first {layers} layers{embeddings}"} if layers else {}),
         **({} if dropout is None else {"dropout of the head": f"{dropout:g}"}),
     }
+
+
+def _teacher(distillation: DistillationConfig) -> dict[str, object]:
+    if distillation.teacher is None:
+        return {}
+    alpha, heat = distillation.alpha, distillation.temperature
+    return {"loss": f"labels {alpha:g}, teacher {1 - alpha:g}, at temperature {heat:g}"}
 
 
 def _adapters(lora: LoraConfig) -> dict[str, object]:

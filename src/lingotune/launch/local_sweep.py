@@ -221,18 +221,16 @@ class _Keys:
 
 def _data_digest(config: LaunchConfig) -> str:
     """Return the digest of a job's data, which is prepared if it is not; '' where the job tells all."""
-    from lingotune.data.prepared.prepare import prepare
+    from lingotune.serving.teacher import prepare_job
 
     job = job_of(config)
     if config.data.prepared is not None:
         remote = config.data.prepared.startswith("s3://")
         return config.data.prepared if remote else load_manifest(Path(config.data.prepared)).digest
-    if job.data.source is DataSource.sample:
+    if job.data.source is DataSource.sample and job.distillation.teacher is None:
         return ""
     root = Path(config.prepared_dir)
-    return load_manifest(
-        prepare(job.data, job.model, split_seed(job), root, say, trains=True)[0]
-    ).digest
+    return load_manifest(prepare_job(job, root, say, trains=True)[0]).digest
 
 
 def _digest(parts: Sequence[str]) -> str:

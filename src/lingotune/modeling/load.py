@@ -26,6 +26,7 @@ from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
 from lingotune.modeling.attention import attention_of
 from lingotune.modeling.class_names import (
     ONE_CLASS,
+    SEVERAL,
     KnownClasses,
     listed,
     read_classes,
@@ -43,18 +44,26 @@ from lingotune.modeling.head import (
 
 
 def load_model(
-    model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int
+    model: ModelConfig,
+    labels: Sequence[str],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    several: bool = False,
 ) -> tuple[Any, str | None]:
     """Load or make a classifier over `labels`, whose names and ids are part of its config.
 
-    Returns it, and the line that says what became of the checkpoint's head; None from scratch. New weights
-    come from torch's generator: seed it first. ConfigError if the checkpoint cannot be used.
+    several: a text may have several classes, which the config says too (`problem_type`). Returns it, and
+    the line that says what became of the checkpoint's head; None from scratch. New weights come from
+    torch's generator: seed it first. ConfigError if the checkpoint cannot be used.
     """
     names: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
+    if several:
+        names["problem_type"] = SEVERAL
     if model.name_or_path is None:
         config = _scratch_config(model, names, tokenizer, max_length)
         return AutoModelForSequenceClassification.from_config(config, **NEVER), None
@@ -65,7 +74,7 @@ def load_model(
         if (what := own_classes(raw)) and model.remote_code is None:
             raise ConfigError([Problem(where, what, KNOWN_CLASSES)])
         known = read_classes(raw)
-        if known.task not in (None, ONE_CLASS):  # its loss would be another
+        if known.task not in (None, ONE_CLASS) and not several:  # its loss would be another
             names["problem_type"] = ONE_CLASS
         architecture = str(raw.get("model_type"))
         names |= {**_pooling(model, architecture), **_head_dropout(model, architecture)}

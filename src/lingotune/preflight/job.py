@@ -19,6 +19,7 @@ from lingotune.config.schema import (
     ArchitectureConfig,
     EvalStrategy,
     JobConfig,
+    LabelsMode,
     ScalingRule,
     SelectMetric,
     Source,
@@ -28,7 +29,7 @@ from lingotune.config.schema import (
 from lingotune.config.secret_values import known_secrets, secrets_of
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import default_of
-from lingotune.data.prepared.foreign_code import own_classes
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, own_classes
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -248,6 +249,13 @@ def _remote_code(job: JobConfig) -> Iterator[Found]:
         yield where, what, "model.remote_code=null"
 
 
+@JOB.check("model-needs-code", "code of a repository would run on the machine that trains")
+def _needs_code(job: JobConfig) -> Iterator[Found]:
+    model = job.model
+    if model.remote_code is None and (what := own_classes(config_of(model))):
+        yield f"model.name_or_path={model.name_or_path}", what, KNOWN_CLASSES
+
+
 @JOB.check("heads-do-not-divide", "each attention head takes an equal part of the hidden size")
 def _heads(job: JobConfig) -> Iterator[Found]:
     scratch = job.model.scratch
@@ -379,6 +387,29 @@ def _select(job: JobConfig) -> Iterator[Found]:
     if never and select is not SelectMetric.macro_f1:
         what = "has no effect with training.eval_strategy=none: the last weights are kept"
         yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
+
+
+@JOB.check("micro-f1-unused", "of one class for each text, micro-F1 is the accuracy")
+def _micro_f1(job: JobConfig) -> Iterator[Found]:
+    several = job.data.labels_mode is LabelsMode.multi
+    if job.evaluation.select is SelectMetric.micro_f1 and not several:
+        what = f"is the accuracy with data.labels_mode={job.data.labels_mode.name}"
+        yield "evaluation.select=micro_f1", what, "evaluation.select=accuracy"
+
+
+@JOB.check("label-smoothing-several", "it spreads the one class of a text over the others")
+def _smoothing(job: JobConfig) -> Iterator[Found]:
+    smoothing = job.training.label_smoothing
+    if smoothing and job.data.labels_mode is LabelsMode.multi:
+        what = "does not go with data.labels_mode=multi: each class is a question of its own"
+        yield f"training.label_smoothing={smoothing:g}", what, "training.label_smoothing=0"
+
+
+@JOB.check("soft-builder", "a model's own loss takes one class for each text")
+def _soft_builder(job: JobConfig) -> Iterator[Found]:
+    if job.code.builder is not None and job.data.labels_mode is LabelsMode.soft:
+        what = "does not go with data.labels_mode=soft: the loss of its model takes no shares"
+        yield f"code.builder={job.code.builder}", what, "code.builder=null"
 
 
 @JOB.check("warmup-twice", "the warm-up is a number of steps, or a share of them")

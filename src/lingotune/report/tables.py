@@ -9,13 +9,17 @@ from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
     NONE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
     own_rows,
     score_rows,
 )
 from lingotune.runs.results import BaselineScores, Intervals, LanguageScores
 
 _WIDEST = 100
-_HEADER = ("", "rows", "accuracy", "macro-F1", "majority", "calibration", "stars off", "")
+_HEADER = (
+    "", "rows", "accuracy", "micro-F1", "macro-F1", "majority", "calibration", "stars off", "",
+)  # fmt: skip
 
 
 _EXPENDABLE = ("calibration", "majority", "stars off")
@@ -35,6 +39,7 @@ def score_table(
             row.name,
             str(row.rows),
             row.accuracy,
+            "" if row.micro_f1 == NONE else row.micro_f1,
             row.macro_f1,
             row.majority,
             row.calibration_error.partition(" ")[0],
@@ -86,13 +91,20 @@ def _own(scores: LanguageScores) -> list[str]:
 
 def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]:
     intervals = scores.overall.intervals
-    notes = [f"calibration: mean gap between confidence and accuracy{_without_chance(intervals)}"]
+    gap = "confidence and accuracy"
+    if scores.overall.several:
+        gap = "the probability of a class and its share"
+    notes = [f"calibration: mean gap between {gap}{_without_chance(intervals)}"]
+    if scores.overall.several:
+        notes.insert(0, SETS_NOTE)
     if intervals:
         notes.insert(0, INTERVALS_NOTE)
     if scores.overall.mean_absolute_error is not None:
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
+    if scores.zero_shot:
+        notes.append(ZERO_SHOT_NOTE)
     if baseline:
         notes.append(f"{baseline.name}: {BASELINE_NOTE}")
     return notes

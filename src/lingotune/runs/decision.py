@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lingotune.config.schema import Decide
+from lingotune.config.typed_json import UNLESS_NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,9 @@ class Decision:
     A class is decided by the largest `log(probability) / temperature + offset`; the probabilities given
     are those of the temperature alone. decide: how the offsets were found. offsets: by class, for texts of
     languages that have none of their own. languages: offsets by language and class. rows: of validation.
+
+    several: a text may have several classes: those whose `log-odds / temperature + offset` is above 0,
+    which is a threshold of the probability for each.
     """
 
     decide: str
@@ -23,6 +27,7 @@ class Decision:
     offsets: dict[str, float] = field(default_factory=dict)
     languages: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: int = 0
+    several: bool | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         if self.decide not in Decide.__members__:

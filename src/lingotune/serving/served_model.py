@@ -100,17 +100,19 @@ class ServedModel:
     ) -> list[Record]:
         """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first.
 
-        languages: their codes, None where they are not known. The label is that of the model's decision.
+        languages: their codes, None where they are not known. The label is that of the model's decision;
+        where a text may have several, `labels` is a list of them.
         """
         if not texts:
             return []
         classes, shares = self.classifier.classify(texts, languages)
+        several = self.trained.several
         return [
             {
-                "label": self.labels[best],
+                **({"labels": named} if several else {"label": named[0]}),
                 "probabilities": dict(sorted(zip(self.labels, row), key=lambda pair: -pair[1])),
             }
-            for best, row in zip(classes.tolist(), shares.tolist())
+            for named, row in zip(self.classifier.named(classes), shares.tolist())
         ]
 
     def _language(self, one: str | Record) -> str | None:

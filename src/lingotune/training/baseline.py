@@ -41,6 +41,8 @@ def _scored_split(context: RunContext) -> str:
 
 def _texts(context: RunContext, name: str) -> LabelledTexts:
     split = context.splits[name]
+    if split.labelled is not None:
+        split = split.select(np.flatnonzero(split.labelled))
     stars = context.store.ids_and_stars(name, split)[1]
     codes = np.array(split.codes, object)
-    return LabelledTexts(context.store.texts(name, split), split.label, codes, stars)
+    return LabelledTexts(context.store.texts(name, split), split.true, codes, stars)

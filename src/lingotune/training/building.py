@@ -20,8 +20,13 @@ import transformers
 from lingotune.catalog.hardware import resolve_precision
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
-from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
+from lingotune.config.schema import Balance, JobConfig, LabelsMode, Precision, TrainingConfig
+from lingotune.data.loader.sampling import (
+    Sampling,
+    class_weights,
+    plan_sampling,
+    positive_weights,
+)
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
@@ -162,10 +167,12 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
     given = (base, list(context.label_names), tokenizer, job.data.max_length)
+    several = job.data.labels_mode is LabelsMode.multi
     if builder := context.own.builder:
-        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1)
+        in_parallel = rank.world_size > 1
+        model, head = build_model(builder, *given, several=several, in_parallel=in_parallel)
     else:
-        model, head = load_model(*given)
+        model, head = load_model(*given, several=several)
     if rank.first:
         distributed.barrier(rank)
     return tokenizer, model, head
@@ -277,7 +284,9 @@ def _trainer(
     return _trainer_class(job.training)(
         tokenizer=model.tokenizer,
         class_weights=data.weights,
+        labels_mode=job.data.labels_mode,
         label_smoothing=job.training.label_smoothing,
+        distillation=job.distillation,
         layer_decay=job.training.layer_decay,
         schedule=shaped_schedule(job.training),
         pace=stopwatch.pace,
@@ -310,8 +319,12 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
     """Compute the weight of each class in the loss; None unless data.balance=weights."""
     if job.data.balance is not Balance.weights:
         return None
-    labels = train.label[updates.drawn]
-    weights: list[float] = class_weights(labels, len(job.data.labels)).tolist()
+    drawn = train.select(updates.drawn)
+    if drawn.several:
+        found = positive_weights(drawn.true)
+    else:
+        found = class_weights(drawn.label, len(job.data.labels))
+    weights: list[float] = found.tolist()
     return weights
 
 
@@ -329,11 +342,12 @@ def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, floa
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
     codes, classes = np.array(rows.codes, object), Classes(context.label_names)
     stars, own = _stars_for_own(context, rows), context.own.metrics
+    trained = context.trained_languages
 
     def compute(prediction: Any) -> dict[str, float]:
-        true = np.asarray(prediction.label_ids)
-        found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
-        scored = scores_by_language(found, classes)
+        shares = probabilities_of(prediction.predictions, several=rows.several)
+        found = Predictions(rows.true, shares, codes, stars)
+        scored = scores_by_language(found, classes, trained=trained)
         mine = computed_by_first(
             context.rank,
             lambda: values_of(own, found, classes, "validation", say, context.job.code.select),
@@ -367,7 +381,7 @@ def _try_metrics(context: RunContext) -> None:
         return
     uniform = np.full((len(rows), len(names)), 1 / len(names))
     stars = _stars_for_own(context, rows)
-    given = Predictions(rows.label, uniform, np.array(rows.codes, object), stars)
+    given = Predictions(rows.true, uniform, np.array(rows.codes, object), stars)
     computed_by_first(context.rank, lambda: try_metrics(context.own.metrics, given, Classes(names)))
 
 

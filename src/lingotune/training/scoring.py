@@ -15,6 +15,7 @@ from lingotune.evaluation.metrics import (
     Classes,
     IntArray,
     Predictions,
+    in_languages,
     probabilities_of,
     scores_by_language,
 )
@@ -77,10 +78,11 @@ def score_splits(
 
 
 def _fit(context: RunContext, validation: Predictions) -> FittedDecision:
-    job = context.job
+    """Fit the decision on rows in languages that were trained on: the others' scores are zero-shot."""
+    job, seen = context.job, in_languages(validation, context.trained_languages)
     return computed_by_first(
         context.rank,
-        lambda: fit_decision(validation, context.label_names, job.evaluation, job.seed),
+        lambda: fit_decision(validation, context.label_names, job.evaluation, job.seed, seen),
     )
 
 
@@ -90,7 +92,8 @@ def _classes(context: RunContext) -> Classes:
 
 def _scores(context: RunContext, of: _Predicted, predictions: Predictions) -> SplitScores:
     resamples, seed = context.job.evaluation.resamples, context.job.seed
-    scored = scores_by_language(predictions, _classes(context), resamples, seed)
+    trained = context.trained_languages
+    scored = scores_by_language(predictions, _classes(context), resamples, seed, trained)
     return SplitScores(loss=of.loss, **vars(scored))
 
 
@@ -133,11 +136,12 @@ def _predict(
     ids, stars = context.store.ids_and_stars(name, batches.split)
     with stopwatch.evaluating(len(batches)):
         output = trainer.predict(batches)
-    true = batches.split.label
+    split = batches.split
     # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
+    assert np.array_equal(output.label_ids, split.taught), "predictions came back in another order"
+    codes = np.array(split.codes, object)
+    shares = probabilities_of(output.predictions, several=split.several)
+    predictions = Predictions(split.true, shares, codes, stars)
     loss = float((output.metrics or {})["test_loss"])
     return _Predicted(name, batches, ids, loss, predictions)
 

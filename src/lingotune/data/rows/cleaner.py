@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.schema import AUTO, PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
+from lingotune.config.schema import (
+    AUTO,
+    PATTERN_LANGUAGE,
+    SPLITS,
+    ColumnsConfig,
+    DataConfig,
+    OnError,
+)
 from lingotune.data.rows.columns import SeenColumns, usual_column
 from lingotune.data.rows.findings import (
     SKIP,
@@ -26,7 +33,9 @@ from lingotune.data.rows.findings import (
     written,
 )
 from lingotune.data.rows.ids import IdHashes
+from lingotune.data.rows.label_sets import SEVERAL, LabelSets, Targets, class_columns
 from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholder
+from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
@@ -35,10 +44,11 @@ from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to
 class Row(NamedTuple):
     """A labelled text.
 
-    label: class id, place in `data.labels`. language: code, `und` where the source has none.
-    id: from the id column, or file and line. stars: the rating after the offset; None where the
-    source rates otherwise. group: what its rows have in common that stay in one split; None where
-    no column says, or the row has no value there.
+    label: class id, place in `data.labels`; `SEVERAL` where a text may have several. language: code, `und`
+    where the source has none. id: from the id column, or file and line. stars: the rating after the offset;
+    None where the source rates otherwise. group: what its rows have in common that stay in one split; None
+    where no column says, or the row has no value there. targets: value of every class where a text may have
+    several, or shares of them; else None.
     """
 
     text: str
@@ -47,6 +57,14 @@ class Row(NamedTuple):
     id: str
     stars: int | None
     group: str | None = None
+    targets: Targets | None = None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Ids of its classes: one, unless it may have several."""
+        if self.label != SEVERAL or self.targets is None:
+            return (self.label,)
+        return tuple(id for id, value in enumerate(self.targets) if value)
 
 
 _new_row = tuple.__new__
@@ -126,9 +144,13 @@ class Cleaner:
         self._on_reject = on_reject
         self._shares_labels = labels is not None
         self._labels = labels or Labels(data)
+        classes = class_columns(data)
+        self._sets = None if classes is None else LabelSets(data, self._labels)
         self._languages = Languages(data)
+        trained = tags_of(data.train_languages) if split == SPLITS[0] else []
+        self._needed = trained or None  # the others need no row to train on
         self._ids = IdHashes()
-        self._seen = SeenColumns(columns)
+        self._seen = SeenColumns(columns, classes)
         self._at = ""
         self._placeholders: Counter[str] = Counter()
         self._found = Findings(_MEND if self._skip else SKIP)
@@ -173,6 +195,8 @@ class Cleaner:
     # --- one record -----------------------------------------------------------------------------
 
     def _row(self, location: str, record: Record, language: str) -> Row:
+        if self._sets is not None:
+            return self._row_of_sets(self._sets, location, record, language)
         stars_column, column = self._stars_column, self._label_column
         if stars_column is not None and column not in record:
             column = stars_column
@@ -187,7 +211,14 @@ class Cleaner:
         name = self._id(location, record)
         stars = labelled[1] if column is stars_column else None
         # Twice as fast as Row(...).
-        return _new_row(Row, (text, labelled[0], language, name, stars, group))
+        return _new_row(Row, (text, labelled[0], language, name, stars, group, None))
+
+    def _row_of_sets(self, sets: LabelSets, location: str, record: Record, language: str) -> Row:
+        targets = sets.read(record, location)
+        text = self._text(record)
+        group = None if self._group_column is None else self._group(record, self._group_column)
+        name = self._id(location, record)
+        return Row(text, sets.label(targets), language, name, None, group, targets)
 
     def _group(self, record: Record, column: str) -> str | None:
         value = record.get(column)
@@ -246,7 +277,7 @@ class Cleaner:
         absent = {problem.key.rpartition(".")[2] for problem in missing}
         if "header" in absent:  # no name of a column is known
             absent |= {*_FOLLOWS, "label"}
-        labelled = not absent & {"stars", "label", "columns"}
+        labelled = not absent & {"stars", "label", "labels", "columns"}
         shifted = self._labels.shift_problems() if labelled else []
         problems = self._raised + missing
         if not self._skip or (self._passed_limit() and not missing and not shifted):
@@ -258,7 +289,7 @@ class Cleaner:
         else:
             problems += shifted
         if self._seen.names is not None and "language" not in absent:
-            problems += self._languages.problems(self._seen.all())
+            problems += self._languages.problems(self._seen.all(), self._needed)
         if not problems and not self.kept:
             problems.append(
                 Problem(

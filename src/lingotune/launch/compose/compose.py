@@ -29,7 +29,7 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, closest, errors_only, nearest
 from lingotune.config.program import program
-from lingotune.config.remote_code import is_commit, not_typed, permit
+from lingotune.config.remote_code import not_typed, permit
 from lingotune.config.schema import (
     JobConfig,
     LaunchClusterConfig,
@@ -47,6 +47,7 @@ from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
+from lingotune.launch.compose.teacher import with_teacher
 from lingotune.launch.compose.tried_fixes import with_tried_fixes
 from lingotune.launch.compose.typed_config import (
     BY_MODEL_KEYS,
@@ -165,6 +166,8 @@ def compose_all(
         problems += variables.unused()
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
+    for code in {one.config.model.remote_code for one in composed} - {None}:
+        permit(str(code))  # it was typed, and nothing is wrong: fixes that are tried permit nothing
     return composed
 
 
@@ -268,11 +271,9 @@ class _Composer:
         # findings about a key whose override was left out only follow from that
         refused = refused | {p.key for p in errors_only(told) if p.key}
         found = self._check(config) if config else []
-        if config and config.model.remote_code is not None:
-            if "model.remote_code" not in typed:
-                told.append(not_typed(config.model))
-            elif is_commit(config.model.remote_code):
-                permit(config.model.remote_code)
+        asks = config is not None and config.model.remote_code is not None
+        if config and asks and "model.remote_code" not in typed:
+            told.append(not_typed(config.model))
         refused |= {p.key for p in found if p.check == "secret-in-config"}
         told += [
             placed(p) if p.key in in_files else p
@@ -431,7 +432,10 @@ def _compose_one(
     if typed is not None:
         typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
         more = [*more, *found]
-        typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
+        keys = [o.key_or_group for o in values]
+        typed, found = with_own_code(typed, keys, origin)
+        more = [*more, *found]
+        typed, found = with_teacher(typed, keys)
         more = [*more, *found]
     told = {p.key for p in problems if p.key}
     return typed, left, [*problems, *(p for p in more if p.key not in told)]

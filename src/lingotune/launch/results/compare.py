@@ -95,7 +95,7 @@ def _samples(ranked: Sequence[Configuration], split: str, resamples: int) -> dic
 
 def enough(rows: int) -> bool:
     """Tell whether an interval of so many rows says anything."""
-    from lingotune.evaluation.metrics import FEWEST
+    from lingotune.evaluation.bootstrap import FEWEST
 
     return rows >= FEWEST
 
@@ -257,7 +257,7 @@ def _mean_of_drawn(runs: FloatArray, seed: int) -> FloatArray:
 def _percentiles(values: FloatArray) -> Interval:
     import numpy as np
 
-    from lingotune.evaluation.metrics import LEVEL
+    from lingotune.evaluation.bootstrap import LEVEL
 
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(values, [tail, 1 - tail])

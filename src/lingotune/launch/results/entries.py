@@ -38,7 +38,7 @@ class Entry:
     that was kept, by name; of evaluations so far where nothing was fetched. test: None if unknown. labels:
     class names by id, where a run folder tells them.
     overrides: all of the job as typed. seconds, usd: of all attempts; None if unknown. expected_usd: by
-    the plan, of one attempt.
+    the plan, of one attempt. train_rows: rows trained on; None while nothing was fetched.
     """
 
     number: int
@@ -54,6 +54,7 @@ class Entry:
     seconds: float | None = None
     usd: float | None = None
     expected_usd: float | None = None
+    train_rows: int | None = None
     labels: tuple[str, ...] = ()
 
     @property

@@ -31,6 +31,7 @@ class _Intervals:
 class _Scores:
     rows: int
     macro_f1: float
+    micro_f1: float | None = None
     accuracy: float
     intervals: _Intervals | None = None
     own: dict[str, float] | None = None
@@ -43,11 +44,23 @@ class _Worst:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _ZeroShot:
+    seen: _Scores | None = None
+    unseen: _Scores
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Split:
     loss: float
     overall: _Scores
     languages: dict[str, _Scores]
     worst_language: _Worst | None = None
+    zero_shot: _ZeroShot | None = None
+
+    def kinds(self) -> dict[str, float]:
+        """Map `seen_macro_f1` and `unseen_macro_f1` to their values, as far as there are any."""
+        kinds = vars(self.zero_shot) if self.zero_shot else {}
+        return {f"{name}_macro_f1": of.macro_f1 for name, of in kinds.items() if of}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +70,22 @@ class _Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Data:
+    rows: dict[str, dict[str, dict[str, int]]]
+
+    @property
+    def train_rows(self) -> int:
+        """Number of rows that were trained on."""
+        return sum(sum(of.values()) for of in self.rows.get("train", {}).values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunScores:
     """Part of metrics.json; the fields are those of `RunResults`."""
 
     job_sha256: str
     labels: tuple[str, ...]
+    data: _Data
     training: _Training
     validation: _Split
     test: _Split | None = None
@@ -77,6 +101,8 @@ class RunScores:
             "macro_f1": of.overall.macro_f1,
             "accuracy": of.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **of.kinds(),
+            **({} if of.overall.micro_f1 is None else {"micro_f1": of.overall.micro_f1}),
             **(of.overall.own or {}),
             **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
         }
