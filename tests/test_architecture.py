@@ -72,6 +72,7 @@ OURS: dict[str, set[str]] = {
         "launch.plan",
         "launch.aws",
     },
+    "launch.deploy": {*_PLAN, "launch.plan", "launch.aws"},
     "launch.apps": {"launch.cost", "launch.render", "launch.aws", "launch.sweeps"},
     "launch.results": {"launch.cost", "launch.sweeps"},
     "launch.operations": {

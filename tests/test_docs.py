@@ -50,6 +50,7 @@ FAILING = {
 PLACEHOLDERS = {
     "aws.role=ARN": "aws.role=arn:aws:iam::111122223333:role/SageMakerRole",
     "aws.bucket=NAME": "aws.bucket=my-bucket",
+    "aws.model_group=ARN": "aws.model_group=arn:aws:sagemaker:us-east-1:111122223333:model-package-group/a",
     "conf": str(CONF),
 }
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -72,6 +73,9 @@ def kind_of(command: str) -> str:
             return "circle"
         actions = {"action=rehearse": "rehearsal", "action=submit": "submit"}
         return next((kind for word, kind in actions.items() if word in words), "plan")
+    if name == "lingotune deploy":
+        (action,) = [word for word in words if word.startswith("action=")] or ["action=plan"]
+        return {"action=plan": "run", "action=delete": "account"}.get(action, "deployment")
     if "tickets:best" in words:
         return "winner"
     if any(word.startswith("hub=") for word in words):
@@ -245,6 +249,14 @@ def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Pat
     done = execute(command, home, **NOWHERE, AWS_DEFAULT_REGION="us-east-1")
     assert done.returncode == 6 and "credentials" in done.stderr, done.stdout + done.stderr
     assert kind_of(command) == "account" or "nothing was started" in done.stderr
+
+
+@pytest.mark.slow
+@of_kind("deployment")
+def test_deployments_get_as_far_as_credentials(command: str, trained: Path) -> None:
+    """What a submit does with credentials: tests/launch/deploy."""
+    done = execute(command, trained, **NOWHERE)
+    assert done.returncode == 6 and "credentials" in done.stderr, done.stdout + done.stderr
 
 
 @of_kind("tool")

@@ -38,6 +38,7 @@ GROUPS = {
     "its model at work": {
         "serve": "answer requests on this machine, with a page to try it",
         "export": "write it as ONNX, smaller and faster, and compare the scores",
+        "deploy": "serve it on SageMaker, as an endpoint or for a batch",
         "package": "pack it as model.tar.gz, which serves itself on SageMaker",
         "rehearse-serving": "serve it here as SageMaker's container would, and ask it",
     },

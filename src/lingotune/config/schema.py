@@ -288,6 +288,13 @@ BatchMode = Enum(
 """Choice of the texts of an update, see `BatchingConfig.mode`. No class: `global` is a Python keyword."""
 
 
+DeployKind = Enum(
+    "DeployKind",
+    {"realtime": "realtime", "serverless": "serverless", "async": "async", "batch": "batch"},
+)
+"""Ways to serve a model, see `DeployConfig.kind`. No class: `async` is a Python keyword."""
+
+
 class Quoting(Enum):
     """Meaning of double quotes in CSV and TSV."""
 
@@ -996,6 +1003,39 @@ class AwsConfig:
 
 
 @dataclass
+class DeployConfig:
+    """Serving of a trained model by SageMaker: `lingotune deploy RUN`, which needs no prefix for them."""
+
+    kind: DeployKind = DeployKind.realtime
+    """realtime = an endpoint that answers at once, and bills until it is deleted. serverless = an endpoint
+    on CPUs that bills only while it computes, and answers slowly after a pause. async = an endpoint that
+    takes requests from S3 and puts answers there. batch = a transform job: a file or prefix in S3 is
+    classified, then everything ends."""
+    name: Optional[str] = None
+    """Name of the endpoint; null = the run's name. A batch's job is called after it, and after what it
+    classifies."""
+    instance_type: Optional[str] = None
+    """SageMaker instance type; null = ml.m5.xlarge. Not for serverless."""
+    count: int = 1
+    """Instances. Not for serverless."""
+    workers: Optional[int] = None
+    """Processes on each instance, each with the model; null = one for each vCPU as far as memory suffices,
+    one on a GPU, one if serverless."""
+    memory_mb: int = 3072
+    """Serverless: memory in MB, a multiple of 1024 from 1024 to 6144."""
+    max_concurrency: int = 5
+    """Serverless: requests at a time, from 1 to 200; those beyond it are refused."""
+    image: Optional[str] = None
+    """ECR address of an inference image; null = the newest Hugging Face image of AWS."""
+    input: Optional[str] = None
+    """Batch: s3:// file or prefix with the texts: .jsonl, .csv or .txt."""
+    answers: Optional[str] = None
+    """Batch and async: s3:// prefix for the answers; null = below `aws.bucket` and `aws.prefix`."""
+    timeout: int = 3600
+    """Batch and async: seconds that one request may take, from 1 to 3600. Other endpoints have 60."""
+
+
+@dataclass
 class BudgetConfig:
     """Cost limit, and the sources of the plan's figures."""
 
@@ -1135,6 +1175,8 @@ class LaunchConfig(JobConfig):
     """launch.py: AWS account."""
     budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
     """launch.py: cost limit and price sources."""
+    deploy: DeployConfig = field(default_factory=DeployConfig, metadata=IN_LAUNCH)
+    """lingotune deploy: serving of a trained model."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Sweeps: many jobs of one command."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ TEXTS = ("inputs", "text")
 """Columns that hold the text of a record, where it lacks the column that was trained on."""
 MOST_TEXTS = 10_000
 """Texts in a request: a minute of a CPU's work, after which SageMaker waits no longer."""
+MOST_TEXTS_VARIABLE = "LINGOTUNE_MOST_TEXTS"
+"""Variable of a container that is waited for longer: texts in a request there."""
 MOST_CHARACTERS = 1_000_000
 """Characters of a text; a model reads the first few thousand."""
 _SHOWN = 10
@@ -71,8 +74,9 @@ def read_request(body: bytes | str, content_type: str | None, columns: Sequence[
     inputs = _READERS[kind](_decoded(body), (*columns, *TEXTS))
     if not inputs:
         raise BadRequest("the request holds no text")
-    if len(inputs) > MOST_TEXTS:
-        what = f"{len(inputs)} texts in one request, at most {MOST_TEXTS}: send them in several"
+    most = int(os.environ.get(MOST_TEXTS_VARIABLE, MOST_TEXTS))
+    if len(inputs) > most:
+        what = f"{len(inputs)} texts in one request, at most {most}: send them in several"
         raise BadRequest(what, 413)
     return Request(tuple(inputs), kind != JSON)
 
