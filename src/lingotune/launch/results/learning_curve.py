@@ -115,7 +115,7 @@ def _meaning(gain: Interval) -> str:
     if low > _LITTLE:
         return "more rows help"
     if high < _LITTLE:
-        return "more rows would bring next to nothing"
+        return "more rows would hardly help"
     return "whether more rows would help cannot be told from these runs"
 
 
