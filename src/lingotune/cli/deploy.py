@@ -102,7 +102,12 @@ def _carry_out(plan: DeployPlan, *, follow: bool, yes: bool) -> int:
         raise ConfigError(wrong, "nothing was started; mend, then submit again")
     from lingotune.launch.deploy.account import check_deployment, show_account
 
-    code = show_account(check_deployment(plan))
+    checked = check_deployment(plan)
+    code = show_account(checked)
+    if action is DeployAction.check and not checked.asked:
+        from lingotune.launch.execution import NOTHING_ASKED
+
+        raise ConfigError([NOTHING_ASKED])
     if code or action is DeployAction.check:
         return code
     if action is DeployAction.register:
