@@ -1,9 +1,9 @@
 """How many wrong labels a run's label_errors.csv finds, of labels that are known to be wrong.
 
-python benchmarks/label_errors.py REVIEWS.jsonl FOLDER [SHARE] [OVERRIDE ...]
+python benchmarks/label_errors.py FOLDER [SHARE] [OVERRIDE ...]
 
-Changes the class of a share of the rows of a file (fields review_body, stars, language; 1 to 5 stars are
-three classes), trains on it, and compares the table with what was changed. Needs cleanlab.
+Changes the class of a share of generated reviews, trains on them, and compares the table with what was
+changed. Needs cleanlab.
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ import sys
 import time
 from pathlib import Path
 
+from lingotune.config.schema import SampleConfig
+from lingotune.data.sources.sample import sample_rows
+
 CLASSES = ((1, 2), (3,), (4, 5))
+ROWS = 900
+"""Rows of each language."""
 
 
 def main() -> None:
     """Print how many of the changed labels are in the table, and how many of its rows were changed."""
-    source, folder, *rest = sys.argv[1:]
+    folder, *rest = sys.argv[1:]
     share = float(rest.pop(0)) if rest and "=" not in rest[0] else 0.05
     home = Path(folder)
     home.mkdir(parents=True)
-    changed = spoil(Path(source), home / "spoilt.jsonl", share)
-    data = ["data=files", f"data.path={home / 'spoilt.jsonl'}", "data.columns.id=id"]
+    changed = spoil(home / "spoilt.jsonl", share)
+    data = ["data=files", f"data.path={home / 'spoilt.jsonl'}", "data.columns.id=review_id"]
     run = [sys.executable, "train.py", *data, f"runs_dir={home / 'runs'}", *rest]
     subprocess.run(run, check=True)
     (made,) = (home / "runs").glob("*/report.html")
@@ -36,16 +41,15 @@ def main() -> None:
     compare(made.parent, changed)
 
 
-def spoil(source: Path, target: Path, share: float) -> set[str]:
-    """Write the rows with ids, and another class for a share of them; returns the ids of these."""
+def spoil(target: Path, share: float) -> set[str]:
+    """Write reviews, with another class for a share of them; returns the ids of these."""
     draw, changed = random.Random(1), set()
-    with source.open(encoding="utf-8") as rows, target.open("w", encoding="utf-8") as out:
-        for number, line in enumerate(rows):
-            row = {**json.loads(line), "id": f"row-{number}"}
+    with target.open("w", encoding="utf-8") as out:
+        for row in sample_rows(SampleConfig(train_rows=ROWS), "train"):
             if draw.random() < share:
-                others = [of for of in CLASSES if int(row["stars"]) not in of]
+                others = [of for of in CLASSES if row["stars"] not in of]
                 row["stars"] = draw.choice(draw.choice(others))
-                changed.add(row["id"])
+                changed.add(row["review_id"])
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     return changed
 

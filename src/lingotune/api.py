@@ -132,6 +132,7 @@ def _composed(
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
     from lingotune.launch.compose.labels import with_found_labels
+    from lingotune.launch.compose.looked_up import with_looked_up
     from lingotune.launch.compose.variables import Variables
 
     if isinstance(env, str):
@@ -150,7 +151,7 @@ def _composed(
         )  # fmt: skip
     except ConfigError as error:
         raise ConfigError([_as_argument(p) for p in error.problems], error.next_command) from None
-    return with_found_labels(composed, fetches=fetches)[0]
+    return with_looked_up(with_found_labels(composed, fetches=fetches), fetches=fetches)[0]
 
 
 def _as_argument(problem: Problem) -> Problem:

@@ -104,6 +104,7 @@ def test_a_student_from_end_to_end(tmp_path: Path) -> None:
     done = run(*typed, "cluster=g5_xl", "output=json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (plan,) = json.loads(done.stdout)["jobs"]
-    data = tmp_path / "prepared"
-    (folder,) = (p for p in data.iterdir() if plan["digests"]["data"][:12] in p.name)
-    assert (folder / "teacher-train.parquet").is_file()
+    assert (tmp_path / plan["prepared"]["folder"] / "teacher-train.parquet").is_file()
+    settings = plan["settings"]
+    assert settings["distillation"]["teacher"] == str(teacher)
+    assert len(settings["distillation"]["sha256"]) == 64

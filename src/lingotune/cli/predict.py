@@ -73,7 +73,8 @@ def main(argv: Sequence[str]) -> int:
         write(trained, rows, bar)
         return 0
     if trained.decision.shifts and not options.json:
-        say_aside(f"note: {decision_line(trained.decision)}; --argmax: the likeliest")
+        plain = "those above 0.5" if trained.several else "the likeliest"
+        say_aside(f"note: {decision_line(trained.decision)}; --argmax: {plain}")
     for line in predict_lines(trained, rows, as_json=options.json, bar=bar):
         print(line, flush=True)
     return 0

@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     Resume,
     Source,
     SweepConfig,
+    split_seed,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
@@ -118,7 +119,9 @@ def _check_sources(composed: Sequence[Composed]) -> None:
     asked = []
     for one in composed:  # a sweep over learning rates has one source and one model
         config = one.config
-        about = (config.data, config.model, config.distillation, config.seed, config.prepared_dir)
+        about = (
+            config.data, config.model, config.distillation, split_seed(config), config.prepared_dir,
+        )  # fmt: skip
         if about not in distinct:
             distinct.append(about)
             asked.append(one)

@@ -25,7 +25,8 @@ Texts = Any
 HUB_PREFIX = "hf://"
 """Prefix of patterns and locations in a Hugging Face Hub repository."""
 AUTO = "auto"
-"""Encoding, or list of classes, that is taken from the source itself."""
+"""Encoding, list of classes, or column of ids that is taken from the source itself; learning rate and
+epochs that are looked up."""
 DETECT = "detect"
 """Language column that does not exist: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")
@@ -110,7 +111,22 @@ class Schedule(Enum):
 
     linear = "linear"
     cosine = "cosine"
+    cosine_with_restarts = "cosine_with_restarts"
+    polynomial = "polynomial"
     constant_with_warmup = "constant_with_warmup"
+
+
+class Optimizer(Enum):
+    """Optimizer of the weights; the names are those of the Trainer's `optim`, without its variants."""
+
+    adamw = "adamw"
+    adafactor = "adafactor"
+    lion = "lion"
+
+    @property
+    def title(self) -> str:
+        """Name as its authors write it."""
+        return "AdamW" if self is Optimizer.adamw else self.value.capitalize()
 
 
 class EvalStrategy(Enum):
@@ -330,7 +346,8 @@ class ColumnsConfig:
     language: Optional[str] = None
     """Language of a row, used up to the per-language scores; detect = detected per text by py3langid."""
     id: Optional[str] = None
-    """Row id, for messages."""
+    """Row id, for messages and predictions; auto = the column with a usual name, such as id or review_id,
+    where there is one. Rows without an id are named by their file and line."""
     group: Optional[str] = None
     """Rows that share a value here stay in the same split, e.g. reviews of one product or by one person."""
 
@@ -433,9 +450,13 @@ class DataConfig:
     max_length: int = 128
     """Maximum tokens per text, special tokens included; longer texts are truncated at the end."""
     validation_share: float = 0.1
-    """Share of the rows of `path` for validation, stratified by language and class with the job's seed."""
+    """Share of the rows of `path` for validation, stratified by language and class."""
     test_share: float = 0.1
     """Share of the rows of `path` for the test split; 0 without one = nothing is scored on test."""
+    split_seed: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Seed by which rows of `path` are drawn for validation and test: 42 whatever the job's `seed`, so that
+    runs of several seeds are scored on the same rows. null = the job's `seed`, as in job files that do not
+    name it."""
     unique_texts: bool = True
     """Drop training texts that also occur in validation or test, and validation texts that are in test."""
     normalize: bool = True
@@ -508,6 +529,9 @@ class ModelConfig:
     pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
     """What the classifier reads of a text: first = the vector of its first token, mean = the mean of all
     tokens, which ModernBERT and EuroBERT alone can. null = as the model's config.json says."""
+    head_dropout: Optional[float] = field(default=None, metadata=WHERE_USED)
+    """Dropout of what the classifier's head reads; null = as the model's config.json says, or as
+    `scratch.dropout` of a model from scratch."""
 
 
 @dataclass
@@ -679,9 +703,18 @@ class TrainingConfig:
     warmup_steps: Optional[int] = None
     """Updates of the warm-up, instead of `warmup_ratio`."""
     schedule: Schedule = Schedule.linear
-    """Learning rate after the warm-up."""
+    """Learning rate after the warm-up: down to 0 in a line, along a cosine or `schedule_cycles` of them, or
+    by the power `schedule_power` of what is left; or constant."""
+    schedule_power: float = field(default=2.0, metadata=WHERE_USED)
+    """schedule=polynomial: power of the share of the updates that is left; 1 = linear."""
+    schedule_cycles: int = field(default=2, metadata=WHERE_USED)
+    """schedule=cosine_with_restarts: cosines, each of which begins at the full learning rate."""
+    optimizer: Optimizer = field(default=Optimizer.adamw, metadata=WHERE_USED)
+    """adamw: two moments for each weight, 8 bytes. adafactor: a row and a column of them for each matrix,
+    next to no memory. lion: one moment, 4 bytes, at a third to a tenth of AdamW's learning rate; on GPUs,
+    by bitsandbytes."""
     weight_decay: float = 0.0
-    """Weight decay of AdamW, not applied to biases and layer norms."""
+    """Weight decay, decoupled from the gradient, not applied to biases and layer norms."""
     max_grad_norm: float = 1.0
     """Norm to which gradients are clipped."""
     label_smoothing: float = 0.0
@@ -704,6 +737,12 @@ class TrainingConfig:
     batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Freeze the word embeddings; faster, with a different result."""
+    freeze_layers: int = field(default=0, metadata=WHERE_USED)
+    """Encoder layers to freeze, from the first; with `freeze_embeddings` nothing below the next one is
+    computed backwards, which saves time and memory."""
+    gradient_checkpointing: bool = field(default=False, metadata=WHERE_USED)
+    """Keep each layer's input only, and compute the layer again in the backward pass: the same result in
+    a third more time, with a fraction of the memory for activations."""
     lora: LoraConfig = field(default_factory=LoraConfig, metadata=WHERE_USED)
     """Low-rank adapters in place of training all weights."""
     sparse_exchange: bool = field(
@@ -729,6 +768,10 @@ class TrainingConfig:
     = it is trained to its end. The learning rate follows the whole length in any case."""
     min_delta: float = field(default=0.0, metadata=WHERE_USED)
     """patience: gain over the best score so far that counts as better."""
+    max_hours: Optional[float] = field(default=None, metadata=WHERE_USED)
+    """Hours of training, evaluations and earlier attempts included, after which it ends with the best
+    weights so far; null = it is trained to its end. The learning rate follows the whole length in any
+    case."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
@@ -848,15 +891,18 @@ class JobConfig:
     name: str = MISSING
     """Run name: letters, digits and hyphens."""
     seed: int = 42
-    """Seed of initialisation, order, dropout and splits."""
+    """Seed of initialisation, order and dropout; the rows of the splits are drawn by `data.split_seed`."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model; 1e-4 for T5; with LoRA ten times that of all weights."""
+    """Learning rate before `scaling`; auto = looked up when the job is composed. By default 1e-3 from
+    scratch; 3e-4, 5e-5, 3e-5 or 1e-5 for a very small, a small, a base or a large pretrained model; 1e-4
+    for T5; with LoRA ten times that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""
-    epochs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Passes over the training split. By default 5 from scratch, 3 for a pretrained model."""
+    epochs: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
+    """Passes over the training split, also a part of one, such as 0.5; auto = looked up when the job is
+    composed. By default 5 from scratch; for a pretrained model the more, the fewer training rows there are,
+    and 3 where their number is not known."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The encoder."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -889,6 +935,11 @@ class JobConfig:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
     of the run: the same run may be started with either."""
 
+    def __post_init__(self) -> None:
+        """Keep whole epochs as a whole number, as job files have always written them."""
+        if isinstance(self.epochs, float) and self.epochs.is_integer():
+            self.epochs = int(self.epochs)
+
 
 def further_metrics(job: JobConfig) -> list[str]:
     """List the scores of a job that not every job has: micro_f1 of several classes, and the user's own."""
@@ -899,6 +950,11 @@ def further_metrics(job: JobConfig) -> list[str]:
 def selected_by(job: JobConfig) -> str:
     """Return the name of the validation metric that selects the best checkpoint."""
     return job.code.select or job.evaluation.select.value
+
+
+def split_seed(job: JobConfig) -> int:
+    """Return the seed by which a job's splits are drawn."""
+    return job.seed if job.data.split_seed is None else job.data.split_seed
 
 
 @dataclass
@@ -1085,6 +1141,11 @@ class LaunchClusterConfig(ClusterConfig):
 @dataclass
 class LaunchDataConfig(DataConfig):
     """The reviews and the location of their prepared form; the same job trains on either."""
+
+    split_seed: Optional[int] = field(default=42, metadata=WHERE_USED)
+    """Seed by which rows of `path` are drawn for validation and test: 42 whatever the job's `seed`, so that
+    runs of several seeds are scored on the same rows. null = the job's `seed`, as in job files that do not
+    name it."""
 
     prepared: Optional[str] = None
     """Folder or s3:// prefix of data prepared with these settings; null = prepared on demand."""

@@ -31,6 +31,7 @@ def advice_on(
     where = "" if name == "test" else f"{name}: "
     return [
         *(Advice(where + what, _for_lost_class(job)) for what in score_warnings(scores)),
+        *_out_of_time(job, results),
         *_at_majority(job, scores),
         *_below_baseline(job, results),
         *_course(job, results, history),
@@ -54,6 +55,13 @@ def _for_lost_class(job: JobConfig) -> tuple[str, ...]:
     if job.data.balance is Balance.none:
         return ("data.balance=weights",)
     return _longer(job)
+
+
+def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    hours = job.training.max_hours
+    if results.training.ended_by and hours:
+        what = f"training ended after {hours:g} h (training.max_hours), at step {results.training.steps}"
+        yield Advice(what, (f"training.max_hours={2 * hours:g}",))
 
 
 def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
@@ -103,7 +111,7 @@ def _better(job: JobConfig) -> tuple[str, ...]:
 def _longer(job: JobConfig) -> tuple[str, ...]:
     if job.training.max_steps is not None:
         return (f"training.max_steps={2 * job.training.max_steps}",)
-    return (f"epochs={2 * job.epochs}",) if job.epochs < _MOST_EPOCHS else ()
+    return (f"epochs={2 * job.epochs:g}",) if job.epochs < _MOST_EPOCHS else ()
 
 
 # --- course of the training -----------------------------------------------------------------------

@@ -24,6 +24,7 @@ from lingotune.config.schema import (
     LabelConfig,
     LabelsMode,
     Source,
+    split_seed,
 )
 from lingotune.config.typed_json import UNLESS_NONE, from_json, parse_json, to_json
 from lingotune.data.prepared.spool import Spool
@@ -123,7 +124,8 @@ def evaluate(
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
             with _classes_kept(trained):
-                rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
+                drawn = split_seed(trained.job) if is_own and trained.job else None
+                rows, counts, warnings = _read(data, drawn, spool, rejected)
             if is_own:
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)

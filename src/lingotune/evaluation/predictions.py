@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from lingotune.evaluation.metrics import Classes, Predictions
+from lingotune.evaluation.metrics import Classes, IntArray, Predictions
 
 FILE = "predictions.parquet"
 """Predictions on test, as the model decides."""
 VALIDATION_FILE = "validation_predictions.parquet"
 """Predictions on validation as the model was trained: what its decision is fitted on."""
+DECIDED = "decided"
+"""Column of the classes that a decision names which was fitted on other rows of validation."""
 
 
 NO_CLASS = "no class"
@@ -42,12 +44,17 @@ def _names(ids: npt.NDArray[Any], labels: Sequence[str]) -> pa.Array:
 
 
 def write_predictions(
-    predictions: Predictions, ids: Sequence[str], classes: Classes, path: Path
+    predictions: Predictions,
+    ids: Sequence[str],
+    classes: Classes,
+    path: Path,
+    decided: IntArray | None = None,
 ) -> None:
     """Write predictions to a Parquet file, which appears only once it is complete.
 
     Columns: id, language, stars (null where there are none), label and predicted (class names, or lists of
-    them where a row may have several), and `probability_<class>` (float32) for each class.
+    them where a row may have several), and `probability_<class>` (float32) for each class; with class ids
+    that were `decided`, their names, too.
     """
     probabilities = predictions.probabilities.astype(np.float32)
     stars = predictions.stars
@@ -62,6 +69,8 @@ def write_predictions(
             for place, name in enumerate(classes.names)
         },
     }
+    if decided is not None:
+        columns[DECIDED] = _names(decided, classes.names)
     unfinished = path.with_suffix(".tmp")
     parquet.write_table(pa.table(columns), unfinished, version="2.4")
     unfinished.replace(path)

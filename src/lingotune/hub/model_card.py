@@ -18,8 +18,10 @@ from lingotune.config.schema import (
     LabelsMode,
     LoraConfig,
     ModelConfig,
+    Schedule,
     SelectMetric,
     Source,
+    TrainingConfig,
 )
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
@@ -290,11 +292,11 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
     training = job.training
     return {
         "learning rate": f"{found.learning_rate if found else job.lr:g}",
-        "schedule": f"{training.schedule.value}, {found.warmup_steps if found else '-'} warm-up steps",
+        "schedule": f"{_schedule(training)}, {found.warmup_steps if found else '-'} warm-up steps",
         "batch": f"{found.global_batch if found else job.per_device_bs} examples per update",
-        "updates": f"{found.steps} ({found.epochs:g} epochs)" if found else "-",
+        "updates": _updates(found) if found else "-",
         "best checkpoint": f"step {found.best_step}, by {_selection(job)}" if found else "-",
-        "optimizer": f"AdamW, weight decay {training.weight_decay:g}",
+        "optimizer": f"{training.optimizer.title}, weight decay {training.weight_decay:g}",
         "precision": found.precision if found else "-",
         "maximum length": f"{job.data.max_length} tokens",
         "class balance": {"none": "as in the data"}.get(
@@ -306,6 +308,31 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "processes": found.world_size if found else "-",
         **_adapters(training.lora),
         **_teacher(job.distillation),
+        **_unusual(job),
+    }
+
+
+def _schedule(training: TrainingConfig) -> str:
+    """Name a schedule in plain words, with its shape."""
+    if training.schedule is Schedule.polynomial:
+        return f"polynomial of power {training.schedule_power:g}"
+    if training.schedule is Schedule.cosine_with_restarts:
+        return f"cosine, {training.schedule_cycles} cycles"
+    return str(training.schedule.value)
+
+
+def _updates(found: TrainingFigures) -> str:
+    ended = f", ended by {found.ended_by}" if found.ended_by else ""
+    return f"{found.steps} ({found.epochs:g} epochs{ended})"
+
+
+def _unusual(job: JobConfig) -> dict[str, object]:
+    """Collect what few trainings have: frozen layers, and a dropout of the head's own."""
+    layers, dropout = job.training.freeze_layers, job.model.head_dropout
+    embeddings = " and the embeddings" if job.training.freeze_embeddings else ""
+    return {
+        **({"frozen": f"the first {layers} layers{embeddings}"} if layers else {}),
+        **({} if dropout is None else {"dropout of the head": f"{dropout:g}"}),
     }
 
 

@@ -18,7 +18,7 @@ from lingotune.config.problems import (
     exit_code_for,
     format_problems,
 )
-from lingotune.config.schema import LaunchConfig, Search
+from lingotune.config.schema import LaunchConfig, Search, split_seed
 from lingotune.config.schema import Source as DataSource
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
@@ -211,7 +211,7 @@ class _Keys:
         return f"{one.config.name}-{key[:10]}", key
 
     def _data(self, config: LaunchConfig) -> str:
-        about = (config.data, config.model, config.seed, config.prepared_dir)
+        about = (config.data, config.model, split_seed(config), config.prepared_dir)
         for known, digest in self._known:
             if known == about:
                 return digest

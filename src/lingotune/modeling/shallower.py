@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.foreign_code import NEVER
@@ -33,6 +34,7 @@ def write_shallower(folder: Path, count: int, target: Path) -> list[int]:
     there are not more layers than that, or the architecture cannot be made with fewer.
     """
     refuse_code(str(folder), folder)
+    logging.disable_progress_bar()
     model = AutoModelForSequenceClassification.from_pretrained(
         str(folder), use_safetensors=True, **NEVER
     )

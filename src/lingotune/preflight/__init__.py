@@ -19,8 +19,9 @@ from lingotune.preflight.distillation import DISTILLATION
 from lingotune.preflight.job import JOB
 from lingotune.preflight.lora import LORA
 from lingotune.preflight.performance import PERFORMANCE
+from lingotune.preflight.training import TRAINING
 
-TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA, DISTILLATION)
+TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA, TRAINING, DISTILLATION)
 """Tables of checks, in the order in which their problems are reported."""
 
 

@@ -45,7 +45,8 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
-    "epochs": (1, 10000, "passes over the data, from 1"),
+    "epochs": (0.001, 10000, "passes over the data, from 0.001, such as 0.5 or 3"),
+    "data.split_seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "data.max_length": (8, 8192, "tokens, from 8 to 8192"),
     "data.validation_share": (0, 0.9, "a share from 0 to 0.9"),
     "data.test_share": (0, 0.9, "a share from 0 to 0.9"),
@@ -90,6 +91,10 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.lora.alpha": (1, 10**6, "a whole number from 1, such as twice the rank"),
     "training.lora.dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
+    "training.freeze_layers": (0, 1000, "layers, from 0"),
+    "training.schedule_cycles": (1, 1000, "cosines, from 1"),
+    "training.max_hours": (0.0001, 24 * 365, "hours, from 0.0001 to 8760 (a year)"),
+    "model.head_dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.patience": (1, 10**6, "evaluations, from 1"),
     "training.min_delta": (0, 10**6, "from 0"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
@@ -106,6 +111,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 _POSITIVE = {
     "lr": (1.0, "above 0, at most 1"),
     "training.max_grad_norm": (1e6, "above 0"),
+    "training.schedule_power": (100, "above 0, at most 100"),
 }
 
 

@@ -255,7 +255,7 @@ def _tokens_per_second(measured: Measured) -> str:
 def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: TrainingFigures) -> Table:
     epochs = steps.total_steps / steps.steps_per_epoch
     return [
-        ["updates", _planned_updates(job, steps), f"{training.steps:,}"],
+        ["updates", _planned_updates(job, steps), _actual_updates(training)],
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
         *_parts(batch, training),
@@ -268,8 +268,14 @@ def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: Traini
 
 
 def _planned_updates(job: JobConfig, steps: StepPlan) -> str:
-    at_most = "" if job.training.patience is None else "at most "
+    training = job.training
+    at_most = "" if training.patience is None and training.max_hours is None else "at most "
     return f"{at_most}{steps.total_steps:,}"
+
+
+def _actual_updates(training: TrainingFigures) -> str:
+    ended = f" (ended by {training.ended_by})" if training.ended_by else ""
+    return f"{training.steps:,}{ended}"
 
 
 def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:

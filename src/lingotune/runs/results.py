@@ -219,7 +219,8 @@ class TrainingFigures:
     best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
     kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
-    skipped in this start of the run, as its scale of the loss was too large; None without any.
+    skipped in this start of the run, as its scale of the loss was too large; None without any. ended_by:
+    the setting that ended it before its last step, if it was one of time.
     """
 
     steps: int
@@ -233,6 +234,7 @@ class TrainingFigures:
     precision: str
     selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
     skipped_updates: int | None = field(default=None, metadata=UNLESS_NONE)
+    ended_by: str | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.schema import ColumnsConfig, DataConfig
+from lingotune.config.schema import AUTO, ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
+from lingotune.data.rows.columns import usual_column
 from lingotune.data.rows.findings import Unfit
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
@@ -56,7 +57,7 @@ class ServedModel:
         self.classifier = Classifier(trained)
         data = trained.job.data if trained.job else _UNKNOWN
         self._column, self._title = data.columns.text, data.columns.title
-        self._ids = (data.columns.id, _ID)
+        self._id_column = data.columns.id
         self._language_of = language_reader(trained)
         self._nested = nested_columns(data.columns)
         self._texts = Texts(data.columns, normalize=data.normalize)
@@ -139,5 +140,8 @@ class ServedModel:
             raise Unfit(fault.reason, what, fault.fix) from None
 
     def _with_id(self, one: Any) -> Record:
-        found = [one[name] for name in self._ids if name in one] if isinstance(one, dict) else []
+        if not isinstance(one, dict):
+            return {}
+        column = usual_column("id", list(one)) if self._id_column == AUTO else self._id_column
+        found = [one[name] for name in (column, _ID) if name in one]
         return {_ID: found[0]} if found else {}

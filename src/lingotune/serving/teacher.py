@@ -17,6 +17,7 @@ from lingotune.config.schema import (
     DistillationConfig,
     JobConfig,
     OnError,
+    split_seed,
 )
 from lingotune.data.prepared.manifest import SourceFile, TeacherIdentity
 from lingotune.data.prepared.prepare import prepare
@@ -41,7 +42,7 @@ def prepare_job(
 ) -> tuple[Path, bool]:
     """Prepare the data of a job, with the probabilities of its teacher if it has one; see `prepare`."""
     teacher = teacher_of(job)
-    return prepare(job.data, job.model, job.seed, root, tell, trains=trains, teacher=teacher)
+    return prepare(job.data, job.model, split_seed(job), root, tell, trains=trains, teacher=teacher)
 
 
 def teacher_of(job: JobConfig) -> TrainedTeacher | None:

@@ -33,7 +33,9 @@ from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
 from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
 from lingotune.evaluation.own_metrics import try_metrics, values_of
+from lingotune.modeling.checkpointed_layers import checkpoint_layers
 from lingotune.modeling.compact_embedding import choose_embeddings
+from lingotune.modeling.frozen_layers import freeze_layers
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model, trained_in
 from lingotune.modeling.lora import (
@@ -51,6 +53,7 @@ from lingotune.training.dataloader import Batches, Updates, draws_line, to_tenso
 from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.resume import node_folder
+from lingotune.training.schedules import shaped_schedule
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
 from lingotune.training.trainer import ClassifierTrainer
@@ -141,8 +144,12 @@ def _load_model(context: RunContext) -> _Model:
         training = replace(training, compact_vocabulary=False)
     lora = training.lora
     adapters = add_adapters(model, lora) if lora.rank is not None else None
-    embeddings = choose_embeddings(model, context.splits.values(), training)
     told = [adapters_line(adapters, lora)] if adapters else []
+    if training.freeze_layers:
+        told.append(freeze_layers(model, training))
+    embeddings = choose_embeddings(model, context.splits.values(), training)
+    if training.gradient_checkpointing:
+        told.append(checkpoint_layers(model))
     lines = (*([head] if head else []), *told, embeddings, last_layer)
     return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
 
@@ -281,6 +288,7 @@ def _trainer(
         label_smoothing=job.training.label_smoothing,
         distillation=job.distillation,
         layer_decay=job.training.layer_decay,
+        schedule=shaped_schedule(job.training),
         pace=stopwatch.pace,
         updates=data.updates,
         compress=job.training.compress_gradients,

@@ -257,7 +257,8 @@ def _open_data(
     tell = say if rank.first else lambda line: None
     store = open_store(here, data, prepared_dir, tell, teacher)
     splits = {name: store.split(name) for name in SPLITS}
-    splits["train"] = store.with_teacher("train", training_split(store, splits["train"], job.data))
+    train = training_split(store, splits["train"], job.data)
+    splits["train"] = store.with_teacher("train", train)
     splits = {name: _within(split, limits) for name, split in splits.items()}
     check_select(job.evaluation.select, *(set(splits[s].codes) for s in SPLITS[:2]))
     return store, splits

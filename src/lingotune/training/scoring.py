@@ -13,6 +13,7 @@ from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.fit_decision import FittedDecision, fit_decision
 from lingotune.evaluation.metrics import (
     Classes,
+    IntArray,
     Predictions,
     in_languages,
     probabilities_of,
@@ -65,7 +66,8 @@ def score_splits(
     fitted = _fit(context, validation.predictions)
     as_trained = {"validation": _scores(context, validation, validation.predictions)}
     by_decision = {"validation": _with_own(context, validation, fitted.validation)}
-    _write(context, validation, validation.predictions, VALIDATION_FILE)
+    held_out = fitted.validation.predicted
+    _write(context, validation, validation.predictions, VALIDATION_FILE, held_out)
     if len(batches["test"]):
         test = _predict(context, trainer, "test", batches["test"], stopwatch)
         found = decided(test.predictions, fitted.decision, context.label_names)
@@ -106,14 +108,21 @@ def _with_own(context: RunContext, of: _Predicted, predictions: Predictions) -> 
     )
 
 
-def _write(context: RunContext, of: _Predicted, predictions: Predictions, file: str) -> None:
+def _write(
+    context: RunContext,
+    of: _Predicted,
+    predictions: Predictions,
+    file: str,
+    decided: IntArray | None = None,
+) -> None:
     """Write predictions on rank 0, back in the order of the prepared rows."""
     if not context.rank.first:
         return
     places = np.argsort(of.batches.split.place)
     in_order = [of.ids[place] for place in places.tolist()]
-    path = context.folders.run / file
-    write_predictions(predictions.select(places), in_order, Classes(context.label_names), path)
+    path, classes = context.folders.run / file, Classes(context.label_names)
+    named = None if decided is None else decided[places]
+    write_predictions(predictions.select(places), in_order, classes, path, named)
 
 
 def _predict(

@@ -34,6 +34,7 @@ from lingotune.training.dataloader import SHARE, Loader, Updates
 from lingotune.training.distillation import mixed_loss
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
+from lingotune.training.schedules import MakeSchedule
 from lingotune.training.timing import Phases
 
 ARGUMENTS = "training_args.json"
@@ -53,11 +54,11 @@ class ClassifierTrainer(Trainer):
     those of the texts that have a class, in the binary cross-entropy of each; soft = cross-entropy with
     shares of the classes. label_smoothing: as in torch's cross_entropy. distillation: mixes in the loss
     against a teacher where batches hold its probabilities. Scores are neither weighted, smoothed nor mixed.
-    layer_decay: see `by_layers`. pace: returns the figures to log with each training loss.
-    updates: sampler of this process's micro-batches; None = the Trainer's own random batches. compress:
-    send gradients in half precision between GPUs. phases: timer for the parts of a step. packing: the
-    model's, if it skips padding. guard: stops a training that is no longer finite; None = a training that
-    is not guarded.
+    layer_decay: see `by_layers`. schedule: makes that of the learning rate; None = the Trainer does, by its
+    name. pace: returns the figures to log with each training loss. updates: sampler of this process's
+    micro-batches; None = the Trainer's own random batches. compress: send gradients in half precision
+    between GPUs. phases: timer for the parts of a step. packing: the model's, if it skips padding. guard:
+    stops a training that is no longer finite; None = a training that is not guarded.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ClassifierTrainer(Trainer):
         label_smoothing: float = 0.0,
         distillation: DistillationConfig | None = None,
         layer_decay: float = 1.0,
+        schedule: MakeSchedule | None = None,
         pace: Callable[[], dict[str, float]] = dict,
         updates: Updates | None = None,
         compress: bool = False,
@@ -87,6 +89,7 @@ class ClassifierTrainer(Trainer):
         self._labels_mode = labels_mode
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._distillation = distillation or DistillationConfig()
+        self._schedule = schedule
         self._pace, self._updates, self._guard = pace, updates, guard
         self._phases, self._packing = phases or Phases(), packing or Packing()
         if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
@@ -183,6 +186,14 @@ class ClassifierTrainer(Trainer):
         if self._guard:
             self._guard.watch(self, optimizer)
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Create the schedule of the learning rate."""
+        if self._schedule is not None:
+            given = self.optimizer if optimizer is None else optimizer
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = self._schedule(given, warmup, num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log, adding the speed and the padding since the last training loss.

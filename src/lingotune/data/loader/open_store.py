@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import JobConfig
+from lingotune.config.schema import JobConfig, split_seed
 from lingotune.data.loader.store import Store
 from lingotune.data.prepared.manifest import misfits, other_teacher
 from lingotune.data.prepared.prepare import prepare
@@ -29,10 +29,12 @@ def open_store(
     """
     if folder is None:
         fetch_sources(job.data, tell)
-        made, _ = prepare(job.data, job.model, job.seed, root, tell, trains=True, teacher=teacher)
+        made, _ = prepare(
+            job.data, job.model, split_seed(job), root, tell, trains=True, teacher=teacher
+        )
         return Store(made)
     store = Store(fetch(folder, root, tell) if folder.startswith("s3://") else folder)
-    problems = misfits(store.manifest, job.data, job.seed)
+    problems = misfits(store.manifest, job.data, split_seed(job))
     problems += other_teacher(store.manifest, job.distillation)
     if problems:
         raise ConfigError(problems)

@@ -52,9 +52,11 @@ TOKENIZER = "tokenizer"
 _TRAINED = "train_languages"
 _NO_PART = (
     "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance", _TRAINED,
-    "max_rows",
+    "max_rows", "split_seed",
 )  # fmt: skip
-"""Settings that the rows do not follow from; the files themselves are part of the source."""
+"""Settings that the rows do not follow from; the files, and the seed of the splits, are parts of their
+own."""
+_SPLIT_SEED = "split_seed"
 _CODE = ("sources", "rows", "splits", "prepared")
 """Packages that turn rows into shards; those that only read shards are left out."""
 
@@ -258,7 +260,8 @@ def identify(
 ) -> Identity:
     """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    tokenizer: as `tokenizer_identity` returns it. teacher: of the probabilities that go with the rows.
+    seed: that of the splits. tokenizer: as `tokenizer_identity` returns it. teacher: of the probabilities
+    that go with the rows.
     """
     source, settings = _source(data), _settings(data)
     carved_by = seed if is_carved(data) else None
@@ -295,15 +298,16 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     else:
         wanted.pop(_TRAINED, None)  # it has the rows of all languages
     if manifest.seed is not None:
-        wanted["seed"], found["seed"] = seed, manifest.seed
+        wanted[_SPLIT_SEED], found[_SPLIT_SEED] = seed, manifest.seed
     problems = []
     for key in sorted({*wanted, *found}):
         ours, theirs = (of.get(key, _default(key)) for of in (wanted, found))
         if ours != theirs:
-            name = key if key == "seed" else f"data.{key}"
             what = f"the prepared data {manifest.digest[:12]} was made with {theirs}"
             fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
-            problems.append(Problem(f"{name}={ours}", what, fix))
+            if key == _SPLIT_SEED:
+                fix = f"data.{key}={theirs}, or data prepared anew: {program('prepare')} ..."
+            problems.append(Problem(f"data.{key}={ours}", what, fix))
     return problems
 
 
@@ -326,7 +330,8 @@ def _default(key: str) -> object:
 
 def _settings(data: DataConfig) -> dict[str, object]:
     settings = plain(data)
-    known = {name: value for name, value in settings.items() if name not in _NO_PART}
+    named = [f.name for f in fields(DataConfig) if f.name not in _NO_PART]  # without a launch's own
+    known = {name: settings[name] for name in named if name in settings}
     return known | ({_TRAINED: settings[_TRAINED]} if reads_trained_only(data) else {})
 
 

@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.schema import PATTERN_LANGUAGE, SPLITS, ColumnsConfig, DataConfig, OnError
-from lingotune.data.rows.columns import SeenColumns
+from lingotune.config.schema import (
+    AUTO,
+    PATTERN_LANGUAGE,
+    SPLITS,
+    ColumnsConfig,
+    DataConfig,
+    OnError,
+)
+from lingotune.data.rows.columns import SeenColumns, usual_column
 from lingotune.data.rows.findings import (
     SKIP,
     Findings,
@@ -108,8 +115,9 @@ class Cleaner:
     data.on_error=skip: rows that are wrong go to `on_reject` and are counted; what is wrong with whole
     files, with the settings, or with more than `data.max_rejected` of the rows, is a problem.
     data.on_error=stop: every wrong row is one. Always read = kept + rejected + filtered (by language).
-    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row. labels: shared by the
-    splits of a source, whose problems are then the same from each of them.
+    Where there is an id column, the ids' hashes are kept: at most 24 bytes a row. In one that was found,
+    not named, an id that repeats rejects no row, which is named by its place instead. labels: shared by
+    the splits of a source, whose problems are then the same from each of them.
     """
 
     def __init__(
@@ -127,7 +135,9 @@ class Cleaner:
         columns = data.columns
         self._text = Texts(columns, normalize=data.normalize).of
         self._stars_column, self._label_column = columns.stars, columns.label or ""
-        self._id_column, self._group_column = columns.id, columns.group
+        self._finds_id = columns.id == AUTO
+        self._id_column = None if self._finds_id else columns.id
+        self._group_column = columns.group
         self._split = split
         self._skip = data.on_error is OnError.skip
         self._max_rejected = data.max_rejected
@@ -162,6 +172,8 @@ class Cleaner:
                 names = tuple(record)
                 if names != seen.names:
                     seen.change(self._at, location, names, tuple(column_names(record)))
+                    if self._finds_id:
+                        self._id_column = usual_column("id", names)
                 self._at = location
                 try:
                     language = languages.read(record)
@@ -221,14 +233,17 @@ class Cleaner:
         column = self._id_column
         value = record.get(column) if column is not None else None
         if value is None or value == "":
-            # The file's folder differs between laptop and worker; ids must not.
-            place = location[location.rfind("/") + 1 :]
-            return place if place.isascii() else shortened(place)
+            return _place(location)
+        if self._finds_id and not isinstance(value, (str, int)):
+            return _place(location)
         name = str(value)
         if not name.isascii():
             check_encodable(name, column)
         if not self._ids.add(name):
             what = f"has the id {show(value)} of an earlier row"
+            if self._finds_id:
+                self._repeated.note("duplicate-id", location, what)
+                return _place(location)
             if self._skip:
                 raise Unfit("duplicate-id", what, "ids that differ, or data.columns.id=null")
             self._repeated.note("duplicate-id", location, what)
@@ -349,6 +364,12 @@ class Cleaner:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")
         repeated = [problem.where for problem in self._repeated.problems()]
         return warnings + [f"the same id as an earlier row: {where}" for where in repeated]
+
+
+def _place(location: str) -> str:
+    """Name a row by its file and line: the file's folder differs between laptop and worker."""
+    place = location[location.rfind("/") + 1 :]
+    return place if place.isascii() else shortened(place)
 
 
 _MEND = "mend these rows"

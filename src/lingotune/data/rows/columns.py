@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from lingotune.config.problems import Problem, closest
 from lingotune.config.quoting import override_text
-from lingotune.config.schema import DETECT, PATTERN_LANGUAGE, ColumnsConfig, LabelConfig
+from lingotune.config.schema import AUTO, DETECT, PATTERN_LANGUAGE, ColumnsConfig, LabelConfig
 from lingotune.data.rows.findings import Record, split_location
 from lingotune.data.rows.labels import format_labels
 
@@ -31,7 +31,21 @@ _OTHER_NAMES = {
     "stars": ("stars", "rating", "star_rating", "score", "overall"),
     "label": ("label", "sentiment", "class", "category", "polarity"),
     "language": ("language", "lang", "locale"),
-    "id": ("id", "review_id", "uid"),
+    "id": (
+        "id",
+        "review_id",
+        "uid",
+        "uuid",
+        "guid",
+        "row_id",
+        "text_id",
+        "comment_id",
+        "tweet_id",
+        "document_id",
+        "doc_id",
+        "example_id",
+        "sample_id",
+    ),
     "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
 }
 
@@ -47,6 +61,8 @@ class SeenColumns:
         """The columns of the last row, None before the first."""
         if columns.language == DETECT:
             columns = replace(columns, language=None)
+        if columns.id == AUTO:
+            columns = replace(columns, id=None)
         self._columns, self._classes = columns, classes
         self._named = {name for name in vars(columns).values() if name is not None}
         self._named.update(name for names in classes or () for name in names)

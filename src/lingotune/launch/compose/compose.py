@@ -53,6 +53,7 @@ from lingotune.launch.compose.typed_config import (
     BY_MODEL_KEYS,
     NO_VALUE,
     SharedSections,
+    left_open,
     typed_config,
 )
 from lingotune.launch.compose.variables import Variables
@@ -82,6 +83,7 @@ class Composed:
     user's own folder of group files, typed or found. words: all that was typed, for all jobs. varies: of a
     job of a sweep, the swept keys and its values as texts. space: what the sweep varies; None for a job of
     its own. The jobs of a search are the corners of its space, and `space.suggested` makes the others.
+    left_open: settings that nothing said, filled in with what suits the model.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -92,6 +94,7 @@ class Composed:
     words: tuple[str, ...] = ()
     varies: Mapping[str, str] = field(default_factory=dict)
     space: Space | None = None
+    left_open: tuple[str, ...] = ()
 
     @property
     def typed(self) -> str:
@@ -254,7 +257,7 @@ class _Composer:
         self, job: Sequence[Override], axes: Sequence[Axis], files: Reading, refused: set[str]
     ) -> tuple[Composed | None, list[Problem]]:
         """Compose one job and check it. refused: keys of which something is told already."""
-        config, wrong = _compose_one(
+        config, left, wrong = _compose_one(
             job, self._groups, self._chosen, self._defaults, self._origin, self._variables
         )
         wrong = [p for p in wrong if not (p.section in files.unread and p.what == NO_VALUE)]
@@ -283,7 +286,7 @@ class _Composer:
         varies = {o.key_or_group: value_of(o) for o in job if o.key_or_group in swept}
         kept = [o for o in job if not (swept and o.key_or_group.startswith("sweep."))]
         overrides = tuple(map(TypedOverride.of, kept))
-        return Composed(overrides, config, tuple(found), varies=varies), told
+        return Composed(overrides, config, tuple(found), varies=varies, left_open=left), told
 
     def _settings_of(self, job: Sequence[Override]) -> SweepConfig | None:
         """Return the settings of the sweep for a job's overrides; None if it does not compose."""
@@ -402,16 +405,17 @@ def _compose_one(
     defaults: Mapping[str, Any],
     origin: Origin,
     variables: Variables,
-) -> tuple[LaunchConfig | None, list[Problem]]:
-    """Compose the config of the overrides that fit, with a problem for each that does not."""
+) -> tuple[LaunchConfig | None, tuple[str, ...], list[Problem]]:
+    """Compose the config of the overrides that fit, with a problem for each that does not; also returns the
+    settings that were left open and filled in."""
     removed = [o for o in job if o.is_delete()]
     values = [o for o in job if not o.is_delete() and not chooses_group(o, groups)]
     choices = _choices(job, groups)
     base = chosen(choices)
     if isinstance(base, ConfigError):
-        return None, base.problems  # also those of files, which are told once
+        return None, (), base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
-        return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
+        return None, (), [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = base.copy()
     named = [o for o in removed if mapping_of(o.key_or_group)]
     problems = [
@@ -423,6 +427,7 @@ def _compose_one(
     problems += [p for o in changes for p in (_remove if o.is_delete() else _set_value)(config, o)]
     problems += variables.put_into(config)
     changed = {o.key_or_group.partition(".")[0] for o in changes}
+    left = left_open(config)
     typed, more = typed_config(config, base.shared, changed)
     if typed is not None:
         typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
@@ -433,7 +438,7 @@ def _compose_one(
         typed, found = with_teacher(typed, keys)
         more = [*more, *found]
     told = {p.key for p in problems if p.key}
-    return typed, [*problems, *(p for p in more if p.key not in told)]
+    return typed, left, [*problems, *(p for p in more if p.key not in told)]
 
 
 def _cluster(chosen: _Chosen, option: str) -> LaunchClusterConfig | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, JobConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, JobConfig, LaunchConfig, Source, split_seed
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
@@ -77,14 +77,14 @@ def deliver(config: LaunchConfig) -> Delivery:
             rows = (
                 None
                 if data.source is Source.files
-                else count_rows(data, config.seed, config.evaluation.select)[0]
+                else count_rows(data, split_seed(config), config.evaluation.select)[0]
             )
             return Delivery(rows, digest=found[2], uri=data.prepared.rstrip("/") + "/")
         return _in_folder(config, Path(data.prepared))
     # A teacher is on this machine alone: its probabilities are computed here, and travel with the data.
     teacher = _teacher(config)
     if data.source is not Source.files and teacher is None:
-        rows, warnings = count_rows(data, config.seed, config.evaluation.select)
+        rows, warnings = count_rows(data, split_seed(config), config.evaluation.select)
         return Delivery(rows, _warnings(warnings))
     absent = not_here(data)
     if absent:  # the digest of the data, and the job's name with it, will be another
@@ -92,12 +92,12 @@ def deliver(config: LaunchConfig) -> Delivery:
         digest = hashlib.sha256(json.dumps(["not here", *absent]).encode()).hexdigest()
         return Delivery(None, _unseen(config), digest)
     known = tokenizer_identity(config.model)
-    identity = identify(data, config.seed, known or "not here", teacher)
+    identity = identify(data, split_seed(config), known or "not here", teacher)
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
         made = from_folder(folder, load_manifest(folder), config)
         return replace(made, problems=(*_unseen(config), *made.problems))
-    rows, warnings = count_rows(data, config.seed, config.evaluation.select)
+    rows, warnings = count_rows(data, split_seed(config), config.evaluation.select)
     problems = (
         *_unseen(config),
         *_warnings(warnings),
@@ -150,7 +150,7 @@ def made_before(config: LaunchConfig) -> Manifest | None:
     known = tokenizer_identity(config.model)
     if known is None:
         return None
-    identity = identify(config.data, config.seed, known, _teacher(config))
+    identity = identify(config.data, split_seed(config), known, _teacher(config))
     folder = folder_of(config.prepared_dir, config.data, identity)
     return load_manifest(folder) if (folder / FILE).is_file() else None
 
@@ -164,7 +164,7 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
         manifest = load_manifest(folder)
     except ConfigError as error:
         raise ConfigError([Problem(where, p.what, p.fix) for p in error.problems]) from error
-    problems = misfits(manifest, config.data, config.seed)
+    problems = misfits(manifest, config.data, split_seed(config))
     problems += other_teacher(manifest, config.distillation)
     if problems:
         raise ConfigError(problems)

@@ -21,7 +21,15 @@ from lingotune.config.problems import (
     exit_code_for,
 )
 from lingotune.config.program import in_checkout, program
-from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
+from lingotune.config.schema import (
+    Action,
+    AwsConfig,
+    JobConfig,
+    LaunchConfig,
+    Search,
+    Source,
+    split_seed,
+)
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
@@ -382,7 +390,7 @@ class Planner:
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
         """Find out what is known about the data, once per data."""
-        same = [asdict(config.data), config.seed, asdict(config.model), config.prepared_dir]
+        same = [asdict(config.data), split_seed(config), asdict(config.model), config.prepared_dir]
         same += [asdict(config.distillation)]
         key = json.dumps(same, default=str)
         if key not in self._data:

@@ -197,6 +197,7 @@ def _with_scores(entry: Entry, metric: Metric) -> Entry:
                 entry,
                 validation=scores.on_validation(),
                 test=scores.on_test(),
+                labels=scores.labels,
                 evaluations=known,
                 train_rows=scores.data.train_rows,
                 seconds=scores.seconds if entry.seconds is None else entry.seconds,
@@ -290,7 +291,7 @@ def _of_run(
     return Entry(
         number, varies, folder.name, State.completed, "", folder, overrides,
         scores.on_validation(), scores.on_test(), evaluations_in(folder, scores.training.steps),
-        scores.seconds, train_rows=scores.data.train_rows,
+        scores.seconds, labels=scores.labels, train_rows=scores.data.train_rows,
     )  # fmt: skip
 
 

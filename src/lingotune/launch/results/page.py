@@ -143,7 +143,6 @@ def heat(board: Leaderboard) -> dict[str, Any]:
     codes = sorted(sorted(codes, key=lowest.__getitem__)[:_MOST_HEAT])
     values = [of.languages[code] for of in shown for code in codes if code in of.languages]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    on = "test" if any(of.test is not None for of in shown) else "validation"
     rows = [
         (
             visible(" / ".join(map(value_text, of.varies.values())) or named(of)),
@@ -154,7 +153,7 @@ def heat(board: Leaderboard) -> dict[str, Any]:
     keys = " / ".join(key for key in board.keys if key != REPEATED)
     left = len([of for of in board.ranked if len(of.languages) > 1]) - len(shown)
     names = [printable(code) for code in codes]
-    return {"keys": visible(keys), "codes": names, "rows": rows, "split": on, "left": left}
+    return {"keys": visible(keys), "codes": names, "rows": rows, "left": left}
 
 
 def _heat_cell(of: Configuration, code: str, low: float, high: float) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from lingotune.config.typed_json import from_json, parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.results.entries import TestScores
 from lingotune.launch.sweeps.metric import LOSS
-from lingotune.launch.sweeps.trial import Evaluation
+from lingotune.launch.sweeps.trial import REPEATED, Evaluation
 from lingotune.runs.folder import METRICS, read_history
 from lingotune.runs.results import Interval
 
@@ -117,7 +117,6 @@ class RunScores:
             overall.intervals.macro_f1 if overall.intervals else None,
             overall.rows,
             {code: of.macro_f1 for code, of in self.test.languages.items()},
-            self.labels,
         )
 
 
@@ -174,11 +173,14 @@ def job_text(folder: Path) -> JobText | str:
     try:
         content = (folder / JOB_FILE).read_bytes()
         values = yaml.load(content, _LOADER)
-        return JobText(dict(_flat(values)), digest_in(content))
+        settings = dict(_flat(values))
+        settings.setdefault(_SPLIT_SEED, settings.get(REPEATED, ""))  # where nothing else is said
+        return JobText(settings, digest_in(content))
     except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         return f"{JOB_FILE} cannot be read: {error}"
 
 
+_SPLIT_SEED = "data.split_seed"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Leaves every value the text that it is in the file."""
 
@@ -201,6 +203,8 @@ def varying(jobs: Sequence[Mapping[str, str]]) -> dict[str, str]:
     keys = list(dict.fromkeys(key for job in jobs for key in job))
     values = {key: [job.get(key, "") for job in jobs] for key in keys}
     differing = [key for key in keys if len(set(values[key])) > 1]
+    if values.get(_SPLIT_SEED) == values.get(REPEATED):  # as before the splits had their own
+        differing = [key for key in differing if key != _SPLIT_SEED]
     groups = {
         key.partition(".")[0]: values[key] for key in differing if key == f"{_section(key)}.name"
     }
