@@ -1,9 +1,9 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
-Columns: text, label (int8), language, id, stars (int8, where the source has them), targets (a list of
-float32, the value of every class, where a text may have several or shares of them), input_ids (a list of
-int32, special tokens included), length (int32, of input_ids). The label of a text with several classes is
-the first of them; that of a text with none is the number of all classes.
+Columns: text, label (int8, or int16 for ids above 127), language, id, stars (int8, where the source has
+them), targets (a list of float32, the value of every class, where a text may have several or shares of
+them), input_ids (a list of int32, special tokens included), length (int32, of input_ids). The label of a
+text with several classes is the first of them; that of a text with none is the number of all classes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ ROW_GROUP = 5_000
 READERS = {"pyarrow": "6.0.0"}
 """Library -> oldest version that is known to read the files: Parquet 2.4, snappy, lists of int32."""
 _TARGETS = pa.list_(pa.float32())
+_LARGEST = 127
+"""Class id that one byte holds."""
 
 
 @dataclass
@@ -109,7 +111,7 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
     np.cumsum(encoded.lengths, out=offsets[1:])
     arrays = {
         "text": pa.array(columns.text, pa.string()),
-        "label": pa.array(columns.label, pa.int8()),
+        "label": pa.array(columns.label, label_type(columns.label)),
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
@@ -118,6 +120,11 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
         "length": pa.array(encoded.lengths),
     }
     return pa.table(arrays)
+
+
+def label_type(label: Sequence[int]) -> pa.DataType:
+    """Return the type that class ids are stored as."""
+    return pa.int8() if max(label, default=0) <= _LARGEST else pa.int16()
 
 
 def _has_stars(columns: Columns) -> bool:
