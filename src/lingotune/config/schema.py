@@ -128,6 +128,14 @@ class SelectMetric(Enum):
     worst_language_macro_f1 = "worst_language_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
+    mean_absolute_error = "mean_absolute_error"
+    quadratic_kappa = "quadratic_kappa"
+
+
+ON_SCALE = (SelectMetric.mean_absolute_error, SelectMetric.quadratic_kappa)
+"""Metrics of ordered classes alone."""
+COSTS = (SelectMetric.loss, SelectMetric.mean_absolute_error)
+"""Metrics of which less is better."""
 
 
 class Pooling(Enum):
@@ -137,12 +145,22 @@ class Pooling(Enum):
     mean = "mean"
 
 
+class LabelsMode(Enum):
+    """What the classes of `data.labels` are to each other."""
+
+    single = "single"
+    ordinal = "ordinal"
+
+
 class Decide(Enum):
     """How a class is chosen from the probabilities of all classes."""
 
+    auto = "auto"
     argmax = "argmax"
     macro_f1 = "macro_f1"
     prior = "prior"
+    expected = "expected"
+    median = "median"
 
 
 class Baseline(Enum):
@@ -303,6 +321,9 @@ class ColumnsConfig:
 
     text: str = "review_body"
     """The text to classify."""
+    text_pair: Optional[str] = field(default=None, metadata=WHERE_USED)
+    """If named, two texts are classified together, such as premise and hypothesis or question and answer:
+    this is the second. The tokenizer joins them; of two that are too long, the longer one is cut first."""
     title: Optional[str] = None
     """If named, prepended to the text on a line of its own. In star reviews it gives the rating away."""
     stars: Optional[str] = None
@@ -399,6 +420,10 @@ class DataConfig:
     """The classes in the order of their ids. A list on the command line replaces the whole list; [a, b] is
     short for classes without further values. auto = the sorted values of the label column, 100 at most;
     the source is read for them, and the job file lists them."""
+    labels_mode: LabelsMode = field(default=LabelsMode.single, metadata=WHERE_USED)
+    """single = one of the classes, which have no order. ordinal = one of the classes, which `data.labels`
+    lists from one end of a scale to the other, e.g. stars 1 to 5: scores say how far predictions are off,
+    and predictions give the expected value."""
     label_offset: int = 0
     """Offset added to whole-number raw values before the mapping: 1 if labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
@@ -739,11 +764,13 @@ class EvaluationConfig:
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
     """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
-    decide: Decide = field(default=Decide.macro_f1, metadata=WHERE_USED)
-    """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
-    macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
-    on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
-    divide by the class shares of the validation split. Test rows are never fitted on."""
+    decide: Decide = field(default=Decide.auto, metadata=WHERE_USED)
+    """How predictions are decided, in scores, `predict` and `evaluate`. auto = macro_f1, or expected for
+    ordered classes (`data.labels_mode`). argmax = the likeliest class; macro_f1 = the largest
+    log-probability plus an offset per class, per language where rows suffice, fitted on the validation
+    split for macro-F1, if cross-validation finds that they help; prior = offsets that divide by the class
+    shares of the validation split. Test rows are never fitted on. Of ordered classes: expected = the one
+    nearest to the expected value; median = the first with half of the probability at or below it."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""
@@ -833,6 +860,12 @@ class JobConfig:
     """auto: go on from the newest whole checkpoint in the run folder, from the start without one. required:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
     of the run: the same run may be started with either."""
+
+
+def logged_metrics(job: JobConfig) -> list[str]:
+    """List the metrics that are logged beside the usual ones: of ordered classes, and the user's own."""
+    ordinal = job.data.labels_mode is LabelsMode.ordinal
+    return [*(metric.value for metric in ON_SCALE if ordinal), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:

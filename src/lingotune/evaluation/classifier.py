@@ -19,9 +19,12 @@ from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
+from lingotune.data.rows.pairs import columns_of
+from lingotune.data.rows.scale import Scale, scale_of
 from lingotune.evaluation.onnx_model import FILE, OnnxModel
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import UNNAMED
+from lingotune.modeling.segments import SEGMENTS, has_segments
 from lingotune.plugins.loading import OwnFunction
 from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import read_decision
@@ -42,9 +45,30 @@ class Trained:
     job: JobConfig | None
     decision: Decision = AS_TRAINED
 
+    @property
+    def scale(self) -> Scale | None:
+        """Points of the classes by name, if they are ordered; None for others."""
+        found = (scale_of(self.job.data) if self.job else None) or self.decision.scale
+        return found if found and found.keys() == set(self.labels) else None
+
+    def expected(self, probabilities: FloatArray) -> list[float | None]:
+        """Return the expected value of each row of (rows, classes); None for classes without an order."""
+        from lingotune.evaluation.decisions import expected_values
+
+        points = self.scale
+        if points is None:
+            return [None] * len(probabilities)
+        means = expected_values(probabilities, [points[label] for label in self.labels])
+        return [float(mean) for mean in means]
+
     def as_trained(self) -> Trained:
         """Return the model without what was fitted on validation: the likeliest class."""
         return replace(self, decision=AS_TRAINED)
+
+
+def takes_pairs(trained: Trained) -> bool:
+    """Tell whether a model classifies pairs of texts."""
+    return trained.job is not None and trained.job.data.columns.text_pair is not None
 
 
 def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
@@ -155,17 +179,27 @@ class Classifier:
         return classes, probabilities
 
     def logits(self, texts: Sequence[str]) -> FloatArray:
-        """Compute the logits of texts, in their order: float64, (texts, classes)."""
-        ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        """Compute the logits of texts, or pairs of texts, in their order: float64, (texts, classes)."""
+        encoded = self._encoded(texts)
+        ids = encoded["input_ids"]
         # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         found: list[Any] = []
         for start in range(0, len(order), self._batch):
-            part = [ids[place] for place in order[start : start + self._batch]]
-            found.append(self.model(self._tokenizer.pad({"input_ids": part}, return_tensors="np")))
+            places = order[start : start + self._batch]
+            part = {name: [rows[place] for place in places] for name, rows in encoded.items()}
+            found.append(self.model(self._tokenizer.pad(part, return_tensors="np")))
         logits = np.empty((len(order), self._classes))
         logits[order] = np.concatenate(found) if found else logits
         return logits
+
+    def _encoded(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """Tokenize: input_ids and, of pairs where the model has segments, token_type_ids."""
+        firsts, seconds = columns_of(texts)
+        given = self._tokenizer(firsts, seconds, truncation=True, max_length=self.max_length)
+        segments = seconds is not None and self.model.has_segments
+        names = [SEGMENTS] if segments and SEGMENTS in given else []
+        return {name: given[name] for name in ("input_ids", *names)}
 
 
 class TorchModel:
@@ -182,6 +216,7 @@ class TorchModel:
         read_first_token(module)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self._device).eval()
+        self.has_segments = has_segments(module)
 
     def use_threads(self, threads: int | None) -> None:
         """Compute with a number of threads; None = one for each core."""
@@ -190,7 +225,8 @@ class TorchModel:
         torch.set_num_threads(threads or os.cpu_count() or 1)
 
     def __call__(self, inputs: Mapping[str, Any]) -> FloatArray:
-        """Compute logits, (texts, classes). inputs: ids and mask, int64, (texts, tokens)."""
+        """Compute logits, (texts, classes). inputs: ids, mask and, if any, token types, int64, (texts,
+        tokens)."""
         import torch
 
         with torch.inference_mode():

@@ -7,14 +7,22 @@ from lingotune.config.schema import Decide
 from lingotune.runs.decision import Decision
 from lingotune.runs.results import LanguageScores, Scores
 
-_BY = {Decide.macro_f1.value: "for macro-F1", Decide.prior.value: "by the class shares"}
+_BY = {
+    Decide.macro_f1.value: "for macro-F1",
+    Decide.prior.value: "by the class shares",
+    Decide.expected.value: "as those nearest to the expected value",
+    Decide.median.value: "as the medians",
+}
 _NAMES = ("", "accuracy", "macro-F1", "lowest recall", "calibration")
+_ON_SCALE = ("MAE", "kappa")
 
 
 def decision_line(decision: Decision) -> str:
     """Describe a decision in one line without a full stop."""
     parts = []
-    if decision.shifts:
+    if decision.scale is not None:
+        parts.append(f"classes decided {_BY[decision.decide]}")
+    elif decision.shifts:
         offsets = ", ".join(f"{printable(n)} {v:+.2f}" for n, v in decision.offsets.items())
         own = ", ".join(map(printable, decision.languages))
         parts.append(
@@ -23,13 +31,15 @@ def decision_line(decision: Decision) -> str:
         )
     if decision.temperature != 1:
         parts.append(f"probabilities at temperature {decision.temperature:.2f}")
-    return f"{', '.join(parts)}, fitted on {decision.rows} validation rows"
+    fitted = f", fitted on {decision.rows} validation rows" if decision.rows else ""
+    return f"{', '.join(parts)}{fitted}"
 
 
 def decision_rows(decided: LanguageScores, as_trained: LanguageScores) -> list[list[str]]:
     """Tabulate the scores of all rows as trained and as decided, under a row of names."""
     both = {"as trained": as_trained.overall, "as decided": decided.overall}
-    return [[*_NAMES], *([name, *_figures(of)] for name, of in both.items())]
+    names = [*_NAMES, *(_ON_SCALE if decided.overall.on_scale else ())]
+    return [names, *([name, *_figures(of)] for name, of in both.items())]
 
 
 def lowest_recall(of: Scores) -> str:
@@ -40,4 +50,5 @@ def lowest_recall(of: Scores) -> str:
 
 def _figures(of: Scores) -> list[str]:
     scores = f"{of.accuracy:.3f}", f"{of.macro_f1:.3f}"
-    return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}"]
+    on_scale = (f"{value:.3f}" for value in of.on_scale.values())
+    return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}", *on_scale]

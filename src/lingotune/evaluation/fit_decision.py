@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lingotune.config.schema import Decide, EvaluationConfig
+from lingotune.data.rows.scale import Scale
 from lingotune.evaluation.decisions import decided, log_probabilities, tempered
 from lingotune.evaluation.macro_f1_offsets import macro_f1_of, macro_f1_offsets
 from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions
@@ -47,23 +48,37 @@ class FittedDecision:
 
 
 def fit_decision(
-    predictions: Predictions, labels: Sequence[str], wanted: EvaluationConfig, seed: int
+    predictions: Predictions,
+    labels: Sequence[str],
+    wanted: EvaluationConfig,
+    seed: int,
+    *,
+    scale: Scale | None = None,
 ) -> FittedDecision:
     """Fit what `evaluation.decide` and `evaluation.calibrate` ask for.
 
-    predictions: of the validation split, as the model was trained. seed: draws the folds. Nothing is fitted
-    on fewer than `FEWEST_FITTED` rows.
+    predictions: of the validation split, as the model was trained. seed: draws the folds. scale: points of
+    ordered classes; None = they have no order. Nothing is fitted on fewer than `FEWEST_FITTED` rows; to
+    decide by the scale nothing has to be.
     """
+    how = wanted.decide
+    if how is Decide.auto:
+        how = Decide.expected if scale else Decide.macro_f1
+    by_scale = how in (Decide.expected, Decide.median)
     if len(predictions.true) < FEWEST_FITTED:
-        return FittedDecision(AS_TRAINED, predictions)
+        found = Decision(decide=how.value, scale=dict(scale or {})) if by_scale else AS_TRAINED
+        return FittedDecision(found, decided(predictions, found, labels))
     some = _drawn(predictions, seed)
     temperature = fit_temperature(some) if wanted.calibrate else 1.0
     as_trained = Decision(decide=Decide.argmax.value, temperature=temperature, rows=len(some.true))
     if temperature == 1:
         as_trained = AS_TRAINED
-    if wanted.decide is Decide.prior:
+    if by_scale:
+        found = replace(as_trained, decide=how.value, scale=dict(scale or {}))
+        return FittedDecision(found, decided(predictions, found, labels))
+    if how is Decide.prior:
         return _by_prior(predictions, labels, as_trained)
-    if wanted.decide is Decide.macro_f1:
+    if how is Decide.macro_f1:
         return _by_macro_f1(predictions, some, labels, as_trained, seed)
     return FittedDecision(as_trained, decided(predictions, as_trained, labels))
 

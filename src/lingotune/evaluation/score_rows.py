@@ -17,6 +17,10 @@ INTERVALS_NOTE = (
     " may lie outside"
 )
 BASELINE_NOTE = "TF-IDF of character n-grams with logistic regression, trained on the same rows"
+ON_SCALE_NOTE = (
+    "MAE: mean distance between the predicted and the true class on their scale; kappa: Cohen's kappa with"
+    " quadratic weights"
+)
 NONE = "-"
 """Text for a score that does not exist."""
 
@@ -25,7 +29,8 @@ NONE = "-"
 class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
-    remark: names the lowest language, classes without rows, and what is a baseline.
+    stars_off: also the error of ordered classes, which alone have a kappa. remark: names the lowest
+    language, classes without rows, and what is a baseline.
     """
 
     name: str
@@ -36,6 +41,7 @@ class ScoreRow:
     calibration_error: str
     stars_off: str
     remark: str
+    kappa: str = NONE
 
 
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
@@ -127,7 +133,13 @@ def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
         _with_interval(of.calibration_error, between.calibration_error if between else None),
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
         ", ".join(filter(None, ["lowest" if is_lowest else "", absent])),
+        _with_interval(of.quadratic_kappa, between.quadratic_kappa if between else None),
     )
+
+
+def error_name(scores: LanguageScores) -> str:
+    """Name the mean absolute error: it is that of stars, or of ordered classes."""
+    return "MAE" if scores.overall.on_scale else "stars off"
 
 
 def _with_interval(value: float | None, between: Interval | None) -> str:

@@ -17,7 +17,7 @@ from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, score_rows
+from lingotune.evaluation.score_rows import BASELINE_NOTE, ON_SCALE_NOTE, error_name, score_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -43,6 +43,8 @@ _PLAIN = {
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
+    SelectMetric.mean_absolute_error: "mean absolute error",
+    SelectMetric.quadratic_kappa: "quadratic weighted kappa",
 }
 
 
@@ -123,6 +125,8 @@ def card(
         test=test,
         validation=whole.validation if whole else None,
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        error_name=error_name(test) if test else "",
+        scale_note=ON_SCALE_NOTE,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
         advice=advice_of(whole) if whole else [],
@@ -134,6 +138,7 @@ def card(
         dataset=_dataset(job),
         pictures=pictures,
         languages=_named(_languages(results)),
+        pairs=job.data.columns.text_pair is not None,
         stars=dict(
             zip((label.name for label in job.data.labels), class_stars(job.data.labels) or ())
         ),
@@ -176,7 +181,7 @@ def _metadata(
         "base_model": hub_model(job, results),
         "datasets": [dataset] if dataset else None,
         "metrics": ["accuracy", "f1"],
-        "widget": _widgets(codes) or None,
+        "widget": None if job.data.columns.text_pair else _widgets(codes) or None,
     }
     if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]

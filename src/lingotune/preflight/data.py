@@ -14,13 +14,15 @@ from lingotune.config.schema import (
     PATTERN_LANGUAGE,
     DataConfig,
     JobConfig,
+    LabelsMode,
     OnError,
     RowCounts,
     SampleConfig,
     Source,
 )
-from lingotune.data.rows.labels import is_auto, normal_value
+from lingotune.data.rows.labels import format_labels, is_auto, normal_value
 from lingotune.data.rows.language_tags import standard_tag, tags_of
+from lingotune.data.rows.scale import ascends, numbers_of
 from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
@@ -55,6 +57,34 @@ def _label_values(job: JobConfig) -> Iterator[Found]:
     for value, count in raw.items():
         if count > 1:
             yield "data.labels", f"maps the raw value {value!r} to {count} classes", _LABELS
+
+
+@DATA.check("labels-not-ordered", "a scale has an order, from one end to the other")
+def _labels_ordered(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.labels_mode is not LabelsMode.ordinal or is_auto(data.labels):
+        return
+    where, numbers = "data.labels_mode=ordinal", numbers_of(data.labels)
+    if len(data.labels) == 2:
+        yield where, "has no effect on two classes", "data.labels_mode=single"
+    elif numbers is not None and not ascends(numbers):
+        named = ", ".join(f"{one.name} ({n:g})" for one, n in zip(data.labels, numbers))
+        ordered = [label for _, label in sorted(zip(numbers, data.labels), key=lambda of: of[0])]
+        fix = (
+            format_labels(ordered)
+            if len(set(numbers)) == len(numbers)
+            else "data.labels_mode=single"
+        )
+        yield where, f"the classes do not ascend in data.labels: {named}", fix
+
+
+@DATA.check("text-pair-twice", "the two texts of a pair are two columns")
+def _text_pair(job: JobConfig) -> Iterator[Found]:
+    columns, key = job.data.columns, "data.columns.text_pair"
+    for other in ("text", "title", "stars", "label"):
+        if columns.text_pair is not None and columns.text_pair == getattr(columns, other):
+            what = f"is data.columns.{other} as well"
+            yield f"{key}={columns.text_pair}", what, f"{key}=null, or another column"
 
 
 @DATA.check("languages-repeated", "a language is kept or not")

@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.rows.pairs import displayed
 from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.run_time import TimeEstimate, duration, estimate_time
@@ -21,7 +22,14 @@ from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.metrics import Predictions, confusion_matrix
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
-from lingotune.evaluation.score_rows import BASELINE_NOTE, INTERVALS_NOTE, own_rows, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    INTERVALS_NOTE,
+    ON_SCALE_NOTE,
+    error_name,
+    own_rows,
+    score_rows,
+)
 from lingotune.report.data_page import cut, rendered, visible
 from lingotune.report.data_statistics import RowsByClass, Table
 from lingotune.report.run_examples import (
@@ -121,7 +129,11 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
         ],
         "labels": [printable(label) for label in labels],
         "data": _data_table(results.data.rows, labels),
-        "notes": {"intervals": INTERVALS_NOTE, "baseline": BASELINE_NOTE},
+        "notes": {
+            "intervals": INTERVALS_NOTE,
+            "baseline": BASELINE_NOTE,
+            "scale": ON_SCALE_NOTE if results.scored[1].overall.on_scale else "",
+        },
         "baseline": results.baseline.name if results.baseline else "",
         "data_sha256": results.data.sha256,
         "environment": _environment(results.environment),
@@ -137,10 +149,13 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
 def _summary(results: RunResults) -> str:
     name, scores = results.scored
     overall, seconds = score_rows(scores)[0], results.seconds
+    on_scale = (
+        f", MAE {overall.stars_off}, kappa {overall.kappa}" if scores.overall.on_scale else ""
+    )
     untested = "" if results.test else "There is no test split, so nothing is scored on test. "
     return (
-        f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy} on {overall.rows:,}"
-        f" {name} rows;"
+        f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy}{on_scale}"
+        f" on {overall.rows:,} {name} rows;"
         f" always predicting the most frequent class would reach {overall.majority}."
         f" {results.training.steps:,} updates in {duration(seconds, exact=True)}."
     )
@@ -282,13 +297,13 @@ def _scores(
     name: str, scores: SplitScores, labels: Sequence[str], baseline: BaselineScores | None
 ) -> dict[str, object]:
     table = [[
-        "language", "rows", "accuracy", "macro-F1", "majority", "calibration error", "stars off",
-        "remarks",
+        "language", "rows", "accuracy", "macro-F1", "majority", "calibration error",
+        error_name(scores), *(["kappa"] if scores.overall.on_scale else []), "remarks",
     ]]  # fmt: skip
     table += [
         [
-            row.name, f"{row.rows:,}", row.accuracy, row.macro_f1, row.majority,
-            row.calibration_error, row.stars_off, row.remark,
+            row.name, f"{row.rows:,}", row.accuracy, row.macro_f1, row.majority, row.calibration_error,
+            row.stars_off, *([row.kappa] if scores.overall.on_scale else []), row.remark,
         ]
         for row in score_rows(scores, baseline)
     ]  # fmt: skip
@@ -386,7 +401,7 @@ def _example(example: Example) -> dict[str, str]:
         "predicted": printable(example.predicted),
         "probability": f"{example.probability:.0%}",
         "true_probability": f"{example.true_probability:.0%}",
-        "text": "" if example.text is None else visible(cut(example.text)),
+        "text": "" if example.text is None else visible(cut(displayed(example.text))),
     }
 
 

@@ -39,6 +39,7 @@ class Intervals:
     macro_f1: Interval
     mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
     calibration_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
+    quadratic_kappa: Interval | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,9 @@ class Scores:
     """Scores over a set of rows.
 
     majority: accuracy of always predicting the most frequent class. absent: classes without a row.
-    mean_absolute_error: in stars; None where the rows or the classes have no stars. classes: by name.
-    confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
+    mean_absolute_error: in stars, or between the points of ordered classes; None where there are neither.
+    quadratic_kappa: Cohen's kappa of ordered classes with quadratic weights; None of others. classes: by
+    name. confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
     if none were drawn or there are too few rows. own: the user's metrics by name; None without any.
     """
 
@@ -58,10 +60,19 @@ class Scores:
     absent: tuple[str, ...]
     calibration_error: float
     mean_absolute_error: float | None
+    quadratic_kappa: float | None = field(default=None, metadata=UNLESS_NONE)
     classes: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
     intervals: Intervals | None = field(default=None, metadata=UNLESS_NONE)
     own: dict[str, float] | None = field(default=None, metadata=UNLESS_NONE)
+
+    @property
+    def on_scale(self) -> dict[str, float]:
+        """Scores of ordered classes by name; none of others."""
+        error, kappa = self.mean_absolute_error, self.quadratic_kappa
+        if error is None or kappa is None:
+            return {}
+        return {"mean_absolute_error": error, "quadratic_kappa": kappa}
 
     def __post_init__(self) -> None:
         if {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
@@ -85,12 +96,14 @@ class LanguageScores:
     worst_language: WorstLanguage | None
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, and own metrics."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, the scores of ordered
+        classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **self.overall.on_scale,
             **(self.overall.own or {}),
         }
 
@@ -153,8 +166,8 @@ class TrainingFigures:
 
     steps: optimizer updates. global_batch: rows per update. fitted: micro-batch that training.fit_memory
     found, where it is smaller than planned. learning_rate: peak, after scaling.
-    best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
-    kept it, of which less is better. seconds: including evaluating and saving.
+    best_step: update of the checkpoint that was kept. selected_by_cost: True if another metric
+    than the loss kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
     skipped in this start of the run, as its scale of the loss was too large; None without any.
     """

@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
-from lingotune.config.schema import EvalStrategy, JobConfig
+from lingotune.config.schema import EvalStrategy, JobConfig, logged_metrics
 from lingotune.estimate.batch import StepPlan
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.lora import (
@@ -194,4 +194,4 @@ def _outcome(
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
-    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, job.code.metrics)
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, logged_metrics(job))

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from lingotune.config.console import say
-from lingotune.data.rows.labels import class_stars
+from lingotune.data.rows.scale import scale_of
 from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.fit_decision import FittedDecision, fit_decision
-from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.metrics import (
+    Classes,
+    Predictions,
+    classes_of,
+    probabilities_of,
+    scores_by_language,
+)
 from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, VALIDATION_FILE, write_predictions
 from lingotune.runs.decision import AS_TRAINED, Decision
@@ -73,12 +79,14 @@ def _fit(context: RunContext, validation: Predictions) -> FittedDecision:
     job = context.job
     return computed_by_first(
         context.rank,
-        lambda: fit_decision(validation, context.label_names, job.evaluation, job.seed),
+        lambda: fit_decision(
+            validation, context.label_names, job.evaluation, job.seed, scale=scale_of(job.data)
+        ),
     )
 
 
 def _classes(context: RunContext) -> Classes:
-    return Classes(context.label_names, class_stars(context.job.data.labels))
+    return classes_of(context.job.data, context.label_names)
 
 
 def _scores(context: RunContext, of: _Predicted, predictions: Predictions) -> SplitScores:
@@ -105,7 +113,7 @@ def _write(context: RunContext, of: _Predicted, predictions: Predictions, file: 
     places = np.argsort(of.batches.split.place)
     in_order = [of.ids[place] for place in places.tolist()]
     path = context.folders.run / file
-    write_predictions(predictions.select(places), in_order, Classes(context.label_names), path)
+    write_predictions(predictions.select(places), in_order, _classes(context), path)
 
 
 def _predict(

@@ -35,7 +35,7 @@ def _print_table(results: RunResults) -> None:
         return
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
-    print(format_test_line(values, list(test.overall.own or {})), flush=True)
+    print(format_test_line(values, [*test.overall.on_scale, *(test.overall.own or {})]), flush=True)
     scored = score_table(test, terminal_width(), baseline)
     print(f"\ntest split, best checkpoint by validation:\n{scored}\n")
 

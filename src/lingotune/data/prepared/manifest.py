@@ -43,7 +43,7 @@ TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
 _NO_PART = (
     "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
-    "train_languages", "max_rows",
+    "train_languages", "max_rows", "labels_mode",
 )  # fmt: skip
 """Settings that the rows do not follow from; the files themselves are part of the source."""
 _CODE = ("sources", "rows", "splits", "prepared")
@@ -245,8 +245,8 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
 
 
 def _settings(data: DataConfig) -> dict[str, object]:
-    settings = plain(data)
-    return {f.name: settings[f.name] for f in fields(DataConfig) if f.name not in _NO_PART}
+    settings, own = plain(data), {one.name for one in fields(DataConfig)}
+    return {name: settings[name] for name in settings if name in own and name not in _NO_PART}
 
 
 def _code_digest() -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from lingotune import __version__
@@ -40,6 +40,7 @@ from lingotune.data.prepared.shards import READERS, Shard
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, tokenizer_identity
 from lingotune.data.prepared.tokenizer_loading import Loaded, loading
+from lingotune.data.rows.pairs import parts_of
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.splits.carve import removed_of
 from lingotune.data.splits.survey import Survey, survey
@@ -145,7 +146,8 @@ class _Preparation:
             with self._timed("tokenizer"):
                 texts = (row.text for row, split in found.rows(rows) if split == 0)
                 every = -(-found.counts[SPLITS[0]] // _TAUGHT)
-                loaded = tokenizer.finish(islice(texts, 0, None, every))
+                taught = chain.from_iterable(map(parts_of, islice(texts, 0, None, every)))
+                loaded = tokenizer.finish(taught)
             with self._timed("tokenising"):
                 total = sum(found.counts.values())
                 vocabulary = lambda: loaded.result().vocabulary  # noqa: E731

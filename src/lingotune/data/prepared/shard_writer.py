@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -135,6 +136,8 @@ def _make(vocabulary: Vocabulary, folder: Path, name: str, columns: Columns) -> 
         encoder.encode(columns.text[start : start + _BATCH])
         for start in range(0, len(columns), _BATCH)
     ]
-    fields = ("ids", "lengths", "uncut", "unknown")
-    encoded = Encoded(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
-    return write_shard(folder, name, columns, encoded, _LENGTHS * encoder.max_length)
+    encoded = Encoded(
+        *(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Encoded))
+    )
+    longest, segments = _LENGTHS * encoder.max_length, encoder.segments
+    return write_shard(folder, name, columns, encoded, longest, segments=segments)

@@ -1,7 +1,8 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
-Columns: text, label (int8), language, id, stars (int8, where the source has them), input_ids (a list of
-int32, special tokens included), length (int32, of input_ids).
+Columns: text, text_pair (of pairs of texts), label (int8), language, id, stars (int8, where the source has
+them), input_ids (a list of int32, special tokens included), length (int32, of input_ids), first (int32, how
+many of them come before the second segment; of pairs that a tokenizer tells apart by token types).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pyarrow import parquet
 
 from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.encode import Encoded
+from lingotune.data.rows.pairs import TEXTS, columns_of, joined
 from lingotune.system.hashing import sha256_of
 
 ROW_GROUP = 5_000
@@ -59,15 +61,23 @@ class Shard:
     lengths: Mapping[str, Sequence[int]]
 
 
-def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, longest: int) -> Shard:
+def write_shard(
+    folder: Path,
+    name: str,
+    columns: Columns,
+    encoded: Encoded,
+    longest: int,
+    *,
+    segments: bool = False,
+) -> Shard:
     """Write `<name>.parquet` into a folder at once, and `<name>.json` with its figures behind it.
 
-    `longest` is the last length that is counted by itself.
+    `longest` is the last length that is counted by itself. segments: the tokenizer has token types.
     """
     path = folder / f"{name}.parquet"
     unfinished = path.with_suffix(".tmp")
     parquet.write_table(
-        _table(columns, encoded), unfinished, row_group_size=ROW_GROUP, version="2.4",
+        _table(columns, encoded, segments=segments), unfinished, row_group_size=ROW_GROUP, version="2.4",
         compression="snappy", use_dictionary=["language"], write_statistics=False,
     )  # fmt: skip
     shard = Shard(
@@ -96,17 +106,27 @@ def finished_shard(folder: Path, name: str) -> Shard | None:
         return None
 
 
-def _table(columns: Columns, encoded: Encoded) -> pa.Table:
+def read_texts(table: pa.Table) -> list[str]:
+    """Read the texts, or pairs of texts, of a table with the columns `TEXTS` of a shard, as far as it has
+    them."""
+    columns = [table[name].to_pylist() for name in TEXTS if name in table.column_names]
+    return [*map(joined, *columns)]
+
+
+def _table(columns: Columns, encoded: Encoded, *, segments: bool) -> pa.Table:
+    firsts, seconds = columns_of(columns.text)
     offsets = np.zeros(len(columns) + 1, np.int32)
     np.cumsum(encoded.lengths, out=offsets[1:])
     arrays = {
-        "text": pa.array(columns.text, pa.string()),
+        "text": pa.array(firsts, pa.string()),
+        **({} if seconds is None else {"text_pair": pa.array(seconds, pa.string())}),
         "label": pa.array(columns.label, pa.int8()),
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
         "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),
         "length": pa.array(encoded.lengths),
+        **({"first": pa.array(encoded.first)} if segments and seconds is not None else {}),
     }
     return pa.table(arrays)
 

@@ -15,6 +15,7 @@ from lingotune.config.schema import (
     JobConfig,
     Lane,
     Sdk,
+    logged_metrics,
 )
 from lingotune.contract.container import (
     CHECKPOINTS,
@@ -184,7 +185,7 @@ def describe(
         ),
         metrics=tuple(
             (m["Name"], m["Regex"])
-            for m in metric_definitions(known_languages(job.data), job.code.metrics)
+            for m in metric_definitions(known_languages(job.data), logged_metrics(job))
         ),
         max_run=cluster.max_run,
         max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,

@@ -32,6 +32,8 @@ class _Scores:
     rows: int
     macro_f1: float
     accuracy: float
+    mean_absolute_error: float | None = None
+    quadratic_kappa: float | None = None
     intervals: _Intervals | None = None
     own: dict[str, float] | None = None
 
@@ -77,8 +79,18 @@ class RunScores:
             "macro_f1": of.overall.macro_f1,
             "accuracy": of.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **self._on_scale(),
             **(of.overall.own or {}),
             **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
+        }
+
+    def _on_scale(self) -> dict[str, float]:
+        of = self.validation.overall
+        if of.quadratic_kappa is None or of.mean_absolute_error is None:
+            return {}
+        return {
+            "mean_absolute_error": of.mean_absolute_error,
+            "quadratic_kappa": of.quadratic_kappa,
         }
 
     def on_test(self) -> TestScores | None:
