@@ -54,15 +54,15 @@ class Encoded:
 
     ids: int32, (tokens of all texts,), special tokens included. lengths: int32, (texts,), tokens of each
     text after truncation. uncut: int32, (texts,), before it. unknown: int32, (texts,), unknown tokens.
-    first: int32, (texts,), tokens before the second segment, which has other token types; as many as the
-    text has where there is none.
+    first: int32, (texts,), tokens before the second text of a pair, which has other token types; None for
+    texts alone, and where the tokenizer has no types.
     """
 
     ids: Array
     lengths: Array
     uncut: Array
     unknown: Array
-    first: Array
+    first: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Vocabulary:
     """The part of a tokenizer that encodes text, in a form that can be sent to another process.
 
     backend: the `tokenizers` object, as JSON. unknown: id of the unknown token, if there is one. added:
-    special and added tokens. max_length: maximum tokens per text. segments: whether the tokenizer tells the
+    special and added tokens. max_length: maximum tokens per text. types: whether the tokenizer tells the
     texts of a pair apart by token types, as BERT's does.
     """
 
@@ -78,7 +78,7 @@ class Vocabulary:
     unknown: int | None
     added: tuple[str, ...]
     max_length: int
-    segments: bool = False
+    types: bool = False
 
 
 def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
@@ -103,7 +103,7 @@ class Encoder:
         self._backend.no_padding()
         self._backend.no_truncation()
         self._added, self.max_length = vocabulary.added, vocabulary.max_length
-        self.segments = vocabulary.segments
+        self._has_types = vocabulary.types
         self._is_odd = re.compile("|".join([_CONTROLS, *map(re.escape, self._added)])).search
         self._known = _Pieces()
         self._first, self._last = self._special_tokens()
@@ -143,7 +143,7 @@ class Encoder:
         source = np.repeat(np.cumsum(counts) - counts, kept) + inside
         out[np.repeat(ends - lengths + first, kept) + inside] = ids[source]
         uncut = counts + (first + last)
-        return Encoded(out, lengths, uncut, self._count_unknown(out, lengths), lengths)
+        return Encoded(out, lengths, uncut, self._count_unknown(out, lengths))
 
     def _pairs(self, pairs: Sequence[tuple[str, str]]) -> Encoded:
         """Encode pairs; of one that is too long, the library takes tokens from the longer text first."""
@@ -156,7 +156,8 @@ class Encoder:
         self._backend.no_truncation()
         ids, lengths = _flat([one.ids for one in whole])
         first = np.fromiter((one.type_ids.count(0) for one in whole), np.int32, len(whole))
-        return Encoded(ids, lengths, uncut, self._count_unknown(ids, lengths), first)
+        segments = first if self._has_types else None
+        return Encoded(ids, lengths, uncut, self._count_unknown(ids, lengths), segments)
 
     def _count_unknown(self, ids: Array, lengths: Array) -> Array:
         if self._unknown is None:

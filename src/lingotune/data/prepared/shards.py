@@ -61,23 +61,15 @@ class Shard:
     lengths: Mapping[str, Sequence[int]]
 
 
-def write_shard(
-    folder: Path,
-    name: str,
-    columns: Columns,
-    encoded: Encoded,
-    longest: int,
-    *,
-    segments: bool = False,
-) -> Shard:
+def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, longest: int) -> Shard:
     """Write `<name>.parquet` into a folder at once, and `<name>.json` with its figures behind it.
 
-    `longest` is the last length that is counted by itself. segments: the tokenizer has token types.
+    `longest` is the last length that is counted by itself.
     """
     path = folder / f"{name}.parquet"
     unfinished = path.with_suffix(".tmp")
     parquet.write_table(
-        _table(columns, encoded, segments=segments), unfinished, row_group_size=ROW_GROUP, version="2.4",
+        _table(columns, encoded), unfinished, row_group_size=ROW_GROUP, version="2.4",
         compression="snappy", use_dictionary=["language"], write_statistics=False,
     )  # fmt: skip
     shard = Shard(
@@ -113,7 +105,7 @@ def read_texts(table: pa.Table) -> list[str]:
     return [*map(joined, *columns)]
 
 
-def _table(columns: Columns, encoded: Encoded, *, segments: bool) -> pa.Table:
+def _table(columns: Columns, encoded: Encoded) -> pa.Table:
     firsts, seconds = columns_of(columns.text)
     offsets = np.zeros(len(columns) + 1, np.int32)
     np.cumsum(encoded.lengths, out=offsets[1:])
@@ -126,7 +118,7 @@ def _table(columns: Columns, encoded: Encoded, *, segments: bool) -> pa.Table:
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
         "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),
         "length": pa.array(encoded.lengths),
-        **({"first": pa.array(encoded.first)} if segments and seconds is not None else {}),
+        **({} if encoded.first is None else {"first": pa.array(encoded.first)}),
     }
     return pa.table(arrays)
 
