@@ -172,16 +172,19 @@ def test_decisions_by_the_scale() -> None:
     assert decide(shares, codes, Decision(decide="argmax"), STARS)[1].tolist() == [0, 2, 4]
 
 
-def test_the_expected_value_is_nearer_than_the_likeliest_class() -> None:
-    """auto decides ordered classes by it, others for macro-F1."""
+@pytest.mark.parametrize("how", [Decide.expected, Decide.median])
+def test_decisions_by_the_scale_are_nearer_than_the_likeliest_class(how: Decide) -> None:
     validation, test = ratings(300, 0, 1.5), ratings(5_000, 1, 1.5)
-    fitted = fit_decision(validation, STARS, EvaluationConfig(), 0, scale=SCALE).decision
-    assert (fitted.decide, fitted.scale, fitted.shifts) == ("expected", SCALE, True)
+    wanted = EvaluationConfig(decide=how)
+    fitted = fit_decision(validation, STARS, wanted, 0, scale=SCALE).decision
+    assert (fitted.decide, fitted.scale, fitted.shifts) == (how.value, SCALE, True)
     before, after = (scores(one, CLASSES) for one in (test, decided(test, fitted, STARS)))
     assert before.mean_absolute_error and after.mean_absolute_error
-    assert after.mean_absolute_error < before.mean_absolute_error
-    assert fit_decision(validation, STARS, EvaluationConfig(), 0).decision.scale is None
-    assert "nearest to the expected value" in decision_line(fitted)
+    assert after.mean_absolute_error < before.mean_absolute_error - 0.02
+    assert (
+        fit_decision(validation, STARS, EvaluationConfig(), 0, scale=SCALE).decision.scale is None
+    )
+    assert decision_line(fitted).startswith("classes decided as ")
 
 
 def test_few_rows_are_enough_to_decide_by_the_scale() -> None:

@@ -155,7 +155,6 @@ class LabelsMode(Enum):
 class Decide(Enum):
     """How a class is chosen from the probabilities of all classes."""
 
-    auto = "auto"
     argmax = "argmax"
     macro_f1 = "macro_f1"
     prior = "prior"
@@ -764,13 +763,13 @@ class EvaluationConfig:
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
     """Bootstrap samples behind the 95 % intervals of the final scores; 0 = no intervals."""
-    decide: Decide = field(default=Decide.auto, metadata=WHERE_USED)
-    """How predictions are decided, in scores, `predict` and `evaluate`. auto = macro_f1, or expected for
-    ordered classes (`data.labels_mode`). argmax = the likeliest class; macro_f1 = the largest
-    log-probability plus an offset per class, per language where rows suffice, fitted on the validation
-    split for macro-F1, if cross-validation finds that they help; prior = offsets that divide by the class
-    shares of the validation split. Test rows are never fitted on. Of ordered classes: expected = the one
-    nearest to the expected value; median = the first with half of the probability at or below it."""
+    decide: Decide = field(default=Decide.macro_f1, metadata=WHERE_USED)
+    """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
+    macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
+    on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
+    divide by the class shares of the validation split. Test rows are never fitted on. Of ordered classes
+    alone (`data.labels_mode`): median = the first with half of the probability at or below it; expected =
+    the one nearest to the expected value."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""

@@ -58,12 +58,10 @@ def fit_decision(
     """Fit what `evaluation.decide` and `evaluation.calibrate` ask for.
 
     predictions: of the validation split, as the model was trained. seed: draws the folds. scale: points of
-    ordered classes; None = they have no order. Nothing is fitted on fewer than `FEWEST_FITTED` rows; to
-    decide by the scale nothing has to be.
+    ordered classes, for decisions by them. Nothing is fitted on fewer than `FEWEST_FITTED` rows; to decide
+    by the scale nothing has to be.
     """
     how = wanted.decide
-    if how is Decide.auto:
-        how = Decide.expected if scale else Decide.macro_f1
     by_scale = how in (Decide.expected, Decide.median)
     if len(predictions.true) < FEWEST_FITTED:
         found = Decision(decide=how.value, scale=dict(scale or {})) if by_scale else AS_TRAINED
