@@ -55,6 +55,11 @@ VARIANTS = {
         "training.eval_steps=4", "training.save_steps=3", "training.keep_checkpoints=3",
     ],
     "checkpoints with evaluations alone, cosine": ["training.schedule=cosine", "training.save_steps=null"],
+    "adafactor, a frozen layer, layers computed again, restarts, a part of an epoch": [
+        "training.optimizer=adafactor", "model.scratch.layers=2", "training.freeze_layers=1",
+        "training.gradient_checkpointing=true", "training.schedule=cosine_with_restarts",
+        "model.head_dropout=0.3", "epochs=1.96",
+    ],
 }  # fmt: skip
 RANKS = {
     "whole optimizer": ["cluster.processes=2", "per_device_bs=4"],

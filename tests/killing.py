@@ -231,6 +231,11 @@ def metrics(folder: Path) -> dict[str, Any]:
     return loaded
 
 
+def _plain(value: Any) -> Any:
+    """A tensor of an optimizer's state as a list; Adafactor counts steps in plain numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def outcome(folder: Path) -> dict[str, Any]:
     """What an interruption must not change: weights, optimizer, scores, curves, predictions."""
     import torch
@@ -252,7 +257,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "weights": {
             k: v.tolist() for k, v in load_file(folder / "model/model.safetensors").items()
         },
-        "moments": {i: {k: v.tolist() for k, v in state.items()} for i, state in moments.items()},
+        "moments": {i: {k: _plain(v) for k, v in state.items()} for i, state in moments.items()},
         "schedule and random states": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for pattern in ("scheduler.pt", "rng_state*.pth")

@@ -14,7 +14,7 @@ from results import TRAINING, results_for
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.schema import LabelConfig
 from lingotune.evaluation.metrics import Classes, Predictions
-from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.evaluation.predictions import FILE, VALIDATION_FILE, write_predictions
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial
 from lingotune.runs.folder import as_metrics
@@ -44,10 +44,12 @@ def make_run(
     rows: int = 120,
     luck: int = 0,
     finished: bool = True,
+    trained: int = 5,
 ) -> Path:
     """Make the folder of a run of this job that scored `validation` there.
 
-    test: share of the test rows that its model knows; by default as on validation.
+    test: share of the rows that its model knows, of either split; by default as on validation. trained:
+    rows of each language and class that it was trained on.
     """
     folder.mkdir(parents=True)
     job = job_of(compose(*typed))
@@ -65,9 +67,16 @@ def make_run(
         training=replace(TRAINING, steps=30, best_step=20),
     )
     overall = replace(results.validation.overall, macro_f1=validation)
-    results = replace(results, validation=replace(results.validation, overall=overall))
+    counts = {code: dict.fromkeys(LABELS, trained) for code in CODES}
+    results = replace(
+        results,
+        validation=replace(results.validation, overall=overall),
+        data=replace(results.data, rows={**results.data.rows, "train": counts}),
+    )
     (folder / "metrics.json").write_text(as_metrics(results))
-    write_predictions(predictions, [f"id{n}" for n in range(rows)], Classes(LABELS), folder / FILE)
+    ids = [f"id{n}" for n in range(rows)]
+    for file in (FILE, VALIDATION_FILE):
+        write_predictions(predictions, ids, Classes(LABELS), folder / file)
     return folder
 
 

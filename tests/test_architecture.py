@@ -72,6 +72,7 @@ OURS: dict[str, set[str]] = {
         "launch.plan",
         "launch.aws",
     },
+    "launch.deploy": {*_PLAN, "launch.plan", "launch.aws"},
     "launch.apps": {"launch.cost", "launch.render", "launch.aws", "launch.sweeps"},
     "launch.results": {"launch.cost", "launch.sweeps"},
     "launch.operations": {
@@ -97,7 +98,9 @@ THIRD_PARTY: dict[str, set[str]] = {
     "plugins": {"numpy"},
     "preflight": set(),
     "modeling": {"torch", "transformers", "numpy", "safetensors", "peft"},
-    "evaluation": {"numpy", "pyarrow", "torch", "transformers", "onnxruntime", "sklearn"},
+    "evaluation": {
+        "numpy", "pyarrow", "torch", "transformers", "onnxruntime", "sklearn", "cleanlab", "tqdm",
+    },
     "serving": {"numpy", "pyarrow", "torch", "onnx", "onnxruntime"},
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},

@@ -50,6 +50,7 @@ FAILING = {
 PLACEHOLDERS = {
     "aws.role=ARN": "aws.role=arn:aws:iam::111122223333:role/SageMakerRole",
     "aws.bucket=NAME": "aws.bucket=my-bucket",
+    "aws.model_group=ARN": "aws.model_group=arn:aws:sagemaker:us-east-1:111122223333:model-package-group/a",
     "conf": str(CONF),
 }
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -72,6 +73,9 @@ def kind_of(command: str) -> str:
             return "circle"
         actions = {"action=rehearse": "rehearsal", "action=submit": "submit"}
         return next((kind for word, kind in actions.items() if word in words), "plan")
+    if name == "lingotune deploy":
+        (action,) = [word for word in words if word.startswith("action=")] or ["action=plan"]
+        return {"action=plan": "run", "action=delete": "account"}.get(action, "deployment")
     if "tickets:best" in words:
         return "winner"
     if any(word.startswith("hub=") for word in words):
@@ -82,7 +86,7 @@ def kind_of(command: str) -> str:
         "prepare": "preparation", "prices": "account", "cost": "account", "predict": "run",
         "evaluate": "run", "report": "run", "validate": "tool", "completion": "tool",
         "loopback": "account of its own",
-        "results": "sweep", "export": "run", "package": "run", "serve": "server",
+        "results": "sweep", "export": "run", "distill": "run", "package": "run", "serve": "server",
         "rehearse-serving": "endpoint",
         "status": "account", "fetch": "account", "logs": "account", "stop": "account",
         "wait": "account", "resume": "account", "clean": "account", "offers": "tool", "models": "tool",
@@ -146,6 +150,12 @@ def write_home(folder: Path) -> None:
     (folder / "nli.csv").write_text("premise,hypothesis,relation,language\n" + pairs)
     tickets = "".join(f"text {i},{['billing', 'technical'][i % 2]}\n" for i in range(60))
     (folder / "tickets.csv").write_text("body,queue\n" + tickets)
+    topics = [["price"], ["price", "service"], []]
+    several = [{**row, "topics": topics[i % 3]} for i, row in enumerate(rows)]
+    (folder / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in several))
+    marks = "".join(f"text {i},de,{i % 2},{i % 3 % 2},{i % 5 // 4}\n" for i in range(80))
+    header = "review_body,language,toxic,obscene,threat\n"
+    (folder / "comments.csv").write_text(header + marks)
     for name in ("train", "dev", "test"):
         own = [{**row, "review_body": f"{name} {row['review_body']}"} for row in rows]
         pq.write_table(pa.Table.from_pylist(own), folder / f"{name}.parquet")
@@ -242,6 +252,14 @@ def test_commands_that_ask_aws_get_as_far_as_credentials(command: str, home: Pat
     done = execute(command, home, **NOWHERE, AWS_DEFAULT_REGION="us-east-1")
     assert done.returncode == 6 and "credentials" in done.stderr, done.stdout + done.stderr
     assert kind_of(command) == "account" or "nothing was started" in done.stderr
+
+
+@pytest.mark.slow
+@of_kind("deployment")
+def test_deployments_get_as_far_as_credentials(command: str, trained: Path) -> None:
+    """What a submit does with credentials: tests/launch/deploy."""
+    done = execute(command, trained, **NOWHERE)
+    assert done.returncode == 6 and "credentials" in done.stderr, done.stdout + done.stderr
 
 
 @of_kind("tool")

@@ -172,15 +172,24 @@ def partitions() -> dict[str, Any]:
     }
 
 
+OPERATIONS = (
+    "CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint",
+    "CreateTransformJob", "CreateModelPackage",
+)  # fmt: skip
+"""Operations whose requests are checked before they are sent."""
+
+
 def request_shapes() -> dict[str, Any]:
-    """CreateTrainingJob's input and all shapes below it: types, bounds, patterns, enums, required."""
+    """Inputs of OPERATIONS and all shapes below them: types, bounds, patterns, enums, required."""
     import botocore.session
 
     model = botocore.session.get_session().get_service_model("sagemaker")
-    root = model.operation_model("CreateTrainingJob").input_shape
+    inputs = {name: model.operation_model(name).input_shape for name in OPERATIONS}
     shapes: dict[str, Any] = {}
-    _collect(root, shapes)
-    return {"root": root.name, "shapes": dict(sorted(shapes.items()))}
+    for shape in inputs.values():
+        _collect(shape, shapes)
+    roots = {name: shape.name for name, shape in inputs.items()}
+    return {"roots": roots, "shapes": dict(sorted(shapes.items()))}
 
 
 def _collect(shape: Any, shapes: dict[str, Any]) -> None:
@@ -206,13 +215,42 @@ def _collect(shape: Any, shapes: dict[str, Any]) -> None:
         _collect(member, shapes)
 
 
+def inference_images(newer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The Hugging Face inference images of both SDKs, oldest first; newer: the versions that v3 lists."""
+    older = listed_in(v2_table(), "inference")
+    rows = []
+    for transformers, frameworks in {**newer, **older}.items():
+        for framework, facts in frameworks.items():
+            tables = {"v2": older, "v3": newer}
+            rows.append({
+                "transformers": transformers,
+                "pytorch": framework.removeprefix("pytorch"),
+                "python": facts["py_versions"][0],
+                "containers": facts["container_version"],
+                "sdks": [
+                    name
+                    for name, table in tables.items()
+                    if framework in table.get(transformers, {})
+                ],
+            })  # fmt: skip
+    return sorted(rows, key=lambda row: _version(row["transformers"]))
+
+
+def v2_table() -> Path:
+    """Return the file of the SDK v2 that lists images."""
+    return package_file("sagemaker", "image_uri_config", "huggingface.json")
+
+
 def _listed_images() -> dict[str, Any]:
-    return listed_in(package_file("sagemaker", "image_uri_config", "huggingface.json"))
+    return listed_in(v2_table())
 
 
-def listed_in(path: Path) -> dict[str, Any]:
-    """Version of transformers -> PyTorch -> facts of its training image, as an SDK's file lists them."""
-    versions: dict[str, Any] = json.loads(path.read_text())["training"]["versions"]
+def listed_in(path: Path, use: str = "training") -> dict[str, Any]:
+    """Version of transformers -> PyTorch -> facts of its image, as an SDK's file lists them.
+
+    use: training or inference.
+    """
+    versions: dict[str, Any] = json.loads(path.read_text())[use]["versions"]
     return {
         name: {key: facts for key, facts in frameworks.items() if key.startswith("pytorch")}
         for name, frameworks in versions.items()
@@ -233,9 +271,9 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def files(newer: Mapping[str, Any]) -> dict[str, str]:
-    """Path in the package -> content of each data file, as the installed libraries have it; newer: the
-    images of the SDK v3."""
+def files(newer: Mapping[str, Any], newer_inference: Mapping[str, Any]) -> dict[str, str]:
+    """Path in the package -> content of each data file, as the installed libraries have it; newer,
+    newer_inference: the training and inference images of the SDK v3."""
     os.environ["SAGEMAKER_SUPPRESS_V2_WARNING"] = "1"
     import botocore
     import sagemaker
@@ -250,11 +288,15 @@ def files(newer: Mapping[str, Any]) -> dict[str, str]:
             " image_uri_config/huggingface.json", "images", images(newer),
             "registries", registries(),
         ),
+        "launch/facts/inference_images.json": _lines(
+            f"{sdk} and SDK v3 (sagemaker-core): image_uri_config/huggingface.json",
+            "images", inference_images(newer_inference),
+        ),
         "catalog/facts/partitions.json": _lines(
             f"botocore {botocore.__version__}: partitions.json", "partitions", partitions()
         ),
         "launch/facts/request.json": _lines(
-            f"botocore {botocore.__version__}: service model of CreateTrainingJob",
+            f"botocore {botocore.__version__}: service model of {', '.join(OPERATIONS)}",
             *(part for pair in request_shapes().items() for part in pair),
         ),
     }  # fmt: skip
@@ -277,7 +319,8 @@ def _lines(source: str, *named: Any) -> str:
 
 def main() -> None:
     """Write the data files."""
-    for name, content in files(listed_in(v3_table())).items():
+    found = files(listed_in(v3_table()), listed_in(v3_table(), "inference"))
+    for name, content in found.items():
         (PACKAGE / name).write_text(content, encoding="utf-8")
 
 

@@ -42,8 +42,9 @@ Every setting, as you type it: `python train.py lr=2e-5 data.columns.text=commen
 `launch.py` take the same ones. Choose an option of a group with `group=option`; type `null` for no
 value. `python train.py --help` lists the settings in the terminal, `--cfg job` prints the composed job.
 
-The settings of [aws](#aws), [budget](#budget), [sweep](#sweep) and [rehearsal](#rehearsal), and those
-marked *launch*, belong to this machine. All others are part of the job and travel with it.
+The settings of [aws](#aws), [budget](#budget), [deploy](#deploy), [sweep](#sweep) and
+[rehearsal](#rehearsal), and those marked *launch*, belong to this machine. All others are part of
+the job and travel with it.
 
 This page is generated from `src/lingotune/config/schema.py` and `conf/`; do not edit it.
 """

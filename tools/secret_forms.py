@@ -71,8 +71,8 @@ OURS: dict[str, dict[str, Any]] = {
     },
     # Weights & Biases' and others' keys look like git's commits, which are named as such
     "hexadecimal-key": {
-        "regex": r"(?im)^(?![^=\n]*(?:revision|commit|git|sha|digest|hash|version|checksum|etag|build|ref))"
-        r"[\w.\[\]-]+=['\"]?(?P<secret>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{40})['\"]?$",
+        "regex": r"(?im)^(?![^=\n]*(?:revision|commit|remote_code|git|sha|digest|hash|version|checksum|etag"
+        r"|build|ref))[\w.\[\]-]+=['\"]?(?P<secret>(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{40})['\"]?$",
         "keywords": ["="], "entropy": 3,
     },
     "aws-session-token": {

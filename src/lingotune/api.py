@@ -132,6 +132,7 @@ def _composed(
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
     from lingotune.launch.compose.labels import with_found_labels
+    from lingotune.launch.compose.looked_up import with_looked_up
     from lingotune.launch.compose.variables import Variables
 
     if isinstance(env, str):
@@ -150,7 +151,7 @@ def _composed(
         )  # fmt: skip
     except ConfigError as error:
         raise ConfigError([_as_argument(p) for p in error.problems], error.next_command) from None
-    return with_found_labels(composed, fetches=fetches)[0]
+    return with_looked_up(with_found_labels(composed, fetches=fetches), fetches=fetches)[0]
 
 
 def _as_argument(problem: Problem) -> Problem:
@@ -262,12 +263,12 @@ def prepare(job: JobConfig, *, prepared_dir: str | Path = "prepared", quiet: boo
 
         folder = lt.prepare(lt.compose("data=files", "data.path=reviews.jsonl"))
     """
-    from lingotune.data.prepared.prepare import prepare as prepare_data
     from lingotune.data.transfer import fetch_sources
+    from lingotune.serving.teacher import prepare_job
 
     with _printing(quiet) as tell:
         fetch_sources(job.data, tell)
-        return prepare_data(job.data, job.model, job.seed, Path(prepared_dir), tell)[0]
+        return prepare_job(job, Path(prepared_dir), tell)[0]
 
 
 # --- trained models -----------------------------------------------------------------------------
@@ -279,12 +280,21 @@ class Prediction:
 
     The class is decided as `evaluation.decide` of the training says, so it may be another than the
     likeliest. expected: of ordered classes, the expected value on their scale, such as 3.7 stars; None of
-    others.
+    others. With data.labels_mode=multi each class has a probability of its own, labels are those that the
+    text was given, and label is the likeliest of them; "" for none.
     """
 
     label: str
     probabilities: dict[str, float]
+    labels: tuple[str, ...] = ()
     expected: float | None = None
+
+
+def _prediction(
+    probabilities: dict[str, float], named: Sequence[str], expected: float | None
+) -> Prediction:
+    likeliest = max(named, key=lambda name: probabilities[name], default="")
+    return Prediction(likeliest, probabilities, tuple(named), expected)
 
 
 class Model:
@@ -334,8 +344,8 @@ class Model:
         classes, shares = self._classifier.classify(cleaned, languages)
         expected = self._trained.expected(shares)
         return [
-            Prediction(self.labels[best], dict(zip(self.labels, row)), value)
-            for best, row, value in zip(classes.tolist(), shares.tolist(), expected)
+            _prediction(dict(zip(self.labels, row)), named, value)
+            for named, row, value in zip(self._classifier.named(classes), shares.tolist(), expected)
         ]
 
 

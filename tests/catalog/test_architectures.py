@@ -12,9 +12,11 @@ from conftest import ROOT, compose
 
 from lingotune.catalog.architectures import Architecture, architectures, model_type
 from lingotune.catalog.hardware import images, runs_worker, version
+from lingotune.config.jobfile import job_of
 from lingotune.config.problems import Problem, Severity
 from lingotune.config.schema import ModelConfig
 from lingotune.launch.checks.architectures import ARCHITECTURES
+from lingotune.preflight import check_job
 
 EURO = "EuroBERT/EuroBERT-210m"
 OLDER = ["cluster.image.lane=pinned", "cluster.image.transformers=4.56.2",
@@ -115,9 +117,14 @@ def test_lora_needs_an_image_that_peft_runs_with() -> None:
     assert not ARCHITECTURES.run(compose(*lora, "cluster=g5_12xl"))
 
 
+def needing_code(*overrides: str) -> list[Problem]:
+    problems = check_job(job_of(compose(*overrides)))
+    return [one for one in problems if one.check == "model-needs-code"]
+
+
 def test_code_of_a_repository_is_told_before_a_machine_is_paid(tmp_path: Path) -> None:
-    (problem,) = ARCHITECTURES.run(compose("model=gte_multilingual_base", "cluster=g5_12xl"))
-    assert problem.check == "model-needs-code" and "NewConfig" in problem.what
+    (problem,) = needing_code("model=gte_multilingual_base")
+    assert "NewConfig" in problem.what
     assert "never run" in problem.what and "code.builder" in problem.fix
 
 
@@ -129,5 +136,6 @@ def test_code_that_has_become_transformers_own_is_not_missed(tmp_path: Path) -> 
         named = {"AutoConfig": f"configuration_eurobert.{name}"}
         settings = {"model_type": "eurobert", "auto_map": named}
         (folder / "config.json").write_text(json.dumps(settings))
-        problems[name] = [one.check for one in found(folder, "cluster=g5_12xl")]
-    assert problems == {"EuroBertConfig": [], "MyConfig": ["model-needs-code"]}
+        problems[name] = needing_code("model=pretrained", f"model.name_or_path={folder}")
+        assert not found(folder, "cluster=g5_12xl")
+    assert not problems["EuroBertConfig"] and problems["MyConfig"]

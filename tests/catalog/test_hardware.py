@@ -25,7 +25,7 @@ def sources() -> dict[str, str]:
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    made: dict[str, str] = module.files({})
+    made: dict[str, str] = module.files({}, {})
     return made
 
 
@@ -36,6 +36,7 @@ def sources() -> dict[str, str]:
         "catalog/facts/images.json",
         "catalog/facts/partitions.json",
         "launch/facts/request.json",
+        "launch/facts/inference_images.json",
     ],
 )
 def test_our_facts_are_those_of_the_libraries(name: str, sources: dict[str, str]) -> None:

@@ -230,7 +230,14 @@ def test_a_key_of_40_hexadecimal_digits_is_told_from_a_commit(key: str) -> None:
     digits = letters(40, HEX)
     assert looks_secret(f"{key}={digits}")
     assert redacted(f"a\n{key}={digits}\nb", {}) == f"a\n{key}={HIDDEN}\nb"
-    for named in ("model.revision", "aws.tags.commit", "data.sha256", "aws.tags.GIT_SHA"):
+    for named in (
+        "model.revision",
+        "model.remote_code",
+        "LINGOTUNE_REMOTE_CODE",
+        "aws.tags.commit",
+        "data.sha256",
+        "aws.tags.GIT_SHA",
+    ):
         assert not looks_secret(f"{named}={digits}")
 
 

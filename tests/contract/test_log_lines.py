@@ -89,6 +89,32 @@ def test_definitions_name_the_metrics() -> None:
     }  # fmt: skip
 
 
+def test_a_job_that_does_not_train_on_all_languages_has_their_metrics() -> None:
+    names = {d["Name"] for d in metric_definitions(["de"], zero_shot=True)}
+    own = {
+        f"{split}:{kind}_macro_f1"
+        for split in ("validation", "test")
+        for kind in ("seen", "unseen")
+    }
+    assert names - {d["Name"] for d in metric_definitions(["de"])} == own
+    values = {
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "macro_f1": 0.4,
+        "seen_macro_f1": 0.45,
+        "unseen_macro_f1": 0.25,
+    }
+    line = format_validation_line(1, 2, values)
+    logged = read_line(line)
+    assert logged and logged.values == values
+    found = {
+        d["Name"]: float(match[1])
+        for d in metric_definitions(["de"], zero_shot=True)
+        if (match := re.search(d["Regex"], line))
+    }
+    assert found == {f"validation:{name}": value for name, value in values.items()}
+
+
 def test_expressions_have_one_group_and_keep_to_the_syntax_that_engines_share() -> None:
     for definition in metric_definitions(list(LANGUAGES)):
         assert re.compile(definition["Regex"]).groups == 1

@@ -218,8 +218,8 @@ TOLD = {
         (":4: learning_rate", "unknown setting 'learning_rate': here it is lr"),
     ],
     "types": [
-        (":3: epochs", "1.5 is not a whole number"),
-        (":7: training.schedule", "Linear is not one of its 3 choices"),
+        (":3: epochs", "three is not a number"),
+        (":7: training.schedule", "Linear is not one of its 5 choices"),
     ],
     "nopkg": [("", "its settings are put below experiment, and there is no such section")],
     "grid": [(":6: experiment=grid", "sweeps lr, seed: many jobs, and this takes one")],

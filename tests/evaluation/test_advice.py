@@ -101,7 +101,7 @@ def test_a_class_that_is_lost() -> None:
     assert about(told(by_argmax, lost), "never").helps == ("evaluation.decide=macro_f1",)
     one = about(told(job(), lost), "never")
     assert one.helps == ("data.balance=weights",)
-    assert one.command("'a b/job.yaml'") == (
+    assert one.command("lingotune train --job 'a b/job.yaml'") == (
         "lingotune train --job 'a b/job.yaml' data.balance=weights"
     )
     assert [one.what for one in advice_of(replace(lost, advice=None))] == [one.what]

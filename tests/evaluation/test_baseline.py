@@ -83,3 +83,22 @@ def test_when_none_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "5 minutes" in str(reason_against(Baseline.auto, 5 * MOST_CHARACTERS, 3))
     assert "5 minutes" in str(reason_against(Baseline.auto, MOST_CHARACTERS, 15))
     assert reason_against(Baseline.tfidf, 5 * MOST_CHARACTERS, 150) is None
+
+
+def test_each_of_several_classes_is_learned_by_itself(sklearn: None) -> None:
+    def of(rows: int) -> LabelledTexts:
+        sets = [
+            ((), "geht so"),
+            ((0,), "schlecht"),
+            ((2,), "sehr gut"),
+            ((0, 2), "schlecht, sehr gut"),
+        ]
+        chosen = [sets[n % 4] for n in range(rows)]
+        true = np.array([[one in ids for one in range(3)] for ids, _ in chosen], bool)
+        said = [f"{text} {n % 7}" for n, (_, text) in enumerate(chosen)]
+        codes = np.array(["de"] * rows, object)
+        return LabelledTexts(said, true, codes, np.full(rows, np.nan))
+
+    found = train_baseline(of(120), of(60), CLASSES).balanced.overall
+    assert found.accuracy == 1.0 and found.micro_f1 == 1.0
+    assert found.classes["fair"].predicted == 0 and found.absent == ("fair",)

@@ -15,7 +15,7 @@ from conftest import CONF, ROOT, compose
 from hubserver import Hub, Repo, hub_server
 from waiting import PATIENCE
 
-from lingotune.config.jobfile import job_of
+from lingotune.config.jobfile import dump_job, job_of
 from lingotune.config.problems import ConfigError
 from lingotune.config.remote_code import VARIABLE, is_permitted, not_typed, permit
 from lingotune.config.schema import ModelConfig
@@ -23,6 +23,7 @@ from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.launch.compose.compose import compose_all
 from lingotune.launch.render.training_job import Digests, describe
 from lingotune.preflight import check_job
+from lingotune.runs.folder import folders_in, resume_command, train_again_command
 
 COMMIT = "a" * 20 + "1" * 20
 PRETRAINED = ["model=pretrained", "model.name_or_path=me/own"]
@@ -129,3 +130,15 @@ def test_the_permission_is_part_of_the_request(environment: object) -> None:
     assert dict(job.environment)[VARIABLE] == COMMIT
     plain = compose("cluster=g5_12xl", *PRETRAINED)
     assert VARIABLE not in dict(describe(job_of(plain), plain.aws, digests).environment)
+
+
+def test_commands_that_go_on_with_such_a_run_have_its_commit(
+    environment: object, tmp_path: Path
+) -> None:
+    job = job_of(compose(*PRETRAINED, f"model.remote_code={COMMIT}"))
+    (tmp_path / "job.yaml").write_bytes(dump_job(job))
+    typed = f" model.remote_code={COMMIT}"
+    assert resume_command(tmp_path).endswith(f"--run-dir {tmp_path}{typed}")
+    assert train_again_command(folders_in(tmp_path)).endswith(f"job.yaml{typed}")
+    (tmp_path / "job.yaml").write_bytes(dump_job(job_of(compose(*PRETRAINED))))
+    assert resume_command(tmp_path).endswith(f"--run-dir {tmp_path}")

@@ -48,8 +48,9 @@ def test_the_code_of_the_job_is_that_of_the_rank_for_which_the_others_ended(
     assert ranks(f"sys.exit([{codes}][int(rank)])") == code
 
 
-def test_one_that_is_killed_is_a_lost_process() -> None:
+def test_one_that_is_killed_is_a_lost_process(capsys: pytest.CaptureFixture[str]) -> None:
     assert ranks("rank == '1' and os.kill(os.getpid(), 9); sys.exit(9 * (rank == '0'))") == 9
+    assert "rank 1 was killed by SIGKILL, by Linux for want of memory" in capsys.readouterr().err
 
 
 def test_what_is_left_long_after_one_has_failed_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ DISTIL = "model=distilbert_multilingual"
 PUBLISH = ["hub=private", "hub.token_secret=hf-token"]
 FILES = ["data=files", "data.path=reviews.jsonl"]
 LOOPBACK = "cluster.backend=loopback"
+TOPICS = "data=sample_topics"
 SHARDED = ["cluster=p4d_24xl", "training.shard=true"]
 OWN_IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/mine:1"
 ISOLATED = [
@@ -49,6 +50,7 @@ ISOLATED = [
     "cluster.image.lane=pinned",
     f"cluster.image.uri={OWN_IMAGE}",
 ]
+TEACHER = ["distillation.teacher=gone", f"distillation.sha256='{'0' * 64}'"]
 LISTED = [CLOUD, "cluster.fallback=[g5_48xl]", "aws.sdk=boto3"]
 PLAN = "cluster.training_plan='arn:aws:sagemaker:us-east-1:111122223333:training-plan/x'"
 A = "{name: a, values: [1]}"
@@ -77,7 +79,7 @@ TRIPS: list[Trip] = [
     ("out-of-range", ["lr=inf"], "lr=inf", "out of range", "above 0", ["lr=0.1"]),
     ("out-of-range", ["per_device_bs=0"], "per_device_bs=0", "out of range", "from 1",
      ["per_device_bs=1"]),
-    ("out-of-range", ["epochs=0"], "epochs=0", "out of range", "from 1", ["epochs=1"]),
+    ("out-of-range", ["epochs=0"], "epochs=0", "out of range", "from 0.001", ["epochs=1"]),
     ("out-of-range", ["data.max_length=2"], "data.max_length=2", "out of range", "8 to 8192",
      ["data.max_length=8"]),
     ("out-of-range", ["data.test_share=1"], "data.test_share=1", "out of range", "0 to 0.9",
@@ -116,6 +118,24 @@ TRIPS: list[Trip] = [
      ["evaluation.select=quadratic_kappa", "data.labels_mode=ordinal"]),
     ("scale-unused", ["evaluation.decide=median"], "evaluation.decide=median", "needs ordered classes",
      "data.labels_mode=ordinal", ["evaluation.decide=median", "data.labels_mode=ordinal"]),
+    ("labels-mode-columns", ["data.labels_mode=soft"], "data.columns.stars=stars",
+     "no effect with data.labels_mode=soft", "data.columns.stars=null",
+     ["data.labels_mode=soft", "data.columns.stars=null"]),
+    ("labels-mode-columns", [*FILES, "data.labels_mode=soft", "data.labels=auto"], "data.labels=auto",
+     "shares, which name no classes", "data.labels=[", [*FILES, "data.labels_mode=soft"]),
+    ("label-separator-unused", ["data.label_separator=pipe"], "data.label_separator=pipe",
+     "no effect with data.labels_mode=single", "data.label_separator=auto",
+     [TOPICS, "data.label_separator=pipe"]),
+    ("labels-mode-balance", [TOPICS, "data.balance=resample"], "data.balance=resample",
+     "drawn with all of its classes", "data.balance=weights", [TOPICS, "data.balance=weights"]),
+    ("labels-mode-balance", ["data.labels_mode=soft", "data.balance=weights"], "data.balance=weights",
+     "a share of every class", "data.balance=none", ["data.labels_mode=soft"]),
+    ("max-rows-several", [TOPICS, "data.max_rows=9"], "data.max_rows=9", "counts for several classes",
+     "data.max_rows=null", ["data.max_rows=9"]),
+    ("micro-f1-unused", ["evaluation.select=micro_f1"], "evaluation.select=micro_f1", "is the accuracy",
+     "evaluation.select=accuracy", [TOPICS, "evaluation.select=micro_f1"]),
+    ("label-smoothing-several", [TOPICS, "training.label_smoothing=0.1"], "training.label_smoothing=0.1",
+     "a question of its own", "training.label_smoothing=0", ["training.label_smoothing=0.1"]),
     ("window-unused", ["batching.mode=random", "batching.window=4"], "batching.window=4",
      "no effect with batching.mode=random", "batching.mode=window", ["batching.window=4"]),
     ("compact-not-exact", ["training.compact_vocabulary=true", "training.weight_decay=0.01"],
@@ -176,6 +196,39 @@ TRIPS: list[Trip] = [
      "model.pooling=first", ["model=mmbert_small", "model.pooling=mean"]),
     ("text-longer-than-model", ["model=xlmr_base", "data.max_length=513"], "data.max_length=513",
      "positions for 512 tokens", "data.max_length=512", ["model=mmbert_base", "data.max_length=513"]),
+    ("distillation-unused", ["distillation.alpha=0.3"], "distillation", "no effect without a teacher",
+     "distillation.teacher=RUN", [*TEACHER, "distillation.alpha=0.3"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1.5"], "distillation.alpha=1.5",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0.5"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=nan"], "distillation.alpha=nan",
+     "no share from 0 to 1", "distillation.alpha=0.5", [*TEACHER, "distillation.alpha=0"]),
+    ("distillation-alpha", [*TEACHER, "distillation.alpha=1"], "distillation.alpha=1",
+     "nothing to the teacher", "distillation.teacher=null", [*TEACHER, "distillation.alpha=0.9"]),
+    ("distillation-temperature", [*TEACHER, "distillation.temperature=0"],
+     "distillation.temperature=0", "from 0.1 to 100", "distillation.temperature=2",
+     [*TEACHER, "distillation.temperature=4"]),
+    ("distillation-labels-unused",
+     [*TEACHER, "distillation.alpha=0", "training.label_smoothing=0.1"],
+     "training.label_smoothing=0.1", "a loss without labels", "training.label_smoothing=0",
+     [*TEACHER, "distillation.alpha=0.1", "training.label_smoothing=0.1"]),
+    ("distillation-labels-unused", [*TEACHER, "distillation.alpha=0", "data.balance=weights"],
+     "data.balance=weights", "a loss without labels", "data.balance=none",
+     [*TEACHER, "data.balance=weights"]),
+    ("distillation-labels-mode", [*TEACHER, *FILES, "data.columns.label=tags", "data.labels_mode=multi"],
+     "data.labels_mode=multi", "one class a text", "distillation.teacher=null",
+     [*FILES, "data.columns.label=tags", "data.labels_mode=multi"]),
+    ("distillation-text-pair", [*TEACHER, *FILES, "data.columns.text_pair=answer"],
+     "data.columns.text_pair=answer", "asked about single texts", "distillation.teacher=null",
+     [*FILES, "data.columns.text_pair=answer"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.balance=resample"],
+     "data.balance=resample", "counts rows by class", "data.balance=none",
+     [*TEACHER, "distillation.texts=a.txt"]),
+    ("distillation-text-pair", [*TEACHER, *FILES, "data.columns.text_pair=answer"],
+     "data.columns.text_pair=answer", "asked about single texts", "distillation.teacher=null",
+     [*FILES, "data.columns.text_pair=answer"]),
+    ("distillation-texts", [*TEACHER, "distillation.texts=a.txt", "data.max_rows=9"],
+     "data.max_rows=9", "chooses rows by class", "data.max_rows=null",
+     [*TEACHER, "data.max_rows=9"]),
     ("lora-unused", ["training.lora.alpha=8"], "training.lora", "without a rank",
      "training.lora.rank=8", [DISTIL, "training.lora.alpha=8", "training.lora.rank=8"]),
     ("lora-from-scratch", ["training.lora.rank=8"], "training.lora.rank=8", "random weights",
@@ -374,6 +427,13 @@ TRIPS: list[Trip] = [
      "'data.train_languages=[en]'", ["data.languages=[de,en]", "data.train_languages=[en]"]),
     ("train-languages", ["data.train_languages=[en,English]"], "data.train_languages=[en,en]",
      "names a language twice", "'data.train_languages=[en]'", ["data.train_languages=[en]"]),
+    ("select-zero-shot", ["evaluation.select=unseen_macro_f1"], "evaluation.select=unseen_macro_f1",
+     "data.train_languages is empty", "'data.train_languages=[en]'",
+     ["evaluation.select=unseen_macro_f1", "data.train_languages=[en]"]),
+    ("select-zero-shot",
+     ["evaluation.select=seen_macro_f1", "data.languages=[de,en]", "data.train_languages=[en,de]"],
+     "evaluation.select=seen_macro_f1", "all languages are trained on", "evaluation.select=macro_f1",
+     ["data.languages=[de,en]", "data.train_languages=[en,de]"]),
     ("eval-steps-unused", ["training.eval_steps=5"], "training.eval_steps=5", "no effect",
      "eval_strategy=steps", ["training.eval_strategy=steps", "training.eval_steps=5"]),
     ("select-unused", ["training.eval_strategy=none", "evaluation.select=loss"],
@@ -671,6 +731,40 @@ TRIPS: list[Trip] = [
     ("sdk-v2-ends", [CLOUD, "aws.sdk=v2"], "aws.sdk=v2", "from 2027-07-05 on", "aws.sdk=boto3", [CLOUD]),
     ("profiler-without-v3", [CLOUD, "aws.sdk=v3", "cluster.profiler=true"],
      "cluster.profiler=true", "cannot be asked for", "aws.sdk=boto3", [CLOUD, "cluster.profiler=true"]),
+    # --- the training
+    ("schedule-shape-unused", ["training.schedule_power=3"], "training.schedule_power=3",
+     "no effect with training.schedule=linear", "training.schedule=polynomial",
+     ["training.schedule_power=3", "training.schedule=polynomial"]),
+    ("schedule-shape-unused", ["training.schedule_cycles=4", "training.schedule=cosine"],
+     "training.schedule_cycles=4", "no effect", "training.schedule=cosine_with_restarts",
+     ["training.schedule_cycles=4", "training.schedule=cosine_with_restarts"]),
+    ("adafactor-compact", ["training.optimizer=adafactor", "training.compact_vocabulary=true"],
+     "training.compact_vocabulary=true", "would change the result", "training.compact_vocabulary=null",
+     ["training.optimizer=adafactor"]),
+    ("optimizer-shard", [*SHARDED, "training.optimizer=adafactor"], "training.optimizer=adafactor",
+     "training.shard=true", "training.optimizer=adamw", SHARDED),
+    ("lion-library", ["training.optimizer=lion"], "training.optimizer=lion", "not computed on CPUs",
+     "training.optimizer=adamw", ["training.optimizer=adamw"]),
+    ("lion-library", ["cluster=g5_12xl", "training.optimizer=lion"], "training.optimizer=lion",
+     "the listed images do not have", "cluster.image.uri=",
+     ["cluster=g5_12xl", "training.optimizer=adamw"]),
+    ("freeze-layers", ["training.freeze_layers=2"], "training.freeze_layers=2", "the model has 2 layers",
+     "training.freeze_layers=1", ["training.freeze_layers=1"]),
+    ("freeze-layers", ["model=xlmr_base", "training.freeze_layers=6", "training.lora.rank=8"],
+     "training.freeze_layers=6", "all layers are frozen", "training.freeze_layers=0",
+     ["model=xlmr_base", "training.lora.rank=8"]),
+    ("checkpointing-alone", ["training.gradient_checkpointing=true", "batching.padding_free=true"],
+     "training.gradient_checkpointing=true", "does not know the texts", "batching.padding_free=false",
+     ["training.gradient_checkpointing=true"]),
+    ("checkpointing-alone", ["training.gradient_checkpointing=true", "training.compile=true"],
+     "training.gradient_checkpointing=true", "was not tried", "training.compile=false",
+     ["training.gradient_checkpointing=true"]),
+    ("head-dropout-unknown", ["model=eurobert_210m", "model.head_dropout=0.3"],
+     "model.head_dropout=0.3", "architecture eurobert", "model.head_dropout=null",
+     ["model=xlmr_base", "model.head_dropout=0.3"]),
+    ("hours-beyond-max-run", [CLOUD, "training.max_hours=5"], "training.max_hours=5",
+     "cluster.max_run=14400", "cluster.max_run=21600",
+     [CLOUD, "training.max_hours=5", "cluster.max_run=21600"]),
     # --- the rehearsal
     ("rehearsal-out-of-range", [CLOUD, "action=rehearse", "rehearsal.ranks=0"],
      "rehearsal.ranks=0", "out of range", "from 1 to 64", [CLOUD, "action=rehearse"]),
@@ -929,6 +1023,7 @@ def test_a_check_of_own_code_trips(check: str, code: dict[str, Any], what: str, 
         ("own-select-unused", ["training.eval_strategy=none"], ["training.eval_strategy=epoch"]),
         ("own-select-unused", ["evaluation.select=loss"], []),
         ("own-code-not-published", ["hub=private", "hub.repo=me/model"], ["hub=none"]),
+        ("soft-builder", ["data.labels_mode=soft"], ["data.labels_mode=single"]),
     ],
 )
 def test_own_code_beside_other_settings(
@@ -954,7 +1049,9 @@ def test_every_check_has_a_test_that_trips_it() -> None:
     assert len(checks) == len(set(checks)) >= 40
     tripped = {t[0] for t in TRIPS} | {t[0] for t in STEP_TRIPS} | set(CODE_TRIPS)
     tripped |= {t[0] for t in OWN_CODE_TRIPS} | {"own-select-unused", "own-code-not-published"}
-    own = {"lora-builder", "request-field", "prepared-too-new", *ARCHITECTURES.checks}
+    tripped.add("soft-builder")
+    own = {"lora-builder", "request-field", "prepared-too-new", "model-needs-code"}
+    own |= set(ARCHITECTURES.checks)
     assert set(checks) - tripped == own, "these have tests of their own"
 
 

@@ -61,3 +61,15 @@ def test_the_classes_have_room(labels: list[str]) -> None:
     rows = {split: {"de": dict.fromkeys(labels, 7)} for split in ("train", "validation", "test")}
     splits = splits_of_rows(rows, labels)
     assert_readable(class_distribution(splits, labels, Pen("black", lambda name: True)))
+
+
+def test_many_classes_are_told_by_their_sizes() -> None:
+    labels = [f"class {n}" for n in range(40)]
+    rows = {split: {"de": {label: 100 - n for n, label in enumerate(labels)}}
+            for split in ("train", "validation", "test")}  # fmt: skip
+    splits = splits_of_rows(rows, labels)
+    figure = class_distribution(splits, labels, Pen("black", lambda name: True))
+    for axis in figure.axes:
+        assert [bar.get_height() for bar in axis.patches] == [*range(100, 60, -1)]
+        ticks = [text.get_text() for text in axis.get_xticklabels()]
+        assert ticks == ["class 0\n100", "class 39\n61"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from collections import defaultdict
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -21,8 +23,10 @@ from results import TRAINING, manifest_of, results_for
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import LabelConfig
+from lingotune.evaluation.label_errors import LabelError
 from lingotune.evaluation.metrics import Classes, Predictions
-from lingotune.evaluation.predictions import FILE, write_predictions
+from lingotune.evaluation.predictions import FILE, VALIDATION_FILE, write_predictions
+from lingotune.report import likely_label_errors
 from lingotune.report import run_page as runpage
 from lingotune.report.run_examples import chosen
 from lingotune.report.run_page import write_run_report
@@ -121,6 +125,7 @@ def finished(
     table = pa.table({
         "id": ids, "language": predictions.languages.tolist(),
         "text": [f"{text} number {n}" for n in range(rows)],
+        "length": pa.array([5 + n % 20 for n in range(rows)], pa.int32()),
     })  # fmt: skip
     parquet.write_table(table, data / "test" / "0.parquet")
     manifest = manifest_of([{"file": "test/0.parquet"}], "test")
@@ -240,7 +245,8 @@ def test_the_examples_are_the_worst_and_the_closest(whole: Any) -> None:
 def test_rows_of_a_rehearsal_are_found_by_their_ids(tmp_path: Path) -> None:
     run, data = finished(tmp_path)
     path = data / "test/0.parquet"
-    more = pa.table({"id": ["other"], "language": ["de"], "text": ["not scored"]})
+    more = pa.table({"id": ["other"], "language": ["de"], "text": ["not scored"],
+                     "length": pa.array([9], pa.int32())})  # fmt: skip
     parquet.write_table(pa.concat_tables([more, parquet.read_table(path)]), path)
     page = read(run, data)
     assert f"a text number {chosen(predictions_of(60, NAMES, CODES))[0][0]}" in page.text
@@ -289,10 +295,21 @@ KNOWN = {
         {"codes": ("de",), "rows": 3},
         {"codes": tuple(f"l{n}" for n in range(40)), "rows": 80},
         {"names": tuple(f"class {n} " * 8 for n in range(12)), "rows": 40},
+        {"names": tuple(f"intent {n}" for n in range(30)), "rows": 400},
+        {"names": tuple(f"intent {n}" for n in range(150)), "rows": 3000},
         {"names": ("no", "yes")},
         {"codes": ("עברית", "😀", "x" * 200), "rows": 9},
     ],
-    ids=["one row", "one language", "40 languages", "12 classes", "2 classes", "odd names"],
+    ids=[
+        "one row",
+        "one language",
+        "40 languages",
+        "12 classes",
+        "30 classes",
+        "150 classes",
+        "2 classes",
+        "odd names",
+    ],
 )
 def test_runs_of_every_shape(shape: dict[str, Any], tmp_path: Path) -> None:
     page = read(*finished(tmp_path, **shape))
@@ -300,6 +317,141 @@ def test_runs_of_every_shape(shape: dict[str, Any], tmp_path: Path) -> None:
     assert len(page.tables["languages-test"]) == 2 + min(
         len(shape.get("codes", CODES)), shape.get("rows", 60)
     )
+
+
+def test_it_is_told_where_the_model_fails(whole: Any) -> None:
+    run, _, page = whole
+    results = json.loads((run / "metrics.json").read_text())["test"]
+    head, *rows = page.tables["heat"]
+    assert head == ["language", *NAMES] and [row[0] for row in rows] == list(CODES)
+    for code, *cells in rows:
+        classes = results["languages"][code]["classes"]
+        assert cells == [f"{classes[name]['f1']:.2f}" for name in NAMES]
+    pairs = page.tables["pairs"]
+    errors = np.array(results["overall"]["confusion"])
+    counts = {tuple(row[:2]): row for row in pairs[1:]}
+    first = counts[max(counts, key=lambda pair: float(counts[pair][4].rstrip("%")))]
+    a, b = (NAMES.index(name) for name in first[:2])
+    assert first[2].startswith(f"{errors[a, b]} of ") and first[3].startswith(f"{errors[b, a]} of ")
+    head, *quarters = page.tables["by-length"]
+    assert head == ["tokens", "rows", "accuracy", "macro-F1"]
+    assert [row[0] for row in quarters] == ["5-9", "10-14", "15-19", "20-24"]
+    assert sum(int(row[1]) for row in quarters) == results["overall"]["rows"]
+    assert "by-stars" not in page.tables and "by-source" not in page.tables
+
+
+def test_ratings_and_sources_have_tables_where_there_are_any(tmp_path: Path) -> None:
+    run, _ = finished(tmp_path, rows=40)
+    job = job_of(compose("data=files", "data.path=reviews.jsonl"))
+    job.data.labels = [LabelConfig(name) for name in NAMES]
+    (run / "job.yaml").write_bytes(dump_job(job))
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**metrics, "job_sha256": job_digest(job)}))
+    predictions = predictions_of(40, NAMES, CODES)
+    stars = replace(predictions, stars=np.array([1.0, 2.0, np.nan, 5.0] * 10))
+    ids = [f"{'ab'[n % 2]}.jsonl:{n + 1}" for n in range(40)]
+    write_predictions(stars, ids, Classes(NAMES), run / FILE)
+    page = read(run, None)
+    assert [row[:2] for row in page.tables["by-stars"][1:]] == [
+        ["1", "10"],
+        ["2", "10"],
+        ["5", "10"],
+    ]
+    assert page.tables["by-stars"][0][3:] == [f"as {name}" for name in NAMES]
+    shares = [int(cell.rstrip("%")) for cell in page.tables["by-stars"][1][3:]]
+    assert 99 <= sum(shares) <= 101
+    assert [row[:2] for row in page.tables["by-source"][1:]] == [
+        ["a.jsonl", "20"],
+        ["b.jsonl", "20"],
+    ]
+    assert "by-length" not in page.tables  # the prepared data is not there
+
+
+def test_a_matrix_of_many_classes_is_a_picture_with_what_matters_told(tmp_path: Path) -> None:
+    names = tuple(f"intent {n}" for n in range(30))
+    run, data = finished(tmp_path, names=names, rows=900)
+    html = write_run_report(run, data).read_text(encoding="utf-8")
+    page = Reader(html)
+    confusion = np.array(
+        json.loads((run / "metrics.json").read_text())["test"]["overall"]["confusion"]
+    )
+    widths = [value for tag, name, value in page.attributes if (tag, name) == ("rect", "width")]
+    assert widths.count("1") == 2 * (confusion > 0).sum()  # of test and validation
+    a, b = np.argwhere(confusion == confusion.max())[0]
+    assert re.search(rf"intent {a} as intent {b}: {confusion[a, b]} \(\d+%\)", html)
+    assert "confusion" not in page.tables and "stars off" not in page.text
+    assert page.tables["rows"][0] == ["class", "train", "validation", "test"]
+
+
+def test_columns_without_a_value_are_left_out(whole: Any, tmp_path: Path) -> None:
+    assert "stars off" not in whole[2].tables["languages-test"][0]
+    assert "remarks" in whole[2].tables["languages-test"][0]  # of the lowest language
+    page = read(*finished(tmp_path, codes=("de",)))
+    assert "remarks" not in page.tables["languages-test"][0] and "heat" not in page.tables
+
+
+def test_without_cleanlab_it_is_told_how_label_errors_are_found(whole: Any) -> None:
+    run, _, page = whole
+    assert "pip install cleanlab, then lingotune report RUN" in page.text
+    assert not (run / "label_errors.csv").exists()
+
+
+@pytest.fixture
+def suspects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that takes every row which is wrong for an error of its label, without cleanlab."""
+
+    def found(predictions: Predictions) -> list[LabelError]:
+        likely = predictions.probabilities.argmax(axis=1)
+        wrong = np.flatnonzero(likely != predictions.true).tolist()
+        return [LabelError(place, int(likely[place]), 0.1, 0.8) for place in wrong]
+
+    monkeypatch.setattr(likely_label_errors, "is_installed", lambda: True)
+    monkeypatch.setattr(likely_label_errors, "version", lambda: "2.9.0")
+    monkeypatch.setattr(likely_label_errors, "find_label_errors", found)
+
+
+def test_likely_label_errors_are_shown_and_listed_to_be_mended(
+    tmp_path: Path, suspects: None
+) -> None:
+    run, data = finished(tmp_path, text="=1+1 <b>")
+    validation = predictions_of(9, NAMES, CODES)
+    ids = [f"v{n}" for n in range(9)]
+    write_predictions(validation, ids, Classes(NAMES), run / VALIDATION_FILE)
+    page = read(run, data)
+    with (run / "label_errors.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    predictions = predictions_of(60, NAMES, CODES)
+    wrong = [f"id{n}" for n in range(60) if predictions.predicted[n] != predictions.true[n]]
+    assert [row["id"] for row in rows if row["split"] == "test"] == wrong
+    assert {row["id"] for row in rows if row["split"] == "validation"} < {*ids}
+    for row in rows:
+        assert row["label"] != row["likely"] and {row["label"], row["likely"]} <= {*NAMES}
+    assert rows[0]["text"] == f"'=1+1 <b> number {wrong[0][2:]}"  # no formula of a spreadsheet
+    assert f"Likely label errors {len(rows)}" in page.text
+    assert "cleanlab 2.9.0) over the 60 test and 9 validation rows, none of which" in page.text
+    check_alone(page)
+
+
+def test_a_table_that_was_changed_is_kept(tmp_path: Path, suspects: None) -> None:
+    run, data = finished(tmp_path)
+    table = run / "label_errors.csv"
+    write_run_report(run, data)
+    made = table.read_text()
+    write_run_report(run, data)
+    assert not list(run.glob("label_errors.csv.*"))
+    table.write_text("mended")
+    write_run_report(run, data)
+    assert table.read_text() == made
+    assert (run / "label_errors.csv.earlier").read_text() == "mended"
+
+
+def test_what_goes_wrong_with_label_errors_keeps_no_page(
+    tmp_path: Path, suspects: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = finished(tmp_path)
+    (run / VALIDATION_FILE).write_bytes(b"x")
+    page = read(run, data)
+    assert "They were not found: ConfigError" in page.text and page.tables["languages-test"]
 
 
 def test_a_run_without_its_log_or_predictions(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_a_job_file_comes_back_from_the_newest_checkpoint(
         (folder / "job.yaml").write_bytes(dump_job(job(f"seed={seed}")))
     if damage is not None:
         (tmp_path / "job.yaml").write_bytes(damage)
-    found = recovered(tmp_path / "job.yaml")
+    found = recovered(tmp_path / "job.yaml", "is half")
     assert found is not None and found[0].seed == 2
     (tmp_path / "checkpoints/checkpoint-10/job.yaml").write_bytes(b"half")
-    again = recovered(tmp_path / "job.yaml")
+    again = recovered(tmp_path / "job.yaml", "is half")
     assert again is not None and again[0].seed == 1
     shutil.rmtree(tmp_path / "checkpoints")
-    assert recovered(tmp_path / "job.yaml") is None
+    assert recovered(tmp_path / "job.yaml", "is half") is None

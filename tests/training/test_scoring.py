@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,17 +26,30 @@ ROWS = {"validation": 600, "test": 300}
 class _Batches:
     """Rows of a split in an order of its own, as the longest-first batches have it."""
 
-    def __init__(self, name: str, label: Any, seed: int) -> None:
+    def __init__(self, name: str, label: Any, seed: int, languages: Sequence[str]) -> None:
         order = np.random.default_rng(seed).permutation(len(label))
-        self.split = SimpleNamespace(label=label[order], codes=["de"] * len(label), place=order)
+        true = label[order]
+        codes = [languages[place % len(languages)] for place in order.tolist()]
+        self.split = SimpleNamespace(
+            true=true, taught=true, several=False, codes=codes, place=order
+        )
         self.name, self.order = name, order
 
     def __len__(self) -> int:
         return len(self.order)
 
 
-def scored(folder: Path, test_labels: Any = None, *overrides: str) -> Scored:
-    """Score a model whose likeliest class is hardly ever the middle one."""
+def scored(
+    folder: Path,
+    test_labels: Any = None,
+    *overrides: str,
+    languages: Sequence[str] = ("de",),
+    mixed_up: str = "",
+) -> Scored:
+    """Score a model, trained on German, whose likeliest class is hardly ever the middle one.
+
+    languages: of the rows, in turn. mixed_up: one whose labels on validation are drawn at random.
+    """
     folder.mkdir(exist_ok=True)
     logits, batches = {}, {}
     for seed, (name, rows) in enumerate(ROWS.items()):
@@ -47,12 +61,15 @@ def scored(folder: Path, test_labels: Any = None, *overrides: str) -> Scored:
         )
         if name == "test" and test_labels is not None:
             label = test_labels
-        batches[name] = _Batches(name, label, seed)
+        codes = np.resize(np.array(languages, object), rows)
+        if name == "validation" and mixed_up:
+            label = np.where(codes == mixed_up, draw.integers(0, 3, rows), label)
+        batches[name] = _Batches(name, label, seed, languages)
 
     def predict(of: _Batches) -> Any:
         found = logits[of.name][of.order]
         return SimpleNamespace(
-            label_ids=of.split.label, predictions=found, metrics={"test_loss": 0.5}
+            label_ids=of.split.taught, predictions=found, metrics={"test_loss": 0.5}
         )
 
     store = SimpleNamespace(
@@ -69,6 +86,7 @@ def scored(folder: Path, test_labels: Any = None, *overrides: str) -> Scored:
         own=NO_CODE,
         store=store,
         folders=folders_in(folder),
+        trained_languages=frozenset({"de"}),
     )
     trainer: Any = SimpleNamespace(predict=predict, compute_metrics=None)
     watch: Any = SimpleNamespace(evaluating=lambda rows: nullcontext())
@@ -102,6 +120,31 @@ def test_the_labels_of_the_test_split_change_no_decision(tmp_path: Path) -> None
         for name in ("first", "other")
     ]
     assert rows[0] == rows[1] and first.decided["test"] != other.decided["test"]
+
+
+def test_languages_that_were_not_trained_on_are_scored_and_never_fitted_on(tmp_path: Path) -> None:
+    codes = ("de", "sw", "de", "yo")
+    first = scored(tmp_path / "first", languages=codes)
+    other = scored(tmp_path / "other", languages=codes, mixed_up="sw")
+    assert first.decision == other.decision != AS_TRAINED and first.decision.rows == 300
+    assert first.decided["test"] == other.decided["test"]
+    for split, found in first.decided.items():
+        zero_shot = found.zero_shot
+        assert zero_shot and zero_shot.seen and zero_shot.languages == ("sw", "yo")
+        assert zero_shot.seen.rows == zero_shot.unseen.rows == ROWS[split] / 2
+        assert zero_shot.seen == found.languages["de"]
+        rows = [found.languages[code].rows for code in zero_shot.languages]
+        assert sum(rows) == zero_shot.unseen.rows
+        assert found.headline()["unseen_macro_f1"] == zero_shot.unseen.macro_f1
+    before, after = (of.decided["validation"].zero_shot for of in (first, other))
+    assert before and after and before.seen == after.seen and before.unseen != after.unseen
+
+
+def test_a_language_alone_that_was_not_trained_on_is_scored_as_trained(tmp_path: Path) -> None:
+    found = scored(tmp_path, languages=("sw",))
+    assert found.decision == AS_TRAINED
+    zero_shot = found.decided["test"].zero_shot
+    assert zero_shot and zero_shot.seen is None and zero_shot.unseen.rows == ROWS["test"]
 
 
 def test_argmax_is_there_to_the_digit(tmp_path: Path) -> None:

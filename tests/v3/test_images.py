@@ -10,9 +10,11 @@ import pytest
 import sagemaker.core.image_uris as theirs
 
 from lingotune.catalog.hardware import Image, images, registries
+from lingotune.launch.render.inference_image import inference_images
 
 TABLE = Path(theirs.__file__).parent / "image_uri_config" / "huggingface.json"
 LISTED: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())["training"]["versions"]
+SERVING: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())["inference"]["versions"]
 OLDEST = (4, 12)
 """The article's transformers."""
 
@@ -45,3 +47,15 @@ def test_v3s_newest_image_is_in_the_regions_that_we_know() -> None:
     assert set(facts["registries"]) == set(registries())
     for region, account in facts["registries"].items():
         assert registries()[region].startswith(f"{account}.dkr.ecr.{region}.")
+
+
+def test_we_know_the_inference_images_that_v3_lists() -> None:
+    """A new one shows here: make facts."""
+    ours = {one.transformers: one for one in inference_images()}
+    assert [*ours][-1] == max(SERVING, key=lambda text: tuple(map(int, text.split("."))))
+    for transformers, one in ours.items():
+        facts = SERVING[transformers][f"pytorch{one.pytorch}"]
+        assert (facts["container_version"], facts["py_versions"]) == (
+            dict(one.containers),
+            [one.python],
+        )

@@ -202,10 +202,13 @@ def registries() -> dict[str, str]:
     return hosts
 
 
-def image_uri(tag: str, region: str) -> str:
-    """Build the ECR address of an image; for an unknown region, its name replaces us-east-1's."""
+def image_uri(tag: str, region: str, use: str = "training") -> str:
+    """Build the ECR address of an image; for an unknown region, its name replaces us-east-1's.
+
+    use: training or inference.
+    """
     usual = registries()["us-east-1"].replace("us-east-1", region)
-    return f"{registries().get(region, usual)}/huggingface-pytorch-training:{tag}"
+    return f"{registries().get(region, usual)}/huggingface-pytorch-{use}:{tag}"
 
 
 def runs_worker(image: Image) -> bool:

@@ -18,7 +18,7 @@ from lingotune.config.typed_json import parse_json
 
 @dataclass(frozen=True)
 class ModelKind:
-    """Settings that suit models of one kind: from scratch, T5, or pretrained and small, base or large.
+    """Settings that suit models of a kind: from scratch, T5, or pretrained and mini, small, base or large.
 
     said: the kind in words. lr, per_device_bs, epochs: what such a model is trained with where nothing
     is said. low, high: learning rates that train it. limit: the highest that has ever trained one.
@@ -27,7 +27,7 @@ class ModelKind:
     said: str
     lr: float
     per_device_bs: int
-    epochs: int
+    epochs: float
     low: float
     high: float
     limit: float
@@ -35,8 +35,18 @@ class ModelKind:
 
 @lru_cache(maxsize=1)
 def model_kinds() -> dict[str, ModelKind]:
-    """Map scratch, small, base, large and t5 to what suits them."""
+    """Map scratch, mini, small, base, large and t5 to what suits them."""
     return {name: ModelKind(**found) for name, found in load("models")["kinds"].items()}
+
+
+def epochs_for(model: ModelConfig, rows: int | None) -> float:
+    """Look up the epochs that suit a model on so many training rows: of a pretrained one the more, the
+    fewer rows there are; None = their number is not known."""
+    usual = kind_of(model).epochs
+    if rows is None or model.name_or_path is None:
+        return usual
+    table = load("models")["epochs_by_rows"]
+    return next(float(epochs) for most, epochs in table if most is None or rows <= most)
 
 
 def kind_of(model: ModelConfig) -> ModelKind:
@@ -68,6 +78,8 @@ def _times(factor: float, rate: float) -> float:
     return float(f"{factor * rate:.3g}")
 
 
+_MINI = 15_000_000
+"""Parameters beside the embeddings up to which a model is very small."""
 _SMALL, _LARGE = 512, 1024
 """Hidden sizes: up to the first a model is small, from the second on large."""
 _FEW, _MANY = 60, 300
@@ -92,6 +104,8 @@ def _kind_name(model: ModelConfig) -> str:
     if _T5.fullmatch(str(config.get("model_type", ""))) or (not config and _named_t5(name)):
         return "t5"
     size = model_size(model)
+    if size and size.parameters - size.embeddings <= _MINI:
+        return "mini"
     dim = size.dim if size else _hidden_size(config)
     return _kind_of_size(dim, _SMALL, _LARGE) if dim else _kind_by_name(name)
 

@@ -34,6 +34,8 @@ _COMPOSED = {
 _OVERRIDES = {
     "evaluate": Command("", "", ("data",)),
     "publish": Command("", "", ("hub",)),
+    "deploy": Command("", "", ("deploy", "aws", "budget")),
+    "distill": Command("", ""),
 }
 """Sections that overrides of the other commands may name."""
 

@@ -84,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
         )
     results = done.results
     try:
-        draw_confusion(results, results.labels, done.folder / "confusion_matrix.png")
+        if not results.overall.several:
+            draw_confusion(results, results.labels, done.folder / "confusion_matrix.png")
     except ImportError as error:
         print(f"warning: no picture: {error}")
     for warning in results.warnings:

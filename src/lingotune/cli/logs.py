@@ -16,7 +16,9 @@ from lingotune.config.program import program
 
 def parser() -> Parser:
     """Make the parser of the command's arguments."""
-    made = command_parser("logs", "Print the log of a job, each line with its host and rank.")
+    made = command_parser(
+        "logs", "Print the log of a job or an endpoint, each line with its host and rank."
+    )
     add_target(made)
     made.add_argument("--follow", action="store_true", help="until the job has ended, or Ctrl-C")
     made.add_argument("--rank", type=_rank, metavar="N", help="lines of this process alone")
@@ -41,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.launch.operations.selection import select
     from lingotune.launch.sweeps.trial import State
 
-    chosen = select("logs", options.what, options.numbers, options.runs_dir, options.region)
+    try:
+        chosen = select("logs", options.what, options.numbers, options.runs_dir, options.region)
+    except ConfigError as error:
+        return _of_deployment(error, options)
     rows = [row for row in chosen.rows if row.state is not State.waiting]
     if len(rows) != 1:
         where = chosen.overview.options
@@ -65,6 +70,21 @@ def main(argv: Sequence[str]) -> int:
         asked_of(name, reader.print_new)
     if not reader.count:
         say_aside(_nothing(name, options))
+    return 0
+
+
+def _of_deployment(error: ConfigError, options: argparse.Namespace) -> int:
+    """Print the log of an endpoint or a batch, where no job has the name."""
+    from lingotune.launch.deploy.logs import print_logs
+    from lingotune.launch.deploy.standing import standing_instead
+
+    found = standing_instead(error, options.what, options.region)
+    if options.rank is not None:
+        what = f"is of training jobs: {found.name} serves a model"
+        raise ConfigError([Problem(f"--rank {options.rank}", what, "without --rank")])
+    since = None if options.since is None else time.time() - options.since
+    if not print_logs(found, options.region, say, since, follow=options.follow):
+        say_aside(f"{found.name}: no lines yet")
     return 0
 
 

@@ -73,20 +73,19 @@ def main(argv: Sequence[str]) -> int:
 
 def quotas_of(typed: Sequence[str]) -> Quotas:
     """Read quotas as typed: N for every instance type, TYPE=N for one. ConfigError for others."""
-    from lingotune.launch.render.service_model import choices
-    from lingotune.launch.simulator.loopback.quotas import Quotas
+    from lingotune.launch.simulator.loopback.quotas import Quotas, known_types
 
     every, by_type, problems = int(_USUAL_QUOTA), {}, []
+    known = known_types()
     for text in typed:
         name, _, number = text.rpartition("=")
-        known = choices("TrainingInstanceType")
         if not number.isascii() or not number.isdigit():
             fix = "--quota 2 | --quota ml.p3.16xlarge=4"
             problems.append(Problem(f"--quota {text}", f"{number!r} is no whole number", fix))
         elif not name:
             every = int(number)
         elif name not in known:
-            what = f"SageMaker trains on no such instance type{nearest(name, known)}"
+            what = f"SageMaker has no such instance type{nearest(name, known)}"
             problems.append(Problem(f"--quota {text}", what, f"--quota ml.p3.16xlarge={number}"))
         else:
             by_type[name] = int(number)

@@ -31,12 +31,14 @@ GROUPS = {
     "a finished run": {
         "predict": "label texts with its model",
         "evaluate": "score its model, on its own test split or on other data",
+        "distill": "train a smaller model on its probabilities",
         "report": "make its page, report.html, anew",
         "publish": "push its model to the Hugging Face Hub",
     },
     "its model at work": {
         "serve": "answer requests on this machine, with a page to try it",
         "export": "write it as ONNX, smaller and faster, and compare the scores",
+        "deploy": "serve it on SageMaker, as an endpoint or for a batch",
         "package": "pack it as model.tar.gz, which serves itself on SageMaker",
         "rehearse-serving": "serve it here as SageMaker's container would, and ask it",
     },

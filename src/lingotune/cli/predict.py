@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import chain
 from typing import TYPE_CHECKING, TextIO
@@ -18,8 +18,9 @@ from lingotune.data.sources.addresses import is_elsewhere
 from lingotune.launch.results.chosen import run_named
 
 if TYPE_CHECKING:
+    from lingotune.data.rows.findings import Record
     from lingotune.evaluation.classifier import Trained
-    from lingotune.evaluation.predict import Given
+    from lingotune.evaluation.predict import Given, Progress
 
 
 def parser() -> Parser:
@@ -57,8 +58,7 @@ def main(argv: Sequence[str]) -> int:
     options.run = run_named(options.run)
     from lingotune.evaluation.classifier import trained_model
     from lingotune.evaluation.decision_text import decision_line
-    from lingotune.evaluation.predict import predict_lines, predict_rows, read_rows
-    from lingotune.evaluation.prediction_files import check_output, write_rows
+    from lingotune.evaluation.predict import predict_lines, read_rows
 
     trained = trained_model(options.run)
     if options.argmax:
@@ -71,20 +71,20 @@ def main(argv: Sequence[str]) -> int:
     if options.output and options.json:
         what = "has no effect with --output, whose suffix says the format"
         raise ConfigError([Problem("--json", what, "--output FILE.jsonl")])
-    output = check_output(options.output) if options.output else None
+    write = _writer(options.output) if options.output else None
     rows = read_rows(_given(options, trained), trained, options.column, options.pair_column)
     first = next(rows, None)
     if first is None:
         fix = _again(options.run, "A text")
         raise ConfigError([Problem("predict", "no text was given", fix)])
-    rows = chain([first], rows)
-    if output is not None:
-        count = write_rows(predict_rows(trained, rows), output)
-        print(f"{count} rows with their classes: {output}")
+    rows, bar = chain([first], rows), _bar(options, trained)
+    if write is not None:
+        write(trained, rows, bar)
         return 0
     if trained.decision.shifts and not options.json:
-        say_aside(f"note: {decision_line(trained.decision)}; --argmax: the likeliest")
-    for line in predict_lines(trained, rows, as_json=options.json):
+        plain = "those above 0.5" if trained.several else "the likeliest"
+        say_aside(f"note: {decision_line(trained.decision)}; --argmax: {plain}")
+    for line in predict_lines(trained, rows, as_json=options.json, bar=bar):
         print(line, flush=True)
     return 0
 
@@ -117,6 +117,34 @@ def _pairs_wrong(options: argparse.Namespace, trained: Trained) -> Iterator[Prob
         yield Problem(where, what, fix)
 
 
+def _writer(
+    typed: str,
+) -> Callable[[Trained, Iterable[tuple[Record, str]], Progress | None], None]:
+    """Check the output that was typed; returns what writes the rows there, with their classes."""
+    from lingotune.evaluation.predict import predict_rows
+    from lingotune.evaluation.prediction_files import check_output, write_rows
+
+    output = check_output(typed)
+
+    def write(trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None) -> None:
+        count = write_rows(predict_rows(trained, rows, bar), output)
+        print(f"{count} rows with their classes: {output}")
+
+    return write
+
+
+def _bar(options: argparse.Namespace, trained: Trained) -> Progress | None:
+    """Make a bar where a person looks on, and no line of results would run into it."""
+    to_terminal = sys.stdout.isatty() and not options.output
+    if options.texts or to_terminal or not sys.stderr.isatty():
+        return None
+    from lingotune.evaluation.predict import Progress, in_files
+
+    if not options.file:
+        return Progress(None)
+    return Progress(sum(1 for _ in in_files(options.file, trained)))  # fast beside the model
+
+
 def _again(*words: str) -> str:
     return f"{program('predict')} {shlex.join(words)}"
 
@@ -128,6 +156,8 @@ def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
 
     if options.file:
         if is_elsewhere(options.file):
+            from lingotune.data.transfer import fetch_source
+
             fetch_source(options.file, "--file", say_aside)
         return in_files(options.file, trained, lambda text: say_aside(f"note: {text}"))
     if options.texts:

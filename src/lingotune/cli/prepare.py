@@ -21,12 +21,24 @@ from lingotune.launch.overrides.overrides import TypedOverride
 from lingotune.preflight import check_job, check_secrets
 
 PURPOSE = "Prepare data: read, check, split and tokenise a source, once, and show what is in it."
-_SECTIONS = ("data", "model", "experiment", "seed", "prepared_dir", "runs_mode", "name")
+_SECTIONS = (
+    "data",
+    "model",
+    "distillation",
+    "experiment",
+    "seed",
+    "prepared_dir",
+    "runs_mode",
+    "name",
+)
 """Sections of the settings that prepared data depends on."""
 _OPTIONS = {
     "--init FILE": "look at a source, FILE or data.path=..., and write a group file for it: FILE.yaml",
 }
-_OF_THE_TRAINING = ("data.prepared", "data.language_alpha", "data.balance")
+_OF_THE_TRAINING = (
+    *("data.prepared", "data.language_alpha", "data.balance"),
+    *("distillation.alpha", "distillation.temperature"),
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -78,15 +90,15 @@ def _refuse_others(overrides: Sequence[TypedOverride]) -> None:
 
 def _prepare(config: LaunchConfig) -> None:
     from lingotune.data.prepared.manifest import load_manifest
-    from lingotune.data.prepared.prepare import prepare
     from lingotune.data.transfer import fetch_sources
     from lingotune.report.data_page import PAGE, lines_of, write_report
+    from lingotune.serving.teacher import prepare_job
 
     begun = time.monotonic()
     allow_readers(config.runs_mode)
     job = job_of(config)
     fetch_sources(job.data, say)
-    folder, made = prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say)
+    folder, made = prepare_job(job, Path(config.prepared_dir), say)
     manifest = load_manifest(folder)
     print("\n".join(lines_of(manifest)))
     page = folder / PAGE

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say_aside, terminal_width
-from lingotune.config.problems import ConfigError
+from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.results.names import NAME
+
+if TYPE_CHECKING:
+    from lingotune.launch.results.entries import Leaderboard
 
 _FORMATS = ("table", "csv", "json", "markdown")
 
@@ -29,6 +33,13 @@ def parser() -> Parser:
     made.add_argument(
         "--best", action="store_true", help="print the overrides that make the winner, nothing else"
     )
+    made.add_argument(
+        "--compare",
+        nargs="*",
+        metavar="RUN|KEY=VALUE",
+        help="two of them row by row, with McNemar's test: numbers or names of runs, or settings with all"
+        " their seeds; by default the best two",
+    )
     made.add_argument("--runs-dir", default="runs", help="folder of sweeps by name; default: runs")
     made.add_argument("--region", help="of a sweep that is not on this machine")
     return made
@@ -45,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.launch.results.compare import compare
     from lingotune.launch.results.table import FORMATS, best_overrides, for_terminal, write_csv
 
+    if options.compare is not None:
+        return _compare(board, options.compare, options.format)
     if options.best:
         print(best_overrides(board))
         return 0
@@ -58,6 +71,18 @@ def main(argv: Sequence[str]) -> int:
     print(for_terminal(board, comparison, terminal_width()))
     if written:
         print(f"\nwrote {written}")
+    return 0
+
+
+def _compare(board: Leaderboard, typed: Sequence[str], form: str) -> int:
+    """Print the comparison of two runs or settings."""
+    from lingotune.launch.results.pair import as_json, as_text, chosen_pair, compare_two
+
+    if form not in ("table", "json"):
+        what = "is no form of a comparison of two"
+        raise ConfigError([Problem(f"--format {form}", what, "--format table, or --format json")])
+    pair = compare_two(*chosen_pair(board, typed))
+    print(as_json(pair) if form == "json" else as_text(pair))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -27,19 +28,18 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.launch.operations.selection import select
     from lingotune.launch.operations.stop import after, describe, hold, running, stop_all
 
-    chosen = select("stop", options.what, options.numbers, options.runs_dir, options.region)
+    try:
+        chosen = select("stop", options.what, options.numbers, options.runs_dir, options.region)
+    except ConfigError as error:
+        return _of_deployment(error, options)
     jobs = running(chosen.rows)
     if jobs and not options.yes:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            jobs_text = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
-            what = f"would stop {jobs_text}, and there is no terminal to ask"
-            fix = f"{program('stop')} {chosen.target.text} --yes{chosen.overview.options}"
-            raise ConfigError([Problem(chosen.target.text, what, fix, check="not-confirmed")])
+        jobs_text = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
+        _require_terminal(jobs_text, chosen.target.text, chosen.overview.options)
         for row in jobs:
             say(describe(row, chosen.overview.at))
         asked = f"stop {'it' if len(jobs) == 1 else f'these {len(jobs)}'}? [y/N] "
-        if input(asked).strip().lower() not in ("y", "yes"):
-            say("nothing was stopped")
+        if not _agreed(asked):
             return 0
     held = hold(chosen)
     found = stop_all(chosen, say)
@@ -48,4 +48,50 @@ def main(argv: Sequence[str]) -> int:
     if found.problems:
         say_problems(found.problems)
         return ConfigError(found.problems).exit_code
+    return 0
+
+
+def _require_terminal(things: str, target: str, options: str) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        what = f"would stop {things}, and there is no terminal to ask"
+        fix = f"{program('stop')} {target} --yes{options}"
+        raise ConfigError([Problem(target, what, fix, check="not-confirmed")])
+
+
+def _agreed(question: str) -> bool:
+    if input(question).strip().lower() in ("y", "yes"):
+        return True
+    say("nothing was stopped")
+    return False
+
+
+def _of_deployment(error: ConfigError, options: argparse.Namespace) -> int:
+    """Stop a batch, where no job has the name; an endpoint can be deleted alone."""
+    from lingotune.launch.deploy.standing import (
+        RUNNING,
+        open_deployments,
+        standing_instead,
+        table_of,
+    )
+    from lingotune.launch.deploy.words import delete_of
+
+    found = standing_instead(error, options.what, options.region)
+    for line in table_of([found], options.region):
+        say(line)
+    if found.kind != "batch":
+        what = "is an endpoint: it bills until it is deleted"
+        raise ConfigError([Problem(found.name, what, delete_of(found.name, options.region))])
+    if found.status != RUNNING:
+        say(f"nothing to stop: {found.name} {found.status}")
+        return 0
+    if not options.yes:
+        where = f" --region {options.region}" if options.region else ""
+        _require_terminal("a batch", found.name, where)
+        if not _agreed("stop it? [y/N] "):
+            return 0
+    made = open_deployments(options.region)
+    batch = made.find("transform_job", found.name)
+    if batch is not None:
+        made.delete(batch)
+    say(f"stopping {found.name}; answers so far stay in S3")
     return 0

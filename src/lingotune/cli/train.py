@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     Resume,
     Source,
     SweepConfig,
+    split_seed,
 )
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.splits.readers import readers_of
@@ -119,7 +120,9 @@ def _check_sources(composed: Sequence[Composed]) -> None:
     asked = []
     for one in composed:  # a sweep over learning rates has one source and one model
         config = one.config
-        about = (config.data, config.model, config.seed, config.prepared_dir)
+        about = (
+            config.data, config.model, config.distillation, split_seed(config), config.prepared_dir,
+        )  # fmt: skip
         if about not in distinct:
             distinct.append(about)
             asked.append(one)
@@ -149,11 +152,11 @@ def _look_for_sources(one: Composed) -> list[Problem]:
 
 def _prepare_data(one: Composed) -> list[Problem]:
     """Prepare a job's data where it will look for them: rows may be wrong in files that are there."""
-    from lingotune.data.prepared.prepare import prepare
+    from lingotune.serving.teacher import prepare_job
 
     job, config = job_of(one.config), one.config
     if config.data.prepared is None and job.data.source is not Source.sample:
-        prepare(job.data, job.model, job.seed, Path(config.prepared_dir), say, trains=True)
+        prepare_job(job, Path(config.prepared_dir), say, trains=True)
     return []
 
 

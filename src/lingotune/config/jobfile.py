@@ -26,6 +26,8 @@ def job_of(config: JobConfig) -> JobConfig:
     """Copy the part of a composed config that travels to the workers; of a job that is all of it."""
     cluster = ClusterConfig(**_shared(config.cluster, ClusterConfig))
     data = DataConfig(**_shared(config.data, DataConfig))
+    if data.split_seed == config.seed:  # as job files said it before they had two seeds
+        data.split_seed = None
     return JobConfig(**{**_shared(config, JobConfig), "cluster": cluster, "data": data})
 
 

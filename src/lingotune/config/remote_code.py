@@ -38,4 +38,12 @@ def not_typed(model: ModelConfig) -> Problem:
     """Say that a file asks for code to be run, which only a command line can."""
     where = f"model.remote_code={model.remote_code}"
     what = "stands in a file; code of a model runs where it is typed for this very run, and nowhere else"
-    return Problem(where, what, f"type {where}, or remove it there", check="remote-code-typed")
+    before = f"{VARIABLE}={model.remote_code} before it"
+    fix = f"{where} behind the command, or, for a command without settings, {before}"
+    return Problem(where, what, fix, check="remote-code-typed")
+
+
+def typed_again(model: ModelConfig) -> str:
+    """Write what a command that begins with a job file needs to run the code that the file names: '' or an
+    override with a blank before it."""
+    return f" model.remote_code={model.remote_code}" if model.remote_code else ""

@@ -12,7 +12,8 @@ from lingotune.config.schema import JobConfig
 
 MAY_CHANGE = (
     "resume", "cluster", "per_device_bs", "scaling", "hub", "evaluation.per_device_bs",
-    "training.save_steps", "training.keep_checkpoints", "training.report_to", "training.fit_memory",
+    "distillation.teacher", "training.save_steps", "training.keep_checkpoints", "training.report_to",
+    "training.fit_memory",
 )  # fmt: skip
 """Settings, and sections, that a run may go on with other values of. Some of them decide about the batch
 of an update, which is compared by itself."""

@@ -25,7 +25,8 @@ Texts = Any
 HUB_PREFIX = "hf://"
 """Prefix of patterns and locations in a Hugging Face Hub repository."""
 AUTO = "auto"
-"""Encoding, or list of classes, that is taken from the source itself."""
+"""Encoding, list of classes, or column of ids that is taken from the source itself; learning rate and
+epochs that are looked up."""
 DETECT = "detect"
 """Language column that does not exist: the language of each text is detected."""
 SPLITS = ("train", "validation", "test")
@@ -110,7 +111,22 @@ class Schedule(Enum):
 
     linear = "linear"
     cosine = "cosine"
+    cosine_with_restarts = "cosine_with_restarts"
+    polynomial = "polynomial"
     constant_with_warmup = "constant_with_warmup"
+
+
+class Optimizer(Enum):
+    """Optimizer of the weights; the names are those of the Trainer's `optim`, without its variants."""
+
+    adamw = "adamw"
+    adafactor = "adafactor"
+    lion = "lion"
+
+    @property
+    def title(self) -> str:
+        """Name as its authors write it."""
+        return "AdamW" if self is Optimizer.adamw else self.value.capitalize()
 
 
 class EvalStrategy(Enum):
@@ -121,11 +137,27 @@ class EvalStrategy(Enum):
     steps = "steps"
 
 
+class LabelsMode(Enum):
+    """What the classes are to a text: it has one of them, any number, or a share of each."""
+
+    single = "single"
+    ordinal = "ordinal"
+    multi = "multi"
+    soft = "soft"
+
+
+ONE_CLASS = (LabelsMode.single, LabelsMode.ordinal)
+"""Modes in which a text has one class."""
+
+
 class SelectMetric(Enum):
     """Validation metric that selects the best checkpoint."""
 
     macro_f1 = "macro_f1"
+    micro_f1 = "micro_f1"
     worst_language_macro_f1 = "worst_language_macro_f1"
+    seen_macro_f1 = "seen_macro_f1"
+    unseen_macro_f1 = "unseen_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
     mean_absolute_error = "mean_absolute_error"
@@ -143,13 +175,6 @@ class Pooling(Enum):
 
     first = "first"
     mean = "mean"
-
-
-class LabelsMode(Enum):
-    """What the classes of `data.labels` are to each other."""
-
-    single = "single"
-    ordinal = "ordinal"
 
 
 class Decide(Enum):
@@ -278,6 +303,13 @@ BatchMode = Enum(
 """Choice of the texts of an update, see `BatchingConfig.mode`. No class: `global` is a Python keyword."""
 
 
+DeployKind = Enum(
+    "DeployKind",
+    {"realtime": "realtime", "serverless": "serverless", "async": "async", "batch": "batch"},
+)
+"""Ways to serve a model, see `DeployConfig.kind`. No class: `async` is a Python keyword."""
+
+
 class Quoting(Enum):
     """Meaning of double quotes in CSV and TSV."""
 
@@ -332,7 +364,8 @@ class ColumnsConfig:
     language: Optional[str] = None
     """Language of a row, used up to the per-language scores; detect = detected per text by py3langid."""
     id: Optional[str] = None
-    """Row id, for messages."""
+    """Row id, for messages and predictions; auto = the column with a usual name, such as id or review_id,
+    where there is one. Rows without an id are named by their file and line."""
     group: Optional[str] = None
     """Rows that share a value here stay in the same split, e.g. reviews of one product or by one person."""
 
@@ -402,8 +435,8 @@ class DataConfig:
     languages: list[str] = field(default_factory=list)
     """Languages to keep; empty = all. Spellings are normalised to BCP 47: en includes en-US and English."""
     train_languages: list[str] = field(default_factory=list, metadata=WHERE_USED)
-    """Languages to train on; the others are only scored, as languages that the model has not seen. empty =
-    all."""
+    """Languages to train on; the others are only scored, as languages that the model has not seen: neither
+    its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
     those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
@@ -420,9 +453,15 @@ class DataConfig:
     short for classes without further values. auto = the sorted values of the label column, 100 at most;
     the source is read for them, and the job file lists them."""
     labels_mode: LabelsMode = field(default=LabelsMode.single, metadata=WHERE_USED)
-    """single = one of the classes, which have no order. ordinal = one of the classes, which `data.labels`
-    lists from one end of a scale to the other, e.g. stars 1 to 5: scores say how far predictions are off,
-    and predictions give the expected value."""
+    """single = one class for each text. ordinal = one class, where `data.labels` lists them from one end of
+    a scale to the other, e.g. stars 1 to 5: scores say how far predictions are off, and predictions give
+    the expected value. multi = any number of them, none included. soft = a distribution over them, such as
+    the votes of annotators. The last two are read from `columns.label`, as a list; where the source has no
+    such column, from a column for each class, called like it: of 0 and 1, or of shares."""
+    label_separator: Separator = field(default=Separator.auto, metadata=WHERE_USED)
+    """labels_mode=multi: what stands between the classes in a text cell; auto = the first of | ; tab and
+    comma that is in it. A cell that names one class, or holds a list as JSON or Python writes it, is read
+    as that."""
     label_offset: int = 0
     """Offset added to whole-number raw values before the mapping: 1 if labels 0-4 mean stars 1-5."""
     rows: RowCounts = field(default_factory=RowCounts)
@@ -430,9 +469,13 @@ class DataConfig:
     max_length: int = 128
     """Maximum tokens per text, special tokens included; longer texts are truncated at the end."""
     validation_share: float = 0.1
-    """Share of the rows of `path` for validation, stratified by language and class with the job's seed."""
+    """Share of the rows of `path` for validation, stratified by language and class."""
     test_share: float = 0.1
     """Share of the rows of `path` for the test split; 0 without one = nothing is scored on test."""
+    split_seed: Optional[int] = field(default=None, metadata=WHERE_USED)
+    """Seed by which rows of `path` are drawn for validation and test: 42 whatever the job's `seed`, so that
+    runs of several seeds are scored on the same rows. null = the job's `seed`, as in job files that do not
+    name it."""
     unique_texts: bool = True
     """Drop training texts that also occur in validation or test, and validation texts that are in test."""
     normalize: bool = True
@@ -445,8 +488,9 @@ class DataConfig:
     """Exponent of language sampling: a language is drawn in proportion to its rows to this power. 1 = in
     proportion, 0 = uniformly. null = 1."""
     balance: Balance = Balance.none
-    """Treatment of rare classes: weights = weighted up in the loss; resample = drawn more often within each
-    language; none = left as they are."""
+    """Treatment of rare classes: weights = weighted up in the loss (labels_mode=multi: the rows that have a
+    class, against those that have it not); resample = drawn more often within each language; none = left as
+    they are."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sizes of the generated sample."""
 
@@ -504,6 +548,9 @@ class ModelConfig:
     pooling: Optional[Pooling] = field(default=None, metadata=WHERE_USED)
     """What the classifier reads of a text: first = the vector of its first token, mean = the mean of all
     tokens, which ModernBERT and EuroBERT alone can. null = as the model's config.json says."""
+    head_dropout: Optional[float] = field(default=None, metadata=WHERE_USED)
+    """Dropout of what the classifier's head reads; null = as the model's config.json says, or as
+    `scratch.dropout` of a model from scratch."""
 
 
 @dataclass
@@ -675,9 +722,18 @@ class TrainingConfig:
     warmup_steps: Optional[int] = None
     """Updates of the warm-up, instead of `warmup_ratio`."""
     schedule: Schedule = Schedule.linear
-    """Learning rate after the warm-up."""
+    """Learning rate after the warm-up: down to 0 in a line, along a cosine or `schedule_cycles` of them, or
+    by the power `schedule_power` of what is left; or constant."""
+    schedule_power: float = field(default=2.0, metadata=WHERE_USED)
+    """schedule=polynomial: power of the share of the updates that is left; 1 = linear."""
+    schedule_cycles: int = field(default=2, metadata=WHERE_USED)
+    """schedule=cosine_with_restarts: cosines, each of which begins at the full learning rate."""
+    optimizer: Optimizer = field(default=Optimizer.adamw, metadata=WHERE_USED)
+    """adamw: two moments for each weight, 8 bytes. adafactor: a row and a column of them for each matrix,
+    next to no memory. lion: one moment, 4 bytes, at a third to a tenth of AdamW's learning rate; on GPUs,
+    by bitsandbytes."""
     weight_decay: float = 0.0
-    """Weight decay of AdamW, not applied to biases and layer norms."""
+    """Weight decay, decoupled from the gradient, not applied to biases and layer norms."""
     max_grad_norm: float = 1.0
     """Norm to which gradients are clipped."""
     label_smoothing: float = 0.0
@@ -700,6 +756,12 @@ class TrainingConfig:
     batches are so small that the host cannot keep up. The first updates take minutes."""
     freeze_embeddings: bool = False
     """Freeze the word embeddings; faster, with a different result."""
+    freeze_layers: int = field(default=0, metadata=WHERE_USED)
+    """Encoder layers to freeze, from the first; with `freeze_embeddings` nothing below the next one is
+    computed backwards, which saves time and memory."""
+    gradient_checkpointing: bool = field(default=False, metadata=WHERE_USED)
+    """Keep each layer's input only, and compute the layer again in the backward pass: the same result in
+    a third more time, with a fraction of the memory for activations."""
     lora: LoraConfig = field(default_factory=LoraConfig, metadata=WHERE_USED)
     """Low-rank adapters in place of training all weights."""
     sparse_exchange: bool = field(
@@ -725,6 +787,10 @@ class TrainingConfig:
     = it is trained to its end. The learning rate follows the whole length in any case."""
     min_delta: float = field(default=0.0, metadata=WHERE_USED)
     """patience: gain over the best score so far that counts as better."""
+    max_hours: Optional[float] = field(default=None, metadata=WHERE_USED)
+    """Hours of training, evaluations and earlier attempts included, after which it ends with the best
+    weights so far; null = it is trained to its end. The learning rate follows the whole length in any
+    case."""
     save_steps: Optional[int] = None
     """Updates between checkpoints; null = at evaluations, or at the end of each epoch."""
     keep_checkpoints: int = 2
@@ -758,7 +824,8 @@ class EvaluationConfig:
     """Scoring of checkpoints and of the final model."""
 
     select: SelectMetric = SelectMetric.macro_f1
-    """Validation metric whose best checkpoint becomes the model."""
+    """Validation metric whose best checkpoint becomes the model. seen_macro_f1, unseen_macro_f1: on rows in
+    the languages of `data.train_languages`, and on those in the others."""
     per_device_bs: Optional[int] = None
     """Examples per process and evaluation step; null = twice `per_device_bs` of the job."""
     resamples: int = 1000
@@ -769,7 +836,8 @@ class EvaluationConfig:
     on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
     divide by the class shares of the validation split. Test rows are never fitted on. Of ordered classes
     alone (`data.labels_mode`): median = the first with half of the probability at or below it; expected =
-    the one nearest to the expected value."""
+    the one nearest to the expected value. With data.labels_mode=multi each class has a threshold: of 0.5;
+    the best for its F1; or its share."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""
@@ -817,21 +885,45 @@ class CodeConfig:
 
 
 @dataclass
+class DistillationConfig:
+    """Knowledge distillation: a model learns from the probabilities of a larger one, its teacher, as well
+    as from the labels (Hinton et al. 2015). `lingotune distill RUN student=...` fills it in."""
+
+    teacher: Optional[str] = None
+    """Run folder, or folder of a saved model, with the same classes; null = no distillation. It is asked
+    once, when the data is prepared, and its probabilities travel with the data."""
+    sha256: Optional[str] = None
+    """Digest of the teacher's files, filled in when the job is composed; others are refused."""
+    alpha: float = 0.5
+    """Weight of the labels in the loss, from 0 to 1; the teacher's probabilities have the rest. 1 would
+    leave the teacher out."""
+    temperature: float = 2.0
+    """Temperature of both models' probabilities in the loss, which is multiplied by its square: above 1,
+    the teacher's lesser classes count more."""
+    texts: Optional[str] = None
+    """File, glob or folder of texts without labels to learn from, too: lines of .txt, or the data's columns
+    of other files. Texts of any split are left out."""
+
+
+@dataclass
 class JobConfig:
     """One training job: everything that a worker needs, the same on every worker."""
 
     name: str = MISSING
     """Run name: letters, digits and hyphens."""
     seed: int = 42
-    """Seed of initialisation, order, dropout and splits."""
+    """Seed of initialisation, order and dropout; the rows of the splits are drawn by `data.split_seed`."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Learning rate before `scaling`. By default 1e-3 from scratch; 5e-5, 3e-5 or 1e-5 for a small, a base
-    or a large pretrained model; 1e-4 for T5; with LoRA ten times that of all weights."""
+    """Learning rate before `scaling`; auto = looked up when the job is composed. By default 1e-3 from
+    scratch; 3e-4, 5e-5, 3e-5 or 1e-5 for a very small, a small, a base or a large pretrained model; 1e-4
+    for T5; with LoRA ten times that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""
-    epochs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Passes over the training split. By default 5 from scratch, 3 for a pretrained model."""
+    epochs: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
+    """Passes over the training split, also a part of one, such as 0.5; auto = looked up when the job is
+    composed. By default 5 from scratch; for a pretrained model the more, the fewer training rows there are,
+    and 3 where their number is not known."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The encoder."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -850,6 +942,10 @@ class JobConfig:
     """Publishing."""
     code: CodeConfig = field(default_factory=CodeConfig, metadata=WHERE_USED)
     """User-defined metrics, model builder and callbacks."""
+    distillation: DistillationConfig = field(
+        default_factory=DistillationConfig, metadata=WHERE_USED
+    )
+    """Learning from the probabilities of a larger model."""
     baseline: Baseline = field(default=Baseline.auto, metadata=WHERE_USED)
     """Simple model that is trained on the same rows after the training, and scored beside it: TF-IDF of
     character n-grams with logistic regression, as the classes are and balanced. auto = where scikit-learn
@@ -860,16 +956,26 @@ class JobConfig:
     stop with exit code 4 without one. never: start over; checkpoints that are there are set aside. Not part
     of the run: the same run may be started with either."""
 
+    def __post_init__(self) -> None:
+        """Keep whole epochs as a whole number, as job files have always written them."""
+        if isinstance(self.epochs, float) and self.epochs.is_integer():
+            self.epochs = int(self.epochs)
 
-def logged_metrics(job: JobConfig) -> list[str]:
-    """List the metrics that are logged beside the usual ones: of ordered classes, and the user's own."""
-    ordinal = job.data.labels_mode is LabelsMode.ordinal
-    return [*(metric.value for metric in ON_SCALE if ordinal), *job.code.metrics]
+
+def further_metrics(job: JobConfig) -> list[str]:
+    """List the scores that not every job has: of several or ordered classes, and those of the user."""
+    kinds = {LabelsMode.multi: (SelectMetric.micro_f1,), LabelsMode.ordinal: ON_SCALE}
+    return [*(one.value for one in kinds.get(job.data.labels_mode, ())), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:
     """Return the name of the validation metric that selects the best checkpoint."""
     return job.code.select or job.evaluation.select.value
+
+
+def split_seed(job: JobConfig) -> int:
+    """Return the seed by which a job's splits are drawn."""
+    return job.seed if job.data.split_seed is None else job.data.split_seed
 
 
 @dataclass
@@ -915,6 +1021,39 @@ class AwsConfig:
     """Priority in the queue, from 0 to 9999."""
     notify: Optional[str] = None
     """ARN of an SNS topic that is told when a job has completed, failed or stopped; null = nobody is."""
+
+
+@dataclass
+class DeployConfig:
+    """Serving of a trained model by SageMaker: `lingotune deploy RUN`, which needs no prefix for them."""
+
+    kind: DeployKind = DeployKind.realtime
+    """realtime = an endpoint that answers at once, and bills until it is deleted. serverless = an endpoint
+    on CPUs that bills only while it computes, and answers slowly after a pause. async = an endpoint that
+    takes requests from S3 and puts answers there. batch = a transform job: a file or prefix in S3 is
+    classified, then everything ends."""
+    name: Optional[str] = None
+    """Name of the endpoint; null = the run's name. A batch's job is called after it, and after what it
+    classifies."""
+    instance_type: Optional[str] = None
+    """SageMaker instance type; null = ml.m5.xlarge. Not for serverless."""
+    count: int = 1
+    """Instances. Not for serverless."""
+    workers: Optional[int] = None
+    """Processes on each instance, each with the model; null = one for each vCPU as far as memory suffices,
+    one on a GPU, one if serverless."""
+    memory_mb: int = 3072
+    """Serverless: memory in MB, a multiple of 1024 from 1024 to 6144."""
+    max_concurrency: int = 5
+    """Serverless: requests at a time, from 1 to 200; those beyond it are refused."""
+    image: Optional[str] = None
+    """ECR address of an inference image; null = the newest Hugging Face image of AWS."""
+    input: Optional[str] = None
+    """Batch: s3:// file or prefix with the texts: .jsonl, .csv or .txt."""
+    answers: Optional[str] = None
+    """Batch and async: s3:// prefix for the answers; null = below `aws.bucket` and `aws.prefix`."""
+    timeout: int = 3600
+    """Batch and async: seconds that one request may take, from 1 to 3600. Other endpoints have 60."""
 
 
 @dataclass
@@ -1024,6 +1163,11 @@ class LaunchClusterConfig(ClusterConfig):
 class LaunchDataConfig(DataConfig):
     """The reviews and the location of their prepared form; the same job trains on either."""
 
+    split_seed: Optional[int] = field(default=42, metadata=WHERE_USED)
+    """Seed by which rows of `path` are drawn for validation and test: 42 whatever the job's `seed`, so that
+    runs of several seeds are scored on the same rows. null = the job's `seed`, as in job files that do not
+    name it."""
+
     prepared: Optional[str] = None
     """Folder or s3:// prefix of data prepared with these settings; null = prepared on demand."""
 
@@ -1052,6 +1196,8 @@ class LaunchConfig(JobConfig):
     """launch.py: AWS account."""
     budget: BudgetConfig = field(default_factory=BudgetConfig, metadata=IN_LAUNCH)
     """launch.py: cost limit and price sources."""
+    deploy: DeployConfig = field(default_factory=DeployConfig, metadata=IN_LAUNCH)
+    """lingotune deploy: serving of a trained model."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Sweeps: many jobs of one command."""
     rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig, metadata=IN_LAUNCH)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lingotune.catalog.models import epochs_for, kind_for
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
     ClusterConfig,
     JobConfig,
+    Optimizer,
     ScalingConfig,
     ScalingRule,
     TrainingConfig,
@@ -45,8 +47,10 @@ def trains_used_rows(training: TrainingConfig) -> bool:
     """Tell whether to train only the embedding rows that occur in the data.
 
     True if asked for, and by default if the result is exact, which it is without weight decay. Sharded
-    models train all rows, and LoRA none.
+    models train all rows, and so does Adafactor, whose update of a row depends on all others; LoRA none.
     """
+    if training.optimizer is Optimizer.adafactor:
+        return False
     if trains_no_rows(training) or training.compact_vocabulary is False or training.shard:
         return False
     return bool(training.compact_vocabulary) or not training.weight_decay
@@ -72,7 +76,7 @@ def plan_batches(job: JobConfig) -> BatchPlan:
     world = world_size(job.cluster)
     accumulation = _accumulation(job.scaling, job.per_device_bs, job.cluster)
     global_batch = job.per_device_bs * world * accumulation
-    rate, rate_text = _scaled_rate(job.lr, global_batch, job.scaling)
+    rate, rate_text = _scaled_rate(job, global_batch)
     batch_text = (
         f"global batch {global_batch} = {job.per_device_bs} per {_unit(job.cluster)}"
         f" x {_processes_text(job.cluster)} x {accumulation} accumulation"
@@ -87,13 +91,19 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
     per_epoch = math.ceil(train_rows / batch.global_batch)
     epoch_text = f"{per_epoch} an epoch = {train_rows} rows / {batch.global_batch}, rounded up"
     if job.training.max_steps is None:
-        total = per_epoch * job.epochs
-        steps_text = f"steps {total} = {per_epoch} an epoch x {job.epochs} epochs"
+        exact = round(per_epoch * job.epochs, 6)  # 30 x 0.1 is 3, not a bit more
+        total = math.ceil(exact)
+        rounded = "" if total == exact else ", rounded up"
+        steps_text = (
+            f"steps {total} = {per_epoch} an epoch x {_epochs_text(job, train_rows)}{rounded}"
+        )
     else:
         total = job.training.max_steps
         steps_text = f"steps {total} (training.max_steps; {total / per_epoch:.2f} epochs)"
     if job.training.patience is not None:
         steps_text += f"; at most: it may end before (training.patience={job.training.patience})"
+    if job.training.max_hours is not None:
+        steps_text += f"; at most: it ends after {job.training.max_hours:g} h (training.max_hours)"
     if job.training.warmup_steps is None:
         warmup = round(job.training.warmup_ratio * total)
         warmup_text = f"warm-up {warmup} = {job.training.warmup_ratio:g} x {total} steps, rounded"
@@ -101,6 +111,14 @@ def plan_steps(job: JobConfig, batch: BatchPlan, train_rows: int) -> StepPlan:
         warmup = job.training.warmup_steps
         warmup_text = f"warm-up {warmup} steps (training.warmup_steps)"
     return StepPlan(train_rows, per_epoch, total, warmup, (steps_text, epoch_text, warmup_text))
+
+
+def _epochs_text(job: JobConfig, rows: int) -> str:
+    """Format the epochs; of a pretrained model with the reason, where they are those of the table."""
+    text = f"{job.epochs:g} epochs"
+    if job.model.name_or_path is None or job.epochs != epochs_for(job.model, rows):
+        return text
+    return f"{text} (suits {rows} rows)"
 
 
 def _accumulation(scaling: ScalingConfig, per_device: int, cluster: ClusterConfig) -> int:
@@ -135,9 +153,11 @@ def _impossible_split(wanted: int, per_device: int, cluster: ClusterConfig) -> P
     )
 
 
-def _scaled_rate(lr: float, global_batch: int, scaling: ScalingConfig) -> tuple[float, str]:
+def _scaled_rate(job: JobConfig, global_batch: int) -> tuple[float, str]:
+    lr, scaling, kind = job.lr, job.scaling, kind_for(job)
     if scaling.rule in (ScalingRule.none, ScalingRule.fixed_global):
-        return lr, f"lr {lr:g} (as typed, scaling={scaling.rule.value})"
+        why = f"suits {kind.said.rstrip(',')}" if lr == kind.lr else "as typed"
+        return lr, f"lr {lr:g} ({why}; scaling={scaling.rule.value})"
     assert scaling.base_batch is not None, "preflight requires it"
     ratio = global_batch / scaling.base_batch
     if scaling.rule is ScalingRule.linear:

@@ -4,8 +4,9 @@ It counts weights, gradients and AdamW's two moments in fp32, the half-precision
 DDP's buckets, and the activations of a full batch of texts of maximum length, after Korthikanti et al.
 2022, "Reducing Activation Recomputation in Large Transformer Models", equation 2:
 `s b h (34 + 5 a s / h)` bytes per layer in half precision, about twice that in fp32. Attention is
-assumed to be materialised, as in the older images. With LoRA, gradients and moments are those of its
-adapters and of the head.
+assumed to be materialised, as in the older images. With gradient checkpointing a layer keeps its input,
+`2 s b h` bytes, and one at a time is whole. With LoRA, gradients and moments are those of its adapters and
+of the head; frozen layers have none. Lion has one moment for each weight, Adafactor next to none.
 
 With a sharded model each GPU holds its share of weights, gradients and moments, plus, while they are
 computed with, the unsharded weights and gradients of the embeddings and of two layers (one is prefetched):
@@ -22,10 +23,14 @@ from lingotune.catalog.model_sizes import ModelSize
 from lingotune.catalog.models import model_size
 from lingotune.config.machines import Job
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import JobConfig, Precision
+from lingotune.config.schema import JobConfig, Optimizer, Precision
 from lingotune.estimate.batch import world_size
 from lingotune.estimate.micro_batches import smaller_micro_batches
-from lingotune.estimate.step_time import trained_parameters
+from lingotune.estimate.step_time import (
+    frozen_parameters,
+    layers_backwards,
+    trained_parameters,
+)
 
 GIB = 2**30
 CUDA_GIB = 1.5
@@ -33,6 +38,8 @@ CUDA_GIB = 1.5
 process and its libraries."""
 
 
+_MOMENTS = {Optimizer.adamw: 8, Optimizer.lion: 4, Optimizer.adafactor: 0}
+"""Bytes of an optimizer's state for each weight that is trained."""
 ESTIMATED_TO_FIT, ESTIMATED_TO_FAIL = 0.9, 1.25
 """Shares of a GPU's memory up to which an estimate is trusted to fit, and above which it is to fail."""
 
@@ -67,10 +74,10 @@ def memory_of(job: JobConfig, size: ModelSize, gpus: int, *, half: bool) -> Memo
     instance = instance_of(job.cluster)
     rest = "Python and its libraries" if instance and not instance.gpus else "CUDA"
     length, batch = job.data.max_length, job.per_device_bs
-    bytes_a_layer = length * batch * (34 * size.dim + 5 * size.heads * length)
-    activations = (1 if half else 2) * size.layers * bytes_a_layer / GIB
+    activations = (1 if half else 2) * _activations(job, size) / GIB
+    kept = ", of layers their inputs" if job.training.gradient_checkpointing else ""
     arithmetic = (
-        f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens)"
+        f"{states_arithmetic} + {activations:.1f} of activations ({batch} texts of {length} tokens{kept})"
         f" + {CUDA_GIB:g} of {rest}; an estimate"
     )
     return MemoryEstimate(states + CUDA_GIB, activations, arithmetic)
@@ -93,9 +100,20 @@ def fitting_micro_batch(job: Job) -> Job | None:
         return None
 
 
+def _activations(job: JobConfig, size: ModelSize) -> int:
+    """Count the bytes of activations that the backward pass needs, in half precision."""
+    length, batch = job.data.max_length, job.per_device_bs
+    whole = length * batch * (34 * size.dim + 5 * size.heads * length)
+    layers = layers_backwards(job.training, size)
+    if not job.training.gradient_checkpointing:
+        return layers * whole
+    return layers * 2 * length * batch * size.dim + whole
+
+
 def _states(size: ModelSize, job: JobConfig, gpus: int, *, half: bool) -> tuple[float, str]:
-    """Compute the GiB of weights, gradients and AdamW's state on one GPU, and the arithmetic."""
+    """Compute the GiB of weights, gradients and the optimizer's state on one GPU, and the arithmetic."""
     millions = f"{size.parameters / 1e6:.3g} M"
+    moments, name = _MOMENTS[job.training.optimizer], job.training.optimizer.title
     if job.training.shard:
         part = 16 * size.parameters / gpus / GIB
         layer = (size.parameters - size.embeddings) / size.layers
@@ -105,16 +123,24 @@ def _states(size: ModelSize, job: JobConfig, gpus: int, *, half: bool) -> tuple[
             f" + {gathered:.1f} of those that are whole at a time"
         )
         return part + gathered, arithmetic
-    held, moved = 4 + (2 if half else 0), 4 + 8 + (4 if gpus > 1 else 0)
+    held, moved = 4 + (2 if half else 0), 4 + moments + (4 if gpus > 1 else 0)
     adapters = adapter_parameters(job.model, size, job.training.lora)
     if adapters is not None:
         trained = trained_parameters(size, 0, adapters)
         states = (held * (size.parameters + adapters) + moved * trained) / GIB
         return states, (
             f"{states:.1f} GiB of weights ({millions} x {held} bytes), and of LoRA's gradients and"
-            f" AdamW ({trained / 1e6:.3g} M x {moved} bytes)"
+            f" {name} ({trained / 1e6:.3g} M x {moved} bytes)"
+        )
+    if job.training.freeze_layers:
+        rows = 0 if job.training.freeze_embeddings else size.vocabulary
+        trained = trained_parameters(size, rows, frozen=frozen_parameters(job.training, size))
+        states = (held * size.parameters + moved * trained) / GIB
+        return states, (
+            f"{states:.1f} GiB of weights ({millions} x {held} bytes), and of gradients and {name}"
+            f" ({trained / 1e6:.3g} M that are trained x {moved} bytes)"
         )
     states = (held + moved) * size.parameters / GIB
     return states, (
-        f"{states:.1f} GiB of weights, gradients and AdamW ({millions} x {held + moved} bytes)"
+        f"{states:.1f} GiB of weights, gradients and {name} ({millions} x {held + moved} bytes)"
     )

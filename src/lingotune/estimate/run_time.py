@@ -79,12 +79,17 @@ def estimate_time(
         return None
     train, evaluate = samples / speed, scored / median(eval_speeds)
     other = median(r.overhead_seconds for r in measured)
-    total = train + evaluate + other
-    line = (
-        f"expected {total:.0f} s = {train:.0f} s training ({samples} samples / {speed:.4g} a second)"
+    spent = (
+        f"{train:.0f} s training ({samples} samples / {speed:.4g} a second)"
         f" + {evaluate:.0f} s evaluating ({scored} samples / {median(eval_speeds):.4g} a second)"
-        f" + {other:.0f} s start-up, reading and saving"
     )
+    limit = (job.training.max_hours or math.inf) * 3600
+    if train + evaluate > limit:
+        whole, share = train + evaluate, limit / (train + evaluate)
+        train, evaluate = share * train, share * evaluate
+        spent = f"{limit:.0f} s (training.max_hours) of {whole:.0f} s training and evaluating"
+    total = train + evaluate + other
+    line = f"expected {total:.0f} s = {spent} + {other:.0f} s start-up, reading and saving"
     basis = f"{_runs(measured)}, {speed:.4g} samples/s{note}"
     lines = (line, f"from {basis}")
     return TimeEstimate(total, train, evaluate, other, speed, basis, lines, _each_save(measured))

@@ -23,15 +23,15 @@ from lingotune.catalog.hardware import instance_of, resolve_precision
 from lingotune.catalog.linear_layers import adapter_parameters
 from lingotune.catalog.model_sizes import ModelSize, head_parameters
 from lingotune.catalog.models import model_size
-from lingotune.config.schema import JobConfig, Precision, TrainingConfig
+from lingotune.config.schema import JobConfig, Optimizer, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_no_rows, trains_used_rows
 
 if TYPE_CHECKING:
     from lingotune.estimate.bucketing import Efficiency
 
-OPTIMIZER_BYTES = 40
-"""Bytes read and written per parameter by an optimizer step: weight, gradient and AdamW's moments, the
-gradient twice more for its norm, and the half-precision copy."""
+OPTIMIZER_BYTES = {Optimizer.adamw: 40, Optimizer.lion: 32, Optimizer.adafactor: 24}
+"""Bytes read and written per parameter by an optimizer step: weight, gradient and the optimizer's moments,
+the gradient twice more for its norm, and the half-precision copy."""
 FP32 = 4
 """Bytes of a number in fp32."""
 SHORTEST = 0.001
@@ -99,12 +99,37 @@ def utilisation(operations: float, texts_per_second: float, peak: float) -> floa
     return operations * texts_per_second / peak
 
 
-def trained_parameters(size: ModelSize, rows: int, adapters: int | None = None) -> int:
+def trained_parameters(
+    size: ModelSize, rows: int, adapters: int | None = None, frozen: int = 0
+) -> int:
     """Count the parameters to train if `rows` of the word embeddings' rows are trained, or with LoRA its
-    adapters and the head."""
+    adapters and the head. frozen: those of layers that stay as they are."""
     if adapters is not None:
         return adapters + head_parameters(size.dim)
-    return size.parameters - (size.vocabulary - rows) * size.dim
+    return size.parameters - (size.vocabulary - rows) * size.dim - frozen
+
+
+def frozen_parameters(training: TrainingConfig, size: ModelSize) -> int:
+    """Count the parameters of the layers that a job freezes."""
+    return training.freeze_layers * ((size.parameters - size.embeddings) // size.layers)
+
+
+def layers_backwards(training: TrainingConfig, size: ModelSize) -> int:
+    """Count the layers that gradients pass through: all, unless nothing below the trained ones is."""
+    return size.layers - (training.freeze_layers if training.freeze_embeddings else 0)
+
+
+def share_of_work(training: TrainingConfig, size: ModelSize) -> float:
+    """Compute a step's work relative to one that trains every layer and computes it once.
+
+    Of a layer, the forward pass is a third of the work, its gradient by the input another, and that by its
+    weights, which a frozen layer and LoRA do without, the last.
+    """
+    usual = 2 if training.lora.rank is not None else 3
+    backwards = layers_backwards(training, size)
+    by_weights = (usual - 2) * (size.layers - training.freeze_layers)
+    again = backwards if training.gradient_checkpointing else 0
+    return (size.layers + backwards + by_weights + again) / (usual * size.layers)
 
 
 def trained_rows(training: TrainingConfig, size: ModelSize, word_pieces: int | None) -> int:
@@ -135,13 +160,16 @@ def paper_step(
     first_token_only: bool = False,
     shards: ShardingPlan | None = None,
     adapters: int | None = None,
+    training: TrainingConfig | None = None,
 ) -> PaperStep | None:
     """Estimate an update of `per_gpu` texts on each of `gpus` GPUs per node; None if a figure is unknown.
 
     tokens, squares: mean length and mean square, with padding. straggler: see `Efficiency`. trained_rows:
     rows of the word embeddings that are trained; None = all. efa: network adapters per node. shards: None
-    = not sharded. adapters: parameters of LoRA's; None = all weights are trained.
+    = not sharded. adapters: parameters of LoRA's; None = all weights are trained. training: optimizer,
+    frozen layers and gradient checkpointing; None = the usual.
     """
+    training = training or TrainingConfig()
     peak = gpu.peaks.get(precision.value)
     network = load("gpus")["network_gbs"].get(str(efa))
     ranks = gpus * nodes
@@ -149,10 +177,10 @@ def paper_step(
     if peak is None or gpu.memory is None or (ranks > 1 and not bandwidth):
         return None
     rows = size.vocabulary if trained_rows is None else trained_rows
-    trained = trained_parameters(size, rows, adapters)
+    trained = trained_parameters(size, rows, adapters, frozen_parameters(training, size))
     share = load("gpus")["assumed_share"]
     each = operations(size, tokens, squares, first_token_only=first_token_only, adapters=adapters)
-    compute = straggler * per_gpu * each / (peak * share)
+    compute = straggler * per_gpu * each * share_of_work(training, size) / (peak * share)
     bare, behind = _traffic(size, rows, shards, trained)
     second = (ranks - 1) / ranks / bandwidth if bandwidth else 0.0
     sending = bare * second
@@ -161,7 +189,8 @@ def paper_step(
     ):  # what computing does not hide: gradients overlap with the backward pass, two thirds
         sending += max(0.0, behind * second - compute * (1 if shards else 2 / 3))
     held = trained / ranks if shards else trained
-    return PaperStep(compute, held * OPTIMIZER_BYTES / gpu.memory, sending, per_gpu * ranks)
+    updated = held * OPTIMIZER_BYTES[training.optimizer] / gpu.memory
+    return PaperStep(compute, updated, sending, per_gpu * ranks)
 
 
 def _traffic(
@@ -192,7 +221,8 @@ def paper_lines(
         return ()
     rows = trained_rows(job.training, size, word_pieces)
     adapters = adapter_parameters(job.model, size, job.training.lora)
-    trained, lines = trained_parameters(size, rows, adapters), []
+    frozen = frozen_parameters(job.training, size)
+    trained, lines = trained_parameters(size, rows, adapters, frozen), []
     precision = resolve_precision(job.training.precision, instance.capability)
     shards = _shards(job, batch, precision)
     if batch.world_size > 1:
@@ -200,7 +230,7 @@ def paper_lines(
         sent = (
             f"{trained * width / 1e6:.0f} MB of gradients"
             if shards is None
-            else _sharded(size, rows, shards)
+            else _sharded(size, rows, shards, frozen)
         )
         lines.append(
             f"each update sends {sent}:"
@@ -233,7 +263,7 @@ def update_on_paper(
         squares=found.squares, straggler=found.straggler,
         trained_rows=trained_rows(job.training, size, word_pieces),
         shards=_shards(job, batch, precision), first_token_only=job.training.first_token_only is not False,
-        adapters=adapter_parameters(job.model, size, job.training.lora),
+        adapters=adapter_parameters(job.model, size, job.training.lora), training=job.training,
     )  # fmt: skip
     return step if step and step.seconds >= SHORTEST else None
 
@@ -244,11 +274,12 @@ def _shards(job: JobConfig, batch: BatchPlan, precision: Precision) -> ShardingP
     return ShardingPlan(FP32 if precision is Precision.fp32 else 2, batch.accumulation)
 
 
-def _sharded(size: ModelSize, rows: int, shards: ShardingPlan) -> str:
+def _sharded(size: ModelSize, rows: int, shards: ShardingPlan, frozen: int) -> str:
     """Format what an update of a sharded model sends, compared with a model that is not sharded."""
     weights = 2 * shards.parts * shards.width * size.parameters
-    gradients = shards.parts * FP32 * trained_parameters(size, rows)
-    usual = sum(_traffic(size, rows, None, trained_parameters(size, rows)))
+    trained = trained_parameters(size, rows, frozen=frozen)
+    gradients = shards.parts * FP32 * trained
+    usual = sum(_traffic(size, rows, None, trained))
     times = (weights + gradients) / usual
     return (
         f"{weights / 1e6:.0f} MB of weights and {gradients / 1e6:.0f} MB of gradients,"

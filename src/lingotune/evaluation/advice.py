@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
@@ -30,6 +31,7 @@ def advice_on(
     where = "" if name == "test" else f"{name}: "
     return [
         *(Advice(where + what, _for_lost_class(job)) for what in score_warnings(scores)),
+        *_out_of_time(job, results),
         *_at_majority(job, scores),
         *_below_baseline(job, results),
         *_course(job, results, history),
@@ -55,9 +57,24 @@ def _for_lost_class(job: JobConfig) -> tuple[str, ...]:
     return _longer(job)
 
 
+def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    hours = job.training.max_hours
+    if results.training.ended_by and hours:
+        what = f"training ended after {hours:g} h (training.max_hours), at step {results.training.steps}"
+        yield Advice(what, (f"training.max_hours={2 * hours:g}",))
+
+
 def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
     overall = scores.overall
-    if overall.rows and _is_at_majority(overall):
+    if overall.several:
+        everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
+        if overall.rows and overall.macro_f1 <= everything + _LEVEL:
+            what = (
+                f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
+                f" ({everything:.3f})"
+            )
+            yield Advice(what, _better(job))
+    elif overall.rows and _is_at_majority(overall):
         what = (
             f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
             f" class ({overall.majority:.3f})"
@@ -94,7 +111,7 @@ def _better(job: JobConfig) -> tuple[str, ...]:
 def _longer(job: JobConfig) -> tuple[str, ...]:
     if job.training.max_steps is not None:
         return (f"training.max_steps={2 * job.training.max_steps}",)
-    return (f"epochs={2 * job.epochs}",) if job.epochs < _MOST_EPOCHS else ()
+    return (f"epochs={2 * job.epochs:g}",) if job.epochs < _MOST_EPOCHS else ()
 
 
 # --- course of the training -----------------------------------------------------------------------

@@ -26,10 +26,13 @@ _ITERATIONS = 200
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts with their class ids (int64), language codes and stars (NaN for none)."""
+    """Texts with their class ids (int64), language codes and stars (NaN for none).
+
+    true: where a text may have several classes, whether it has each, bool, (texts, classes).
+    """
 
     texts: list[str]
-    true: IntArray
+    true: npt.NDArray[Any]
     languages: npt.NDArray[np.object_]
     stars: npt.NDArray[np.float64]
 
@@ -79,12 +82,16 @@ def train_baseline(train: LabelledTexts, scored: LabelledTexts, classes: Classes
 
 def _scored(
     known: Any,
-    true: IntArray,
+    true: npt.NDArray[Any],
     unseen: Any,
     scored: LabelledTexts,
     classes: Classes,
     weights: str | None,
 ) -> LanguageScores:
+    if true.ndim == 2:
+        found = _of_each_class(known, true, unseen, weights)
+        given = Predictions(scored.true, found, scored.languages, scored.stars)
+        return scores_by_language(given, classes)
     probabilities = np.zeros((len(scored.texts), len(classes.names)))
     found = _probabilities(known, true, unseen, weights)
     for place, one in enumerate(np.unique(true).tolist()):
@@ -92,6 +99,17 @@ def _scored(
     return scores_by_language(
         Predictions(scored.true, probabilities, scored.languages, scored.stars), classes
     )
+
+
+def _of_each_class(
+    known: Any, true: npt.NDArray[Any], unseen: Any, weights: str | None
+) -> npt.NDArray[np.float64]:
+    """Train a classifier for each class, against all texts without it: (texts, classes)."""
+    found = np.zeros((unseen.shape[0], true.shape[1]))
+    for one in range(true.shape[1]):
+        has = true[:, one].astype(np.int64)
+        found[:, one] = _probabilities(known, has, unseen, weights)[:, -1] if has.any() else 0
+    return found
 
 
 def _probabilities(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ import numpy as np
 
 from lingotune.config.jobfile import load_job
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.remote_code import is_permitted
 from lingotune.config.schema import JobConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
@@ -23,7 +22,7 @@ from lingotune.data.rows.pairs import columns_of
 from lingotune.data.rows.scale import Scale, scale_of
 from lingotune.evaluation.onnx_model import FILE, OnnxModel
 from lingotune.evaluation.own_code import builder_of
-from lingotune.modeling.class_names import UNNAMED
+from lingotune.modeling.class_names import SEVERAL, UNNAMED
 from lingotune.modeling.segments import SEGMENTS, has_segments
 from lingotune.plugins.loading import OwnFunction
 from lingotune.runs.decision import AS_TRAINED, Decision
@@ -32,18 +31,21 @@ from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
 
 if TYPE_CHECKING:
-    from lingotune.evaluation.metrics import FloatArray, IntArray
+    import numpy.typing as npt
+
+    from lingotune.evaluation.metrics import FloatArray
 
 
 @dataclass(frozen=True)
 class Trained:
     """Folder of a saved model. labels: class names by id. job: the job of its run; None if unknown.
-    decision: how it chooses a class."""
+    decision: how it chooses a class. several: a text may have several classes, or none."""
 
     folder: Path
     labels: tuple[str, ...]
     job: JobConfig | None
     decision: Decision = AS_TRAINED
+    several: bool = False
 
     @property
     def scale(self) -> Scale | None:
@@ -80,8 +82,9 @@ def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
     for folder in (Path(run, MODEL), Path(run)):
         if (folder / "config.json").is_file():
             _check_tokenizer(folder)
-            labels = _labels(folder)
-            return Trained(folder, labels, job or _job(folder), read_decision(folder, labels))
+            labels, several = _classes(folder)
+            decision = read_decision(folder, labels)
+            return Trained(folder, labels, job or _job(folder), decision, several)
     what = "holds no trained model (no config.json in it or in its model/)"
     raise ConfigError([Problem(str(run), what, remake_command(Path(run)))])
 
@@ -94,10 +97,12 @@ def _check_tokenizer(folder: Path) -> None:
         raise ConfigError([Problem(str(folder), what, remake_command(folder))])
 
 
-def _labels(folder: Path) -> tuple[str, ...]:
+def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
+    """Read the names of a model's classes, and whether a text may have several of them."""
     path = folder / "config.json"
     try:
-        named = parse_json(path.read_text(encoding="utf-8")).get("id2label") or {}
+        config = parse_json(path.read_text(encoding="utf-8"))
+        named = config.get("id2label") or {}
         labels = tuple(str(named[key]) for key in sorted(named, key=int))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         fix = remake_command(folder)
@@ -106,7 +111,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
         said = f"its classes are called {', '.join(labels)}" if labels else "it names no classes"
         fix = "the model of a run of lingotune, or id2label with the classes' names in config.json"
         raise ConfigError([Problem(str(path), f"is no classifier's that can be read: {said}", fix)])
-    return labels
+    return labels, config.get("problem_type") == SEVERAL
 
 
 def _job(folder: Path) -> JobConfig | None:
@@ -125,11 +130,16 @@ def _job(folder: Path) -> JobConfig | None:
         return None
 
 
+def _nobody(count: int) -> None:
+    """Tell nobody."""
+
+
 class Classifier:
     """Saved or exported model that classifies texts, on a GPU if there is one.
 
-    batch: texts per forward pass. max_length: tokens read of each text; None = as many as it was trained
-    with. ConfigError if the model cannot be loaded.
+    batch: texts of the full length per forward pass; of shorter ones it takes as many more as have the same
+    number of tokens, padding included. max_length: tokens read of each text; None = as many as it was
+    trained with. ConfigError if the model cannot be loaded.
     """
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
@@ -158,39 +168,56 @@ class Classifier:
         if problems:
             raise ConfigError(problems)
         self.model = model if isinstance(model, OnnxModel) else TorchModel(model)
-        self._batch, self._classes = batch, len(trained.labels)
+        self._classes = len(trained.labels)
         positions = getattr(model.config, "max_position_embeddings", None) or 512
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
+        self._tokens = batch * self.max_length
 
     def classify(
-        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
-    ) -> tuple[IntArray, FloatArray]:
+        self,
+        texts: Sequence[str],
+        languages: Sequence[str | None] | None = None,
+        on_done: Callable[[int], object] = _nobody,
+    ) -> tuple[npt.NDArray[Any], FloatArray]:
         """Decide the class of each text, by the decision that was fitted with the model.
 
-        languages: codes of the texts, None for one that is not known. Returns class ids (texts,) and
-        probabilities (texts, classes).
+        languages: codes of the texts, None for one that is not known. on_done: as for `logits`. Returns
+        class ids (texts,), or where a text may have several whether it has each, bool, (texts, classes);
+        and probabilities (texts, classes).
         """
         from lingotune.evaluation.decisions import decide
         from lingotune.evaluation.metrics import probabilities_of
 
         codes = [code or "" for code in languages or [""] * len(texts)]
-        given = probabilities_of(self.logits(texts)), np.array(codes, object)
-        probabilities, classes = decide(*given, self._trained.decision, self._trained.labels)
+        several, by = self._trained.several, self._trained.decision
+        logits = self.logits(texts, on_done)
+        given = probabilities_of(logits, several=several), np.array(codes, object)
+        probabilities, classes = decide(*given, by, self._trained.labels, several=several)
         return classes, probabilities
 
-    def logits(self, texts: Sequence[str]) -> FloatArray:
-        """Compute the logits of texts, or pairs of texts, in their order: float64, (texts, classes)."""
+    def named(self, decided: npt.NDArray[Any]) -> list[list[str]]:
+        """Name the classes of each text, as `classify` gives them; one, where there cannot be several."""
+        labels = self._trained.labels
+        if not self._trained.several:
+            return [[labels[id]] for id in decided.tolist()]
+        return [[labels[id] for id in np.flatnonzero(row)] for row in decided]
+
+    def logits(
+        self, texts: Sequence[str], on_done: Callable[[int], object] = _nobody
+    ) -> FloatArray:
+        """Compute the logits of texts, or pairs of texts, in their order: float64, (texts, classes).
+
+        on_done: is told the number of texts of each batch, once it is computed.
+        """
         encoded = self._encoded(texts)
         ids = encoded["input_ids"]
         # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
-        found: list[Any] = []
-        for start in range(0, len(order), self._batch):
-            places = order[start : start + self._batch]
-            part = {name: [rows[place] for place in places] for name, rows in encoded.items()}
-            found.append(self.model(self._tokenizer.pad(part, return_tensors="np")))
         logits = np.empty((len(order), self._classes))
-        logits[order] = np.concatenate(found) if found else logits
+        for part in self._batches(order, ids):
+            given = {name: [rows[place] for place in part] for name, rows in encoded.items()}
+            logits[part] = self.model(self._tokenizer.pad(given, return_tensors="np"))
+            on_done(len(part))
         return logits
 
     def _encoded(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
@@ -200,6 +227,14 @@ class Classifier:
         segments = seconds is not None and self.model.has_segments
         names = [SEGMENTS] if segments and SEGMENTS in given else []
         return {name: given[name] for name in ("input_ids", *names)}
+
+    def _batches(self, order: list[int], ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Cut places of texts, the longest first, into batches within the budget of tokens."""
+        start = 0
+        while start < len(order):
+            size = max(1, self._tokens // max(1, len(ids[order[start]])))
+            yield order[start : start + size]
+            start += size
 
 
 class TorchModel:
@@ -237,8 +272,7 @@ class TorchModel:
 
 def _permission(trained: Trained) -> Mapping[str, Any]:
     """Return the arguments that allow a library to run the model's own code, or forbid it."""
-    model = trained.job.model if trained.job else None
-    return permission(model) if model and is_permitted(model) else NEVER
+    return permission(trained.job.model) if trained.job else NEVER
 
 
 def _load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,21 @@ def log_probabilities(probabilities: FloatArray) -> FloatArray:
     return logs
 
 
-def tempered(probabilities: FloatArray, temperature: float) -> FloatArray:
+def decision_scores(probabilities: FloatArray, *, several: bool) -> FloatArray:
+    """Return what offsets are added to: log-probabilities, or log-odds where rows may have several
+    classes."""
+    if not several:
+        return log_probabilities(probabilities)
+    odds: FloatArray = log_probabilities(probabilities) - log_probabilities(1 - probabilities)
+    return odds
+
+
+def tempered(probabilities: FloatArray, temperature: float, *, several: bool = False) -> FloatArray:
     """Rescale (rows, classes) probabilities: a temperature above 1 makes them less sure."""
     if temperature == 1:
         return probabilities
-    return probabilities_of(log_probabilities(probabilities) / temperature)
+    scores = decision_scores(probabilities, several=several)
+    return probabilities_of(scores / temperature, several=several)
 
 
 def offsets_by_row(
@@ -39,12 +50,9 @@ def offsets_by_row(
     return np.array(known, np.float64).reshape(-1, len(labels))[places]
 
 
-def classes_decided(
-    probabilities: FloatArray, offsets: FloatArray, temperature: float = 1.0
-) -> IntArray:
-    """Return the class of each row, int64: that of the largest log(probability) / temperature + offset."""
-    found: IntArray = (log_probabilities(probabilities) / temperature + offsets).argmax(axis=1)
-    return found.astype(np.int64)
+def chosen(scores: FloatArray, *, several: bool) -> npt.NDArray[Any]:
+    """Return the class id with the highest score of each row, int64, or whether each score is above 0."""
+    return scores > 0 if several else scores.argmax(axis=1).astype(np.int64)
 
 
 def decide(
@@ -52,20 +60,24 @@ def decide(
     languages: npt.NDArray[np.object_],
     decision: Decision,
     labels: Sequence[str],
-) -> tuple[FloatArray, IntArray]:
+    *,
+    several: bool = False,
+) -> tuple[FloatArray, npt.NDArray[Any]]:
     """Apply a decision to the probabilities of a model as it was trained.
 
     languages: codes by row; those that the decision does not know, such as "", have the offsets of all.
-    Returns the probabilities after the temperature, and the decided classes.
+    Returns the probabilities after the temperature, and the decided classes: ids, int64, or where a text
+    may have several whether it has each, bool, (rows, classes).
     """
-    scaled = tempered(probabilities, decision.temperature)
+    scaled = tempered(probabilities, decision.temperature, several=several)
     if decision.scale is not None:
         points = np.array([decision.scale[label] for label in labels])
         return scaled, _BY_SCALE[decision.decide](scaled, points)
     if not decision.shifts:
-        return scaled, scaled.argmax(axis=1).astype(np.int64)
+        return scaled, chosen(scaled - 0.5, several=several)
+    scores = decision_scores(probabilities, several=several) / decision.temperature
     offsets = offsets_by_row(decision, languages, labels)
-    return scaled, classes_decided(probabilities, offsets, decision.temperature)
+    return scaled, chosen(scores + offsets, several=several)
 
 
 def expected_values(probabilities: FloatArray, points: npt.ArrayLike) -> FloatArray:
@@ -96,6 +108,6 @@ def decided(predictions: Predictions, decision: Decision, labels: Sequence[str])
     if decision == AS_TRAINED:
         return predictions
     given = predictions.probabilities, predictions.languages
-    probabilities, classes = decide(*given, decision, labels)
+    probabilities, classes = decide(*given, decision, labels, several=predictions.several)
     changed = classes if decision.shifts else None
     return replace(predictions, probabilities=probabilities, decided=changed)

@@ -17,12 +17,20 @@ import numpy as np
 from lingotune.config.console import say_aside
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import SPLITS, DataConfig, EvaluationConfig, LabelConfig, Source
+from lingotune.config.schema import (
+    SPLITS,
+    DataConfig,
+    EvaluationConfig,
+    LabelConfig,
+    LabelsMode,
+    Source,
+    split_seed,
+)
 from lingotune.config.typed_json import UNLESS_NONE, from_json, parse_json, to_json
 from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
-from lingotune.data.rows.ids import rows_digest
+from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.data.rows.labels import format_labels
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.rows.scale import scale_of
@@ -34,7 +42,6 @@ from lingotune.data.transfer import fetch_sources
 from lingotune.evaluation.classifier import Classifier, Trained, takes_pairs, trained_model
 from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.metrics import (
-    Classes,
     Predictions,
     classes_of,
     probabilities_of,
@@ -118,27 +125,29 @@ def evaluate(
     scale = trained.scale or scale_of(data)
     data = replace(data, labels=_in_order(data.labels, trained))
     _check_pairs(data, trained)
+    _check_mode(data, trained)
     seed = trained.job.seed if trained.job else 0
     scoring = trained.job.evaluation if trained.job else EvaluationConfig()
     classes = classes_of(data, trained.labels, scale)
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
             with _classes_kept(trained):
-                rows, counts, warnings = _read(data, seed if is_own else None, spool, rejected)
+                drawn = split_seed(trained.job) if is_own and trained.job else None
+                rows, counts, warnings = _read(data, drawn, spool, rejected)
             if is_own:
                 warnings = (*warnings, *_check_same(trained, rows))
         own, untrusted = _own_metrics(trained)
         warnings = (*warnings, *untrusted)
         model = classifier or Classifier(trained, batch, max_length)
-        predictions, ids = _predict(model, classes, rows())
+        predictions, ids = _predict(model, rows(), several=trained.several)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    as_trained = predictions
+    as_trained, languages = predictions, _languages_of(trained)
     predictions = decided(as_trained, trained.decision, trained.labels)
     scored, before = (
-        scores_by_language(one, classes, scoring.resamples, seed)
+        scores_by_language(one, classes, scoring.resamples, seed, languages)
         for one in (predictions, as_trained)
     )
     is_changed = trained.decision != AS_TRAINED
@@ -218,6 +227,15 @@ def _check_pairs(data: DataConfig, trained: Trained) -> None:
         raise ConfigError([Problem(f"{key}={column}", what, f"{key}=null", key=key)])
 
 
+def _check_mode(data: DataConfig, trained: Trained) -> None:
+    """Refuse rows of one class for a model of several, and the other way round."""
+    if trained.several != (data.labels_mode is LabelsMode.multi):
+        mode = LabelsMode.multi if trained.several else LabelsMode.single
+        what = f"a text has {'any number of classes' if trained.several else 'one class'} to this model"
+        fix = f"data.labels_mode={mode.name}"
+        raise ConfigError([Problem(f"data.labels_mode={data.labels_mode.name}", what, fix)])
+
+
 @contextmanager
 def _classes_kept(trained: Trained) -> Iterator[None]:
     """Offer what scoring can take for values without a class: those of the model, and no others."""
@@ -267,35 +285,59 @@ def _check_same(trained: Trained, rows: _Rows) -> Iterator[str]:
 
     ConfigError if they differ: the source has changed since training.
     """
-    known = None
-    with suppress(OSError, ValueError):
-        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
-        known = from_json(_Recorded, metrics).data.test_sha256
+    recorded = _recorded(trained)
+    known = recorded and recorded.test_sha256
     if known is None:
         yield "the run has not recorded its test split: its source may have changed since"
         return
     assert trained.job is not None
     names = [label.name for label in trained.job.data.labels]
     ids = [names.index(name) for name in trained.labels]  # the model's classes, as the run counted
-    if known != rows_digest((row.id, row.language, ids[row.label], row.text) for row in rows()):
+
+    def taught(row: Row) -> int | str:
+        if row.targets is None:
+            return ids[row.label]
+        return targets_text([row.targets[ids.index(place)] for place in range(len(ids))])
+
+    if known != rows_digest((row.id, row.language, taught(row), row.text) for row in rows()):
         what = "its source has changed since the training, and gives another test split"
         fix = "data=files data.path=... scores all its rows; or the source as it was"
         raise ConfigError([Problem(str(trained.folder), what, fix)])
 
 
+def _recorded(trained: Trained) -> DataSummary | None:
+    """Read what a run recorded about its data; None where nothing can be read."""
+    with suppress(OSError, ValueError):
+        metrics = parse_json((trained.folder / METRICS).read_text(encoding="utf-8"))
+        return from_json(_Recorded, metrics).data
+    return None
+
+
+def _languages_of(trained: Trained) -> list[str] | None:
+    """Return the languages that a model was trained on; None where that is not known."""
+    recorded = _recorded(trained)
+    return [*recorded.rows["train"]] if recorded else None
+
+
 # --- predictions ---------------------------------------------------------------------------------
 
 
+def _true(rows: Sequence[Row], *, several: bool) -> np.ndarray:
+    if several:
+        return np.array([row.targets for row in rows], bool)
+    return np.array([row.label for row in rows], np.int64)
+
+
 def _predict(
-    model: Classifier, classes: Classes, rows: Iterator[Row]
+    model: Classifier, rows: Iterator[Row], *, several: bool
 ) -> tuple[Predictions, list[str]]:
     ids: list[str] = []
     parts: list[Predictions] = []
     while block := list(islice(rows, _BLOCK)):
         parts.append(
             Predictions(
-                np.array([row.label for row in block], np.int64),
-                probabilities_of(model.logits([row.text for row in block])),
+                _true(block, several=several),
+                probabilities_of(model.logits([row.text for row in block]), several=several),
                 np.array([row.language for row in block], object),
                 np.array([np.nan if row.stars is None else row.stars for row in block]),
             )

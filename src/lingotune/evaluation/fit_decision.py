@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lingotune.config.schema import Decide, EvaluationConfig
 from lingotune.data.rows.scale import Scale
-from lingotune.evaluation.decisions import decided, log_probabilities, tempered
+from lingotune.evaluation.decisions import chosen, decided, decision_scores, tempered
 from lingotune.evaluation.macro_f1_offsets import macro_f1_of, macro_f1_offsets
 from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions
+from lingotune.evaluation.multilabel import macro_f1_of_sets
 from lingotune.evaluation.temperature import fit_temperature
+from lingotune.evaluation.thresholds import threshold_offsets
 from lingotune.runs.decision import AS_TRAINED, Decision
 
 FEWEST_FITTED = 50
@@ -52,15 +55,22 @@ def fit_decision(
     labels: Sequence[str],
     wanted: EvaluationConfig,
     seed: int,
+    rows: npt.NDArray[np.bool_] | None = None,
     *,
     scale: Scale | None = None,
 ) -> FittedDecision:
     """Fit what `evaluation.decide` and `evaluation.calibrate` ask for.
 
-    predictions: of the validation split, as the model was trained. seed: draws the folds. scale: points of
-    ordered classes, for decisions by them. Nothing is fitted on fewer than `FEWEST_FITTED` rows; to decide
-    by the scale nothing has to be.
+    predictions: of the validation split, as the model was trained. seed: draws the folds. rows: which to
+    fit on; None = all. scale: points of ordered classes, for decisions by them. Nothing is fitted on fewer
+    than `FEWEST_FITTED` rows; to decide by the scale nothing has to be.
     """
+    if rows is not None and not rows.all():
+        fitted = fit_decision(predictions.select(rows), labels, wanted, seed, scale=scale)
+        every = decided(predictions, fitted.decision, labels)
+        classes = every.predicted.copy()
+        classes[rows] = fitted.validation.predicted
+        return FittedDecision(fitted.decision, replace(every, decided=classes))
     how = wanted.decide
     by_scale = how in (Decide.expected, Decide.median)
     if len(predictions.true) < FEWEST_FITTED:
@@ -90,6 +100,11 @@ def _drawn(predictions: Predictions, seed: int) -> Predictions:
     return predictions.select(np.sort(chosen))
 
 
+def _class_rows(true: npt.NDArray[Any]) -> IntArray:
+    """Count the rows of each class."""
+    return true.sum(axis=0) if true.ndim == 2 else np.bincount(true)
+
+
 def _named(offsets: FloatArray, labels: Sequence[str]) -> dict[str, float]:
     return dict(zip(labels, np.round(offsets, _DIGITS).tolist()))
 
@@ -99,7 +114,7 @@ def _languages_with_rows(predictions: Predictions) -> dict[str, npt.NDArray[np.b
     found = {}
     for code in sorted(set(predictions.languages.tolist())):
         rows = predictions.languages == code
-        counts = np.bincount(predictions.true[rows])
+        counts = _class_rows(predictions.true[rows])
         if rows.sum() >= FEWEST_OF_LANGUAGE and counts[counts > 0].min() >= FEWEST_OF_CLASS:
             found[code] = rows
     return found
@@ -119,12 +134,21 @@ def _by_prior(predictions: Predictions, labels: Sequence[str], known: Decision) 
         offsets=_named(_prior_offsets(predictions.true, len(labels)), labels),
         languages=languages,
         rows=len(predictions.true),
+        several=predictions.several or None,
     )
     return FittedDecision(found, decided(predictions, found, labels))
 
 
-def _prior_offsets(true: IntArray, classes: int) -> FloatArray:
-    """Return offsets that divide by the shares of the classes; 0 for one without rows."""
+def _prior_offsets(true: npt.NDArray[Any], classes: int) -> FloatArray:
+    """Return offsets that divide by the shares of the classes; 0 for one without rows.
+
+    Where a row may have several classes, the threshold of each becomes its share.
+    """
+    if true.ndim == 2:
+        shares = true.mean(axis=0)
+        usual, offsets = (shares > 0) & (shares < 1), np.zeros(classes)
+        offsets[usual] = np.log(1 / shares[usual] - 1)
+        return offsets
     counts = np.bincount(true, minlength=classes)
     offsets = -np.log(np.maximum(counts, 1) / len(true))
     offsets -= offsets[counts > 0].mean()
@@ -143,15 +167,16 @@ def _by_macro_f1(
     seed: int,
 ) -> FittedDecision:
     """Fit offsets for all rows, and for languages that gain by some of their own."""
-    scores = log_probabilities(some.probabilities) / known.temperature
+    several = some.several
+    scores = decision_scores(some.probabilities, several=several) / known.temperature
     folds = [_folds(some, seed + repeat) for repeat in range(_REPEATS)]
     start = _prior_offsets(some.true, len(labels))
     fitted = _cross_fitted(scores, some.true, folds, start)
     offsets, classes = fitted.offsets, fitted.classes
-    likeliest = scores.argmax(axis=1)
+    likeliest = chosen(scores, several=several)
     # The mean of the offsets may do worse than each of them.
-    reached = macro_f1_of(some.true, (scores + offsets).argmax(axis=1), len(labels))
-    helps = min(fitted.macro_f1, reached) > macro_f1_of(some.true, likeliest, len(labels))
+    reached = _macro_f1(some.true, chosen(scores + offsets, several=several), len(labels))
+    helps = min(fitted.macro_f1, reached) > _macro_f1(some.true, likeliest, len(labels))
     if not helps or scores.std(axis=0).max() < _LEAST_SPREAD:
         offsets, classes = np.zeros(len(labels)), likeliest
     languages = {}
@@ -168,10 +193,11 @@ def _by_macro_f1(
         offsets=_named(offsets, labels),
         languages=languages,
         rows=len(some.true),
+        several=several or None,
     )
     if some is not predictions:  # the rows that were not drawn are held out as they are
         return FittedDecision(found, decided(predictions, found, labels))
-    probabilities = tempered(predictions.probabilities, found.temperature)
+    probabilities = tempered(predictions.probabilities, found.temperature, several=several)
     held_out = replace(predictions, probabilities=probabilities, decided=classes)
     return FittedDecision(found, held_out)
 
@@ -180,8 +206,10 @@ def _folds(predictions: Predictions, seed: int) -> IntArray:
     """Assign rows to folds that are alike in languages and classes: (rows,)."""
     codes = np.unique(predictions.languages.astype(str), return_inverse=True)[1]
     drawn = np.random.default_rng(seed).random(len(codes))
-    fold = np.empty(len(codes), np.int64)
-    fold[np.lexsort((drawn, codes, predictions.true))] = np.arange(len(codes)) % _FOLDS
+    true, fold = predictions.true, np.empty(len(codes), np.int64)
+    if predictions.several:
+        true = np.unique(true, axis=0, return_inverse=True)[1].ravel()
+    fold[np.lexsort((drawn, codes, true))] = np.arange(len(codes)) % _FOLDS
     return fold
 
 
@@ -190,36 +218,50 @@ class _CrossFitted:
     """Offsets, each row's class by offsets that it was no part of, and the mean macro-F1 of these."""
 
     offsets: FloatArray
-    classes: IntArray
+    classes: npt.NDArray[Any]
     macro_f1: float
 
 
 def _cross_fitted(
-    scores: FloatArray, true: IntArray, folds: Sequence[IntArray], start: FloatArray
+    scores: FloatArray, true: npt.NDArray[Any], folds: Sequence[IntArray], start: FloatArray
 ) -> _CrossFitted:
     """Fit offsets without each fold, of each assignment to folds.
 
     Their mean varies less than any of them. The classes are those of the first assignment.
     """
-    found, classes = [], np.empty((len(folds), len(true)), np.int64)
+    several = true.ndim == 2
+    fit = threshold_offsets if several else macro_f1_offsets
+    found, classes = [], np.empty((len(folds), *true.shape), true.dtype)
     for place, fold in enumerate(folds):
         for one in range(_FOLDS):
             out = fold == one
-            offsets = macro_f1_offsets(scores[~out], true[~out], start)
-            classes[place, out] = (scores[out] + offsets).argmax(axis=1)
+            offsets = fit(scores[~out], true[~out], start)
+            classes[place, out] = chosen(scores[out] + offsets, several=several)
             found.append(offsets)
-    reached = [macro_f1_of(true, of, scores.shape[1]) for of in classes]
+    reached = [_macro_f1(true, of, scores.shape[1]) for of in classes]
     mean: FloatArray = np.mean(np.array(found), axis=0).round(_DIGITS)
     return _CrossFitted(mean, classes[0], float(np.mean(reached)))
 
 
-def _gains(true: IntArray, before: IntArray, after: IntArray, classes: int, seed: int) -> bool:
+def _macro_f1(true: npt.NDArray[Any], predicted: npt.NDArray[Any], classes: int) -> float:
+    if true.ndim == 2:
+        return macro_f1_of_sets(true, predicted)
+    return macro_f1_of(true, predicted, classes)
+
+
+def _gains(
+    true: npt.NDArray[Any],
+    before: npt.NDArray[Any],
+    after: npt.NDArray[Any],
+    classes: int,
+    seed: int,
+) -> bool:
     """Tell whether macro-F1 rises by more than `_SURE` standard errors of the paired difference."""
-    gain = macro_f1_of(true, after, classes) - macro_f1_of(true, before, classes)
+    gain = _macro_f1(true, after, classes) - _macro_f1(true, before, classes)
     draw = np.random.default_rng(seed)
     differences = []
     for _ in range(_RESAMPLES if gain > 0 else 0):
         rows = draw.integers(0, len(true), len(true))
-        said = (macro_f1_of(true[rows], of[rows], classes) for of in (after, before))
+        said = (_macro_f1(true[rows], of[rows], classes) for of in (after, before))
         differences.append(next(said) - next(said))
     return gain > 0 and bool(gain > _SURE * np.std(differences))

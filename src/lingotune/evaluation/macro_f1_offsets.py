@@ -55,7 +55,7 @@ def _best_offset(scores: FloatArray, true: IntArray, one: int) -> float:
     order = np.argsort(needed, kind="stable")
     needed, rival, true = needed[order], rival[order], true[order]
     f1 = _sums_of_f1(true, rival, one, scores.shape[1])
-    best = int(_smoothed(f1, needed).argmax())
+    best = int(smoothed(f1, needed).argmax())
     low = needed[best - 1] if best else needed[0] - 1
     high = needed[best] if best < len(needed) else needed[-1] + 1
     return float(np.clip((low + high) / 2, -_LARGEST, _LARGEST))
@@ -100,7 +100,7 @@ def _counts_within(group: IntArray, what: npt.NDArray[np.bool_] | None) -> IntAr
     return out
 
 
-def _smoothed(values: FloatArray, needed: FloatArray) -> FloatArray:
+def smoothed(values: FloatArray, needed: FloatArray) -> FloatArray:
     """Average over neighbours; the ends, where fewer are, keep what they have."""
     half = len(needed) // (2 * _SMOOTHED)
     if not half:

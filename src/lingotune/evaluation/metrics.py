@@ -7,7 +7,7 @@ score on two of three classes, where 0.667 is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,11 @@ import numpy.typing as npt
 from lingotune.config.schema import DataConfig
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.rows.scale import Scale, scale_of
+from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, ratio
+from lingotune.evaluation.multilabel import (
+    multilabel_scores,
+    paired_loss_of_sets,
+)
 from lingotune.runs.results import (
     ClassScores,
     Interval,
@@ -24,6 +29,7 @@ from lingotune.runs.results import (
     LanguageScores,
     Scores,
     WorstLanguage,
+    ZeroShot,
 )
 
 IntArray = npt.NDArray[np.int64]
@@ -31,10 +37,6 @@ FloatArray = npt.NDArray[np.float64]
 
 BINS = 15
 """Bins of the calibration error, of equal width in confidence (Guo et al. 2017, arXiv:1706.04599)."""
-LEVEL = 0.95
-"""Confidence level of the intervals."""
-FEWEST = 50
-"""Minimum number of rows for an interval: three correct rows would give 1.000 to 1.000."""
 _KINDS = 20 * BINS
 """Confidences that are told apart where rows are drawn anew for the calibration error."""
 
@@ -68,22 +70,30 @@ def classes_of(
 class Predictions:
     """Predictions and true classes of rows; every array has one entry per row.
 
-    true: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object. stars:
-    ratings, float64, NaN for rows without one. decided: class ids, int64, where a decision chose others
-    than the likeliest; None = the likeliest.
+    true: class ids, int64; where a row may have several classes, whether it has each, bool, (rows,
+    classes). probabilities: float64, (rows, classes). languages: codes, object. stars: ratings, float64,
+    NaN for rows without one. decided: as true, where a decision chose others than the likeliest; None = the
+    likeliest, or those above 0.5 where there may be several.
     """
 
-    true: IntArray
+    true: npt.NDArray[Any]
     probabilities: FloatArray
     languages: npt.NDArray[np.object_]
     stars: FloatArray
-    decided: IntArray | None = None
+    decided: npt.NDArray[Any] | None = None
 
     @property
-    def predicted(self) -> IntArray:
-        """Ids of the predicted class of each row, int64."""
+    def several(self) -> bool:
+        """Whether a row may have several classes."""
+        return self.true.ndim == 2
+
+    @property
+    def predicted(self) -> npt.NDArray[Any]:
+        """Ids of the predicted class of each row, int64, or whether it is given each, bool."""
         if self.decided is not None:
             return self.decided
+        if self.several:
+            return self.probabilities > 0.5
         likeliest: IntArray = self.probabilities.argmax(axis=1).astype(np.int64)
         return likeliest
 
@@ -110,9 +120,15 @@ class Predictions:
         )
 
 
-def probabilities_of(logits: npt.ArrayLike) -> FloatArray:
-    """Apply softmax to each row of (rows, classes); rows that are not finite become uniform."""
+def probabilities_of(logits: npt.ArrayLike, *, several: bool = False) -> FloatArray:
+    """Apply softmax to each row of (rows, classes); rows that are not finite become uniform.
+
+    several: a row may have several classes, so that each has a probability of its own, the sigmoid.
+    """
     values = np.asarray(logits, np.float64)
+    if several:
+        own: FloatArray = 0.5 * (1 + np.tanh(0.5 * np.nan_to_num(values)))
+        return own
     with np.errstate(invalid="ignore"):  # inf - inf
         powers = np.exp(values - values.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
@@ -122,11 +138,16 @@ def probabilities_of(logits: npt.ArrayLike) -> FloatArray:
 
 
 def scores_by_language(
-    predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0
+    predictions: Predictions,
+    classes: Classes,
+    resamples: int = 0,
+    seed: int = 0,
+    trained: Collection[str] | None = None,
 ) -> LanguageScores:
-    """Score all rows and the rows of each language.
+    """Score all rows, the rows of each language, and together those of languages that were not trained on.
 
     resamples: number of bootstrap samples for the intervals, drawn with the seed; 0 = no intervals.
+    trained: codes of the languages that were trained on; None = all.
     """
     codes = sorted(set(predictions.languages.tolist()))
     languages = {
@@ -137,7 +158,30 @@ def scores_by_language(
         overall=scores(predictions, classes, resamples, seed),
         languages=languages,
         worst_language=_worst_language({code: of.macro_f1 for code, of in languages.items()}),
+        zero_shot=_zero_shot(predictions, classes, resamples, seed, trained),
     )
+
+
+def _zero_shot(
+    predictions: Predictions,
+    classes: Classes,
+    resamples: int,
+    seed: int,
+    trained: Collection[str] | None,
+) -> ZeroShot | None:
+    """Score the rows in languages that were trained on, and the others; None if there are no others."""
+    if trained is None or (seen := in_languages(predictions, trained)).all():
+        return None
+    return ZeroShot(
+        languages=tuple(sorted(set(predictions.languages[~seen].tolist()))),
+        seen=scores(predictions.select(seen), classes, resamples, seed) if seen.any() else None,
+        unseen=scores(predictions.select(~seen), classes, resamples, seed),
+    )
+
+
+def in_languages(predictions: Predictions, codes: Collection[str]) -> npt.NDArray[np.bool_]:
+    """Tell of each row whether it is in one of the languages."""
+    return np.isin(predictions.languages.astype(str), [*codes])
 
 
 def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:
@@ -153,11 +197,15 @@ def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed:
 
     Ratios with a zero denominator are 0. `mean_absolute_error` is in stars, a class counts as the mean of
     its stars; of ordered classes it is the distance on their scale. Intervals need at least `FEWEST` rows.
+    Rows that may have several classes: see `multilabel_scores`.
     """
+    if predictions.several:
+        found = predictions.true, predictions.predicted, predictions.probabilities
+        return multilabel_scores(*found, classes.names, resamples, seed)
     confusion = confusion_matrix(predictions.true, predictions.predicted, len(classes.names))
     rows, support = int(confusion.sum()), confusion.sum(axis=1)
-    precision = _ratio(np.diag(confusion), confusion.sum(axis=0))
-    recall = _ratio(np.diag(confusion), support)
+    precision = ratio(np.diag(confusion), confusion.sum(axis=0))
+    recall = ratio(np.diag(confusion), support)
     f1 = _f1(confusion)
     errors = _errors(predictions, classes)
     return Scores(
@@ -196,17 +244,17 @@ def _intervals(
     """Bootstrap the scores that have intervals."""
     if not resamples:
         return None
-    drawn = _drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
+    sample = drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
     mean_error = None
     if len(errors) >= FEWEST:
         sizes, counts = np.unique(errors, return_counts=True)
-        mean_error = _interval(_drawn(counts, resamples, seed) @ sizes / len(errors))
+        mean_error = interval(drawn(counts, resamples, seed) @ sizes / len(errors))
     return Intervals(
-        accuracy=_interval(_accuracy(drawn)),
-        macro_f1=_interval(_f1(drawn).mean(axis=-1)),
+        accuracy=interval(_accuracy(sample)),
+        macro_f1=interval(_f1(sample).mean(axis=-1)),
         mean_absolute_error=mean_error,
         calibration_error=_calibration_interval(predictions, resamples, seed),
-        quadratic_kappa=_interval(quadratic_kappa(drawn)) if classes.scale else None,
+        quadratic_kappa=interval(quadratic_kappa(sample)) if classes.scale else None,
     )
 
 
@@ -217,6 +265,9 @@ def paired_loss(
 
     Returns the loss and its interval, which covers the rows: each sample draws them for both.
     """
+    if first.several:
+        found = first.true, first.predicted, second.predicted
+        return paired_loss_of_sets(*found, resamples, seed)
     flat = (first.true * classes + first.predicted) * classes + second.predicted
     counts = np.bincount(flat, minlength=classes**3)
 
@@ -225,7 +276,7 @@ def paired_loss(
         before, after = _f1(cube.sum(axis=-1)), _f1(cube.sum(axis=-2))
         return np.asarray(before.mean(axis=-1) - after.mean(axis=-1))
 
-    return float(loss(counts)), _interval(loss(_drawn(counts, resamples, seed)))
+    return float(loss(counts)), interval(loss(drawn(counts, resamples, seed)))
 
 
 def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -> Interval:
@@ -239,13 +290,13 @@ def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -
     kinds = (surest * _KINDS).astype(np.int64).clip(0, _KINDS - 1)
     counts = np.bincount(kinds, minlength=_KINDS)
     hits = np.bincount(kinds[predictions.likeliest_is_true], minlength=_KINDS)
-    confidence = _ratio(np.bincount(kinds, surest, _KINDS), counts)
-    drawn = _drawn(np.concatenate([hits, counts - hits]), resamples, seed)
-    right, wrong = drawn[:, :_KINDS], drawn[:, _KINDS:]
+    confidence = ratio(np.bincount(kinds, surest, _KINDS), counts)
+    sample = drawn(np.concatenate([hits, counts - hits]), resamples, seed)
+    right, wrong = sample[:, :_KINDS], sample[:, _KINDS:]
     surplus = confidence * (right + wrong) - right
     gaps = np.abs(surplus.reshape(resamples, BINS, -1).sum(axis=2)).sum(axis=1)
     error = calibration_error(predictions)
-    low, high = _interval(gaps / len(kinds))
+    low, high = interval(gaps / len(kinds))
     # A saved model gives the same probabilities up to rounding; its interval is the same.
     return max(0.0, round(2 * error - high, 4)), max(0.0, round(2 * error - low, 4))
 
@@ -273,13 +324,13 @@ def calibration_error(predictions: Predictions) -> float:
 def _accuracy(confusion: npt.NDArray[Any]) -> FloatArray:
     """Compute the accuracy of each matrix: (..., classes, classes) -> (...)."""
     hits = np.trace(confusion, axis1=-2, axis2=-1)
-    return _ratio(hits, confusion.sum(axis=(-2, -1)))
+    return ratio(hits, confusion.sum(axis=(-2, -1)))
 
 
 def _f1(confusion: npt.NDArray[Any]) -> FloatArray:
     """Compute F1 of each class: (..., classes, classes) -> (..., classes)."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    return _ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
+    return ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
 
 
 def quadratic_kappa(confusion: npt.NDArray[Any]) -> FloatArray:
@@ -293,7 +344,7 @@ def quadratic_kappa(confusion: npt.NDArray[Any]) -> FloatArray:
     by_chance = confusion.sum(axis=-1)[..., :, None] * confusion.sum(axis=-2)[..., None, :]
     observed = rows * (weights * confusion).sum(axis=(-2, -1))
     expected = (weights * by_chance).sum(axis=(-2, -1))
-    return np.asarray(np.where(expected > 0, 1 - _ratio(observed, expected), 0.0))
+    return np.asarray(np.where(expected > 0, 1 - ratio(observed, expected), 0.0))
 
 
 def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
@@ -308,25 +359,3 @@ def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
     said = np.asarray(classes.stars)[predictions.predicted]
     off: FloatArray = np.abs(said - predictions.stars)
     return off[~np.isnan(off)]
-
-
-def _drawn(counts: npt.NDArray[Any], resamples: int, seed: int) -> npt.NDArray[np.int64]:
-    """Resample rows with replacement, as counts of each kind of row: (resamples, kinds).
-
-    Scores that depend only on counts need no rows, as the counts follow a multinomial distribution.
-    """
-    total = int(counts.sum())
-    return np.random.default_rng(seed).multinomial(total, counts / total, size=resamples)
-
-
-def _interval(values: FloatArray) -> Interval:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> FloatArray:
-    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    out = np.zeros_like(top)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return out

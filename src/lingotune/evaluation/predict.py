@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
 from lingotune.evaluation.classifier import Classifier, Trained, takes_pairs
 from lingotune.evaluation.language_reader import language_reader
+from lingotune.evaluation.predictions import NO_CLASS
 from lingotune.evaluation.text_number import check_number
 
-_BLOCK = 256
-"""Texts that are classified together; results appear after each of these blocks."""
+_FIRST, _LARGEST = 256, 8_192
+"""Texts that are classified together, at first and at most: each block is twice as large as the one before.
+Results appear after each; of more texts, those of a batch are closer in length."""
 _LINES = ".txt"
 """Suffix of files that hold one text per line."""
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
@@ -35,58 +38,98 @@ Given = tuple[str, "str | tuple[str, str] | Record"]
 
 
 def predict_lines(
-    trained: Trained, rows: Iterable[tuple[Record, str]], *, as_json: bool = False
+    trained: Trained,
+    rows: Iterable[tuple[Record, str]],
+    *,
+    as_json: bool = False,
+    bar: Progress | None = None,
 ) -> Iterator[str]:
     """Yield one line per text: the label, every class with its probability, and the text.
 
     rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
     are JSON objects with label, expected (value, of ordered classes), probabilities (class -> 0 to 1), text
-    and text_pair (of pairs). ConfigError if the model cannot be loaded.
+    and text_pair (of pairs); with labels, a list, in place of label where a text may have several. bar:
+    shows how far it is. ConfigError if the model cannot be loaded.
     """
-    names = trained.labels
-    for _, text, best, shares, expected in _classified(trained, rows):
-        more = {} if expected is None else {EXPECTED: expected}
-        ranked = sorted(zip(names, shares), key=lambda pair: -pair[1])
+    for _, text, classes, shares, expected in _classified(trained, rows, bar):
+        ranked = sorted(zip(trained.labels, shares), key=lambda pair: -pair[1])
         if as_json:
+            said = {"labels": classes} if trained.several else {"label": classes[0]}
+            more = {} if expected is None else {EXPECTED: expected}
             texts = dict(zip(TEXTS, parts_of(text)))
-            answer = {"label": names[best], **more, "probabilities": dict(ranked), **texts}
+            answer = {**said, **more, "probabilities": dict(ranked), **texts}
             yield json.dumps(answer, ensure_ascii=False)
         else:
-            others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
             value = "" if expected is None else f"expected {expected:.2f}  "
-            yield f"{names[best]:10} ({value}{others})  {printable(displayed(text))}"
+            others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
+            named = ", ".join(classes) or NO_CLASS
+            yield f"{named:10} ({value}{others})  {printable(displayed(text))}"
 
 
-def predict_rows(trained: Trained, rows: Iterable[tuple[Record, str]]) -> Iterator[Record]:
+def predict_rows(
+    trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None = None
+) -> Iterator[Record]:
     """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class; of
     ordered classes also with `expected`, the expected value.
 
+    Where a text may have several classes, `predicted` is a list of them. bar: shows how far it is.
     ConfigError if a record has such a column already, or the model cannot be loaded.
     """
     names = trained.labels
     scaled = [EXPECTED] if trained.scale else []
     new = ["predicted", *scaled, *(f"probability_{name}" for name in names)]
-    for record, _, best, shares, expected in _classified(trained, rows):
+    for record, _, classes, shares, expected in _classified(trained, rows, bar):
         taken = [name for name in new if name in record]
         if taken:
             what = f"the rows have a column {taken[0]!r} already"
             raise ConfigError([Problem("predict", what, "another name for it in the file")])
-        values = [names[best], *([expected] if scaled else []), *shares]
+        said = classes if trained.several else classes[0]
+        values = [said, *([expected] if scaled else []), *shares]
         yield {**record, **dict(zip(new, values))}
 
 
+@dataclass(frozen=True)
+class Progress:
+    """A bar on standard error with rate and time left. total: texts; None = not known."""
+
+    total: int | None
+
+
 def _classified(
-    trained: Trained, rows: Iterable[tuple[Record, str]]
-) -> Iterator[tuple[Record, str, int, list[float], float | None]]:
-    """Yield each record and text with its class id, the probabilities of all classes and, if these are
-    ordered, the expected value."""
+    trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None
+) -> Iterator[tuple[Record, str, list[str], list[float], float | None]]:
+    """Yield each record and text with its classes, one or several, the probabilities of all and, if they
+    are ordered, the expected value."""
     model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
-    while block := list(islice(waiting, _BLOCK)):
-        languages = [language_of(record) for record, _ in block]
-        classes, shares = model.classify([text for _, text in block], languages)
-        expected = trained.expected(shares)
-        for (record, text), *answer in zip(block, classes.tolist(), shares.tolist(), expected):
-            yield record, text, *answer
+    with _shown(bar) as on_done:
+        for size in _block_sizes():
+            block = list(islice(waiting, size))
+            if not block:
+                return
+            languages = [language_of(record) for record, _ in block]
+            classes, shares = model.classify([text for _, text in block], languages, on_done)
+            answers = zip(model.named(classes), shares.tolist(), trained.expected(shares))
+            for (record, text), answer in zip(block, answers):
+                yield record, text, *answer
+
+
+def _block_sizes() -> Iterator[int]:
+    size = _FIRST
+    while True:
+        yield size
+        size = min(2 * size, _LARGEST)
+
+
+@contextmanager
+def _shown(bar: Progress | None) -> Iterator[Callable[[int], object]]:
+    """Show a bar during the block; yields what is told of texts as they are classified."""
+    if bar is None:
+        yield lambda count: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=bar.total, unit=" texts", leave=False, dynamic_ncols=True) as shown:
+        yield shown.update
 
 
 def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> Iterator[str]:
@@ -125,19 +168,28 @@ def read_rows(
             raise ConfigError([_unusable(place, one, columns, fault)]) from None
 
 
+def text_files(pattern: str, key: str) -> list[Path]:
+    """Find files of texts: lines of .txt, or data files; ConfigError as `find_files`."""
+    return find_files(pattern, key, _check_readable)
+
+
 def in_files(
-    pattern: str, trained: Trained, on_remark: OnRemark = lambda text: None
+    pattern: str,
+    trained: Trained,
+    on_remark: OnRemark = lambda text: None,
+    key: str = "--file",
 ) -> Iterator[Given]:
     """Yield the lines of .txt files that are not empty, and the records of other files.
 
     Encoding, separator and quoting are those that the run's data has been read with; a sheet that was named
     is one of another file.
-    on_remark: is told what is odd about a file, such as an encoding that had to be recognised.
+    on_remark: is told what is odd about a file, such as an encoding that had to be recognised. key: the
+    option that holds the pattern, for messages.
     ConfigError if no file matches, or one cannot be read.
     """
     data = trained.job.data if trained.job else _UNKNOWN
     how = replace(format_of(data), sheet=None)
-    for file in find_files(pattern, "--file", _check_readable):
+    for file in text_files(pattern, key):
         if _has_lines(file.name):
             lines = _lines(file, how, on_remark)
             yield from in_lines(lines, str(file), pairs=takes_pairs(trained))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lingotune.config.problems import printable
-from lingotune.evaluation.metrics import FEWEST
+from lingotune.evaluation.bootstrap import FEWEST
 from lingotune.runs.results import BaselineScores, Interval, LanguageScores, Scores
 
 _HARDLY = 0.25
 """A class that is named for a smaller part of its number of rows is hardly ever named."""
 _FEWEST_OF_CLASS = 10
+_MOST_LISTED = 5
+"""Classes that are listed by name."""
 INTERVALS_NOTE = (
     f"in brackets: 95% bootstrap intervals over rows, given at least {FEWEST}; another seed of the training"
     " may lie outside"
@@ -20,6 +22,14 @@ BASELINE_NOTE = "TF-IDF of character n-grams with logistic regression, trained o
 ON_SCALE_NOTE = (
     "MAE: mean distance between the predicted and the true class on their scale; kappa: Cohen's kappa with"
     " quadratic weights"
+)
+ZERO_SHOT_NOTE = (
+    "seen, unseen: the rows in languages that were trained on, and those in the others, on which neither"
+    " decision nor temperature was fitted"
+)
+SETS_NOTE = (
+    "accuracy: share of the rows whose classes are all right, and none besides; majority: that of"
+    " always giving the most frequent set of classes"
 )
 NONE = "-"
 """Text for a score that does not exist."""
@@ -30,7 +40,8 @@ class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
     stars_off: also the error of ordered classes, which alone have a kappa. remark: names the lowest
-    language, classes without rows, and what is a baseline.
+    language, those that were not trained on, classes without rows, and what is a baseline. micro_f1: where
+    a row may have several classes.
     """
 
     name: str
@@ -41,23 +52,30 @@ class ScoreRow:
     calibration_error: str
     stars_off: str
     remark: str
+    micro_f1: str = NONE
     kappa: str = NONE
 
 
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
-    """Return a row named `all`, one per language by code, and those of a baseline on all rows."""
+    """Return a row named `all`, where languages were not trained on one of them and one of the others, one
+    per language by code, and those of a baseline on all rows."""
     several = len(scores.languages) > 1
     lowest = scores.worst_language.code if several and scores.worst_language else None
     (_, overall), *languages = scores.sections()
+    unseen = scores.zero_shot.languages if scores.zero_shot else ()
     return [
-        _row("all", overall, is_lowest=False),
-        *(_row(code, of, is_lowest=code == lowest) for code, of in languages),
+        _row("all", overall),
+        *(_row(*of) for of in (scores.zero_shot.sections() if scores.zero_shot else ())),
+        *(
+            _row(code, of, "lowest" if code == lowest else "", "unseen" if code in unseen else "")
+            for code, of in languages
+        ),
         *(_baseline_row(*of) for of in (baseline.by_name().items() if baseline else ())),
     ]
 
 
 def _baseline_row(name: str, scores: LanguageScores) -> ScoreRow:
-    return replace(_row(name, scores.overall, is_lowest=False), remark="baseline")
+    return replace(_row(name, scores.overall), remark="baseline")
 
 
 def score_warnings(scores: LanguageScores) -> list[str]:
@@ -65,6 +83,10 @@ def score_warnings(scores: LanguageScores) -> list[str]:
 
     A language is told by itself only where the model as a whole names several classes.
     """
+    if (
+        scores.overall.several
+    ):  # a class is told by itself, and need not be given to any row of a language
+        return [*_hardly_named(scores.overall)]
     if _named_alone(scores.overall):
         return [_one_class("", scores.overall)]
     warnings = [*_hardly_named(scores.overall)]
@@ -89,13 +111,21 @@ def _hardly_named(of: Scores) -> Iterator[str]:
         if 0 < named[name] < one.rows * _HARDLY and one.rows >= _FEWEST_OF_CLASS
     ]
     if never:
-        yield f"the model never names {', '.join(never)}"
+        yield f"the model never names {_first(never)}"
     if hardly:
-        yield f"the model hardly ever names {', '.join(hardly)}"
+        yield f"the model hardly ever names {_first(hardly)}"
+
+
+def _first(names: Sequence[str]) -> str:
+    """List names, of many only some."""
+    more = [f"and {len(names) - _MOST_LISTED} more"] if len(names) > _MOST_LISTED else []
+    return ", ".join([*names[:_MOST_LISTED], *more])
 
 
 def _named(of: Scores) -> list[int]:
     """Count how often the model names each class."""
+    if of.several:
+        return [one.predicted or 0 for one in of.classes.values()]
     return [sum(column) for column in zip(*of.confusion)]
 
 
@@ -121,9 +151,9 @@ def own_rows(scores: LanguageScores) -> dict[str, dict[str, str]]:
     }
 
 
-def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
+def _row(name: str, of: Scores, *remarks: str) -> ScoreRow:
     between = of.intervals
-    absent = f"no {', '.join(map(printable, of.absent))}" if of.absent else ""
+    absent = f"no {_first([*map(printable, of.absent)])}" if of.absent else ""
     return ScoreRow(
         printable(name),
         of.rows,
@@ -132,7 +162,8 @@ def _row(name: str, of: Scores, *, is_lowest: bool) -> ScoreRow:
         f"{of.majority:.3f}",
         _with_interval(of.calibration_error, between.calibration_error if between else None),
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
-        ", ".join(filter(None, ["lowest" if is_lowest else "", absent])),
+        ", ".join(filter(None, [*remarks, absent])),
+        _with_interval(of.micro_f1, between.micro_f1 if between else None),
         _with_interval(of.quadratic_kappa, between.quadratic_kappa if between else None),
     )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from lingotune.evaluation.decisions import log_probabilities
-from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions
+import numpy as np
+import numpy.typing as npt
+
+from lingotune.evaluation.decisions import decision_scores
+from lingotune.evaluation.metrics import FloatArray, Predictions
 
 _LOWEST, _HIGHEST = 0.1, 10.0
 _STEPS = 40
@@ -19,7 +22,8 @@ def fit_temperature(predictions: Predictions) -> float:
 
     Returns 1.0 where no other one is better, as for predictions that are all alike.
     """
-    logs, true = log_probabilities(predictions.probabilities), predictions.true
+    several = predictions.several
+    logs, true = decision_scores(predictions.probabilities, several=several), predictions.true
     low, high = np.log(_LOWEST), np.log(_HIGHEST)
     golden = (5**0.5 - 1) / 2
     for _ in range(_STEPS):
@@ -32,8 +36,10 @@ def fit_temperature(predictions: Predictions) -> float:
     return found if _loss(logs, true, found) < _loss(logs, true, 1.0) - _LEAST_GAIN else 1.0
 
 
-def _loss(logs: FloatArray, true: IntArray, temperature: float) -> float:
+def _loss(logs: FloatArray, true: npt.NDArray[Any], temperature: float) -> float:
     scaled = logs / temperature
+    if true.ndim == 2:  # log-odds, of which each class has its own
+        return float(np.logaddexp(0, np.where(true, -scaled, scaled)).mean())
     top = scaled.max(axis=1)
     total = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
     return float((total - scaled[np.arange(len(true)), true]).mean())

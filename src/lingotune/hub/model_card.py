@@ -12,12 +12,30 @@ from typing import TYPE_CHECKING
 from lingotune.catalog import load
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, LoraConfig, ModelConfig, SelectMetric, Source
+from lingotune.config.schema import (
+    DistillationConfig,
+    JobConfig,
+    LabelsMode,
+    LoraConfig,
+    ModelConfig,
+    Schedule,
+    SelectMetric,
+    Source,
+    TrainingConfig,
+)
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.sources.patterns import patterns_in
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
-from lingotune.evaluation.score_rows import BASELINE_NOTE, ON_SCALE_NOTE, error_name, score_rows
+from lingotune.evaluation.score_rows import (
+    BASELINE_NOTE,
+    ON_SCALE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
+    error_name,
+    score_rows,
+)
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
@@ -38,9 +56,14 @@ _CODE = re.compile(r"[a-z]{2,3}")
 _DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _TASK = "text-classification"
 _WIDGETS = 8
+_MOST_LISTED = 15
+"""Classes up to which they are named, and have a column each."""
 _PLAIN = {
     SelectMetric.macro_f1: "macro-F1",
+    SelectMetric.micro_f1: "micro-F1",
     SelectMetric.worst_language_macro_f1: "macro-F1 of the lowest language",
+    SelectMetric.seen_macro_f1: "macro-F1 of the languages trained on",
+    SelectMetric.unseen_macro_f1: "macro-F1 of the languages not trained on",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
     SelectMetric.mean_absolute_error: "mean absolute error",
@@ -127,13 +150,21 @@ def card(
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
         error_name=error_name(test) if test else "",
         scale_note=ON_SCALE_NOTE,
+        zero_shot=whole.scored[1].zero_shot if whole else None,
+        zero_shot_note=ZERO_SHOT_NOTE,
+        several=job.data.labels_mode is LabelsMode.multi,
+        sets_note=SETS_NOTE,
+        totals=results.data.total,
         baseline_note=BASELINE_NOTE if whole and whole.baseline else None,
         decision=_decision(whole) if whole else None,
+        teacher_line=teacher_line(whole) if whole else "",
+        teacher_rows=teacher_rows(whole) if whole else [],
         advice=advice_of(whole) if whole else [],
         environment=whole.environment if whole else None,
         digest=job_digest(job),
         repo=repo,
         licence=licence,
+        shown_labels=results.labels if len(results.labels) <= _MOST_LISTED else (),
         origin=_origin(job, results),
         dataset=_dataset(job),
         pictures=pictures,
@@ -212,7 +243,9 @@ def _evaluations(job: JobConfig, test: SplitScores) -> list[EvalResult]:
         for kind, value, name in (
             ("accuracy", scores.accuracy, "Accuracy"),
             ("f1", scores.macro_f1, "Macro-F1"),
+            ("f1", scores.micro_f1, "Micro-F1"),
         )
+        if value is not None
     ]
 
 
@@ -266,11 +299,11 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
     training = job.training
     return {
         "learning rate": f"{found.learning_rate if found else job.lr:g}",
-        "schedule": f"{training.schedule.value}, {found.warmup_steps if found else '-'} warm-up steps",
+        "schedule": f"{_schedule(training)}, {found.warmup_steps if found else '-'} warm-up steps",
         "batch": f"{found.global_batch if found else job.per_device_bs} examples per update",
-        "updates": f"{found.steps} ({found.epochs:g} epochs)" if found else "-",
+        "updates": _updates(found) if found else "-",
         "best checkpoint": f"step {found.best_step}, by {_selection(job)}" if found else "-",
-        "optimizer": f"AdamW, weight decay {training.weight_decay:g}",
+        "optimizer": f"{training.optimizer.title}, weight decay {training.weight_decay:g}",
         "precision": found.precision if found else "-",
         "maximum length": f"{job.data.max_length} tokens",
         "class balance": {"none": "as in the data"}.get(
@@ -281,7 +314,40 @@ def _settings(job: JobConfig, found: TrainingFigures | None) -> dict[str, object
         "seed": job.seed,
         "processes": found.world_size if found else "-",
         **_adapters(training.lora),
+        **_teacher(job.distillation),
+        **_unusual(job),
     }
+
+
+def _schedule(training: TrainingConfig) -> str:
+    """Name a schedule in plain words, with its shape."""
+    if training.schedule is Schedule.polynomial:
+        return f"polynomial of power {training.schedule_power:g}"
+    if training.schedule is Schedule.cosine_with_restarts:
+        return f"cosine, {training.schedule_cycles} cycles"
+    return str(training.schedule.value)
+
+
+def _updates(found: TrainingFigures) -> str:
+    ended = f", ended by {found.ended_by}" if found.ended_by else ""
+    return f"{found.steps} ({found.epochs:g} epochs{ended})"
+
+
+def _unusual(job: JobConfig) -> dict[str, object]:
+    """Collect what few trainings have: frozen layers, and a dropout of the head's own."""
+    layers, dropout = job.training.freeze_layers, job.model.head_dropout
+    embeddings = " and the embeddings" if job.training.freeze_embeddings else ""
+    return {
+        **({"frozen": f"the first {layers} layers{embeddings}"} if layers else {}),
+        **({} if dropout is None else {"dropout of the head": f"{dropout:g}"}),
+    }
+
+
+def _teacher(distillation: DistillationConfig) -> dict[str, object]:
+    if distillation.teacher is None:
+        return {}
+    alpha, heat = distillation.alpha, distillation.temperature
+    return {"loss": f"labels {alpha:g}, teacher {1 - alpha:g}, at temperature {heat:g}"}
 
 
 def _adapters(lora: LoraConfig) -> dict[str, object]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from lingotune.config.console import say_aside
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, Backend, DataConfig, LaunchConfig, Source
-from lingotune.data.prepared.manifest import misfits
+from lingotune.config.schema import Action, Backend, DataConfig, LaunchConfig, Source, split_seed
+from lingotune.data.prepared.manifest import misfits, other_teacher
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, is_tokenizer_file
 from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.patterns import elsewhere_in
@@ -81,7 +81,8 @@ def _with_fetched(one: Composed) -> Composed:
         return one
     if not runs_here(config):
         manifest = fetch_manifest(given)
-        wrong = [*misfits(manifest, config.data, config.seed)]
+        wrong = [*misfits(manifest, config.data, split_seed(config))]
+        wrong += other_teacher(manifest, config.distillation)
         wrong += PREPARED.run(DataForImage(manifest, config.cluster))
         if wrong:
             raise ConfigError(wrong, "nothing was started; mend, then submit again")

@@ -10,6 +10,7 @@ from pathlib import Path
 from lingotune.config.jobfile import dump_job
 from lingotune.config.problems import (
     INTERRUPTED,
+    PEER_LOST,
     PREEMPTED,
     ConfigError,
     Preempted,
@@ -27,6 +28,7 @@ from lingotune.launch.plan.base_model import model_faults
 from lingotune.launch.render.local_command import MODULE
 from lingotune.plugins.source import find_source
 from lingotune.runs.folder import new_run_folder, resume_command, write_command
+from lingotune.serving.teacher import teacher_of
 from lingotune.system.files import replace_file
 from lingotune.training import failure
 
@@ -66,7 +68,8 @@ def train_here(
             )  # fmt: skip
     source = find_source(job.code, [Path(run_dir)] if run_dir else [])
     # Report problems of the data here, once, rather than on every rank.
-    store = open_store(job, data, Path(prepared_dir), tell)
+    teacher = teacher_of(job) if data is None else None
+    store = open_store(job, data, Path(prepared_dir), tell, teacher)
     folder = Path(run_dir) if run_dir else new_run_folder(job, runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_command(typed, folder)
@@ -93,4 +96,6 @@ def _start_processes(job: JobConfig, folder: Path, data: Path, output: int | Non
         raise PublishError(f"{what}\nnext: {command_of(str(folder))}")
     if code:
         what = f"a process ended with exit code {code}; its message is above"
-        raise ConfigError([Problem(f"run {folder}", what, code=code)])
+        goes_on = code == PEER_LOST and (folder / JOB_FILE).exists()
+        fix = resume_command(folder) if goes_on else ""
+        raise ConfigError([Problem(f"run {folder}", what, fix, code=code)])

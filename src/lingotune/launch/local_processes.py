@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from lingotune.config.console import say_aside
 from lingotune.config.problems import PEER_LOST
 from lingotune.system.signals import handled
 
@@ -60,7 +61,20 @@ def _ended(started: Sequence[subprocess.Popen[bytes]]) -> list[int]:
             for process in started:
                 process.kill()
         time.sleep(_LOOK)
-    return [process.wait() for process in started]
+    ended = [process.wait() for process in started]
+    if time.monotonic() < deadline + _LOOK:
+        _say_killed(ended)
+    return ended
+
+
+def _say_killed(codes: Sequence[int]) -> None:
+    """Name the processes that a signal ended, which could not say so themselves."""
+    for rank, code in enumerate(codes):
+        if code < 0:
+            memory = ", by Linux for want of memory perhaps" if code == -signal.SIGKILL else ""
+            known = {number.value: number.name for number in signal.Signals}
+            name = known.get(-code, f"signal {-code}")
+            say_aside(f"lingotune: rank {rank} was killed by {name}{memory}")
 
 
 def _code(codes: Sequence[int]) -> int:

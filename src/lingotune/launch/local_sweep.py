@@ -18,7 +18,7 @@ from lingotune.config.problems import (
     exit_code_for,
     format_problems,
 )
-from lingotune.config.schema import LaunchConfig, Search
+from lingotune.config.schema import LaunchConfig, Search, split_seed
 from lingotune.config.schema import Source as DataSource
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
@@ -211,7 +211,7 @@ class _Keys:
         return f"{one.config.name}-{key[:10]}", key
 
     def _data(self, config: LaunchConfig) -> str:
-        about = (config.data, config.model, config.seed, config.prepared_dir)
+        about = (config.data, config.model, split_seed(config), config.prepared_dir)
         for known, digest in self._known:
             if known == about:
                 return digest
@@ -221,16 +221,16 @@ class _Keys:
 
 def _data_digest(config: LaunchConfig) -> str:
     """Return the digest of a job's data, which is prepared if it is not; '' where the job tells all."""
-    from lingotune.data.prepared.prepare import prepare
+    from lingotune.serving.teacher import prepare_job
 
     job = job_of(config)
     if config.data.prepared is not None:
         remote = config.data.prepared.startswith("s3://")
         return config.data.prepared if remote else load_manifest(Path(config.data.prepared)).digest
-    if job.data.source is DataSource.sample:
+    if job.data.source is DataSource.sample and job.distillation.teacher is None:
         return ""
     root = Path(config.prepared_dir)
-    return load_manifest(prepare(job.data, job.model, job.seed, root, say, trains=True)[0]).digest
+    return load_manifest(prepare_job(job, root, say, trains=True)[0]).digest
 
 
 def _digest(parts: Sequence[str]) -> str:

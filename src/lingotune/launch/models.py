@@ -45,7 +45,7 @@ class ModelRow:
     tokens: int | None
     lr: float
     per_device_bs: int
-    epochs: int
+    epochs: float
     max_length: int
     memory_gib: float | None
     poolings: tuple[str, ...]

@@ -13,7 +13,8 @@ UNNAMED = re.compile("LABEL_[0-9]+")
 """Names that transformers gives to classes without names."""
 ONE_CLASS = "single_label_classification"
 """transformers' name of the task: each text has one class."""
-_SEVERAL = "multi_label_classification"
+SEVERAL = "multi_label_classification"
+"""The same of texts that may have several classes, or none."""
 _OTHER_TASK = re.compile(r".*For(TokenClassification|MultipleChoice)")
 """Classes of models whose heads have the names of a classifier's, but another task."""
 _SHOWN = 6
@@ -57,7 +58,7 @@ def read_classes(config: Mapping[str, Any]) -> KnownClasses:
     if ids != list(range(len(ids))):
         said = f"the model's classes have the ids {listed(list(map(str, ids)))}, not 0 to {len(ids) - 1}"
         return known.unusable(said)
-    remarks = ["it was trained to give a text several classes"] if known.task == _SEVERAL else []
+    remarks = ["it was trained to give a text several classes"] if known.task == SEVERAL else []
     if by_label not in ({}, names) and not all(map(UNNAMED.fullmatch, by_label.values())):
         remarks.append("its config.json says otherwise in label2id, which is left out")
     return replace(known, remark="; ".join(remarks))

@@ -104,7 +104,10 @@ def compact(model: Any, used: Array, worth: float = WORTH) -> CompactEmbedding |
     if shared > 1 or whole.max_norm is not None or whole.scale_grad_by_freq or whole.sparse:
         return None
     found = CompactEmbedding(whole, torch.from_numpy(used))
-    model.set_input_embeddings(found)
+    # A model with code of its own need not have set_input_embeddings.
+    place = next(name for name, module in model.named_modules() if module is whole)
+    parent, _, name = place.rpartition(".")
+    setattr(model.get_submodule(parent), name, found)
     return found
 
 

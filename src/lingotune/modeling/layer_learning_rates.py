@@ -29,12 +29,18 @@ def by_layers(optimizer: Any, model: Any, decay: float) -> None:
     optimizer.param_groups[:] = [group for _, group in sorted(split, key=lambda one: one[0])]
 
 
-def depths_of(names: list[str]) -> Mapping[str, int]:
-    """Map each parameter to the number of layers above its own: 0 in the classifier, most in embeddings."""
+def depths_of(
+    names: list[str], setting: str = "training.layer_decay", off: str = "1"
+) -> Mapping[str, int]:
+    """Map each parameter to the number of layers above its own: 0 in the classifier, most in embeddings.
+
+    setting: what asks for it, and `off` its value for what does without, in the ConfigError that is raised
+    where the names tell no layers.
+    """
     layer = {name: int(found[1]) for name in names if (found := _LAYER.search(name))}
     if not layer:
         what = "the model's layers are not known by the names of its parameters"
-        raise ConfigError([Problem("training.layer_decay", what, "training.layer_decay=1")])
+        raise ConfigError([Problem(setting, what, f"{setting}={off}")])
     count = max(layer.values()) + 1
 
     def depth(name: str) -> int:
@@ -43,3 +49,8 @@ def depths_of(names: list[str]) -> Mapping[str, int]:
         return count + 1 if _EMBEDDINGS.search(name) else 0
 
     return {name: depth(name) for name in names}
+
+
+def layers_in(depths: Mapping[str, int]) -> int:
+    """Count the layers whose parameters `depths_of` has mapped; those above it are embeddings."""
+    return max(depth for name, depth in depths.items() if _LAYER.search(name))

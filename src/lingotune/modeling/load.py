@@ -15,16 +15,18 @@ from transformers import (
     PretrainedConfig,
 )
 
+from lingotune.catalog.head_dropout import head_dropout_name, no_head_dropout
 from lingotune.catalog.model_sizes import ModelSize, size_from
 from lingotune.catalog.models import usable_positions
 from lingotune.catalog.pooling import no_pooling, poolings
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import ArchitectureConfig, ModelConfig
+from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, NEVER, own_classes, permission
 from lingotune.data.prepared.tokenizer import not_loaded, refuse_code
 from lingotune.modeling.attention import attention_of
 from lingotune.modeling.class_names import (
     ONE_CLASS,
+    SEVERAL,
     KnownClasses,
     listed,
     read_classes,
@@ -42,20 +44,28 @@ from lingotune.modeling.head import (
 
 
 def load_model(
-    model: ModelConfig, labels: Sequence[str], tokenizer: Any, max_length: int
+    model: ModelConfig,
+    labels: Sequence[str],
+    tokenizer: Any,
+    max_length: int,
+    *,
+    several: bool = False,
 ) -> tuple[Any, str | None]:
     """Load or make a classifier over `labels`, whose names and ids are part of its config.
 
-    Returns it, and the line that says what became of the checkpoint's head; None from scratch. New weights
-    come from torch's generator: seed it first. ConfigError if the checkpoint cannot be used.
+    several: a text may have several classes, which the config says too (`problem_type`). Returns it, and
+    the line that says what became of the checkpoint's head; None from scratch. New weights come from
+    torch's generator: seed it first. ConfigError if the checkpoint cannot be used.
     """
     names: dict[str, Any] = {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
     }
+    if several:
+        names["problem_type"] = SEVERAL
     if model.name_or_path is None:
-        config = _scratch_config(model.scratch, names, tokenizer, max_length)
+        config = _scratch_config(model, names, tokenizer, max_length)
         return AutoModelForSequenceClassification.from_config(config, **NEVER), None
     where = f"model.name_or_path={model.name_or_path}"
     refuse_code(where, Path(model.name_or_path))
@@ -64,9 +74,11 @@ def load_model(
         if (what := own_classes(raw)) and model.remote_code is None:
             raise ConfigError([Problem(where, what, KNOWN_CLASSES)])
         known = read_classes(raw)
-        if known.task not in (None, ONE_CLASS):  # its loss would be another
+        if known.task not in (None, ONE_CLASS) and not several:  # its loss would be another
             names["problem_type"] = ONE_CLASS
-        config = _read_config(model, **names, **_pooling(model, str(raw.get("model_type"))))
+        architecture = str(raw.get("model_type"))
+        names |= {**_pooling(model, architecture), **_head_dropout(model, architecture)}
+        config = _read_config(model, **names)
         if hasattr(
             config, "reference_compile"
         ):  # ModernBERT before transformers 5 compiles by itself
@@ -230,6 +242,17 @@ def _pooling(model: ModelConfig, architecture: str) -> dict[str, str]:
     return known[wanted.value]
 
 
+def _head_dropout(model: ModelConfig, architecture: str) -> dict[str, float]:
+    """Write the head's dropout as config.json calls it; ConfigError if the architecture does not."""
+    wanted = model.head_dropout
+    if wanted is None:
+        return {}
+    name = head_dropout_name(architecture)
+    if name is None:
+        raise ConfigError([Problem(*no_head_dropout(wanted, architecture))])
+    return {name: wanted}
+
+
 def _with_revision(model: ModelConfig) -> dict[str, str]:
     return {"revision": model.revision} if model.revision else {}
 
@@ -276,8 +299,9 @@ def size_of_model(model: Any) -> ModelSize | None:
 
 
 def _scratch_config(
-    scratch: ArchitectureConfig, names: Mapping[str, object], tokenizer: Any, max_length: int
+    model: ModelConfig, names: Mapping[str, object], tokenizer: Any, max_length: int
 ) -> DistilBertConfig:
+    scratch, dropout = model.scratch, model.head_dropout
     return DistilBertConfig(
         vocab_size=len(tokenizer),
         dim=scratch.dim,
@@ -286,7 +310,7 @@ def _scratch_config(
         n_heads=scratch.heads,
         dropout=scratch.dropout,
         attention_dropout=scratch.dropout,
-        seq_classif_dropout=scratch.dropout,
+        seq_classif_dropout=scratch.dropout if dropout is None else dropout,
         max_position_embeddings=max(512, max_length),
         pad_token_id=tokenizer.pad_token_id,
         **names,

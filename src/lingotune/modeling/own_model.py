@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.foreign_code import NEVER
+from lingotune.modeling.class_names import SEVERAL
 from lingotune.modeling.load import load_model
 from lingotune.plugins.loading import OwnFunction
 from lingotune.plugins.marks import ModelTask
@@ -28,18 +29,20 @@ def build_model(
     tokenizer: Any,
     max_length: int,
     *,
+    several: bool,
     in_parallel: bool,
 ) -> tuple[Any, str | None]:
     """Build the classifier to train; its config gets the names and ids of the classes.
 
     Returns it, and the line about the head that task.load() gave the builder; None if it was not called.
-    in_parallel: several processes train it, and each parameter must take part in the loss. ConfigError if
-    the builder fails, or returns no classifier that the Trainer can train and that can be saved.
+    several: a text may have several classes. in_parallel: several processes train it, and each parameter
+    must take part in the loss. ConfigError if the builder fails, or returns no classifier that the Trainer
+    can train and that can be saved.
     """
     lines: list[str] = []
 
     def load() -> Any:
-        loaded, line = load_model(model, labels, tokenizer, max_length)
+        loaded, line = load_model(model, labels, tokenizer, max_length, several=several)
         lines[:] = [f"{line} (by task.load(), before {builder.name})"] if line else []
         return loaded
 
@@ -47,8 +50,11 @@ def build_model(
     built = _built(builder, task)
     built.config.num_labels = len(labels)
     built.config.id2label = dict(enumerate(labels))
+    if several:
+        built.config.problem_type = SEVERAL
     built.config.label2id = {label: index for index, label in enumerate(labels)}
-    _try(builder, built.float(), labels, in_parallel=in_parallel)
+    taught = torch.zeros(_TEXTS, len(labels)) if several else torch.zeros(_TEXTS).long()
+    _try(builder, built.float(), labels, taught, in_parallel=in_parallel)
     return built, lines[0] if lines else None
 
 
@@ -105,8 +111,18 @@ def _load(model: Any, saved: dict[str, torch.Tensor]) -> Iterator[str]:
     yield from (f"{name} is not built" for name in saved if name not in own)
 
 
-def _try(builder: OwnFunction, model: Any, labels: Sequence[str], *, in_parallel: bool) -> None:
-    """Run the model on two short texts, as the Trainer will: loss and logits, and gradients if needed."""
+def _try(
+    builder: OwnFunction,
+    model: Any,
+    labels: Sequence[str],
+    taught: torch.Tensor,
+    *,
+    in_parallel: bool,
+) -> None:
+    """Run the model on two short texts, as the Trainer will: loss and logits, and gradients if needed.
+
+    taught: the labels of the texts, as they are trained on.
+    """
     found = _Trial(builder, labels)
     try:
         rows = model.get_input_embeddings().num_embeddings
@@ -118,7 +134,7 @@ def _try(builder: OwnFunction, model: Any, labels: Sequence[str], *, in_parallel
     model.eval()  # dropout would draw random numbers
     try:
         with torch.set_grad_enabled(in_parallel):
-            output = found.called(lambda: model(**inputs, labels=torch.zeros(_TEXTS).long()))
+            output = found.called(lambda: model(**inputs, labels=taught))
             loss = found.checked(output)
         if in_parallel:
             found.called(loss.backward)

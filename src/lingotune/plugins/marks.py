@@ -38,11 +38,13 @@ class LabelledPredictions:
     """Argument of a metric: predictions beside the truth, one entry per row; arrays are read-only.
 
     true, predicted: class ids, int64. probabilities: float64, (rows, classes). languages: codes, object.
-    stars: ratings, float64, NaN where the source has none. classes: names in the order of their ids.
+    stars: ratings, float64, NaN where the source has none. classes: names in the order of their ids. With
+    data.labels_mode=multi, true and predicted say of each class whether a row has it: bool, (rows,
+    classes).
     """
 
-    true: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
+    true: npt.NDArray[Any]
+    predicted: npt.NDArray[Any]
     probabilities: npt.NDArray[np.float64]
     languages: npt.NDArray[np.object_]
     stars: npt.NDArray[np.float64]

@@ -15,11 +15,13 @@ from lingotune.estimate.batch import plan_batches
 from lingotune.preflight.cluster import CLUSTER
 from lingotune.preflight.code import OWN_CODE
 from lingotune.preflight.data import DATA
+from lingotune.preflight.distillation import DISTILLATION
 from lingotune.preflight.job import JOB
 from lingotune.preflight.lora import LORA
 from lingotune.preflight.performance import PERFORMANCE
+from lingotune.preflight.training import TRAINING
 
-TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA)
+TABLES = (JOB, OWN_CODE, CLUSTER, DATA, PERFORMANCE, LORA, TRAINING, DISTILLATION)
 """Tables of checks, in the order in which their problems are reported."""
 
 

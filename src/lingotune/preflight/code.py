@@ -20,9 +20,9 @@ from lingotune.preflight.registry import Found, Table
 OWN_CODE: Table[JobConfig] = Table()
 
 _TAKEN = {
-    "loss", "accuracy", "macro_f1", "worst_language_macro_f1", "runtime", "samples_per_second",
-    "steps_per_second", "model_preparation_time", "jit_compilation_time", "epoch", "step", "lr", "grad",
-    "learning_rate", "grad_norm",
+    "loss", "accuracy", "macro_f1", "micro_f1", "worst_language_macro_f1", "seen_macro_f1",
+    "unseen_macro_f1", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time",
+    "jit_compilation_time", "epoch", "step", "lr", "grad", "learning_rate", "grad_norm",
 }  # fmt: skip
 """Names in logs that are given by lingotune and by the Trainer."""
 _TAKEN_START = "macro_f1_"

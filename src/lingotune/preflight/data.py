@@ -11,18 +11,23 @@ from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
     NO_LANGUAGE,
+    ONE_CLASS,
     PATTERN_LANGUAGE,
+    Balance,
     DataConfig,
     JobConfig,
     LabelsMode,
     OnError,
     RowCounts,
     SampleConfig,
+    SelectMetric,
+    Separator,
     Source,
 )
 from lingotune.data.rows.labels import format_labels, is_auto, normal_value
 from lingotune.data.rows.language_tags import standard_tag, tags_of
 from lingotune.data.rows.scale import ascends, numbers_of
+from lingotune.data.sources.languages import known_languages
 from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
 
@@ -36,6 +41,51 @@ def _labels_too_few(job: JobConfig) -> Iterator[Found]:
     count = len(job.data.labels)
     if count < 2 and not is_auto(job.data.labels):
         yield "data.labels", f"names {count} class(es); a classifier needs two", _LABELS
+
+
+@DATA.check("labels-mode-columns", "the classes of a text stand in one column, or in one for each")
+def _labels_mode_columns(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.labels_mode in ONE_CLASS:
+        return
+    mode, stars = data.labels_mode.name, data.columns.stars
+    if stars is not None and data.columns.label is None:
+        what = f"has no effect with data.labels_mode={mode}: a text has one number of stars"
+        yield f"data.columns.stars={stars}", what, "data.columns.stars=null"
+    if data.labels_mode is LabelsMode.soft and is_auto(data.labels):
+        what = "cannot be found in shares, which name no classes"
+        yield "data.labels=auto", what, _LABELS
+
+
+@DATA.check("label-separator-unused", "cells are split where a text may have several classes")
+def _label_separator(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.label_separator is not Separator.auto and data.labels_mode is not LabelsMode.multi:
+        where = f"data.label_separator={data.label_separator.name}"
+        what = f"has no effect with data.labels_mode={data.labels_mode.name}"
+        yield where, what, "data.label_separator=auto, or data.labels_mode=multi"
+
+
+@DATA.check(
+    "labels-mode-balance", "a text that may have several classes cannot be drawn for one of them"
+)
+def _labels_mode_balance(job: JobConfig) -> Iterator[Found]:
+    data, mode = job.data, f"data.labels_mode={job.data.labels_mode.name}"
+    if data.labels_mode is LabelsMode.multi and data.balance is Balance.resample:
+        what = f"does not go with {mode}: a text is drawn with all of its classes"
+        yield "data.balance=resample", what, "data.balance=weights, or data.balance=none"
+    if data.labels_mode is LabelsMode.soft and data.balance is not Balance.none:
+        where = f"data.balance={data.balance.name}"
+        what = f"does not go with {mode}: a text has a share of every class"
+        yield where, what, "data.balance=none"
+
+
+@DATA.check("max-rows-several", "the rows of a class are chosen without those of the others")
+def _max_rows(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.labels_mode is LabelsMode.multi and data.max_rows is not None:
+        what = "does not go with data.labels_mode=multi: a text counts for several classes"
+        yield f"data.max_rows={data.max_rows}", what, "data.max_rows=null"
 
 
 @DATA.check("labels-not-distinct", "a class is known by its name")
@@ -108,6 +158,23 @@ def _train_languages(job: JobConfig) -> Iterator[Found]:
         yield listing(key, wanted), what, override_text(key, left)
     elif len(left) < len(wanted):
         yield listing(key, wanted), "names a language twice", override_text(key, left)
+
+
+@DATA.check("select-zero-shot", "scores of unseen languages need languages that are not trained on")
+def _select(job: JobConfig) -> Iterator[Found]:
+    data, select = job.data, job.evaluation.select
+    trained, known = tags_of(data.train_languages), [*known_languages(data)]
+    if select not in (SelectMetric.seen_macro_f1, SelectMetric.unseen_macro_f1) or job.code.select:
+        return
+    where = f"evaluation.select={select.value}"
+    if not trained:
+        some = known[:1] if len(known) > 1 else ["en"]
+        what = "no language is left out of the training: data.train_languages is empty"
+        fix = f"{override_text('data.train_languages', some)}, or evaluation.select=macro_f1"
+        yield where, what, fix
+    elif known and set(known) <= set(trained):
+        what = f"all languages are trained on: {listing('data.train_languages', trained)}"
+        yield where, what, "evaluation.select=macro_f1"
 
 
 @DATA.check("default-language", "rows without a language have to get one that counts")

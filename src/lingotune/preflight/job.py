@@ -31,7 +31,7 @@ from lingotune.config.schema import (
 from lingotune.config.secret_values import known_secrets, secrets_of
 from lingotune.config.secrets import NO_TOKEN, looks_secret
 from lingotune.config.settings import default_of
-from lingotune.data.prepared.foreign_code import own_classes
+from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, own_classes
 from lingotune.data.sources.addresses import is_web, secret_free, shown_address
 from lingotune.preflight.registry import Found, Table, typed
 
@@ -47,7 +47,8 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
-    "epochs": (1, 10000, "passes over the data, from 1"),
+    "epochs": (0.001, 10000, "passes over the data, from 0.001, such as 0.5 or 3"),
+    "data.split_seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "data.max_length": (8, 8192, "tokens, from 8 to 8192"),
     "data.validation_share": (0, 0.9, "a share from 0 to 0.9"),
     "data.test_share": (0, 0.9, "a share from 0 to 0.9"),
@@ -92,6 +93,10 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "training.lora.alpha": (1, 10**6, "a whole number from 1, such as twice the rank"),
     "training.lora.dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.eval_steps": (1, 10**9, "updates, from 1"),
+    "training.freeze_layers": (0, 1000, "layers, from 0"),
+    "training.schedule_cycles": (1, 1000, "cosines, from 1"),
+    "training.max_hours": (0.0001, 24 * 365, "hours, from 0.0001 to 8760 (a year)"),
+    "model.head_dropout": (0, 0.9, "a share from 0 to 0.9"),
     "training.patience": (1, 10**6, "evaluations, from 1"),
     "training.min_delta": (0, 10**6, "from 0"),
     "training.save_steps": (1, 10**9, "updates, from 1"),
@@ -108,6 +113,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
 _POSITIVE = {
     "lr": (1.0, "above 0, at most 1"),
     "training.max_grad_norm": (1e6, "above 0"),
+    "training.schedule_power": (100, "above 0, at most 100"),
 }
 
 
@@ -243,6 +249,13 @@ def _remote_code(job: JobConfig) -> Iterator[Found]:
     if place is None or place.startswith("s3://") or Path(place).is_dir():
         what = "has no effect: only models of the hub have code at a commit"
         yield where, what, "model.remote_code=null"
+
+
+@JOB.check("model-needs-code", "code of a repository would run on the machine that trains")
+def _needs_code(job: JobConfig) -> Iterator[Found]:
+    model = job.model
+    if model.remote_code is None and (what := own_classes(config_of(model))):
+        yield f"model.name_or_path={model.name_or_path}", what, KNOWN_CLASSES
 
 
 @JOB.check("heads-do-not-divide", "each attention head takes an equal part of the hidden size")
@@ -388,6 +401,29 @@ def _scale(job: JobConfig) -> Iterator[Found]:
         yield f"evaluation.select={select.value}", what, "data.labels_mode=ordinal"
     if decide in (Decide.expected, Decide.median):
         yield f"evaluation.decide={decide.value}", what, "data.labels_mode=ordinal"
+
+
+@JOB.check("micro-f1-unused", "of one class for each text, micro-F1 is the accuracy")
+def _micro_f1(job: JobConfig) -> Iterator[Found]:
+    several = job.data.labels_mode is LabelsMode.multi
+    if job.evaluation.select is SelectMetric.micro_f1 and not several:
+        what = f"is the accuracy with data.labels_mode={job.data.labels_mode.name}"
+        yield "evaluation.select=micro_f1", what, "evaluation.select=accuracy"
+
+
+@JOB.check("label-smoothing-several", "it spreads the one class of a text over the others")
+def _smoothing(job: JobConfig) -> Iterator[Found]:
+    smoothing = job.training.label_smoothing
+    if smoothing and job.data.labels_mode is LabelsMode.multi:
+        what = "does not go with data.labels_mode=multi: each class is a question of its own"
+        yield f"training.label_smoothing={smoothing:g}", what, "training.label_smoothing=0"
+
+
+@JOB.check("soft-builder", "a model's own loss takes one class for each text")
+def _soft_builder(job: JobConfig) -> Iterator[Found]:
+    if job.code.builder is not None and job.data.labels_mode is LabelsMode.soft:
+        what = "does not go with data.labels_mode=soft: the loss of its model takes no shares"
+        yield f"code.builder={job.code.builder}", what, "code.builder=null"
 
 
 @JOB.check("warmup-twice", "the warm-up is a number of steps, or a share of them")

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lingotune.evaluation.breakdown import similar_together
 from lingotune.report.data_charts import (
     COLOURS,
     Pen,
@@ -17,10 +18,8 @@ from lingotune.report.data_charts import (
     write_png,
 )
 from lingotune.report.data_statistics import RowsByClass, splits_of_rows
+from lingotune.report.run_breakdown import MOST_COUNTED
 from lingotune.runs.results import LanguageScores
-
-MOST_COUNTED = 15
-"""Classes up to which a confusion matrix has its numbers, and one for each language."""
 
 
 def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) -> None:
@@ -31,8 +30,9 @@ def draw_confusion(scores: LanguageScores, labels: Sequence[str], path: Path) ->
 def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     import numpy as np
 
-    names = class_names(labels, pen)
     counted = len(labels) <= MOST_COUNTED
+    order = [*range(len(labels))] if counted else similar_together(scores.overall.confusion)
+    names = class_names([labels[place] for place in order], pen)
     sections = [("all languages", scores.overall)]
     if (
         counted
@@ -45,9 +45,10 @@ def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     width, height = side + inches(names, 8) + 0.5, side + inches(names, 8) + 0.6
     figure, axes = new_figure(columns, height, -(-len(sections) // columns), width)
     for axis, (title, score) in zip(axes, sections):
-        counts = np.asarray(score.confusion)
+        counts = np.asarray(score.confusion)[np.ix_(order, order)]
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        # The root makes errors visible that are a few per cent of a class.
+        axis.imshow(shares if counted else shares**0.5, cmap="Blues", vmin=0, vmax=1)
         for (i, j), count in np.ndenumerate(counts) if counted else ():
             axis.text(
                 j, i, f"{count}\n{shares[i, j]:.0%}", ha="center", va="center", fontsize=8,
@@ -64,9 +65,17 @@ def _confusion(scores: LanguageScores, labels: Sequence[str], pen: Pen) -> Any:
     return figure
 
 
-def draw_classes(rows: RowsByClass, labels: Sequence[str], path: Path) -> None:
-    """Draw the share of each class per language, one panel per split, as on the data page."""
-    splits = splits_of_rows(rows, labels)
+def draw_classes(
+    rows: RowsByClass,
+    labels: Sequence[str],
+    path: Path,
+    totals: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """Draw the share of each class per language, one panel per split, as on the data page.
+
+    totals: rows by split and language, where a row may have several classes.
+    """
+    splits = splits_of_rows(rows, labels, totals)
     write_png(partial(class_distribution, splits, labels), "Class distribution", path)
 
 

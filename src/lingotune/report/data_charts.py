@@ -59,7 +59,12 @@ _FONTS = (
 
 
 def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
-    """Draw the share of each class per language, and its number of rows at the right; a panel per split."""
+    """Draw the share of each class per language, and its number of rows at the right; a panel per split.
+
+    Of more classes than can be told apart, draw the rows of each instead, the largest first.
+    """
+    if len(labels) > len(COLOURS) * len(_HATCHES):
+        return _class_sizes(splits, labels, pen)
     languages = max(len(splits[0].languages), 1)
     classes = class_names(labels, pen)
     beside = max(int(4.4 * len(splits) / (0.5 + inches(classes, 9))), 1)
@@ -84,6 +89,25 @@ def class_distribution(splits: Sequence[Split], labels: Sequence[str], pen: Pen)
     return figure
 
 
+def _class_sizes(splits: Sequence[Split], labels: Sequence[str], pen: Pen) -> Any:
+    """Draw the rows of each class in all languages, in descending order; a panel per split."""
+    figure, axes = new_figure(len(splits), 2.8)
+    names = class_names(labels, pen)
+    for axis, split in zip(axes, splits):
+        order = sorted(range(len(labels)), key=lambda n: -split.whole.rows[n])
+        rows = [split.whole.rows[n] for n in order]
+        axis.bar(range(len(rows)), rows, 1.0, color=_KEPT, linewidth=0)
+        ends = {0: order[0], len(rows) - 1: order[-1]}
+        ticks = [f"{names[n]}\n{split.whole.rows[n]:,}" for n in ends.values()]
+        axis.set_xticks([*ends], ticks, fontsize=8)
+        for text, side in zip(axis.get_xticklabels(), ("left", "right")):
+            text.set_ha(side)
+        axis.set_xlim(-0.5, len(rows) - 0.5)
+        axis.tick_params(axis="y", labelsize=8)
+        frame(axis, f"{split.name}: {rows_text(split.whole.total)}", pen)
+    return figure
+
+
 def class_names(labels: Sequence[str], pen: Pen) -> list[str]:
     """Return the names of classes as the pen can write them."""
     return [pen.name(label, f"class {n} (no font for its name)") for n, label in enumerate(labels)]
@@ -95,7 +119,7 @@ def inches(names: Sequence[str], size: float) -> float:
 
 
 def _draw_class(axis: Any, languages: Sequence[Figures], label: int) -> Any:
-    totals = [max(language.total, 1) for language in languages]
+    totals = [max(sum(language.rows), 1) for language in languages]
     starts = [sum(of.rows[:label]) / total for of, total in zip(languages, totals)]
     shares = [of.rows[label] / total for of, total in zip(languages, totals)]
     colour = COLOURS[label % len(COLOURS)]

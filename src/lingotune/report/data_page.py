@@ -114,7 +114,7 @@ def _examples(manifest: Manifest, folder: Path) -> dict[str, object]:
     """Draw examples from the first split that has rows, in the languages that the figures list."""
     splits = statistics.splits_of(manifest)
     split = next((split for split in splits if split.whole.total), splits[0])
-    labels = [printable(label) for label in manifest.labels]
+    labels = [*map(printable, manifest.labels), "no class"]
     files = [folder / shard.file for shard in manifest.splits[split.name].shards]
     names = [language.name for language in split.languages]
     found = choose_examples(files, names, EXAMPLES, manifest.seed or 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import ALL, SPLITS
-from lingotune.data.prepared.manifest import Manifest
+from lingotune.data.prepared.manifest import ClassFigures, Manifest
 
 Table = list[list[str]]
 """Rows of cells, the header first; all rows have the same length."""
@@ -25,7 +25,8 @@ _LONGEST_NAME = 18
 class Figures:
     """Figures of one language, or of several, in a split.
 
-    rows: by class. tokens: after truncation to max_length. cut: rows that are truncated. unknown: tokens
+    rows: by class. texts: rows of all classes together, where one may have several; None = the sum. tokens:
+    after truncation to max_length. cut: rows that are truncated. unknown: tokens
     outside the vocabulary. lengths: number of rows by length in tokens before truncation; the last entry
     includes all longer rows.
     """
@@ -36,11 +37,12 @@ class Figures:
     cut: int = 0
     unknown: int = 0
     lengths: tuple[int, ...] = ()
+    texts: int | None = None
 
     @property
     def total(self) -> int:
         """Number of rows, all classes together."""
-        return sum(self.rows)
+        return sum(self.rows) if self.texts is None else self.texts
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,18 @@ def splits_of(manifest: Manifest) -> list[Split]:
     return _splits(rows, lambda split, language: _language(manifest, split, language))
 
 
-def splits_of_rows(rows: RowsByClass, labels: Sequence[str]) -> list[Split]:
-    """Collect numbers of rows by split, language and class, without figures of tokens."""
+def splits_of_rows(
+    rows: RowsByClass, labels: Sequence[str], totals: Mapping[str, Mapping[str, int]] | None = None
+) -> list[Split]:
+    """Collect numbers of rows by split, language and class, without figures of tokens.
+
+    totals: rows by split and language, where a row may count for several classes.
+    """
 
     def figures(split: str, language: str) -> Figures:
         classes = rows[split].get(language, {})
-        return Figures(language, tuple(classes.get(label, 0) for label in labels))
+        texts = None if totals is None else totals[split].get(language, 0)
+        return Figures(language, tuple(classes.get(label, 0) for label in labels), texts=texts)
 
     return _splits(rows, figures)
 
@@ -124,14 +132,16 @@ def _splits(rows: RowsByClass, figures: Callable[[str, str], Figures]) -> list[S
 
 def _language(manifest: Manifest, split: str, language: str) -> Figures:
     classes = manifest.statistics[split].get(language, {})
+    whole = manifest.by_language(split).get(language, ClassFigures(0, 0, 0, 0))
     lengths = manifest.lengths[split].get(language)
     return Figures(
         language,
         tuple(classes[label].rows if label in classes else 0 for label in manifest.labels),
-        sum(figures.tokens for figures in classes.values()),
-        sum(figures.cut for figures in classes.values()),
-        sum(figures.unknown for figures in classes.values()),
+        whole.tokens,
+        whole.cut,
+        whole.unknown,
         lengths or (0,) * (4 * manifest.max_length + 1),
+        None if manifest.totals is None else whole.rows,
     )
 
 
@@ -143,6 +153,9 @@ def _together(name: str, parts: Sequence[Figures]) -> Figures:
         sum(part.cut for part in parts),
         sum(part.unknown for part in parts),
         tuple(map(sum, zip(*(part.lengths for part in parts)))),
+        sum(part.total for part in parts)
+        if any(part.texts is not None for part in parts)
+        else None,
     )
 
 
@@ -224,7 +237,9 @@ def origin(manifest: Manifest) -> dict[str, str]:
 
 def legend(manifest: Manifest) -> list[str]:
     """Explain the columns of `figure_table`."""
+    several = ["classes: share of the rows that have it; a row may have several, or none"]
     return [
+        *(several if manifest.totals is not None else []),
         "tokens: mean per row, after truncation",
         "95% within: 95% of the rows have at most this many tokens before truncation",
         f"cut: rows longer than {manifest.max_length:,} tokens (data.max_length)",

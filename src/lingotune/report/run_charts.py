@@ -23,8 +23,10 @@ def course(history: Sequence[Mapping[str, float]], best_step: int | None) -> lis
         "Validation": [
             ("eval_macro_f1", "macro-F1", _BLUE),
             ("eval_worst_language_macro_f1", "macro-F1, lowest language", _RED),
+            ("eval_unseen_macro_f1", "macro-F1, unseen languages", COLOURS[4]),
             ("eval_accuracy", "accuracy", _GREEN),
             ("eval_quadratic_kappa", "quadratic kappa", COLOURS[1]),
+            ("eval_micro_f1", "micro-F1", COLOURS[4]),
         ],
         "Validation, mean absolute error": [("eval_mean_absolute_error", "", _BLUE)],
         "Learning rate": [("learning_rate", "", _BLUE)],
@@ -66,16 +68,26 @@ def _course(
 
 
 def reliability(predictions: Predictions) -> str:
-    """Draw an SVG of the accuracy among predictions of similar confidence."""
+    """Draw an SVG of the accuracy among predictions of similar confidence; where rows may have several
+    classes, of how often a class is there among those of similar probability."""
+    if predictions.several:
+        said, true = predictions.probabilities.ravel(), predictions.true.ravel()
+        bins = np.minimum((said * BINS).astype(np.int64), BINS - 1)
+        counts = np.bincount(bins, minlength=BINS)
+        hits = np.bincount(bins, weights=true, minlength=BINS)
+        names = ("Probability against share", "probability of a class", "share that has it")
+        return svg(partial(_reliability, counts, hits, names), names[0])
     confidence = predictions.probabilities.max(axis=1)
     right = predictions.likeliest_is_true
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     hits = np.bincount(bins, weights=right, minlength=BINS)
-    return svg(partial(_reliability, counts, hits), "Confidence against accuracy")
+    names = ("Confidence against accuracy", "confidence", "accuracy")
+    return svg(partial(_reliability, counts, hits, names), names[0])
 
 
-def _reliability(counts: Any, hits: Any, pen: Pen) -> Any:
+def _reliability(counts: Any, hits: Any, names: tuple[str, str, str], pen: Pen) -> Any:
+    title, across, upwards = names
     figure, (axis,) = new_figure(1, 3.3)
     places = (np.arange(BINS) + 0.5) / BINS
     seen = counts > 0
@@ -86,9 +98,9 @@ def _reliability(counts: Any, hits: Any, pen: Pen) -> Any:
         axis.text(place, share + 0.02, f"{count}", ha="center", fontsize=6, color=pen.ink)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.08)
-    axis.set_xlabel("confidence (number of rows above each bar)", fontsize=8, color=pen.ink)
-    axis.set_ylabel("accuracy", fontsize=8, color=pen.ink)
-    _finish(axis, "Confidence against accuracy", pen)
+    axis.set_xlabel(f"{across} (number of rows above each bar)", fontsize=8, color=pen.ink)
+    axis.set_ylabel(upwards, fontsize=8, color=pen.ink)
+    _finish(axis, title, pen)
     return figure
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyarrow import ArrowException, parquet
@@ -16,6 +17,7 @@ from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.prepared.shards import read_texts
 from lingotune.data.rows.pairs import TEXTS
 from lingotune.evaluation.metrics import Predictions
+from lingotune.evaluation.predictions import NO_CLASS, class_ids
 from lingotune.runs.folder import moved_away
 
 SHOWN = 12
@@ -24,7 +26,11 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Example:
-    """A scored row: true and predicted class with their probabilities; text: None without the data."""
+    """A scored row: true and predicted class with their probabilities; text: None without the data.
+
+    Where a row may have several classes, true and predicted name all of them, probability is that of the
+    class that is surest and wrong, or else least sure, which `about` names; true_probability is 0.
+    """
 
     id: str
     language: str
@@ -33,6 +39,7 @@ class Example:
     probability: float
     true_probability: float
     text: str | None
+    about: str = ""
 
 
 def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, list[str]]:
@@ -43,15 +50,13 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
     """
     try:
         table = parquet.read_table(path).to_pydict()
-        places = {name: place for place, name in enumerate(labels)}
         predictions = Predictions(
-            np.array([places[name] for name in table["label"]], np.int64),
+            class_ids(table["label"], labels),
             np.array([table[f"probability_{name}"] for name in labels], np.float64).T,
             np.array(table["language"], object),
             np.array([np.nan if s is None else s for s in table["stars"]], np.float64),
         )
-        said = np.array([places[name] for name in table["predicted"]], np.int64)
-        predictions = replace(predictions, decided=said)
+        predictions = replace(predictions, decided=class_ids(table["predicted"], labels))
     except (OSError, ArrowException, KeyError) as error:
         what = f"cannot be read: {error}"
         raise ConfigError([Problem(str(path), what, without(path))]) from error
@@ -66,14 +71,41 @@ def without(path: Path) -> str:
 def chosen(predictions: Predictions) -> tuple[list[int], list[int]]:
     """Choose the worst rows (wrong with the highest probability) and the most uncertain ones.
 
-    Uncertain rows have the smallest margin between their two likeliest classes. Returns row indices.
+    Uncertain rows have the smallest margin between their two likeliest classes, or a class whose
+    probability is the nearest to 0.5, where a row may have several. Returns row indices.
     """
+    if predictions.several:
+        return _chosen_of_several(predictions)
     said = predictions.confidence
     wrong = np.flatnonzero(predictions.predicted != predictions.true)
     worst = wrong[np.argsort(-said[wrong], kind="stable")][:SHOWN]
     ordered = np.sort(predictions.probabilities, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
     return worst.tolist(), np.argsort(margin, kind="stable")[:SHOWN].tolist()
+
+
+def _chosen_of_several(predictions: Predictions) -> tuple[list[int], list[int]]:
+    sure = np.abs(predictions.probabilities - 0.5)
+    wrong = predictions.predicted != predictions.true
+    surest = np.where(wrong, sure, -1).max(axis=1)
+    worst = [row for row in np.argsort(-surest, kind="stable").tolist() if surest[row] >= 0]
+    unsure = np.argsort(sure.min(axis=1), kind="stable")
+    return worst[:SHOWN], unsure[:SHOWN].tolist()
+
+
+def _of_several(
+    place: int, predictions: Predictions, id: str, labels: Sequence[str], text: str | None
+) -> Example:
+    shares = predictions.probabilities[place]
+    true, said = predictions.true[place], predictions.predicted[place]
+    sure = np.abs(shares - 0.5)
+    about = int(
+        np.where(true != said, sure, -1).argmax() if (true != said).any() else sure.argmin()
+    )
+    names = np.array(labels, object)
+    of_true, of_said = (", ".join(names[of].tolist()) or NO_CLASS for of in (true, said))
+    language = str(predictions.languages[place])
+    return Example(id, language, of_true, of_said, float(shares[about]), 0.0, text, labels[about])
 
 
 def examples_at(
@@ -86,6 +118,10 @@ def examples_at(
     """Collect the examples at these rows."""
     found = []
     for place in places:
+        if predictions.several:
+            text = texts.get(place)
+            found.append(_of_several(place, predictions, ids[place], labels, text))
+            continue
         shares, true = predictions.probabilities[place], int(predictions.true[place])
         said = int(predictions.predicted[place])
         found.append(
@@ -98,22 +134,40 @@ def examples_at(
 
 
 def texts_at(
-    data: Path, places: Sequence[int], ids: Sequence[str], languages: Sequence[str]
+    data: Path,
+    places: Sequence[int],
+    ids: Sequence[str],
+    languages: Sequence[str],
+    split: str = "test",
 ) -> dict[int, str]:
-    """Read the texts of rows of the test split, keyed by their index among the predictions.
+    """Read the texts of rows of a split, as `values_at`."""
+    return values_at(data, "text", places, ids, languages, split)
+
+
+def values_at(
+    data: Path,
+    column: str,
+    places: Sequence[int],
+    ids: Sequence[str],
+    languages: Sequence[str],
+    split: str = "test",
+) -> dict[int, Any]:
+    """Read a column of rows of a split, keyed by their index among the predictions.
 
     Predictions are in the order of the split; those of a rehearsal, which scores only some rows, are
     matched by language and id. ConfigError if the data cannot be read.
     """
-    rows: list[tuple[str, str, str]] = []
-    for shard in load_manifest(data).splits["test"].shards:
+    rows: list[tuple[str, str, Any]] = []
+    wanted = TEXTS if column == TEXTS[0] else (column,)
+    for shard in load_manifest(data).splits[split].shards:
         try:
             with parquet.ParquetFile(data / shard.file) as file:
-                table = file.read(columns=["language", "id", *TEXTS])  # those that it has
+                table = file.read(columns=["language", "id", *wanted])  # those that it has
         except (OSError, ArrowException) as error:
             what = f"cannot be read: {error}"
             raise ConfigError([Problem(str(data / shard.file), what)]) from error
-        rows += zip(table["language"].to_pylist(), table["id"].to_pylist(), read_texts(table))
+        values = read_texts(table) if column == TEXTS[0] else table[column].to_pylist()
+        rows += zip(table["language"].to_pylist(), table["id"].to_pylist(), values)
     if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
         return {place: rows[place][2] for place in places}
     by_id = {row[:2]: row[2] for row in rows}

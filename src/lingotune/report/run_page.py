@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +25,24 @@ from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
     ON_SCALE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
     error_name,
     own_rows,
     score_rows,
 )
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.data_page import cut, rendered, visible
-from lingotune.report.data_statistics import RowsByClass, Table
+from lingotune.report.data_statistics import Table
+from lingotune.report.likely_label_errors import (
+    CSV,
+    LikelyErrors,
+    likely_errors,
+    write_label_errors,
+)
+from lingotune.report.run_breakdown import MOST_COUNTED, breakdown, matrix, without_empty
 from lingotune.report.run_examples import (
+    SHOWN,
     Example,
     chosen,
     examples_at,
@@ -42,14 +52,17 @@ from lingotune.report.run_examples import (
 )
 from lingotune.runs.folder import (
     METRICS,
+    folders_in,
     read_data_folder,
     read_history,
     read_results,
+    train_again_command,
     write_whole,
 )
 from lingotune.runs.remake import load_job_of, remake_command, restore_command
 from lingotune.runs.results import (
     BaselineScores,
+    DataSummary,
     Environment,
     Measured,
     RunResults,
@@ -64,14 +77,17 @@ _TEMPLATE = "run.html.j2"
 
 
 def write_run_report(run: Path, data: Path | None = None) -> Path:
-    """Write `RUN/report.html` and return its path.
+    """Write `RUN/report.html`, and `RUN/label_errors.csv` if there are any; return the page's path.
 
     data: folder of the prepared data that it was trained on, for the texts of examples; None = where it
     was during training. Without the data, examples show ids only. ConfigError if the run has not finished,
     or its files are damaged or belong to other runs.
     """
     job, results = _run(run)
-    text = run_page(run, job, results, _data_folder(run, results.data.sha256, data))
+    folder = _data_folder(run, results.data.sha256, data)
+    suspects = likely_errors(run, results.labels, results.decision, folder)
+    text = run_page(run, job, results, folder, suspects)
+    write_label_errors(suspects, run)
     return write_whole(run / PAGE, text)
 
 
@@ -101,25 +117,26 @@ def _data_folder(run: Path, digest: str, given: Path | None) -> Path | None:
     return given
 
 
-def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) -> str:
-    """Render the page as HTML, self-contained and without scripts."""
+def run_page(
+    run: Path, job: JobConfig, results: RunResults, data: Path | None, suspects: LikelyErrors
+) -> str:
+    """Render the page as HTML, self-contained and without scripts. suspects: likely label errors."""
     labels = results.labels
     history = read_history(run)
+    again = train_again_command(folders_in(run))
     found = _predictions(run, labels, results.test.overall) if results.test else None
     shown = {
         "name": printable(job.name),
         "digest": job_digest(job),
-        "again": printable(f"lingotune train --job {shlex.quote(str(run / JOB_FILE))}"),
+        "again": printable(again),
         "summary": _summary(results),
-        "advice": [
-            {"what": one.what, "command": one.command(shlex.quote(str(run / JOB_FILE)))}
-            for one in advice_of(results)
-        ],
+        "advice": [{"what": one.what, "command": one.command(again)} for one in advice_of(results)],
         "warnings": [
             *(printable(warning) for warning in results.data.warnings),
             *(printable(f"not exact: {one}") for one in results.not_exact or ()),
         ],
         "decision": _decision(results),
+        "teacher": {"line": teacher_line(results), "table": teacher_rows(results)},
         "plan": _plan_table(run, job, results),
         "pictures": _pictures(history, results.training.best_step, found),
         "splits": [
@@ -128,12 +145,18 @@ def run_page(run: Path, job: JobConfig, results: RunResults, data: Path | None) 
             if of
         ],
         "labels": [printable(label) for label in labels],
-        "data": _data_table(results.data.rows, labels),
+        "failures": breakdown(job, results.scored[1], found, labels, data),
+        "suspects": _suspects(suspects),
+        "data": _data_table(results.data, labels),
         "notes": {
             "intervals": INTERVALS_NOTE,
             "baseline": BASELINE_NOTE,
+            "sets": SETS_NOTE,
+            "stars": results.scored[1].overall.mean_absolute_error is not None,
             "scale": ON_SCALE_NOTE if results.scored[1].overall.on_scale else "",
+            "zero_shot": ZERO_SHOT_NOTE if results.scored[1].zero_shot else "",
         },
+        "several": results.scored[1].overall.several,
         "baseline": results.baseline.name if results.baseline else "",
         "data_sha256": results.data.sha256,
         "environment": _environment(results.environment),
@@ -152,11 +175,12 @@ def _summary(results: RunResults) -> str:
     on_scale = (
         f", MAE {overall.stars_off}, kappa {overall.kappa}" if scores.overall.on_scale else ""
     )
+    kind = "set of classes" if scores.overall.several else "class"
     untested = "" if results.test else "There is no test split, so nothing is scored on test. "
     return (
         f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy}{on_scale}"
         f" on {overall.rows:,} {name} rows;"
-        f" always predicting the most frequent class would reach {overall.majority}."
+        f" always predicting the most frequent {kind} would reach {overall.majority}."
         f" {results.training.steps:,} updates in {duration(seconds, exact=True)}."
     )
 
@@ -238,7 +262,7 @@ def _tokens_per_second(measured: Measured) -> str:
 def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: TrainingFigures) -> Table:
     epochs = steps.total_steps / steps.steps_per_epoch
     return [
-        ["updates", _planned_updates(job, steps), f"{training.steps:,}"],
+        ["updates", _planned_updates(job, steps), _actual_updates(training)],
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
         *_parts(batch, training),
@@ -251,8 +275,14 @@ def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: Traini
 
 
 def _planned_updates(job: JobConfig, steps: StepPlan) -> str:
-    at_most = "" if job.training.patience is None else "at most "
+    training = job.training
+    at_most = "" if training.patience is None and training.max_hours is None else "at most "
     return f"{at_most}{steps.total_steps:,}"
+
+
+def _actual_updates(training: TrainingFigures) -> str:
+    ended = f" (ended by {training.ended_by})" if training.ended_by else ""
+    return f"{training.steps:,}{ended}"
 
 
 def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:
@@ -296,30 +326,50 @@ def _baseline(name: str, results: RunResults) -> BaselineScores | None:
 def _scores(
     name: str, scores: SplitScores, labels: Sequence[str], baseline: BaselineScores | None
 ) -> dict[str, object]:
+    several = scores.overall.several
     table = [[
-        "language", "rows", "accuracy", "macro-F1", "majority", "calibration error",
-        error_name(scores), *(["kappa"] if scores.overall.on_scale else []), "remarks",
+        "language", "rows", "accuracy", *(["micro-F1"] if several else []), "macro-F1", "majority",
+        "calibration error", error_name(scores), *(["kappa"] if scores.overall.on_scale else []),
+        "remarks",
     ]]  # fmt: skip
     table += [
         [
-            row.name, f"{row.rows:,}", row.accuracy, row.macro_f1, row.majority, row.calibration_error,
-            row.stars_off, *([row.kappa] if scores.overall.on_scale else []), row.remark,
+            row.name, f"{row.rows:,}", row.accuracy, *([row.micro_f1] if several else []),
+            row.macro_f1, row.majority, row.calibration_error, row.stars_off,
+            *([row.kappa] if scores.overall.on_scale else []), row.remark,
         ]
         for row in score_rows(scores, baseline)
     ]  # fmt: skip
-    classes = [["class", "precision", "recall", "F1", "rows"]]
+    classes = [["class", "precision", "recall", "F1", "rows", *(["predicted"] if several else [])]]
     classes += [
-        [printable(label), f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.f1:.3f}", f"{of.rows:,}"]
+        [
+            printable(label), f"{of.precision:.3f}", f"{of.recall:.3f}", f"{of.f1:.3f}",
+            f"{of.rows:,}", *([f"{of.predicted:,}"] if several else []),
+        ]
         for label, of in scores.overall.classes.items()
     ]  # fmt: skip
+    counted = len(labels) <= MOST_COUNTED
+    sections = [*scores.sections()] if counted and not several else []
     return {
         "name": name,
         "loss": f"{scores.loss:.4f}",
-        "languages": table,
+        "languages": without_empty(table),
         "own": _own_metrics(scores),
         "classes": classes,
-        "confusions": [_confusion(printable(code), of, labels) for code, of in scores.sections()],
+        "f1": _f1_by_language(scores, labels) if several else [],
+        "confusions": [_confusion(printable(code), of, labels) for code, of in sections],
+        "matrix": None if counted or several else matrix(scores.overall, labels),
     }
+
+
+def _f1_by_language(scores: SplitScores, labels: Sequence[str]) -> Table:
+    """Tabulate the F1 of each class: on all rows, and of each language."""
+    sections = dict(scores.sections())
+    rows = [
+        [printable(label), *(f"{of.classes[label].f1:.3f}" for of in sections.values())]
+        for label in labels
+    ]
+    return [["F1 of class", *map(printable, sections)], *rows]
 
 
 def _own_metrics(scores: SplitScores) -> Table:
@@ -346,16 +396,26 @@ def _predictions(
     if not path.is_file():
         return None
     predictions, ids = read_predictions(path, labels)
-    predicted = predictions.predicted
-    confusion = confusion_matrix(predictions.true, predicted, len(labels)).tolist()
-    if tuple(map(tuple, confusion)) != test.confusion:
-        right = (predicted == predictions.true).mean() if ids else 0
+    right = predictions.predicted == predictions.true
+    if not _is_of(predictions, labels, test):
+        right = (right.all(axis=1) if predictions.several else right).mean() if ids else 0
         what = (
             f"is of another run: {len(ids)} rows with an accuracy of {right:.3f}, where {METRICS}"
             f" has {test.rows} with {test.accuracy:.3f}"
         )
         raise ConfigError([Problem(str(path), what, without(path))])
     return predictions, ids
+
+
+def _is_of(predictions: Predictions, labels: Sequence[str], test: Scores) -> bool:
+    """Tell whether predictions are those that were scored, by the counts of their classes."""
+    true, predicted = predictions.true, predictions.predicted
+    if predictions.several:
+        counts = zip((true & predicted).sum(axis=0), predicted.sum(axis=0), true.sum(axis=0))
+        scored = ((round(c.recall * c.rows), c.predicted, c.rows) for c in test.classes.values())
+        return [*scored] == [tuple(map(int, of)) for of in counts]
+    confusion = confusion_matrix(true, predicted, len(labels)).tolist()
+    return tuple(map(tuple, confusion)) == test.confusion
 
 
 def _pictures(
@@ -393,14 +453,28 @@ def _examples(
     }
 
 
-def _example(example: Example) -> dict[str, str]:
+def _suspects(found: LikelyErrors) -> dict[str, object]:
+    """Show the rows whose label is most likely wrong, as examples."""
+    shown = found.rows[:SHOWN]
     return {
+        "note": printable(found.note),
+        "count": len(found.rows),
+        "rows": [_example(of, split) for split, of in shown],
+        "has_texts": any(of.text is not None for _, of in shown),
+        "file": CSV,
+    }
+
+
+def _example(example: Example, split: str = "") -> dict[str, str]:
+    return {
+        "split": split,
         "id": printable(example.id),
         "language": printable(example.language),
         "true": printable(example.true),
         "predicted": printable(example.predicted),
         "probability": f"{example.probability:.0%}",
         "true_probability": f"{example.true_probability:.0%}",
+        "about": printable(example.about),
         "text": "" if example.text is None else visible(cut(displayed(example.text))),
     }
 
@@ -408,13 +482,28 @@ def _example(example: Example) -> dict[str, str]:
 # --- data, environment, numbers -----------------------------------------------------------------
 
 
-def _data_table(rows: RowsByClass, labels: Sequence[str]) -> Table:
+def _data_table(data: DataSummary, labels: Sequence[str]) -> Table:
+    if len(labels) > MOST_COUNTED:
+        return _data_by_class(data, labels)
     table = [["split", "language", *map(printable, labels), "all"]]
-    for split, languages in rows.items():
+    for split, languages in data.rows.items():
         for code, classes in languages.items():
             counts = [classes.get(label, 0) for label in labels]
-            table.append([split, printable(code), *(f"{n:,}" for n in counts), f"{sum(counts):,}"])
+            total = f"{data.total(split, code):,}"
+            table.append([split, printable(code), *(f"{n:,}" for n in counts), total])
     return table
+
+
+def _data_by_class(data: DataSummary, labels: Sequence[str]) -> Table:
+    """Tabulate many classes downwards: the rows of each split, in all languages."""
+    found = [
+        [
+            printable(label),
+            *(f"{sum(of.get(label, 0) for of in by.values()):,}" for by in data.rows.values()),
+        ]
+        for label in labels
+    ]
+    return [["class", *data.rows], *found]
 
 
 def _environment(environment: Environment | None) -> dict[str, str]:

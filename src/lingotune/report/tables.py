@@ -10,6 +10,8 @@ from lingotune.evaluation.score_rows import (
     INTERVALS_NOTE,
     NONE,
     ON_SCALE_NOTE,
+    SETS_NOTE,
+    ZERO_SHOT_NOTE,
     error_name,
     own_rows,
     score_rows,
@@ -30,13 +32,15 @@ def score_table(
     below explain the others. width: None = any.
     """
     header = [
-        "", "rows", "accuracy", "macro-F1", "majority", "calibration", error_name(scores), "kappa", "",
+        "", "rows", "accuracy", "micro-F1", "macro-F1", "majority", "calibration", error_name(scores),
+        "kappa", "",
     ]  # fmt: skip
     rows = [
         [
             row.name,
             str(row.rows),
             row.accuracy,
+            "" if row.micro_f1 == NONE else row.micro_f1,
             row.macro_f1,
             row.majority,
             row.calibration_error.partition(" ")[0],
@@ -87,7 +91,12 @@ def _own(scores: LanguageScores) -> list[str]:
 
 def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]:
     intervals = scores.overall.intervals
-    notes = [f"calibration: mean gap between confidence and accuracy{_without_chance(intervals)}"]
+    gap = "confidence and accuracy"
+    if scores.overall.several:
+        gap = "the probability of a class and its share"
+    notes = [f"calibration: mean gap between {gap}{_without_chance(intervals)}"]
+    if scores.overall.several:
+        notes.insert(0, SETS_NOTE)
     if intervals:
         notes.insert(0, INTERVALS_NOTE)
     if scores.overall.on_scale:
@@ -96,6 +105,8 @@ def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )
+    if scores.zero_shot:
+        notes.append(ZERO_SHOT_NOTE)
     if baseline:
         notes.append(f"{baseline.name}: {BASELINE_NOTE}")
     return notes

@@ -21,6 +21,9 @@ class Decision:
     found. offsets: by class, for texts of languages that have none of their own. languages: offsets by
     language and class. rows: of validation that it was fitted on. scale: points of ordered classes by name,
     for `expected` and `median`; None for others.
+
+    several: a text may have several classes: those whose `log-odds / temperature + offset` is above 0,
+    which is a threshold of the probability for each.
     """
 
     decide: str
@@ -29,6 +32,7 @@ class Decision:
     languages: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: int = 0
     scale: dict[str, float] | None = field(default=None, metadata=UNLESS_NONE)
+    several: bool | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         if self.decide not in Decide.__members__:

@@ -7,14 +7,16 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.config.jobfile import job_digest
+from lingotune.config.jobfile import job_digest, load_job
 from lingotune.config.problems import DISK_FAILED, ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.config.remote_code import typed_again
 from lingotune.config.schema import JobConfig
 from lingotune.config.secrets import redacted
 from lingotune.config.typed_json import from_json, parse_json, to_json
@@ -83,8 +85,23 @@ def container_folders(environment: Mapping[str, str]) -> Folders | None:
 
 def resume_command(folder: str | Path, job_file: str | Path | None = None) -> str:
     """Return the command that goes on with the run in a folder; its own job file by default."""
-    file, run = (shlex.quote(str(path)) for path in (job_file or Path(folder, JOB_FILE), folder))
-    return f"{program('train')} --job {file} --run-dir {run}"
+    path = Path(job_file or Path(folder, JOB_FILE))
+    file, run = shlex.quote(str(path)), shlex.quote(str(folder))
+    return f"{program('train')} --job {file} --run-dir {run}{_typed_again(path)}"
+
+
+def train_again_command(folders: Folders) -> str:
+    """Return the command that trains a run's job once more, in a new folder; overrides go behind it."""
+    path = folders.run / JOB_FILE
+    # In a container the run folder is another one than where its files will lie.
+    file = JOB_FILE if folders.in_container else shlex.quote(str(path))
+    return f"lingotune train --job {file}{_typed_again(path)}"
+
+
+def _typed_again(job_file: Path) -> str:
+    with suppress(ConfigError, OSError):
+        return typed_again(load_job(job_file)[0].model)
+    return ""
 
 
 def moved_away(path: Path) -> str:

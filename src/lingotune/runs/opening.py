@@ -94,13 +94,16 @@ def job_in(folders: Folders, job: JobConfig, changes: Changes) -> JobConfig:
     return job if changes(before, job)[0] else before
 
 
-def recovered(file: Path) -> tuple[JobConfig, str] | None:
-    """Load a copy of a run's job file that is damaged; None if there is no whole copy."""
+def recovered(file: Path, why: str) -> tuple[JobConfig, str] | None:
+    """Load a copy of a run's job file that is damaged or was edited; None if there is no whole copy.
+
+    why: what is wrong with the file.
+    """
     for copy in job_copies(file.parent):
         try:
             found = load_job(copy)
         except ConfigError:
             continue
-        say(f"warning: {file} cannot be read; its copy {copy} is used")
+        say(f"warning: {file} {why}; its copy {copy} is used")
         return found
     return None

@@ -20,12 +20,16 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """Precision, recall and F1 of one class, 0 if the denominator is 0, and its number of rows."""
+    """Precision, recall and F1 of one class, 0 if the denominator is 0, and its number of rows.
+
+    predicted: rows that were given the class, where a row may have several; else None.
+    """
 
     precision: float
     recall: float
     f1: float
     rows: int
+    predicted: int | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ class Intervals:
     """
 
     accuracy: Interval
+    micro_f1: Interval | None = field(default=None, metadata=UNLESS_NONE)
     macro_f1: Interval
     mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
     calibration_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
@@ -51,10 +56,15 @@ class Scores:
     quadratic_kappa: Cohen's kappa of ordered classes with quadratic weights; None of others. classes: by
     name. confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
     if none were drawn or there are too few rows. own: the user's metrics by name; None without any.
+
+    Where a row may have several classes, accuracy is that of whole rows, majority that of the most frequent
+    set of classes, and there is no confusion matrix. micro_f1: F1 over all classes together; None
+    elsewhere, where it is the accuracy.
     """
 
     rows: int
     accuracy: float
+    micro_f1: float | None = field(default=None, metadata=UNLESS_NONE)
     macro_f1: float
     majority: float
     absent: tuple[str, ...]
@@ -75,8 +85,14 @@ class Scores:
         return {"mean_absolute_error": error, "quadratic_kappa": kappa}
 
     def __post_init__(self) -> None:
-        if {len(self.classes)} != {len(self.confusion), *map(len, self.confusion)}:
+        sizes = {len(self.confusion), *map(len, self.confusion)}
+        if sizes != ({0} if self.several else {len(self.classes)}):
             raise ValueError("a confusion matrix of other classes than were scored")
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may have several classes."""
+        return self.micro_f1 is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +104,49 @@ class WorstLanguage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZeroShot:
+    """Scores over all rows of the languages that were trained on, and over those of the others.
+
+    languages: codes of the others. seen: None without a row in a language that was trained on.
+    """
+
+    languages: tuple[str, ...]
+    seen: Scores | None
+    unseen: Scores
+
+    def sections(self) -> Iterator[tuple[str, Scores]]:
+        """Yield ("seen", scores) if there are such rows, then ("unseen", scores)."""
+        if self.seen:
+            yield "seen", self.seen
+        yield "unseen", self.unseen
+
+    def headline(self) -> dict[str, float]:
+        """Return seen_macro_f1, if there are such rows, and unseen_macro_f1."""
+        return {f"{name}_macro_f1": of.macro_f1 for name, of in self.sections()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class LanguageScores:
-    """Scores over all rows and per language; worst_language is None if there is no language."""
+    """Scores over all rows and per language; worst_language is None if there is no language.
+
+    zero_shot: None where every language was trained on.
+    """
 
     overall: Scores
     languages: dict[str, Scores]
     worst_language: WorstLanguage | None
+    zero_shot: ZeroShot | None = field(default=None, metadata=UNLESS_NONE)
 
     def headline(self) -> dict[str, float]:
-        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, the scores of ordered
-        classes, and own metrics."""
+        """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, those of `zero_shot`,
+        micro_f1 where rows may have several classes, the scores of ordered classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
             "accuracy": self.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **(self.zero_shot.headline() if self.zero_shot else {}),
+            **({} if self.overall.micro_f1 is None else {"micro_f1": self.overall.micro_f1}),
             **self.overall.on_scale,
             **(self.overall.own or {}),
         }
@@ -149,6 +193,24 @@ class BaselineScores:
         return max(self.plain, self.balanced, key=lambda scores: scores.overall.macro_f1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TeacherScores:
+    """Teacher of a distilled model, on the split that the run's headline is of.
+
+    name: of its run or folder. sha256: of its files. parameters: None where they are not known. unlabelled:
+    texts that have no label but the teacher's. scores: the teacher's. alone, alone_run: the scores of the
+    same job without a teacher, and the name of its run folder; None where there was none beside this run.
+    """
+
+    name: str
+    sha256: str
+    parameters: int | None
+    unlabelled: int
+    scores: LanguageScores
+    alone: LanguageScores | None = field(default=None, metadata=UNLESS_NONE)
+    alone_run: str | None = field(default=None, metadata=UNLESS_NONE)
+
+
 # --- training -----------------------------------------------------------------------------------
 
 
@@ -169,7 +231,8 @@ class TrainingFigures:
     best_step: update of the checkpoint that was kept. selected_by_cost: True if another metric
     than the loss kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
-    skipped in this start of the run, as its scale of the loss was too large; None without any.
+    skipped in this start of the run, as its scale of the loss was too large; None without any. ended_by:
+    the setting that ended it before its last step, if it was one of time.
     """
 
     steps: int
@@ -183,6 +246,7 @@ class TrainingFigures:
     precision: str
     selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
     skipped_updates: int | None = field(default=None, metadata=UNLESS_NONE)
+    ended_by: str | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 
@@ -257,7 +321,7 @@ class DataSummary:
     sha256: digest of the prepared data. test_sha256: digest of the test split's rows, which every
     version of lingotune computes alike. rows: split -> language -> class -> rows. warnings: what was
     odd about them when they were prepared. texts: how the training texts fit the model; None of older
-    versions.
+    versions. totals: split -> language -> rows, where a row may have several classes; else None.
     """
 
     sha256: str
@@ -265,6 +329,7 @@ class DataSummary:
     rows: dict[str, dict[str, dict[str, int]]]
     warnings: tuple[str, ...] = ()
     texts: TextFit | None = field(default=None, metadata=UNLESS_NONE)
+    totals: dict[str, dict[str, int]] | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         for split in SPLITS:
@@ -274,9 +339,15 @@ class DataSummary:
     def rows_by_split(self) -> dict[str, int]:
         """Return the number of rows of each split."""
         return {
-            split: sum(sum(classes.values()) for classes in languages.values())
+            split: sum(self.total(split, code) for code in languages)
             for split, languages in self.rows.items()
         }
+
+    def total(self, split: str, language: str) -> int:
+        """Return the number of rows of a language in a split."""
+        if self.totals is None:
+            return sum(self.rows[split][language].values())
+        return self.totals[split][language]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,17 +387,19 @@ class Advice:
     what: str
     helps: tuple[str, ...] = ()
 
-    def command(self, job_file: str) -> str:
-        """Return the command that trains again with what helps; `job_file`: quoted for a shell."""
-        return f"lingotune train --job {job_file} {' '.join(self.helps)}" if self.helps else ""
+    def command(self, again: str) -> str:
+        """Return the command that trains again with what helps. again: the one without."""
+        return f"{again} {' '.join(self.helps)}" if self.helps else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResults(Outcome, RunDescription):
-    """Everything in a finished run's metrics.json. baseline: None if none was trained. advice: what to
-    know of the scores, None of older versions. seconds: the whole run on the worker."""
+    """Everything in a finished run's metrics.json. baseline: None if none was trained. teacher: that of a
+    distilled model. advice: what to know of the scores, None of older versions. seconds: the whole run on
+    the worker."""
 
     baseline: BaselineScores | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherScores | None = field(default=None, metadata=UNLESS_NONE)
     advice: tuple[Advice, ...] | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float
 

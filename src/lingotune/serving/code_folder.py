@@ -51,14 +51,15 @@ def write_code(model: Path, job: JobConfig | None, runs: Sequence[Path] = ()) ->
     unfinished = model / f".{CODE}.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        _fill(unfinished, model, job, runs)
+        fill_code(unfinished, model, job, runs)
         shutil.rmtree(model / CODE, ignore_errors=True)
         unfinished.rename(model / CODE)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _fill(code: Path, model: Path, job: JobConfig | None, runs: Sequence[Path]) -> None:
+def fill_code(code: Path, model: Path, job: JobConfig | None, runs: Sequence[Path] = ()) -> None:
+    """Write into the folder `code` what serves a model, of which nothing changes. See `write_code`."""
     package = Path(str(resources.files("lingotune")))
     for path in _files(package):
         target = code / "lingotune" / path.relative_to(package)

@@ -19,6 +19,7 @@ from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.evaluate import evaluate
 from lingotune.evaluation.metrics import FloatArray, Predictions, paired_loss
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
+from lingotune.evaluation.predictions import class_ids
 from lingotune.runs.results import Interval, Scores
 from lingotune.serving.export_speed import Speed, compare_speed
 from lingotune.serving.onnx_export import export_model
@@ -59,9 +60,11 @@ class _Listening(Classifier):
         vars(self).update(vars(classifier))
         self.texts: list[str] = []
 
-    def logits(self, texts: Sequence[str]) -> FloatArray:
+    def logits(
+        self, texts: Sequence[str], on_done: Callable[[int], object] = lambda count: None
+    ) -> FloatArray:
         self.texts += list(texts)[: _TEXTS - len(self.texts)]
-        return super().logits(texts)
+        return super().logits(texts, on_done)
 
 
 def export(
@@ -142,19 +145,19 @@ def _compared(
     changes = {
         code: _change(first, second, code, scores[0][code], scores[1][code]) for code in scores[0]
     }
-    return changes, float((first.predicted == second.predicted).mean())
+    same = first.predicted == second.predicted
+    return changes, float((same.all(axis=1) if first.several else same).mean())
 
 
 def _read(path: Path, labels: Sequence[str]) -> Predictions:
     table = parquet.read_table(path)
-    ids = {name: number for number, name in enumerate(labels)}
     shares = [table[f"probability_{name}"].to_numpy() for name in labels]
     return Predictions(
-        np.array([ids[name] for name in table["label"].to_pylist()], np.int64),
+        class_ids(table["label"].to_pylist(), labels),
         np.stack(shares, axis=1).astype(np.float64),
         np.array(table["language"].to_pylist(), object),
         np.full(len(table), np.nan),
-        np.array([ids[name] for name in table["predicted"].to_pylist()], np.int64),
+        class_ids(table["predicted"].to_pylist(), labels),
     )
 
 

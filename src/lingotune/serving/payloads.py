@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Record = dict[str, Any]
 Prediction = Mapping[str, Any]
-"""Answer for a text: `label`, `probabilities`, perhaps `id` and `expected`; or `error` and perhaps `id`."""
+"""Answer for a text: `label` (or `labels`, where there may be several), `probabilities`, and perhaps `id`
+and `expected`; or `error` and perhaps `id`."""
 
 JSON, LINES, CSV, TEXT = "application/json", "application/jsonlines", "text/csv", "text/plain"
 _ALSO = {
@@ -29,6 +31,8 @@ PAIR = "text_pair"
 """Column that holds the second text of a pair, where a record lacks the column that was trained on."""
 MOST_TEXTS = 10_000
 """Texts in a request: a minute of a CPU's work, after which SageMaker waits no longer."""
+MOST_TEXTS_VARIABLE = "LINGOTUNE_MOST_TEXTS"
+"""Variable of a container that is waited for longer: texts in a request there."""
 MOST_CHARACTERS = 1_000_000
 """Characters of a text; a model reads the first few thousand."""
 _SHOWN = 10
@@ -75,8 +79,9 @@ def read_request(body: bytes | str, content_type: str | None, columns: Sequence[
     inputs = _READERS[kind](_decoded(body), (*columns, *TEXTS))
     if not inputs:
         raise BadRequest("the request holds no text")
-    if len(inputs) > MOST_TEXTS:
-        what = f"{len(inputs)} texts in one request, at most {MOST_TEXTS}: send them in several"
+    most = int(os.environ.get(MOST_TEXTS_VARIABLE, MOST_TEXTS))
+    if len(inputs) > most:
+        what = f"{len(inputs)} texts in one request, at most {most}: send them in several"
         raise BadRequest(what, 413)
     return Request(tuple(inputs), kind != JSON)
 
@@ -208,7 +213,10 @@ def _as_lines(predictions: Sequence[Prediction], model: str) -> str:
 def _as_csv(
     predictions: Sequence[Prediction], labels: Sequence[str], model: str, more: Sequence[str]
 ) -> str:
-    """Write CSV, with the same columns for every piece of a file that batch transform sends."""
+    """Write CSV, with the same columns for every piece of a file that batch transform sends.
+
+    Several labels are one cell, a list as JSON.
+    """
     columns = {f"probability_{name}": name for name in labels}
     first = ["id"] if any("id" in one for one in predictions) else []
     out = io.StringIO()
@@ -216,9 +224,10 @@ def _as_csv(
     writer.writerow([*first, "label", *more, *columns, "error", "model"])
     for one in predictions:
         shares = one.get("probabilities", {})
-        given = [one.get(name) for name in (*first, "label", *more)]
+        ids, values = ([one.get(name) for name in names] for names in (first, more))
         probabilities = [shares.get(name) for name in labels]
-        writer.writerow([*given, *probabilities, one.get("error"), model])
+        said = _dumped(one["labels"]) if "labels" in one else one.get("label")
+        writer.writerow([*ids, said, *values, *probabilities, one.get("error"), model])
     return out.getvalue()
 
 

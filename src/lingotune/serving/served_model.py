@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lingotune.config.schema import ColumnsConfig, DataConfig
+from lingotune.config.schema import AUTO, ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
+from lingotune.data.rows.columns import usual_column
 from lingotune.data.rows.findings import Unfit
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
@@ -59,7 +60,7 @@ class ServedModel:
         self.classifier = Classifier(trained)
         data = trained.job.data if trained.job else _UNKNOWN
         self._column, self._pair = data.columns.text, data.columns.text_pair
-        self._ids = (data.columns.id, _ID)
+        self._id_column = data.columns.id
         self._language_of = language_reader(trained)
         self._nested = nested_columns(data.columns)
         self._texts = Texts(data.columns, normalize=data.normalize)
@@ -109,20 +110,20 @@ class ServedModel:
         """Classify prepared texts: `label`, `expected` of ordered classes, and `probabilities` of all, the
         likeliest first.
 
-        languages: their codes, None where they are not known. The label is that of the model's decision.
+        languages: their codes, None where they are not known. The label is that of the model's decision;
+        where a text may have several, `labels` is a list of them.
         """
         if not texts:
             return []
         classes, shares = self.classifier.classify(texts, languages)
-        expected = self.trained.expected(shares)
-        values = ({} if one is None else {EXPECTED: one} for one in expected)
+        several, expected = self.trained.several, self.trained.expected(shares)
         return [
             {
-                "label": self.labels[best],
-                **value,
+                **({"labels": named} if several else {"label": named[0]}),
+                **({} if value is None else {EXPECTED: value}),
                 "probabilities": dict(sorted(zip(self.labels, row), key=lambda pair: -pair[1])),
             }
-            for best, row, value in zip(classes.tolist(), shares.tolist(), values)
+            for named, row, value in zip(self.classifier.named(classes), shares.tolist(), expected)
         ]
 
     def _language(self, one: str | Record) -> str | None:
@@ -158,7 +159,10 @@ class ServedModel:
             raise Unfit(fault.reason, what, fault.fix) from None
 
     def _with_id(self, one: Any) -> Record:
-        found = [one[name] for name in self._ids if name in one] if isinstance(one, dict) else []
+        if not isinstance(one, dict):
+            return {}
+        column = usual_column("id", list(one)) if self._id_column == AUTO else self._id_column
+        found = [one[name] for name in (column, _ID) if name in one]
         return {_ID: found[0]} if found else {}
 
 

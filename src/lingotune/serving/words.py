@@ -29,8 +29,8 @@ class Word:
 def words_that_mattered(model: ServedModel, text: str) -> tuple[list[Word], int]:
     """Leave out each word of a prepared text, or pair; returns the words, and how many were not tried.
 
-    The probability is that of the class the whole text gets. A text of one word, alone or in a pair, has
-    none to leave out.
+    The probability is that of the class the whole text gets, or of the likeliest where it may get several.
+    A text of one word, alone or in a pair, has none to leave out.
     """
     found = [match.span() for match in _WORD.finditer(text)]
     tried = found[:MOST_WORDS]
@@ -39,7 +39,7 @@ def words_that_mattered(model: ServedModel, text: str) -> tuple[list[Word], int]
         (span, rest) for span, rest in zip(tried, without) if not any(map(is_blank, parts_of(rest)))
     ]
     classes, shares = model.classifier.classify([text, *(rest for _, rest in kept)])
-    label = int(classes[0])
+    label = int(shares[0].argmax() if model.trained.several else classes[0])
     changes = (shares[0, label] - shares[1:, label]).tolist()
     words = [Word(*span, change) for (span, _), change in zip(kept, changes)]
     return words, len(found) - len(tried)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from lingotune.catalog.hardware import BF16_CAPABILITY
 from lingotune.config.jobfile import job_digest
@@ -18,6 +21,7 @@ from lingotune.config.schema import (
     COSTS,
     EvalStrategy,
     JobConfig,
+    Optimizer,
     Precision,
     selected_by,
 )
@@ -81,7 +85,7 @@ def training_arguments(
         "report_to": [],  # tracking.py attaches trackers, and guards against their failures
         "run_name": f"{job.name}-{job_digest(job)[:6]}",
         "use_cpu": not has_gpu,
-        "optim": "adamw_torch_fused" if _has_fused(has_gpu) else "adamw_torch",
+        "optim": optimizer_name(training.optimizer, has_gpu=has_gpu),
         "torch_compile": training.compile,
         "torch_compile_mode": "reduce-overhead" if training.compile and has_gpu else None,
         "dataloader_pin_memory": has_gpu,
@@ -152,6 +156,28 @@ def _for_this_version(values: Arguments) -> Arguments:
         named.update({k: v for k, v in _OLD_ONLY.items() if k in known})
     # Older versions that lack one of these keep their own behaviour.
     return {k: v for k, v in named.items() if k in known or k not in _NEWER}
+
+
+def optimizer_name(optimizer: Optimizer, *, has_gpu: bool) -> str:
+    """Return the Trainer's name of an optimizer; ConfigError if the libraries here lack it."""
+    if optimizer is Optimizer.adafactor:
+        return "adafactor"
+    if optimizer is Optimizer.lion:
+        _check_lion(has_gpu)
+        return "lion_32bit"
+    return "adamw_torch_fused" if _has_fused(has_gpu) else "adamw_torch"
+
+
+def _check_lion(has_gpu: bool) -> None:
+    if not hasattr(OptimizerNames, "LION"):
+        what = f"transformers {transformers.__version__} has no Lion"
+    elif not has_gpu:
+        what = "is bitsandbytes', which computes it on GPUs"
+    elif find_spec("bitsandbytes") is None:
+        what = "needs bitsandbytes, which is not installed here"
+    else:
+        return
+    raise ConfigError([Problem("training.optimizer=lion", what, "training.optimizer=adamw")])
 
 
 def _has_fused(has_gpu: bool) -> bool:

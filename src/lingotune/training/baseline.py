@@ -41,7 +41,9 @@ def _scored_split(context: RunContext) -> str:
 
 def _texts(context: RunContext, name: str) -> LabelledTexts:
     split = context.splits[name]
+    if split.labelled is not None:
+        split = split.select(np.flatnonzero(split.labelled))
     stars = context.store.ids_and_stars(name, split)[1]
     codes = np.array(split.codes, object)
     texts = ["\n".join(parts_of(text)) for text in context.store.texts(name, split)]
-    return LabelledTexts(texts, split.label, codes, stars)
+    return LabelledTexts(texts, split.true, codes, stars)

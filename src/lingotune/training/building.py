@@ -20,8 +20,13 @@ import transformers
 from lingotune.catalog.hardware import resolve_precision
 from lingotune.config.console import say
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import Balance, JobConfig, Precision, TrainingConfig
-from lingotune.data.loader.sampling import Sampling, class_weights, plan_sampling
+from lingotune.config.schema import Balance, JobConfig, LabelsMode, Precision, TrainingConfig
+from lingotune.data.loader.sampling import (
+    Sampling,
+    class_weights,
+    plan_sampling,
+    positive_weights,
+)
 from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
@@ -34,7 +39,9 @@ from lingotune.evaluation.metrics import (
     scores_by_language,
 )
 from lingotune.evaluation.own_metrics import try_metrics, values_of
+from lingotune.modeling.checkpointed_layers import checkpoint_layers
 from lingotune.modeling.compact_embedding import choose_embeddings
+from lingotune.modeling.frozen_layers import freeze_layers
 from lingotune.modeling.lean_encoder import Packing, choose_encoder
 from lingotune.modeling.load import layer_classes, load_model, trained_in
 from lingotune.modeling.lora import (
@@ -53,6 +60,7 @@ from lingotune.training.dataloader import Batches, Updates, draws_line, to_tenso
 from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.resume import node_folder
+from lingotune.training.schedules import shaped_schedule
 from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
 from lingotune.training.trainer import ClassifierTrainer
@@ -144,8 +152,12 @@ def _load_model(context: RunContext) -> _Model:
         training = replace(training, compact_vocabulary=False)
     lora = training.lora
     adapters = add_adapters(model, lora) if lora.rank is not None else None
-    embeddings = choose_embeddings(model, context.splits.values(), training)
     told = [adapters_line(adapters, lora)] if adapters else []
+    if training.freeze_layers:
+        told.append(freeze_layers(model, training))
+    embeddings = choose_embeddings(model, context.splits.values(), training)
+    if training.gradient_checkpointing:
+        told.append(checkpoint_layers(model))
     lines = (*([head] if head else []), *told, embeddings, last_layer)
     return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
 
@@ -171,10 +183,12 @@ def _load(context: RunContext) -> tuple[Any, Any, str | None]:
     # Saved with the model, so that texts to predict are truncated like those it was trained on.
     tokenizer.model_max_length = job.data.max_length
     given = (base, list(context.label_names), tokenizer, job.data.max_length)
+    several = job.data.labels_mode is LabelsMode.multi
     if builder := context.own.builder:
-        model, head = build_model(builder, *given, in_parallel=rank.world_size > 1)
+        in_parallel = rank.world_size > 1
+        model, head = build_model(builder, *given, several=several, in_parallel=in_parallel)
     else:
-        model, head = load_model(*given)
+        model, head = load_model(*given, several=several)
     if rank.first:
         distributed.barrier(rank)
     return tokenizer, model, head
@@ -286,8 +300,11 @@ def _trainer(
     return _trainer_class(job.training)(
         tokenizer=model.tokenizer,
         class_weights=data.weights,
+        labels_mode=job.data.labels_mode,
         label_smoothing=job.training.label_smoothing,
+        distillation=job.distillation,
         layer_decay=job.training.layer_decay,
+        schedule=shaped_schedule(job.training),
         pace=stopwatch.pace,
         updates=data.updates,
         compress=job.training.compress_gradients,
@@ -318,8 +335,12 @@ def _class_weights(job: JobConfig, train: Split, updates: Updates) -> list[float
     """Compute the weight of each class in the loss; None unless data.balance=weights."""
     if job.data.balance is not Balance.weights:
         return None
-    labels = train.label[updates.drawn]
-    weights: list[float] = class_weights(labels, len(job.data.labels)).tolist()
+    drawn = train.select(updates.drawn)
+    if drawn.several:
+        found = positive_weights(drawn.true)
+    else:
+        found = class_weights(drawn.label, len(job.data.labels))
+    weights: list[float] = found.tolist()
     return weights
 
 
@@ -337,11 +358,12 @@ def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, floa
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
     codes, classes = np.array(rows.codes, object), classes_of(context.job.data)
     stars, own = _stars_for_own(context, rows), context.own.metrics
+    trained = context.trained_languages
 
     def compute(prediction: Any) -> dict[str, float]:
-        true = np.asarray(prediction.label_ids)
-        found = Predictions(true, probabilities_of(prediction.predictions), codes, stars)
-        scored = scores_by_language(found, classes)
+        shares = probabilities_of(prediction.predictions, several=rows.several)
+        found = Predictions(rows.true, shares, codes, stars)
+        scored = scores_by_language(found, classes, trained=trained)
         mine = computed_by_first(
             context.rank,
             lambda: values_of(own, found, classes, "validation", say, context.job.code.select),
@@ -375,7 +397,7 @@ def _try_metrics(context: RunContext) -> None:
         return
     uniform = np.full((len(rows), len(names)), 1 / len(names))
     stars = _stars_for_own(context, rows)
-    given = Predictions(rows.label, uniform, np.array(rows.codes, object), stars)
+    given = Predictions(rows.true, uniform, np.array(rows.codes, object), stars)
     computed_by_first(context.rank, lambda: try_metrics(context.own.metrics, given, Classes(names)))
 
 

@@ -17,10 +17,17 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lingotune.config.typed_json import from_json, parse_json, sealed, to_json, unsealed
+from lingotune.config.typed_json import (
+    UNLESS_NONE,
+    from_json,
+    parse_json,
+    sealed,
+    to_json,
+    unsealed,
+)
 from lingotune.contract.container import JOB_FILE
 from lingotune.system.hashing import sha256_of
 from lingotune.training.aside import set_aside
@@ -47,7 +54,8 @@ class Manifest:
     run: digest of `settings`, which say which run it is. world: number of processes. writer: the version
     of lingotune. circumstances: what may change the last digits of a result. best: name of the best
     checkpoint so far. not_exact: where the run has gone on in other circumstances. files: path -> size in
-    bytes and SHA-256. ended: a callback ended the training with it, before the last step.
+    bytes and SHA-256. ended: a callback ended the training with it, before the last step. seconds: of
+    training so far, where training.max_hours limits them.
     """
 
     format: int
@@ -61,6 +69,7 @@ class Manifest:
     not_exact: tuple[str, ...]
     files: dict[str, tuple[int, str]]
     ended: bool = False
+    seconds: float | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         paths = map(PurePosixPath, self.files)
@@ -75,7 +84,7 @@ class Checkpoint:
     """A complete checkpoint after `step` updates. best: folder of the best weights so far.
 
     not_exact: where the run has gone on in other circumstances than before, one sentence each. ended: the
-    training was ended with it, before its last step.
+    training was ended with it, before its last step. seconds: of training up to it, where they are limited.
     """
 
     step: int
@@ -83,6 +92,7 @@ class Checkpoint:
     best: Path | None
     not_exact: tuple[str, ...] = ()
     ended: bool = False
+    seconds: float = 0.0
 
 
 class OtherFormat(ValueError):
@@ -114,6 +124,7 @@ def commit(
     job_file: bytes = b"",
     not_exact: tuple[str, ...] = (),
     ended: bool = False,
+    seconds: float | None = None,
 ) -> Path | None:
     """Mark the checkpoint in `folder` as complete; returns the folder of the best weights so far.
 
@@ -133,7 +144,7 @@ def commit(
     manifest = Manifest(
         FORMAT, step_of(folder.name), identity.run, identity.world, identity.writer,
         dict(identity.settings), dict(identity.circumstances), best, not_exact, files,
-        ended,
+        ended, seconds,
     )  # fmt: skip
     _write(folder, manifest)
     return best_in(folder, manifest)

@@ -36,6 +36,11 @@ class RunContext:
         """Names of the classes, in the order of their ids."""
         return tuple(label.name for label in self.job.data.labels)
 
+    @property
+    def trained_languages(self) -> frozenset[str]:
+        """Codes of the languages that are trained on."""
+        return frozenset(self.splits["train"].codes)
+
 
 def plan_run(
     job: JobConfig,

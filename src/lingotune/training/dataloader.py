@@ -242,7 +242,7 @@ def draws_line(split: Split, drawn: Array, labels: Sequence[str]) -> str:
     """Format how many rows an epoch draws of each language and class, and how many there are."""
     named = [
         (split.languages, split.language, split.language[drawn]),
-        (labels, split.label, split.label[drawn]),
+        *([] if split.several else [(labels, split.label, split.label[drawn])]),
     ]
     counts = [
         f"{name} {np.sum(after == place)} (has {np.sum(before == place)})"

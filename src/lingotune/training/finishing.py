@@ -33,9 +33,9 @@ def write_charts(run: Path, results: RunResults) -> None:
 
     confusion, classes, curves = (run / name for name in PICTURES)
     try:
-        if results.test:
+        if results.test and not results.test.overall.several:
             draw_confusion(results.test, results.labels, confusion)
-        draw_classes(results.data.rows, results.labels, classes)
+        draw_classes(results.data.rows, results.labels, classes, results.data.totals)
         draw_curves(read_history(run), curves)
     except ImportError as error:  # not every image includes matplotlib
         print(f"warning: no pictures: {error}")
@@ -90,7 +90,8 @@ def complete(job: JobConfig, folders: Folders, results: RunResults) -> None:
 
 def _missing(folders: Folders, results: RunResults) -> dict[str, str]:
     """Find what a run lacks that nobody has taken the inventory of: name -> what is wrong."""
-    needed = [JOB_FILE, PAGE, *PICTURES[1:], *([PREDICTIONS, PICTURES[0]] if results.test else [])]
+    matrix = [] if results.validation.overall.several else [PICTURES[0]]
+    needed = [JOB_FILE, PAGE, *PICTURES[1:], *([PREDICTIONS, *matrix] if results.test else [])]
     wrong = {name: "is missing" for name in needed if not (folders.run / name).is_file()}
     if not any(folders.model.glob(_WEIGHTS)):
         wrong[f"{MODEL}/model.safetensors"] = "is missing"

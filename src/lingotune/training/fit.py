@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from functools import partial
 
-from lingotune.config.schema import EvalStrategy, JobConfig, logged_metrics
+from lingotune.config.schema import EvalStrategy, JobConfig, further_metrics
 from lingotune.estimate.batch import StepPlan
 from lingotune.hub.background_push import PushWhileTraining
 from lingotune.modeling.lora import (
@@ -38,6 +38,7 @@ from lingotune.training.progress import progress
 from lingotune.training.resume import digest_of, find_start
 from lingotune.training.scoring import Scored, differing, score_splits
 from lingotune.training.stopping import StopTogether
+from lingotune.training.time_limit import TimeLimit
 from lingotune.training.timing import Moves
 from lingotune.training.tracking import History, Tracking, hyperparameters
 from lingotune.training.trainer import LINES, ProgressLines
@@ -49,20 +50,21 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
     Returns the scores and the measurements of the training, the same on every rank.
     """
     training = build(context)
-    start = resume(training)
+    start, limit = resume(training)
     for callback in own_callbacks(context.own.callbacks, context.rank):
         training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
     merge(training)
     scored = score(training)
-    outcome = _outcome(training, start, seconds, scored)
+    outcome = _outcome(training, start, seconds, scored, limit)
     save(training, tracking, scored.decision, outcome.test)
     return outcome
 
 
-def resume(training: Training) -> Checkpoint | None:
-    """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints.
+def resume(training: Training) -> tuple[Checkpoint | None, TimeLimit | None]:
+    """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints;
+    also returns the limit of time, None without one.
 
     CheckpointError if the checkpoints belong to another run, ConfigError if the ranks disagree about the
     data.
@@ -75,18 +77,22 @@ def resume(training: Training) -> Checkpoint | None:
     base = base_of(located(job.model, os.environ), training.trainer.model.config)
     identity = identify(job, context.batch, data, base)
     start = find_start(training.checkpoints, identity, rank, context.resume)
-    keeper = CheckpointKeeper(training.checkpoints, identity, job, steps, rank, start)
+    limit = None if job.training.max_hours is None else TimeLimit(job, rank, start)
+    keeper = CheckpointKeeper(training.checkpoints, identity, job, steps, rank, start, limit)
     epochs = Epochs(training.updates, steps.steps_per_epoch)
     # The order matters: the time to commit a checkpoint is not training time.
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
     stop = StopTogether(rank, steps, saves_at_epochs=saves_at_epochs)
     progress.steady = not job.training.compile  # a batch of another width may compile for minutes
     lines = _progress(job, steps, rank)
-    for callback in (epochs, keeper, training.stopwatch, lines, Moves(), stop):
+    ending = (
+        [limit] if limit else []
+    )  # before what saves: a checkpoint says that it is the last one
+    for callback in (epochs, *ending, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
     if job.training.patience:
         training.trainer.add_callback(EarlyStopping(job, show=rank.first))
-    return start
+    return start, limit
 
 
 def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | None:
@@ -168,6 +174,7 @@ def _outcome(
     start: Checkpoint | None,
     seconds: float,
     scored: Scored,
+    limit: TimeLimit | None,
 ) -> Outcome:
     """Assemble the part of the run's results that comes from training."""
     context = training.context
@@ -180,7 +187,14 @@ def _outcome(
         resumed_from_step=start.step if start else None,
         not_exact=start.not_exact or None if start else None,
         training=training_figures(
-            training.trainer, context.job, batch, steps, seconds, found, training.guard.skipped
+            training.trainer,
+            context.job,
+            batch,
+            steps,
+            seconds,
+            found,
+            training.guard.skipped,
+            ended_by="training.max_hours" if limit and limit.reached else None,
         ),
         validation=scored.decided["validation"],
         test=scored.decided.get("test"),
@@ -194,4 +208,4 @@ def _outcome(
 def _progress(job: JobConfig, steps: StepPlan, rank: Rank) -> ProgressLines:
     # SageMaker extracts metrics from the log: there every logged step gets its line.
     lines = None if job.cluster.instance_type else LINES
-    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, logged_metrics(job))
+    return ProgressLines(job.lr, steps.total_steps, rank.first, lines, further_metrics(job))

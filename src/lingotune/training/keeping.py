@@ -14,6 +14,7 @@ from lingotune.training import distributed
 from lingotune.training.checkpoints import Checkpoint, commit, name_of, rotate
 from lingotune.training.distributed import Rank
 from lingotune.training.identity import Identity
+from lingotune.training.time_limit import TimeLimit
 
 
 class CheckpointKeeper(TrainerCallback):
@@ -27,7 +28,10 @@ class CheckpointKeeper(TrainerCallback):
         steps: StepPlan,
         rank: Rank,
         start: Checkpoint | None,
+        limit: TimeLimit | None = None,
     ) -> None:
+        """limit: knows the seconds of training, if they are limited."""
+        self._limit = limit
         self._root, self._identity, self._rank, self._start = root, identity, rank, start
         self._job_file, self._steps = dump_job(job), steps
         self._keep, self._every = job.training.keep_checkpoints, job.training.save_steps
@@ -42,6 +46,7 @@ class CheckpointKeeper(TrainerCallback):
         """Save every `save_steps` steps, but leave the end of an epoch to be saved after its evaluation."""
         step = state.global_step
         ends = step % self._steps.steps_per_epoch == 0 or step == self._steps.total_steps
+        ends = ends or control.should_training_stop
         if self._every and step % self._every == 0 and not (ends and self._saves_at_epochs):
             control.should_save = True
 
@@ -67,6 +72,7 @@ class CheckpointKeeper(TrainerCallback):
         kept = commit(
             self._root / name_of(step), self._identity, Path(best).name if best else None,
             job_file=self._job_file, not_exact=notes, ended=ended,
+            seconds=self._limit.seconds if self._limit else None,
         )  # fmt: skip
         rotate(self._root, self._keep, self._identity.run)
         return kept

@@ -27,10 +27,12 @@ def training_figures(
     seconds: float,
     found: Measured,
     skipped: int = 0,
+    ended_by: str | None = None,
 ) -> TrainingFigures:
     """Collect length, batch, learning rate and time of the training, planned and actual.
 
-    batch: that it trained with. skipped: updates that fp16 skipped.
+    batch: that it trained with. skipped: updates that fp16 skipped. ended_by: the setting that ended it
+    before its last step.
     """
     fitted = batch.per_device_batch != job.per_device_bs
     state = trainer.state
@@ -50,6 +52,7 @@ def training_figures(
         precision=_format(trainer),
         selected_by_cost=is_cost or None,
         skipped_updates=skipped or None,
+        ended_by=ended_by,
         seconds=round(seconds, 1),
         samples_per_second=found.samples_per_second,
     )

@@ -132,7 +132,7 @@ def _look(folder: Path, step: int, identity: Identity, found: Found) -> None:
         _check_run(folder, manifest, identity)
         notes = (*manifest.not_exact, *_changes(manifest, identity))
         found.whole[step] = Checkpoint(
-            step, folder, best_in(folder, manifest), notes, manifest.ended
+            step, folder, best_in(folder, manifest), notes, manifest.ended, manifest.seconds or 0.0
         )
 
 

@@ -32,6 +32,7 @@ from lingotune.contract.rehearsal_limits import Limits, read_limits
 from lingotune.data.loader.open_store import open_store
 from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.training_split import training_split
+from lingotune.data.rows.training_rows import check_select
 from lingotune.estimate.batch import plan_batches
 from lingotune.estimate.micro_batches import with_micro_batch
 from lingotune.estimate.throughput import (
@@ -68,12 +69,14 @@ from lingotune.runs.folder import (
 from lingotune.runs.opening import job_in, opened, recovered
 from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
+from lingotune.serving.teacher import teacher_of
 from lingotune.system.files import unused
 from lingotune.training import distributed, failure, signals
 from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
 from lingotune.training.baseline import baseline_of
 from lingotune.training.context import RunContext, plan_run
+from lingotune.training.distillation import teacher_scores
 from lingotune.training.distributed import Rank
 from lingotune.training.finishing import complete, report, take_inventory, write_charts
 from lingotune.training.identity import changes_of
@@ -150,8 +153,8 @@ def _load_job(file: Path) -> tuple[JobConfig, str]:
     """Load a job file, or the copy in its run folder of one that is damaged."""
     try:
         return load_job_of(file)
-    except ConfigError:
-        if (found := recovered(file)) is None:
+    except ConfigError as error:
+        if (found := recovered(file, error.problems[0].what)) is None:
             raise
         return found
 
@@ -250,10 +253,15 @@ def _open_data(
         print(f"reading {job.data.name}", flush=True)
     failure.enter("reading the data")
     here = replace(job, model=located(job.model, os.environ))
-    store = open_store(here, data, prepared_dir, say if rank.first else lambda line: None)
+    teacher = teacher_of(job) if data is None else None
+    tell = say if rank.first else lambda line: None
+    store = open_store(here, data, prepared_dir, tell, teacher)
     splits = {name: store.split(name) for name in SPLITS}
-    splits["train"] = training_split(store, splits["train"], job.data)
-    return store, {name: _within(split, limits) for name, split in splits.items()}
+    train = training_split(store, splits["train"], job.data)
+    splits["train"] = store.with_teacher("train", train)
+    splits = {name: _within(split, limits) for name, split in splits.items()}
+    check_select(job.evaluation.select, *(set(splits[s].codes) for s in SPLITS[:2]))
+    return store, splits
 
 
 def _opened(folders: Folders, job: JobConfig, rank: Rank) -> AbstractContextManager[None]:
@@ -301,6 +309,8 @@ def _is_finished(job: JobConfig, folders: Folders, rank: Rank) -> bool:
 
 def _set_environment(job: JobConfig, rank: Rank) -> None:
     """Set the job's variables where the launcher has set other values, as SageMaker does for NCCL_DEBUG."""
+    # A rank that fails takes the store along, and the others' libraries would print their C++ frames.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for name, value in job.cluster.environment.items():
         before = os.environ.get(name)
         if before != value:
@@ -349,8 +359,11 @@ def _train(context: RunContext, started: float) -> Target | None:
     if context.rank.first:
         failure.enter("training the baseline")
         baseline = baseline_of(context)
+        teacher = teacher_scores(context)
         seconds = round(time.monotonic() - started, 1)
-        results = RunResults(**vars(known), **vars(outcome), baseline=baseline, seconds=seconds)
+        results = RunResults(
+            **vars(known), **vars(outcome), baseline=baseline, teacher=teacher, seconds=seconds
+        )
         advice = advice_on(context.job, results, read_history(context.folders.run))
         results = replace(results, advice=tuple(advice))
         failure.enter("saving the results")
@@ -411,11 +424,13 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     of lingotune, and the number of rows by split, language and class."""
     labels = store.manifest.labels
     rows: dict[str, dict[str, dict[str, int]]] = {}
+    totals: dict[str, dict[str, int]] = {}
     for name, split in splits.items():
-        counts = Counter(zip(split.codes, split.label.tolist()))
+        totals[name] = dict(sorted(Counter(split.codes).items()))
+        counts = split.class_rows(len(labels))
         rows[name] = {
-            code: {label: counts[code, place] for place, label in enumerate(labels)}
-            for code in sorted({code for code, _ in counts})
+            code: dict(zip(labels, counts[split.languages.index(code)].tolist()))
+            for code in totals[name]
         }
     test_sha256 = store.digest(SPLITS[-1])
     return DataSummary(
@@ -424,6 +439,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
         rows=rows,
         warnings=store.manifest.warnings,
         texts=text_fit(store.manifest),
+        totals=totals if any(split.several for split in splits.values()) else None,
     )
 
 

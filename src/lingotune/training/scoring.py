@@ -13,8 +13,10 @@ from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.fit_decision import FittedDecision, fit_decision
 from lingotune.evaluation.metrics import (
     Classes,
+    IntArray,
     Predictions,
     classes_of,
+    in_languages,
     probabilities_of,
     scores_by_language,
 )
@@ -65,7 +67,8 @@ def score_splits(
     fitted = _fit(context, validation.predictions)
     as_trained = {"validation": _scores(context, validation, validation.predictions)}
     by_decision = {"validation": _with_own(context, validation, fitted.validation)}
-    _write(context, validation, validation.predictions, VALIDATION_FILE)
+    held_out = fitted.validation.predicted
+    _write(context, validation, validation.predictions, VALIDATION_FILE, held_out)
     if len(batches["test"]):
         test = _predict(context, trainer, "test", batches["test"], stopwatch)
         found = decided(test.predictions, fitted.decision, context.label_names)
@@ -76,11 +79,17 @@ def score_splits(
 
 
 def _fit(context: RunContext, validation: Predictions) -> FittedDecision:
-    job = context.job
+    """Fit the decision on rows in languages that were trained on: the others' scores are zero-shot."""
+    job, seen = context.job, in_languages(validation, context.trained_languages)
     return computed_by_first(
         context.rank,
         lambda: fit_decision(
-            validation, context.label_names, job.evaluation, job.seed, scale=scale_of(job.data)
+            validation,
+            context.label_names,
+            job.evaluation,
+            job.seed,
+            seen,
+            scale=scale_of(job.data),
         ),
     )
 
@@ -91,7 +100,8 @@ def _classes(context: RunContext) -> Classes:
 
 def _scores(context: RunContext, of: _Predicted, predictions: Predictions) -> SplitScores:
     resamples, seed = context.job.evaluation.resamples, context.job.seed
-    scored = scores_by_language(predictions, _classes(context), resamples, seed)
+    trained = context.trained_languages
+    scored = scores_by_language(predictions, _classes(context), resamples, seed, trained)
     return SplitScores(loss=of.loss, **vars(scored))
 
 
@@ -106,14 +116,21 @@ def _with_own(context: RunContext, of: _Predicted, predictions: Predictions) -> 
     )
 
 
-def _write(context: RunContext, of: _Predicted, predictions: Predictions, file: str) -> None:
+def _write(
+    context: RunContext,
+    of: _Predicted,
+    predictions: Predictions,
+    file: str,
+    decided: IntArray | None = None,
+) -> None:
     """Write predictions on rank 0, back in the order of the prepared rows."""
     if not context.rank.first:
         return
     places = np.argsort(of.batches.split.place)
     in_order = [of.ids[place] for place in places.tolist()]
-    path = context.folders.run / file
-    write_predictions(predictions.select(places), in_order, _classes(context), path)
+    path, classes = context.folders.run / file, _classes(context)
+    named = None if decided is None else decided[places]
+    write_predictions(predictions.select(places), in_order, classes, path, named)
 
 
 def _predict(
@@ -127,11 +144,12 @@ def _predict(
     ids, stars = context.store.ids_and_stars(name, batches.split)
     with stopwatch.evaluating(len(batches)):
         output = trainer.predict(batches)
-    true = batches.split.label
+    split = batches.split
     # A prediction belongs to a language by its row, so prove the order by the labels.
-    assert np.array_equal(output.label_ids, true), "predictions came back in another order"
-    codes = np.array(batches.split.codes, object)
-    predictions = Predictions(true, probabilities_of(output.predictions), codes, stars)
+    assert np.array_equal(output.label_ids, split.taught), "predictions came back in another order"
+    codes = np.array(split.codes, object)
+    shares = probabilities_of(output.predictions, several=split.several)
+    predictions = Predictions(split.true, shares, codes, stars)
     loss = float((output.metrics or {})["test_loss"])
     return _Predicted(name, batches, ids, loss, predictions)
 

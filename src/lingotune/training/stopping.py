@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from lingotune.training.distributed import TIMEOUT, Rank
 class Agreement:
     """Whether any rank was asked to end: exchanged while the next update is computed, so that nobody waits.
 
-    Every rank has to ask once after each update.
+    Every rank has to ask once after each update. asked: tells whether this rank was; by default by signals.
     """
 
-    def __init__(self, rank: Rank) -> None:
-        self._alone = rank.world_size == 1
+    def __init__(self, rank: Rank, asked: Callable[[], int] = signals.asked) -> None:
+        self._alone, self._asked = rank.world_size == 1, asked
         self._group: Any = None
         self._box: torch.Tensor | None = None
         self._work: Any = None
@@ -28,7 +29,7 @@ class Agreement:
     def reached(self) -> bool:
         """Tell what was known after the update before, and send what this rank knows now."""
         if self._alone:
-            return bool(signals.asked())
+            return bool(self._asked())
         before = self._received()
         if not before:
             self._send()
@@ -37,7 +38,7 @@ class Agreement:
     def settle(self) -> bool:
         """Tell what is known now; waits for every rank."""
         if self._alone:
-            return bool(signals.asked())
+            return bool(self._asked())
         before = self._received()
         self._send()
         return self._received() or before
@@ -45,7 +46,7 @@ class Agreement:
     def _send(self) -> None:
         if self._group is None:  # of its own: it must not come between the gradients on a GPU
             self._group = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
-        self._box = torch.tensor([signals.asked()])
+        self._box = torch.tensor([int(self._asked())])
         maximum = torch.distributed.ReduceOp.MAX
         self._work = torch.distributed.all_reduce(self._box, maximum, self._group, async_op=True)
 
@@ -69,6 +70,7 @@ class StopTogether(TrainerCallback):
         """Save now; after the last update of an epoch once it has been evaluated, as without a signal."""
         self._stopping = self._stopping or self._agreement.reached()
         ends = state.global_step % self._per_epoch == 0 or state.global_step == self._total
+        ends = ends or control.should_training_stop
         if self._stopping and not (ends and self._saves_at_epochs):
             control.should_save = True
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from lingotune.config.console import terminal_width
-from lingotune.contract.container import JOB_FILE
 from lingotune.contract.log_lines import UNTESTED, format_test_line
 from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
+from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.report.tables import aligned, score_table
-from lingotune.runs.folder import Folders
+from lingotune.runs.folder import Folders, train_again_command
 from lingotune.runs.results import Advice, RunResults
+
+_USUAL = ("macro_f1", "accuracy", "worst_language_macro_f1")
+"""Scores that every line of scores has a place for."""
 
 
 def print_scores(results: RunResults, folders: Folders) -> None:
@@ -22,6 +24,8 @@ def print_scores(results: RunResults, folders: Folders) -> None:
     _print_table(results)
     if results.decision:
         print(f"{decision_line(results.decision)}:\n{aligned(_decided(results))}\n")
+    if results.teacher:
+        print(f"{teacher_line(results)}:\n{aligned(teacher_rows(results))}\n")
     for _, alike in groupby(advice_of(results), lambda advice: advice.helps):
         print(*_lines([*alike], folders), sep="\n")
 
@@ -35,7 +39,8 @@ def _print_table(results: RunResults) -> None:
         return
     values = {"loss": test.loss, **test.headline(), **test.macro_f1_by_language()}
     values |= {} if speed is None else {"samples_per_second": speed}
-    print(format_test_line(values, [*test.overall.on_scale, *(test.overall.own or {})]), flush=True)
+    further = [name for name in test.headline() if name not in _USUAL]
+    print(format_test_line(values, further), flush=True)
     scored = score_table(test, terminal_width(), baseline)
     print(f"\ntest split, best checkpoint by validation:\n{scored}\n")
 
@@ -50,7 +55,5 @@ def _lines(alike: Sequence[Advice], folders: Folders) -> Iterator[str]:
     """Wrap warnings to the terminal; the command that helps against all of them has a line of its own."""
     for advice in alike:
         yield from textwrap.wrap(f"warning: {advice.what}", terminal_width() or 999)
-    # In a container the run folder is another one than where its files will lie.
-    file = JOB_FILE if folders.in_container else shlex.quote(str(folders.run / JOB_FILE))
-    if command := alike[0].command(file):
+    if command := alike[0].command(train_again_command(folders)):
         yield f"  what helps: {command}"

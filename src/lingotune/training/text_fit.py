@@ -15,10 +15,9 @@ _WHOLE = 0.98
 def text_fit(manifest: Manifest) -> TextFit:
     """Measure the training split: cut texts and unknown tokens by language, and the length to fit most."""
     cut, unknown = {}, {}
-    for code, classes in manifest.statistics[SPLITS[0]].items():
-        rows, tokens = (sum(getattr(c, n) for c in classes.values()) for n in ("rows", "tokens"))
-        cut[code] = round(sum(c.cut for c in classes.values()) / max(rows, 1), 4)
-        unknown[code] = round(sum(c.unknown for c in classes.values()) / max(tokens, 1), 4)
+    for code, of in manifest.by_language(SPLITS[0]).items():
+        cut[code] = round(of.cut / max(of.rows, 1), 4)
+        unknown[code] = round(of.unknown / max(of.tokens, 1), 4)
     lengths = [_length_of_most(counts) for counts in manifest.lengths[SPLITS[0]].values()]
     return TextFit(cut=cut, unknown=unknown, whole=max(lengths, default=0))
 

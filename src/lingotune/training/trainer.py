@@ -21,16 +21,20 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from transformers.trainer_utils import has_length
 
 from lingotune.config.problems import CheckpointError, Problem
+from lingotune.config.schema import DistillationConfig, LabelsMode
 from lingotune.config.secrets import redacted
 from lingotune.contract.log_lines import format_train_line, format_validation_line
+from lingotune.data.loader.store import TEACHER
 from lingotune.modeling.layer_learning_rates import by_layers
 from lingotune.modeling.lean_encoder import Packing
 from lingotune.modeling.own_names import not_loaded, own_names
 from lingotune.training import failure
 from lingotune.training.checkpoints import Checkpoint, begin
 from lingotune.training.dataloader import SHARE, Loader, Updates
+from lingotune.training.distillation import mixed_loss
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
+from lingotune.training.schedules import MakeSchedule
 from lingotune.training.timing import Phases
 
 ARGUMENTS = "training_args.json"
@@ -46,12 +50,15 @@ class ClassifierTrainer(Trainer):
     accelerate. `tests/training/test_gradient.py` proves the equality.
 
     class_weights: one weight per class for the training loss, averaging 1 over the examples; the loss is
-    the sum of the weighted losses divided by the number of examples. label_smoothing: as in torch's
-    cross_entropy. Scores are neither weighted nor smoothed. layer_decay: see `by_layers`. pace: returns
-    the figures to log with each training loss. updates: sampler of this process's micro-batches; None =
-    the Trainer's own random batches. compress: send gradients in half precision between GPUs. phases:
-    timer for the parts of a step. packing: the model's, if it skips padding. guard: stops a training that
-    is no longer finite; None = a training that is not guarded.
+    the sum of the weighted losses divided by the number of examples. labels_mode: multi = class_weights are
+    those of the texts that have a class, in the binary cross-entropy of each; soft = cross-entropy with
+    shares of the classes. label_smoothing: as in torch's cross_entropy. distillation: mixes in the loss
+    against a teacher where batches hold its probabilities. Scores are neither weighted, smoothed nor mixed.
+    layer_decay: see `by_layers`. schedule: makes that of the learning rate; None = the Trainer does, by its
+    name. pace: returns the figures to log with each training loss. updates: sampler of this process's
+    micro-batches; None = the Trainer's own random batches. compress: send gradients in half precision
+    between GPUs. phases: timer for the parts of a step. packing: the model's, if it skips padding. guard:
+    stops a training that is no longer finite; None = a training that is not guarded.
     """
 
     def __init__(
@@ -59,8 +66,11 @@ class ClassifierTrainer(Trainer):
         *,
         tokenizer: Any,
         class_weights: Sequence[float] | None = None,
+        labels_mode: LabelsMode = LabelsMode.single,
         label_smoothing: float = 0.0,
+        distillation: DistillationConfig | None = None,
         layer_decay: float = 1.0,
+        schedule: MakeSchedule | None = None,
         pace: Callable[[], dict[str, float]] = dict,
         updates: Updates | None = None,
         compress: bool = False,
@@ -76,7 +86,10 @@ class ClassifierTrainer(Trainer):
         if "current_gradient_accumulation_steps" in Trainer.training_step.__code__.co_names:
             self.accelerator.gradient_accumulation_steps = 1  # or accelerate divides once more
         self._class_weights = None if class_weights is None else torch.tensor(class_weights)
+        self._labels_mode = labels_mode
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
+        self._distillation = distillation or DistillationConfig()
+        self._schedule = schedule
         self._pace, self._updates, self._guard = pace, updates, guard
         self._phases, self._packing = phases or Phases(), packing or Packing()
         if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
@@ -106,17 +119,37 @@ class ClassifierTrainer(Trainer):
         return loss if share is None else share * loss
 
     def _loss(self, model: Any, inputs: Any, return_outputs: bool, **kwargs: Any) -> Any:
+        if self._labels_mode is LabelsMode.soft:
+            return self._soft_loss(model, dict(inputs), return_outputs)
         weights, smoothing = self._class_weights, self._label_smoothing
-        if not model.training or (weights is None and not smoothing):
+        teacher = inputs.pop(TEACHER, None)
+        if not model.training or (weights is None and not smoothing and teacher is None):
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         outputs = model(**inputs)
         logits, labels = outputs["logits"].float(), inputs["labels"]
+        if self._labels_mode is LabelsMode.multi:
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                logits, labels, pos_weight=weights if weights is None else weights.to(logits)
+            )
+            return (loss, outputs) if return_outputs else loss
         losses = torch.nn.functional.cross_entropy(
             logits, labels, reduction="none", label_smoothing=smoothing
         )
         if weights is not None:
             losses = losses * weights.to(losses.device)[labels]
+        if teacher is not None:
+            losses = mixed_loss(losses, logits, labels, teacher, self._distillation)
         loss = losses.mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def _soft_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        """Compute the loss of shares of the classes, which no model of transformers takes."""
+        targets = inputs.pop("labels")
+        outputs = model(**inputs)
+        smoothing = self._label_smoothing if model.training else 0.0
+        loss = torch.nn.functional.cross_entropy(
+            outputs["logits"].float(), targets, label_smoothing=smoothing
+        )
         return (loss, outputs) if return_outputs else loss
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -153,6 +186,14 @@ class ClassifierTrainer(Trainer):
         if self._guard:
             self._guard.watch(self, optimizer)
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Create the schedule of the learning rate."""
+        if self._schedule is not None:
+            given = self.optimizer if optimizer is None else optimizer
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            self.lr_scheduler = self._schedule(given, warmup, num_training_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log, adding the speed and the padding since the last training loss.

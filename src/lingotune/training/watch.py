@@ -37,6 +37,7 @@ _FAREWELL = 8.0
 _LAST_WORDS = 5.0
 """Seconds in which a process that fails tells the others why, and in which they may fail for the same."""
 _VERDICT = "verdict"
+_BECAUSE = "ended because of another: "
 _SLOW, _SLOW_MOVES = 3.0, 20
 """Times the median that a process computes before it is called slow, over so many micro-batches."""
 _WAITS = {
@@ -195,7 +196,7 @@ class Watch:
         for rank, (sign, _) in self._heard.items():
             since = self._failing.setdefault(rank, time.monotonic()) if sign.failed else None
             if since is not None and time.monotonic() - since > _LAST_WORDS:
-                return f"ended because of another: {sign.failed}"
+                return f"{_BECAUSE}{sign.failed}"
         return ""
 
     def _silent(self) -> str:
@@ -258,18 +259,21 @@ class Watch:
             dead_since = dead_since if is_gone else now
             if now - dead_since > _LAST_WORDS:
                 why = f"rank 0 has died without a message ({described(first)})"
-                self._end(f"ended because of another: {first.failed}" if first.failed else why)
+                self._end(f"{_BECAUSE}{first.failed}" if first.failed else why)
             if now - self._answered > self._peer_timeout:
                 silent = now - self._answered
                 self._end(f"rank 0 does not answer for {silent:.0f} s: it is stopped, or has died")
 
     def _end(self, why: str) -> None:
-        """Print where this process is, and end it; ask silent ones of this machine for their stacks."""
+        """Print where this process is, and end it; ask silent ones of this machine for their stacks.
+
+        Where another one has said why it failed, nobody wants to know where this one was.
+        """
         self._ending.acquire()  # by one of the two threads
-        where = f"rank {self._rank.rank}, {failure.stage()}: where its threads are"
-        say_aside(where)
-        with suppress(Exception):  # standard error may be no file
-            faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        if not why.startswith(_BECAUSE):
+            say_aside(f"rank {self._rank.rank}, {failure.stage()}: where its threads are")
+            with suppress(Exception):  # standard error may be no file
+                faulthandler.dump_traceback(sys.stderr, all_threads=True)
         text = failure.told(why, self._rank.rank, PEER_LOST)
         failure.write(os.environ, text)
         say_aside(f"lingotune: {text}")

@@ -248,7 +248,14 @@ def test_a_source_that_changes_while_it_is_read_is_told(
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 spooled = st.builds(
-    Row, texts, st.integers(0, 4), texts, texts, st.none() | st.integers(1, 5), st.none() | texts
+    Row,
+    texts,
+    st.integers(-1, 4),
+    texts,
+    texts,
+    st.none() | st.integers(1, 5),
+    st.none() | texts,
+    st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
 
 

@@ -123,7 +123,7 @@ def test_a_list_of_one_is_that_one_and_more_is_a_clear_no() -> None:
     assert problem([["neg"], ["neg", "pos"], ["pos"]], data) == Problem(
         "r.csv:3",
         "has several classes in 'label', such as ['neg', 'pos']; here a text has exactly one",
-        "data.on_error=skip data.max_rejected=0.34",
+        "data.on_error=skip data.max_rejected=0.34, or data.labels_mode=multi",
     )
 
 

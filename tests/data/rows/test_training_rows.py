@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lingotune.config.problems import ConfigError
-from lingotune.config.schema import DataConfig
-from lingotune.data.rows.training_rows import chosen_places, count_trained
+from lingotune.config.schema import DataConfig, SelectMetric
+from lingotune.data.rows.training_rows import (
+    check_select,
+    chosen_places,
+    count_trained,
+    limit_warnings,
+)
 
 KINDS = st.lists(st.tuples(st.sampled_from(["de", "en"]), st.integers(0, 2)), max_size=40)
 
@@ -56,3 +61,40 @@ def test_a_language_without_training_rows_is_told() -> None:
     (problem,) = error.value.problems
     assert problem.what == "no training row is in fr; there are de, en"
     assert problem.fix == "'data.train_languages=[en]'"
+
+
+def test_a_limit_above_every_class_is_told() -> None:
+    rows = {"de": {0: 10, 1: 3}, "en": {0: 20}}
+    told = limit_warnings(DataConfig(max_rows=20), rows)
+    assert told == [
+        "data.max_rows=20 leaves out no row: no class of a language has more than 20 training rows"
+    ]
+    assert limit_warnings(DataConfig(max_rows=20, train_languages=["de"]), rows)
+    assert limit_warnings(DataConfig(max_rows=19), rows) == limit_warnings(DataConfig(), rows) == []
+
+
+@pytest.mark.parametrize(
+    ("select", "validation", "works"),
+    [
+        ("unseen_macro_f1", {"de", "en"}, True),
+        ("unseen_macro_f1", {"de"}, True),
+        ("unseen_macro_f1", {"en"}, False),
+        ("seen_macro_f1", {"de", "en"}, True),
+        ("seen_macro_f1", {"de"}, False),
+        ("seen_macro_f1", {"en"}, False),
+        ("macro_f1", {"en"}, True),
+    ],
+)
+def test_a_checkpoint_is_chosen_by_rows_that_there_are(
+    select: str, validation: set[str], works: bool
+) -> None:
+    if works:
+        check_select(SelectMetric[select], {"en"}, validation)
+        return
+    with pytest.raises(ConfigError) as error:
+        check_select(SelectMetric[select], {"en"}, validation)
+    (problem,) = error.value.problems
+    assert (
+        problem.where == f"evaluation.select={select}"
+        and problem.fix == "evaluation.select=macro_f1"
+    )

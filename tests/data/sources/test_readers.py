@@ -567,6 +567,27 @@ def test_hub_files_are_read_language_by_language(hub: str) -> None:
     assert len([p for p in FakeHub.asked if p.startswith("/api")]) == 2, "one question, asked twice"
 
 
+def test_training_files_of_languages_that_are_not_trained_on_are_not_fetched(hub: str) -> None:
+    root = "hf://datasets/me/converted@refs/convert/parquet/{language}"
+    patterns = {s: f"{root}/{s}/*.parquet" for s in ("train", "validation", "test")}
+    part = {"languages": ["en", "de"], "train_languages": ["English"], "rows": {"train": 10}}
+    FakeHub.asked.clear()
+    read = read_hub_in_process(hub, **patterns, **part)
+    assert isinstance(read, dict), read
+    assert set(read["train"][2]) == {"en"} and set(read["test"][2]) == {"en", "de"}
+    fetched = {path.split(f"{SHA}/")[1] for path in FakeHub.asked if "/resolve/" in path}
+    assert not [name for name in fetched if name.startswith("de/train")]
+    assert {name.split("/")[1] for name in fetched if name.startswith("de/")} == {
+        "validation",
+        "test",
+    }
+    # A split that is carved out of the training rows needs those of all languages.
+    FakeHub.asked.clear()
+    carved = {split: of for split, of in patterns.items() if split != "validation"}
+    read_hub_in_process(hub, **carved, **part)
+    assert [path for path in FakeHub.asked if "/de/train/" in path]
+
+
 def test_a_path_on_the_hub_is_one_source_that_holds_no_other_split(hub: str) -> None:
     root = "hf://datasets/me/reviews@refs/convert/parquet/en"
     read = read_hub_in_process(hub, path=[f"{root}/train.jsonl"])

@@ -21,7 +21,7 @@ from lingotune.config.console import format_error
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import SampleConfig
 from lingotune.data.sources import sample
-from lingotune.data.sources.sample import LANGUAGES, SPLITS, sample_rows, sample_size
+from lingotune.data.sources.sample import LANGUAGES, SPLITS, TOPICS, sample_rows, sample_size
 from lingotune.data.sources.sample_lexicon import LEXICONS
 
 Row = dict[str, Any]
@@ -29,12 +29,15 @@ Row = dict[str, Any]
 SMALL = SampleConfig(train_rows=12, validation_rows=6, test_rows=7, seed=3)
 # Change it only on purpose: every score that a user has measured on the sample changes with it.
 SMALL_DIGEST = "adf78078a7287789d698974311bc7a18e690dad06824fae8d06548c2c4e4bbd4"
+TOPICS_DIGEST = "1de6dd71e584739735837e052c928c39a7b5ec0f191cdc303d6b7a46c0c27468"
 DIGEST_SCRIPT = """
 import hashlib, json
 from lingotune.data.sources.sample import SPLITS, sample_rows
 from lingotune.config.schema import SampleConfig
 config = SampleConfig(train_rows=12, validation_rows=6, test_rows=7, seed=3)
 rows = [row for split in SPLITS for row in sample_rows(config, split)]
+for row in rows:
+    row.pop("topics")
 print(hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest())
 """
 
@@ -56,6 +59,8 @@ def of(rows: list[Row], language: str) -> list[Row]:
 
 def test_bytes_are_pinned() -> None:
     rows = [row for split in SPLITS for row in sample_rows(SMALL, split)]
+    topics = json.dumps([row.pop("topics") for row in rows])
+    assert hashlib.sha256(topics.encode()).hexdigest() == TOPICS_DIGEST
     text = json.dumps(rows, ensure_ascii=False)
     assert hashlib.sha256(text.encode()).hexdigest() == SMALL_DIGEST
 
@@ -71,11 +76,26 @@ def test_bytes_do_not_depend_on_the_process(hash_seed: str) -> None:
 def test_columns_and_types(everything: list[Row]) -> None:
     texts = ("review_id", "product_id", "reviewer_id", "review_body", "review_title", "language")
     for row in everything:
-        assert list(row) == [*texts[:3], "stars", *texts[3:], "product_category"]
+        assert list(row) == [*texts[:3], "stars", *texts[3:], "product_category", "topics"]
         assert type(row["stars"]) is int and 1 <= row["stars"] <= 5
         for name in (*texts, "product_category"):
             assert type(row[name]) is str and row[name] == row[name].strip() != ""
     assert len({row["product_category"] for row in everything}) == 6
+
+
+def test_topics_are_the_aspects_that_a_review_speaks_of(everything: list[Row]) -> None:
+    spoken, silent = [], []
+    for row in everything:
+        aspects = LEXICONS[row["language"]].topics[0].aspects[-len(TOPICS) :]
+        assert row["topics"] == [name for name in TOPICS if name in row["topics"]]
+        text = row["review_body"].casefold()
+        for name, aspect in zip(TOPICS, aspects):
+            found = aspect.rstrip("*").casefold() in text
+            (spoken if name in row["topics"] else silent).append(found)
+    assert sum(spoken) / len(spoken) > 0.9  # slips of the keyboard hide some
+    assert sum(silent) / len(silent) < 0.01
+    counts = Counter(len(row["topics"]) for row in everything)
+    assert counts[0] > 500 and counts[2] > 500 and counts[6] > 50
 
 
 def test_ids_are_unique_and_name_the_language(everything: list[Row]) -> None:

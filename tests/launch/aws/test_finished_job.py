@@ -30,7 +30,7 @@ from lingotune.estimate.throughput import (
     read_records,
     setup_of,
 )
-from lingotune.launch.aws.pricing import fetch_prices, refresh_prices, training_price
+from lingotune.launch.aws.pricing import fetch_prices, price_in, refresh_prices
 from lingotune.launch.cost.prices import Price, find_price, load_prices
 
 TODAY = date(2026, 11, 23)
@@ -173,14 +173,26 @@ def test_one_instance(aws: Front) -> None:
     ],
 )
 def test_what_is_no_price_of_training(other: str) -> None:
-    assert training_price(json.loads(other)) is None
+    assert price_in(json.loads(other)) is None
+
+
+def test_prices_of_endpoints(aws: Front, command: Callable[..., tuple[int, str, str]]) -> None:
+    hosting = product("ml.g5.xlarge", "1.7", component="Hosting", usagetype="EU-Host:ml.g5.xlarge")
+    aws.tell("GetProducts", page(product("ml.g5.xlarge", "1.5"), hosting))
+    asked = ("--region", "eu-west-1", "--instance", "ml.g5.xlarge", "--use", "hosting")
+    code, out, _ = command("prices", *asked)
+    assert code == 0 and json.loads(out)["prices"][0]["use"] == "hosting"
+    kept = load_prices()
+    found = find_price(kept, "ml.g5.xlarge", "eu-west-1", use="hosting")
+    assert found is not None and found.usd_per_hour == 1.7
+    assert find_price(kept, "ml.g5.xlarge", "eu-west-1") is None, "which is for training"
 
 
 def test_products_that_lack_an_attribute() -> None:
     for lacking in ("instanceName", "instanceType", "usagetype"):
         partial = json.loads(product("ml.g5.xlarge", "1.5"))
         del partial["product"]["attributes"][lacking]
-        assert training_price(partial) == ("ml.g5.xlarge", 1.5), lacking
+        assert price_in(partial) == ("ml.g5.xlarge", 1.5), lacking
 
 
 def test_an_instance_that_aws_does_not_list_is_an_error(

@@ -410,15 +410,15 @@ lingotune: 1 problem
 next: python launch.py --help""",
     ),
     "wrong types and a bad range, together": (
-        ["lr=abc", "epochs=1.5", "training.precision=fp8", "data.languages=de", "seed=-1"],
+        ["lr=abc", "per_device_bs=1.5", "training.precision=fp8", "data.languages=de", "seed=-1"],
         """\
 lingotune: 5 problems
   lr=abc
       'abc' is not a number
       fix: lr=0.001
-  epochs=1.5
+  per_device_bs=1.5
       '1.5' is not a whole number
-      fix: epochs=5
+      fix: per_device_bs=32
   training.precision=fp8
       'fp8' is not one of its 4 choices
       fix: training.precision=auto | fp32 | bf16
@@ -704,7 +704,7 @@ def test_a_misspelled_setting_is_answered_with_the_one_that_is_meant(
 
 @pytest.mark.parametrize(
     "typed",
-    ["foo", "x", "optimizer", "num_workers", "hidden_size", "verbose", "cluster.x",
+    ["foo", "x", "betas", "num_workers", "hidden_size", "verbose", "cluster.x",
      "training.foo", "data.columns.foo", "experiment.foo", "evaluation.meter", "out"],
 )  # fmt: skip
 def test_where_nothing_is_near_nothing_is_said(typed: str) -> None:

@@ -54,7 +54,8 @@ WRONG_VALUES = {
     "name: #a": "name: text",
     "training: {compile: 2}": "compile: true",
     "training: {compile: maybe}": "compile: true",
-    "training: {schedule: Linear}": "schedule: linear | cosine | constant_with_warmup",
+    "training: {schedule: Linear}":
+        "schedule: linear | cosine | cosine_with_restarts | polynomial | constant_with_warmup",
     "data: {languages: de}": "languages: [de]",
     "data: {languages: 'de, fr'}": "languages: [de, fr]",
     "data: {labels: {no: [1], yes: 2}}": (

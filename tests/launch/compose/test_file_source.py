@@ -101,7 +101,7 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
 defaults:
   - override /cluster: g5_21xl
 learning_rate: 3e-5
-epochs: 1.5
+per_device_bs: 1.5
 training:
   warmup: 0.1
   schedule: Linear
@@ -124,15 +124,15 @@ lingotune: 10 problems
   DIR/experiment/a.yaml:4: learning_rate
       unknown setting 'learning_rate': here it is lr
       fix: lr: 3e-5
-  DIR/experiment/a.yaml:5: epochs
+  DIR/experiment/a.yaml:5: per_device_bs
       1.5 is not a whole number
-      fix: epochs: 3
+      fix: per_device_bs: 16
   DIR/experiment/a.yaml:7: training.warmup
       unknown setting 'training.warmup'; did you mean training.warmup_ratio or training.warmup_steps?
       fix: warmup_ratio: 0.1
   DIR/experiment/a.yaml:8: training.schedule
-      Linear is not one of its 3 choices
-      fix: schedule: linear | cosine | constant_with_warmup
+      Linear is not one of its 5 choices
+      fix: schedule: linear | cosine | cosine_with_restarts | polynomial | constant_with_warmup
   DIR/experiment/a.yaml:9: training.freeze_embeddings
       maybe is not true or false
       fix: freeze_embeddings: true

@@ -265,7 +265,7 @@ def test_no_field_of_the_installed_trainer_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["dataloader_num_workers", "optim", "gradient_checkpointing", "label_names"]
+    "name", ["dataloader_num_workers", "optim_args", "torch_empty_cache_steps", "label_names"]
 )
 def test_a_name_of_the_trainer_is_no_misspelling(name: str) -> None:
     for typed in (f"{name}=1", f"training.{name}=1", f"+{name}=1"):

@@ -38,7 +38,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def test_the_shipped_list_is_of_known_instances_and_each_is_listed_once(tmp_path: Path) -> None:
     prices = load_prices()
-    assert len({(p.instance_type, p.region) for p in prices}) == len(prices) > 20
+    assert len({(p.instance_type, p.region, p.use) for p in prices}) == len(prices) > 20
     assert {p.instance_type for p in prices} <= set(instances())
     assert {p.region for p in prices} == {"us-east-1"}
     copy = tmp_path / "copy.json"

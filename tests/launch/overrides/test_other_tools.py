@@ -37,7 +37,7 @@ text_column_names label_column_name metric_name max_seq_length pad_to_max_length
 max_train_samples overwrite_cache preprocessing_num_workers cache_dir config_name tokenizer_name
 use_fast_tokenizer trust_remote_code ignore_mismatched_sizes do_regression shuffle_train_dataset
 train_split_name dataset_config_name dataset_name token use_auth_token num_labels id2label class_weights
-num_workers optimizer early_stopping checkpoint_path device gpus verbose
+num_workers optimizer_name early_stopping checkpoint_path device gpus verbose
 """.split()  # noqa: SIM905
 """As they stand in the documentation of PyTorch Lightning, DeepSpeed, Accelerate, simpletransformers,
 SetFit, axolotl, the SageMaker SDK and transformers' run_classification.py."""
@@ -78,6 +78,11 @@ def test_no_name_is_in_two_tables() -> None:
         ("early_stopping_patience=3", "training.patience=3"), ("patience=3", "training.patience=3"),
         ("early_stoping_patience=3", "training.patience=3"),
         ("lr_scheduler_type=cosine", "training.schedule=cosine"),
+        ("optim=adafactor", "training.optimizer=adafactor"),
+        ("optimizer=adafactor", "training.optimizer=adafactor"),
+        ("gradient_checkpointing=true", "training.gradient_checkpointing=true"),
+        ("classifier_dropout=0.2", "model.head_dropout=0.2"),
+        ("freeze_layers=2", "training.freeze_layers=2"),
         ("metric_for_best_model=f1", "evaluation.select="), ("data/path=x", "data.path=x"),
     ],
 )  # fmt: skip
@@ -89,7 +94,8 @@ def test_the_value_goes_with_the_name(typed: str, fix: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "name"),
     [
-        ("gradient_checkpoint", "gradient_checkpointing"), ("optimizer_typ", "optimizer_type"),
+        ("gradient_checkpointing_kwarg", "gradient_checkpointing_kwargs"),
+        ("optimizer_typ", "optimizer_type"),
         ("num_workr", "num_workers"),
     ],
 )  # fmt: skip

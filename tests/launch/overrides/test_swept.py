@@ -25,6 +25,10 @@ def axis(text: str) -> Axis:
     return read[0]
 
 
+def values(text: str) -> list[str]:
+    return [str(value.value()) for value in axis(text).values]
+
+
 def refusal(*texts: str) -> list[tuple[str, str, str]]:
     _, problems = read_overrides(texts, GROUPS, multirun=True)
     return [(p.where, p.what, p.fix) for p in problems]
@@ -34,7 +38,7 @@ class _Options:
     """Hydra's view of the groups, for its own glob."""
 
     def get_group_options(self, group: str, **more: Any) -> list[str]:
-        return list(GROUPS[group])
+        return [one for one in GROUPS[group] if not GROUPS.named_again(group, one)]
 
 
 def of_hydra(text: str) -> list[str]:
@@ -142,6 +146,12 @@ def test_what_a_file_sweeps_knows_its_place() -> None:
     axes, problems = read_params({"lr": "1,2", "lrr": "1,2", "cluster": "glob(g*)"}, GROUPS, ())
     assert [one.place for one in axes] == ["sweep.params.lr", "sweep.params.cluster"]
     assert [(p.where, p.key) for p in problems] == [("lrr=1,2", "sweep.params.lrr")]
+
+
+def test_a_pattern_chooses_a_machine_of_two_names_once() -> None:
+    assert GROUPS.named_again("cluster", "p5") == "p5_48xl"
+    assert values("cluster=glob(p5*)") == ["p5_48xl", "p5_4xl", "p5e_48xl", "p5en_48xl"]
+    assert values("cluster=glob(p5)") == ["p5"]
 
 
 def test_short_forms() -> None:

@@ -1,4 +1,4 @@
-"""Comparison on the test rows: properties of the bootstrap, and its agreement with scores."""
+"""Comparison row by row: properties of the bootstrap, and its agreement with scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyarrow import parquet
 from sweep_folders import LABELS, make_run, predictions_of
 
 from lingotune.evaluation.metrics import Classes, scores
-from lingotune.evaluation.predictions import FILE
+from lingotune.evaluation.predictions import DECIDED, FILE, VALIDATION_FILE
 from lingotune.launch.results.collect import leaderboard
 from lingotune.launch.results.compare import Comparison, compare, difference, f1_samples
 
@@ -123,15 +123,16 @@ def two_runs(folder: Path, first: float = 0.9, second: float = 0.5) -> Path:
 def test_a_clear_lead_is_marked(tmp_path: Path) -> None:
     found = compared(two_runs(tmp_path))
     assert found.clear and found.differences[1].value < found.differences[1].interval[1] < 0
-    low, high = found.intervals[0]
+    assert found.test is not None
+    low, high = found.test
     assert low < 0.95 and low < high
 
 
-@pytest.mark.parametrize("tests", [(0.7, 0.7), (0.5, 0.9)], ids=["equal", "worse on test"])
-def test_a_lead_on_validation_alone_is_not_marked(
-    tmp_path: Path, tests: tuple[float, float]
+@pytest.mark.parametrize("known", [(0.7, 0.7), (0.5, 0.9)], ids=["equal", "worse"])
+def test_a_lead_that_the_rows_do_not_bear_out_is_not_marked(
+    tmp_path: Path, known: tuple[float, float]
 ) -> None:
-    found = compared(two_runs(tmp_path, *tests))
+    found = compared(two_runs(tmp_path, *known))
     assert not found.clear and 1 in found.differences
 
 
@@ -144,9 +145,30 @@ def test_test_scores_choose_no_winner(
     assert [of.best_entry.name for of in board.ranked] == ["one", "two"]
 
 
+def test_the_test_rows_mark_nothing(tmp_path: Path) -> None:
+    before = compared(two_runs(tmp_path))
+    for name in ("one", "two"):
+        (tmp_path / name / FILE).unlink()
+    after = compared(tmp_path)
+    assert after.differences == before.differences and after.clear
+    assert before.test is not None and after.test is None
+
+
+def test_what_was_decided_is_compared(tmp_path: Path) -> None:
+    """Where a decision was fitted, its classes count, not the likeliest ones beside them."""
+    before = compared(two_runs(tmp_path))
+    tables = [parquet.read_table(tmp_path / name / VALIDATION_FILE) for name in ("one", "two")]
+    for table, other, name in zip(tables, reversed(tables), ("one", "two")):
+        decided = table.append_column(DECIDED, other["predicted"])
+        parquet.write_table(decided, tmp_path / name / VALIDATION_FILE)
+    after = compared(tmp_path)
+    assert after.differences[1].value == pytest.approx(-before.differences[1].value)
+    assert not after.clear
+
+
 def test_shuffled_prediction_files_are_the_same(tmp_path: Path) -> None:
     before = compared(two_runs(tmp_path))
-    path = tmp_path / "two" / FILE
+    path = tmp_path / "two" / VALIDATION_FILE
     table = parquet.read_table(path)
     order = np.random.default_rng(1).permutation(table.num_rows)
     parquet.write_table(table.take(pa.array(order)), path)
@@ -156,7 +178,7 @@ def test_shuffled_prediction_files_are_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", ["missing", "damaged", "other rows", "other labels", "few rows"])
 def test_without_the_same_rows_there_is_no_difference(tmp_path: Path, case: str) -> None:
     two_runs(tmp_path)
-    path = tmp_path / "two" / FILE
+    path = tmp_path / "two" / VALIDATION_FILE
     table = parquet.read_table(path)
     if case == "missing":
         path.unlink()
@@ -169,6 +191,6 @@ def test_without_the_same_rows_there_is_no_difference(tmp_path: Path, case: str)
         parquet.write_table(table.set_column(3, "label", column), path)
     else:
         for name in ("one", "two"):
-            parquet.write_table(table.slice(0, 9), tmp_path / name / FILE)
+            parquet.write_table(table.slice(0, 9), tmp_path / name / VALIDATION_FILE)
     found = compared(tmp_path)
     assert not found.differences and not found.clear

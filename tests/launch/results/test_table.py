@@ -58,16 +58,25 @@ def test_a_line_for_each_configuration_the_best_first(board: Leaderboard) -> Non
     assert row["to the best"].startswith("-0.") and " to -0." in row["to the best"]
     assert row["time"] == "1 h 00 min" and float(row["USD"]) > 0
     assert row["run"].endswith("job-2"), "the best of its seeds"
-    assert row["lowest language (test)"][:2] in ("de", "en", "ja")
+    assert row["lowest language"][:2] in ("de", "en", "ja")
+
+
+def test_the_score_on_test_is_shown_for_what_was_chosen_alone(board: Leaderboard) -> None:
+    comparison = compare(board.ranked)
+    head, first, second = cells_of(board, comparison)
+    place = head.index("test macro_f1")
+    assert first[place].startswith("0.") and second[place] == "-"
+    chosen = {str(entry.number) for entry in board.ranked[0].entries}
+    for row in csv.DictReader(io.StringIO(as_csv(board, comparison))):
+        assert bool(row["test_macro_f1"]) == (row["number"] in chosen)
+        assert bool(row["configuration_test_macro_f1"]) == (row["number"] in chosen)
 
 
 @pytest.mark.parametrize("width", [70, 80, 100, 200, None])
 def test_the_table_fits_a_terminal(board: Leaderboard, width: int | None) -> None:
     text = for_terminal(board, compare(board.ranked), width)
     table, *_ = text.split("\n\n")
-    columns = (
-        "lr seeds validation macro_f1 test macro_f1 lowest language (test) to the best time USD run"
-    )
+    columns = "lr seeds validation macro_f1 test macro_f1 lowest language to the best time USD run"
     shown = table.splitlines()[0].split()
     assert max(map(len, table.splitlines())) <= (width or 200)
     if width in (None, 200):
@@ -86,8 +95,8 @@ def test_what_is_not_compared_is_told(board: Leaderboard) -> None:
     assert "6 lr=5e-05 seed=2 pruned macro_f1 0.3 by step 10 of 30" in lines
     assert "7-9 waiting" in lines
     assert "best: lr=3e-05, by the highest mean macro_f1 on validation" in lines
-    (told,) = [line for line in lines if line.startswith("its lead on test over the second")]
-    assert told.startswith("its lead on test over the second, lr=1e-05, is clear: +0.")
+    (told,) = [line for line in lines if line.startswith("its lead over the second")]
+    assert told.startswith("its lead over the second, lr=1e-05, is clear: +0.")
 
 
 def test_columns_without_a_value_are_left_out(tmp_path: Path) -> None:
@@ -104,11 +113,12 @@ def test_runs_without_a_test_split_are_compared_on_validation(tmp_path: Path) ->
         metrics = json.loads((folder / "metrics.json").read_text())
         (folder / "metrics.json").write_text(json.dumps({**metrics, "test": None}))
         (folder / "predictions.parquet").unlink()
+        (folder / "validation_predictions.parquet").unlink()
     board = leaderboard([str(tmp_path)])
     head, first, _ = cells_of(board, compare(board.ranked))
     assert first[:3] == [" ", "0.002", "0.7"], "the best, though nothing is marked"
-    assert "lowest language (validation)" in head and "test macro_f1" not in head
-    assert "not compared with the second on test rows" in for_terminal(board, compare(board.ranked))
+    assert "lowest language" in head and "test macro_f1" not in head
+    assert "not compared with the second row by row" in for_terminal(board, compare(board.ranked))
 
 
 def test_nothing_to_compare_yet(tmp_path: Path) -> None:

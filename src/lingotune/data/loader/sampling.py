@@ -97,6 +97,18 @@ def _quotas(shares: Array, total: int) -> Array:
     return quotas
 
 
+def positive_weights(targets: Array) -> Array:
+    """Compute the weight of the rows that have a class, for each class: rows without it / rows with it.
+
+    targets: (rows, classes), 1 or 0. Returns float64, (classes,); 1 where no row, or every row, has it.
+    """
+    having = targets.sum(axis=0, dtype=np.float64)
+    lacking = len(targets) - having
+    weights = np.ones(targets.shape[1])
+    np.divide(lacking, having, out=weights, where=(having > 0) & (lacking > 0))
+    return weights
+
+
 def class_weights(label: Array, classes: int) -> Array:
     """Compute the weight of each class, float64: rows / (classes that occur x rows of the class), or 0.
 

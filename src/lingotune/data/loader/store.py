@@ -23,6 +23,7 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
+from lingotune.config.schema import ONE_CLASS
 from lingotune.config.typed_json import parse_json
 from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import (
@@ -34,11 +35,17 @@ from lingotune.data.prepared.manifest import (
     load_manifest,
 )
 from lingotune.data.prepared.shards import read_texts
-from lingotune.data.rows.ids import rows_digest
+from lingotune.data.prepared.teacher import PREDICTED
+from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.data.rows.pairs import TEXTS
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
+
+TEACHER = "teacher"
+"""Key of a teacher's probabilities in a batch, which the model does not take."""
+UNLABELLED = -100
+"""Label of a row that has none; torch's cross_entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,11 @@ class Split:
     the indices are uint32. ids: int64, ascending, (ids that occur,).
     All other arrays are (rows,). starts, lengths: int64, where in `tokens` a row begins, and how many it
     has. label: int64. language: int16, index into `languages`. place: int64, number of the row in the
-    shards. first: int64, tokens of each row before its second segment; None where rows have no second one.
+    shards. targets: float32, (rows, classes), the value of every class where a text may have several, or
+    shares of them; else None. several: True for the former; then label is the first class of each row, or
+    their number for none. teacher: float32, (rows, classes), probabilities of a teacher; None without one.
+    labelled: bool, (rows,), False for rows whose label is the teacher's; None = all are labelled. first:
+    int64, tokens of each row before its second segment; None where rows have no second one.
     """
 
     tokens: Array
@@ -62,15 +73,38 @@ class Split:
     place: Array
     languages: tuple[str, ...]
     padding_id: int
+    targets: Array | None = None
+    several: bool = False
+    teacher: Array | None = None
+    labelled: Array | None = None
     first: Array | None = None
 
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def true(self) -> Array:
+        """What predictions are compared with: class ids, or, bool, (rows, classes), which a text has."""
+        return self.targets > 0 if self.several and self.targets is not None else self.label
+
+    @property
+    def taught(self) -> Array:
+        """What a model is trained on: class ids, or the value of every class."""
+        return self.label if self.targets is None else self.targets
+
     @cached_property
     def longest(self) -> int:
         """Number of tokens of the longest row; 0 if there is no row."""
         return int(self.lengths.max(initial=0))
+
+    def class_rows(self, classes: int) -> Array:
+        """Count the rows by language and class, int64, (languages, classes); one may have several."""
+        counts = np.zeros((len(self.languages), classes), np.int64)
+        if self.several:
+            np.add.at(counts, self.language, self.true)
+        else:
+            np.add.at(counts, (self.language, self.label), 1)
+        return counts
 
     @property
     def codes(self) -> list[str]:
@@ -87,6 +121,9 @@ class Split:
             label=self.label[at],
             language=self.language[at],
             place=self.place[at],
+            targets=None if self.targets is None else self.targets[at],
+            teacher=None if self.teacher is None else self.teacher[at],
+            labelled=None if self.labelled is None else self.labelled[at],
             first=None if self.first is None else self.first[at],
         )
 
@@ -95,7 +132,8 @@ class Split:
         return self.select(np.argsort(-self.lengths, kind="stable"))
 
     def batch(self, rows: Sequence[int] | Array, multiple: int = 1) -> dict[str, Array]:
-        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels, int64, (rows,).
+        """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels as `taught`,
+        `UNLABELLED` for rows without one; with a teacher, `TEACHER`, float32, (rows, classes).
 
         Of rows with a second segment also token_type_ids, int64, (rows, width): 1 in it, 0 elsewhere.
         Rows are padded at their end. The width is that of the longest row, rounded up to `multiple` but not
@@ -113,9 +151,13 @@ class Split:
         """
         # The cells of all batches, read batch by batch and row by row, form one flat array; `cell` numbers
         # them. A row owns `width` cells from `first` on, and its tokens fill the first `length` of these.
-        # at, starts, lengths, labels, width, first: (rows,). counts, ends, longest, widths: (batches,).
+        # at, starts, lengths, labels, width, first: (rows,), labels perhaps (rows, classes).
+        # counts, ends, longest, widths: (batches,).
         at, counts = np.asarray(rows, np.int64), np.asarray(sizes, np.int64)
-        starts, lengths, labels = self.starts[at], self.lengths[at], self.label[at]
+        starts, lengths, labels = self.starts[at], self.lengths[at], self.taught[at]
+        if self.labelled is not None:
+            labels = np.where(self.labelled[at], labels, UNLABELLED)
+        teacher = None if self.teacher is None else self.teacher[at]
         ends = np.cumsum(counts)
         longest = np.maximum.reduceat(lengths, ends - counts)  # of each batch
         widths = np.minimum(-(-longest // multiple) * multiple, self.longest)
@@ -142,6 +184,7 @@ class Split:
                     {} if types is None else {"token_type_ids": types[begin:end].reshape(count, -1)}
                 ),
                 "labels": labels[last - count : last],
+                **({} if teacher is None else {TEACHER: teacher[last - count : last]}),
             }
             for begin, end, count, last in zip(cells, cells[1:], counts.tolist(), ends.tolist())
         ]
@@ -152,10 +195,15 @@ class Split:
         segments = () if self.first is None else (self.first,)
         for values in (self.lengths, self.label, self.language, *segments):
             digest.update(np.ascontiguousarray(values).astype(np.int64).tobytes())
+        if self.targets is not None:
+            digest.update(np.ascontiguousarray(self.targets).tobytes())
         for first in range(0, len(self), _DIGESTED):
             rows = slice(first, first + _DIGESTED)
             at = _places(self.starts[rows], self.lengths[rows])
             digest.update(self.ids[self.tokens[at]].astype(np.uint32).tobytes())
+        for given in (self.teacher, self.labelled):
+            if given is not None:
+                digest.update(np.ascontiguousarray(given).tobytes())
         return digest.hexdigest()
 
 
@@ -217,8 +265,23 @@ class Store:
             np.arange(len(label)),
             tuple(languages.tolist()),
             self._padding_id(),
-            first,
+            self._targets(found.shards) if self._has_targets else None,
+            self.manifest.totals is not None,
+            first=first,
         )
+
+    @property
+    def _has_targets(self) -> bool:
+        mode = self.manifest.data.get("labels_mode")  # data of older versions has none
+        return mode not in (None, *(one.name for one in ONE_CLASS))
+
+    def _targets(self, shards: Sequence[ShardFile]) -> Array:
+        classes = len(self.manifest.labels)
+        parts: list[Array] = [np.zeros(0, np.float32)]
+        for shard in shards:
+            chunks = self._read(shard, ["targets"])["targets"].chunks
+            parts += [chunk.flatten().to_numpy() for chunk in chunks]
+        return np.concatenate(parts).reshape(-1, classes)
 
     def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
         """Read the ids of a split's rows, and their ratings: float64, (rows,), NaN if there is none."""
@@ -232,6 +295,31 @@ class Store:
             else:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
+
+    def teacher(self, name: str, split: Split) -> tuple[Array, Array]:
+        """Read a teacher's classes, int64, (rows,), and probabilities, float32, (rows, classes), of a
+        split's rows. KeyError without a teacher."""
+        found = self.manifest.teacher
+        if found is None:
+            raise KeyError(name)
+        file = found.files[name]
+        with self._reading(file):
+            table = parquet.read_table(self.folder / file.file)
+        columns = [table[f"probability_{label}"].to_numpy() for label in self.manifest.labels]
+        shares = np.stack(columns, axis=1).astype(np.float32, copy=False)
+        return table[PREDICTED].to_numpy().astype(np.int64)[split.place], shares[split.place]
+
+    def with_teacher(self, name: str, split: Split) -> Split:
+        """Add a teacher's probabilities to a split, if the data has them, and which rows have no label."""
+        found = self.manifest.teacher
+        if found is None:
+            return split
+        labelled = split.place < self.manifest.splits[name].rows - found.unlabelled
+        return replace(
+            split,
+            teacher=self.teacher(name, split)[1],
+            labelled=None if labelled.all() else labelled,
+        )
 
     def texts(self, name: str, split: Split) -> list[str]:
         """Read the texts of a split's rows, or their pairs of texts."""
@@ -256,15 +344,17 @@ class Store:
 
     def digest(self, name: str) -> str:
         """Hash the rows of a split, see `rows_digest`."""
+        names = ["id", "language", "targets" if self._has_targets else "label"]
         tables = (
-            self._read(shard, ["id", "language", "label", *TEXTS])
-            for shard in self.manifest.splits[name].shards
+            self._read(shard, [*names, *TEXTS]) for shard in self.manifest.splits[name].shards
         )
         columns = (
-            (*(table[one].to_pylist() for one in ("id", "language", "label")), read_texts(table))
-            for table in tables
+            (*(table[one].to_pylist() for one in names), read_texts(table)) for table in tables
         )
-        return rows_digest(chain.from_iterable(zip(*of) for of in columns))
+        rows = chain.from_iterable(zip(*of) for of in columns)
+        if not self._has_targets:
+            return rows_digest(rows)
+        return rows_digest((id, code, targets_text(of), text) for id, code, of, text in rows)
 
     @property
     def tokenizer_file(self) -> Path:

@@ -70,8 +70,8 @@ def _is_taken_up(settings: Mapping[str, Any], named: Any) -> bool:
 
 
 KNOWN_CLASSES = (
-    "a model of transformers' own classes, code.builder=NAME for a class of yours, or, of the hub,"
-    " model.remote_code=COMMIT for this run"
+    "a model of transformers' own classes, code.builder=NAME for a class of yours, or, for a model of the"
+    " hub, the commit of its code as model.remote_code"
 )
 
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from lingotune.config.jobfile import plain
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.program import program
-from lingotune.config.schema import DETECT, SPLITS, DataConfig, Source
+from lingotune.config.schema import DETECT, SPLITS, DataConfig, DistillationConfig, Source
 from lingotune.config.typed_json import (
     SEAL,
     UNLESS_NONE,
@@ -26,10 +27,17 @@ from lingotune.config.typed_json import (
     unsealed,
 )
 from lingotune.data.rows.findings import Counts
+from lingotune.data.rows.label_sets import SEVERAL
 from lingotune.data.rows.language_detection import detector_version
 from lingotune.data.sources.copies import checksum_of, shown_name
 from lingotune.data.sources.files import is_text
-from lingotune.data.sources.patterns import Part, expanded, given_patterns, local_parts
+from lingotune.data.sources.patterns import (
+    Part,
+    given_patterns,
+    hub_patterns,
+    local_parts,
+    reads_trained_only,
+)
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
 
@@ -41,11 +49,14 @@ FILE = "manifest.json"
 FORMAT = 2
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer's files, beside the shards."""
+_TRAINED = "train_languages"
 _NO_PART = (
-    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance",
-    "train_languages", "max_rows", "labels_mode",
+    "name", "rows", "path", "train", "validation", "test", "language_alpha", "balance", _TRAINED,
+    "max_rows", "split_seed",
 )  # fmt: skip
-"""Settings that the rows do not follow from; the files themselves are part of the source."""
+"""Settings that the rows do not follow from; the files, and the seed of the splits, are parts of their
+own."""
+_SPLIT_SEED = "split_seed"
 _CODE = ("sources", "rows", "splits", "prepared")
 """Packages that turn rows into shards; those that only read shards are left out."""
 
@@ -108,6 +119,33 @@ class TokenizerFiles:
 
 
 @dataclass(frozen=True)
+class TeacherIdentity:
+    """Everything that a teacher's probabilities follow from, beside the rows.
+
+    sha256: of its files. texts: files of texts without labels.
+    """
+
+    sha256: str
+    texts: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class TeacherFiles:
+    """Probabilities of a teacher for all rows.
+
+    name: of its run, or of its folder. parameters: of the model; None where they cannot be counted.
+    unlabelled: rows at the end of train that have no label but the teacher's. files: by split, in the
+    order of its rows.
+    """
+
+    name: str
+    identity: TeacherIdentity
+    parameters: int | None
+    unlabelled: int
+    files: dict[str, FolderFile]
+
+
+@dataclass(frozen=True)
 class SplitShards:
     """Rows and tokens of a split, and its shards in the order of their rows."""
 
@@ -142,7 +180,8 @@ class Manifest:
     reads the shards. data: settings that the rows follow from. seed: None where no split was carved.
     statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
     number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
-    duplicates: rows removed, by input. seconds: by step.
+    duplicates: rows removed, by input. seconds: by step. totals: split -> language -> figures of all rows,
+    where one may count for several classes; else None. teacher: None unless a model is to learn from one.
     """
 
     format: int
@@ -162,6 +201,8 @@ class Manifest:
     duplicates: dict[str, int]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    totals: dict[str, dict[str, ClassFigures]] | None = field(default=None, metadata=UNLESS_NONE)
+    teacher: TeacherFiles | None = field(default=None, metadata=UNLESS_NONE)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -173,16 +214,31 @@ class Manifest:
 
     @property
     def training_rows(self) -> dict[str, dict[str, int]]:
-        """Rows of the training split by language and class."""
+        """Rows of the training split by language and class; together under "" if one may have several."""
+        if self.totals is not None:
+            return {language: {"": found.rows} for language, found in self.totals["train"].items()}
         return {
             language: {label: found.rows for label, found in classes.items()}
             for language, classes in self.statistics["train"].items()
         }
 
+    def by_language(self, split: str) -> dict[str, ClassFigures]:
+        """Return the figures of all rows of each language of a split."""
+        if self.totals is not None:
+            return self.totals[split]
+        names = [one.name for one in fields(ClassFigures)]
+        return {
+            language: ClassFigures(
+                *(sum(getattr(of, name) for of in classes.values()) for name in names)
+            )
+            for language, classes in self.statistics[split].items()
+        }
+
     def files(self) -> list[FolderFile | ShardFile]:
         """List every file of the folder except the manifest."""
         shards = [shard for split in self.splits.values() for shard in split.shards]
-        return [*self.tokenizer.files, *shards]
+        taught = self.teacher.files.values() if self.teacher else ()
+        return [*self.tokenizer.files, *shards, *taught]
 
 
 # --- identity -----------------------------------------------------------------------------------
@@ -199,10 +255,13 @@ class Identity:
     digest: str
 
 
-def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
+def identify(
+    data: DataConfig, seed: int, tokenizer: str, teacher: TeacherIdentity | None = None
+) -> Identity:
     """Compute the identity of a source prepared for a tokenizer; reads every byte of local files.
 
-    tokenizer: as `tokenizer_identity` returns it.
+    seed: that of the splits. tokenizer: as `tokenizer_identity` returns it. teacher: of the probabilities
+    that go with the rows.
     """
     source, settings = _source(data), _settings(data)
     carved_by = seed if is_carved(data) else None
@@ -214,6 +273,8 @@ def identify(data: DataConfig, seed: int, tokenizer: str) -> Identity:
         "seed": carved_by,
         "tokenizer": tokenizer,
     }
+    if teacher is not None:
+        parts["teacher"] = to_json(teacher)
     if data.columns.language == DETECT:
         parts["detector"] = detector_version()
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
@@ -232,21 +293,46 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
     A setting that is newer than the data had its default, or what is now its default, then.
     """
     wanted, found = _settings(data), {**_settings(DataConfig()), **manifest.data}
+    if _TRAINED in found:
+        wanted.setdefault(_TRAINED, [])
+    else:
+        wanted.pop(_TRAINED, None)  # it has the rows of all languages
     if manifest.seed is not None:
-        wanted["seed"], found["seed"] = seed, manifest.seed
+        wanted[_SPLIT_SEED], found[_SPLIT_SEED] = seed, manifest.seed
     problems = []
     for key in sorted({*wanted, *found}):
-        if wanted.get(key) != found.get(key):
-            name = key if key == "seed" else f"data.{key}"
-            what = f"the prepared data {manifest.digest[:12]} was made with {found.get(key)}"
+        ours, theirs = (of.get(key, _default(key)) for of in (wanted, found))
+        if ours != theirs:
+            what = f"the prepared data {manifest.digest[:12]} was made with {theirs}"
             fix = f"the same settings, or data prepared with these: {program('prepare')} ..."
-            problems.append(Problem(f"{name}={wanted.get(key)}", what, fix))
+            if key == _SPLIT_SEED:
+                fix = f"data.{key}={theirs}, or data prepared anew: {program('prepare')} ..."
+            problems.append(Problem(f"data.{key}={ours}", what, fix))
     return problems
 
 
+def other_teacher(manifest: Manifest, distillation: DistillationConfig) -> list[Problem]:
+    """Find out whether prepared data holds the probabilities of a job's teacher, and of no other."""
+    found = manifest.teacher.identity.sha256 if manifest.teacher else None
+    if found == distillation.sha256:
+        return []
+    held = f"that of the teacher {found[:12]}" if found else "that of no teacher"
+    what = f"the prepared data {manifest.digest[:12]} is {held}"
+    fix = f"data prepared with these settings: {program('prepare')} ..."
+    return [Problem(f"distillation.teacher={distillation.teacher or 'null'}", what, fix)]
+
+
+def _default(key: str) -> object:
+    """Return the default of a setting that is only written where it is used."""
+    value = getattr(DataConfig(), key, None)
+    return value.name if isinstance(value, Enum) else value
+
+
 def _settings(data: DataConfig) -> dict[str, object]:
-    settings, own = plain(data), {one.name for one in fields(DataConfig)}
-    return {name: settings[name] for name in settings if name in own and name not in _NO_PART}
+    settings = plain(data)
+    named = [f.name for f in fields(DataConfig) if f.name not in _NO_PART]  # without a launch's own
+    known = {name: settings[name] for name in named if name in settings}
+    return known | ({_TRAINED: settings[_TRAINED]} if reads_trained_only(data) else {})
 
 
 def _code_digest() -> str:
@@ -270,8 +356,8 @@ def _source(data: DataConfig) -> SourceFiles:
 
         patterns = [
             (pattern, f"data.{split}")
-            for split, given in given_patterns(data).items()
-            for _, pattern in expanded(data, given)
+            for split in given_patterns(data)
+            for _, pattern in hub_patterns(data, split)
         ]
         names = [
             name for pattern, key in patterns for name in hub_files(pattern, key, pool=data.pool)
@@ -336,6 +422,18 @@ def class_figures(
     shards: Sequence[Shard], labels: Sequence[str]
 ) -> dict[str, dict[str, ClassFigures]]:
     """Add up the figures of shards: language -> class -> figures."""
+    return {
+        language: {labels[n]: of for n, of in classes.items() if n != SEVERAL}
+        for language, classes in _summed(shards).items()
+    }
+
+
+def total_figures(shards: Sequence[Shard]) -> dict[str, ClassFigures]:
+    """Add up the figures of shards whose rows may have several classes: language -> those of all rows."""
+    return {language: classes[SEVERAL] for language, classes in _summed(shards).items()}
+
+
+def _summed(shards: Sequence[Shard]) -> dict[str, dict[int, ClassFigures]]:
     sums: dict[str, dict[int, list[int]]] = {}
     for shard in shards:
         for language, classes in shard.counts.items():
@@ -343,7 +441,7 @@ def class_figures(
                 before = sums.setdefault(language, {}).get(class_id, [0, 0, 0, 0])
                 sums[language][class_id] = [a + b for a, b in zip(before, figures)]
     return {
-        language: {labels[n]: ClassFigures(*figures) for n, figures in sorted(classes.items())}
+        language: {n: ClassFigures(*figures) for n, figures in sorted(classes.items())}
         for language, classes in sorted(sums.items())
     }
 

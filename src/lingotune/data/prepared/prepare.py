@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lingotune import __version__
 from lingotune.config.problems import DATA_FAILED, DISK_FAILED, ConfigError, Problem
-from lingotune.config.schema import SPLITS, DataConfig, ModelConfig, Source
+from lingotune.config.schema import SPLITS, DataConfig, LabelsMode, ModelConfig, Source
 from lingotune.data.prepared.manifest import (
     FILE,
     FORMAT,
@@ -27,6 +27,7 @@ from lingotune.data.prepared.manifest import (
     FolderFile,
     Identity,
     Manifest,
+    TeacherFiles,
     TokenizerFiles,
     class_figures,
     folder_of,
@@ -34,10 +35,12 @@ from lingotune.data.prepared.manifest import (
     identify,
     length_counts,
     split_shards,
+    total_figures,
 )
 from lingotune.data.prepared.shard_writer import ShardWriter
 from lingotune.data.prepared.shards import READERS, Shard
 from lingotune.data.prepared.spool import Spool
+from lingotune.data.prepared.teacher import Teacher, Teaching
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, tokenizer_identity
 from lingotune.data.prepared.tokenizer_loading import Loaded, loading
 from lingotune.data.rows.pairs import parts_of
@@ -59,10 +62,12 @@ def prepare(
     tell: Callable[[str], None],
     *,
     trains: bool = False,
+    teacher: Teacher | None = None,
 ) -> tuple[Path, bool]:
     """The folder of the prepared data in `root`, and whether it had to be made.
 
-    trains: this process is going to train on it, and will need the training libraries anyway.
+    trains: this process is going to train on it, and will need the training libraries anyway. teacher: its
+    probabilities of the rows become part of the data, and so do its texts without labels.
 
     A folder of the same digest is used as it is; one that was cut short is finished. Nothing is ever
     overwritten. ConfigError lists what is wrong with the source, before anything is written; what is
@@ -70,14 +75,15 @@ def prepare(
     """
     _need("transformers", "tokenizers", "pyarrow")
     fetch_tokenizer(model)
-    identity = identify(data, seed, tokenizer_identity(model) or "")
+    by = teacher.identity if teacher else None
+    identity = identify(data, seed, tokenizer_identity(model) or "", by)
     folder = folder_of(root, data, identity)
     if (folder / FILE).is_file():
         return folder, False
     with _working_folder(folder) as work:
         if work is None:  # another process has made it meanwhile
             return folder, False
-        _Preparation(data, model, seed, identity, work, tell).run(aside=not trains)
+        _Preparation(data, model, seed, identity, work, tell, teacher).run(aside=not trains)
         work.replace(folder)
     return folder, True
 
@@ -127,9 +133,11 @@ class _Preparation:
         identity: Identity,
         work: Path,
         tell: Callable[[str], None],
+        teacher: Teacher | None,
     ) -> None:
         self._data, self._model, self._seed = data, model, seed
         self._identity, self._work, self._tell = identity, work, tell
+        self._teacher = teacher
         self._seconds: dict[str, float] = {}
 
     def run(self, *, aside: bool) -> None:
@@ -138,41 +146,61 @@ class _Preparation:
         with (
             _killed_helpers_reported(),
             Spool(self._work) as rows,
+            Spool(self._work) as unlabelled,
             loading(self._model, self._data.max_length, files, aside=aside) as tokenizer,
         ):
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
                 found = survey(self._data, self._seed, rejected, rows.add, rows)
             self._check_unchanged()
+            taught = self._taught(found, rows, unlabelled)
             with self._timed("tokenizer"):
                 texts = (row.text for row, split in found.rows(rows) if split == 0)
                 every = -(-found.counts[SPLITS[0]] // _TAUGHT)
-                taught = chain.from_iterable(map(parts_of, islice(texts, 0, None, every)))
-                loaded = tokenizer.finish(taught)
+                some = islice(texts, 0, None, every)
+                loaded = tokenizer.finish(chain.from_iterable(map(parts_of, some)))
             with self._timed("tokenising"):
-                total = sum(found.counts.values())
+                total = sum(found.counts.values()) + (taught.unlabelled if taught else 0)
                 vocabulary = lambda: loaded.result().vocabulary  # noqa: E731
                 with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
                     for row, split in found.rows(rows):
                         writer.add(split, row)
+                    for row in unlabelled:
+                        writer.add(SPLITS.index("train"), row)
                     shards = writer.finish()
-        self._write_manifest(found, loaded.result(), shards)
+        self._write_manifest(found, loaded.result(), shards, taught)
+
+    def _taught(self, found: Survey, rows: Spool, unlabelled: Spool) -> TeacherFiles | None:
+        """Ask the teacher, if there is one; its texts without labels go to `unlabelled`."""
+        if self._teacher is None:
+            return None
+        with self._timed("teacher"):
+            labels = [label.name for label in self._data.labels]
+            total = sum(found.counts.values())
+            teaching = Teaching(self._teacher, labels, unlabelled.add, total, self._tell)
+            return teaching.run(found.rows(rows), self._work)
 
     def _check_unchanged(self) -> None:
         """Make sure that the folder is named after what was read."""
         if self._data.source is not Source.files:
             return
-        tokenizer = self._identity.tokenizer
-        if identify(self._data, self._seed, tokenizer).digest != self._identity.digest:
+        by = self._teacher.identity if self._teacher else None
+        now = identify(self._data, self._seed, self._identity.tokenizer, by)
+        if now.digest != self._identity.digest:
             what = "the files were changed while they were read"
             raise ConfigError(
                 [Problem("data", what, "the same command once more", code=DATA_FAILED)]
             )
 
     def _write_manifest(
-        self, found: Survey, tokenizer: Loaded, shards: dict[str, list[Shard]]
+        self,
+        found: Survey,
+        tokenizer: Loaded,
+        shards: dict[str, list[Shard]],
+        taught: TeacherFiles | None,
     ) -> None:
         identity = self._identity
         labels = [label.name for label in self._data.labels]
+        several = self._data.labels_mode is LabelsMode.multi
         manifest = Manifest(
             format=FORMAT,
             digest=identity.digest,
@@ -191,6 +219,8 @@ class _Preparation:
             duplicates=removed_of(found.scanned.keys, found.chosen),
             warnings=found.warnings,
             seconds=self._seconds,
+            totals={split: total_figures(of) for split, of in shards.items()} if several else None,
+            teacher=taught,
         )
         for note in self._work.glob("*.json"):
             note.unlink()

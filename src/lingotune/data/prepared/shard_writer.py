@@ -19,6 +19,7 @@ from lingotune.config.schema import SPLITS
 from lingotune.data.prepared.encode import Encoded, Encoder, Vocabulary
 from lingotune.data.prepared.shards import Columns, Shard, finished_shard, write_shard
 from lingotune.data.rows.cleaner import Row
+from lingotune.data.rows.label_sets import SEVERAL
 from lingotune.system.helper_processes import helpers
 
 ROWS = 25_000
@@ -72,10 +73,12 @@ class ShardWriter:
         """One more row of a split, by its place in `SPLITS`."""
         columns = self._waiting[split]
         columns.text.append(row.text)
-        columns.label.append(row.label)
+        columns.label.append(_first_class(row))
         columns.language.append(row.language)
         columns.id.append(row.id)
         columns.stars.append(row.stars)
+        columns.targets.append(row.targets)
+        columns.several = row.label == SEVERAL
         if len(columns) == ROWS:
             self._close(split)
             self._progress()
@@ -120,6 +123,12 @@ class ShardWriter:
             rate = (done - self._reused) / (time.monotonic() - self._begun)
             left = f", {(self._total - done) / rate:.0f} s left" if rate else ""
             self._tell(f"  {done} of {self._total} rows, {rate:.0f} rows/s{left}")
+
+
+def _first_class(row: Row) -> int:
+    if row.label != SEVERAL or row.targets is None:
+        return row.label
+    return next(iter(row.classes), len(row.targets))
 
 
 def _begin() -> None:

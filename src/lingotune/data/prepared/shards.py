@@ -1,14 +1,16 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
 Columns: text, text_pair (of pairs of texts), label (int8), language, id, stars (int8, where the source has
+them), targets (a list of float32, the value of every class, where a text may have several or shares of
 them), input_ids (a list of int32, special tokens included), length (int32, of input_ids), first (int32, how
-many of them come before the second segment; of pairs that a tokenizer tells apart by token types).
+many of them come before the second segment; of pairs that a tokenizer tells apart by token types). The
+label of a text with several classes is the first of them; that of a text with none is the number of all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from pyarrow import parquet
 
 from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.encode import Encoded
+from lingotune.data.rows.label_sets import SEVERAL, Targets
 from lingotune.data.rows.pairs import TEXTS, columns_of, joined
 from lingotune.system.hashing import sha256_of
 
@@ -28,6 +31,7 @@ ROW_GROUP = 5_000
 
 READERS = {"pyarrow": "6.0.0"}
 """Library -> oldest version that is known to read the files: Parquet 2.4, snappy, lists of int32."""
+_TARGETS = pa.list_(pa.float32())
 
 
 @dataclass
@@ -39,6 +43,9 @@ class Columns:
     language: list[str] = field(default_factory=list)
     id: list[str] = field(default_factory=list)
     stars: list[int | None] = field(default_factory=list)
+    targets: list[Targets | None] = field(default_factory=list)
+    several: bool = False
+    """Whether a text may have several classes, which its targets are."""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -48,8 +55,9 @@ class Columns:
 class Shard:
     """A file of prepared rows: its name, its size, its SHA-256, and what there is to count in it.
 
-    counts: language -> class id -> [rows, tokens, rows that were cut, unknown tokens]. lengths:
-    language -> rows by their tokens before the cut; the last entry stands for all longer ones.
+    counts: language -> class id -> [rows, tokens, rows that were cut, unknown tokens]; where a text may
+    have several classes it counts for each, and `SEVERAL` stands for all texts. lengths: language -> rows
+    by their tokens before the cut; the last entry stands for all longer ones.
     """
 
     file: str
@@ -116,6 +124,7 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
+        **({"targets": pa.array(columns.targets, _TARGETS)} if _has_targets(columns) else {}),
         "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),
         "length": pa.array(encoded.lengths),
         **({} if encoded.first is None else {"first": pa.array(encoded.first)}),
@@ -127,17 +136,33 @@ def _has_stars(columns: Columns) -> bool:
     return any(star is not None for star in columns.stars)
 
 
+def _has_targets(columns: Columns) -> bool:
+    return any(targets is not None for targets in columns.targets)
+
+
 def _counts(columns: Columns, encoded: Encoded) -> dict[str, dict[int, list[int]]]:
-    label = np.array(columns.label)
+    classes = dict(_rows_by_class(columns))
     cut = encoded.uncut > encoded.lengths
     counts: dict[str, dict[int, list[int]]] = {}
     for language, at in _by_language(columns).items():
-        for class_id in np.unique(label[at]).tolist():
-            rows = at[label[at] == class_id]
+        for class_id, has in classes.items():
+            rows = at[has[at]]
+            if not len(rows):
+                continue
             figures = (encoded.lengths[rows], cut[rows], encoded.unknown[rows])
             sums = [int(figure.sum()) for figure in figures]
             counts.setdefault(language, {})[class_id] = [len(rows), *sums]
     return counts
+
+
+def _rows_by_class(columns: Columns) -> Iterator[tuple[int, Any]]:
+    """Yield class ids with the rows that have the class, as masks; `SEVERAL` with all rows."""
+    if columns.several:
+        yield SEVERAL, np.ones(len(columns), bool)
+        yield from enumerate(np.array(columns.targets, np.float32).T > 0)
+    else:
+        label = np.array(columns.label)
+        yield from ((class_id, label == class_id) for class_id in np.unique(label).tolist())
 
 
 def _lengths(columns: Columns, encoded: Encoded, longest: int) -> dict[str, list[int]]:

@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 from unicodedata import is_normalized
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.schema import PATTERN_LANGUAGE, ColumnsConfig, DataConfig, OnError
-from lingotune.data.rows.columns import SeenColumns
+from lingotune.config.schema import (
+    AUTO,
+    PATTERN_LANGUAGE,
+    SPLITS,
+    ColumnsConfig,
+    DataConfig,
+    OnError,
+)
+from lingotune.data.rows.columns import SeenColumns, usual_column
 from lingotune.data.rows.findings import (
     SKIP,
     Findings,
@@ -26,7 +33,9 @@ from lingotune.data.rows.findings import (
     written,
 )
 from lingotune.data.rows.ids import IdHashes
+from lingotune.data.rows.label_sets import SEVERAL, LabelSets, Targets, class_columns
 from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholder
+from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
 from lingotune.data.rows.pairs import joined
@@ -36,10 +45,11 @@ from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to
 class Row(NamedTuple):
     """A labelled text, or pair of texts, see `pairs`.
 
-    label: class id, place in `data.labels`. language: code, `und` where the source has none.
-    id: from the id column, or file and line. stars: the rating after the offset; None where the
-    source rates otherwise. group: what its rows have in common that stay in one split; None where
-    no column says, or the row has no value there.
+    label: class id, place in `data.labels`; `SEVERAL` where a text may have several. language: code, `und`
+    where the source has none. id: from the id column, or file and line. stars: the rating after the offset;
+    None where the source rates otherwise. group: what its rows have in common that stay in one split; None
+    where no column says, or the row has no value there. targets: value of every class where a text may have
+    several, or shares of them; else None.
     """
 
     text: str
@@ -48,6 +58,14 @@ class Row(NamedTuple):
     id: str
     stars: int | None
     group: str | None = None
+    targets: Targets | None = None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Ids of its classes: one, unless it may have several."""
+        if self.label != SEVERAL or self.targets is None:
+            return (self.label,)
+        return tuple(id for id, value in enumerate(self.targets) if value)
 
 
 _new_row = tuple.__new__
@@ -110,8 +128,9 @@ class Cleaner:
     data.on_error=skip: rows that are wrong go to `on_reject` and are counted; what is wrong with whole
     files, with the settings, or with more than `data.max_rejected` of the rows, is a problem.
     data.on_error=stop: every wrong row is one. Always read = kept + rejected + filtered (by language).
-    Where an id column is named, the ids' hashes are kept: at most 24 bytes a row. labels: shared by the
-    splits of a source, whose problems are then the same from each of them.
+    Where there is an id column, the ids' hashes are kept: at most 24 bytes a row. In one that was found,
+    not named, an id that repeats rejects no row, which is named by its place instead. labels: shared by
+    the splits of a source, whose problems are then the same from each of them.
     """
 
     def __init__(
@@ -129,16 +148,22 @@ class Cleaner:
         columns = data.columns
         self._text = Texts(columns, normalize=data.normalize).of
         self._stars_column, self._label_column = columns.stars, columns.label or ""
-        self._id_column, self._group_column = columns.id, columns.group
+        self._finds_id = columns.id == AUTO
+        self._id_column = None if self._finds_id else columns.id
+        self._group_column = columns.group
         self._split = split
         self._skip = data.on_error is OnError.skip
         self._max_rejected = data.max_rejected
         self._on_reject = on_reject
         self._shares_labels = labels is not None
         self._labels = labels or Labels(data)
+        classes = class_columns(data)
+        self._sets = None if classes is None else LabelSets(data, self._labels)
         self._languages = Languages(data)
+        trained = tags_of(data.train_languages) if split == SPLITS[0] else []
+        self._needed = trained or None  # the others need no row to train on
         self._ids = IdHashes()
-        self._seen = SeenColumns(columns)
+        self._seen = SeenColumns(columns, classes)
         self._at = ""
         self._placeholders: Counter[str] = Counter()
         self._found = Findings(_MEND if self._skip else SKIP)
@@ -160,6 +185,8 @@ class Cleaner:
                 names = tuple(record)
                 if names != seen.names:
                     seen.change(self._at, location, names, tuple(column_names(record)))
+                    if self._finds_id:
+                        self._id_column = usual_column("id", names)
                 self._at = location
                 try:
                     language = languages.read(record)
@@ -181,6 +208,8 @@ class Cleaner:
     # --- one record -----------------------------------------------------------------------------
 
     def _row(self, location: str, record: Record, language: str) -> Row:
+        if self._sets is not None:
+            return self._row_of_sets(self._sets, location, record, language)
         stars_column, column = self._stars_column, self._label_column
         if stars_column is not None and column not in record:
             column = stars_column
@@ -195,7 +224,14 @@ class Cleaner:
         name = self._id(location, record)
         stars = labelled[1] if column is stars_column else None
         # Twice as fast as Row(...).
-        return _new_row(Row, (text, labelled[0], language, name, stars, group))
+        return _new_row(Row, (text, labelled[0], language, name, stars, group, None))
+
+    def _row_of_sets(self, sets: LabelSets, location: str, record: Record, language: str) -> Row:
+        targets = sets.read(record, location)
+        text = self._text(record)
+        group = None if self._group_column is None else self._group(record, self._group_column)
+        name = self._id(location, record)
+        return Row(text, sets.label(targets), language, name, None, group, targets)
 
     def _group(self, record: Record, column: str) -> str | None:
         value = record.get(column)
@@ -210,14 +246,17 @@ class Cleaner:
         column = self._id_column
         value = record.get(column) if column is not None else None
         if value is None or value == "":
-            # The file's folder differs between laptop and worker; ids must not.
-            place = location[location.rfind("/") + 1 :]
-            return place if place.isascii() else shortened(place)
+            return _place(location)
+        if self._finds_id and not isinstance(value, (str, int)):
+            return _place(location)
         name = str(value)
         if not name.isascii():
             check_encodable(name, column)
         if not self._ids.add(name):
             what = f"has the id {show(value)} of an earlier row"
+            if self._finds_id:
+                self._repeated.note("duplicate-id", location, what)
+                return _place(location)
             if self._skip:
                 raise Unfit("duplicate-id", what, "ids that differ, or data.columns.id=null")
             self._repeated.note("duplicate-id", location, what)
@@ -251,7 +290,7 @@ class Cleaner:
         absent = {problem.key.rpartition(".")[2] for problem in missing}
         if "header" in absent:  # no name of a column is known
             absent |= {*_FOLLOWS, "label"}
-        labelled = not absent & {"stars", "label", "columns"}
+        labelled = not absent & {"stars", "label", "labels", "columns"}
         shifted = self._labels.shift_problems() if labelled else []
         problems = self._raised + missing
         if not self._skip or (self._passed_limit() and not missing and not shifted):
@@ -263,7 +302,7 @@ class Cleaner:
         else:
             problems += shifted
         if self._seen.names is not None and "language" not in absent:
-            problems += self._languages.problems(self._seen.all())
+            problems += self._languages.problems(self._seen.all(), self._needed)
         if not problems and not self.kept:
             problems.append(
                 Problem(
@@ -338,6 +377,12 @@ class Cleaner:
             warnings.append(f"{self._count_rejected()} of the {self.read} read")
         repeated = [problem.where for problem in self._repeated.problems()]
         return warnings + [f"the same id as an earlier row: {where}" for where in repeated]
+
+
+def _place(location: str) -> str:
+    """Name a row by its file and line: the file's folder differs between laptop and worker."""
+    place = location[location.rfind("/") + 1 :]
+    return place if place.isascii() else shortened(place)
 
 
 _MEND = "mend these rows"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from lingotune.config.problems import Problem, closest
 from lingotune.config.quoting import override_text
-from lingotune.config.schema import DETECT, PATTERN_LANGUAGE, ColumnsConfig
+from lingotune.config.schema import AUTO, DETECT, PATTERN_LANGUAGE, ColumnsConfig, LabelConfig
 from lingotune.data.rows.findings import Record, split_location
+from lingotune.data.rows.labels import format_labels
 
 _MOST_COLUMNS = 1000
 """Columns that are remembered beside the named ones; JSON lines can have others in every row."""
@@ -46,7 +47,21 @@ _OTHER_NAMES = {
     "stars": ("stars", "rating", "star_rating", "score", "overall"),
     "label": ("label", "sentiment", "class", "category", "polarity"),
     "language": ("language", "lang", "locale"),
-    "id": ("id", "review_id", "uid"),
+    "id": (
+        "id",
+        "review_id",
+        "uid",
+        "uuid",
+        "guid",
+        "row_id",
+        "text_id",
+        "comment_id",
+        "tweet_id",
+        "document_id",
+        "doc_id",
+        "example_id",
+        "sample_id",
+    ),
     "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
 }
 
@@ -65,13 +80,19 @@ _PAIRS = (
 class SeenColumns:
     """The columns met so far; told only where they change, for most rows of a file have the same."""
 
-    def __init__(self, columns: ColumnsConfig) -> None:
+    def __init__(
+        self, columns: ColumnsConfig, classes: Sequence[Sequence[str]] | None = None
+    ) -> None:
+        """classes: what the column of each class may be called; None = one column holds a text's class."""
         self.names: tuple[str, ...] | None = None
         """The columns of the last row, None before the first."""
         if columns.language == DETECT:
             columns = replace(columns, language=None)
-        self._columns = columns
+        if columns.id == AUTO:
+            columns = replace(columns, id=None)
+        self._columns, self._classes = columns, classes
         self._named = {name for name in vars(columns).values() if name is not None}
+        self._named.update(name for names in classes or () for name in names)
         self._all: dict[str, None] = {}
         self._first = ""
         self._prefix = ""
@@ -104,7 +125,11 @@ class SeenColumns:
     def note_lack(self, location: str, record: Record) -> None:
         """Note the file of a row that cannot be used, if a column that every row needs is not in it."""
         columns = self._columns
-        classed = columns.stars in record or columns.label in record
+        classed = columns.label in record
+        if self._classes is None:
+            classed = classed or columns.stars in record
+        elif not classed:
+            classed = not _without_column(self._classes, record)
         given = (columns.text, columns.text_pair, columns.language)
         needed = [column for column in given if column is not None]
         if not classed or not all(column in record for column in needed):
@@ -116,7 +141,7 @@ class SeenColumns:
 
     def missing(self) -> list[Problem]:
         """Named columns that no row has."""
-        return list(_missing_columns(self._columns, self.all(), self._first))
+        return list(_missing_columns(self._columns, self.all(), self._first, self._classes))
 
     def missing_in_files(self) -> list[Problem]:
         """Columns that every row needs, and no row of some file has."""
@@ -125,11 +150,16 @@ class SeenColumns:
             problem
             for file, names in self._lacking.items()
             for found in [list(dict.fromkeys([*names, *sorted(self._by_file[file])]))]
-            for problem in _missing_columns(needed, found, file)
+            for problem in _missing_columns(needed, found, file, self._classes)
         ]
 
 
-def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Iterator[Problem]:
+def _missing_columns(
+    columns: ColumnsConfig,
+    found: list[str],
+    file: str,
+    several: Sequence[Sequence[str]] | None,
+) -> Iterator[Problem]:
     found = [column for column in found if column != PATTERN_LANGUAGE]
     named = [column for column in vars(columns).values() if column is not None]
     table = found and _IS_TABLE.search(file) and not {*named} & {*found}
@@ -147,6 +177,9 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
                 fix = f"{problem.fix}, or {header} if the first row is no header"
                 problem = replace(problem, fix=fix)
             yield problem
+    if several is not None:
+        yield from _missing_classes(columns.label, several, found, file)
+        return
     classes = {n: c for n in ("stars", "label") if (c := getattr(columns, n)) is not None}
     there = [column for column in classes.values() if column in found]
     if not classes:
@@ -172,6 +205,36 @@ def _missing_columns(columns: ColumnsConfig, found: list[str], file: str) -> Ite
         ]
         fix = ", or ".join(options or ["data.columns.label=COLUMN"])
         yield Problem("data.columns.label", what, fix)
+
+
+def _without_column(
+    classes: Sequence[Sequence[str]], found: Collection[str]
+) -> list[Sequence[str]]:
+    return [names for names in classes if not any(name in found for name in names)]
+
+
+def _missing_classes(
+    column: str | None, classes: Sequence[Sequence[str]], found: list[str], file: str
+) -> Iterator[Problem]:
+    """Find classes without a column of their own, where no column holds the list of a text's classes."""
+    missing = [names[0] for names in _without_column(classes, found)]
+    if column in found or (classes and not missing):
+        return
+    if missing and len(missing) < len(classes):
+        what = f"there is no column for the class {' or '.join(missing)} in {file}; {_has(found)}"
+        there = [
+            LabelConfig(names[0], [*names[1:]]) for names in classes if names[0] not in missing
+        ]
+        yield Problem("data.labels", what, format_labels(there))
+        return
+    near = candidate("label", column or "label", found)
+    what = (
+        f"no column {column!r} with the classes of a text is in {file}, nor a column for each class"
+    )
+    fix = override_text("data.columns.label", near or "COLUMN")
+    yield Problem(
+        "data.columns.label", f"{what}; {_has(found)}", f"{fix}, or 'data.labels=[COLUMN, COLUMN]'"
+    )
 
 
 def is_number(name: str) -> bool:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
-def rows_digest(rows: Iterable[tuple[str, str, int, str]]) -> str:
+def rows_digest(rows: Iterable[tuple[str, str, int | str, str]]) -> str:
     """SHA-256 of rows in their order, each (id, language, class id, text); 64 hexadecimal digits.
 
-    It depends on nothing else, neither code nor tokenizer: the same data gives it years later.
+    In place of the class id may stand what `targets_text` writes. It depends on nothing else, neither code
+    nor tokenizer: the same data gives it years later.
     """
     digest = hashlib.sha256()
     for row in rows:
         digest.update("\0".join(map(str, row)).encode() + b"\0")
     return digest.hexdigest()
+
+
+def targets_text(targets: Sequence[float]) -> str:
+    """Write the value of every class, in single precision, as prepared data holds it."""
+    return ",".join(f"{value:.6g}" for value in array("f", targets))
 
 
 class IdHashes:

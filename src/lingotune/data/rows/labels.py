@@ -180,7 +180,7 @@ class Labels:
         return Problem(
             self._where(values),
             what,
-            self.leaving_out() or "one class for each row",
+            ", or ".join(filter(None, [self.leaving_out(), "data.labels_mode=multi"])),
             code=DATA_FAILED,
         )
 

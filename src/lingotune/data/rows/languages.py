@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,8 +177,13 @@ class Languages:
             f" at least {SURE:g}: {shown}{more}"
         )
 
-    def problems(self, columns: Sequence[str]) -> Iterator[Problem]:
-        """Wanted languages that no row is in; `columns` are those of the source."""
+    def problems(
+        self, columns: Sequence[str], needed: Collection[str] | None = None
+    ) -> Iterator[Problem]:
+        """Wanted languages that no row is in; `columns` are those of the source.
+
+        needed: those of them that rows have to be in; None = all.
+        """
         named = self._column is not None or self._detector is not None or self._default is not None
         if self._wanted and not named and PATTERN_LANGUAGE not in columns:
             near = override_text(
@@ -191,7 +196,8 @@ class Languages:
         counts: dict[str, int] = defaultdict(int)
         for found in [*self._met(lambda found: True), self._defaulted]:
             counts[found.code] += found.rows
-        unknown = [self._typed[code] for code in self._wanted if not counts.get(code)]
+        due = [code for code in self._wanted if needed is None or code in needed]
+        unknown = [self._typed[code] for code in due if not counts.get(code)]
         if unknown:
             known = [code for code in self._wanted if counts.get(code)]
             met = {code: rows for code, rows in sorted(counts.items()) if rows}

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.quoting import listing, override_text
-from lingotune.config.schema import DataConfig
+from lingotune.config.schema import DataConfig, SelectMetric
 from lingotune.data.rows.language_tags import tags_of
 
 _KEY = "data.train_languages"
@@ -35,6 +35,33 @@ def trained_languages(data: DataConfig, there: Collection[str]) -> list[str]:
         fix = override_text(_KEY, [code for code in wanted if code in there] or sorted(there)[:1])
         raise ConfigError([Problem(listing(_KEY, data.train_languages), what, fix, key=_KEY)])
     return [code for code in there if code in wanted or not wanted]
+
+
+def check_select(
+    select: SelectMetric, trained: Collection[str], validation: Collection[str]
+) -> None:
+    """ConfigError if validation has no rows of the languages by which `select` chooses a checkpoint."""
+    by_seen = select is SelectMetric.seen_macro_f1
+    by_unseen = select is SelectMetric.unseen_macro_f1
+    unseen = set(validation) - set(trained)
+    if (by_seen or by_unseen) and not unseen:
+        lacking = "not trained on"
+    elif by_seen and unseen == set(validation):
+        lacking = "trained on"
+    else:
+        return
+    what = f"validation has no row in a language that is {lacking}; it has {', '.join(sorted(validation))}"
+    fix = "evaluation.select=macro_f1"
+    raise ConfigError([Problem(f"evaluation.select={select.value}", what, fix)])
+
+
+def limit_warnings(data: DataConfig, rows: Counts[_Class]) -> list[str]:
+    """Tell of a `data.max_rows` that leaves out no row. rows: those of the training split."""
+    most = max((max(rows[code].values()) for code in trained_languages(data, rows)), default=0)
+    if data.max_rows is None or data.max_rows < most:
+        return []
+    what = f"no class of a language has more than {most} training rows"
+    return [f"data.max_rows={data.max_rows} leaves out no row: {what}"]
 
 
 def count_trained(data: DataConfig, rows: Counts[_Class]) -> int:

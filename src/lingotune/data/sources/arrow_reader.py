@@ -58,9 +58,7 @@ def _batches(schema: Any, batches: Iterable[Any], name: str, faults: Faults) -> 
                     _note_unreadable(faults, location, record)
                     continue
                 for column, names in classes.items():
-                    value = record[column]
-                    if isinstance(value, int) and 0 <= value < len(names):
-                        record[column] = names[value]
+                    record[column] = _named(record[column], names)
                 try:
                     record.update({column: make(record[column]) for column, make in plain.items()})
                 except UnicodeDecodeError as error:
@@ -116,8 +114,15 @@ def _note_unreadable(faults: Faults, location: str, error: ValueError) -> None:
         faults.note("unreadable-value", location, what)
 
 
+def _named(value: Any, names: list[ClassName]) -> Any:
+    """Put names in place of the number of a class, or of those in a list."""
+    if isinstance(value, list):
+        return [_named(one, names) for one in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
+
+
 def _class_names(schema: Any) -> dict[str, list[ClassName]]:
-    """Columns that `datasets` stores as numbers of named classes (ClassLabel).
+    """Columns that `datasets` stores as numbers of named classes (ClassLabel), or lists of such.
 
     Without their names the numbers would be taken for stars.
     """
@@ -125,7 +130,8 @@ def _class_names(schema: Any) -> dict[str, list[ClassName]]:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
         return {
             column: ClassName.all_of(feature["names"])
-            for column, feature in features.items()
+            for column, whole in features.items()
+            for feature in [whole.get("feature") or whole]
             if feature.get("_type") == "ClassLabel" and column in schema.names
         }
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -23,6 +23,7 @@ from lingotune.config.schema import (
 )
 from lingotune.data.rows.columns import numbered
 from lingotune.data.rows.findings import all_or_problems
+from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.sources.addresses import address_faults, is_elsewhere, shown_address
 from lingotune.data.sources.copies import copy_of, shown_name
 from lingotune.data.sources.file_format import (
@@ -145,6 +146,26 @@ def expanded(data: DataConfig, patterns: Sequence[str]) -> list[tuple[str | None
         for pattern in patterns
         for code in (data.languages if PATTERN_LANGUAGE in pattern else [None])
     ]
+
+
+def hub_patterns(data: DataConfig, split: str) -> list[tuple[str | None, str]]:
+    """List the patterns of a split as `expanded`; of train those of the languages to train on.
+
+    Files of the others would be fetched for nothing, unless another split is carved out of them.
+    """
+    given = given_patterns(data)
+    patterns, wanted = expanded(data, given[split]), tags_of(data.train_languages)
+    if split != SPLITS[0] or not wanted or not reads_trained_only(data):
+        return patterns
+    return [(code, one) for code, one in patterns if code is None or tags_of([code])[0] in wanted]
+
+
+def reads_trained_only(data: DataConfig) -> bool:
+    """Tell whether a source leaves out the training files of languages that are not trained on."""
+    given = given_patterns(data)
+    carved = [s for s in SPLITS[1:] if s not in given and getattr(data, f"{s}_share")]
+    by_language = any(PATTERN_LANGUAGE in one for one in given.get(SPLITS[0], ()))
+    return bool(data.source is Source.hub and data.train_languages and by_language and not carved)
 
 
 def elsewhere_in(data: DataConfig) -> Iterator[tuple[str, str]]:

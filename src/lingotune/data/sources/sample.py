@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import SampleConfig
@@ -25,6 +25,8 @@ LANGUAGES = ("en", "ja", "de", "fr", "zh", "es")
 """Codes of the languages that can be generated, in the order of the corpus that inspired the columns."""
 SPLITS = ("train", "validation", "test")
 """Names of the splits."""
+TOPICS = ("quality", "price", "delivery", "packaging", "design", "service")
+"""Names of the aspects that suit every product, in the order of the lexicons, which list them last."""
 
 T = TypeVar("T")
 
@@ -130,38 +132,50 @@ def reviews(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
         for stars in shuffled(rng, [1, 2, 3, 4, 5]):  # every class early, even in a tiny sample
             topic = pick(rng, lexicon.topics)
             drafts = _drafts(rng, lexicon, topic, stars)
+            product = f"product_{language}_{_below(rng, 10**7):07d}"
+            reviewer = f"reviewer_{language}_{_below(rng, 10**7):07d}"
+            draft = _first_new(drafts, split, language, seen)
             yield {
                 "review_id": f"{language}_{number:07d}",
-                "product_id": f"product_{language}_{_below(rng, 10**7):07d}",
-                "reviewer_id": f"reviewer_{language}_{_below(rng, 10**7):07d}",
+                "product_id": product,
+                "reviewer_id": reviewer,
                 "stars": stars,
-                "review_body": _first_new(drafts, split, language, seen),
+                "review_body": draft.text,
                 "review_title": pick(rng, lexicon.titles[stars]),
                 "language": language,
                 "product_category": topic.category,
+                "topics": list(draft.topics),
             }
             number += len(SPLITS)
 
 
-def _drafts(rng: Random, lexicon: Lexicon, topic: Topic, stars: int) -> Iterator[str]:
+class _Draft(NamedTuple):
+    """Text of a review, and which of `TOPICS` it speaks of, in their order."""
+
+    text: str
+    topics: tuple[str, ...]
+
+
+def _drafts(rng: Random, lexicon: Lexicon, topic: Topic, stars: int) -> Iterator[_Draft]:
     """Yield texts for one review, without end. None contains a title, not even by a slip."""
     while True:
-        text = _Writer(rng, lexicon, topic, _written_for(rng, stars)).body()
+        writer = _Writer(rng, lexicon, topic, _written_for(rng, stars))
+        text = writer.body()
         folded = text.casefold()
         if not any(title in folded for title in lexicon.folded_titles):
-            yield text
+            yield _Draft(text, writer.topics())
 
 
-def _first_new(drafts: Iterable[str], split: str, language: str, seen: set[int]) -> str:
-    """Return the first text that belongs to the split and is not in `seen` (hashes); add it there.
+def _first_new(drafts: Iterable[_Draft], split: str, language: str, seen: set[int]) -> _Draft:
+    """Return the first draft whose text belongs to the split and is not in `seen` (hashes); add it there.
 
     Raises ConfigError if `_DRAWS` texts hold none.
     """
-    for text in islice(drafts, _DRAWS):
-        key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    for draft in islice(drafts, _DRAWS):
+        key = int.from_bytes(blake2b(draft.text.encode(), digest_size=8).digest(), "big")
         if _OWNERS[key % len(_OWNERS)] == split and key not in seen:
             seen.add(key)
-            return text
+            return draft
     what = f"the sample can write only {len(seen)} different reviews of {split} in {language!r}"
     fix = f"data.sample.{split}_rows={len(seen)}"
     raise ConfigError([Problem(f"data.sample.{split}_rows", what, fix)])
@@ -211,6 +225,11 @@ class _Writer:
         left = range(min(max(count, 1), _LONGEST) - 1, -1, -1)
         text = (" " if self.lexicon.spaced else "").join(self.sentence(last=not n) for n in left)
         return _careless(self.rng, self.lexicon, text) if self.rng.random() < _CARELESS else text
+
+    def topics(self) -> tuple[str, ...]:
+        """Name the common aspects that were spoken of."""
+        common = self.topic.aspects[-len(TOPICS) :]
+        return tuple(name for name, aspect in zip(TOPICS, common) if aspect in self.said)
 
     def sentence(self, last: bool) -> str:
         """One sentence; the last one is always to the point."""

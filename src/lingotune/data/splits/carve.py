@@ -27,8 +27,9 @@ class Keys:
     """Keys of the rows of a source, in order; all arrays have shape (rows,).
 
     text, group: uint64, hashes of the text and of what has to stay together (the text, where the row
-    names no group). label: int16 class ids. language: int16 places in a list of codes.
-    source: int8 places in `INPUTS`.
+    names no group). label: int16 class ids; where a text may have several, int32 numbers of their sets.
+    language: int16 places in a list of codes.
+    source: int8 places in `INPUTS`. strata: what is spread over the splits, int16; None = label.
     """
 
     text: Array
@@ -36,6 +37,7 @@ class Keys:
     label: Array
     language: Array
     source: Array
+    strata: Array | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -49,6 +51,17 @@ def hash_text(text: str) -> int:
 def hash_group(name: str) -> int:
     """Hash a group's name, apart from the hashes of texts, which have no NUL."""
     return hash_text(f"\0{name}")
+
+
+def rarest_classes(sets: Array, rows: Array) -> Array:
+    """Find the rarest class of each set: int16, (sets,); the number of classes for a set of none.
+
+    Rows of rare classes are spread over the splits first, as iterative stratification does (Sechidis et
+    al. 2011). sets: bool, (sets, classes). rows: of each set.
+    """
+    counts = np.where(sets, rows @ sets, np.iinfo(np.int64).max)
+    rarest: Array = np.where(sets.any(axis=1), counts.argmin(axis=1), sets.shape[1])
+    return rarest.astype(np.int16)
 
 
 def removed_of(keys: Keys, chosen: Array) -> dict[str, int]:
@@ -124,7 +137,8 @@ def _carved(keys: Keys, at: Array, shares: Mapping[str, float], seed: int) -> Ar
         keys.group[at], return_index=True, return_inverse=True, return_counts=True
     )
     # A group of several languages or classes counts for the smallest of them.
-    stratum_of_row = keys.language[at].astype(np.int64) * 1000 + keys.label[at]
+    kind = keys.label if keys.strata is None else keys.strata
+    stratum_of_row = keys.language[at].astype(np.int64) * 1000 + kind[at]
     stratum = np.full(len(first), np.iinfo(np.int64).max)
     np.minimum.at(stratum, of_row, stratum_of_row)
     drawn = mixed(keys.group[at][first], seed)

@@ -51,6 +51,10 @@ def _first_pairs(keys: Keys, places: Array) -> list[tuple[int, int]]:
     return list(pairs.values())
 
 
+def _classes(row: Row, names: Sequence[str]) -> str:
+    return " + ".join(names[id] for id in row.classes) or "no class"
+
+
 def _examples(
     pairs: Sequence[tuple[int, int]], names: Sequence[str], kept: Iterable[Row]
 ) -> Iterator[str]:
@@ -60,6 +64,6 @@ def _examples(
     for pair in pairs:
         if found:
             said = " and ".join(
-                f"{names[row.label]} in {row.id}" for row in map(found.get, pair) if row
+                f"{_classes(row, names)} in {row.id}" for row in map(found.get, pair) if row
             )
             yield f"{show(displayed(found[pair[0]].text))} is {said}"

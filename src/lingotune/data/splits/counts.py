@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 
-from lingotune.config.schema import SPLITS, DataConfig, Source
-from lingotune.data.rows.training_rows import count_trained, trains_all
+from lingotune.config.schema import SPLITS, DataConfig, SelectMetric, Source
+from lingotune.data.rows.training_rows import (
+    check_select,
+    count_trained,
+    limit_warnings,
+    trained_languages,
+    trains_all,
+)
 from lingotune.data.sources.patterns import (
     check_settings,
     given_patterns,
@@ -13,12 +19,14 @@ from lingotune.data.sources.patterns import (
 from lingotune.data.splits.rules import share_of
 
 
-def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tuple[str, ...]]:
+def count_rows(
+    data: DataConfig, seed: int, select: SelectMetric = SelectMetric.macro_f1
+) -> tuple[dict[str, int] | None, tuple[str, ...]]:
     """Count the rows of each split for the plan; also return warnings.
 
     Files are read and checked; the sample and the hub are counted without reading them, unless a part of
     the sample is trained on. None where a hub dataset's counts (`data.rows`) are not in the config.
-    ConfigError as `survey` and `trained_languages`.
+    ConfigError as `survey`, `trained_languages` and `check_select`.
     """
     check_settings(data)
     if data.source is Source.sample and trains_all(data):
@@ -30,7 +38,10 @@ def count_rows(data: DataConfig, seed: int) -> tuple[dict[str, int] | None, tupl
     from lingotune.data.splits.survey import survey  # numpy from here on
 
     found = survey(data, seed, lambda rejected: None)
-    return {**found.counts, "train": count_trained(data, found.training_rows)}, found.warnings
+    rows = found.training_rows
+    check_select(select, trained_languages(data, rows), found.rows_of("validation"))
+    warnings = (*found.warnings, *limit_warnings(data, rows))
+    return {**found.counts, "train": count_trained(data, rows)}, warnings
 
 
 def declared_counts(data: DataConfig) -> dict[str, int] | None:

@@ -51,7 +51,8 @@ def find_labels(data: DataConfig, *, join: bool = False) -> FoundLabels:
     for name, read in readers_of(data).items():
         cleaner = Cleaner(lenient, name, labels=values)
         for row in cleaner.rows(read(cleaner.on_fault, _ignore)):
-            values.count(row.label)
+            for class_id in row.classes:
+                values.count(class_id)
             if len(values.rows) > MOST_CLASSES:
                 raise ConfigError([_too_many(values)])
     if len(values.rows) < 2:

@@ -201,7 +201,7 @@ def _measured(data: DataConfig, typed: Sequence[str]) -> Look:
     for name, read in readers_of(lenient).items():
         cleaner = Cleaner(lenient, name)
         for row in cleaner.rows(read(cleaner.on_fault, remarks.append)):
-            classes[row.label] += 1
+            classes.update(row.classes)
             languages[row.language] += 1
             lengths.append(len(row.text))
             narrow = sum(1 for c in row.text if c < "\u2e80")

@@ -16,8 +16,8 @@ from lingotune.data.sources.hub_reader import read_hub
 from lingotune.data.sources.patterns import (
     Part,
     check_settings,
-    expanded,
     given_patterns,
+    hub_patterns,
     local_parts,
 )
 from lingotune.data.sources.text_reader import CLASS, TEXT
@@ -61,7 +61,7 @@ def _hub(
     data: DataConfig, split: str, on_fault: OnReject | None, on_remark: OnRemark
 ) -> Iterator[Located]:
     how = format_of(data)
-    for language, pattern in expanded(data, given_patterns(data)[split]):
+    for language, pattern in hub_patterns(data, split):
         records = read_hub(pattern, f"data.{split}", on_fault, how, on_remark, pool=data.pool)
         yield from _placed(records, data.columns, language)
 

@@ -59,25 +59,28 @@ def shares_of(data: DataConfig, given: Iterable[str]) -> dict[str, float]:
 
 
 def check_counts(
-    data: DataConfig, counts: Mapping[str, Mapping[int, int]], carved: Collection[str]
+    data: DataConfig,
+    counts: Mapping[str, Mapping[int, int]],
+    rows: Mapping[str, int],
+    carved: Collection[str],
 ) -> list[tuple[str, str]]:
     """Split, and what is odd about its rows of each class (split -> class id -> rows).
 
-    `carved`: splits that no source was given for. ConfigError where a split has no rows, or train
-    lacks a class: it cannot be learned.
+    `rows`: of each split. `carved`: splits that no source was given for. ConfigError where a split has no
+    rows, or train lacks a class: it cannot be learned.
     """
-    total = sum(sum(of.values()) for of in counts.values())
+    total = sum(rows.values())
     problems = [
         _too_small(data, split, total) if split in carved else _left_out(data, split)
-        for split, of in counts.items()
-        if not any(of.values()) and not (split in carved and is_untested(data, split))
+        for split in counts
+        if not rows[split] and not (split in carved and is_untested(data, split))
     ]
     warnings = []
     if "test" in carved and is_untested(data, "test"):
         warnings.append(("test", "has no rows (data.test_share=0): nothing is scored on test"))
     for split, of in counts.items():
         absent = [label.name for n, label in enumerate(data.labels) if not of.get(n)]
-        if not absent or not any(of.values()):
+        if not absent or not rows[split]:
             continue
         what = f"no row of {split} has the class {' or '.join(absent)}"
         if split == "train":

@@ -36,8 +36,12 @@ class Survey:
     @property
     def training_rows(self) -> dict[str, dict[int, int]]:
         """Rows of the training split by language and class."""
-        keys, trained = self.scanned.keys, self.chosen == 0
-        counts = Counter(zip(keys.language[trained].tolist(), keys.label[trained].tolist()))
+        return self.rows_of("train")
+
+    def rows_of(self, split: str) -> dict[str, dict[int, int]]:
+        """Count the rows of a split by language and class."""
+        keys, there = self.scanned.keys, self.chosen == SPLITS.index(split)
+        counts = Counter(zip(keys.language[there].tolist(), keys.label[there].tolist()))
         found: dict[str, dict[int, int]] = {}
         for (language, label), count in sorted(counts.items()):
             found.setdefault(self.scanned.languages[language], {})[label] = count
@@ -71,8 +75,9 @@ def survey(
     shares = shares_of(data, scanned.counts)
     keys = scanned.keys
     chosen = choose_splits(keys, shares, seed, unique=is_unique(data))
-    counts = {s: Counter(keys.label[chosen == n].tolist()) for n, s in enumerate(SPLITS)}
-    notes = [*check_counts(data, counts, shares), *duplicate_warnings(keys, chosen)]
+    counts = {split: scanned.class_rows(chosen == n) for n, split in enumerate(SPLITS)}
+    rows = {split: int((chosen == n).sum()) for n, split in enumerate(SPLITS)}
+    notes = [*check_counts(data, counts, rows, shares), *duplicate_warnings(keys, chosen)]
     warnings = [*scanned.warnings, *(f"{split}: {what}" for split, what in notes)]
     warnings += [*_other_counts(data, scanned)]
     warnings += contradiction_warnings(keys, contradictory_rows(keys), data.labels, kept)

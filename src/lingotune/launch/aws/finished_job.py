@@ -15,7 +15,7 @@ from lingotune.catalog.hardware import instance_of, precision_on, resolve_precis
 from lingotune.config.jobfile import load_job
 from lingotune.config.machines import on_type
 from lingotune.config.problems import ConfigError, Problem, format_problems
-from lingotune.config.schema import JobConfig, Source
+from lingotune.config.schema import JobConfig, Source, split_seed
 from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.data.sources.languages import wanted_languages
 from lingotune.data.splits.counts import count_rows
@@ -196,7 +196,7 @@ def _estimate(
     precision = precision_on(machine, wanted) if machine else resolve_precision(wanted, None)
     rows = record.rows if record else None
     if rows is None and job.data.source is not Source.files:  # files may have changed since
-        rows = count_rows(job.data, job.seed)[0]
+        rows = count_rows(job.data, split_seed(job))[0]
     languages = wanted_languages(job.data)
     return estimate_time(job, plan_batches(job), rows, precision, before, languages=languages)
 

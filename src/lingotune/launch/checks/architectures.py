@@ -24,19 +24,11 @@ from lingotune.catalog.hardware import (
 from lingotune.catalog.models import config_of
 from lingotune.config.problems import Severity, nearest
 from lingotune.config.schema import ClusterConfig, LaunchConfig, Precision
-from lingotune.data.prepared.foreign_code import KNOWN_CLASSES, own_classes
+from lingotune.data.prepared.foreign_code import own_classes
 from lingotune.preflight.cluster import pin
 from lingotune.preflight.registry import Found, Table
 
 ARCHITECTURES: Table[LaunchConfig] = Table()
-
-
-@ARCHITECTURES.check(
-    "model-needs-code", "code of a repository would run on the machine that trains"
-)
-def _needs_code(config: LaunchConfig) -> Iterator[Found]:
-    if what := own_classes(config_of(config.model)):
-        yield f"model.name_or_path={config.model.name_or_path}", what, KNOWN_CLASSES
 
 
 @ARCHITECTURES.check(

@@ -50,6 +50,8 @@ SETTINGS = {
     "CheckpointConfig": "aws.bucket",
     "InputDataConfig": "aws.bucket",
     "TensorBoardOutputConfig": "aws.bucket",
+    "ModelPackageConfig": "aws.model_group",
+    "MlflowConfig": "aws.mlflow",
 }
 """Start of a field's path in the request -> the setting that it comes from."""
 

@@ -29,7 +29,7 @@ from lingotune.catalog.models import kind_of
 from lingotune.config.jobfile import digest_in, dump_job, job_of
 from lingotune.config.problems import ConfigError, Problem, closest, errors_only, nearest
 from lingotune.config.program import program
-from lingotune.config.remote_code import is_commit, not_typed, permit
+from lingotune.config.remote_code import not_typed, permit
 from lingotune.config.schema import (
     JobConfig,
     LaunchClusterConfig,
@@ -47,11 +47,13 @@ from lingotune.launch.compose.from_job import register as register_job
 from lingotune.launch.compose.hydra_groups import compose_groups
 from lingotune.launch.compose.own_code import Origin, with_own_code
 from lingotune.launch.compose.sweep_jobs import Expansion, placed_in_file, sweep_file
+from lingotune.launch.compose.teacher import with_teacher
 from lingotune.launch.compose.tried_fixes import with_tried_fixes
 from lingotune.launch.compose.typed_config import (
     BY_MODEL_KEYS,
     NO_VALUE,
     SharedSections,
+    left_open,
     typed_config,
 )
 from lingotune.launch.compose.variables import Variables
@@ -81,6 +83,7 @@ class Composed:
     user's own folder of group files, typed or found. words: all that was typed, for all jobs. varies: of a
     job of a sweep, the swept keys and its values as texts. space: what the sweep varies; None for a job of
     its own. The jobs of a search are the corners of its space, and `space.suggested` makes the others.
+    left_open: settings that nothing said, filled in with what suits the model.
     """
 
     overrides: tuple[TypedOverride, ...]
@@ -91,6 +94,7 @@ class Composed:
     words: tuple[str, ...] = ()
     varies: Mapping[str, str] = field(default_factory=dict)
     space: Space | None = None
+    left_open: tuple[str, ...] = ()
 
     @property
     def typed(self) -> str:
@@ -162,6 +166,8 @@ def compose_all(
         problems += variables.unused()
     if errors_only(problems):
         raise ConfigError(problems, help_command or f"{program('launch')} --help")
+    for code in {one.config.model.remote_code for one in composed} - {None}:
+        permit(str(code))  # it was typed, and nothing is wrong: fixes that are tried permit nothing
     return composed
 
 
@@ -251,7 +257,7 @@ class _Composer:
         self, job: Sequence[Override], axes: Sequence[Axis], files: Reading, refused: set[str]
     ) -> tuple[Composed | None, list[Problem]]:
         """Compose one job and check it. refused: keys of which something is told already."""
-        config, wrong = _compose_one(
+        config, left, wrong = _compose_one(
             job, self._groups, self._chosen, self._defaults, self._origin, self._variables
         )
         wrong = [p for p in wrong if not (p.section in files.unread and p.what == NO_VALUE)]
@@ -265,11 +271,9 @@ class _Composer:
         # findings about a key whose override was left out only follow from that
         refused = refused | {p.key for p in errors_only(told) if p.key}
         found = self._check(config) if config else []
-        if config and config.model.remote_code is not None:
-            if "model.remote_code" not in typed:
-                told.append(not_typed(config.model))
-            elif is_commit(config.model.remote_code):
-                permit(config.model.remote_code)
+        asks = config is not None and config.model.remote_code is not None
+        if config and asks and "model.remote_code" not in typed:
+            told.append(not_typed(config.model))
         refused |= {p.key for p in found if p.check == "secret-in-config"}
         told += [
             placed(p) if p.key in in_files else p
@@ -282,7 +286,7 @@ class _Composer:
         varies = {o.key_or_group: value_of(o) for o in job if o.key_or_group in swept}
         kept = [o for o in job if not (swept and o.key_or_group.startswith("sweep."))]
         overrides = tuple(map(TypedOverride.of, kept))
-        return Composed(overrides, config, tuple(found), varies=varies), told
+        return Composed(overrides, config, tuple(found), varies=varies, left_open=left), told
 
     def _settings_of(self, job: Sequence[Override]) -> SweepConfig | None:
         """Return the settings of the sweep for a job's overrides; None if it does not compose."""
@@ -401,16 +405,17 @@ def _compose_one(
     defaults: Mapping[str, Any],
     origin: Origin,
     variables: Variables,
-) -> tuple[LaunchConfig | None, list[Problem]]:
-    """Compose the config of the overrides that fit, with a problem for each that does not."""
+) -> tuple[LaunchConfig | None, tuple[str, ...], list[Problem]]:
+    """Compose the config of the overrides that fit, with a problem for each that does not; also returns the
+    settings that were left open and filled in."""
     removed = [o for o in job if o.is_delete()]
     values = [o for o in job if not o.is_delete() and not chooses_group(o, groups)]
     choices = _choices(job, groups)
     base = chosen(choices)
     if isinstance(base, ConfigError):
-        return None, base.problems  # also those of files, which are told once
+        return None, (), base.problems  # also those of files, which are told once
     if isinstance(base, Exception):
-        return None, [Problem(" ".join(choices) or "config", in_a_line(base))]
+        return None, (), [Problem(" ".join(choices) or "config", in_a_line(base))]
     config = base.copy()
     named = [o for o in removed if mapping_of(o.key_or_group)]
     problems = [
@@ -422,14 +427,18 @@ def _compose_one(
     problems += [p for o in changes for p in (_remove if o.is_delete() else _set_value)(config, o)]
     problems += variables.put_into(config)
     changed = {o.key_or_group.partition(".")[0] for o in changes}
+    left = left_open(config)
     typed, more = typed_config(config, base.shared, changed)
     if typed is not None:
         typed, found = with_machines(typed, groups.get("cluster", []), partial(_cluster, chosen))
         more = [*more, *found]
-        typed, found = with_own_code(typed, [o.key_or_group for o in values], origin)
+        keys = [o.key_or_group for o in values]
+        typed, found = with_own_code(typed, keys, origin)
+        more = [*more, *found]
+        typed, found = with_teacher(typed, keys)
         more = [*more, *found]
     told = {p.key for p in problems if p.key}
-    return typed, [*problems, *(p for p in more if p.key not in told)]
+    return typed, left, [*problems, *(p for p in more if p.key not in told)]
 
 
 def _cluster(chosen: _Chosen, option: str) -> LaunchClusterConfig | None:

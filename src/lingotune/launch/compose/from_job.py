@@ -21,6 +21,7 @@ from lingotune.config.schema import (
     LaunchClusterConfig,
     LaunchConfig,
     LaunchDataConfig,
+    split_seed,
 )
 from lingotune.config.settings import field_types
 from lingotune.config.yaml_text import read_yaml
@@ -56,7 +57,8 @@ def launch_config(job: JobConfig) -> LaunchConfig:
     own["cluster"].fallback = [
         replace(row, per_device_bs=None, accumulation=None) for row in job.cluster.fallback[1:]
     ]
-    own["data"] = LaunchDataConfig(**_fields(job.data))
+    # whatever seed is typed on top, the rows stay where they are
+    own["data"] = LaunchDataConfig(**{**_fields(job.data), "split_seed": split_seed(job)})
     if job.name == f"{job.model.name}-{job.data.name}":
         own["name"] = "${model.name}-${data.name}"
     return LaunchConfig(**own)

@@ -29,6 +29,7 @@ from lingotune.launch.compose.hydra_options import (
 )
 from lingotune.launch.compose.information import Information, config_text
 from lingotune.launch.compose.labels import with_found_labels
+from lingotune.launch.compose.looked_up import with_looked_up
 from lingotune.launch.compose.variables import Variables
 from lingotune.launch.overrides.keys import config_groups
 from lingotune.runs.remake import load_job_of
@@ -87,7 +88,8 @@ def composed_jobs(
     given += [word for name in options.env for word in ("--env", name)]
 
     def completed(jobs: Sequence[Composed]) -> list[Composed]:
-        found = with_found_labels(jobs, fetches=fetches(jobs[0].config))
+        may_fetch = fetches(jobs[0].config)
+        found = with_looked_up(with_found_labels(jobs, fetches=may_fetch), fetches=may_fetch)
         return [
             replace(one, options=tuple(given), config_dir=extra, words=tuple(argv)) for one in found
         ]

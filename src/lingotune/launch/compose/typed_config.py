@@ -52,6 +52,11 @@ class SharedSections:
             return None
 
 
+def left_open(config: DictConfig) -> tuple[str, ...]:
+    """List the settings without a value that are filled in with what suits the model."""
+    return tuple(key for key in BY_MODEL_KEYS if OmegaConf.is_missing(config, key))
+
+
 def _parts(config: DictConfig) -> dict[str, Any]:
     """Map the names at the top of a config to sections and values, references unresolved."""
     return {str(name): node for name, node in config.items_ex(resolve=False)}
@@ -66,8 +71,8 @@ def typed_config(
     """
     parts = _parts(config)
     ready = {n: section for n in parts if n not in changed and (section := shared.find(n))}
-    left_open = [key for key in BY_MODEL_KEYS if parts[key] == MISSING]
-    others = {name: node for name, node in parts.items() if name not in {*ready, *left_open}}
+    open_keys = left_open(config)
+    others = {name: node for name, node in parts.items() if name not in {*ready, *open_keys}}
     leaves = (leaf for name, node in others.items() for leaf in _leaves(node, name))
     problems = [problem for key, value in leaves for problem in _unusable(key, value)]
     if problems:
@@ -75,7 +80,7 @@ def typed_config(
     try:
         kind_now = kind_of if config.training.lora.rank is None else lora_kind_of
         kind = kind_now(ModelConfig(name_or_path=config.model.name_or_path))
-        for key in left_open:
+        for key in open_keys:
             config[key] = getattr(kind, key)
         made = {name: _object(config[name]) for name in parts if name not in ready}
     except OmegaConfBaseException as error:
@@ -121,6 +126,11 @@ def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, object]]:
         yield key, node
 
 
+def _is_whole(value: Any, kind: Any) -> bool:
+    """Tell whether a number was made whole by its section, as `JobConfig` does with epochs."""
+    return kind is float and type(value) is int
+
+
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -147,7 +157,7 @@ def _misfits(value: Any, kind: Any, key: str) -> Iterator[Problem]:
         else:
             for text in texts if value is not None else ():
                 yield from _misfits(text, str, key)
-    elif not isinstance(value, typing.get_origin(kind) or kind):
+    elif not isinstance(value, typing.get_origin(kind) or kind) and not _is_whole(value, kind):
         name, fix = describe_type(kind, key)
         if "[" in key:  # as it is typed: data.labels.0.name
             typed = _INDEX.sub(r".\1", key)

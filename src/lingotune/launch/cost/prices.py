@@ -26,11 +26,16 @@ US_EAST_1 = "us-east-1"
 _DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?")
 
 
+TRAINING, HOSTING, ASYNC, TRANSFORM = USES = ("training", "hosting", "async", "transform")
+"""Uses of an instance, each with its own price."""
+
+
 @dataclass(frozen=True)
 class Price:
-    """On-demand price of SageMaker training: USD per hour of one instance.
+    """On-demand price of SageMaker: USD per hour of one instance.
 
-    date: day, month or year of the price, ISO; empty for the user's own figure.
+    date: day, month or year of the price, ISO; empty for the user's own figure. use: what the instance
+    does, one of USES.
     """
 
     instance_type: str
@@ -38,6 +43,7 @@ class Price:
     usd_per_hour: float
     source: str
     date: str
+    use: str = TRAINING
 
 
 def load_prices(path: str | None = None) -> tuple[Price, ...]:
@@ -52,7 +58,8 @@ def load_prices(path: str | None = None) -> tuple[Price, ...]:
 
 def load_shipped() -> tuple[Price, ...]:
     """Load the prices that public lists gave."""
-    return tuple(Price(**row) for row in load("prices", "lingotune.launch")["prices"])
+    lists = (load(name, "lingotune.launch")["prices"] for name in ("prices", "hosting_prices"))
+    return tuple(Price(**row) for rows in lists for row in rows)
 
 
 def kept_file() -> Path:
@@ -73,8 +80,8 @@ def kept_prices() -> tuple[Price, ...]:
 
 def keep_prices(found: Sequence[Price]) -> None:
     """Keep prices in place of older ones of the same machines; a disk may refuse them."""
-    known = {(price.instance_type, price.region): price for price in (*kept_prices(), *found)}
-    note = "On-demand prices of SageMaker training, as AWS told them here on those days."
+    known = {_key(price): price for price in (*kept_prices(), *found)}
+    note = "On-demand prices of SageMaker, as AWS told them here on those days."
     text = format_prices([known[key] for key in sorted(known)], note)
     with suppress(OSError):
         kept_file().parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +93,7 @@ def find_price(
     instance_type: str,
     region: str | None,
     usd_per_hour: float | None = None,
+    use: str = TRAINING,
 ) -> Price | None:
     """Find the first price of an instance in a region; `usd_per_hour` (of the budget) overrides all lists.
 
@@ -93,9 +101,13 @@ def find_price(
     """
     where = region or US_EAST_1
     if usd_per_hour is not None:
-        return Price(instance_type, where, usd_per_hour, "budget.usd_per_hour", "")
-    found = (p for p in prices if (p.instance_type, p.region) == (instance_type, where))
-    return next(found, None)
+        return Price(instance_type, where, usd_per_hour, "budget.usd_per_hour", "", use)
+    return next((p for p in prices if _key(p) == (instance_type, where, use)), None)
+
+
+def _key(price: Price) -> tuple[str, str, str]:
+    """Tell what a price is of: a list holds one of each."""
+    return price.instance_type, price.region, price.use
 
 
 def price_text(price: Price, region: str | None, today: date) -> str:
@@ -106,7 +118,8 @@ def price_text(price: Price, region: str | None, today: date) -> str:
     notes = [price.region] if region else [price.region, "aws.region is not set"]
     notes += [f"list price of {price.date}", f"source {price.source}"]
     if _is_old(price.date, today):
-        notes.append(f"older than a year: {program('prices')} asks AWS")
+        of = "" if price.use == TRAINING else f" --use {price.use}"
+        notes.append(f"older than a year: {program('prices')}{of} asks AWS")
     return f"{amount} ({', '.join(notes)})"
 
 
@@ -120,28 +133,35 @@ def rate_text(price: Price, nodes: int) -> str:
     return f"{price.usd_per_hour:g} USD/h x {nodes} node{'' if nodes == 1 else 's'}"
 
 
-def unknown_text(instance_type: str, region: str | None) -> str:
+def unknown_text(instance_type: str, region: str | None, use: str = TRAINING) -> str:
     """Format the message about an unknown price, with how to get one."""
     where = region or f"{US_EAST_1} (aws.region is not set)"
     return (
         f"price unknown: no list has {instance_type} in {where};"
-        f" {refresh_command(region, instance_type)}, then budget.prices=prices.json,"
+        f" {refresh_command(region, instance_type, use)}, then budget.prices=prices.json,"
         " or budget.usd_per_hour=..."
     )
 
 
-def refresh_command(region: str | None, instance_type: str) -> str:
+def refresh_command(region: str | None, instance_type: str, use: str = TRAINING) -> str:
     """Return the command that asks AWS for the price."""
+    of = "" if use == TRAINING else f" --use {use}"
     return (
         f"{program('prices')} --region {region or US_EAST_1}"
-        f" --instance {instance_type} > prices.json"
+        f" --instance {instance_type}{of} > prices.json"
     )
 
 
 def format_prices(prices: Sequence[Price], note: str) -> str:
     """Format prices as a file for `load_prices`, one per line."""
-    rows = ",\n".join(f"    {json.dumps(asdict(price))}" for price in prices)
+    rows = ",\n".join(f"    {json.dumps(_row(price))}" for price in prices)
     return f'{{\n  "note": {json.dumps(note)},\n  "prices": [\n{rows}\n  ]\n}}\n'
+
+
+def _row(price: Price) -> dict[str, Any]:
+    """Write a price as a row of a file; those of training do not say so."""
+    row = asdict(price)
+    return row if price.use != TRAINING else {k: v for k, v in row.items() if k != "use"}
 
 
 def _is_old(day: str, today: date) -> bool:
@@ -168,13 +188,13 @@ def _parse(path: str, content: Any) -> list[Price]:
         what, fix = "holds no list `prices`", '{"prices": [{"instance_type": "ml...", ...}]}'
         raise ConfigError([Problem(f"budget.prices={path}", what, fix, check="prices-file")])
     problems: list[Problem] = []
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, str], int] = {}
     good = []
     for number, row in enumerate(rows, 1):
         wrong = _faults(row)
         if not wrong:
             price = Price(**row)
-            first = seen.setdefault((price.instance_type, price.region), number)
+            first = seen.setdefault(_key(price), number)
             good.append(price)
             wrong = [f"repeats row {first}"] if first != number else []
         fix = f"the form of: {program('prices')} --region us-east-1"
@@ -189,7 +209,7 @@ def _faults(row: Any) -> list[str]:
     if not isinstance(row, dict):
         return [f"is {row!r}, not an object"]
     names = [field.name for field in fields(Price)]
-    faults = [f"lacks {name}" for name in names if name not in row]
+    faults = [f"lacks {name}" for name in names if name not in row and name != "use"]
     faults += [f"has an unknown key {key!r}" for key in row if key not in names]
     for name in names:
         if name in row and not _is_sound(name, row[name]):
@@ -203,6 +223,7 @@ _MEANING = {
     "usd_per_hour": "not a price above 0",
     "source": "not a text",
     "date": "not a date (2026, 2026-11 or 2026-11-23)",
+    "use": f"none of {', '.join(USES)}",
 }
 
 
@@ -213,4 +234,6 @@ def _is_sound(name: str, value: Any) -> bool:
         return False
     if name == "date":
         return bool(_DATE.fullmatch(value))
+    if name == "use":
+        return value in USES
     return name != "instance_type" or value.startswith("ml.")

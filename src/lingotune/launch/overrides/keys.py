@@ -13,8 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from lingotune.config.schema import Texts
 from lingotune.config.settings import mapping_of, setting_types
+from lingotune.config.yaml_text import read_yaml
 
 ALIASES = {
     # transformers
@@ -28,6 +31,14 @@ ALIASES = {
     "fp16": "training.precision=fp16",
     "bf16": "training.precision=bf16",
     "lr_scheduler_type": "training.schedule",
+    "optim": "training.optimizer",
+    "activation_checkpointing": "training.gradient_checkpointing",
+    "classifier_dropout": "model.head_dropout",
+    "cls_dropout": "model.head_dropout",
+    "seq_classif_dropout": "model.head_dropout",
+    "polynomial_decay_schedule_power": "training.schedule_power",
+    "cosine_schedule_num_cycles": "training.schedule_cycles",
+    "num_cycles": "training.schedule_cycles",
     "evaluation_strategy": "training.eval_strategy",
     "label_smoothing_factor": "training.label_smoothing",
     "early_stopping_patience": "training.patience",
@@ -186,18 +197,41 @@ _ALIKE = 0.76
 """Minimum likeness of a word that is suggested for an unknown one."""
 
 
-def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> dict[str, list[str]]:
+class OptionGroups(dict[str, list[str]]):
+    """Options of each group. roots: the folders that their files lie in; the last one wins."""
+
+    def __init__(self, options: Mapping[str, list[str]], roots: Sequence[Path]) -> None:
+        super().__init__(options)
+        self.roots = roots
+
+    def named_again(self, group: str, option: str) -> str | None:
+        """Tell which option another name stands for: its file has that one in its defaults, and no more."""
+        files = [root / group / f"{option}.yaml" for root in self.roots]
+        path = next((file for file in reversed(files) if file.is_file()), None)
+        try:
+            content = read_yaml(path.read_text(encoding="utf-8"))[0] if path else None
+        except (OSError, ValueError, YAMLError):
+            return None  # told where the file is composed
+        chosen = (
+            content.get("defaults") if isinstance(content, dict) and len(content) == 1 else None
+        )
+        return chosen[0] if isinstance(chosen, list) and len(chosen) == 1 else None
+
+
+def config_groups(conf_dir: Path, extra_dir: Path | None = None) -> OptionGroups:
     """Map each group to its options, as Hydra finds them: every folder is a group, every YAML file
     below it an option, by its path from there (`nlp/deep`)."""
     groups: dict[str, set[str]] = {}
-    for root in [conf_dir] + ([extra_dir] if extra_dir else []):
+    roots = [conf_dir] + ([extra_dir] if extra_dir else [])
+    for root in roots:
         for folder, names in _visible_folders(root):
             parts = Path(folder).relative_to(root).parts
-            options = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
-            for depth in range(1, len(parts) + 1 if options else 1):
+            here = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
+            for depth in range(1, len(parts) + 1 if here else 1):
                 found = groups.setdefault("/".join(parts[:depth]), set())
-                found.update("/".join([*parts[depth:], option]) for option in options)
-    return {name: sorted(options) for name, options in sorted(groups.items())}
+                found.update("/".join([*parts[depth:], option]) for option in here)
+    options = {name: sorted(found) for name, found in sorted(groups.items())}
+    return OptionGroups(options, roots)
 
 
 def visible_files(root: Path) -> Iterator[Path]:

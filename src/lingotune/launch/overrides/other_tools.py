@@ -67,10 +67,11 @@ _ROWS = {
         "batches are cut from prepared, memory-mapped tokens ahead of the training, without processes"
         " that load them"
     ),
-    "optimizer optimizer_name optimizer_params optimizer_type optimizer_class optimizers betas"
-    " adam_betas eps momentum lr_betas": NotHere(
-        "the optimizer is AdamW with betas 0.9 and 0.999 and epsilon 1e-8",
-        "training.weight_decay=0.01",
+    "optimizer_name optimizer_params optimizer_type optimizer_class optimizers": NotHere(
+        "one setting chooses the optimizer, with its usual parameters", "training.optimizer=adamw"
+    ),
+    "betas adam_betas eps momentum lr_betas": NotHere(
+        "AdamW has betas 0.9 and 0.999 and epsilon 1e-8", "training.weight_decay=0.01"
     ),
     "early_stopping use_early_stopping early_stopping_consider_epochs": NotHere(
         "a training ends early by the evaluations without a better score", "training.patience=3"
@@ -78,7 +79,7 @@ _ROWS = {
     "verbose verbosity silent quiet progress_bar enable_progress_bar logging_level": NotHere(
         "the log says a line for each logged step", "training.logging_steps=10"
     ),
-    "hidden_size num_hidden_layers num_attention_heads hidden_dropout_prob classifier_dropout"
+    "hidden_size num_hidden_layers num_attention_heads hidden_dropout_prob"
     " attention_probs_dropout_prob": NotHere(
         "only a model from scratch has sizes of its own; a pretrained one has those it came with",
         "model=tiny model.scratch.dim=128",
@@ -90,8 +91,8 @@ _ROWS = {
         "the loss is cross-entropy; a model builder of your own may have another",
         "training.label_smoothing=0.1",
     ),
-    "lr_decay lr_end min_lr lr_min min_lr_ratio polynomial_decay_schedule_lr_end cosine_min_lr_ratio"
-    " polynomial_decay_schedule_power cosine_schedule_num_cycles": NotHere(
+    "lr_decay lr_end min_lr lr_min min_lr_ratio polynomial_decay_schedule_lr_end"
+    " cosine_min_lr_ratio": NotHere(
         "the schedules end at 0", "training.schedule=cosine"
     ),
     # LoRA and other adapters, quantisation, attention
@@ -123,9 +124,10 @@ _ROWS = {
     "base_model_config model_type tokenizer_config is_llama_derived_model type_of_model"
     " model_class": NotHere("a model's own files say what it is",
                             "model=pretrained model.name_or_path=xlm-roberta-base"),
-    "freeze freeze_encoder freeze_base freeze_body freeze_layers unfrozen_parameters"
-    " train_custom_parameters_only": NotHere(
-        "only the embeddings can be left as they are", "training.freeze_embeddings=true"
+    "freeze freeze_encoder freeze_base freeze_body unfrozen_parameters train_custom_parameters_only"
+    " num_layers_to_freeze": NotHere(
+        "the first layers and the embeddings can be left as they are",
+        "training.freeze_layers=6 training.freeze_embeddings=true",
     ),
     "head_learning_rate body_learning_rate body_train_layers encoder_lr discriminative_lr"
     " layerwise_lr_decay layer_lr": NotHere(
@@ -173,8 +175,11 @@ _ROWS = {
     "deterministic benchmark cudnn_deterministic": NotHere(
         "a seed gives the same run on the same machine", "seed=42"
     ),
-    "min_epochs min_steps max_time": NotHere("a run has a number of epochs, or of steps",
-                                             "training.max_steps=1000"),
+    "min_epochs min_steps": NotHere("a run has a number of epochs, or of steps",
+                                    "training.max_steps=1000"),
+    "max_time max_train_time time_limit": NotHere(
+        "a training ends with its best weights after a number of hours", "training.max_hours=2"
+    ),
     # DeepSpeed and Accelerate
     "zero_optimization zero_stage zero offload_optimizer offload_param offload_optimizer_device"
     " offload_param_device deepspeed_config deepspeed_config_file deepspeed_plugin fsdp_plugin"

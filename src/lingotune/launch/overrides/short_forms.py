@@ -1,33 +1,37 @@
 """Short forms of settings, spelled out before values reach the schema: `data.labels=[a, b]`, `auto`,
-`cluster.fallback=[a, b]`; and lists of a sweep's values as one text."""
+`cluster.fallback=[a, b]`; `lr=auto`; and lists of a sweep's values as one text."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lingotune.config.quoting import hydra_value, is_plain
-from lingotune.config.schema import AUTO
+from lingotune.config.schema import AUTO, MISSING
 
 _LABELS = ("data", "labels")
 _FALLBACK = ("cluster", "fallback")
 _PARAMS = ("sweep", "params")
+_LOOKED_UP = (("lr",), ("epochs",))
+"""Settings that `auto` leaves open, for composing to look up."""
 
 
 def spelled_out(key: str, value: Any) -> Any:
-    """Return the value of a dotted key with the labels in it as a list of classes, machines as rows, and a
-    sweep's values as one text; others as they are.
+    """Return the value of a dotted key with the labels in it as a list of classes, machines as rows, a
+    sweep's values as one text, and what is to be looked up as missing; others as they are.
 
     A text that is not `auto`, and what else is no list, stays for the schema to refuse.
     """
     path = tuple(key.split(".")) if key else ()
     if path == _LABELS:
         return _labels(value)
+    if path in _LOOKED_UP and value == AUTO:
+        return MISSING
     if path == _FALLBACK:
         return [_label(item) for item in value] if isinstance(value, list) else value
     if isinstance(value, dict) and path == _PARAMS:
         return {name: _swept(inner) for name, inner in value.items()}
     if isinstance(value, dict) and any(
-        path == one[: len(path)] for one in (_LABELS, _FALLBACK, _PARAMS)
+        path == one[: len(path)] for one in (_LABELS, _FALLBACK, _PARAMS, *_LOOKED_UP)
     ):
         return {
             name: spelled_out(".".join([*path, str(name)]), inner) for name, inner in value.items()

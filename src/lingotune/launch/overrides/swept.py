@@ -23,6 +23,7 @@ from lingotune.config.problems import ConfigError, Problem, listed
 from lingotune.config.quoting import for_shell
 from lingotune.config.settings import setting_types
 from lingotune.launch.overrides.grammar import Groups, parse
+from lingotune.launch.overrides.keys import OptionGroups
 from lingotune.launch.overrides.values import first_type
 
 MOST = 1000
@@ -202,7 +203,10 @@ def _matching(override: Override, swept: Glob, groups: Groups) -> list[str]:
     found = swept.filter(list(groups[group]))
     if not found:
         raise _wrong(f"matches no option of {group}", f"{group}={listed('', groups[group])}")
-    return found
+    if not isinstance(groups, OptionGroups):
+        return found
+    # A machine has a short name and a long one, and each job is wanted once.
+    return [option for option in found if groups.named_again(group, option) not in found]
 
 
 def _shuffled(texts: list[str], override: Override) -> list[str]:

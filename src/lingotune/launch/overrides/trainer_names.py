@@ -18,11 +18,14 @@ class NotHere:
 
 
 ROWS = {
-    "optim optim_args optim_target_modules adafactor adam_beta1 adam_beta2 adam_epsilon": NotHere(
-        "the optimizer is AdamW with betas 0.9 and 0.999 and epsilon 1e-8",
-        "training.weight_decay=0.01",
+    "optim_args optim_target_modules adam_beta1 adam_beta2 adam_epsilon": NotHere(
+        "AdamW has betas 0.9 and 0.999 and epsilon 1e-8", "training.weight_decay=0.01"
     ),
-    "lr_scheduler_kwargs": NotHere("the schedules have no parameters", "training.schedule=cosine"),
+    "adafactor": NotHere("one setting chooses the optimizer", "training.optimizer=adafactor"),
+    "lr_scheduler_kwargs": NotHere(
+        "what a schedule's shape needs is a setting",
+        "training.schedule=polynomial training.schedule_power=2",
+    ),
     "dataloader_num_workers dataloader_prefetch_factor dataloader_persistent_workers"
     " dataloader_pin_memory dataloader_multiprocessing_context dataloader_in_order": NotHere(
         "batches are cut from prepared, memory-mapped tokens ahead of the training, without processes"
@@ -32,10 +35,9 @@ ROWS = {
     "group_by_length length_column_name train_sampling_strategy": NotHere(
         "batching.mode says which texts make up an update", "batching.mode=window"
     ),
-    "gradient_checkpointing gradient_checkpointing_kwargs activation_checkpointing"
-    " activation_checkpointing_kwargs": NotHere(
-        "the texts of classifiers are short; smaller parts of a batch save memory as well",
-        "per_device_bs=8 scaling.accumulation=4",
+    "gradient_checkpointing_kwargs activation_checkpointing_kwargs": NotHere(
+        "layers are computed again by PyTorch's checkpoints without reentrance",
+        "training.gradient_checkpointing=true",
     ),
     "auto_find_batch_size": NotHere(
         "what fits is found without another update, and shown", "training.fit_memory=true"

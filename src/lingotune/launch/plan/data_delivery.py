@@ -11,17 +11,24 @@ from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem, Severity
 from lingotune.config.program import program
-from lingotune.config.schema import Action, DataConfig, LaunchConfig, Source
+from lingotune.config.schema import Action, JobConfig, LaunchConfig, Source, split_seed
 from lingotune.data.prepared.manifest import (
     FILE,
     Manifest,
+    TeacherIdentity,
     folder_of,
     identify,
     load_manifest,
     misfits,
+    other_teacher,
 )
 from lingotune.data.prepared.tokenizer import tokenizer_identity
-from lingotune.data.rows.training_rows import count_trained
+from lingotune.data.rows.training_rows import (
+    check_select,
+    count_trained,
+    limit_warnings,
+    trained_languages,
+)
 from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.copies import copy_of
 from lingotune.data.sources.patterns import check_settings, elsewhere_in, not_here
@@ -67,11 +74,17 @@ def deliver(config: LaunchConfig) -> Delivery:
     if data.prepared is not None:
         found = _URI.match(data.prepared)
         if found:
-            rows = None if data.source is Source.files else count_rows(data, config.seed)[0]
+            rows = (
+                None
+                if data.source is Source.files
+                else count_rows(data, split_seed(config), config.evaluation.select)[0]
+            )
             return Delivery(rows, digest=found[2], uri=data.prepared.rstrip("/") + "/")
         return _in_folder(config, Path(data.prepared))
-    if data.source is not Source.files:
-        rows, warnings = count_rows(data, config.seed)
+    # A teacher is on this machine alone: its probabilities are computed here, and travel with the data.
+    teacher = _teacher(config)
+    if data.source is not Source.files and teacher is None:
+        rows, warnings = count_rows(data, split_seed(config), config.evaluation.select)
         return Delivery(rows, _warnings(warnings))
     absent = not_here(data)
     if absent:  # the digest of the data, and the job's name with it, will be another
@@ -79,18 +92,35 @@ def deliver(config: LaunchConfig) -> Delivery:
         digest = hashlib.sha256(json.dumps(["not here", *absent]).encode()).hexdigest()
         return Delivery(None, _unseen(config), digest)
     known = tokenizer_identity(config.model)
-    identity = identify(data, config.seed, known or "not here")
+    identity = identify(data, split_seed(config), known or "not here", teacher)
     folder = folder_of(config.prepared_dir, data, identity)
     if (folder / FILE).is_file():
-        made = from_folder(folder, load_manifest(folder), data)
+        made = from_folder(folder, load_manifest(folder), config)
         return replace(made, problems=(*_unseen(config), *made.problems))
-    rows, warnings = count_rows(data, config.seed)
+    rows, warnings = count_rows(data, split_seed(config), config.evaluation.select)
     problems = (
         *_unseen(config),
         *_warnings(warnings),
         *([] if known else [_unknown_tokenizer(config)]),
+        *([_uncounted(config)] if teacher and teacher.texts else []),
     )
-    return Delivery(rows, problems, identity.digest, folder)
+    counted = None if teacher and teacher.texts else rows
+    return Delivery(counted, problems, identity.digest, folder)
+
+
+def _teacher(config: LaunchConfig) -> TeacherIdentity | None:
+    """Identify the teacher of a job; None without one."""
+    if config.distillation.teacher is None:
+        return None
+    from lingotune.serving.teacher import teacher_of  # few jobs have one
+
+    if config.data.source is Source.hub:
+        what = "is asked about rows of the hub, which a plan does not read"
+        fix = f"{program('prepare')} with the same settings, then data.prepared=ITS_FOLDER"
+        where = f"distillation.teacher={config.distillation.teacher}"
+        raise ConfigError([Problem(where, what, fix)])
+    teacher = teacher_of(config)
+    return teacher.identity if teacher else None
 
 
 def _unseen(config: LaunchConfig) -> tuple[Problem, ...]:
@@ -120,7 +150,8 @@ def made_before(config: LaunchConfig) -> Manifest | None:
     known = tokenizer_identity(config.model)
     if known is None:
         return None
-    folder = folder_of(config.prepared_dir, config.data, identify(config.data, config.seed, known))
+    identity = identify(config.data, split_seed(config), known, _teacher(config))
+    folder = folder_of(config.prepared_dir, config.data, identity)
     return load_manifest(folder) if (folder / FILE).is_file() else None
 
 
@@ -133,22 +164,37 @@ def _in_folder(config: LaunchConfig, folder: Path) -> Delivery:
         manifest = load_manifest(folder)
     except ConfigError as error:
         raise ConfigError([Problem(where, p.what, p.fix) for p in error.problems]) from error
-    problems = misfits(manifest, config.data, config.seed)
+    problems = misfits(manifest, config.data, split_seed(config))
+    problems += other_teacher(manifest, config.distillation)
     if problems:
         raise ConfigError(problems)
-    return from_folder(folder, manifest, config.data)
+    return from_folder(folder, manifest, config)
 
 
-def from_folder(folder: Path, manifest: Manifest, data: DataConfig) -> Delivery:
-    """Describe prepared data in a folder; ConfigError as `trained_languages`."""
+def from_folder(folder: Path, manifest: Manifest, job: JobConfig) -> Delivery:
+    """Describe prepared data in a folder; ConfigError as `trained_languages` and `check_select`."""
     rows = {split: found.rows for split, found in manifest.splits.items()}
-    rows["train"] = count_trained(data, manifest.training_rows)
-    warnings = _warnings(manifest.warnings)
+    rows["train"] = count_trained(job.data, manifest.training_rows)
+    trained = trained_languages(job.data, manifest.training_rows)
+    check_select(job.evaluation.select, trained, manifest.statistics["validation"])
+    warnings = _warnings([*manifest.warnings, *limit_warnings(job.data, manifest.training_rows)])
     return Delivery(rows, warnings, manifest.digest, folder, manifest=manifest)
 
 
 def _warnings(texts: Iterable[str]) -> tuple[Problem, ...]:
     return tuple(Problem("data", text, severity=Severity.warning) for text in texts)
+
+
+def _uncounted(config: LaunchConfig) -> Problem:
+    """Make the problem of texts without labels, of which those count that no split has."""
+    return Problem(
+        f"distillation.texts={config.distillation.texts}",
+        "how many of them are new is not known yet, and with it neither steps nor time",
+        f"{program('prepare')} with the same settings asks the teacher, and counts them",
+        Severity.warning,
+        check="texts-not-counted",
+        why="texts that train, validation or test have are left out",
+    )
 
 
 def _unknown_tokenizer(config: LaunchConfig) -> Problem:

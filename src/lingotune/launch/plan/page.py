@@ -23,6 +23,7 @@ from lingotune.config.problems import (
 from lingotune.config.program import program
 from lingotune.config.schema import (
     Action,
+    DistillationConfig,
     Distribution,
     EvalStrategy,
     FallbackBy,
@@ -162,19 +163,30 @@ def _job_rows(plan: Plan) -> list[list[str]]:
         ["name", plan.name],
         ["model", f"{job.model.name} ({job.model.name_or_path or 'made from scratch'})"],
         ["data", f"{job.data.name}: {_rows(plan)}, texts of at most {job.data.max_length} tokens"],
-        ["training", f"{job.epochs} epochs, {training.schedule.value} schedule, {scored}"],
+        ["training", f"{job.epochs:g} epochs, {training.schedule.value} schedule, {scored}"],
         ["hub", job.hub.visibility.value],
         ["typed", shlex.join([*plan.options, *(o.text for o in plan.overrides)]) or "nothing"],
         ["sha256", plan.digests.job],
     ]
     if training.max_steps is not None:
-        rows[3][1] = rows[3][1].replace(f"{job.epochs} epochs", f"{training.max_steps} steps")
+        rows[3][1] = rows[3][1].replace(f"{job.epochs:g} epochs", f"{training.max_steps} steps")
     if plan.training_job is not None:
         rows.insert(3, ["prepared", _delivery(plan.data)])
+    if job.distillation.teacher is not None:
+        rows.insert(3, ["teacher", _teacher(job.distillation)])
     rows[5:5] = [["own code", line] for line in own_code_lines(job.code)]
     if plan.config_dir:
         rows.insert(-1, ["group files", f"{plan.config_dir} beside the shipped ones"])
     return rows
+
+
+def _teacher(wanted: DistillationConfig) -> str:
+    """Describe the teacher, and its part of the loss."""
+    shares = f"labels {wanted.alpha:g}, teacher {1 - wanted.alpha:g}"
+    return (
+        f"{wanted.teacher} (sha256 {(wanted.sha256 or '')[:12]}); the loss: {shares}, at temperature"
+        f" {wanted.temperature:g}"
+    )
 
 
 def _delivery(data: Delivery) -> str:

@@ -21,7 +21,15 @@ from lingotune.config.problems import (
     exit_code_for,
 )
 from lingotune.config.program import in_checkout, program
-from lingotune.config.schema import Action, AwsConfig, JobConfig, LaunchConfig, Search, Source
+from lingotune.config.schema import (
+    Action,
+    AwsConfig,
+    JobConfig,
+    LaunchConfig,
+    Search,
+    Source,
+    split_seed,
+)
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, JOB_FILE, MODEL_CHANNEL
 from lingotune.data.prepared.manifest import Manifest, load_manifest
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
@@ -382,7 +390,8 @@ class Planner:
 
     def _deliver(self, config: LaunchConfig) -> Delivery:
         """Find out what is known about the data, once per data."""
-        same = [asdict(config.data), config.seed, asdict(config.model), config.prepared_dir]
+        same = [asdict(config.data), split_seed(config), asdict(config.model), config.prepared_dir]
+        same += [asdict(config.distillation)]
         key = json.dumps(same, default=str)
         if key not in self._data:
             self._data[key] = deliver(config)
@@ -476,11 +485,11 @@ def with_data(plans: Sequence[Plan], tell: Callable[[str], None]) -> list[Plan]:
 
 
 def _prepared(plan: Plan, tell: Callable[[str], None]) -> Delivery:
-    from lingotune.data.prepared.prepare import prepare  # transformers from here on
+    from lingotune.serving.teacher import prepare_job  # transformers from here on
 
     job = plan.job
-    folder, _ = prepare(job.data, job.model, job.seed, Path(plan.config.prepared_dir), tell)
-    made = from_folder(folder, load_manifest(folder), job.data)
+    folder, _ = prepare_job(job, Path(plan.config.prepared_dir), tell)
+    made = from_folder(folder, load_manifest(folder), job)
     if made.digest != plan.digests.data:
         what = "the files were changed after they had been planned with"
         raise ConfigError([Problem("data", what, "the same command once more")])

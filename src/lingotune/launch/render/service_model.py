@@ -1,4 +1,4 @@
-"""Validation of a CreateTrainingJob request against SageMaker's own model of it. Pure.
+"""Validation of requests such as CreateTrainingJob against SageMaker's own model of them. Pure.
 
 boto3 itself checks little more than types before sending. The model (types, bounds, patterns, choices,
 required fields) is botocore's, copied into facts/request.json by tools/facts.py.
@@ -30,9 +30,9 @@ class Mistake:
 
 
 @lru_cache(maxsize=1)
-def _model() -> tuple[str, dict[str, Shape]]:
+def _model() -> tuple[dict[str, str], dict[str, Shape]]:
     loaded = load("request", "lingotune.launch")
-    return loaded["root"], loaded["shapes"]
+    return loaded["roots"], loaded["shapes"]
 
 
 @lru_cache(maxsize=256)
@@ -41,10 +41,10 @@ def _matches(pattern: str) -> Callable[..., Any]:
     return matcher
 
 
-def mistakes(request: Request) -> list[Mistake]:
+def mistakes(request: Request, operation: str = "CreateTrainingJob") -> list[Mistake]:
     """List everything in the request that the service's model does not allow; [] if it is valid."""
-    root, _ = _model()
-    return list(_walk(root, request, ""))
+    roots, _ = _model()
+    return list(_walk(roots[operation], request, ""))
 
 
 def choices(shape: str) -> list[str]:
@@ -84,9 +84,12 @@ def _structure(shape: Shape, value: Request, prefix: str) -> Iterator[Mistake]:
 
 
 def _scalar(shape: Shape, value: Any, path: str) -> Iterator[Mistake]:
-    types = {"string": str, "integer": int, "long": int, "boolean": bool, "float": float}
+    types: dict[str, Any] = {
+        "string": str, "integer": int, "long": int, "boolean": bool, "float": (float, int),
+    }  # fmt: skip
     expected = types.get(shape["type"])
-    if expected and (not isinstance(value, expected) or (expected is int and value is True)):
+    misread = isinstance(value, bool) and expected is not bool
+    if expected and (misread or not isinstance(value, expected)):
         yield Mistake(path, f"{value!r} is not a {shape['type']}", value)
         return
     if "enum" in shape and value not in shape["enum"]:

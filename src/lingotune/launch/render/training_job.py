@@ -15,7 +15,7 @@ from lingotune.config.schema import (
     JobConfig,
     Lane,
     Sdk,
-    logged_metrics,
+    further_metrics,
 )
 from lingotune.contract.container import (
     CHECKPOINTS,
@@ -185,7 +185,11 @@ def describe(
         ),
         metrics=tuple(
             (m["Name"], m["Regex"])
-            for m in metric_definitions(known_languages(job.data), logged_metrics(job))
+            for m in metric_definitions(
+                known_languages(job.data),
+                further_metrics(job),
+                zero_shot=bool(job.data.train_languages),
+            )
         ),
         max_run=cluster.max_run,
         max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,

@@ -10,6 +10,8 @@ from typing import Any
 
 from lingotune.config.problems import printable
 from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
+from lingotune.launch.results.learning_curve import KEY as ROWS
+from lingotune.launch.results.learning_curve import Curve
 from lingotune.launch.results.table import named, shortened, value_text
 from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import REPEATED, State
@@ -23,20 +25,22 @@ _LENGTH = 14
 """Characters of a value below an axis."""
 
 
-def charts_of(board: Leaderboard) -> dict[str, list[str]]:
-    """Draw all charts by section; none if matplotlib is not installed."""
+def charts_of(board: Leaderboard, rows: Sequence[Curve] = ()) -> dict[str, list[str]]:
+    """Draw all charts by section; none if matplotlib is not installed. rows: the learning curves."""
     try:
         return {
+            "rows": [_drawn(partial(_by_rows, of, board.metric), _title(of)) for of in rows],
             "keys": [
                 _drawn(partial(_against, key, board), f"{board.metric.name} against {key}")
                 for key in board.keys
-                if key != REPEATED and len({of.varies.get(key) for of in board.ranked}) > 1
+                if key not in (REPEATED, *([ROWS] if rows else []))
+                and len({of.varies.get(key) for of in board.ranked}) > 1
             ],
             "curves": _curves(board),
             "front": _front(board),
         }
     except ImportError:
-        return {"keys": [], "curves": [], "front": []}
+        return {"rows": [], "keys": [], "curves": [], "front": []}
 
 
 def _drawn(plot: Callable[[Pen], Any], name: str) -> str:
@@ -48,6 +52,30 @@ def _rounded(attribute: re.Match[str]) -> str:
     return re.sub(
         r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), attribute[0]
     )
+
+
+# --- the metric against the rows ----------------------------------------------------------------
+
+
+def _title(of: Curve) -> str:
+    return f"Score by training rows{': ' if of.name else ''}{of.name}"
+
+
+def _by_rows(of: Curve, metric: Metric, pen: Pen) -> Any:
+    """Draw the runs by their training rows, and the power law up to twice the most with its interval."""
+    figure, (axis,) = new_figure(1, 3.4, width=5.8)
+    axis.set_xscale("log")
+    axis.scatter(of.rows, of.scores, s=14, color=_BLUE, alpha=0.7, linewidths=0)
+    if fit := of.fit:
+        axis.fill_between(fit.rows, fit.low, fit.high, color=_BLUE, alpha=0.15, linewidth=0)
+        axis.plot(fit.rows, fit.middle, color=_BLUE, linewidth=1.2)
+        axis.axvline(max(of.rows), color=pen.ink, linewidth=0.8, linestyle=":")
+    ticks = [*sorted(set(of.rows)), *([2 * max(of.rows)] if of.fit else [])]
+    axis.minorticks_off()
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8, rotation=25, ha="right")
+    axis.set_xlabel("training rows", fontsize=8, color=pen.ink)
+    _finish(axis, f"{metric.name} by training rows", pen)
+    return figure
 
 
 # --- the metric against a swept key -------------------------------------------------------------

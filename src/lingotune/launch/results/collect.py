@@ -17,6 +17,7 @@ from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
 from lingotune.launch.cost.prices import find_price, load_prices
 from lingotune.launch.results.entries import Entry, Leaderboard, ranked, total
+from lingotune.launch.results.learning_curve import with_told
 from lingotune.launch.results.names import job_beginning, run_beginning
 from lingotune.launch.results.run_files import (
     JobText,
@@ -52,7 +53,7 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
     """
     places = [place_of(one, runs_dir) for one in typed]
     if len(places) == 1 and is_sweep(places[0]):
-        return of_sweep(places[0])
+        return with_told(of_sweep(places[0]))
     problems: list[Problem] = []
     folders: dict[Path, None] = {}
     for one, place in zip(typed, places):
@@ -62,7 +63,7 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
     if problems:
         raise ConfigError(problems)
     name = typed[0] if len(typed) == 1 else f"{len(folders)} runs"
-    return of_runs(list(folders), name)
+    return with_told(of_runs(list(folders), name))
 
 
 def place_of(typed: str, runs_dir: str) -> Path:
@@ -196,7 +197,9 @@ def _with_scores(entry: Entry, metric: Metric) -> Entry:
                 entry,
                 validation=scores.on_validation(),
                 test=scores.on_test(),
+                labels=scores.labels,
                 evaluations=known,
+                train_rows=scores.data.train_rows,
                 seconds=scores.seconds if entry.seconds is None else entry.seconds,
             )
         entry = replace(entry, reason=scores)
@@ -288,7 +291,7 @@ def _of_run(
     return Entry(
         number, varies, folder.name, State.completed, "", folder, overrides,
         scores.on_validation(), scores.on_test(), evaluations_in(folder, scores.training.steps),
-        scores.seconds,
+        scores.seconds, labels=scores.labels, train_rows=scores.data.train_rows,
     )  # fmt: skip
 
 

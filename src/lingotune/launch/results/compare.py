@@ -1,15 +1,16 @@
-"""Comparison of configurations on the test rows: paired, by bootstrap.
+"""Comparison of configurations: paired, by bootstrap.
 
 The same rows are drawn for every run, so that hard rows are hard for all; where a configuration has several
-seeds, its runs are drawn, too. Nothing here chooses a winner: that is validation's.
+seeds, its runs are drawn, too. What is chosen among is compared on validation; the test rows are looked at
+for what was chosen, and for two configurations that somebody asks about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lingotune.launch.results.entries import Configuration, Entry
 from lingotune.launch.sweeps.trial import REPEATED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     Float32Array = npt.NDArray[np.float32]
 
+_OfRun = TypeVar("_OfRun")
 RESAMPLES = 1000
 _CELLS = 20_000_000
 """Weights of rows that are held at a time."""
@@ -30,7 +32,7 @@ _CELLS = 20_000_000
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two means of macro-F1 on test, with its 95 % interval."""
+    """Difference of two means of a score, with its 95 % interval."""
 
     value: float
     interval: Interval
@@ -43,14 +45,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations on the test rows, by their places in the ranking.
+    """Configurations on the validation rows, by their places in the ranking.
 
-    intervals: 95 % intervals of mean macro-F1. differences: to the best configuration, negative for what is
-    worse. Configurations whose predictions are missing, or of other rows than the best's, are in neither.
+    differences: to the best configuration, negative for what is worse. Configurations whose predictions are
+    missing, or of other rows than the best's, are left out. test: 95 % interval of the best's mean macro-F1
+    on test, None where its predictions are missing or too few.
     """
 
-    intervals: Mapping[int, Interval]
     differences: Mapping[int, Difference]
+    test: Interval | None = None
 
     @property
     def clear(self) -> bool:
@@ -60,83 +63,88 @@ class Comparison:
 
 
 def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comparison:
-    """Compare ranked configurations by the predictions of their runs."""
-    runs = {e.number: found for of in ranked for e in of.scored if (found := predictions_of(e))}
-    best = ranked[0].scored if ranked else ()
-    reference = runs.get(best[0].number) if best else None
-    if reference is None or not _enough(len(reference.true)):
-        return Comparison({}, {})
-    same = {number: run.predicted for number, run in runs.items() if run.same_rows(reference)}
+    """Compare ranked configurations by what their runs predicted for the validation rows."""
+    if not ranked:
+        return Comparison({})
+    drawn = _samples(ranked, VALIDATION, resamples)
     compared = {
-        place: of
+        place: by_seed(of, drawn)
         for place, of in enumerate(ranked)
-        if all(entry.number in same for entry in of.scored)
+        if all(entry.number in drawn for entry in of.scored)
     }
-    wanted = [entry.number for of in compared.values() for entry in of.scored]
-    if 0 not in compared:
-        return Comparison({}, {})
+    best = compared.pop(0, None)
+    differences = {place: difference(of, best) for place, of in compared.items()} if best else {}
+    tests = _samples(ranked[:1], TEST, resamples)
+    whole = len(tests) == len(ranked[0].scored) > 0
+    return Comparison(differences, interval_of(list(tests.values())) if whole else None)
+
+
+def _samples(ranked: Sequence[Configuration], split: str, resamples: int) -> dict[int, FloatArray]:
+    """Draw macro-F1 of every run that predicted the same rows as the first configuration's first run."""
+    entries = [entry for of in ranked for entry in of.scored]
+    runs = {entry.number: found for entry in entries if (found := predictions_of(entry, split))}
+    reference = runs.get(entries[0].number) if entries else None
+    if reference is None or not enough(len(reference.true)):
+        return {}
     import numpy as np
 
-    predicted = np.stack([same[number] for number in wanted])
-    drawn = f1_samples(reference.true, predicted, len(reference.labels), resamples)
-    samples = dict(zip(wanted, drawn))
-    return Comparison(
-        {place: interval_of([*_own(of, samples)]) for place, of in compared.items()},
-        {
-            place: difference(_by_seed(of, samples), _by_seed(compared[0], samples))
-            for place, of in compared.items()
-            if place
-        },
-    )
+    same = {number: run.predicted for number, run in runs.items() if run.same_rows(reference)}
+    predicted = np.stack([*same.values()])
+    return dict(zip(same, f1_samples(reference.true, predicted, len(reference.labels), resamples)))
 
 
-def _enough(rows: int) -> bool:
-    from lingotune.evaluation.metrics import FEWEST
+def enough(rows: int) -> bool:
+    """Tell whether an interval of so many rows says anything."""
+    from lingotune.evaluation.bootstrap import FEWEST
 
     return rows >= FEWEST
 
 
 # --- predictions --------------------------------------------------------------------------------
 
+VALIDATION, TEST = "validation", "test"
+
 
 @dataclass(frozen=True)
-class TestPredictions:
-    """True and predicted classes (int64) of the test rows, sorted by the rows' ids."""
+class RowPredictions:
+    """True and predicted classes (int64) of the rows of a split, sorted by the rows' ids."""
 
     ids: tuple[str, ...]
     true: IntArray
     predicted: IntArray
     labels: tuple[str, ...]
 
-    __test__ = False
-
-    def same_rows(self, other: TestPredictions) -> bool:
+    def same_rows(self, other: RowPredictions) -> bool:
         """Tell whether both are of the same rows with the same classes."""
         same = (self.ids, self.labels) == (other.ids, other.labels)
         return same and bool((self.true == other.true).all())
 
 
-def predictions_of(entry: Entry) -> TestPredictions | None:
-    """Read the predictions of a run; None if there are none, or they cannot be read."""
-    if entry.folder is None or entry.test is None:
+def predictions_of(entry: Entry, split: str = TEST) -> RowPredictions | None:
+    """Read what a run's model decided for the rows of a split; None if there is nothing to be read."""
+    if entry.folder is None or not entry.labels:
         return None
-    from lingotune.evaluation.predictions import FILE
+    from lingotune.evaluation.predictions import FILE, VALIDATION_FILE
 
-    path = entry.folder / FILE
-    return _read(path, entry.test.labels) if path.is_file() else None
+    path = entry.folder / (FILE if split == TEST else VALIDATION_FILE)
+    return _read(path, entry.labels) if path.is_file() else None
 
 
-def _read(path: Path, labels: tuple[str, ...]) -> TestPredictions | None:
+def _read(path: Path, labels: tuple[str, ...]) -> RowPredictions | None:
     import numpy as np
     from pyarrow import ArrowException, parquet
 
+    from lingotune.evaluation.predictions import DECIDED
+
     try:
-        columns = ["id", "label", "predicted"]
         with parquet.ParquetFile(path) as file:  # read_table imports pandas
-            ids, true, predicted = file.read(columns=columns).to_pydict().values()
+            named = DECIDED if DECIDED in file.schema_arrow.names else "predicted"
+            columns = ["id", "label", named]
+            found = file.read(columns=columns).to_pydict()
+        ids, true, predicted = (found[name] for name in columns)
         places = {label: place for place, label in enumerate(labels)}
         order = sorted(range(len(ids)), key=ids.__getitem__)
-        return TestPredictions(
+        return RowPredictions(
             tuple(ids[n] for n in order),
             np.array([places[true[n]] for n in order], np.int64),
             np.array([places[predicted[n]] for n in order], np.int64),
@@ -156,18 +164,34 @@ def f1_samples(
 
     true: class ids of the rows. predicted: (runs, rows). Returns (runs, 1 + resamples).
     """
+    return _on_samples(_macro_f1, true, predicted, classes, resamples, seed)
+
+
+def accuracy_samples(
+    true: IntArray, predicted: IntArray, classes: int, resamples: int, seed: int = 0
+) -> FloatArray:
+    """Compute the accuracy of runs on the same samples as `f1_samples`."""
+    return _on_samples(_accuracy, true, predicted, classes, resamples, seed)
+
+
+_Score = Callable[["Float32Array", "IntArray", "Float32Array"], "FloatArray"]
+
+
+def _on_samples(
+    score: _Score, true: IntArray, predicted: IntArray, classes: int, resamples: int, seed: int
+) -> FloatArray:
     import numpy as np
 
     # Rows that every run classifies alike are of one kind, and only the counts of kinds matter.
     kinds, counts = np.unique(np.vstack([true, predicted]), axis=1, return_counts=True)
     rows, random = int(counts.sum()), np.random.default_rng(seed)
     identity = np.eye(classes, dtype=np.float32)
-    parts = [_macro_f1(counts[None].astype(np.float32), kinds, identity)]
+    parts = [score(counts[None].astype(np.float32), kinds, identity)]
     step = max(1, _CELLS // len(counts))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
         weights = random.multinomial(rows, counts / rows, size=size).astype(np.float32)
-        parts.append(_macro_f1(weights, kinds, identity))
+        parts.append(score(weights, kinds, identity))
     return np.concatenate(parts, axis=1)
 
 
@@ -187,8 +211,18 @@ def _macro_f1(weights: Float32Array, kinds: IntArray, identity: Float32Array) ->
     return np.array(found)
 
 
+def _accuracy(weights: Float32Array, kinds: IntArray, identity: Float32Array) -> FloatArray:
+    """Compute the accuracy, in the shapes of `_macro_f1`."""
+    import numpy as np
+
+    true, *runs = kinds
+    hits = np.array([predicted == true for predicted in runs], np.float64)
+    shares: FloatArray = hits @ weights.T.astype(np.float64) / weights.sum(axis=1, dtype=np.float64)
+    return shares
+
+
 Samples = Mapping[str, "FloatArray"]
-"""Seed -> macro-F1 of its run: on all rows, then on each resample."""
+"""Seed -> score of its run: on all rows, then on each resample."""
 
 
 def difference(one: Samples, other: Samples) -> Difference:
@@ -223,21 +257,17 @@ def _mean_of_drawn(runs: FloatArray, seed: int) -> FloatArray:
 def _percentiles(values: FloatArray) -> Interval:
     import numpy as np
 
-    from lingotune.evaluation.metrics import LEVEL
+    from lingotune.evaluation.bootstrap import LEVEL
 
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def _own(of: Configuration, samples: Mapping[int, FloatArray]) -> list[FloatArray]:
-    return [samples[entry.number] for entry in of.scored]
-
-
-def _by_seed(of: Configuration, samples: Mapping[int, FloatArray]) -> dict[str, FloatArray]:
-    """Key the samples by seed; further runs of a seed, and those without one, by their place."""
-    found: dict[str, FloatArray] = {}
+def by_seed(of: Configuration, runs: Mapping[int, _OfRun]) -> dict[str, _OfRun]:
+    """Key what is of runs by seed; further runs of a seed, and those without one, by their place."""
+    found: dict[str, _OfRun] = {}
     for place, entry in enumerate(of.scored):
         seed = entry.varies.get(REPEATED, "")
-        found[seed if seed not in found else f"{seed} {place}"] = samples[entry.number]
+        found[seed if seed not in found else f"{seed} {place}"] = runs[entry.number]
     return found

@@ -18,14 +18,13 @@ from lingotune.runs.results import Interval
 class TestScores:
     """Scores of a run on its test split. interval: of macro_f1; None if none was drawn.
 
-    languages: code -> macro-F1. labels: class names by id.
+    languages: code -> macro-F1.
     """
 
     macro_f1: float
     interval: Interval | None
     rows: int
     languages: Mapping[str, float]
-    labels: tuple[str, ...]
 
     __test__ = False  # pytest takes classes of this name for tests
 
@@ -36,9 +35,10 @@ class Entry:
 
     varies: key -> value, of what differs between the entries. name: of its job, or run folder. folder:
     its run folder on this machine; None while it was not fetched. validation: scores of the checkpoint
-    that was kept, by name; of evaluations so far where nothing was fetched. test: None if unknown.
+    that was kept, by name; of evaluations so far where nothing was fetched. test: None if unknown. labels:
+    class names by id, where a run folder tells them.
     overrides: all of the job as typed. seconds, usd: of all attempts; None if unknown. expected_usd: by
-    the plan, of one attempt.
+    the plan, of one attempt. train_rows: rows trained on; None while nothing was fetched.
     """
 
     number: int
@@ -54,6 +54,8 @@ class Entry:
     seconds: float | None = None
     usd: float | None = None
     expected_usd: float | None = None
+    train_rows: int | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def configuration(self) -> tuple[tuple[str, str], ...]:
@@ -128,11 +130,8 @@ class Configuration:
 
     @property
     def languages(self) -> dict[str, float]:
-        """Mean macro-F1 of each language: on test where that is known of all, else on validation."""
-        if self.test is not None:
-            each: list[Mapping[str, float]] = [of.languages for of in self.tests]
-        else:
-            each = [languages_in(entry.validation) for entry in self.scored]
+        """Mean macro-F1 of each language on validation."""
+        each = [languages_in(entry.validation) for entry in self.scored]
         codes = dict.fromkeys(code for of in each for code in of)
         return {
             code: fmean(of[code] for of in each) for code in codes if all(code in of for of in each)

@@ -15,6 +15,7 @@ from lingotune.estimate.run_time import duration
 from lingotune.launch.results.charts import charts_of, pareto, unit_of
 from lingotune.launch.results.compare import Comparison, compare
 from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
+from lingotune.launch.results.learning_curve import curves_of
 from lingotune.launch.results.table import (
     cells_of,
     named,
@@ -43,16 +44,17 @@ def write_page(board: Leaderboard, folder: Path) -> Path:
 
 def page_of(board: Leaderboard, folder: Path) -> str:
     """Render the page as HTML; its links are relative to `folder`."""
-    comparison = compare(board.ranked)
+    comparison, curves = compare(board.ranked), curves_of(board)
     script = (_HERE / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shown = {
         "name": printable(board.name),
         "summary": summary(board),
         "verdict": [visible(line.strip()) for line in verdict(board, comparison)],
-        "notes": [visible(note) for note in board.notes],
+        "notes": [visible(note) for note in board.notes if note not in {of.told for of in curves}],
         "board": _board(board, comparison, folder),
-        "pictures": charts_of(board),
+        "pictures": charts_of(board, curves),
+        "curves": [{"name": of.name, "told": of.told} for of in curves],
         "heat": heat(board),
         "unit": unit_of(board),
         "front": [named(of) for of in pareto(board)],
@@ -141,7 +143,6 @@ def heat(board: Leaderboard) -> dict[str, Any]:
     codes = sorted(sorted(codes, key=lowest.__getitem__)[:_MOST_HEAT])
     values = [of.languages[code] for of in shown for code in codes if code in of.languages]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    on = "test" if any(of.test is not None for of in shown) else "validation"
     rows = [
         (
             visible(" / ".join(map(value_text, of.varies.values())) or named(of)),
@@ -152,7 +153,7 @@ def heat(board: Leaderboard) -> dict[str, Any]:
     keys = " / ".join(key for key in board.keys if key != REPEATED)
     left = len([of for of in board.ranked if len(of.languages) > 1]) - len(shown)
     names = [printable(code) for code in codes]
-    return {"keys": visible(keys), "codes": names, "rows": rows, "split": on, "left": left}
+    return {"keys": visible(keys), "codes": names, "rows": rows, "left": left}
 
 
 def _heat_cell(of: Configuration, code: str, low: float, high: float) -> tuple[str, float]:

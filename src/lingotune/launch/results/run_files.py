@@ -15,7 +15,7 @@ from lingotune.config.typed_json import from_json, parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.results.entries import TestScores
 from lingotune.launch.sweeps.metric import LOSS
-from lingotune.launch.sweeps.trial import Evaluation
+from lingotune.launch.sweeps.trial import REPEATED, Evaluation
 from lingotune.runs.folder import METRICS, read_history
 from lingotune.runs.results import Interval
 
@@ -31,6 +31,7 @@ class _Intervals:
 class _Scores:
     rows: int
     macro_f1: float
+    micro_f1: float | None = None
     accuracy: float
     mean_absolute_error: float | None = None
     quadratic_kappa: float | None = None
@@ -45,11 +46,23 @@ class _Worst:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _ZeroShot:
+    seen: _Scores | None = None
+    unseen: _Scores
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Split:
     loss: float
     overall: _Scores
     languages: dict[str, _Scores]
     worst_language: _Worst | None = None
+    zero_shot: _ZeroShot | None = None
+
+    def kinds(self) -> dict[str, float]:
+        """Map `seen_macro_f1` and `unseen_macro_f1` to their values, as far as there are any."""
+        kinds = vars(self.zero_shot) if self.zero_shot else {}
+        return {f"{name}_macro_f1": of.macro_f1 for name, of in kinds.items() if of}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +72,22 @@ class _Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Data:
+    rows: dict[str, dict[str, dict[str, int]]]
+
+    @property
+    def train_rows(self) -> int:
+        """Number of rows that were trained on."""
+        return sum(sum(of.values()) for of in self.rows.get("train", {}).values())
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunScores:
     """Part of metrics.json; the fields are those of `RunResults`."""
 
     job_sha256: str
     labels: tuple[str, ...]
+    data: _Data
     training: _Training
     validation: _Split
     test: _Split | None = None
@@ -79,6 +103,8 @@ class RunScores:
             "macro_f1": of.overall.macro_f1,
             "accuracy": of.overall.accuracy,
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
+            **of.kinds(),
+            **({} if of.overall.micro_f1 is None else {"micro_f1": of.overall.micro_f1}),
             **self._on_scale(),
             **(of.overall.own or {}),
             **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
@@ -103,7 +129,6 @@ class RunScores:
             overall.intervals.macro_f1 if overall.intervals else None,
             overall.rows,
             {code: of.macro_f1 for code, of in self.test.languages.items()},
-            self.labels,
         )
 
 
@@ -160,11 +185,14 @@ def job_text(folder: Path) -> JobText | str:
     try:
         content = (folder / JOB_FILE).read_bytes()
         values = yaml.load(content, _LOADER)
-        return JobText(dict(_flat(values)), digest_in(content))
+        settings = dict(_flat(values))
+        settings.setdefault(_SPLIT_SEED, settings.get(REPEATED, ""))  # where nothing else is said
+        return JobText(settings, digest_in(content))
     except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         return f"{JOB_FILE} cannot be read: {error}"
 
 
+_SPLIT_SEED = "data.split_seed"
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Leaves every value the text that it is in the file."""
 
@@ -187,6 +215,8 @@ def varying(jobs: Sequence[Mapping[str, str]]) -> dict[str, str]:
     keys = list(dict.fromkeys(key for job in jobs for key in job))
     values = {key: [job.get(key, "") for job in jobs] for key in keys}
     differing = [key for key in keys if len(set(values[key])) > 1]
+    if values.get(_SPLIT_SEED) == values.get(REPEATED):  # as before the splits had their own
+        differing = [key for key in differing if key != _SPLIT_SEED]
     groups = {
         key.partition(".")[0]: values[key] for key in differing if key == f"{_section(key)}.name"
     }

@@ -14,7 +14,7 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.quoting import for_shell
 from lingotune.estimate.run_time import duration
 from lingotune.launch.results.compare import Comparison, Difference
-from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
+from lingotune.launch.results.entries import Configuration, Entry, Leaderboard, languages_in
 from lingotune.launch.sweeps.trial import REPEATED, State, ranges
 from lingotune.runs.folder import write_whole
 from lingotune.runs.results import Interval
@@ -37,12 +37,12 @@ def for_terminal(board: Leaderboard, comparison: Comparison, width: int | None =
     width: columns of the terminal; what matters least is left out, and named, where the table is wider.
     """
     cells, left_out = _narrowed(cells_of(board, comparison), width or sys.maxsize)
-    lines = _aligned(cells) if board.ranked else []
+    lines = aligned(cells) if board.ranked else []
     if left_out:
         lines += ["", f"too wide for this terminal: {', '.join(left_out)} (in {CSV})"]
     rest = [*_others(board)]
     if rest:
-        lines += ["", "not compared:", *_aligned(rest, indent="  ")] if lines else _aligned(rest)
+        lines += ["", "not compared:", *aligned(rest, indent="  ")] if lines else aligned(rest)
     return "\n".join([*lines, "", *verdict(board, comparison), *board.notes]).strip("\n")
 
 
@@ -62,7 +62,7 @@ def cells_of(board: Leaderboard, comparison: Comparison) -> Cells:
     """Tabulate the configurations that have a score, under a row of names.
 
     Columns without any value are left out. An asterisk marks the best, if it is better than the second by
-    more than the interval of their difference.
+    more than the interval of their difference on validation. The score on test is that of the best alone.
     """
     columns = _columns(board, comparison)
     rows = [[text(place, of) for _, text in columns] for place, of in enumerate(board.ranked)]
@@ -77,7 +77,6 @@ def _columns(
     def key_column(key: str) -> Callable[[int, Configuration], str]:
         return lambda place, of: value_text(of.varies.get(key))
 
-    on = "test" if any(of.test is not None for of in board.ranked) else "validation"
     seeds = any(len(of.entries) > 1 for of in board.ranked)
     return [
         ("", lambda place, of: "*" if place == 0 and comparison.clear else " "),
@@ -86,9 +85,9 @@ def _columns(
         (f"validation {board.metric.name}", lambda place, of: score_text(of)),
         (
             "test macro_f1",
-            lambda place, of: with_interval(of.test, comparison.intervals.get(place), of),
+            lambda place, of: _NONE if place else with_interval(of.test, comparison.test, of),
         ),
-        (f"lowest language ({on})", lambda place, of: worst_text(of)),
+        ("lowest language", lambda place, of: worst_text(of)),
         ("to the best", lambda place, of: difference_text(comparison.differences.get(place))),
         ("time", lambda place, of: _NONE if of.seconds is None else duration(of.seconds)),
         ("USD", lambda place, of: _NONE if of.usd is None else f"{of.usd:.2f}"),
@@ -158,7 +157,7 @@ def run_text(of: Configuration) -> str:
 
 
 def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
-    """Tell who wins on validation, and whether the test rows can tell it from the second."""
+    """Tell who wins on validation, and whether its rows can tell it from the second."""
     if board.best is None:
         return ["nothing has a score yet"] if board.configurations else ["there is no trial"]
     better = "highest" if board.metric.greater_is_better else "lowest"
@@ -170,12 +169,12 @@ def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
         return lines
     second = comparison.differences.get(1)
     if second is None:
-        lines.append("  not compared with the second on test rows: predictions of both are needed")
+        lines.append("  not compared with the second row by row: predictions of both are needed")
     else:
         lead = signed(-second.value, (-second.interval[1], -second.interval[0]))
         clear = "clear" if comparison.clear else "not clear"
         lines.append(
-            f"  its lead on test over the second, {named(board.ranked[1])}, is {clear}: {lead}"
+            f"  its lead over the second, {named(board.ranked[1])}, is {clear}: {lead} of macro_f1"
         )
     return lines
 
@@ -315,7 +314,8 @@ def trials_of(board: Leaderboard, comparison: Comparison) -> list[dict[str, Any]
 
 
 def _configuration(place: int, of: Configuration, comparison: Comparison) -> dict[str, Any]:
-    low, high = comparison.intervals.get(place, (None, None))
+    is_best = place == 0
+    low, high = comparison.test if is_best and comparison.test else (None, None)
     to_best = comparison.differences.get(place)
     return {
         "rank": place + 1 if of.scores else None,
@@ -323,7 +323,7 @@ def _configuration(place: int, of: Configuration, comparison: Comparison) -> dic
         "runs": len(of.scored),
         "validation_mean": of.mean,
         "validation_sd": of.deviation,
-        "test_macro_f1": of.test,
+        "test_macro_f1": of.test if is_best else None,
         "test_low": low,
         "test_high": high,
         "difference": to_best.value if to_best else None,
@@ -333,8 +333,9 @@ def _configuration(place: int, of: Configuration, comparison: Comparison) -> dic
 
 
 def _trial(entry: Entry, board: Leaderboard) -> dict[str, Any]:
-    test = entry.test
-    worst = min(test.languages.items(), key=lambda item: item[1]) if test and test.languages else ()
+    test = entry.test if board.best and entry in board.best.entries else None
+    languages = languages_in(entry.validation)
+    worst = min(languages.items(), key=lambda item: item[1]) if languages else ()
     return {
         "number": entry.number,
         "varies": dict(entry.varies),
@@ -344,7 +345,7 @@ def _trial(entry: Entry, board: Leaderboard) -> dict[str, Any]:
         "test_macro_f1": test.macro_f1 if test else None,
         "test_low": test.interval[0] if test and test.interval else None,
         "test_high": test.interval[1] if test and test.interval else None,
-        "languages": dict(test.languages) if test else None,
+        "languages": languages or None,
         "lowest_language": worst[0] if worst else None,
         "lowest_language_macro_f1": worst[1] if worst else None,
         "seconds": entry.seconds,
@@ -376,7 +377,7 @@ def _narrowed(cells: Cells, width: int) -> tuple[Cells, list[str]]:
     """Leave out columns until the rest fits; also returns their names."""
     left_out = []
     for start in _EXPENDABLE:
-        if max(map(len, _aligned(cells))) <= width:
+        if max(map(len, aligned(cells))) <= width:
             break
         for name in [name for name in cells[0] if name.startswith(start)]:
             place = cells[0].index(name)
@@ -385,7 +386,8 @@ def _narrowed(cells: Cells, width: int) -> tuple[Cells, list[str]]:
     return cells, left_out
 
 
-def _aligned(cells: Cells, indent: str = "") -> list[str]:
+def aligned(cells: Cells, indent: str = "") -> list[str]:
+    """Write cells as lines of columns."""
     from lingotune.report.data_statistics import columns
 
     widths = [max(map(columns, column)) for column in zip(*cells)]

@@ -87,7 +87,7 @@ class AccountCheck:
 
 
 @dataclass(frozen=True)
-class _Caller:
+class Caller:
     """Owner of the credentials, if AWS has told it, and the calls that use them."""
 
     calls: Calls
@@ -95,7 +95,8 @@ class _Caller:
     account: str | None = None
 
 
-_Check = Callable[[_Caller], Iterator[Answer]]
+Check = Callable[[Caller], Iterator[Answer]]
+"""Check of an account: yields lines about what is fine, and problems; Unanswered skips it."""
 
 
 def check_account(
@@ -107,9 +108,15 @@ def check_account(
     there already.
     """
     quotas: dict[str, float] = {}
-    checks = _checks(jobs, aws, quotas, controlled)
+    return ask_all(_checks(jobs, aws, quotas, controlled), aws.region, quotas)
+
+
+def ask_all(
+    checks: Mapping[str, Check], region: str | None, quotas: Mapping[str, float]
+) -> AccountCheck:
+    """Run checks, by topic, at the same time, once AWS has told who asks. quotas: filled by them."""
     try:
-        caller, identity = _identify(connect(aws.region))
+        caller, identity = _identify(connect(region))
     except Unanswered as reason:
         return AccountCheck(skipped=tuple(f"{topic}: {reason}" for topic in ("identity", *checks)))
     except ConfigError as error:
@@ -135,7 +142,7 @@ def format_account(check: AccountCheck) -> list[str]:
     ]
 
 
-def _identify(calls: Calls) -> tuple[_Caller, AccountCheck]:
+def _identify(calls: Calls) -> tuple[Caller, AccountCheck]:
     """Ask whose credentials these are; ConfigError if AWS does not accept them."""
     try:
         found = calls.ask("sts", "get_caller_identity", _UNUSABLE)
@@ -143,9 +150,9 @@ def _identify(calls: Calls) -> tuple[_Caller, AccountCheck]:
     except Refused as refusal:
         raise ConfigError([unusable(str(refusal))]) from refusal
     except (Unanswered, KeyError) as reason:
-        return _Caller(calls), AccountCheck(skipped=(_skip("identity", reason),))
+        return Caller(calls), AccountCheck(skipped=(_skip("identity", reason),))
     line = f"identity: {arn} (account {account}), region {calls.region}"
-    return _Caller(calls, arn, account), AccountCheck(done=(line,))
+    return Caller(calls, arn, account), AccountCheck(done=(line,))
 
 
 def _skip(topic: str, reason: Unanswered | KeyError) -> str:
@@ -153,7 +160,7 @@ def _skip(topic: str, reason: Unanswered | KeyError) -> str:
     return f"{topic}: {lack}{reason}"
 
 
-def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
+def _run(topic: str, check: Check, caller: Caller) -> AccountCheck:
     """Run one check, until AWS does not answer."""
     done, skipped, findings = [], [], []
     try:
@@ -172,9 +179,9 @@ def _run(topic: str, check: _Check, caller: _Caller) -> AccountCheck:
 
 def _checks(
     jobs: Sequence[JobRequirements], aws: AwsConfig, quotas: dict[str, float], controlled: bool
-) -> dict[str, _Check]:
+) -> dict[str, Check]:
     """List the checks by topic, in the order of the page. quotas: takes those that AWS tells."""
-    checks: dict[str, _Check] = {
+    checks: dict[str, Check] = {
         "role": partial(_role, aws),
         "pass the role": partial(_pass_role, aws),
         "start jobs": partial(_start, jobs, aws),
@@ -201,7 +208,8 @@ def _checks(
     return checks
 
 
-def _given(setting: str, value: str | None) -> str:
+def required(setting: str, value: str | None) -> str:
+    """Return the value of a setting; Unanswered if there is none."""
     if not value:
         raise Unanswered(f"no {setting} is set")
     return value
@@ -211,29 +219,29 @@ def _secrets(jobs: Sequence[JobRequirements]) -> list[str]:
     return list(dict.fromkeys(job.token_secret for job in jobs if job.token_secret))
 
 
-def _arn(caller: _Caller, service: str, resource: str) -> str:
+def arn_of(caller: Caller, service: str, resource: str) -> str:
     """Format the ARN of a regional resource in the caller's account."""
     partition = (caller.arn or "arn:aws").split(":")[1]
     return f"arn:{partition}:{service}:{caller.calls.region}:{caller.account or '*'}:{resource}"
 
 
-def _role(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
-    yield from check_role(caller.calls, _given("aws.role", aws.role), caller.account)
+def _role(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
+    yield from check_role(caller.calls, required("aws.role", aws.role), caller.account)
 
 
-def _pass_role(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
-    role = _given("aws.role", aws.role)
+def _pass_role(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
+    role = required("aws.role", aws.role)
     yield from check_caller(caller.calls, caller.arn, ["iam:PassRole"], role, f"aws.role={role}")
 
 
-def _start(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _start(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
     if aws.queue:
         actions, where = ["batch:SubmitServiceJob"], f"aws.queue={aws.queue}"
-        queue = _arn(caller, "batch", f"job-queue/{aws.queue}")
+        queue = arn_of(caller, "batch", f"job-queue/{aws.queue}")
         resource = aws.queue if aws.queue.startswith("arn:") else queue
     else:  # lingotune's jobs have tags, which need a right of their own
         actions, where = ["sagemaker:CreateTrainingJob", "sagemaker:AddTags"], "AWS credentials"
-        resource = _arn(caller, "sagemaker", f"training-job/{jobs[0].name.lower()}")
+        resource = arn_of(caller, "sagemaker", f"training-job/{jobs[0].name.lower()}")
     yield from check_caller(caller.calls, caller.arn, actions, resource, where)
 
 
@@ -245,9 +253,9 @@ REPORTING = tuple(
 
 
 def _role_access(
-    jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller
+    jobs: Sequence[JobRequirements], aws: AwsConfig, caller: Caller
 ) -> Iterator[Answer]:
-    role, bucket = _given("aws.role", aws.role), _given("aws.bucket", aws.bucket)
+    role, bucket = required("aws.role", aws.role), required("aws.bucket", aws.bucket)
     if not role.startswith("arn:"):
         raise Unanswered(f"{role} is not the ARN of a role")
     s3 = f"arn:{role.split(':')[1]}:s3:::{bucket}"
@@ -260,7 +268,7 @@ def _role_access(
         wanted.append((("s3:GetObject",), f"{there}*"))
         wanted.append((("s3:ListBucket",), there.partition("/")[0]))
     for secret in _secrets(jobs):  # AWS adds six characters of its own to a secret's name
-        named = _arn(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
+        named = arn_of(caller, "secretsmanager", f"secret:{secret}-AbCdEf")
         resource = secret if secret.startswith("arn:") else named
         wanted.append(((READING[service_of(secret)],), resource))
     if aws.mlflow is not None:
@@ -276,12 +284,12 @@ def _elsewhere(jobs: Sequence[JobRequirements], bucket: str) -> list[str]:
     return list(dict.fromkeys(place for place in places if not place.startswith(f"{bucket}/")))
 
 
-def _bucket(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
-    yield from check_bucket(caller.calls, _given("aws.bucket", aws.bucket), caller.account)
+def _bucket(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
+    yield from check_bucket(caller.calls, required("aws.bucket", aws.bucket), caller.account)
 
 
-def _channels(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
-    _given("aws.bucket", aws.bucket)
+def _channels(jobs: Sequence[JobRequirements], aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
+    required("aws.bucket", aws.bucket)
     places = {uri: (name, n) for job in jobs for name, (uri, n) in job.channels.items()}
     yield from check_channels(caller.calls, places)
     for uri, (name, uploads) in places.items():
@@ -300,13 +308,13 @@ def _models(jobs: Sequence[JobRequirements]) -> list[str]:
     return list(dict.fromkeys(uri for uri, uploads in found if not uploads))
 
 
-def _model(jobs: Sequence[JobRequirements], caller: _Caller) -> Iterator[Answer]:
+def _model(jobs: Sequence[JobRequirements], caller: Caller) -> Iterator[Answer]:
     for uri in _models(jobs):
         yield from check_model(caller.calls, uri)
 
 
 def _quotas(
-    jobs: Sequence[JobRequirements], queued: bool, values: dict[str, float], caller: _Caller
+    jobs: Sequence[JobRequirements], queued: bool, values: dict[str, float], caller: Caller
 ) -> Iterator[Answer]:
     counted = [job for job in jobs if not job.reserved]
     wanted = [(job.instance_type, job.nodes, job.spot, job.keep_alive) for job in counted]
@@ -319,28 +327,28 @@ def _quotas(
         raise Unanswered("a training plan's capacity is counted apart from the quotas")
 
 
-def _secret(jobs: Sequence[JobRequirements], caller: _Caller) -> Iterator[Answer]:
+def _secret(jobs: Sequence[JobRequirements], caller: Caller) -> Iterator[Answer]:
     for secret in _secrets(jobs):
         yield from check_secret(caller.calls, secret)
 
 
-def _network(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _network(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
     yield from check_network(caller.calls, aws.subnets, aws.security_groups)
 
 
-def _keys(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
+def _keys(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
     for setting, key in (("kms_key", aws.kms_key), ("volume_kms_key", aws.volume_kms_key)):
         if key:
             yield from check_key(caller.calls, f"aws.{setting}", key)
 
 
-def _notify(topic: str, caller: _Caller) -> Iterator[Answer]:
+def _notify(topic: str, caller: Caller) -> Iterator[Answer]:
     yield from check_topic(caller.calls, topic)
     actions = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
-    rule = _arn(caller, "events", f"rule/{rule_of(topic)}")
+    rule = arn_of(caller, "events", f"rule/{rule_of(topic)}")
     yield from check_caller(caller.calls, caller.arn, actions, rule, f"aws.notify={topic}")
 
 
-def _queue(aws: AwsConfig, caller: _Caller) -> Iterator[Answer]:
-    queue = _given("aws.queue", aws.queue)
+def _queue(aws: AwsConfig, caller: Caller) -> Iterator[Answer]:
+    queue = required("aws.queue", aws.queue)
     yield from check_queue(caller.calls, queue, aws.queue_share)

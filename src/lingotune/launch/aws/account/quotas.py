@@ -21,13 +21,15 @@ class Need:
     """A sweep's demand on one quota.
 
     quota: its name. nodes: machines of each job. by_instance: whether AWS has one quota per instance type.
-    pool: whether it is about machines kept for the next job, without which jobs still run.
+    pool: whether it is about machines kept for the next job, without which jobs still run. where: setting
+    of the number of machines.
     """
 
     quota: str
     nodes: tuple[int, ...]
     by_instance: bool = False
     pool: bool = False
+    where: str = "cluster.nodes"
 
     @property
     def enforced(self) -> bool:
@@ -127,7 +129,7 @@ def _judge(region: str, need: Need, quota: Response, queued: bool) -> Answer:
     if value < largest:
         severity = Severity.error if need.enforced else Severity.warning
         fix = _raise(region, quota, largest)
-        where = "cluster.keep_alive" if need.pool else f"cluster.nodes={largest}"
+        where = "cluster.keep_alive" if need.pool else f"{need.where}={largest}"
         why = _WHY_POOL if need.pool else _WHY
         return Problem(where, f"{fits}, below {largest}", fix, severity, "quota", why)
     if value < need.together and not queued:

@@ -12,7 +12,18 @@ from lingotune.launch.simulator.loopback.refusal import Refusal
 
 Fields = dict[str, Any]
 KINDS = ("training job usage", "spot training job usage", "training warm pool usage")
-"""Quotas of each instance type, as AWS names them behind `ml.p3.2xlarge for`."""
+"""Quotas of each instance type that trains, as AWS names them behind `ml.p3.2xlarge for`."""
+_SERVING = {
+    "endpoint usage": "ProductionVariantInstanceType",
+    "transform job usage": "TransformInstanceType",
+}
+"""Quotas of each instance type that serves -> the model's list of these types."""
+
+
+def known_types() -> list[str]:
+    """List the instance types that have a quota."""
+    shapes = ("TrainingInstanceType", *_SERVING.values())
+    return list(dict.fromkeys(name for shape in shapes for name in choices(shape)))
 
 
 @dataclass(frozen=True)
@@ -39,23 +50,28 @@ class Quotas:
         kind = _kind(request)
         for instance_type, asked in instances(request).items():
             used = sum(instances(r).get(instance_type, 0) for r in running if _kind(r) == kind)
-            quota = self.of(instance_type)
-            if quota is not None and used + asked > quota:
-                raise Refusal(
-                    "ResourceLimitExceeded",
-                    f"The account-level service limit '{instance_type} for {kind}' is {quota} "
-                    f"Instances, with current utilization of {used} Instances and a request delta "
-                    f"of {asked} Instances. Please use AWS Service Quotas to request an increase "
-                    "for this quota. If AWS Service Quotas is not available, contact AWS support "
-                    "to request an increase for this quota.",
-                )
+            self.require(f"{instance_type} for {kind}", instance_type, used, asked)
+
+    def require(self, name: str, instance_type: str, used: int, asked: int) -> None:
+        """Refuse what exceeds the quota of this name. used: instances that count against it already."""
+        quota = self.of(instance_type)
+        if quota is not None and used + asked > quota:
+            raise Refusal(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{name}' is {quota} "
+                f"Instances, with current utilization of {used} Instances and a request delta "
+                f"of {asked} Instances. Please use AWS Service Quotas to request an increase "
+                "for this quota. If AWS Service Quotas is not available, contact AWS support "
+                "to request an increase for this quota.",
+            )
 
     def listed(self, region: str, account: str) -> Iterator[Fields]:
         """List all quotas in the form of ListServiceQuotas, sorted by name."""
+        shapes = {**dict.fromkeys(KINDS, "TrainingInstanceType"), **_SERVING}
         names = {
             f"{instance_type} for {kind}": quota
-            for instance_type in choices("TrainingInstanceType")
-            for kind in KINDS
+            for kind, shape in shapes.items()
+            for instance_type in choices(shape)
             if (quota := self.of(instance_type)) is not None
         }
         for name, quota in sorted(names.items()):

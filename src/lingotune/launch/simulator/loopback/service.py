@@ -1,4 +1,4 @@
-"""The service on a loopback port: calls about training jobs are answered here, all others by moto."""
+"""The service on a loopback port: calls about training and serving are answered here, others by moto."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from lingotune.launch.simulator.loopback import identity, logs
+from lingotune.launch.simulator.loopback.hosting import Hosting
+from lingotune.launch.simulator.loopback.invocations import invocation
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
 from lingotune.launch.simulator.loopback.keeping import Application, Keeper
 from lingotune.launch.simulator.loopback.listing import list_jobs, page, search
@@ -31,10 +33,13 @@ Operation = Callable[[Fields, str], Fields]
 
 
 class Service:
-    """WSGI application with the calls that a training job needs; names and fields are the API's."""
+    """WSGI application with the calls that jobs and endpoints need; names and fields are the API's."""
 
-    def __init__(self, jobs: Jobs, keeper: Keeper | None = None) -> None:
+    def __init__(
+        self, jobs: Jobs, keeper: Keeper | None = None, hosting: Hosting | None = None
+    ) -> None:
         self._jobs = jobs
+        self._hosting = hosting or Hosting(jobs.clock, jobs.quotas)
         self._others: Application = DomainDispatcherApplication(create_backend_app)
         # moto keeps its state in the process; an account begins empty.
         Client(self._others).post("/moto-api/reset", headers={"Host": "moto_api"})
@@ -55,13 +60,15 @@ class Service:
             "ServiceQuotasV20190624.GetServiceQuota": self._get_quota,
             # Nothing costs anything here.
             "AWSPriceListService.GetProducts": lambda asked, region: {"PriceList": []},
+            **self._hosting.operations,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer a request, as in WSGI."""
         operation = self._operations.get(environ.get("HTTP_X_AMZ_TARGET", ""))
         if operation is None:
-            return self._other(environ, start_response)
+            asked = invocation(environ, self._hosting)
+            return asked(environ, start_response) if asked else self._other(environ, start_response)
         request = Request(environ)
         try:
             answer, status = operation(json.loads(request.get_data()), _region(request)), 200
@@ -79,6 +86,8 @@ class Service:
         answered = _identity(environ)
         if answered is not None:
             return answered(environ, start_response)
+        if "ModelPackage" in environ.get("HTTP_X_AMZ_TARGET", ""):
+            _name_group(environ)
         if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("Logs_"):
             return self._others(environ, start_response)
         with logs.LOCK:
@@ -95,16 +104,23 @@ class Service:
         return {}
 
     def _add_tags(self, asked: Fields, region: str) -> Fields:
-        job = self._jobs.by_arn(asked["ResourceArn"])
-        job.tag({tag["Key"]: tag["Value"] for tag in asked["Tags"]})
+        added = {tag["Key"]: tag["Value"] for tag in asked["Tags"]}
+        if found := self._hosting.by_arn(asked["ResourceArn"]):
+            found.tags |= added
+        else:
+            self._jobs.by_arn(asked["ResourceArn"]).tag(added)
         return self._list_tags(asked, region)
 
     def _delete_tags(self, asked: Fields, region: str) -> Fields:
-        self._jobs.by_arn(asked["ResourceArn"]).tag({}, asked["TagKeys"])
+        if found := self._hosting.by_arn(asked["ResourceArn"]):
+            found.tags = {k: v for k, v in found.tags.items() if k not in asked["TagKeys"]}
+        else:
+            self._jobs.by_arn(asked["ResourceArn"]).tag({}, asked["TagKeys"])
         return {}
 
     def _list_tags(self, asked: Fields, region: str) -> Fields:
-        tags = self._jobs.by_arn(asked["ResourceArn"]).tags
+        found = self._hosting.by_arn(asked["ResourceArn"])
+        tags = (found or self._jobs.by_arn(asked["ResourceArn"])).tags
         return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
     def _list_quotas(self, asked: Fields, region: str) -> Fields:
@@ -134,6 +150,13 @@ def _identity(environ: dict[str, Any]) -> Response | None:
     return None if answer is None else Response(answer, content_type="text/xml")
 
 
+def _name_group(environ: dict[str, Any]) -> None:
+    """Replace the ARN of a model package group by its name, which moto takes alone."""
+    body = Request(environ).get_data()
+    body = re.sub(rb'("ModelPackageGroupName": ")arn:[^"]*/', rb"\1", body)
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
+
+
 def _region(request: Request) -> str:
     signed = re.search(r"Credential=[^/]+/\d+/([^/]+)/", request.headers.get("Authorization", ""))
     return signed[1] if signed else "us-east-1"
@@ -153,13 +176,15 @@ class _Handler(MotoRequestHandler):
 
 
 @contextmanager
-def serve(jobs: Jobs, port: int = 0, keeper: Keeper | None = None) -> Iterator[str]:
+def serve(
+    jobs: Jobs, port: int = 0, keeper: Keeper | None = None, hosting: Hosting | None = None
+) -> Iterator[str]:
     """Serve an account with these training jobs during the block; yields its address.
 
-    port: 0 = any that is free. keeper: of what it holds besides; None = it begins empty. OSError if the
-    port is taken.
+    port: 0 = any that is free. keeper: of what it holds besides; None = it begins empty. hosting: of its
+    endpoints; None = they answer nothing. OSError if the port is taken.
     """
-    service = Service(jobs, keeper)
+    service = Service(jobs, keeper, hosting)
     server = make_server("127.0.0.1", port, service, threaded=True, request_handler=_Handler)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:

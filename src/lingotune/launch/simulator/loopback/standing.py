@@ -39,9 +39,11 @@ from lingotune.launch.simulator.loopback.fake_account import (
     theirs,
     variables,
 )
+from lingotune.launch.simulator.loopback.hosting import Hosting
 from lingotune.launch.simulator.loopback.jobs import Fields, Jobs
 from lingotune.launch.simulator.loopback.keeping import Keeper, kept_in
 from lingotune.launch.simulator.loopback.machines import Found, Machines, Share
+from lingotune.launch.simulator.loopback.model_containers import ModelContainers
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.service import serve
 from lingotune.launch.simulator.scope import limits_of, variables_of_job
@@ -100,13 +102,16 @@ def account(settings: Settings, tell: Callable[[str], None]) -> Iterator[tuple[s
         if keeper:
             keeper.restore_jobs(jobs, goes_on=settings.goes_on)
         folder = held.enter_context(_containers(settings))
-        address = held.enter_context(_served(jobs, settings, keeper))
+        hosting = Hosting(jobs.clock, jobs.quotas)
+        address = held.enter_context(_served(jobs, settings, keeper, hosting))
         if keeper and keeper.lost:
             tell(f"{keeper.lost} of the kept calls are refused now: what they made is missing")
         session = boto3.Session(region_name=settings.region)
         furnish(session, settings.buckets)
         shares = _Shares(settings.rehearsal, tell)  # may take minutes, in which it answers already
         s3, logs = session.client("s3"), session.client("logs")
+        hosting.containers = ModelContainers(s3, logs, tell)
+        held.callback(hosting.close)
         machines = Machines(
             s3, logs, address, shares.of, folder, settings.stopping, settings.rehearsal.full
         )
@@ -186,9 +191,11 @@ def dated_folder(parent: Path, typed: str, fix: str) -> Path:
 
 
 @contextmanager
-def _served(jobs: Jobs, settings: Settings, keeper: Keeper | None) -> Iterator[str]:
+def _served(
+    jobs: Jobs, settings: Settings, keeper: Keeper | None, hosting: Hosting
+) -> Iterator[str]:
     try:
-        held = serve(jobs, settings.port, keeper)
+        held = serve(jobs, settings.port, keeper, hosting)
         address = held.__enter__()
     except (OSError, SystemExit) as error:  # werkzeug exits where a port is taken
         what = f"cannot be listened on: {getattr(error, 'strerror', None) or 'it is taken'}"

@@ -9,7 +9,7 @@ import re
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ class Answer:
 
 
 class Endpoint:
-    """Endpoint at a port of this machine. code: folder that its code was imported from."""
+    """Endpoint at a port of this machine. code: folder that its code was imported from. log: its lines."""
 
     def __init__(self, port: int, log: list[str]) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
-        self._log = log
+        self.log = log
         self.code = _found(r"code at (.*)", log)
         self.added = _found(r"added to (.*)", log)
 
@@ -57,7 +57,7 @@ class Endpoint:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             what = f"the endpoint does not answer: {type(error).__name__}: {error}"
-            raise StageFailed(what, tuple(self._log[-_LOG_LINES:])) from error
+            raise StageFailed(what, tuple(self.log[-_LOG_LINES:])) from error
         return Answer(answer.status, answer.headers.get_content_type(), content)
 
     def close(self) -> None:
@@ -75,10 +75,16 @@ def lay_out(archive: Path, root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def endpoint(python: Path, model: Path, root: Path) -> Iterator[Endpoint]:
-    """Start the container's program on a model, until the block ends; StageFailed if it does not start."""
+def endpoint(
+    python: Path, model: Path, root: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[Endpoint]:
+    """Start the container's program on a model, until the block ends; StageFailed if it does not start.
+
+    variables: further ones of the container.
+    """
     process = subprocess.Popen(
-        [python, front_end.__file__, model], cwd=root, env=_variables(root), text=True,
+        [python, front_end.__file__, model], cwd=root, text=True,
+        env={**(variables or {}), **_variables(root)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
     )  # fmt: skip
     assert process.stdout is not None

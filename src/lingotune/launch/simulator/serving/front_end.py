@@ -11,6 +11,7 @@ its port once the model is loaded.
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 import threading
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 HANDLER = "sagemaker_huggingface_inference_toolkit.handler_service"
-MOST_BYTES = 6_553_500
-"""Default of multi-model-server's max_request_size."""
+MOST_BYTES = int(os.environ.get("SAGEMAKER_MAX_PAYLOAD_IN_MB", 0)) * 2**20 or 6_553_500
+"""Size of a request: as the toolkit passes it on, by default that of multi-model-server."""
 READY = "endpoint at port "
 
 

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,8 @@ class _Rehearser:
     def _ask(self, served: Endpoint) -> None:
         with self._stage("single") as note:
             (one,) = predictions_in(served.ask(as_request(TEXTS[0], pairs=self._pairs)))
-            note.text = f"{one['label']}  {TEXTS[0]}"
+            said = _said(one)
+            note.text = f"{said if isinstance(said, str) else ', '.join(said)}  {TEXTS[0]}"
         with self._stage("batch") as note:
             batch = predictions_in(served.ask(as_request(TEXTS, pairs=self._pairs)))
             note.text = f"{len(batch)} texts"
@@ -137,10 +138,10 @@ class _Rehearser:
         writer.writeheader()
         writer.writerows(records)
         answer = served.ask(out.getvalue().encode(), "text/csv", "text/csv")
-        labels = self._trained.labels
+        labels, several = self._trained.labels, self._trained.several
         return [
             {
-                "label": row["label"],
+                **({"labels": json.loads(row["label"])} if several else {"label": row["label"]}),
                 "probabilities": {one: float(row[f"probability_{one}"]) for one in labels},
             }
             for row in csv.DictReader(io.StringIO(_content(answer)))
@@ -184,12 +185,17 @@ def _content(answer: Answer) -> str:
     return text
 
 
+def _said(one: Mapping[str, Any]) -> Any:
+    """Return the label of an answer, or its labels where there may be several."""
+    return one["labels"] if "labels" in one else one["label"]
+
+
 def _same(expected: Predictions, found: Predictions, name: str) -> str:
     """Compare labels and probabilities exactly; StageFailed names the first text that differs."""
     if len(expected) != len(found):
         raise StageFailed(f"{name}: {len(found)} answers for {len(expected)} texts")
     for text, one, other in zip(TEXTS, expected, found):
-        if (one["label"], one["probabilities"]) != (other["label"], other["probabilities"]):
+        if (_said(one), one["probabilities"]) != (_said(other), other["probabilities"]):
             raise StageFailed(f"{name}: {text[:40]!r}: {one} and {other}")
     return (
         f"{len(found)} answers as of {name}" if name[0].islower() else f"{len(found)} same answers"

@@ -1,0 +1,175 @@
+"""Endpoints and batches that there are, and what they cost by the hour."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
+from lingotune.config.schema import AwsConfig
+from lingotune.launch.aws.connection import connect, with_machine_region
+from lingotune.launch.aws.deployments import Deployments, Thing
+from lingotune.launch.aws.faults import errors, said_by
+from lingotune.launch.cost.prices import ASYNC, HOSTING, TRANSFORM, Price, find_price, load_prices
+from lingotune.launch.deploy.words import delete_of
+from lingotune.launch.render.training_job import UNSET
+from lingotune.report.tables import aligned
+
+_HOUR = 3600.0
+_BILLED = ("InService", "Updating", "RollingBack", "SystemUpdating")
+"""Statuses of an endpoint whose instances are billed."""
+RUNNING = "InProgress"
+"""Status of a batch that runs."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An endpoint, or a batch that runs. capacity: instances, or memory. usd_per_hour: None = unknown;
+    0 = serverless. hours: since it was made."""
+
+    name: str
+    kind: str
+    status: str
+    capacity: str
+    usd_per_hour: float | None
+    hours: float
+    model: str
+    reason: str = ""
+
+    @property
+    def usd(self) -> float | None:
+        """USD since it was made, as if it had always been so; None = unknown."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.hours
+
+
+class Rates:
+    """Prices of what stands. prices: file of the user's own."""
+
+    def __init__(self, made: Deployments, prices: str | None = None) -> None:
+        self._made, self._prices = made, load_prices(prices)
+
+    def standing(self, thing: Thing) -> Standing:
+        """Describe an endpoint or a batch; raises `errors()`."""
+        kind, capacity, rate = self._capacity(thing)
+        created = thing.told["CreationTime"].timestamp()
+        return Standing(
+            name=thing.name,
+            kind=kind,
+            status=thing.status,
+            capacity=capacity,
+            usd_per_hour=rate if _is_billed(thing) else 0.0,
+            hours=max(0.0, time.time() - created) / _HOUR,
+            model=thing.tags.get("lingotune:model-sha256", "")[:12],
+            reason=str(thing.told.get("FailureReason", "")),
+        )
+
+    def text_of(self, thing: Thing) -> str:
+        """Format `, 0.23 USD an hour`; '' for what costs nothing."""
+        if thing.kind not in ("endpoint", "transform_job"):
+            return ""
+        found = self.standing(thing)
+        rate = found.usd_per_hour
+        told = "unknown" if rate is None else f"{rate:.2f} USD"
+        return f", {found.capacity}, {told} an hour"
+
+    def _capacity(self, thing: Thing) -> tuple[str, str, float | None]:
+        """Tell kind, capacity and USD an hour."""
+        if thing.kind == "transform_job":
+            resources = thing.told["TransformResources"]
+            return "batch", *self._instances([resources], "InstanceCount", TRANSFORM)
+        config = self._made.find("endpoint_config", thing.told["EndpointConfigName"])
+        variants: Sequence[Mapping[str, Any]] = config.told["ProductionVariants"] if config else []
+        sizes = [one["ServerlessConfig"] for one in variants if "ServerlessConfig" in one]
+        if sizes:
+            return "serverless", f"{sizes[0]['MemorySizeInMB']} MB", 0.0
+        is_async = config is not None and "AsyncInferenceConfig" in config.told
+        use = ASYNC if is_async else HOSTING
+        kind = "async" if is_async else "realtime"
+        return kind, *self._instances(variants, "InitialInstanceCount", use)
+
+    def _instances(
+        self, variants: Sequence[Mapping[str, Any]], count: str, use: str
+    ) -> tuple[str, float | None]:
+        words, total = [], 0.0
+        for one in variants:
+            words.append(f"{one[count]} x {one['InstanceType']}")
+            price: Price | None = find_price(
+                self._prices, one["InstanceType"], self._made.region, None, use
+            )
+            total = total + one[count] * price.usd_per_hour if price else float("nan")
+        return ", ".join(words), None if total != total else total
+
+
+def _is_billed(thing: Thing) -> bool:
+    return thing.status == RUNNING or thing.status in _BILLED
+
+
+def open_deployments(region: str | None) -> Deployments:
+    """Connect to the account; ConfigError if there is no region."""
+    aws = with_machine_region(AwsConfig(region=region))
+    return Deployments(connect(aws.region or UNSET.format("region"), aws).client("sagemaker"))
+
+
+def find_standing(name: str, region: str | None, prices: str | None = None) -> Standing | None:
+    """Find an endpoint or a batch of ours by its name; None if there is none, or AWS does not answer."""
+    made = open_deployments(region)
+    try:
+        for kind in ("endpoint", "transform_job"):
+            found = made.find(kind, name)
+            if found is not None and found.family:
+                return Rates(made, prices).standing(found)
+    except errors():
+        return None
+    return None
+
+
+def standing_instead(
+    error: ConfigError, name: str, region: str | None, prices: str | None = None
+) -> Standing:
+    """Find an endpoint or a batch where no job has the name; raises the error if there is none either."""
+    found = None
+    if any(problem.check == "name-unknown" for problem in error.problems):
+        found = find_standing(name, region, prices)
+    if found is None:
+        raise error
+    return found
+
+
+def all_standing(region: str | None, prices: str | None = None) -> list[Standing]:
+    """List the endpoints of ours and the batches that run; ConfigError if AWS does not answer."""
+    made = open_deployments(region)
+    rates = Rates(made, prices)
+    try:
+        found = [
+            *made.all_of(None, "endpoint"),
+            *made.all_of(None, "transform_job", StatusEquals=RUNNING),
+        ]
+        return [rates.standing(one) for one in found]
+    except errors() as error:
+        what = f"are not known: {said_by(error)}"
+        raise ConfigError([Problem("endpoints", what, code=CLOUD_FAILED)]) from error
+
+
+def table_of(found: Sequence[Standing], region: str | None) -> list[str]:
+    """Format a table of what stands, and how each endpoint is deleted."""
+    header = ("endpoint", "kind", "state", "on", "USD/h", "USD so far", "age", "model")
+    rows = [
+        (one.name, one.kind, one.status, one.capacity, _usd(one.usd_per_hour), _usd(one.usd),
+         f"{one.hours:.1f} h", one.model)
+        for one in found
+    ]  # fmt: skip
+    lines = aligned([header, *rows]).splitlines()
+    lines += [f"{one.name}: {one.reason}" for one in found if one.reason]
+    endpoints = [one for one in found if one.kind != "batch"]
+    return [*lines, *(f"delete it: {delete_of(one.name, region)}" for one in endpoints)]
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:.2f}"
+
+
+def as_dicts(found: Sequence[Standing]) -> list[dict[str, object]]:
+    """Collect what stands as plain values."""
+    return [{**asdict(one), "usd": one.usd} for one in found]

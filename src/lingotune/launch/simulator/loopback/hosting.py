@@ -1,0 +1,372 @@
+"""Models, endpoints and batch transforms of an account: their requests, statuses and containers.
+
+Names and fields are the API's. Endpoints end with the account.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from threading import Lock, RLock, Thread
+from typing import Any, Protocol
+
+from lingotune.config.problems import ConfigError
+from lingotune.launch.render.service_model import mistakes
+from lingotune.launch.simulator.loopback.clock import Clock
+from lingotune.launch.simulator.loopback.identity import ACCOUNT
+from lingotune.launch.simulator.loopback.jobs import Fields
+from lingotune.launch.simulator.loopback.listing import page
+from lingotune.launch.simulator.loopback.quotas import Quotas
+from lingotune.launch.simulator.loopback.refusal import Refusal
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.launch.simulator.serving.endpoint import Answer, Endpoint
+
+Operation = Callable[[Fields, str], Fields]
+VALIDATION = "ValidationException"
+
+
+class Containers(Protocol):
+    """What runs containers: starts that of a model, and moves a batch's files."""
+
+    def start(self, model: Fields, batch: Fields | None) -> AbstractContextManager[Endpoint]:
+        """Run a container until the block ends; StageFailed or ConfigError if it does not start."""
+
+    def transform(self, request: Fields, ask: Callable[..., Answer]) -> None:
+        """Ask the container for every file of a batch; StageFailed if it refuses one."""
+
+    def answer_later(
+        self, place: str, output: str, failed: str, ask: Callable[..., Answer]
+    ) -> None:
+        """Answer a request that lies in S3, and put the answer, or why there is none, there."""
+
+    def log(self, group: str, stream: str, lines: list[str]) -> None:
+        """Add lines to a stream of CloudWatch."""
+
+
+@dataclass
+class Resource:
+    """A model, a configuration, an endpoint or a batch. kind: as in its ARN. Times: seconds since 1970."""
+
+    kind: str
+    name: str
+    arn: str
+    request: Fields
+    created: float
+    tags: dict[str, str]
+    status: str = ""
+    reason: str = ""
+    modified: float = 0.0
+    ended: float | None = None
+    container: Endpoint | None = None
+    held: ExitStack = field(default_factory=ExitStack)
+    lock: RLock = field(default_factory=RLock, repr=False)
+
+    def ask(self, *request: Any) -> Answer:
+        """Ask its container, one request at a time; StageFailed if it does not answer."""
+        with self.lock:
+            if self.container is None:
+                raise StageFailed("there is no container")
+            return self.container.ask(*request)
+
+
+MODEL, CONFIG, ENDPOINT, BATCH = "model", "endpoint-config", "endpoint", "transform-job"
+_NAME = {
+    MODEL: "ModelName", CONFIG: "EndpointConfigName", ENDPOINT: "EndpointName",
+    BATCH: "TransformJobName",
+}  # fmt: skip
+_LISTED = {
+    MODEL: "Models", CONFIG: "EndpointConfigs", ENDPOINT: "Endpoints",
+    BATCH: "TransformJobSummaries",
+}  # fmt: skip
+_WORDS = {MODEL: "model", CONFIG: "endpoint configuration", ENDPOINT: "endpoint", BATCH: "job"}
+_STREAM = "AllTraffic/i-loopback"
+
+
+class Hosting:
+    """All that an account serves models with. containers: None = endpoints serve, but answer nothing."""
+
+    def __init__(self, clock: Clock, quotas: Quotas, containers: Containers | None = None) -> None:
+        self.clock, self.quotas, self.containers = clock, quotas, containers
+        self._all: dict[tuple[str, str], Resource] = {}
+        self._lock = Lock()
+        self.operations: dict[str, Operation] = {
+            "SageMaker.CreateModel": self._create_model,
+            "SageMaker.CreateEndpointConfig": self._create_config,
+            "SageMaker.CreateEndpoint": self._create_endpoint,
+            "SageMaker.CreateTransformJob": self._create_batch,
+            "SageMaker.UpdateEndpoint": self._update,
+            "SageMaker.StopTransformJob": self._stop,
+            **{f"SageMaker.Describe{word}": self._describing(k) for k, word in _TITLES.items()},
+            **{f"SageMaker.List{word}s": self._listing(k) for k, word in _TITLES.items()},
+            **{
+                f"SageMaker.Delete{_TITLES[kind]}": self._deleting(kind)
+                for kind in (MODEL, CONFIG, ENDPOINT)
+            },
+        }
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(list(self._all.values()))
+
+    def close(self) -> None:
+        """End all containers."""
+        for one in self:
+            one.held.close()
+
+    def by_arn(self, arn: str) -> Resource | None:
+        """Find a resource by its ARN."""
+        return next((one for one in self if one.arn == arn), None)
+
+    # --- creating -------------------------------------------------------------------------------
+
+    def _create(self, kind: str, request: Fields, region: str, status: str = "") -> Resource:
+        operation = f"Create{_TITLES[kind]}"
+        found = mistakes(dict(request), operation)
+        if found:
+            told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
+            raise Refusal(VALIDATION, f"{len(found)} validation errors detected: {told}")
+        name = request[_NAME[kind]]
+        arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name.lower()}"
+        tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+        now = self.clock.time()
+        made = Resource(kind, name, arn, request, now, tags, status, modified=now)
+        with self._lock:
+            if (kind, name) in self._all:
+                told = f'Cannot create already existing {_WORDS[kind]} "{arn}".'
+                raise Refusal("ResourceInUse" if kind == BATCH else VALIDATION, told)
+            self._all[kind, name] = made
+        return made
+
+    def get(self, kind: str, name: str) -> Resource:
+        """Find a resource; Refusal if there is none."""
+        found = self._all.get((kind, name))
+        if found is None:
+            raise Refusal(VALIDATION, f'Could not find {_WORDS[kind]} "{name}".')
+        return found
+
+    def _create_model(self, asked: Fields, region: str) -> Fields:
+        return {"ModelArn": self._create(MODEL, asked, region).arn}
+
+    def _create_config(self, asked: Fields, region: str) -> Fields:
+        for variant in asked.get("ProductionVariants", []):
+            self.get(MODEL, variant["ModelName"])
+        return {"EndpointConfigArn": self._create(CONFIG, asked, region).arn}
+
+    def _create_endpoint(self, asked: Fields, region: str) -> Fields:
+        variant = self._variant(asked.get("EndpointConfigName", ""))
+        self._check_quota(variant.get("InstanceType"), variant.get("InitialInstanceCount", 0))
+        made = self._create(ENDPOINT, asked, region, "Creating")
+        Thread(target=self._serve, args=(made, variant), daemon=True).start()
+        return {"EndpointArn": made.arn}
+
+    def _variant(self, config: str) -> Fields:
+        variant: Fields = self.get(CONFIG, config).request["ProductionVariants"][0]
+        return variant
+
+    def _check_quota(self, instance_type: str | None, asked: int, use: str = "endpoint") -> None:
+        if instance_type is None:
+            return
+        used = sum(count for name, count in self._instances(use) if name == instance_type)
+        self.quotas.require(f"{instance_type} for {use} usage", instance_type, used, asked)
+
+    def _instances(self, use: str) -> Iterator[tuple[str, int]]:
+        for one in self:
+            if use == "endpoint" and one.kind == ENDPOINT:
+                variant = self._variant(one.request["EndpointConfigName"])
+                yield variant.get("InstanceType", ""), variant.get("InitialInstanceCount", 0)
+            elif use != "endpoint" and one.kind == BATCH and one.status == "InProgress":
+                resources = one.request["TransformResources"]
+                yield resources["InstanceType"], resources["InstanceCount"]
+
+    # --- serving --------------------------------------------------------------------------------
+
+    def _serve(self, endpoint: Resource, variant: Fields) -> None:
+        """Start the container of an endpoint; one that fails leaves the former as it is."""
+        held = ExitStack()
+        group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
+        try:
+            container = None
+            if self.containers is not None:
+                model = self.get(MODEL, variant["ModelName"]).request
+                container = held.enter_context(self.containers.start(model, None))
+                self.containers.log(group, _STREAM, container.log)
+        except Exception as error:  # it has to come to an end in any case
+            self._fail(endpoint, error, group)
+            held.close()
+            return
+        with endpoint.lock:
+            endpoint.held, before = held, endpoint.held
+            endpoint.container, endpoint.reason = container, ""
+            self._enter(endpoint, "InService")
+        before.close()
+        if (ENDPOINT, endpoint.name) not in self._all:  # deleted meanwhile
+            held.close()
+
+    def _fail(self, one: Resource, error: Exception, group: str) -> None:
+        reason, lines = _reason(error)
+        if self.containers is not None and lines:
+            self.containers.log(group, _STREAM, lines)
+        one.reason = reason
+        was = one.container is not None
+        self._enter(one, "InService" if was and one.kind == ENDPOINT else "Failed")
+
+    def _enter(self, one: Resource, status: str) -> None:
+        one.status, one.modified = status, self.clock.time()
+        if one.kind == BATCH and status != "InProgress":
+            one.ended = one.modified
+
+    def _update(self, asked: Fields, region: str) -> Fields:
+        found = self.get(ENDPOINT, asked["EndpointName"])
+        variant = self._variant(asked["EndpointConfigName"])
+        if found.status not in ("InService", "Failed"):
+            raise Refusal(VALIDATION, f'Cannot update in-progress endpoint "{found.arn}".')
+        found.request = {**found.request, "EndpointConfigName": asked["EndpointConfigName"]}
+        self._enter(found, "Updating")
+        Thread(target=self._serve, args=(found, variant), daemon=True).start()
+        return {"EndpointArn": found.arn}
+
+    def invoke(self, name: str, body: bytes, kind: str, accept: str) -> Answer:
+        """Ask an endpoint; Refusal if there is none that serves, StageFailed if it does not answer."""
+        endpoint = self._all.get((ENDPOINT, name))
+        if endpoint is None or endpoint.status not in ("InService", "Updating"):
+            raise Refusal("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        variant = self._variant(endpoint.request["EndpointConfigName"])
+        most = (4 if "ServerlessConfig" in variant else 6) * 2**20
+        if len(body) > most:
+            raise Refusal("ValidationError", f"The request has {len(body)} bytes, at most {most}.")
+        return endpoint.ask(body, kind, accept)
+
+    def invoke_later(self, name: str, place: str, kind: str, accept: str) -> Fields:
+        """Queue a request of an asynchronous endpoint; returns its id and where the answer will lie."""
+        endpoint = self.get(ENDPOINT, name)
+        config = self.get(CONFIG, endpoint.request["EndpointConfigName"]).request
+        if "AsyncInferenceConfig" not in config:
+            raise Refusal("ValidationError", f"Endpoint {name} is no asynchronous endpoint.")
+        number = f"{next(_NUMBERS):08d}"
+        places = config["AsyncInferenceConfig"]["OutputConfig"]
+        output = f"{places['S3OutputPath'].rstrip('/')}/{number}.out"
+        failed = f"{places.get('S3FailurePath', places['S3OutputPath'])}/{number}-error.out"
+        if self.containers is not None:
+            run = self.containers.answer_later
+
+            def ask(body: bytes) -> Answer:
+                return endpoint.ask(body, kind, accept)
+
+            Thread(target=run, args=(place, output, failed, ask), daemon=True).start()
+        return {"InferenceId": number, "OutputLocation": output, "FailureLocation": failed}
+
+    # --- batches --------------------------------------------------------------------------------
+
+    def _create_batch(self, asked: Fields, region: str) -> Fields:
+        self.get(MODEL, asked.get("ModelName", ""))
+        resources = asked.get("TransformResources", {})
+        self._check_quota(
+            resources.get("InstanceType"), resources.get("InstanceCount", 0), "transform job"
+        )
+        made = self._create(BATCH, asked, region, "InProgress")
+        Thread(target=self._transform, args=(made,), daemon=True).start()
+        return {"TransformJobArn": made.arn}
+
+    def _transform(self, batch: Resource) -> None:
+        group = "/aws/sagemaker/TransformJobs"
+        if self.containers is None:
+            return
+        model = self.get(MODEL, batch.request["ModelName"]).request
+        try:
+            with self.containers.start(model, batch.request) as container:
+                batch.container = container
+                self.containers.transform(batch.request, batch.ask)
+                self.containers.log(group, f"{batch.name}/i-loopback", container.log)
+            if batch.status == "InProgress":
+                self._enter(batch, "Completed")
+        except Exception as error:
+            batch.container = None
+            self._fail(batch, error, group)
+
+    def _stop(self, asked: Fields, region: str) -> Fields:
+        batch = self.get(BATCH, asked["TransformJobName"])
+        if batch.status != "InProgress":
+            told = (
+                f"The request was rejected because the transform job is in status {batch.status}."
+            )
+            raise Refusal(VALIDATION, told)
+        self._enter(batch, "Stopped")
+        return {}
+
+    # --- describing, listing, deleting ----------------------------------------------------------
+
+    def _describing(self, kind: str) -> Operation:
+        return lambda asked, region: self._told(self.get(kind, asked[_NAME[kind]]))
+
+    def _told(self, one: Resource) -> Fields:
+        told = {key: value for key, value in one.request.items() if key != "Tags"}
+        told |= {f"{_TITLES[one.kind]}Arn": one.arn, "CreationTime": one.created}
+        if one.status:
+            told[f"{_TITLES[one.kind]}Status"] = one.status
+        if one.reason:
+            told["FailureReason"] = one.reason
+        if one.kind == ENDPOINT:
+            variant = self._variant(one.request["EndpointConfigName"])
+            count = variant.get("InitialInstanceCount", 0)
+            told["ProductionVariants"] = [
+                {"VariantName": variant["VariantName"], "CurrentInstanceCount": count}
+            ]
+            told["LastModifiedTime"] = one.modified
+        if one.ended is not None:
+            told["TransformEndTime"] = one.ended
+        return told
+
+    def _listing(self, kind: str) -> Operation:
+        def listed(asked: Fields, region: str) -> Fields:
+            found = [
+                one for one in self
+                if one.kind == kind
+                and asked.get("NameContains", "") in one.name
+                and asked.get("StatusEquals", one.status) == one.status
+            ]  # fmt: skip
+            shown, following = page(found, asked, lambda one: [one.created, one.name], True)
+            return {_LISTED[kind]: [self._summary(one) for one in shown], **following}
+
+        return listed
+
+    def _summary(self, one: Resource) -> Fields:
+        told = self._told(one)
+        title = _TITLES[one.kind]
+        names = (
+            _NAME[one.kind],
+            f"{title}Arn",
+            f"{title}Status",
+            "CreationTime",
+            "LastModifiedTime",
+        )
+        return {name: told[name] for name in names if name in told}
+
+    def _deleting(self, kind: str) -> Operation:
+        def deleted(asked: Fields, region: str) -> Fields:
+            found = self.get(kind, asked[_NAME[kind]])
+            if found.status in ("Creating", "Updating"):
+                raise Refusal(VALIDATION, f'Cannot update in-progress endpoint "{found.arn}".')
+            del self._all[kind, found.name]
+            found.held.close()
+            return {}
+
+        return deleted
+
+
+_TITLES = {MODEL: "Model", CONFIG: "EndpointConfig", ENDPOINT: "Endpoint", BATCH: "TransformJob"}
+_NUMBERS = itertools.count(1)
+
+
+def _reason(error: Exception) -> tuple[str, list[str]]:
+    """Tell why a container failed, in SageMaker's words, and its last lines."""
+    if isinstance(error, StageFailed):
+        return error.what, [*error.log]
+    if isinstance(error, ConfigError):
+        return "; ".join(f"{one.where}: {one.what}" for one in error.problems), []
+    return f"InternalServerError: {type(error).__name__}: {error}", []
+
+
+def tags_of(found: Resource) -> list[Mapping[str, str]]:
+    """List the tags of a resource as the API does."""
+    return [{"Key": key, "Value": value} for key, value in found.tags.items()]

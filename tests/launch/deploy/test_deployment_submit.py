@@ -1,0 +1,242 @@
+"""Making, looking at and deleting deployments, in an account on loopback."""
+
+# ruff: noqa: F811 - fixtures are imported, and named by the tests
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deployed import (  # noqa: F401  fixtures
+    ACCOUNT,
+    Command,
+    ServingAccount,
+    command,
+    run_folder,
+    serving_account,
+    small_run,
+)
+from loopback import Front, Reply, refusal
+from waiting import wait_until
+
+from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
+from lingotune.launch.simulator.loopback.hosting import Resource
+from lingotune.launch.simulator.loopback.quotas import Quotas
+
+SUBMIT = (*ACCOUNT, "action=submit")
+REGION = "aws.region=us-east-1"
+
+
+@pytest.fixture
+def account() -> Iterator[ServingAccount]:
+    with serving_account() as made:
+        yield made
+
+
+@pytest.fixture
+def front(account: ServingAccount, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    """A proxy before the account that counts the calls and can refuse them."""
+    monkeypatch.setattr("lingotune.launch.aws.account.calls._RETRIES", {"total_max_attempts": 1})
+    monkeypatch.setattr("lingotune.launch.aws.settle.PAUSE", 0.01)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    host, port = account.address.removeprefix("http://").split(":")
+    found = Front((host, int(port)))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", found.address)
+    yield found
+    found.close()
+
+
+def in_service(account: ServingAccount, name: str) -> Resource:
+    def there() -> Resource | None:
+        found = [one for one in account.hosting if (one.kind, one.name) == ("endpoint", name)]
+        return found[0] if found and found[0].status == "InService" else None
+
+    return wait_until(there)
+
+
+def names(account: ServingAccount) -> list[str]:
+    return sorted(f"{one.kind} {one.name}" for one in account.hosting)
+
+
+def test_an_endpoint_from_its_submit_to_its_deletion(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    code, out, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert (code, err) == (0, ""), out + err
+    assert "ok       quota:" in out and "submitted endpoint shop" in out
+    assert "the endpoint bills 0.23 USD an hour until it is deleted" in out
+    made = in_service(account, "shop")
+    assert made.tags["lingotune:endpoint"] == "shop"
+    parts = names(account)
+    assert [part.partition(" ")[0] for part in parts] == ["endpoint", "endpoint-config", "model"]
+    # the same once more makes nothing
+    code, out, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert code == 0 and "is there already" in out and names(account) == parts
+    # status, stop and delete
+    code, out, err = command("status", "--region", "us-east-1")
+    assert code == 0 and "shop" in out and "0.23" in out and "delete it: " in out
+    code, out, err = command("status", "shop", "--region", "us-east-1", "--json")
+    (told,) = json.loads(out)["endpoints"]
+    assert (told["kind"], told["capacity"], told["usd_per_hour"]) == (
+        "realtime",
+        "1 x ml.m5.xlarge",
+        0.23,
+    )
+    code, out, err = command("stop", "shop", "--region", "us-east-1")
+    assert code == 2 and "deploy shop action=delete aws.region=us-east-1" in err
+    code, out, err = command("deploy", "shop", "action=delete", REGION)
+    assert code == 2 and "[not-confirmed]" in err and names(account) == parts
+    code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
+    assert code == 0, err
+    assert "delete endpoint shop, InService, 1 x ml.m5.xlarge, 0.23 USD an hour" in out
+    assert names(account) == []
+    code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
+    assert code == 2 and "[name-unknown]" in err
+
+
+def test_another_size_moves_the_endpoint(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    before = in_service(account, "shop").request["EndpointConfigName"]
+    code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT)
+    assert code == 0 and "[deploy-updates]" in err and "it is updated" in out
+    now = wait_until(lambda: in_service(account, "shop").request["EndpointConfigName"])
+    assert now != before
+    assert command("deploy", "shop", "action=delete", REGION, "--yes")[0] == 0
+    assert names(account) == [], "the former configuration, too"
+
+
+def test_an_endpoint_of_another_tool_is_left_alone(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    client = account.sagemaker
+    client.create_model(
+        ModelName="other", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "a/b:c"}
+    )
+    variant = {"VariantName": "a", "ModelName": "other", "InstanceType": "ml.m5.xlarge",
+               "InitialInstanceCount": 1}  # fmt: skip
+    client.create_endpoint_config(EndpointConfigName="other", ProductionVariants=[variant])
+    client.create_endpoint(EndpointName="shop", EndpointConfigName="other")
+    code, _, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert code == 2 and "[deploy-name-taken]" in err and "deploy.name=shop-2" in err
+    code, _, err = command("deploy", "shop", "action=delete", REGION, "--yes")
+    assert code == 2 and "[deploy-not-ours]" in err
+    assert "endpoint shop" in names(account)
+    code, out, _ = command("status", "--region", "us-east-1")
+    assert "shop" not in out, "what is not ours is not listed"
+
+
+def test_a_quota_of_zero(run_folder: Path, command: Command) -> None:
+    with serving_account(Quotas(2, {"ml.g5.xlarge": 0})) as account:
+        code, _, err = command("deploy", "small-run", "instance_type=ml.g5.xlarge", *SUBMIT)
+        assert code == 2 and "deploy.count=1" in err and "ml.g5.xlarge for endpoint usage" in err
+        assert "request-service-quota-increase" in err and names(account) == []
+
+
+def test_a_quota_that_is_used_up_is_told_by_the_refusal(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=one", "count=2", *SUBMIT)[0] == 0
+    code, _, err = command("deploy", "small-run", "name=two", "count=1", *SUBMIT)
+    assert code == 6 and "ResourceLimitExceeded" in err and "nothing of it was started" in err
+
+
+def test_a_lost_answer_is_looked_up(
+    run_folder: Path, command: Command, account: ServingAccount, front: Front
+) -> None:
+    lost = Reply("", 503, "ServiceUnavailable")
+
+    def made_but_lost(call: object) -> Reply:
+        request = call.parameters  # type: ignore[attr-defined]
+        account.hosting.operations["SageMaker.CreateEndpoint"](dict(request), "us-east-1")
+        return lost
+
+    front.tell("CreateEndpoint", made_but_lost)
+    code, out, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert code == 0 and "the answer was lost; endpoint shop is there" in out, err
+    # an answer that is lost before anything was made
+    front.tell("CreateEndpoint", lost)
+    code, _, err = command("deploy", "small-run", "name=next", *SUBMIT)
+    assert code == 6 and "[not-started]" in err
+    # nobody answers at all
+    front.tell("DescribeEndpoint", refusal("ValidationException", "Could not find endpoint"),
+               refusal("ValidationException", "Could not find endpoint"),
+               refusal("ValidationException", "Could not find endpoint"), lost)  # fmt: skip
+    code, _, err = command("deploy", "small-run", "name=third", *SUBMIT)
+    assert code == 6 and "[start-unknown]" in err and "may have been made, and bills then" in err
+
+
+def test_money_is_asked_for(
+    run_folder: Path, command: Command, account: ServingAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = "budget.confirm_usd=50"
+    code, _, err = command("deploy", "small-run", limit, *SUBMIT)
+    assert code == 2 and "[not-confirmed]" in err and names(account) == []
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = command("deploy", "small-run", limit, *SUBMIT)
+    assert code == 130 and "nothing was started" in out and "bills 0.23 USD an hour" in asked[0]
+    assert names(account) == []
+    assert command("deploy", "small-run", "budget.confirm_usd=500", "--detach", *SUBMIT)[0] == 0
+
+
+def test_ctrl_c_tells_what_bills(
+    run_folder: Path, command: Command, account: ServingAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(account.hosting, "_serve", lambda *_: time.sleep(0))  # it stays Creating
+    monkeypatch.setattr("lingotune.launch.aws.deployments.time.sleep", interrupted)
+    code, out, err = command("deploy", "small-run", "name=shop", "--follow", *SUBMIT)
+    assert code == 130 and "shop: Creating" in out
+    assert "shop goes on; the endpoint bills 0.23 USD an hour until it is deleted" in err
+    assert "deploy shop action=delete aws.region=us-east-1" in err
+
+
+def test_a_batch_runs_once(run_folder: Path, command: Command, account: ServingAccount) -> None:
+    import boto3
+
+    s3 = boto3.client("s3", region_name="us-east-1")
+    words = ("kind=batch", f"input=s3://{BUCKET}/in/texts.jsonl", *SUBMIT)
+    code, _, err = command("deploy", "small-run", *words)
+    assert code == 2 and "[texts-missing]" in err
+    s3.put_object(Bucket=BUCKET, Key="in/texts.jsonl", Body=b'{"text": "gut"}\n')
+    code, out, err = command("deploy", "small-run", *words)
+    assert code == 0 and "submitted batch small-" in out, err
+    (job,) = [one for one in account.hosting if one.kind == "transform-job"]
+    code, out, _ = command("deploy", "small-run", *words)
+    assert code == 0 and "InProgress; nothing was started" in out
+    code, out, _ = command("stop", job.name, "--region", "us-east-1", "--yes")
+    assert code == 0 and job.status == "Stopped"
+    code, _, err = command("deploy", "small-run", *words)
+    assert code == 2 and "[name-taken]" in err and "attempt=2" in err
+    assert command("deploy", "small-run", "attempt=2", *words)[0] == 0
+
+
+def test_a_model_is_registered_once_and_approved(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    arn = account.sagemaker.create_model_package_group(ModelPackageGroupName="reviews")
+    group = f"aws.model_group={arn['ModelPackageGroupArn']}"
+    code, _, err = command("deploy", "small-run", "action=approve", group, *ACCOUNT)
+    assert code == 2 and "[not-registered]" in err
+    code, out, err = command("deploy", "small-run", "action=register", group, *ACCOUNT)
+    assert code == 0 and "registered: arn:" in out, err
+    code, out, _ = command("deploy", "small-run", "action=register", group, *ACCOUNT)
+    assert code == 0 and "is registered already: arn:" in out
+    (version,) = account.sagemaker.list_model_packages(ModelPackageGroupName="reviews")[
+        "ModelPackageSummaryList"
+    ]
+    assert version["ModelApprovalStatus"] == "PendingManualApproval"
+    code, out, _ = command("deploy", "small-run", "action=approve", group, *ACCOUNT)
+    assert code == 0 and out.splitlines()[-1].startswith("approved: arn:")
+    told = account.sagemaker.describe_model_package(ModelPackageName=version["ModelPackageArn"])
+    assert told["ModelApprovalStatus"] == "Approved"
