@@ -145,6 +145,9 @@ def write_home(folder: Path) -> None:
     csv = "".join(f"fine {i},{i % 5 + 1}\n" for i in range(60))
     (folder / "reviews" / "a.csv").write_text("comment,stars\n" + csv)
     (folder / "texts.txt").write_text("Sehr gut\nmauvais\n")
+    relations = ("entailment", "neutral", "contradiction")
+    pairs = "".join(f"text {i},other {i},{relations[i % 3]},en\n" for i in range(60))
+    (folder / "nli.csv").write_text("premise,hypothesis,relation,language\n" + pairs)
     tickets = "".join(f"text {i},{['billing', 'technical'][i % 2]}\n" for i in range(60))
     (folder / "tickets.csv").write_text("body,queue\n" + tickets)
     topics = [["price"], ["price", "service"], []]

@@ -279,18 +279,22 @@ class Prediction:
     """Prediction for a text: its class, and the probabilities of all classes, which sum to 1.
 
     The class is decided as `evaluation.decide` of the training says, so it may be another than the
-    likeliest. With data.labels_mode=multi each class has a probability of its own, labels are those that
-    the text was given, and label is the likeliest of them; "" for none.
+    likeliest. expected: of ordered classes, the expected value on their scale, such as 3.7 stars; None of
+    others. With data.labels_mode=multi each class has a probability of its own, labels are those that the
+    text was given, and label is the likeliest of them; "" for none.
     """
 
     label: str
     probabilities: dict[str, float]
     labels: tuple[str, ...] = ()
+    expected: float | None = None
 
 
-def _prediction(probabilities: dict[str, float], named: Sequence[str]) -> Prediction:
+def _prediction(
+    probabilities: dict[str, float], named: Sequence[str], expected: float | None
+) -> Prediction:
     likeliest = max(named, key=lambda name: probabilities[name], default="")
-    return Prediction(likeliest, probabilities, tuple(named))
+    return Prediction(likeliest, probabilities, tuple(named), expected)
 
 
 class Model:
@@ -311,15 +315,18 @@ class Model:
 
     @_public
     def predict(
-        self, texts: Sequence[str], languages: Sequence[str | None] | None = None
+        self,
+        texts: Sequence[str | tuple[str, str]],
+        languages: Sequence[str | None] | None = None,
     ) -> list[Prediction]:
-        """Classify texts; returns one prediction a text, in their order.
+        """Classify texts, or pairs of texts; returns one prediction for each, in their order.
 
         Texts are cleaned and cut as those of the training. languages: their codes, as the training had
         them; without one, a text is decided as texts of all languages are. ConfigError names the text that
         cannot be used, such as an empty one.
 
             model.predict(["Sehr gut", "Une catastrophe"])[0].label
+            model.predict([("The battery lasts a day", "It is soon empty")])  # trained on pairs
         """
         from lingotune.evaluation.predict import read_texts
 
@@ -327,14 +334,18 @@ class Model:
             raise TypeError('texts is a list of texts: predict(["Sehr gut"])')
         if languages is not None and len(languages) != len(texts):
             raise ValueError(f"{len(languages)} languages for {len(texts)} texts")
-        given = ((f"texts[{place}]", text) for place, text in enumerate(texts))
+        given = (
+            (f"texts[{place}]", (*text,) if isinstance(text, list) else text)
+            for place, text in enumerate(texts)
+        )
         cleaned = list(read_texts(given, self._trained, None))
         if not cleaned:
             return []
         classes, shares = self._classifier.classify(cleaned, languages)
+        expected = self._trained.expected(shares)
         return [
-            _prediction(dict(zip(self.labels, row)), named)
-            for named, row in zip(self._classifier.named(classes), shares.tolist())
+            _prediction(dict(zip(self.labels, row)), named, value)
+            for named, row, value in zip(self._classifier.named(classes), shares.tolist(), expected)
         ]
 
 

@@ -35,7 +35,12 @@ ASKED = {
     "lingotune launch +": {"+mygroup="},
     "lingotune launch experiment=nlp": {"experiment=nlp/deep"},
     "lingotune train --help experimen": {"experiment"},
-    "lingotune evaluate RUN data=s": {"data=sample", "data=sample_topics"},
+    "lingotune evaluate RUN data=s": {
+        "data=sample",
+        "data=sample_pairs",
+        "data=sample_stars",
+        "data=sample_topics",
+    },
     "lingotune completion z": {"zsh"},
     "python -m lingotune launch hub=pri": {"hub=private"},
     "python train.py lr": {"lr="},

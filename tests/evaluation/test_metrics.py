@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,25 +133,27 @@ def test_scores_follow_the_definitions(found: list[Any]) -> None:
         assert score.calibration_error == pytest.approx(expected)
 
 
-def test_intervals_are_those_of_rows_drawn_with_replacement() -> None:
+@pytest.mark.parametrize("scale", [None, (1.0, 2.0, 4.0)])
+def test_intervals_are_those_of_rows_drawn_with_replacement(scale: Any) -> None:
+    classes = replace(CLASSES, scale=scale)
     choose = np.random.default_rng(3)
     true = choose.integers(0, 3, 300)
     predicted = np.where(choose.random(300) < 0.7, true, choose.integers(0, 3, 300))
     stars = choose.integers(1, 6, 300)
     found = said(true, predicted, stars=stars)
-    told = scores(found, CLASSES, resamples=4000, seed=1).intervals
-    assert told is not None
-    drawn = [scores(found.select(choose.integers(0, 300, 300)), CLASSES) for _ in range(1500)]
+    told = scores(found, classes, resamples=4000, seed=1).intervals
+    assert told is not None and (told.quadratic_kappa is None) == (scale is None)
+    drawn = [scores(found.select(choose.integers(0, 300, 300)), classes) for _ in range(1500)]
     for key, between in vars(told).items():
         if key == "micro_f1":
             assert between is None  # it is the accuracy
             continue
-        if key == "calibration_error":
-            continue  # the basic interval, see below
+        if key == "calibration_error" or between is None:
+            continue  # the former has the basic interval, see below
         expected = np.quantile([getattr(one, key) for one in drawn], [0.025, 0.975])
         assert between == pytest.approx(expected, abs=0.012), key
-    assert told == scores(found, CLASSES, resamples=4000, seed=1).intervals
-    assert told != scores(found, CLASSES, resamples=4000, seed=2).intervals
+    assert told == scores(found, classes, resamples=4000, seed=1).intervals
+    assert told != scores(found, classes, resamples=4000, seed=2).intervals
 
 
 def test_a_few_rows_have_no_interval() -> None:

@@ -55,6 +55,26 @@ def problem(*typed: str) -> str:
     return str(caught.value)
 
 
+def test_pairs_are_recognised_by_the_names_of_their_columns() -> None:
+    rows = [
+        {"id": n, "premise": f"a text {n}", "hypothesis": f"a much longer text than that, {n}",
+         "label": ("yes", "no")[n % 2], "lang": "en"}
+        for n in range(40)
+    ]  # fmt: skip
+    write("nli.jsonl", rows)
+    assert main(["--init", "nli.jsonl"]) == 0
+    columns = made("nli").columns
+    assert (columns.text, columns.text_pair, columns.label) == ("premise", "hypothesis", "label")
+    main(["--init", "my-conf/data/one.yaml", "data.path=nli.jsonl", "data.columns.text=hypothesis"])
+    columns = made("one").columns
+    assert (columns.text, columns.text_pair) == ("hypothesis", None)
+    main(
+        ["--init", "my-conf/data/two.yaml", "data.path=nli.jsonl", "data.columns.text_pair=premise"]
+    )
+    columns = made("two").columns
+    assert (columns.text, columns.text_pair) == ("hypothesis", "premise")
+
+
 def test_columns_are_recognised_by_their_names_or_values(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

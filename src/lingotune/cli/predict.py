@@ -31,6 +31,16 @@ def parser() -> Parser:
     made.add_argument("--file", help="texts of files: lines of .txt, a column of any other")
     made.add_argument("--column", help="that column; default: the one that was trained on")
     made.add_argument(
+        "--pair",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="second text of a pair, one for each text; lines have a tab between the two",
+    )
+    made.add_argument(
+        "--pair-column", metavar="COLUMN", help="column of the second text, as --column"
+    )
+    made.add_argument(
         "--output",
         metavar="FILE",
         help="write .csv, .jsonl or .parquet: all columns of the rows, the class, the probabilities",
@@ -56,14 +66,13 @@ def main(argv: Sequence[str]) -> int:
     if options.texts and options.file:
         what = "texts and --file are both given; one of them decides"
         raise ConfigError([Problem("predict", what, _again(options.run, "--file", options.file))])
-    if options.column and not options.file:
-        what = "has no effect without --file"
-        raise ConfigError([Problem(f"--column {options.column}", what, "--file FILE")])
+    if problems := [*_columns_unused(options, trained), *_pairs_wrong(options, trained)]:
+        raise ConfigError(problems)
     if options.output and options.json:
         what = "has no effect with --output, whose suffix says the format"
         raise ConfigError([Problem("--json", what, "--output FILE.jsonl")])
     write = _writer(options.output) if options.output else None
-    rows = read_rows(_given(options, trained), trained, options.column)
+    rows = read_rows(_given(options, trained), trained, options.column, options.pair_column)
     first = next(rows, None)
     if first is None:
         fix = _again(options.run, "A text")
@@ -78,6 +87,34 @@ def main(argv: Sequence[str]) -> int:
     for line in predict_lines(trained, rows, as_json=options.json, bar=bar):
         print(line, flush=True)
     return 0
+
+
+def _columns_unused(options: argparse.Namespace, trained: Trained) -> Iterator[Problem]:
+    from lingotune.evaluation.classifier import takes_pairs
+
+    named = {"--column": options.column, "--pair-column": options.pair_column}
+    for option, column in named.items():
+        if column and not options.file:
+            yield Problem(f"{option} {column}", "has no effect without --file", "--file FILE")
+    if options.pair_column and not takes_pairs(trained):
+        what = "the model classifies single texts"
+        yield Problem(f"--pair-column {options.pair_column}", what, "--column COLUMN")
+
+
+def _pairs_wrong(options: argparse.Namespace, trained: Trained) -> Iterator[Problem]:
+    """Find second texts that have no first one, or that the model has no use for."""
+    from lingotune.evaluation.classifier import takes_pairs
+
+    texts, seconds = len(options.texts), len(options.pair)
+    if not seconds:
+        return
+    where = f"--pair {shlex.quote(options.pair[0])}"
+    if not takes_pairs(trained):
+        yield Problem(where, "the model classifies single texts", "no --pair")
+    elif texts != seconds:
+        what = f"{seconds} second text{'s' * (seconds > 1)} for {texts} text{'s' * (texts != 1)}"
+        fix = _again(options.run, "The text", "--pair", "The second text")
+        yield Problem(where, what, fix)
 
 
 def _writer(
@@ -113,6 +150,8 @@ def _again(*words: str) -> str:
 
 
 def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
+    from lingotune.data.transfer import fetch_source
+    from lingotune.evaluation.classifier import takes_pairs
     from lingotune.evaluation.predict import in_files, in_lines
 
     if options.file:
@@ -122,8 +161,9 @@ def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
             fetch_source(options.file, "--file", say_aside)
         return in_files(options.file, trained, lambda text: say_aside(f"note: {text}"))
     if options.texts:
-        return ((f"text {n} of the command", text) for n, text in enumerate(options.texts, 1))
-    return in_lines(_standard_input(), "standard input")
+        given = zip(options.texts, options.pair) if options.pair else options.texts
+        return ((f"text {n} of the command", text) for n, text in enumerate(given, 1))
+    return in_lines(_standard_input(), "standard input", pairs=takes_pairs(trained))
 
 
 def _standard_input() -> TextIO:

@@ -35,6 +35,7 @@ from lingotune.launch.compose.options import composed_jobs
 from lingotune.launch.local import train_here
 from lingotune.launch.local_sweep import sweep_here
 from lingotune.launch.plan.base_model import model_faults
+from lingotune.launch.results.ending import try_command
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
 from lingotune.training import signals
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
     folder = _train(composed[0], typed, run_dir)
     print("look further:")
     print(f"  tensorboard --logdir {folder}")
-    print(f'  {program("predict")} {shlex.quote(str(folder))} "Great product, works perfectly"')
+    print(f"  {try_command(str(folder), composed[0].config)}")
     return 0
 
 

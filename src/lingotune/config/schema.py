@@ -141,8 +141,13 @@ class LabelsMode(Enum):
     """What the classes are to a text: it has one of them, any number, or a share of each."""
 
     single = "single"
+    ordinal = "ordinal"
     multi = "multi"
     soft = "soft"
+
+
+ONE_CLASS = (LabelsMode.single, LabelsMode.ordinal)
+"""Modes in which a text has one class."""
 
 
 class SelectMetric(Enum):
@@ -155,6 +160,14 @@ class SelectMetric(Enum):
     unseen_macro_f1 = "unseen_macro_f1"
     accuracy = "accuracy"
     loss = "loss"
+    mean_absolute_error = "mean_absolute_error"
+    quadratic_kappa = "quadratic_kappa"
+
+
+ON_SCALE = (SelectMetric.mean_absolute_error, SelectMetric.quadratic_kappa)
+"""Metrics of ordered classes alone."""
+COSTS = (SelectMetric.loss, SelectMetric.mean_absolute_error)
+"""Metrics of which less is better."""
 
 
 class Pooling(Enum):
@@ -170,6 +183,8 @@ class Decide(Enum):
     argmax = "argmax"
     macro_f1 = "macro_f1"
     prior = "prior"
+    expected = "expected"
+    median = "median"
 
 
 class Baseline(Enum):
@@ -337,6 +352,9 @@ class ColumnsConfig:
 
     text: str = "review_body"
     """The text to classify."""
+    text_pair: Optional[str] = field(default=None, metadata=WHERE_USED)
+    """If named, two texts are classified together, such as premise and hypothesis or question and answer:
+    this is the second. The tokenizer joins them; of two that are too long, the longer one is cut first."""
     title: Optional[str] = None
     """If named, prepended to the text on a line of its own. In star reviews it gives the rating away."""
     stars: Optional[str] = None
@@ -435,10 +453,11 @@ class DataConfig:
     short for classes without further values. auto = the sorted values of the label column, 100 at most;
     the source is read for them, and the job file lists them."""
     labels_mode: LabelsMode = field(default=LabelsMode.single, metadata=WHERE_USED)
-    """single = one class for each text. multi = any number of them, none included. soft = a distribution
-    over them, such as the votes of annotators. The last two are read from `columns.label`, as a list; where
-    the source has no such column, from a column for each class, called like it: of 0 and 1, or of
-    shares."""
+    """single = one class for each text. ordinal = one class, where `data.labels` lists them from one end of
+    a scale to the other, e.g. stars 1 to 5: scores say how far predictions are off, and predictions give
+    the expected value. multi = any number of them, none included. soft = a distribution over them, such as
+    the votes of annotators. The last two are read from `columns.label`, as a list; where the source has no
+    such column, from a column for each class, called like it: of 0 and 1, or of shares."""
     label_separator: Separator = field(default=Separator.auto, metadata=WHERE_USED)
     """labels_mode=multi: what stands between the classes in a text cell; auto = the first of | ; tab and
     comma that is in it. A cell that names one class, or holds a list as JSON or Python writes it, is read
@@ -815,8 +834,10 @@ class EvaluationConfig:
     """How predictions are decided, in scores, `predict` and `evaluate`. argmax = the likeliest class;
     macro_f1 = the largest log-probability plus an offset per class, per language where rows suffice, fitted
     on the validation split for macro-F1, if cross-validation finds that they help; prior = offsets that
-    divide by the class shares of the validation split. Test rows are never fitted on. With
-    data.labels_mode=multi each class has a threshold: of 0.5; the best for its F1; or its share."""
+    divide by the class shares of the validation split. Test rows are never fitted on. Of ordered classes
+    alone (`data.labels_mode`): median = the first with half of the probability at or below it; expected =
+    the one nearest to the expected value. With data.labels_mode=multi each class has a threshold: of 0.5;
+    the best for its F1; or its share."""
     calibrate: bool = field(default=True, metadata=WHERE_USED)
     """Rescale the probabilities by a temperature fitted on the validation split; no prediction changes by
     it."""
@@ -942,9 +963,9 @@ class JobConfig:
 
 
 def further_metrics(job: JobConfig) -> list[str]:
-    """List the scores of a job that not every job has: micro_f1 of several classes, and the user's own."""
-    several = job.data.labels_mode is LabelsMode.multi
-    return [*([SelectMetric.micro_f1.value] if several else []), *job.code.metrics]
+    """List the scores that not every job has: of several or ordered classes, and those of the user."""
+    kinds = {LabelsMode.multi: (SelectMetric.micro_f1,), LabelsMode.ordinal: ON_SCALE}
+    return [*(one.value for one in kinds.get(job.data.labels_mode, ())), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:

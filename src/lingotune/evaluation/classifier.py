@@ -18,9 +18,12 @@ from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.foreign_code import NEVER, permission
 from lingotune.data.prepared.tokenizer import has_tokenizer, open_tokenizer, refuse_code
+from lingotune.data.rows.pairs import columns_of
+from lingotune.data.rows.scale import Scale, scale_of
 from lingotune.evaluation.onnx_model import FILE, OnnxModel
 from lingotune.evaluation.own_code import builder_of
 from lingotune.modeling.class_names import SEVERAL, UNNAMED
+from lingotune.modeling.segments import SEGMENTS, has_segments
 from lingotune.plugins.loading import OwnFunction
 from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import read_decision
@@ -44,9 +47,30 @@ class Trained:
     decision: Decision = AS_TRAINED
     several: bool = False
 
+    @property
+    def scale(self) -> Scale | None:
+        """Points of the classes by name, if they are ordered; None for others."""
+        found = (scale_of(self.job.data) if self.job else None) or self.decision.scale
+        return found if found and found.keys() == set(self.labels) else None
+
+    def expected(self, probabilities: FloatArray) -> list[float | None]:
+        """Return the expected value of each row of (rows, classes); None for classes without an order."""
+        from lingotune.evaluation.decisions import expected_values
+
+        points = self.scale
+        if points is None:
+            return [None] * len(probabilities)
+        means = expected_values(probabilities, [points[label] for label in self.labels])
+        return [float(mean) for mean in means]
+
     def as_trained(self) -> Trained:
         """Return the model without what was fitted on validation: the likeliest class."""
         return replace(self, decision=AS_TRAINED)
+
+
+def takes_pairs(trained: Trained) -> bool:
+    """Tell whether a model classifies pairs of texts."""
+    return trained.job is not None and trained.job.data.columns.text_pair is not None
 
 
 def trained_model(run: str | Path, job: JobConfig | None = None) -> Trained:
@@ -181,21 +205,28 @@ class Classifier:
     def logits(
         self, texts: Sequence[str], on_done: Callable[[int], object] = _nobody
     ) -> FloatArray:
-        """Compute the logits of texts, in their order: float64, (texts, classes).
+        """Compute the logits of texts, or pairs of texts, in their order: float64, (texts, classes).
 
         on_done: is told the number of texts of each batch, once it is computed.
         """
-        ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        encoded = self._encoded(texts)
+        ids = encoded["input_ids"]
         # Sorted by length, the texts of a batch need little padding.
         order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
         logits = np.empty((len(order), self._classes))
         for part in self._batches(order, ids):
-            padded = self._tokenizer.pad(
-                {"input_ids": [ids[place] for place in part]}, return_tensors="np"
-            )
-            logits[part] = self.model(padded)
+            given = {name: [rows[place] for place in part] for name, rows in encoded.items()}
+            logits[part] = self.model(self._tokenizer.pad(given, return_tensors="np"))
             on_done(len(part))
         return logits
+
+    def _encoded(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """Tokenize: input_ids and, of pairs where the model has segments, token_type_ids."""
+        firsts, seconds = columns_of(texts)
+        given = self._tokenizer(firsts, seconds, truncation=True, max_length=self.max_length)
+        segments = seconds is not None and self.model.has_segments
+        names = [SEGMENTS] if segments and SEGMENTS in given else []
+        return {name: given[name] for name in ("input_ids", *names)}
 
     def _batches(self, order: list[int], ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         """Cut places of texts, the longest first, into batches within the budget of tokens."""
@@ -220,6 +251,7 @@ class TorchModel:
         read_first_token(module)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self._device).eval()
+        self.has_segments = has_segments(module)
 
     def use_threads(self, threads: int | None) -> None:
         """Compute with a number of threads; None = one for each core."""
@@ -228,7 +260,8 @@ class TorchModel:
         torch.set_num_threads(threads or os.cpu_count() or 1)
 
     def __call__(self, inputs: Mapping[str, Any]) -> FloatArray:
-        """Compute logits, (texts, classes). inputs: ids and mask, int64, (texts, tokens)."""
+        """Compute logits, (texts, classes). inputs: ids, mask and, if any, token types, int64, (texts,
+        tokens)."""
         import torch
 
         with torch.inference_mode():

@@ -9,15 +9,23 @@ from lingotune.config.schema import Decide
 from lingotune.runs.decision import Decision
 from lingotune.runs.results import LanguageScores, Scores
 
-_BY = {Decide.macro_f1.value: "for macro-F1", Decide.prior.value: "by the class shares"}
+_BY = {
+    Decide.macro_f1.value: "for macro-F1",
+    Decide.prior.value: "by the class shares",
+    Decide.expected.value: "as those nearest to the expected value",
+    Decide.median.value: "as the medians",
+}
 _MOST_LISTED = 15
 _NAMES = ("", "accuracy", "macro-F1", "lowest recall", "calibration")
+_ON_SCALE = ("MAE", "kappa")
 
 
 def decision_line(decision: Decision) -> str:
     """Describe a decision in one line without a full stop."""
     parts = []
-    if decision.several and decision.shifts:
+    if decision.scale is not None:
+        parts.append(f"classes decided {_BY[decision.decide]}")
+    elif decision.several and decision.shifts:
         limits = ", ".join(
             f"{printable(n)} {_threshold(v):.2f}" for n, v in decision.offsets.items()
         )
@@ -36,7 +44,8 @@ def decision_line(decision: Decision) -> str:
         )
     if decision.temperature != 1:
         parts.append(f"probabilities at temperature {decision.temperature:.2f}")
-    return f"{', '.join(parts)}, fitted on {decision.rows} validation rows"
+    fitted = f", fitted on {decision.rows} validation rows" if decision.rows else ""
+    return f"{', '.join(parts)}{fitted}"
 
 
 def _threshold(offset: float) -> float:
@@ -47,7 +56,7 @@ def _threshold(offset: float) -> float:
 def decision_rows(decided: LanguageScores, as_trained: LanguageScores) -> list[list[str]]:
     """Tabulate the scores of all rows as trained and as decided, under a row of names."""
     both = {"as trained": as_trained.overall, "as decided": decided.overall}
-    names = [*_NAMES]
+    names = [*_NAMES, *(_ON_SCALE if decided.overall.on_scale else ())]
     if decided.overall.several:
         names.insert(2, "micro-F1")
     return [names, *([name, *_figures(of)] for name, of in both.items())]
@@ -62,4 +71,5 @@ def lowest_recall(of: Scores) -> str:
 def _figures(of: Scores) -> list[str]:
     values = (of.accuracy, of.micro_f1, of.macro_f1)
     scores = [f"{value:.3f}" for value in values if value is not None]
-    return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}"]
+    on_scale = (f"{value:.3f}" for value in of.on_scale.values())
+    return [*scores, printable(lowest_recall(of)), f"{of.calibration_error:.3f}", *on_scale]

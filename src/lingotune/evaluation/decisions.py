@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lingotune.evaluation.metrics import FloatArray, Predictions, probabilities_of
+from lingotune.config.schema import Decide
+from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions, probabilities_of
 from lingotune.runs.decision import AS_TRAINED, Decision
 
+_ROUNDING = 1e-9
 _LEAST = 1e-300
 """Probabilities below are raised to it: a logarithm is needed of each."""
 
@@ -68,11 +70,37 @@ def decide(
     may have several whether it has each, bool, (rows, classes).
     """
     scaled = tempered(probabilities, decision.temperature, several=several)
+    if decision.scale is not None:
+        points = np.array([decision.scale[label] for label in labels])
+        return scaled, _BY_SCALE[decision.decide](scaled, points)
     if not decision.shifts:
         return scaled, chosen(scaled - 0.5, several=several)
     scores = decision_scores(probabilities, several=several) / decision.temperature
     offsets = offsets_by_row(decision, languages, labels)
     return scaled, chosen(scores + offsets, several=several)
+
+
+def expected_values(probabilities: FloatArray, points: npt.ArrayLike) -> FloatArray:
+    """Return the expected point of each row on the scale of its classes: (rows, classes) -> (rows,)."""
+    means: FloatArray = probabilities @ np.asarray(points, np.float64)
+    return means
+
+
+def _nearest_to_expected(probabilities: FloatArray, points: FloatArray) -> IntArray:
+    apart = np.abs(expected_values(probabilities, points)[:, None] - points)
+    nearest: IntArray = apart.argmin(axis=1).astype(np.int64)
+    return nearest
+
+
+def _medians(probabilities: FloatArray, points: FloatArray) -> IntArray:
+    """Return the first class of each row that half of the probability is at or below."""
+    order = np.argsort(points)
+    reached = probabilities[:, order].cumsum(axis=1) >= 0.5 - _ROUNDING
+    medians: IntArray = order[reached.argmax(axis=1)].astype(np.int64)
+    return medians
+
+
+_BY_SCALE = {Decide.expected.value: _nearest_to_expected, Decide.median.value: _medians}
 
 
 def decided(predictions: Predictions, decision: Decision, labels: Sequence[str]) -> Predictions:

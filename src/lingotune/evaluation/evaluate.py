@@ -31,16 +31,22 @@ from lingotune.data.prepared.spool import Spool
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.ids import rows_digest, targets_text
-from lingotune.data.rows.labels import class_stars, format_labels
+from lingotune.data.rows.labels import format_labels
 from lingotune.data.rows.rejected import RejectedFile
+from lingotune.data.rows.scale import scale_of
 from lingotune.data.sources.patterns import check_settings
 from lingotune.data.splits.readers import readers_of
 from lingotune.data.splits.scan import scan
 from lingotune.data.splits.survey import survey
 from lingotune.data.transfer import fetch_sources
-from lingotune.evaluation.classifier import Classifier, Trained, trained_model
+from lingotune.evaluation.classifier import Classifier, Trained, takes_pairs, trained_model
 from lingotune.evaluation.decisions import decided
-from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.metrics import (
+    Predictions,
+    classes_of,
+    probabilities_of,
+    scores_by_language,
+)
 from lingotune.evaluation.own_code import metrics_of
 from lingotune.evaluation.own_metrics import with_own_metrics
 from lingotune.evaluation.predictions import FILE, write_predictions
@@ -116,11 +122,13 @@ def evaluate(
         trained = trained.as_trained()
     is_own = data is None
     data = _data_of_run(trained, run) if data is None else _all_or_test(data)
+    scale = trained.scale or scale_of(data)
     data = replace(data, labels=_in_order(data.labels, trained))
+    _check_pairs(data, trained)
     _check_mode(data, trained)
     seed = trained.job.seed if trained.job else 0
     scoring = trained.job.evaluation if trained.job else EvaluationConfig()
-    classes = Classes(trained.labels, class_stars(data.labels))
+    classes = classes_of(data, trained.labels, scale)
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
             with _classes_kept(trained):
@@ -206,6 +214,17 @@ def _in_order(labels: Sequence[LabelConfig], trained: Trained) -> list[LabelConf
         where = f"data.labels={','.join(by_name)}"
         raise ConfigError([Problem(where, what, format_labels(known))])
     return [by_name[name] for name in trained.labels]
+
+
+def _check_pairs(data: DataConfig, trained: Trained) -> None:
+    """Refuse single texts for a model of pairs, and pairs for one of single texts."""
+    column, key = data.columns.text_pair, "data.columns.text_pair"
+    if takes_pairs(trained) and column is None:
+        what = "the model classifies pairs of texts, and no column is named for the second"
+        raise ConfigError([Problem(f"{key}=null", what, f"{key}=COLUMN", key=key)])
+    if column is not None and not takes_pairs(trained):
+        what = "the model classifies single texts"
+        raise ConfigError([Problem(f"{key}={column}", what, f"{key}=null", key=key)])
 
 
 def _check_mode(data: DataConfig, trained: Trained) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lingotune.config.schema import Decide, EvaluationConfig
+from lingotune.data.rows.scale import Scale
 from lingotune.evaluation.decisions import chosen, decided, decision_scores, tempered
 from lingotune.evaluation.macro_f1_offsets import macro_f1_of, macro_f1_offsets
 from lingotune.evaluation.metrics import FloatArray, IntArray, Predictions
@@ -55,28 +56,37 @@ def fit_decision(
     wanted: EvaluationConfig,
     seed: int,
     rows: npt.NDArray[np.bool_] | None = None,
+    *,
+    scale: Scale | None = None,
 ) -> FittedDecision:
     """Fit what `evaluation.decide` and `evaluation.calibrate` ask for.
 
     predictions: of the validation split, as the model was trained. seed: draws the folds. rows: which to
-    fit on; None = all. Nothing is fitted on fewer than `FEWEST_FITTED` rows.
+    fit on; None = all. scale: points of ordered classes, for decisions by them. Nothing is fitted on fewer
+    than `FEWEST_FITTED` rows; to decide by the scale nothing has to be.
     """
     if rows is not None and not rows.all():
-        found = fit_decision(predictions.select(rows), labels, wanted, seed)
-        every = decided(predictions, found.decision, labels)
+        fitted = fit_decision(predictions.select(rows), labels, wanted, seed, scale=scale)
+        every = decided(predictions, fitted.decision, labels)
         classes = every.predicted.copy()
-        classes[rows] = found.validation.predicted
-        return FittedDecision(found.decision, replace(every, decided=classes))
+        classes[rows] = fitted.validation.predicted
+        return FittedDecision(fitted.decision, replace(every, decided=classes))
+    how = wanted.decide
+    by_scale = how in (Decide.expected, Decide.median)
     if len(predictions.true) < FEWEST_FITTED:
-        return FittedDecision(AS_TRAINED, predictions)
+        found = Decision(decide=how.value, scale=dict(scale or {})) if by_scale else AS_TRAINED
+        return FittedDecision(found, decided(predictions, found, labels))
     some = _drawn(predictions, seed)
     temperature = fit_temperature(some) if wanted.calibrate else 1.0
     as_trained = Decision(decide=Decide.argmax.value, temperature=temperature, rows=len(some.true))
     if temperature == 1:
         as_trained = AS_TRAINED
-    if wanted.decide is Decide.prior:
+    if by_scale:
+        found = replace(as_trained, decide=how.value, scale=dict(scale or {}))
+        return FittedDecision(found, decided(predictions, found, labels))
+    if how is Decide.prior:
         return _by_prior(predictions, labels, as_trained)
-    if wanted.decide is Decide.macro_f1:
+    if how is Decide.macro_f1:
         return _by_macro_f1(predictions, some, labels, as_trained, seed)
     return FittedDecision(as_trained, decided(predictions, as_trained, labels))
 

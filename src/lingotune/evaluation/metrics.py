@@ -7,13 +7,16 @@ score on two of three classes, where 0.667 is right.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lingotune.config.schema import DataConfig
+from lingotune.data.rows.labels import class_stars
+from lingotune.data.rows.scale import Scale, scale_of
 from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, ratio
 from lingotune.evaluation.multilabel import (
     multilabel_scores,
@@ -42,11 +45,25 @@ _KINDS = 20 * BINS
 class Classes:
     """Class names in the order of their ids, and the rating that each class stands for.
 
-    stars: None if the classes are not ratings.
+    stars: None if the classes are not ratings. scale: points of ordered classes; None of others.
     """
 
     names: tuple[str, ...]
     stars: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+
+
+def classes_of(
+    data: DataConfig, names: Sequence[str] | None = None, scale: Scale | None = None
+) -> Classes:
+    """Describe the classes of some data.
+
+    names: those of a model, in the order of `data.labels`. scale: points by name. None = those of the data.
+    """
+    known = tuple(names or (label.name for label in data.labels))
+    points = scale or scale_of(data)
+    scaled = tuple(points[name] for name in known) if points else None
+    return Classes(known, class_stars(data.labels), scaled)
 
 
 @dataclass(frozen=True)
@@ -178,9 +195,9 @@ def _worst_language(macro_f1: Mapping[str, float]) -> WorstLanguage | None:
 def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed: int = 0) -> Scores:
     """Score predictions: accuracy, macro-F1, calibration, each class, the confusion matrix.
 
-    Ratios with a zero denominator are 0. `mean_absolute_error` is in stars; a class counts as the mean of
-    its stars. Intervals need at least `FEWEST` rows. Rows that may have several classes: see
-    `multilabel_scores`.
+    Ratios with a zero denominator are 0. `mean_absolute_error` is in stars, a class counts as the mean of
+    its stars; of ordered classes it is the distance on their scale. Intervals need at least `FEWEST` rows.
+    Rows that may have several classes: see `multilabel_scores`.
     """
     if predictions.several:
         found = predictions.true, predictions.predicted, predictions.probabilities
@@ -199,6 +216,7 @@ def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed:
         absent=tuple(name for name, count in zip(classes.names, support) if count == 0),
         calibration_error=calibration_error(predictions),
         mean_absolute_error=float(errors.mean()) if len(errors) else None,
+        quadratic_kappa=float(quadratic_kappa(confusion)) if classes.scale else None,
         classes={
             name: ClassScores(
                 precision=float(precision[i]),
@@ -209,14 +227,19 @@ def scores(predictions: Predictions, classes: Classes, resamples: int = 0, seed:
             for i, name in enumerate(classes.names)
         },
         confusion=tuple(map(tuple, confusion.tolist())),
-        intervals=_intervals(predictions, confusion, errors, resamples, seed)
+        intervals=_intervals(predictions, classes, confusion, errors, resamples, seed)
         if rows >= FEWEST
         else None,
     )
 
 
 def _intervals(
-    predictions: Predictions, confusion: IntArray, errors: FloatArray, resamples: int, seed: int
+    predictions: Predictions,
+    classes: Classes,
+    confusion: IntArray,
+    errors: FloatArray,
+    resamples: int,
+    seed: int,
 ) -> Intervals | None:
     """Bootstrap the scores that have intervals."""
     if not resamples:
@@ -231,6 +254,7 @@ def _intervals(
         macro_f1=interval(_f1(sample).mean(axis=-1)),
         mean_absolute_error=mean_error,
         calibration_error=_calibration_interval(predictions, resamples, seed),
+        quadratic_kappa=interval(quadratic_kappa(sample)) if classes.scale else None,
     )
 
 
@@ -309,8 +333,27 @@ def _f1(confusion: npt.NDArray[Any]) -> FloatArray:
     return ratio(2 * hits, confusion.sum(axis=-1) + confusion.sum(axis=-2))
 
 
+def quadratic_kappa(confusion: npt.NDArray[Any]) -> FloatArray:
+    """Compute Cohen's kappa with quadratic weights of each matrix: (..., classes, classes) -> (...).
+
+    Classes are apart by their places (Cohen 1968). 0 where all rows are of one class, and named so.
+    """
+    place = np.arange(confusion.shape[-1])
+    weights = np.square(place[:, None] - place)
+    rows = confusion.sum(axis=(-2, -1))
+    by_chance = confusion.sum(axis=-1)[..., :, None] * confusion.sum(axis=-2)[..., None, :]
+    observed = rows * (weights * confusion).sum(axis=(-2, -1))
+    expected = (weights * by_chance).sum(axis=(-2, -1))
+    return np.asarray(np.where(expected > 0, 1 - ratio(observed, expected), 0.0))
+
+
 def _errors(predictions: Predictions, classes: Classes) -> FloatArray:
-    """Compute the distances between predicted and true stars, for the rows that have stars."""
+    """Compute the distances between predicted and true points of ordered classes, or between predicted and
+    true stars, for the rows that have stars."""
+    if classes.scale is not None:
+        points = np.asarray(classes.scale)
+        apart: FloatArray = np.abs(points[predictions.predicted] - points[predictions.true])
+        return apart
     if classes.stars is None:
         return np.zeros(0)
     said = np.asarray(classes.stars)[predictions.predicted]

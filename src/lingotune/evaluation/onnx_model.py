@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lingotune.config.problems import ConfigError, Problem
+from lingotune.modeling.segments import SEGMENTS
 
 if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
@@ -42,8 +43,14 @@ class OnnxModel:
         wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in providers]
         self._session = onnxruntime.InferenceSession(str(self._path), options, providers=wanted)
 
+    @property
+    def has_segments(self) -> bool:
+        """Whether it takes token types: that of pairs of texts, if the model had some."""
+        return any(one.name == SEGMENTS for one in self._session.get_inputs())
+
     def __call__(self, inputs: Mapping[str, Any]) -> FloatArray:
-        """Compute logits, (texts, classes). inputs: ids and mask, int64, (texts, tokens)."""
+        """Compute logits, (texts, classes). inputs: ids, mask and, if any, token types, int64, (texts,
+        tokens)."""
         names = [one.name for one in self._session.get_inputs()]
         given = {name: np.asarray(inputs[name], np.int64) for name in names}
         found: FloatArray = self._session.run(None, given)[0]

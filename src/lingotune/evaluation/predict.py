@@ -14,12 +14,14 @@ from lingotune.config.schema import ColumnsConfig, DataConfig
 from lingotune.data.rows.cleaner import Texts
 from lingotune.data.rows.findings import Faults, OnRemark, Record, Unfit, config_error
 from lingotune.data.rows.nested import add_nested, nested_columns
+from lingotune.data.rows.pairs import TEXTS, displayed, joined, parts_of
 from lingotune.data.sources.file_format import FileFormat, format_of
 from lingotune.data.sources.files import check_type, find_files, read_files
 from lingotune.data.sources.lines import read_lines
-from lingotune.evaluation.classifier import Classifier, Trained
+from lingotune.evaluation.classifier import Classifier, Trained, takes_pairs
 from lingotune.evaluation.language_reader import language_reader
 from lingotune.evaluation.predictions import NO_CLASS
+from lingotune.evaluation.text_number import check_number
 
 _FIRST, _LARGEST = 256, 8_192
 """Texts that are classified together, at first and at most: each block is twice as large as the one before.
@@ -28,9 +30,11 @@ _LINES = ".txt"
 """Suffix of files that hold one text per line."""
 _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
 """Settings for preparing texts if those of the model's training are unknown."""
+EXPECTED = "expected"
+"""Name of the expected value in answers."""
 _USABLE = "a text of whole characters; --file FILE reads other encodings than UTF-8, too"
-Given = tuple[str, "str | Record"]
-"""A location, and the text there or the record that contains it."""
+Given = tuple[str, "str | tuple[str, str] | Record"]
+"""A location, and the text or pair of texts there, or the record that contains it."""
 
 
 def predict_lines(
@@ -43,38 +47,45 @@ def predict_lines(
     """Yield one line per text: the label, every class with its probability, and the text.
 
     rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
-    are JSON objects with label, probabilities (class -> 0 to 1) and text; with labels, a list, in place of
-    label where a text may have several. bar: shows how far it is. ConfigError if the model cannot be
-    loaded.
+    are JSON objects with label, expected (value, of ordered classes), probabilities (class -> 0 to 1), text
+    and text_pair (of pairs); with labels, a list, in place of label where a text may have several. bar:
+    shows how far it is. ConfigError if the model cannot be loaded.
     """
-    for _, text, classes, shares in _classified(trained, rows, bar):
+    for _, text, classes, shares, expected in _classified(trained, rows, bar):
         ranked = sorted(zip(trained.labels, shares), key=lambda pair: -pair[1])
         if as_json:
             said = {"labels": classes} if trained.several else {"label": classes[0]}
-            answer = {**said, "probabilities": dict(ranked), "text": text}
+            more = {} if expected is None else {EXPECTED: expected}
+            texts = dict(zip(TEXTS, parts_of(text)))
+            answer = {**said, **more, "probabilities": dict(ranked), **texts}
             yield json.dumps(answer, ensure_ascii=False)
         else:
+            value = "" if expected is None else f"expected {expected:.2f}  "
             others = "  ".join(f"{name} {share:.3f}" for name, share in ranked)
-            yield f"{', '.join(classes) or NO_CLASS:10} ({others})  {printable(text)}"
+            named = ", ".join(classes) or NO_CLASS
+            yield f"{named:10} ({value}{others})  {printable(displayed(text))}"
 
 
 def predict_rows(
     trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None = None
 ) -> Iterator[Record]:
-    """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class.
+    """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class; of
+    ordered classes also with `expected`, the expected value.
 
     Where a text may have several classes, `predicted` is a list of them. bar: shows how far it is.
     ConfigError if a record has such a column already, or the model cannot be loaded.
     """
     names = trained.labels
-    new = ["predicted", *(f"probability_{name}" for name in names)]
-    for record, _, classes, shares in _classified(trained, rows, bar):
+    scaled = [EXPECTED] if trained.scale else []
+    new = ["predicted", *scaled, *(f"probability_{name}" for name in names)]
+    for record, _, classes, shares, expected in _classified(trained, rows, bar):
         taken = [name for name in new if name in record]
         if taken:
             what = f"the rows have a column {taken[0]!r} already"
             raise ConfigError([Problem("predict", what, "another name for it in the file")])
         said = classes if trained.several else classes[0]
-        yield {**record, **dict(zip(new, [said, *shares]))}
+        values = [said, *([expected] if scaled else []), *shares]
+        yield {**record, **dict(zip(new, values))}
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,9 @@ class Progress:
 
 def _classified(
     trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None
-) -> Iterator[tuple[Record, str, list[str], list[float]]]:
-    """Yield each record and text with its classes, one or several, and the probabilities of all."""
+) -> Iterator[tuple[Record, str, list[str], list[float], float | None]]:
+    """Yield each record and text with its classes, one or several, the probabilities of all and, if they
+    are ordered, the expected value."""
     model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
     with _shown(bar) as on_done:
         for size in _block_sizes():
@@ -96,8 +108,9 @@ def _classified(
                 return
             languages = [language_of(record) for record, _ in block]
             classes, shares = model.classify([text for _, text in block], languages, on_done)
-            for (record, text), named, of in zip(block, model.named(classes), shares.tolist()):
-                yield record, text, named, of
+            answers = zip(model.named(classes), shares.tolist(), trained.expected(shares))
+            for (record, text), answer in zip(block, answers):
+                yield record, text, *answer
 
 
 def _block_sizes() -> Iterator[int]:
@@ -128,22 +141,31 @@ def read_texts(given: Iterable[Given], trained: Trained, column: str | None) -> 
 
 
 def read_rows(
-    given: Iterable[Given], trained: Trained, column: str | None
+    given: Iterable[Given], trained: Trained, column: str | None, pair_column: str | None = None
 ) -> Iterator[tuple[Record, str]]:
-    """Prepare texts as `read_texts` does, each with its record: all of its columns, or `text` alone."""
+    """Prepare texts as `read_texts` does, each with its record: all of its columns, or its texts alone.
+
+    pair_column: field of records that holds the second text of pairs; None = the run's.
+    """
     data = trained.job.data if trained.job else _UNKNOWN
-    columns = replace(data.columns, text=column or data.columns.text)
+    columns = replace(
+        data.columns,
+        text=column or data.columns.text,
+        text_pair=pair_column or data.columns.text_pair,
+    )
     texts, deep = Texts(columns, normalize=data.normalize), nested_columns(columns)
     for place, one in given:
         try:
-            if isinstance(one, str):
-                yield {"text": one}, texts.prepared(one)
-            else:
+            if isinstance(one, dict):
                 record = dict(one)  # what is added is no column of the source
                 add_nested(record, deep)
                 yield one, texts.of(record)
+            else:
+                parts = [one] if isinstance(one, str) else [*one]
+                check_number(len(parts), pairs=columns.text_pair is not None)
+                yield dict(zip(TEXTS, parts)), joined(*map(texts.prepared, parts))
         except Unfit as fault:
-            raise ConfigError([_unusable(place, one, columns.text, fault)]) from None
+            raise ConfigError([_unusable(place, one, columns, fault)]) from None
 
 
 def text_files(pattern: str, key: str) -> list[Path]:
@@ -169,15 +191,22 @@ def in_files(
     how = replace(format_of(data), sheet=None)
     for file in text_files(pattern, key):
         if _has_lines(file.name):
-            yield from in_lines(_lines(file, how, on_remark), str(file))
+            lines = _lines(file, how, on_remark)
+            yield from in_lines(lines, str(file), pairs=takes_pairs(trained))
         else:
             yield from read_files([file], how=how, on_remark=on_remark)
 
 
-def in_lines(lines: Iterable[str], name: str) -> Iterator[Given]:
-    """Yield lines that are not empty, located by `name` and line number."""
-    numbered = enumerate(lines, 1)
-    return ((f"{name}:{n}", line.rstrip("\r\n")) for n, line in numbered if line.strip())
+def in_lines(lines: Iterable[str], name: str, *, pairs: bool = False) -> Iterator[Given]:
+    """Yield lines that are not empty, located by `name` and line number.
+
+    pairs: the texts of a pair have a tab between them.
+    """
+    for n, line in enumerate(lines, 1):
+        if line.strip():
+            text = line.rstrip("\r\n")
+            first, tab, second = text.partition("\t")
+            yield f"{name}:{n}", (first, second) if pairs and tab else text
 
 
 def _lines(file: Path, how: FileFormat, on_remark: OnRemark) -> Iterator[str]:
@@ -196,8 +225,17 @@ def _check_readable(name: str) -> None:
         check_type(name)
 
 
-def _unusable(place: str, one: str | Record, column: str, fault: Unfit) -> Problem:
-    if isinstance(one, str) or column in one:
+def _unusable(
+    place: str, one: str | tuple[str, str] | Record, columns: ColumnsConfig, fault: Unfit
+) -> Problem:
+    lacking = [] if not isinstance(one, dict) else _lacking(one, columns)
+    if not lacking:
         return Problem(place, fault.what, fault.fix or _USABLE)
     what = f"{fault.what}; its columns: {', '.join(map(str, one))}"
-    return Problem(place, what, "--column NAME")
+    return Problem(place, what, " ".join(lacking))
+
+
+def _lacking(record: Record, columns: ColumnsConfig) -> list[str]:
+    """List the options that name the columns which a record lacks."""
+    options = {"--column NAME": columns.text, "--pair-column NAME": columns.text_pair}
+    return [option for option, name in options.items() if name and name not in record]

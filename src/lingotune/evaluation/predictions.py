@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
+from lingotune.evaluation.decisions import expected_values
 from lingotune.evaluation.metrics import Classes, IntArray, Predictions
 
 FILE = "predictions.parquet"
@@ -53,8 +54,8 @@ def write_predictions(
     """Write predictions to a Parquet file, which appears only once it is complete.
 
     Columns: id, language, stars (null where there are none), label and predicted (class names, or lists of
-    them where a row may have several), and `probability_<class>` (float32) for each class; with class ids
-    that were `decided`, their names, too.
+    them where a row may have several), expected (value on the scale, float32; of ordered classes alone),
+    and `probability_<class>` (float32) for each class; with class ids that were `decided`, their names.
     """
     probabilities = predictions.probabilities.astype(np.float32)
     stars = predictions.stars
@@ -64,6 +65,7 @@ def write_predictions(
         "stars": pa.array(stars, pa.float32(), mask=np.isnan(stars)),
         "label": _names(predictions.true, classes.names),
         "predicted": _names(predictions.predicted, classes.names),
+        **_expected(predictions, classes),
         **{
             f"probability_{name}": pa.array(probabilities[:, place])
             for place, name in enumerate(classes.names)
@@ -74,3 +76,10 @@ def write_predictions(
     unfinished = path.with_suffix(".tmp")
     parquet.write_table(pa.table(columns), unfinished, version="2.4")
     unfinished.replace(path)
+
+
+def _expected(predictions: Predictions, classes: Classes) -> dict[str, pa.Array]:
+    if classes.scale is None:
+        return {}
+    means = expected_values(predictions.probabilities, classes.scale)
+    return {"expected": pa.array(means.astype(np.float32))}

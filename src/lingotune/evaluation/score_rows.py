@@ -19,6 +19,10 @@ INTERVALS_NOTE = (
     " may lie outside"
 )
 BASELINE_NOTE = "TF-IDF of character n-grams with logistic regression, trained on the same rows"
+ON_SCALE_NOTE = (
+    "MAE: mean distance between the predicted and the true class on their scale; kappa: Cohen's kappa with"
+    " quadratic weights"
+)
 ZERO_SHOT_NOTE = (
     "seen, unseen: the rows in languages that were trained on, and those in the others, on which neither"
     " decision nor temperature was fitted"
@@ -35,8 +39,9 @@ NONE = "-"
 class ScoreRow:
     """Scores of all rows or of one language, as texts.
 
-    remark: names the lowest language, those that were not trained on, classes without rows, and what is a
-    baseline. micro_f1: where a row may have several classes.
+    stars_off: also the error of ordered classes, which alone have a kappa. remark: names the lowest
+    language, those that were not trained on, classes without rows, and what is a baseline. micro_f1: where
+    a row may have several classes.
     """
 
     name: str
@@ -48,6 +53,7 @@ class ScoreRow:
     stars_off: str
     remark: str
     micro_f1: str = NONE
+    kappa: str = NONE
 
 
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
@@ -158,7 +164,13 @@ def _row(name: str, of: Scores, *remarks: str) -> ScoreRow:
         _with_interval(of.mean_absolute_error, between.mean_absolute_error if between else None),
         ", ".join(filter(None, [*remarks, absent])),
         _with_interval(of.micro_f1, between.micro_f1 if between else None),
+        _with_interval(of.quadratic_kappa, between.quadratic_kappa if between else None),
     )
+
+
+def error_name(scores: LanguageScores) -> str:
+    """Name the mean absolute error: it is that of stars, or of ordered classes."""
+    return "MAE" if scores.overall.on_scale else "stars off"
 
 
 def _with_interval(value: float | None, between: Interval | None) -> str:

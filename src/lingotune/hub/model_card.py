@@ -29,8 +29,10 @@ from lingotune.evaluation.advice import advice_of
 from lingotune.evaluation.decision_text import decision_line, decision_rows
 from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
+    ON_SCALE_NOTE,
     SETS_NOTE,
     ZERO_SHOT_NOTE,
+    error_name,
     score_rows,
 )
 from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
@@ -64,6 +66,8 @@ _PLAIN = {
     SelectMetric.unseen_macro_f1: "macro-F1 of the languages not trained on",
     SelectMetric.accuracy: "accuracy",
     SelectMetric.loss: "loss",
+    SelectMetric.mean_absolute_error: "mean absolute error",
+    SelectMetric.quadratic_kappa: "quadratic weighted kappa",
 }
 
 
@@ -144,6 +148,8 @@ def card(
         test=test,
         validation=whole.validation if whole else None,
         score_rows=score_rows(test, whole.baseline if whole else None) if test else [],
+        error_name=error_name(test) if test else "",
+        scale_note=ON_SCALE_NOTE,
         zero_shot=whole.scored[1].zero_shot if whole else None,
         zero_shot_note=ZERO_SHOT_NOTE,
         several=job.data.labels_mode is LabelsMode.multi,
@@ -163,6 +169,7 @@ def card(
         dataset=_dataset(job),
         pictures=pictures,
         languages=_named(_languages(results)),
+        pairs=job.data.columns.text_pair is not None,
         stars=dict(
             zip((label.name for label in job.data.labels), class_stars(job.data.labels) or ())
         ),
@@ -205,7 +212,7 @@ def _metadata(
         "base_model": hub_model(job, results),
         "datasets": [dataset] if dataset else None,
         "metrics": ["accuracy", "f1"],
-        "widget": _widgets(codes) or None,
+        "widget": None if job.data.columns.text_pair else _widgets(codes) or None,
     }
     if isinstance(results, RunResults):
         name = (repo or job.name).rpartition("/")[2]

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from lingotune.config.problems import Severity, closest
 from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
+    ON_SCALE,
     EvalStrategy,
     EvaluationConfig,
     JobConfig,
+    LabelsMode,
     Visibility,
 )
 from lingotune.preflight.registry import Found, Table
@@ -68,8 +70,10 @@ def _twice(job: JobConfig) -> Iterator[Found]:
 @OWN_CODE.check("own-metric-taken", "logs and metrics.json have one value of each name")
 def _taken(job: JobConfig) -> Iterator[Found]:
     metrics = job.code.metrics
+    ordinal = job.data.labels_mode is LabelsMode.ordinal
+    taken = _TAKEN | {metric.value for metric in ON_SCALE if ordinal}
     for name in dict.fromkeys(metrics):
-        if name in _TAKEN or name.startswith(_TAKEN_START):
+        if name in taken or name.startswith(_TAKEN_START):
             others = [f"my_{other}" if other == name else other for other in metrics]
             what = f"{name} is a name that logs have already"
             yield (

@@ -11,6 +11,7 @@ from lingotune.config.quoting import listing, override_text
 from lingotune.config.schema import (
     DETECT,
     NO_LANGUAGE,
+    ONE_CLASS,
     PATTERN_LANGUAGE,
     Balance,
     DataConfig,
@@ -23,8 +24,9 @@ from lingotune.config.schema import (
     Separator,
     Source,
 )
-from lingotune.data.rows.labels import is_auto, normal_value
+from lingotune.data.rows.labels import format_labels, is_auto, normal_value
 from lingotune.data.rows.language_tags import standard_tag, tags_of
+from lingotune.data.rows.scale import ascends, numbers_of
 from lingotune.data.sources.languages import known_languages
 from lingotune.data.sources.patterns import given_patterns, patterns_in, setting_problems
 from lingotune.preflight.registry import Found, Table
@@ -44,7 +46,7 @@ def _labels_too_few(job: JobConfig) -> Iterator[Found]:
 @DATA.check("labels-mode-columns", "the classes of a text stand in one column, or in one for each")
 def _labels_mode_columns(job: JobConfig) -> Iterator[Found]:
     data = job.data
-    if data.labels_mode is LabelsMode.single:
+    if data.labels_mode in ONE_CLASS:
         return
     mode, stars = data.labels_mode.name, data.columns.stars
     if stars is not None and data.columns.label is None:
@@ -105,6 +107,34 @@ def _label_values(job: JobConfig) -> Iterator[Found]:
     for value, count in raw.items():
         if count > 1:
             yield "data.labels", f"maps the raw value {value!r} to {count} classes", _LABELS
+
+
+@DATA.check("labels-not-ordered", "a scale has an order, from one end to the other")
+def _labels_ordered(job: JobConfig) -> Iterator[Found]:
+    data = job.data
+    if data.labels_mode is not LabelsMode.ordinal or is_auto(data.labels):
+        return
+    where, numbers = "data.labels_mode=ordinal", numbers_of(data.labels)
+    if len(data.labels) == 2:
+        yield where, "has no effect on two classes", "data.labels_mode=single"
+    elif numbers is not None and not ascends(numbers):
+        named = ", ".join(f"{one.name} ({n:g})" for one, n in zip(data.labels, numbers))
+        ordered = [label for _, label in sorted(zip(numbers, data.labels), key=lambda of: of[0])]
+        fix = (
+            format_labels(ordered)
+            if len(set(numbers)) == len(numbers)
+            else "data.labels_mode=single"
+        )
+        yield where, f"the classes do not ascend in data.labels: {named}", fix
+
+
+@DATA.check("text-pair-twice", "the two texts of a pair are two columns")
+def _text_pair(job: JobConfig) -> Iterator[Found]:
+    columns, key = job.data.columns, "data.columns.text_pair"
+    for other in ("text", "title", "stars", "label"):
+        if columns.text_pair is not None and columns.text_pair == getattr(columns, other):
+            what = f"is data.columns.{other} as well"
+            yield f"{key}={columns.text_pair}", what, f"{key}=null, or another column"
 
 
 @DATA.check("languages-repeated", "a language is kept or not")

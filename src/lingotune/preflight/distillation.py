@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lingotune.config.schema import Balance, DistillationConfig, JobConfig, LabelsMode
+from lingotune.config.schema import ONE_CLASS, Balance, DistillationConfig, JobConfig
 from lingotune.preflight.registry import Found, Table
 
 DISTILLATION: Table[JobConfig] = Table()
@@ -50,9 +50,17 @@ def _labels_unused(job: JobConfig) -> Iterator[Found]:
 @DISTILLATION.check("distillation-labels-mode", "a teacher's probabilities are shares of one class")
 def _labels_mode(job: JobConfig) -> Iterator[Found]:
     mode = job.data.labels_mode
-    if job.distillation.teacher is not None and mode is not LabelsMode.single:
+    if job.distillation.teacher is not None and mode not in ONE_CLASS:
         what = "does not go with a teacher, whose probabilities are those of one class a text"
         yield f"data.labels_mode={mode.name}", what, "distillation.teacher=null"
+
+
+@DISTILLATION.check("distillation-text-pair", "a teacher reads the texts of its own training")
+def _text_pair(job: JobConfig) -> Iterator[Found]:
+    column = job.data.columns.text_pair
+    if job.distillation.teacher is not None and column is not None:
+        what = "does not go with a teacher, which is asked about single texts"
+        yield f"data.columns.text_pair={column}", what, "distillation.teacher=null"
 
 
 @DISTILLATION.check("distillation-texts", "texts without labels are of no class that is counted")

@@ -16,7 +16,9 @@ from lingotune.config.quoting import override_text
 from lingotune.config.remote_code import is_commit
 from lingotune.config.schema import (
     BY_MODEL,
+    ON_SCALE,
     ArchitectureConfig,
+    Decide,
     EvalStrategy,
     JobConfig,
     LabelsMode,
@@ -387,6 +389,18 @@ def _select(job: JobConfig) -> Iterator[Found]:
     if never and select is not SelectMetric.macro_f1:
         what = "has no effect with training.eval_strategy=none: the last weights are kept"
         yield f"evaluation.select={select.value}", what, "training.eval_strategy=epoch"
+
+
+@JOB.check("scale-unused", "only ordered classes are nearer to each other or farther apart")
+def _scale(job: JobConfig) -> Iterator[Found]:
+    if job.data.labels_mode is LabelsMode.ordinal:
+        return
+    what = "needs ordered classes, and data.labels_mode=single"
+    select, decide = job.evaluation.select, job.evaluation.decide
+    if select in ON_SCALE:
+        yield f"evaluation.select={select.value}", what, "data.labels_mode=ordinal"
+    if decide in (Decide.expected, Decide.median):
+        yield f"evaluation.decide={decide.value}", what, "data.labels_mode=ordinal"
 
 
 @JOB.check("micro-f1-unused", "of one class for each text, micro-F1 is the accuracy")

@@ -12,11 +12,13 @@ from pyarrow import ArrowException, parquet
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.data.prepared.manifest import anew
+from lingotune.data.prepared.shards import read_texts
+from lingotune.data.rows.pairs import TEXTS
 from lingotune.system.arrays import mixed
 
 
 class Example(NamedTuple):
-    """Id and text of a row, as in its shard."""
+    """Id and text, or pair of texts, of a row, as in its shard."""
 
     id: str
     text: str
@@ -72,10 +74,10 @@ def _read(files: Sequence[Path], places: Collection[_Place]) -> dict[_Place, Exa
         rows: dict[int, list[int]] = {}
         for _, group, row in of_file:
             rows.setdefault(group, []).append(row)
-        for group, table in _groups(files[number], ["id", "text"], rows):
+        for group, table in _groups(files[number], ["id", *TEXTS], rows):
+            ids, texts = table["id"].to_pylist(), read_texts(table)
             for row in rows[group]:
-                cells = (table[name][row].as_py() for name in Example._fields)
-                found[number, group, row] = Example(*cells)
+                found[number, group, row] = Example(ids[row], texts[row])
     return found
 
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.data.prepared.manifest import Manifest, load_manifest
+from lingotune.data.rows.pairs import displayed
 from lingotune.report import data_charts as charts
 from lingotune.report import data_statistics as statistics
 from lingotune.report.data_examples import choose_examples
@@ -120,7 +121,7 @@ def _examples(manifest: Manifest, folder: Path) -> dict[str, object]:
     shown: dict[str, dict[str, list[dict[str, str]]]] = {}
     for (name, label), rows in found.items():
         shown.setdefault(printable(name), {})[labels[label]] = [
-            {"id": printable(row.id), "text": visible(cut(row.text))} for row in rows
+            {"id": printable(row.id), "text": visible(cut(displayed(row.text)))} for row in rows
         ]
     return {"examples": shown, "examples_of": split.name}
 

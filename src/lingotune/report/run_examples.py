@@ -14,6 +14,8 @@ from pyarrow import ArrowException, parquet
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.prepared.shards import read_texts
+from lingotune.data.rows.pairs import TEXTS
 from lingotune.evaluation.metrics import Predictions
 from lingotune.evaluation.predictions import NO_CLASS, class_ids
 from lingotune.runs.folder import moved_away
@@ -156,13 +158,16 @@ def values_at(
     matched by language and id. ConfigError if the data cannot be read.
     """
     rows: list[tuple[str, str, Any]] = []
+    wanted = TEXTS if column == TEXTS[0] else (column,)
     for shard in load_manifest(data).splits[split].shards:
         try:
-            table = parquet.read_table(data / shard.file, columns=["language", "id", column])
+            with parquet.ParquetFile(data / shard.file) as file:
+                table = file.read(columns=["language", "id", *wanted])  # those that it has
         except (OSError, ArrowException) as error:
             what = f"cannot be read: {error}"
             raise ConfigError([Problem(str(data / shard.file), what)]) from error
-        rows += zip(*(table[name].to_pylist() for name in ("language", "id", column)))
+        values = read_texts(table) if column == TEXTS[0] else table[column].to_pylist()
+        rows += zip(table["language"].to_pylist(), table["id"].to_pylist(), values)
     if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
         return {place: rows[place][2] for place in places}
     by_id = {row[:2]: row[2] for row in rows}

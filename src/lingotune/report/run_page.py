@@ -11,6 +11,7 @@ from lingotune.config.problems import ConfigError, Problem, printable
 from lingotune.config.schema import JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
+from lingotune.data.rows.pairs import displayed
 from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
 from lingotune.estimate.run_time import TimeEstimate, duration, estimate_time
@@ -23,8 +24,10 @@ from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
+    ON_SCALE_NOTE,
     SETS_NOTE,
     ZERO_SHOT_NOTE,
+    error_name,
     own_rows,
     score_rows,
 )
@@ -150,6 +153,7 @@ def run_page(
             "baseline": BASELINE_NOTE,
             "sets": SETS_NOTE,
             "stars": results.scored[1].overall.mean_absolute_error is not None,
+            "scale": ON_SCALE_NOTE if results.scored[1].overall.on_scale else "",
             "zero_shot": ZERO_SHOT_NOTE if results.scored[1].zero_shot else "",
         },
         "several": results.scored[1].overall.several,
@@ -168,11 +172,14 @@ def run_page(
 def _summary(results: RunResults) -> str:
     name, scores = results.scored
     overall, seconds = score_rows(scores)[0], results.seconds
+    on_scale = (
+        f", MAE {overall.stars_off}, kappa {overall.kappa}" if scores.overall.on_scale else ""
+    )
     kind = "set of classes" if scores.overall.several else "class"
     untested = "" if results.test else "There is no test split, so nothing is scored on test. "
     return (
-        f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy} on {overall.rows:,}"
-        f" {name} rows;"
+        f"{untested}Macro-F1 {overall.macro_f1} and accuracy {overall.accuracy}{on_scale}"
+        f" on {overall.rows:,} {name} rows;"
         f" always predicting the most frequent {kind} would reach {overall.majority}."
         f" {results.training.steps:,} updates in {duration(seconds, exact=True)}."
     )
@@ -322,13 +329,14 @@ def _scores(
     several = scores.overall.several
     table = [[
         "language", "rows", "accuracy", *(["micro-F1"] if several else []), "macro-F1", "majority",
-        "calibration error", "stars off", "remarks",
+        "calibration error", error_name(scores), *(["kappa"] if scores.overall.on_scale else []),
+        "remarks",
     ]]  # fmt: skip
     table += [
         [
             row.name, f"{row.rows:,}", row.accuracy, *([row.micro_f1] if several else []),
-            row.macro_f1, row.majority,
-            row.calibration_error, row.stars_off, row.remark,
+            row.macro_f1, row.majority, row.calibration_error, row.stars_off,
+            *([row.kappa] if scores.overall.on_scale else []), row.remark,
         ]
         for row in score_rows(scores, baseline)
     ]  # fmt: skip
@@ -467,7 +475,7 @@ def _example(example: Example, split: str = "") -> dict[str, str]:
         "probability": f"{example.probability:.0%}",
         "true_probability": f"{example.true_probability:.0%}",
         "about": printable(example.about),
-        "text": "" if example.text is None else visible(cut(example.text)),
+        "text": "" if example.text is None else visible(cut(displayed(example.text))),
     }
 
 

@@ -9,19 +9,16 @@ from lingotune.evaluation.score_rows import (
     BASELINE_NOTE,
     INTERVALS_NOTE,
     NONE,
+    ON_SCALE_NOTE,
     SETS_NOTE,
     ZERO_SHOT_NOTE,
+    error_name,
     own_rows,
     score_rows,
 )
 from lingotune.runs.results import BaselineScores, Intervals, LanguageScores
 
 _WIDEST = 100
-_HEADER = (
-    "", "rows", "accuracy", "micro-F1", "macro-F1", "majority", "calibration", "stars off", "",
-)  # fmt: skip
-
-
 _EXPENDABLE = ("calibration", "majority", "stars off")
 """Columns that are left out, in this order, where the width does not hold all."""
 
@@ -34,6 +31,10 @@ def score_table(
     Columns without any value are left out, and some where the width in characters does not hold all; notes
     below explain the others. width: None = any.
     """
+    header = [
+        "", "rows", "accuracy", "micro-F1", "macro-F1", "majority", "calibration", error_name(scores),
+        "kappa", "",
+    ]  # fmt: skip
     rows = [
         [
             row.name,
@@ -43,16 +44,16 @@ def score_table(
             row.macro_f1,
             row.majority,
             row.calibration_error.partition(" ")[0],
-            "" if row.stars_off == NONE else row.stars_off,
+            *("" if text == NONE else text for text in (row.stars_off, row.kappa)),
             row.remark,
         ]
         for row in score_rows(scores, baseline)
     ]
-    last = len(_HEADER) - 1
+    last = len(header) - 1
     shown = [n for n in range(last + 1) if n in (0, last) or any(row[n] for row in rows)]
-    cells = [list(_HEADER), *rows]
+    cells = [header, *rows]
     widths = {n: max(len(row[n]) for row in cells) for n in shown}
-    shown, dropped = _fitting(shown, widths, width)
+    shown, dropped = _fitting(header, shown, widths, width)
     lines = [
         "  ".join(
             row[n].ljust(widths[n]) if n in (0, last) else row[n].rjust(widths[n]) for n in shown
@@ -67,15 +68,14 @@ def score_table(
 
 
 def _fitting(
-    shown: list[int], widths: dict[int, int], width: int | None
+    header: list[str], shown: list[int], widths: dict[int, int], width: int | None
 ) -> tuple[list[int], list[str]]:
     """Leave out columns until the others fit; returns those that stay, and the names of those left out."""
     dropped: list[str] = []
     for name in _EXPENDABLE:
         needed = sum(widths[n] for n in shown) + 2 * (len(shown) - 1)
-        column = _HEADER.index(name)
-        if width is not None and needed > width and column in shown:
-            shown = [n for n in shown if n != column]
+        if width is not None and needed > width and name in [header[n] for n in shown]:
+            shown = [n for n in shown if header[n] != name]
             dropped.append(name)
     return shown, dropped
 
@@ -99,7 +99,9 @@ def _notes(scores: LanguageScores, baseline: BaselineScores | None) -> list[str]
         notes.insert(0, SETS_NOTE)
     if intervals:
         notes.insert(0, INTERVALS_NOTE)
-    if scores.overall.mean_absolute_error is not None:
+    if scores.overall.on_scale:
+        notes.append(ON_SCALE_NOTE)
+    elif scores.overall.mean_absolute_error is not None:
         notes.append(
             "stars off: mean distance from the rating; a class stands for the mean of its stars"
         )

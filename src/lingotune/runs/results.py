@@ -44,6 +44,7 @@ class Intervals:
     macro_f1: Interval
     mean_absolute_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
     calibration_error: Interval | None = field(default=None, metadata=UNLESS_NONE)
+    quadratic_kappa: Interval | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,9 @@ class Scores:
     """Scores over a set of rows.
 
     majority: accuracy of always predicting the most frequent class. absent: classes without a row.
-    mean_absolute_error: in stars; None where the rows or the classes have no stars. classes: by name.
-    confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
+    mean_absolute_error: in stars, or between the points of ordered classes; None where there are neither.
+    quadratic_kappa: Cohen's kappa of ordered classes with quadratic weights; None of others. classes: by
+    name. confusion: (classes, classes) counts, row = true class, column = predicted class. intervals: None
     if none were drawn or there are too few rows. own: the user's metrics by name; None without any.
 
     Where a row may have several classes, accuracy is that of whole rows, majority that of the most frequent
@@ -68,10 +70,19 @@ class Scores:
     absent: tuple[str, ...]
     calibration_error: float
     mean_absolute_error: float | None
+    quadratic_kappa: float | None = field(default=None, metadata=UNLESS_NONE)
     classes: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
     intervals: Intervals | None = field(default=None, metadata=UNLESS_NONE)
     own: dict[str, float] | None = field(default=None, metadata=UNLESS_NONE)
+
+    @property
+    def on_scale(self) -> dict[str, float]:
+        """Scores of ordered classes by name; none of others."""
+        error, kappa = self.mean_absolute_error, self.quadratic_kappa
+        if error is None or kappa is None:
+            return {}
+        return {"mean_absolute_error": error, "quadratic_kappa": kappa}
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *map(len, self.confusion)}
@@ -128,7 +139,7 @@ class LanguageScores:
 
     def headline(self) -> dict[str, float]:
         """Return macro_f1, accuracy, worst_language_macro_f1 if there are languages, those of `zero_shot`,
-        micro_f1 where rows may have several classes, and own metrics."""
+        micro_f1 where rows may have several classes, the scores of ordered classes, and own metrics."""
         worst = self.worst_language
         return {
             "macro_f1": self.overall.macro_f1,
@@ -136,6 +147,7 @@ class LanguageScores:
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
             **(self.zero_shot.headline() if self.zero_shot else {}),
             **({} if self.overall.micro_f1 is None else {"micro_f1": self.overall.micro_f1}),
+            **self.overall.on_scale,
             **(self.overall.own or {}),
         }
 
@@ -216,8 +228,8 @@ class TrainingFigures:
 
     steps: optimizer updates. global_batch: rows per update. fitted: micro-batch that training.fit_memory
     found, where it is smaller than planned. learning_rate: peak, after scaling.
-    best_step: update of the checkpoint that was kept. selected_by_cost: True if a metric of the user's own
-    kept it, of which less is better. seconds: including evaluating and saving.
+    best_step: update of the checkpoint that was kept. selected_by_cost: True if another metric
+    than the loss kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
     skipped in this start of the run, as its scale of the loss was too large; None without any. ended_by:
     the setting that ended it before its last step, if it was one of time.

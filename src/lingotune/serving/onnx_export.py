@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.contract.container import JOB_FILE
-from lingotune.evaluation.classifier import Classifier, TorchModel, Trained
+from lingotune.evaluation.classifier import Classifier, TorchModel, Trained, takes_pairs
 from lingotune.evaluation.onnx_model import FILE, NEEDED
 from lingotune.runs.folder import METRICS
 from lingotune.serving.code_folder import write_code
@@ -21,7 +21,8 @@ from lingotune.serving.served_model import is_part
 if TYPE_CHECKING:
     import torch
 
-_INPUTS = ("input_ids", "attention_mask")
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""Inputs of the graph; the last is that of pairs of texts, if the model has token types."""
 _MOST_BYTES = 2**31 - 2**24
 """Size of an ONNX file, which is one protobuf message; the graph itself takes a few megabytes."""
 
@@ -36,7 +37,7 @@ def export_model(trained: Trained, classifier: Classifier, target: Path, *, quan
     target.mkdir(parents=True)
     path = target / FILE
     with _quiet():
-        _write(module, classifier, path)
+        _write(module, classifier, path, pairs=takes_pairs(trained))
         if quantize:
             _quantize(path)
     for file in trained.folder.iterdir():
@@ -68,23 +69,25 @@ def _is_here(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def _write(module: Any, classifier: Classifier, path: Path) -> None:
+def _write(module: Any, classifier: Classifier, path: Path, *, pairs: bool) -> None:
     import torch
 
     module = module.cpu()
     # Sizes of 1 would be taken for constants, and a mask without padding for none at all.
     ids = torch.ones((2, 8), dtype=torch.int64)
     mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
+    types = mask.clone()  # the same tensor twice would become one input
+    names = _INPUTS if pairs and classifier.model.has_segments else _INPUTS[:2]
     texts = torch.export.Dim("texts", min=1, max=1 << 20)
     tokens = torch.export.Dim("tokens", min=2, max=classifier.max_length)
     shape = {0: texts, 1: tokens}
     try:
         program = torch.onnx.export(
             _logits_of(module),
-            (ids, mask),
-            input_names=[*_INPUTS],
+            (ids, mask, types)[: len(names)],
+            input_names=[*names],
             output_names=["logits"],
-            dynamic_shapes=dict.fromkeys(_INPUTS, shape),
+            dynamic_shapes=dict.fromkeys(names, shape),
             dynamo=True,
             verbose=False,
         )
@@ -97,7 +100,7 @@ def _write(module: Any, classifier: Classifier, path: Path) -> None:
 
 
 def _logits_of(module: Any) -> torch.nn.Module:
-    """Wrap a classifier: from ids and mask to logits, and nothing else."""
+    """Wrap a classifier: from ids, mask and, if given, token types to logits, and nothing else."""
     from torch import nn
 
     class Logits(nn.Module):
@@ -105,8 +108,9 @@ def _logits_of(module: Any) -> torch.nn.Module:
             super().__init__()
             self.module = module
 
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.module(input_ids=input_ids, attention_mask=attention_mask).logits
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            return self.module(input_ids=input_ids, attention_mask=attention_mask, **types).logits
 
     return Logits().eval()
 

@@ -12,8 +12,8 @@ from typing import Any
 
 Record = dict[str, Any]
 Prediction = Mapping[str, Any]
-"""Answer for a text: `label` (or `labels`, where there may be several), `probabilities` and perhaps `id`;
-or `error` and perhaps `id`."""
+"""Answer for a text: `label` (or `labels`, where there may be several), `probabilities`, and perhaps `id`
+and `expected`; or `error` and perhaps `id`."""
 
 JSON, LINES, CSV, TEXT = "application/json", "application/jsonlines", "text/csv", "text/plain"
 _ALSO = {
@@ -21,9 +21,14 @@ _ALSO = {
     "application/jsonl": LINES,
     "application/x-ndjson": LINES,
 }
+_ANSWERS = (JSON, LINES, CSV)
 _ANY = ("", "*/*", "application/*")
 TEXTS = ("inputs", "text")
 """Columns that hold the text of a record, where it lacks the column that was trained on."""
+EXPECTED = "expected"
+"""Value of ordered classes in answers."""
+PAIR = "text_pair"
+"""Column that holds the second text of a pair, where a record lacks the column that was trained on."""
 MOST_TEXTS = 10_000
 """Texts in a request: a minute of a CPU's work, after which SageMaker waits no longer."""
 MOST_TEXTS_VARIABLE = "LINGOTUNE_MOST_TEXTS"
@@ -175,30 +180,39 @@ def answer_type(accept: str | None) -> str:
     wanted = [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]
     for one in wanted:
         kind = JSON if one in _ANY else _ALSO.get(one, one)
-        if kind in _WRITERS:
+        if kind in _ANSWERS:
             return kind
-    raise BadRequest(f"Accept {accept!r} is none of {', '.join(_WRITERS)}", 406)
+    raise BadRequest(f"Accept {accept!r} is none of {', '.join(_ANSWERS)}", 406)
 
 
 def write_answer(
-    predictions: Sequence[Prediction], labels: Sequence[str], model: str, kind: str
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    model: str,
+    kind: str,
+    more: Sequence[str] = (),
 ) -> str:
     """Write predictions in the form that `answer_type` chose.
 
-    labels: names of all classes. model: digest of the model's files.
+    labels: names of all classes. model: digest of the model's files. more: names of further values, columns
+    of CSV.
     """
-    return _WRITERS[kind](predictions, labels, model)
+    if kind == CSV:
+        return _as_csv(predictions, labels, model, more)
+    return _WRITERS[kind](predictions, model)
 
 
-def _as_json(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
+def _as_json(predictions: Sequence[Prediction], model: str) -> str:
     return _dumped({"model": model, "predictions": predictions})
 
 
-def _as_lines(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
+def _as_lines(predictions: Sequence[Prediction], model: str) -> str:
     return "".join(f"{_dumped({**one, 'model': model})}\n" for one in predictions)
 
 
-def _as_csv(predictions: Sequence[Prediction], labels: Sequence[str], model: str) -> str:
+def _as_csv(
+    predictions: Sequence[Prediction], labels: Sequence[str], model: str, more: Sequence[str]
+) -> str:
     """Write CSV, with the same columns for every piece of a file that batch transform sends.
 
     Several labels are one cell, a list as JSON.
@@ -207,13 +221,13 @@ def _as_csv(predictions: Sequence[Prediction], labels: Sequence[str], model: str
     first = ["id"] if any("id" in one for one in predictions) else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*first, "label", *columns, "error", "model"])
+    writer.writerow([*first, "label", *more, *columns, "error", "model"])
     for one in predictions:
         shares = one.get("probabilities", {})
-        ids = [one.get(name) for name in first]
+        ids, values = ([one.get(name) for name in names] for names in (first, more))
         probabilities = [shares.get(name) for name in labels]
         said = _dumped(one["labels"]) if "labels" in one else one.get("label")
-        writer.writerow([*ids, said, *probabilities, one.get("error"), model])
+        writer.writerow([*ids, said, *values, *probabilities, one.get("error"), model])
     return out.getvalue()
 
 
@@ -221,4 +235,4 @@ def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-_WRITERS = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
+_WRITERS = {JSON: _as_json, LINES: _as_lines}

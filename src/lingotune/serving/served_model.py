@@ -14,8 +14,11 @@ from lingotune.data.rows.findings import Unfit
 from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.language_reader import language_reader
+from lingotune.evaluation.text_number import check_number
 from lingotune.serving.payloads import (
+    EXPECTED,
     MOST_CHARACTERS,
+    PAIR,
     TEXTS,
     Record,
     answer_type,
@@ -56,7 +59,7 @@ class ServedModel:
         self.digest = model_digest(trained.folder)
         self.classifier = Classifier(trained)
         data = trained.job.data if trained.job else _UNKNOWN
-        self._column, self._title = data.columns.text, data.columns.title
+        self._column, self._pair = data.columns.text, data.columns.text_pair
         self._id_column = data.columns.id
         self._language_of = language_reader(trained)
         self._nested = nested_columns(data.columns)
@@ -71,6 +74,11 @@ class ServedModel:
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, by their ids."""
         return self.trained.labels
+
+    @property
+    def pairs(self) -> bool:
+        """Whether it classifies pairs of texts."""
+        return self._pair is not None
 
     def answer(
         self, body: bytes | str, content_type: str | None, accept: str | None
@@ -93,12 +101,14 @@ class ServedModel:
         predictions = self.predict([text for _, text, _ in prepared], languages)
         for (answer, _, _), prediction in zip(prepared, predictions):
             answer.update(prediction)
-        return write_answer(found, self.labels, self.digest, kind), kind
+        more = [EXPECTED] if self.trained.scale else []
+        return write_answer(found, self.labels, self.digest, kind, more), kind
 
     def predict(
         self, texts: Sequence[str], languages: Sequence[str | None] | None = None
     ) -> list[Record]:
-        """Classify prepared texts: `label`, and `probabilities` of all classes, the likeliest first.
+        """Classify prepared texts: `label`, `expected` of ordered classes, and `probabilities` of all, the
+        likeliest first.
 
         languages: their codes, None where they are not known. The label is that of the model's decision;
         where a text may have several, `labels` is a list of them.
@@ -106,37 +116,46 @@ class ServedModel:
         if not texts:
             return []
         classes, shares = self.classifier.classify(texts, languages)
-        several = self.trained.several
+        several, expected = self.trained.several, self.trained.expected(shares)
         return [
             {
                 **({"labels": named} if several else {"label": named[0]}),
+                **({} if value is None else {EXPECTED: value}),
                 "probabilities": dict(sorted(zip(self.labels, row), key=lambda pair: -pair[1])),
             }
-            for named, row in zip(self.classifier.named(classes), shares.tolist())
+            for named, row, value in zip(self.classifier.named(classes), shares.tolist(), expected)
         ]
 
     def _language(self, one: str | Record) -> str | None:
         return self._language_of({self._column: one} if isinstance(one, str) else dict(one))
 
     def prepared(self, one: str | Record) -> str:
-        """Prepare a text, or a record's with its title, as for the training; Unfit if it cannot be."""
-        text = self._texts.prepared(one) if isinstance(one, str) else self._of(dict(one))
+        """Prepare a text, or a record's with its title or its pair, as for the training; Unfit if it cannot
+        be."""
+        text = self._alone(one) if isinstance(one, str) else self._of(dict(one))
         if len(text) > MOST_CHARACTERS:
             raise Unfit(
                 "too-long", f"has {len(text)} characters, at most {MOST_CHARACTERS} are read"
             )
         return text
 
+    def _alone(self, text: str) -> str:
+        check_number(1, pairs=self.pairs)
+        return self._texts.prepared(text)
+
     def _of(self, record: Record) -> str:
         add_nested(record, self._nested)
-        column = next((name for name in (self._column, *TEXTS) if name in record), None)
-        if column is None:
-            columns = ", ".join(map(repr, record)) or "none"
-            raise Unfit("no-column", f"has no column {self._column!r}; its columns: {columns:.200}")
+        if not self.pairs and PAIR in record:
+            check_number(2, pairs=False)
+        named = {self._column: _named(record, (self._column, *TEXTS))}
+        if self._pair is not None:
+            named[self._pair] = _named(record, (self._pair, PAIR))
         try:
-            return self._texts.of({**record, self._column: record[column]})
+            return self._texts.of({**record, **{name: record[of] for name, of in named.items()}})
         except Unfit as fault:
-            what = fault.what.replace(repr(self._column), repr(column))
+            what = fault.what
+            for name, column in named.items():
+                what = what.replace(repr(name), repr(column))
             raise Unfit(fault.reason, what, fault.fix) from None
 
     def _with_id(self, one: Any) -> Record:
@@ -145,3 +164,12 @@ class ServedModel:
         column = usual_column("id", list(one)) if self._id_column == AUTO else self._id_column
         found = [one[name] for name in (column, _ID) if name in one]
         return {_ID: found[0]} if found else {}
+
+
+def _named(record: Record, names: Sequence[str]) -> str:
+    """Find the first of the columns that a record has; Unfit if it has none."""
+    found = next((name for name in names if name in record), None)
+    if found is None:
+        columns = ", ".join(map(repr, record)) or "none"
+        raise Unfit("no-column", f"has no column {names[0]!r}; its columns: {columns:.200}")
+    return found

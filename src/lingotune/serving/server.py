@@ -20,6 +20,7 @@ from typing import Any
 from lingotune.config.problems import ConfigError
 from lingotune.data.rows.findings import Unfit
 from lingotune.data.rows.language_detection import LanguageDetector
+from lingotune.data.rows.pairs import parts_of
 from lingotune.serving.limits import MOST_BYTES, MOST_WAITING, SECONDS, Rate
 from lingotune.serving.payloads import JSON, BadRequest
 from lingotune.serving.served_model import ServedModel
@@ -32,6 +33,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_A_TEXT = '{"inputs": "a text"}'
+_A_PAIR = '{"inputs": {"text": "a text", "text_pair": "another"}}'
 _BUSY = f"{MOST_WAITING} requests are waiting already: try again in a moment"
 OnRequest = Callable[[str], None]
 
@@ -82,24 +85,26 @@ class ModelServer(ThreadingHTTPServer):
             "model": model.digest,
             "labels": model.labels,
             "tokens": model.classifier.max_length,
+            "pairs": model.pairs,
         }
 
     def explain(self, body: bytes) -> Mapping[str, Any]:
-        """Answer for one text, with its language and the words that mattered; BadRequest for another."""
+        """Answer for one text, or pair of texts, with its language and the words that mattered; BadRequest
+        for another."""
         try:
-            text = json.loads(body)["inputs"]
-            if not isinstance(text, str):
+            given = json.loads(body)["inputs"]
+            if not isinstance(given, dict if self.model.pairs else str):
                 raise TypeError
-            text = self.model.prepared(text)
+            text = self.model.prepared(given)
         except (ValueError, TypeError, KeyError) as error:
-            raise BadRequest('a request is {"inputs": "a text"}') from error
+            raise BadRequest(f"a request is {_A_PAIR if self.model.pairs else _A_TEXT}") from error
         except Unfit as fault:
             raise BadRequest(f"inputs {fault.what}") from None
         words, left_out = words_that_mattered(self.model, text)
         return {
             **self.model.predict([text])[0],
             "text": text,
-            "language": self._detector.language(text) if self._detector else None,
+            "language": self._detector.language(parts_of(text)[0]) if self._detector else None,
             "words": [vars(word) for word in words],
             "left_out": left_out,
         }

@@ -133,7 +133,7 @@ class TrainedTeacher:
         texts, nested = Texts(columns, normalize=self._data.normalize), nested_columns(columns)
         skipped = 0
         for number, (place, one) in enumerate(self._given()):
-            record = {columns.text: one} if isinstance(one, str) else dict(one)
+            record = dict(one) if isinstance(one, dict) else {columns.text: one}
             add_nested(record, nested)
             try:
                 text = texts.of(record)

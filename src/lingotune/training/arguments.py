@@ -18,11 +18,11 @@ from lingotune.catalog.hardware import BF16_CAPABILITY
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import (
+    COSTS,
     EvalStrategy,
     JobConfig,
     Optimizer,
     Precision,
-    SelectMetric,
     selected_by,
 )
 from lingotune.estimate.batch import BatchPlan, StepPlan
@@ -99,8 +99,8 @@ def training_arguments(
         values["tf32"] = True  # for operations that remain in fp32
     if evaluates:
         values["metric_for_best_model"] = f"eval_{selected_by(job)}"
-        by_loss = job.code.select is None and job.evaluation.select is SelectMetric.loss
-        values["greater_is_better"] = greater_is_better and not by_loss
+        by_cost = job.code.select is None and job.evaluation.select in COSTS
+        values["greater_is_better"] = greater_is_better and not by_cost
     if training.eval_strategy is EvalStrategy.steps:
         values["eval_steps"] = values["save_steps"] = training.eval_steps
     if training.compile:

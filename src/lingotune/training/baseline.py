@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from lingotune.config.schema import Baseline
-from lingotune.data.rows.labels import class_stars
+from lingotune.data.rows.pairs import parts_of
 from lingotune.evaluation.baseline import (
     LabelledTexts,
     is_installed,
     reason_against,
     train_baseline,
 )
-from lingotune.evaluation.metrics import Classes
+from lingotune.evaluation.metrics import classes_of
 from lingotune.runs.results import BaselineScores
 from lingotune.training.context import RunContext
 
@@ -28,7 +28,7 @@ def baseline_of(context: RunContext) -> BaselineScores | None:
         if against := reason_against(wanted, sum(map(len, train.texts)), len(labels)):
             print(against)
             return None
-        classes = Classes(tuple(label.name for label in labels), class_stars(labels))
+        classes = classes_of(context.job.data)
         return train_baseline(train, _texts(context, _scored_split(context)), classes)
     except Exception as error:  # the model is trained; nothing may keep it from being saved
         print(f"warning: no baseline: {type(error).__name__}: {error}")
@@ -45,4 +45,5 @@ def _texts(context: RunContext, name: str) -> LabelledTexts:
         split = split.select(np.flatnonzero(split.labelled))
     stars = context.store.ids_and_stars(name, split)[1]
     codes = np.array(split.codes, object)
-    return LabelledTexts(context.store.texts(name, split), split.true, codes, stars)
+    texts = ["\n".join(parts_of(text)) for text in context.store.texts(name, split)]
+    return LabelledTexts(texts, split.true, codes, stars)

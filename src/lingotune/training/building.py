@@ -31,7 +31,13 @@ from lingotune.data.loader.store import Split
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.estimate.bucketing import BatchShape, batching_lines, shape_of
 from lingotune.estimate.throughput import samples_trained
-from lingotune.evaluation.metrics import Classes, Predictions, probabilities_of, scores_by_language
+from lingotune.evaluation.metrics import (
+    Classes,
+    Predictions,
+    classes_of,
+    probabilities_of,
+    scores_by_language,
+)
 from lingotune.evaluation.own_metrics import try_metrics, values_of
 from lingotune.modeling.checkpointed_layers import checkpoint_layers
 from lingotune.modeling.compact_embedding import choose_embeddings
@@ -44,6 +50,7 @@ from lingotune.modeling.lora import (
     add_adapters,
 )
 from lingotune.modeling.own_model import build_model
+from lingotune.modeling.segments import has_segments
 from lingotune.system.machine import cpu_has_bf16
 from lingotune.training import distributed, failure, memory
 from lingotune.training.arguments import training_arguments
@@ -89,6 +96,7 @@ def build(context: RunContext) -> Training:
     transformers.set_seed(job.seed)
     failure.enter("loading the model")
     model = _load_model(context)
+    context = _with_segments(context, model.model)
     failure.enter("trying the metrics")
     _try_metrics(context)
     stopwatch = Stopwatch(
@@ -152,6 +160,14 @@ def _load_model(context: RunContext) -> _Model:
         told.append(checkpoint_layers(model))
     lines = (*([head] if head else []), *told, embeddings, last_layer)
     return _Model(model, tokenizer, packing, parameters, lean, adapters, lines)
+
+
+def _with_segments(context: RunContext, model: Any) -> RunContext:
+    """Leave token types out of the splits where the model has none, whatever its tokenizer says."""
+    if has_segments(model):
+        return context
+    splits = {name: replace(split, first=None) for name, split in context.splits.items()}
+    return replace(context, splits=splits)
 
 
 def _load(context: RunContext) -> tuple[Any, Any, str | None]:
@@ -340,7 +356,7 @@ def precision_of(job: JobConfig) -> Precision:
 
 def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, float]]:
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
-    codes, classes = np.array(rows.codes, object), Classes(context.label_names)
+    codes, classes = np.array(rows.codes, object), classes_of(context.job.data)
     stars, own = _stars_for_own(context, rows), context.own.metrics
     trained = context.trained_languages
 

@@ -13,8 +13,7 @@ from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import DistillationConfig
 from lingotune.data.loader.store import UNLABELLED
-from lingotune.data.rows.labels import class_stars
-from lingotune.evaluation.metrics import Classes, Predictions, scores_by_language
+from lingotune.evaluation.metrics import Predictions, classes_of, scores_by_language
 from lingotune.runs.folder import METRICS, read_results
 from lingotune.runs.results import RunResults, TeacherScores
 from lingotune.training.context import RunContext
@@ -61,7 +60,7 @@ def teacher_scores(context: RunContext) -> TeacherScores | None:
         unlabelled=found.unlabelled,
         scores=scores_by_language(
             _predictions(context),
-            Classes(context.label_names, class_stars(context.job.data.labels)),
+            classes_of(context.job.data, context.label_names),
             context.job.evaluation.resamples,
             context.job.seed,
         ),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from lingotune.config.console import say
-from lingotune.data.rows.labels import class_stars
+from lingotune.data.rows.scale import scale_of
 from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.fit_decision import FittedDecision, fit_decision
 from lingotune.evaluation.metrics import (
     Classes,
     IntArray,
     Predictions,
+    classes_of,
     in_languages,
     probabilities_of,
     scores_by_language,
@@ -82,12 +83,19 @@ def _fit(context: RunContext, validation: Predictions) -> FittedDecision:
     job, seen = context.job, in_languages(validation, context.trained_languages)
     return computed_by_first(
         context.rank,
-        lambda: fit_decision(validation, context.label_names, job.evaluation, job.seed, seen),
+        lambda: fit_decision(
+            validation,
+            context.label_names,
+            job.evaluation,
+            job.seed,
+            seen,
+            scale=scale_of(job.data),
+        ),
     )
 
 
 def _classes(context: RunContext) -> Classes:
-    return Classes(context.label_names, class_stars(context.job.data.labels))
+    return classes_of(context.job.data, context.label_names)
 
 
 def _scores(context: RunContext, of: _Predicted, predictions: Predictions) -> SplitScores:
@@ -120,7 +128,7 @@ def _write(
         return
     places = np.argsort(of.batches.split.place)
     in_order = [of.ids[place] for place in places.tolist()]
-    path, classes = context.folders.run / file, Classes(context.label_names)
+    path, classes = context.folders.run / file, _classes(context)
     named = None if decided is None else decided[places]
     write_predictions(predictions.select(places), in_order, classes, path, named)
 

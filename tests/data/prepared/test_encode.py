@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from segmented import segmented
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -22,6 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from lingotune.config.schema import SampleConfig
 from lingotune.data.prepared.encode import MOST_PIECES, Encoder, vocabulary_of
 from lingotune.data.prepared.tokenizer import train_vocabulary, wordpiece_tokenizer
+from lingotune.data.rows.pairs import joined
 from lingotune.data.sources.sample import sample_rows
 
 TEXTS = [record["review_body"] for record in sample_rows(SampleConfig(train_rows=40), "train", [])]
@@ -36,7 +39,9 @@ def trained(model: Any, trainer: Any, normalizer: Any, splitter: Any) -> Any:
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
     )
     names = dict(zip(("bos", "pad", "eos", "unk", "mask"), SPECIAL))
     named = {f"{name}_token": token for name, token in names.items()}
@@ -104,6 +109,43 @@ def test_the_ids_are_the_tokenizers(kind: str, found: list[str], max_length: int
     assert rows_of(encoder, found) == expected  # now from the pieces that it knows
     uncut = [len(row) for row in whole(MADE[kind], found, 1_000_000)]
     assert encoder.encode(found).uncut.tolist() == uncut
+
+
+visible = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50)
+@given(st.lists(st.tuples(visible, visible), min_size=1, max_size=4), st.integers(6, 24))
+@example([("质量 很好。不错", "とても 良い"), ("a b c d e f g h i j k l", "x")], 8)
+def test_the_ids_of_pairs_are_the_tokenizers(
+    kind: str, found: list[tuple[str, str]], max_length: int
+) -> None:
+    """Of the two texts the longer one is cut, as transformers cuts them."""
+    encoded = Encoder(vocabulary_of(MADE[kind], max_length)).encode([*starmap(joined, found)])
+    firsts, seconds = map(list, zip(*found))
+    expected = MADE[kind](firsts, seconds, truncation=True, max_length=max_length)["input_ids"]
+    ends = encoded.lengths.cumsum()
+    assert [encoded.ids[e - n : e].tolist() for e, n in zip(ends, encoded.lengths)] == expected
+    whole = MADE[kind](firsts, seconds)["input_ids"]
+    assert encoded.uncut.tolist() == [*map(len, whole)]
+
+
+def test_where_the_second_segment_begins() -> None:
+    """A tokenizer of BERT's kind has token types; another has one type for both texts."""
+    typed, plain = segmented(TEXTS), MADE["wordpiece"]
+    pairs = [("good good good", "good"), ("good", "good " * 30)]
+    texts = [*starmap(joined, pairs)]
+    encoded = Encoder(vocabulary_of(typed, 8)).encode(texts)
+    expected = typed(*map(list, zip(*pairs)), truncation=True, max_length=8)["token_type_ids"]
+    assert encoded.first is not None
+    assert encoded.first.tolist() == [types.count(0) for types in expected] == [5, 3]
+    assert encoded.lengths.tolist() == [7, 8]
+    whole = Encoder(vocabulary_of(plain, 8)).encode(texts)
+    assert whole.first is None
+    assert (vocabulary_of(typed, 8).types, vocabulary_of(plain, 8).types) == (True, False)
 
 
 def test_which_kinds_are_put_together_from_pieces() -> None:

@@ -185,7 +185,7 @@ def test_splits_never_share_a_text_whatever_their_seeds_and_sizes() -> None:
 def test_more_rows_than_there_are_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The words suffice for any size in reach; here the writer knows 9 texts of a class."""
     written = "abcdefghi"
-    monkeypatch.setattr(sample._Writer, "body", lambda self: sample._pick(self.rng, written))
+    monkeypatch.setattr(sample._Writer, "body", lambda self: sample.pick(self.rng, written))
     with pytest.raises(ConfigError) as caught:
         list(sample_rows(SampleConfig(train_rows=50), "train", ["fr"]))
     (problem,) = caught.value.problems

@@ -41,7 +41,7 @@ def test_the_overview_names_every_group_and_section() -> None:
         assert f"\n  {group}=" in page
     keys = [key for key in setting_types() if key.startswith("training.")]
     count = sum(not any(other.startswith(f"{key}.") for other in keys) for key in keys)
-    said = f"\n  training.    Optimisation, in the terms of transformers ({count} settings)\n"
+    said = f"Optimisation, in the terms of transformers ({count} settings)\n"
     assert count > 25 and said in page
     assert "\n  per_device_bs  a whole number; default what suits the model\n" in page
     assert "training.precision" not in page

@@ -145,7 +145,8 @@ def test_words_that_belong_to_no_other_stay_problems_of_their_own(words: tuple[s
 
 def test_what_has_no_value_is_told_one_that_works() -> None:
     assert [p.fix for p in refused("lr", "--seed", "cluster.spot", "data")] == [
-        "lr=3e-05", "seed=42", "cluster.spot=true", "data=amazon_reviews_multi | files | sample",
+        "lr=3e-05", "seed=42", "cluster.spot=true",
+        "data=amazon_reviews_multi | files | sample | sample_pairs | sample_stars | sample_topics",
     ]  # fmt: skip
     assert {p.what for p in refused("lr", "data")} == {"has no value: the form is key=value"}
 

@@ -23,7 +23,7 @@ import pyarrow
 from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
-from lingotune.config.schema import LabelsMode
+from lingotune.config.schema import ONE_CLASS
 from lingotune.config.typed_json import parse_json
 from lingotune.data.loader.verified import is_as_written
 from lingotune.data.prepared.manifest import (
@@ -34,8 +34,10 @@ from lingotune.data.prepared.manifest import (
     anew,
     load_manifest,
 )
+from lingotune.data.prepared.shards import read_texts
 from lingotune.data.prepared.teacher import PREDICTED
 from lingotune.data.rows.ids import rows_digest, targets_text
+from lingotune.data.rows.pairs import TEXTS
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
@@ -58,7 +60,8 @@ class Split:
     shards. targets: float32, (rows, classes), the value of every class where a text may have several, or
     shares of them; else None. several: True for the former; then label is the first class of each row, or
     their number for none. teacher: float32, (rows, classes), probabilities of a teacher; None without one.
-    labelled: bool, (rows,), False for rows whose label is the teacher's; None = all are labelled.
+    labelled: bool, (rows,), False for rows whose label is the teacher's; None = all are labelled. first:
+    int64, tokens of each row before its second segment; None where rows have no second one.
     """
 
     tokens: Array
@@ -74,6 +77,7 @@ class Split:
     several: bool = False
     teacher: Array | None = None
     labelled: Array | None = None
+    first: Array | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -120,6 +124,7 @@ class Split:
             targets=None if self.targets is None else self.targets[at],
             teacher=None if self.teacher is None else self.teacher[at],
             labelled=None if self.labelled is None else self.labelled[at],
+            first=None if self.first is None else self.first[at],
         )
 
     def longest_first(self) -> Split:
@@ -130,6 +135,7 @@ class Split:
         """Make a padded batch: input_ids and attention_mask, int64, (rows, width); labels as `taught`,
         `UNLABELLED` for rows without one; with a teacher, `TEACHER`, float32, (rows, classes).
 
+        Of rows with a second segment also token_type_ids, int64, (rows, width): 1 in it, 0 elsewhere.
         Rows are padded at their end. The width is that of the longest row, rounded up to `multiple` but not
         beyond the longest row of the split: the model may have no positions for more.
         """
@@ -166,11 +172,17 @@ class Split:
         if not real.all():
             ids[~real] = self.padding_id
         mask = real.astype(np.int64)
+        types = None
+        if self.first is not None:
+            types = (real & (cell >= np.repeat(first + self.first[at], width))).astype(np.int64)
         cells = np.append(0, np.cumsum(counts * widths)).tolist()  # where each batch begins
         return [
             {
                 "input_ids": ids[begin:end].reshape(count, -1),
                 "attention_mask": mask[begin:end].reshape(count, -1),
+                **(
+                    {} if types is None else {"token_type_ids": types[begin:end].reshape(count, -1)}
+                ),
                 "labels": labels[last - count : last],
                 **({} if teacher is None else {TEACHER: teacher[last - count : last]}),
             }
@@ -180,7 +192,8 @@ class Split:
     def digest(self) -> str:
         """Hash everything that a model sees of these rows: SHA-256, 64 hexadecimal digits."""
         digest = hashlib.sha256("\n".join(self.languages).encode())
-        for values in (self.lengths, self.label, self.language):
+        segments = () if self.first is None else (self.first,)
+        for values in (self.lengths, self.label, self.language, *segments):
             digest.update(np.ascontiguousarray(values).astype(np.int64).tobytes())
         if self.targets is not None:
             digest.update(np.ascontiguousarray(self.targets).tobytes())
@@ -240,7 +253,7 @@ class Store:
     def split(self, name: str) -> Split:
         """ConfigError where a shard is missing, or holds other rows than the manifest says."""
         found = self.manifest.splits[name]
-        lengths, label, language = self._rows(found.shards)
+        lengths, label, language, first = self._rows(found.shards)
         ends = np.cumsum(lengths)
         languages, place = np.unique(np.array(language, object).astype(str), return_inverse=True)
         return Split(
@@ -254,12 +267,13 @@ class Store:
             self._padding_id(),
             self._targets(found.shards) if self._has_targets else None,
             self.manifest.totals is not None,
+            first=first,
         )
 
     @property
     def _has_targets(self) -> bool:
         mode = self.manifest.data.get("labels_mode")  # data of older versions has none
-        return mode not in (None, LabelsMode.single.name)
+        return mode not in (None, *(one.name for one in ONE_CLASS))
 
     def _targets(self, shards: Sequence[ShardFile]) -> Array:
         classes = len(self.manifest.labels)
@@ -274,11 +288,9 @@ class Store:
         ids: list[str] = []
         stars: list[Array] = [np.zeros(0)]
         for shard in self.manifest.splits[name].shards:
-            with self._reading(shard):
-                known = parquet.read_schema(self.folder / shard.file).names
-            table = self._read(shard, [column for column in ("id", "stars") if column in known])
+            table = self._read(shard, ["id", "stars"])
             ids += table["id"].to_pylist()
-            if "stars" in known:
+            if "stars" in table.column_names:
                 stars.append(table["stars"].cast("float64").to_numpy())
             else:
                 stars.append(np.full(table.num_rows, np.nan))
@@ -310,11 +322,11 @@ class Store:
         )
 
     def texts(self, name: str, split: Split) -> list[str]:
-        """Read the texts of a split's rows."""
+        """Read the texts of a split's rows, or their pairs of texts."""
         texts = [
             text
             for shard in self.manifest.splits[name].shards
-            for text in self._read(shard, ["text"])["text"].to_pylist()
+            for text in read_texts(self._read(shard, [*TEXTS]))
         ]
         return [texts[place] for place in split.place.tolist()]
 
@@ -325,15 +337,20 @@ class Store:
                 self._reading(shard),
                 parquet.ParquetFile(self.folder / shard.file) as file,
             ):
-                batch = next(file.iter_batches(count, columns=["text", "input_ids"]))
-                return batch["text"].to_pylist(), batch["input_ids"].to_pylist()
+                rows = next(file.iter_batches(count, columns=[*TEXTS, "input_ids"]))
+                batch = pyarrow.Table.from_batches([rows])
+                return read_texts(batch), batch["input_ids"].to_pylist()
         return [], []
 
     def digest(self, name: str) -> str:
         """Hash the rows of a split, see `rows_digest`."""
-        names = ["id", "language", "targets" if self._has_targets else "label", "text"]
-        tables = (self._read(shard, names) for shard in self.manifest.splits[name].shards)
-        columns = ((column.to_pylist() for column in table.columns) for table in tables)
+        names = ["id", "language", "targets" if self._has_targets else "label"]
+        tables = (
+            self._read(shard, [*names, *TEXTS]) for shard in self.manifest.splits[name].shards
+        )
+        columns = (
+            (*(table[one].to_pylist() for one in names), read_texts(table)) for table in tables
+        )
         rows = chain.from_iterable(zip(*of) for of in columns)
         if not self._has_targets:
             return rows_digest(rows)
@@ -347,18 +364,22 @@ class Store:
                 pass
         return self.folder / TOKENIZER / "tokenizer.json"
 
-    def _rows(self, shards: Sequence[ShardFile]) -> tuple[Array, Array, list[str]]:
+    def _rows(self, shards: Sequence[ShardFile]) -> tuple[Array, Array, list[str], Array | None]:
         lengths, label = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        first: list[Array] = []
         language: list[str] = []
         for shard in shards:
-            table = self._read(shard, ["length", "label", "language"])
+            table = self._read(shard, ["length", "label", "language", "first"])
             if table.num_rows != shard.rows:
                 what = f"holds {table.num_rows} rows; the manifest says {shard.rows}"
                 raise self._damaged(shard.file, what)
             lengths.append(table["length"].to_numpy().astype(np.int64))
             label.append(table["label"].to_numpy().astype(np.int64))
             language += table["language"].to_pylist()
-        return np.concatenate(lengths), np.concatenate(label), language
+            if "first" in table.column_names:
+                first.append(table["first"].to_numpy().astype(np.int64))
+        segments = np.concatenate(first) if first else None
+        return np.concatenate(lengths), np.concatenate(label), language, segments
 
     def _tokens(self, name: str, split: SplitShards, count: int) -> tuple[Array, Array]:
         """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
@@ -432,8 +453,11 @@ class Store:
         return found.padding_id
 
     def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
+        """Read those of the columns that the shard has."""
         with self._reading(shard):
-            return parquet.read_table(self.folder / shard.file, columns=columns)
+            known = parquet.read_schema(self.folder / shard.file).names
+            there = [column for column in columns if column in known]
+            return parquet.read_table(self.folder / shard.file, columns=there)
 
     @contextmanager
     def _reading(self, shard: ShardFile | FolderFile) -> Iterator[None]:

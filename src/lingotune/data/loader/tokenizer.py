@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ModelConfig
 from lingotune.data.prepared.tokenizer import load_tokenizer
+from lingotune.data.rows.pairs import columns_of
 
 if TYPE_CHECKING:
     from lingotune.data.loader.store import Store
@@ -35,7 +36,8 @@ def tokenizer_of(model: ModelConfig, store: Store) -> Any:
     tokenizer = load_tokenizer(model)
     probed = "test" if store.manifest.splits["test"].rows else "validation"
     texts, prepared = store.probe(probed, _PROBED)
-    here = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
+    given = {"truncation": True, "max_length": max_length}
+    here = tokenizer(*columns_of(texts), **given)["input_ids"] if texts else []
     differ = sum(ids != before for ids, before in zip(here, prepared))
     if differ or len(tokenizer) != prepared_with.vocabulary:
         what = f"its tokenizer makes other ids of {differ} of {len(texts)} prepared texts"

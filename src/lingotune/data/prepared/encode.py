@@ -3,7 +3,7 @@
 A fast tokenizer spends most of its time on words that it has already encoded. If its ids for a text are
 the concatenated ids of the text's pieces, the pieces are looked up, and only new pieces go to the
 tokenizer. This property is verified, not assumed: on probes at the start and on a few rows of every
-call. A tokenizer that fails the check is given whole texts.
+call. A tokenizer that fails the check is given whole texts, and every tokenizer whole pairs of texts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lingotune.data.rows.pairs import columns_of
 from lingotune.system.arrays import Array
 
 MOST_PIECES = 1_000_000
@@ -53,12 +54,15 @@ class Encoded:
 
     ids: int32, (tokens of all texts,), special tokens included. lengths: int32, (texts,), tokens of each
     text after truncation. uncut: int32, (texts,), before it. unknown: int32, (texts,), unknown tokens.
+    first: int32, (texts,), tokens before the second text of a pair, which has other token types; None for
+    texts alone, and where the tokenizer has no types.
     """
 
     ids: Array
     lengths: Array
     uncut: Array
     unknown: Array
+    first: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,26 @@ class Vocabulary:
     """The part of a tokenizer that encodes text, in a form that can be sent to another process.
 
     backend: the `tokenizers` object, as JSON. unknown: id of the unknown token, if there is one. added:
-    special and added tokens. max_length: maximum tokens per text.
+    special and added tokens. max_length: maximum tokens per text. types: whether the tokenizer tells the
+    texts of a pair apart by token types, as BERT's does.
     """
 
     backend: str
     unknown: int | None
     added: tuple[str, ...]
     max_length: int
+    types: bool = False
 
 
 def vocabulary_of(tokenizer: Any, max_length: int) -> Vocabulary:
     """Read the vocabulary of a fast tokenizer of transformers."""
     added = tuple(tokenizer.get_added_vocab())
     return Vocabulary(
-        tokenizer.backend_tokenizer.to_str(), tokenizer.unk_token_id, added, max_length
+        tokenizer.backend_tokenizer.to_str(),
+        tokenizer.unk_token_id,
+        added,
+        max_length,
+        "token_type_ids" in tokenizer.model_input_names,
     )
 
 
@@ -93,6 +103,7 @@ class Encoder:
         self._backend.no_padding()
         self._backend.no_truncation()
         self._added, self.max_length = vocabulary.added, vocabulary.max_length
+        self._has_types = vocabulary.types
         self._is_odd = re.compile("|".join([_CONTROLS, *map(re.escape, self._added)])).search
         self._known = _Pieces()
         self._first, self._last = self._special_tokens()
@@ -104,7 +115,10 @@ class Encoder:
         return self._split is not None
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encode the texts."""
+        """Encode the texts, or pairs of texts."""
+        firsts, seconds = columns_of(texts)
+        if seconds is not None:
+            return self._pairs(list(zip(firsts, seconds)))
         if self._split is None:
             return self._cut(*self._whole(texts))
         ids, counts = self._pieced(texts, self._split)
@@ -131,6 +145,20 @@ class Encoder:
         uncut = counts + (first + last)
         return Encoded(out, lengths, uncut, self._count_unknown(out, lengths))
 
+    def _pairs(self, pairs: Sequence[tuple[str, str]]) -> Encoded:
+        """Encode pairs; of one that is too long, the library takes tokens from the longer text first."""
+        whole = self._batch(pairs, add_special_tokens=True)
+        uncut = np.fromiter((len(one.ids) for one in whole), np.int32, len(whole))
+        long = np.flatnonzero(uncut > self.max_length).tolist()
+        self._backend.enable_truncation(self.max_length, strategy="longest_first")
+        for place, cut in zip(long, self._batch([pairs[place] for place in long])):
+            whole[place] = cut
+        self._backend.no_truncation()
+        ids, lengths = _flat([one.ids for one in whole])
+        first = np.fromiter((one.type_ids.count(0) for one in whole), np.int32, len(whole))
+        segments = first if self._has_types else None
+        return Encoded(ids, lengths, uncut, self._count_unknown(ids, lengths), segments)
+
     def _count_unknown(self, ids: Array, lengths: Array) -> Array:
         if self._unknown is None:
             return np.zeros(len(lengths), np.int32)
@@ -143,7 +171,7 @@ class Encoder:
         """Encode whole texts: concatenated ids, and the number of each; no special tokens."""
         return _flat([encoding.ids for encoding in self._batch(texts, add_special_tokens=False)])
 
-    def _batch(self, texts: Sequence[str], *, add_special_tokens: bool) -> Any:
+    def _batch(self, texts: Sequence[Any], *, add_special_tokens: bool = True) -> Any:
         # Without offsets where this version of the library can do without.
         encode = getattr(self._backend, "encode_batch_fast", self._backend.encode_batch)
         return encode(list(texts), add_special_tokens=add_special_tokens)

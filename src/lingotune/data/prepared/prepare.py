@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from lingotune import __version__
@@ -43,6 +43,7 @@ from lingotune.data.prepared.spool import Spool
 from lingotune.data.prepared.teacher import Teacher, Teaching
 from lingotune.data.prepared.tokenizer import fetch_tokenizer, tokenizer_identity
 from lingotune.data.prepared.tokenizer_loading import Loaded, loading
+from lingotune.data.rows.pairs import parts_of
 from lingotune.data.rows.rejected import RejectedFile
 from lingotune.data.splits.carve import removed_of
 from lingotune.data.splits.survey import Survey, survey
@@ -155,7 +156,8 @@ class _Preparation:
             with self._timed("tokenizer"):
                 texts = (row.text for row, split in found.rows(rows) if split == 0)
                 every = -(-found.counts[SPLITS[0]] // _TAUGHT)
-                loaded = tokenizer.finish(islice(texts, 0, None, every))
+                some = islice(texts, 0, None, every)
+                loaded = tokenizer.finish(chain.from_iterable(map(parts_of, some)))
             with self._timed("tokenising"):
                 total = sum(found.counts.values()) + (taught.unlabelled if taught else 0)
                 vocabulary = lambda: loaded.result().vocabulary  # noqa: E731

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
+from dataclasses import fields
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -144,6 +145,10 @@ def _make(vocabulary: Vocabulary, folder: Path, name: str, columns: Columns) -> 
         encoder.encode(columns.text[start : start + _BATCH])
         for start in range(0, len(columns), _BATCH)
     ]
-    fields = ("ids", "lengths", "uncut", "unknown")
-    encoded = Encoded(*(np.concatenate([getattr(part, f) for part in parts]) for f in fields))
+    encoded = Encoded(**{one.name: _joined(parts, one.name) for one in fields(Encoded)})
     return write_shard(folder, name, columns, encoded, _LENGTHS * encoder.max_length)
+
+
+def _joined(parts: Sequence[Encoded], name: str) -> Any:
+    arrays = [getattr(part, name) for part in parts]
+    return None if arrays[0] is None else np.concatenate(arrays)

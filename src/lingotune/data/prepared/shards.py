@@ -1,9 +1,11 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
-Columns: text, label (int8, or int16 for ids above 127), language, id, stars (int8, where the source has
-them), targets (a list of float32, the value of every class, where a text may have several or shares of
-them), input_ids (a list of int32, special tokens included), length (int32, of input_ids). The label of a
-text with several classes is the first of them; that of a text with none is the number of all classes.
+Columns: text, text_pair (of pairs of texts), label (int8, or int16 for ids above 127), language, id, stars
+(int8, where the source has them), targets (a list of float32, the value of every class, where a text may
+have several or shares of them), input_ids (a list of int32, special tokens included), length (int32, of
+input_ids), first (int32, how many of them come before the second segment; of pairs that a tokenizer tells
+apart by token types). The label of a text with several classes is the first of them; that of a text with
+none is the number of all.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pyarrow import parquet
 from lingotune.config.typed_json import parse_json
 from lingotune.data.prepared.encode import Encoded
 from lingotune.data.rows.label_sets import SEVERAL, Targets
+from lingotune.data.rows.pairs import TEXTS, columns_of, joined
 from lingotune.system.hashing import sha256_of
 
 ROW_GROUP = 5_000
@@ -106,11 +109,20 @@ def finished_shard(folder: Path, name: str) -> Shard | None:
         return None
 
 
+def read_texts(table: pa.Table) -> list[str]:
+    """Read the texts, or pairs of texts, of a table with the columns `TEXTS` of a shard, as far as it has
+    them."""
+    columns = [table[name].to_pylist() for name in TEXTS if name in table.column_names]
+    return [*map(joined, *columns)]
+
+
 def _table(columns: Columns, encoded: Encoded) -> pa.Table:
+    firsts, seconds = columns_of(columns.text)
     offsets = np.zeros(len(columns) + 1, np.int32)
     np.cumsum(encoded.lengths, out=offsets[1:])
     arrays = {
-        "text": pa.array(columns.text, pa.string()),
+        "text": pa.array(firsts, pa.string()),
+        **({} if seconds is None else {"text_pair": pa.array(seconds, pa.string())}),
         "label": pa.array(columns.label, label_type(columns.label)),
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
@@ -118,6 +130,7 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
         **({"targets": pa.array(columns.targets, _TARGETS)} if _has_targets(columns) else {}),
         "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),
         "length": pa.array(encoded.lengths),
+        **({} if encoded.first is None else {"first": pa.array(encoded.first)}),
     }
     return pa.table(arrays)
 

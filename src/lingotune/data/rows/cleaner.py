@@ -38,11 +38,12 @@ from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholde
 from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
+from lingotune.data.rows.pairs import joined
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
 
 
 class Row(NamedTuple):
-    """A labelled text.
+    """A labelled text, or pair of texts, see `pairs`.
 
     label: class id, place in `data.labels`; `SEVERAL` where a text may have several. language: code, `und`
     where the source has none. id: from the id column, or file and line. stars: the rating after the offset;
@@ -76,25 +77,23 @@ class Texts:
 
     def __init__(self, columns: ColumnsConfig, *, normalize: bool) -> None:
         self._text_column, self._title_column = columns.text, columns.title
+        self._pair_column = columns.text_pair
         self._normalize = normalize
 
     def of(self, record: Record) -> str:
-        """The text of a record; Unfit if it has none that can be used."""
+        """The text of a record, or its pair of texts; Unfit if it has none that can be used."""
         column = self._text_column
-        text = record.get(column)
-        if not isinstance(text, str):
-            if text is None:
-                raise Unfit("empty-text", f"has no text in {column!r}")
-            raise Unfit("not-text", f"has no text, but {show(text)}, in {column!r}")
+        text = _text_in(record, column, "text")
         if self._title_column is not None and not is_blank(text):
             text = self._titled(record.get(self._title_column), text)
-        return self.prepared(text, column)
+        text = self.prepared(text, column)
+        return text if self._pair_column is None else joined(text, self._second(record))
 
-    def prepared(self, text: str, column: str | None = None) -> str:
-        """A text that stands alone, or in a column; Unfit if it cannot be used."""
+    def prepared(self, text: str, column: str | None = None, kind: str = "text") -> str:
+        """A text that stands alone, or in a column; Unfit, of this `kind`, if it cannot be used."""
         if is_blank(text):
             unseen = ", only characters that cannot be seen" if text.strip() else ""
-            raise Unfit("empty-text", "has no text" + in_column(column) + unseen)
+            raise Unfit(f"empty-{kind}", "has no text" + in_column(column) + unseen)
         if "\0" in text:
             raise Unfit("nul-character", "has a NUL character" + in_column(column))
         if text.isascii():
@@ -102,11 +101,25 @@ class Texts:
         check_encodable(text, column)
         return text if not self._normalize or is_normalized("NFC", text) else to_nfc(text)
 
+    def _second(self, record: Record) -> str:
+        column = self._pair_column
+        assert column is not None
+        return self.prepared(_text_in(record, column, "text-pair"), column, "text-pair")
+
     def _titled(self, title: Any, text: str) -> str:
         if title is not None and not isinstance(title, str):
             what = f"has no text, but {show(title)}, in {self._title_column!r}"
             raise Unfit("title-not-text", what)
         return f"{title}\n{text}" if title and not is_blank(title) else text
+
+
+def _text_in(record: Record, column: str, kind: str) -> str:
+    text = record.get(column)
+    if isinstance(text, str):
+        return text
+    if text is None:
+        raise Unfit(f"empty-{kind}", f"has no text in {column!r}")
+    raise Unfit(f"not-{kind}", f"has no text, but {show(text)}, in {column!r}")
 
 
 class Cleaner:
@@ -373,7 +386,12 @@ def _place(location: str) -> str:
 
 
 _MEND = "mend these rows"
-_FOLLOWS = {"text": ("empty-text",), "language": ("no-language",), "title": ("title-not-text",)}
+_FOLLOWS = {
+    "text": ("empty-text",),
+    "text_pair": ("empty-text-pair",),
+    "language": ("no-language",),
+    "title": ("title-not-text",),
+}
 """Setting whose column is missing -> reasons of rows that follow from it."""
 
 

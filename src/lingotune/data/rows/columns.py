@@ -26,6 +26,22 @@ _OTHER_NAMES = {
         "content",
         "comment",
         "sentence",
+        "premise",
+        "sentence1",
+        "question",
+        "question1",
+        "text1",
+    ),
+    "text_pair": (
+        "text_pair",
+        "hypothesis",
+        "sentence2",
+        "answer",
+        "question2",
+        "text2",
+        "passage",
+        "context",
+        "statement",
     ),
     "title": ("title", "review_title", "summary", "headline"),
     "stars": ("stars", "rating", "star_rating", "score", "overall"),
@@ -48,6 +64,17 @@ _OTHER_NAMES = {
     ),
     "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
 }
+
+
+_PAIRS = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "answer"),
+    ("text1", "text2"),
+    ("text", "text_pair"),
+)
+"""Usual names of the two texts of pairs."""
 
 
 class SeenColumns:
@@ -103,7 +130,8 @@ class SeenColumns:
             classed = classed or columns.stars in record
         elif not classed:
             classed = not _without_column(self._classes, record)
-        needed = [columns.text] if columns.language is None else [columns.text, columns.language]
+        given = (columns.text, columns.text_pair, columns.language)
+        needed = [column for column in given if column is not None]
         if not classed or not all(column in record for column in needed):
             self._lacking.setdefault(split_location(location)[0], tuple(record))
 
@@ -141,7 +169,7 @@ def _missing_columns(
         what = f"none of the columns is in {file}, whose first row is no header: {first}"
         yield Problem("data.columns", what, header, key="data.header")
         return
-    for name in ("text", "title", "language", "id", "group"):
+    for name in ("text", "text_pair", "title", "language", "id", "group"):
         column = getattr(columns, name)
         if column is not None and column not in found:
             problem = _missing(name, column, found, file)
@@ -222,12 +250,14 @@ def numbered(count: int) -> list[str]:
 def guessed_header(columns: ColumnsConfig, first: Sequence[str]) -> list[str]:
     """Guess the column names of a table without a header from its first row.
 
-    The longest value is the text, a digit the stars, two letters are the language, and another word is the
-    class.
+    The longest value is the text, the next one the second text of pairs, a digit the stars, two letters are
+    the language, and another word is the class.
     """
     names = numbered(len(first))
     left = sorted(range(len(first)), key=lambda n: -len(first[n]))
     names[left.pop(0)] = columns.text
+    if columns.text_pair is not None and left:
+        names[left.pop(0)] = columns.text_pair
     forms = [(columns.stars, r"\d(\.0)?"), (columns.language, "[A-Za-z]{2}")]
     if columns.stars is None or not any(re.fullmatch(forms[0][1], first[n]) for n in left):
         forms.append((columns.label, r"\S{1,20}"))
@@ -243,7 +273,7 @@ def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
     key = f"data.columns.{name}"
     near = candidate(name, column, found)
     options = [override_text(key, near)] if near else []
-    if name in ("title", "language", "id", "group"):
+    if name in ("text_pair", "title", "language", "id", "group"):
         options.append(f"{key}=null")
     if name == "language" and not near:
         options.append(f"{key}={DETECT}")
@@ -259,6 +289,13 @@ def usual_column(name: str, found: Sequence[str]) -> str | None:
     """Find the column that has one of the usual names of what is looked for, in any case."""
     lower = {column.strip().lower(): column for column in reversed(found)}
     return next((lower[other] for other in _OTHER_NAMES[name] if other in lower), None)
+
+
+def usual_pair(found: Sequence[str]) -> tuple[str, str] | None:
+    """Find two columns that have usual names of the texts of pairs, in any case."""
+    lower = {column.strip().lower(): column for column in reversed(found)}
+    pairs = ((lower[one], lower[two]) for one, two in _PAIRS if one in lower and two in lower)
+    return next(pairs, None)
 
 
 def candidate(name: str, column: str, found: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lingotune.config.schema import DataConfig, LabelConfig, LabelsMode, Separator
+from lingotune.config.schema import ONE_CLASS, DataConfig, LabelConfig, LabelsMode, Separator
 from lingotune.data.rows.findings import Record, Unfit, show
 from lingotune.data.rows.labels import Labels, alone, boolean, is_auto, is_no_label
 
@@ -34,7 +34,7 @@ _MOST_KNOWN = 10_000
 
 def class_columns(data: DataConfig) -> list[tuple[str, ...]] | None:
     """List what the column of each class may be called; None where a text has one class of one column."""
-    if data.labels_mode is LabelsMode.single:
+    if data.labels_mode in ONE_CLASS:
         return None
     return [] if is_auto(data.labels) else [*map(_names, data.labels)]
 

@@ -9,7 +9,7 @@ the point, careless spelling. Some writers give a star more or less than they wr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from random import Random
@@ -76,7 +76,7 @@ _FRAMES = {
 
 def sample_size(config: SampleConfig, split: str, languages: Sequence[str] = ()) -> int:
     """Rows of `sample_rows`, by arithmetic."""
-    return _rows_per_language(config, split) * len(_chosen(languages))
+    return _rows_per_language(config, split) * len(chosen(languages))
 
 
 def sample_rows(
@@ -87,9 +87,7 @@ def sample_rows(
     The rows of a language depend on seed, split and language only, and a smaller size is the
     beginning of a larger one. Raises ConfigError for a language that cannot be generated.
     """
-    chosen = _chosen(languages)
-    size = _rows_per_language(config, split)
-    return _mixed(config.seed, split, chosen, size)
+    return mixed_rows(config, split, chosen(languages), reviews)
 
 
 def _rows_per_language(config: SampleConfig, split: str) -> int:
@@ -97,8 +95,8 @@ def _rows_per_language(config: SampleConfig, split: str) -> int:
     return dict(zip(SPLITS, sizes))[split]
 
 
-def _chosen(languages: Sequence[str]) -> list[str]:
-    """The languages named, in the order of LANGUAGES."""
+def chosen(languages: Sequence[str]) -> list[str]:
+    """Select the languages named, in the order of LANGUAGES; none named = all. ConfigError for another."""
     unknown = [code for code in languages if code not in LANGUAGES]
     if unknown:
         what = f"the sample has no reviews in {', '.join(map(repr, unknown))}"
@@ -107,14 +105,21 @@ def _chosen(languages: Sequence[str]) -> list[str]:
     return [code for code in LANGUAGES if code in languages or not languages]
 
 
-def _mixed(seed: int, split: str, languages: list[str], size: int) -> Iterator[dict[str, Any]]:
-    sources = {code: _rows(seed, split, code) for code in languages}
+def mixed_rows(
+    config: SampleConfig,
+    split: str,
+    languages: Sequence[str],
+    rows: Callable[[int, str, str], Iterator[dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a split, languages mixed. rows: seed, split and language -> rows without end."""
+    size, seed = _rows_per_language(config, split), config.seed
+    sources = {code: rows(seed, split, code) for code in languages}
     order = [code for code in languages for _ in range(size)]
-    for code in _shuffled(Random(f"{seed}/{split}/order"), order):
+    for code in shuffled(Random(f"{seed}/{split}/order"), order):
         yield next(sources[code])
 
 
-def _rows(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
+def reviews(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
     """Yield reviews of a language without end. Ids and texts of different splits never meet, whatever
     the sizes, and no text comes twice."""
     from lingotune.data.sources.sample_lexicon import LEXICONS  # a plan counts rows without it
@@ -124,8 +129,8 @@ def _rows(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
     seen: set[int] = set()
     number = SPLITS.index(split)
     while True:
-        for stars in _shuffled(rng, [1, 2, 3, 4, 5]):  # every class early, even in a tiny sample
-            topic = _pick(rng, lexicon.topics)
+        for stars in shuffled(rng, [1, 2, 3, 4, 5]):  # every class early, even in a tiny sample
+            topic = pick(rng, lexicon.topics)
             drafts = _drafts(rng, lexicon, topic, stars)
             product = f"product_{language}_{_below(rng, 10**7):07d}"
             reviewer = f"reviewer_{language}_{_below(rng, 10**7):07d}"
@@ -136,7 +141,7 @@ def _rows(seed: int, split: str, language: str) -> Iterator[dict[str, Any]]:
                 "reviewer_id": reviewer,
                 "stars": stars,
                 "review_body": draft.text,
-                "review_title": _pick(rng, lexicon.titles[stars]),
+                "review_title": pick(rng, lexicon.titles[stars]),
                 "language": language,
                 "product_category": topic.category,
                 "topics": list(draft.topics),
@@ -183,11 +188,13 @@ def _below(rng: Random, end: int) -> int:
     return int(rng.random() * end)
 
 
-def _pick(rng: Random, items: Sequence[T]) -> T:
+def pick(rng: Random, items: Sequence[T]) -> T:
+    """Draw one of some items."""
     return items[int(rng.random() * len(items))]
 
 
-def _shuffled(rng: Random, items: Sequence[T]) -> list[T]:
+def shuffled(rng: Random, items: Sequence[T]) -> list[T]:
+    """Bring items into a random order."""
     keys = [rng.random() for _ in items]
     return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
 
@@ -196,7 +203,7 @@ def _written_for(rng: Random, stars: int) -> int:
     """The stars that the text is about: sometimes one off the stars given."""
     if rng.random() >= _NOISE:
         return stars
-    return min(5, max(1, stars + _pick(rng, (-1, 1))))
+    return min(5, max(1, stars + pick(rng, (-1, 1))))
 
 
 class _Writer:
@@ -207,8 +214,8 @@ class _Writer:
         self.lexicon = lexicon
         self.topic = topic
         self.grades = _GRADES[stars]
-        self.slots = {name: _pick(rng, words) for name, words in lexicon.fillers.items()}
-        self.slots["n"] = _pick(rng, topic.products)
+        self.slots = {name: pick(rng, words) for name, words in lexicon.fillers.items()}
+        self.slots["n"] = pick(rng, topic.products)
         self.said: set[str] = set()
 
     def body(self) -> str:
@@ -230,7 +237,7 @@ class _Writer:
         if kind < _CONTEXT:
             grade, text = 0, self.fresh(self.lexicon.context).format(**self.slots)
         else:
-            grade = _pick(self.rng, self.grades)
+            grade = pick(self.rng, self.grades)
             text = self.judgement(grade, kind - _CONTEXT)
         excited = self.rng.random() < (0.4 if abs(grade) == 2 else 0.1)
         text = text[0].upper() + text[1:] if self.lexicon.spaced else text
@@ -240,10 +247,10 @@ class _Writer:
         """One clause of that grade, or two that agree, or two that do not."""
         main = self.clause(grade)
         if kind < _CONTRAST:
-            weak = self.opinion(-1 if grade > 0 else 1 if grade < 0 else _pick(self.rng, (-1, 1)))
-            return _pick(self.rng, self.lexicon.contrasts).format(weak=weak, main=main)
+            weak = self.opinion(-1 if grade > 0 else 1 if grade < 0 else pick(self.rng, (-1, 1)))
+            return pick(self.rng, self.lexicon.contrasts).format(weak=weak, main=main)
         if kind < _CONTRAST + _JOIN:
-            return _pick(self.rng, self.lexicon.joins).format(one=main, two=self.clause(grade))
+            return pick(self.rng, self.lexicon.joins).format(one=main, two=self.clause(grade))
         return main
 
     def clause(self, grade: int) -> str:
@@ -260,15 +267,15 @@ class _Writer:
         if frame == "extreme" and self.rng.random() < 0.5:
             frame, word = "very", grade // 2
         aspect, star, _ = self.fresh(self.topic.aspects).partition("*")
-        forms = _pick(self.rng, self.lexicon.adjectives[word]).split("/")
+        forms = pick(self.rng, self.lexicon.adjectives[word]).split("/")
         second = bool(star) or (negated and not self.lexicon.spaced)
-        statement = _pick(self.rng, self.lexicon.statements[frame])
+        statement = pick(self.rng, self.lexicon.statements[frame])
         return statement.format(a=aspect, x=forms[-1] if second else forms[0])
 
     def fresh(self, items: Sequence[str]) -> str:
         """An item not used in this review yet, unless luck or the supply runs out."""
         for _ in range(6):
-            item = _pick(self.rng, items)
+            item = pick(self.rng, items)
             if item not in self.said:
                 break
         self.said.add(item)
@@ -294,4 +301,4 @@ def _slip(rng: Random, text: str) -> str:
     pair = text[at : at + 2]
     if not pair.isalpha():
         return text
-    return text[:at] + _pick(rng, (pair[::-1], pair[1], pair[0] + pair)) + text[at + 2 :]
+    return text[:at] + pick(rng, (pair[::-1], pair[1], pair[0] + pair)) + text[at + 2 :]

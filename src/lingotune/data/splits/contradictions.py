@@ -10,6 +10,7 @@ import numpy as np
 from lingotune.config.schema import LabelConfig
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import show
+from lingotune.data.rows.pairs import displayed
 from lingotune.data.splits.carve import Keys
 from lingotune.system.arrays import Array
 
@@ -65,4 +66,4 @@ def _examples(
             said = " and ".join(
                 f"{_classes(row, names)} in {row.id}" for row in map(found.get, pair) if row
             )
-            yield f"{show(found[pair[0]].text)} is {said}"
+            yield f"{show(displayed(found[pair[0]].text))} is {said}"

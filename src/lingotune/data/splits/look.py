@@ -21,11 +21,12 @@ from lingotune.config.schema import (
     Source,
 )
 from lingotune.data.rows.cleaner import Cleaner
-from lingotune.data.rows.columns import guessed_header, is_number, usual_column
+from lingotune.data.rows.columns import guessed_header, is_number, usual_column, usual_pair
 from lingotune.data.rows.findings import Record
 from lingotune.data.rows.labels import MOST_CLASSES, whole_number
 from lingotune.data.rows.language_tags import means_nothing, standard_tag
 from lingotune.data.rows.nested import add_nested, column_names
+from lingotune.data.rows.pairs import TEXTS
 from lingotune.data.sources.file_format import format_of
 from lingotune.data.sources.files import common_format, uses_setting
 from lingotune.data.sources.patterns import local_parts
@@ -119,8 +120,10 @@ def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str
     every = dict.fromkeys(name for record in sample for name in record)
     objects = {n for record in sample for n, value in record.items() if isinstance(value, dict)}
     names = [name for name in every if name != PATTERN_LANGUAGE and name not in objects]
-    found: dict[str, Any] = {}
+    found = _pair_columns(names, given, typed)
     for role in _ROLES:
+        if role in found:
+            continue
         if f"data.columns.{role}" in typed:
             found[role] = getattr(given, role)
             continue
@@ -143,6 +146,16 @@ def _columns(sample: Sequence[Record], given: ColumnsConfig, typed: Sequence[str
     typed_kept = {r: kept[r] if f"data.columns.{r}" in typed else None for r in kept}
     chosen: dict[str, Any] = {**typed_kept, **found}
     return replace(given, **chosen)
+
+
+def _pair_columns(
+    names: Sequence[str], given: ColumnsConfig, typed: Sequence[str]
+) -> dict[str, Any]:
+    """Recognise the two texts of pairs by their names, unless a column of texts was typed."""
+    if "data.columns.text_pair" in typed:
+        return {"text_pair": given.text_pair}
+    pair = usual_pair(names) if "data.columns.text" not in typed else None
+    return dict(zip(TEXTS, pair)) if pair else {}
 
 
 def _values(sample: Sequence[Record], column: str) -> list[Any]:

@@ -50,8 +50,10 @@ def _sample(
     data: DataConfig, split: str, on_fault: OnReject | None, on_remark: OnRemark
 ) -> Iterator[Located]:
     from lingotune.data.sources.sample import sample_rows
+    from lingotune.data.sources.sample_pairs import pair_rows
 
-    records = sample_rows(data.sample, split, data.languages)
+    rows = sample_rows if data.columns.text_pair is None else pair_rows
+    records = rows(data.sample, split, data.languages)
     return ((f"sample/{split}:{n}", record) for n, record in enumerate(records, 1))
 
 

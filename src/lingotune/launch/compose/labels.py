@@ -12,14 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from lingotune.config.console import say_aside
-from lingotune.config.jobfile import plain
+from lingotune.config.jobfile import job_of, plain
 from lingotune.config.problems import ConfigError, Problem, Severity
-from lingotune.config.schema import AUTO, LabelConfig, LaunchConfig, Source
+from lingotune.config.schema import AUTO, LabelConfig, LabelsMode, LaunchConfig, Source
 from lingotune.config.typed_json import from_json
 from lingotune.data.rows.labels import format_labels, is_auto
+from lingotune.data.rows.scale import numbers_of
 from lingotune.data.sources.addresses import shown_address
 from lingotune.data.sources.patterns import elsewhere_in, not_here, patterns_in
 from lingotune.launch.compose.compose import Composed
+from lingotune.preflight.data import DATA
 
 _SHOWN = 8
 
@@ -52,7 +54,22 @@ def _with_labels(one: Composed, known: dict[str, tuple[list[LabelConfig], Proble
         known[key] = _found(config)
     labels, told = known[key]
     changed = replace(config, data=replace(config.data, labels=labels))
+    if config.data.labels_mode is LabelsMode.ordinal:
+        _check_order(changed)
     return replace(one, config=changed, findings=(*one.findings, told))
+
+
+def _check_order(config: LaunchConfig) -> None:
+    """Make sure that the classes found are a scale: words, sorted by name, are none."""
+    labels = config.data.labels
+    problems = DATA.run(job_of(config), only="labels-not-ordered")
+    if numbers_of(labels) is None:
+        names = ", ".join(label.name for label in labels)
+        what = f"the order of the classes is not known, as their names are no numbers: {names}"
+        fix = f"{format_labels(labels)}, in their order; or data.labels_mode=single"
+        problems = [Problem(f"data.labels={AUTO}", what, fix)]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _found(config: LaunchConfig) -> tuple[list[LabelConfig], Problem]:

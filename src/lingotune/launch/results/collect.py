@@ -11,7 +11,7 @@ from typing import Any
 from lingotune.config.problems import ConfigError, Problem, closest, listed
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
-from lingotune.config.schema import EvaluationConfig
+from lingotune.config.schema import COSTS, EvaluationConfig
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
@@ -37,7 +37,7 @@ from lingotune.launch.sweeps.ledger import (
     sweep_folder,
     sweeps_in,
 )
-from lingotune.launch.sweeps.metric import LOSS, Metric
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, ranges
 from lingotune.plugins.definitions import contents_of
 from lingotune.plugins.source import stored_name
@@ -308,7 +308,9 @@ def _metric(jobs: Sequence[tuple[Mapping[str, str], Path | None]]) -> tuple[Metr
         return Metric(_DEFAULT), [told]
     name = next(iter(names), _DEFAULT)
     own = any(settings.get(_OWN_SELECT) == name for settings, _ in jobs)
-    lower = name == LOSS or (own and any(_is_cost(name, *job) for job in jobs))
+    lower = name in {cost.value for cost in COSTS} or (
+        own and any(_is_cost(name, *job) for job in jobs)
+    )
     return Metric(name, not lower), []
 
 

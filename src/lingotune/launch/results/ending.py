@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lingotune.config.console import terminal_width
+from lingotune.config.jobfile import load_job
+from lingotune.config.problems import ConfigError
 from lingotune.config.program import program
+from lingotune.config.schema import JobConfig
+from lingotune.contract.container import JOB_FILE
 from lingotune.launch.results.collect import of_sweep
 from lingotune.launch.results.compare import compare
 from lingotune.launch.results.entries import Leaderboard
@@ -34,5 +39,18 @@ def following_commands(board: Leaderboard, folder: Path) -> Iterator[str]:
         return
     yield f"tensorboard --logdir {shlex.quote(str(folder.parent))}"
     yield f"{program('report')} {shlex.quote(str(folder))}"
-    best = shlex.quote(str(best_of(board).folder))
-    yield f'{program("predict")} {best} "Great product, works perfectly"'
+    best = best_of(board).folder
+    job = None
+    with suppress(ConfigError):  # a folder of another version
+        job = load_job(Path(str(best), JOB_FILE))[0]
+    yield try_command(str(best), job)
+
+
+def try_command(run: str, job: JobConfig | None) -> str:
+    """Write a command that tries the model of a run. job: None if it is not known."""
+    pair = (
+        ""
+        if job is None or job.data.columns.text_pair is None
+        else ' --pair "It broke after a week"'
+    )
+    return f'{program("predict")} {shlex.quote(run)} "Great product, works perfectly"{pair}'

@@ -33,6 +33,8 @@ class _Scores:
     macro_f1: float
     micro_f1: float | None = None
     accuracy: float
+    mean_absolute_error: float | None = None
+    quadratic_kappa: float | None = None
     intervals: _Intervals | None = None
     own: dict[str, float] | None = None
 
@@ -103,8 +105,18 @@ class RunScores:
             **({"worst_language_macro_f1": worst.macro_f1} if worst else {}),
             **of.kinds(),
             **({} if of.overall.micro_f1 is None else {"micro_f1": of.overall.micro_f1}),
+            **self._on_scale(),
             **(of.overall.own or {}),
             **{f"macro_f1_{code}": one.macro_f1 for code, one in of.languages.items()},
+        }
+
+    def _on_scale(self) -> dict[str, float]:
+        of = self.validation.overall
+        if of.quadratic_kappa is None or of.mean_absolute_error is None:
+            return {}
+        return {
+            "mean_absolute_error": of.mean_absolute_error,
+            "quadratic_kappa": of.quadratic_kappa,
         }
 
     def on_test(self) -> TestScores | None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.schema import JobConfig, Search, SweepConfig, selected_by
+from lingotune.config.schema import COSTS, JobConfig, Search, SweepConfig, selected_by
 from lingotune.launch.plan.planner import Sweep
 from lingotune.launch.sweeps.ledger import TrialRecord
-from lingotune.launch.sweeps.metric import LOSS, Metric
+from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.search import GridSource, Make, SearchSource
 from lingotune.launch.sweeps.space import SearchSpace
 from lingotune.launch.sweeps.study import Known, Study
@@ -75,7 +75,7 @@ def metric_of(job: JobConfig) -> Metric:
     """Find the validation metric that a job selects its checkpoint by, and which way is better."""
     name = selected_by(job)
     if job.code.select is None:
-        return Metric(name, name != LOSS)
+        return Metric(name, job.evaluation.select not in COSTS)
     try:
         content = Path(job.code.file or "").read_bytes()
         found = contents_of(content, str(job.code.file)).definitions.get(name)

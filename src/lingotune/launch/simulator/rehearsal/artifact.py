@@ -16,12 +16,16 @@ from lingotune.launch.simulator.rehearsal.stages import StageFailed
 from lingotune.runs.folder import METRICS
 from lingotune.runs.results import RunResults
 
-TEXT = "Great product, works perfectly"
+TEXT, SECOND = "Great product, works perfectly", "It broke after a week"
+"""Text that is predicted, and the second one of a model of pairs."""
 _PROGRAM = """\
 import sys
-from lingotune.evaluation.classifier import trained_model
+from lingotune.data.rows.pairs import joined
+from lingotune.evaluation.classifier import takes_pairs, trained_model
 from lingotune.evaluation.predict import predict_lines
-print(*predict_lines(trained_model(sys.argv[1]), [({}, sys.argv[2])]))
+trained, texts = trained_model(sys.argv[1]), sys.argv[2:]
+text = joined(*texts) if takes_pairs(trained) else texts[0]
+print(*predict_lines(trained, [({}, text)]))
 """
 _LOG_LINES = 15
 
@@ -54,9 +58,9 @@ def through_archive(container: Container, folder: Path) -> tuple[Path, int]:
 
 
 def predict(python: Path, code: Path, model: Path, variables: Mapping[str, str]) -> str:
-    """Predict the label of `TEXT` with a saved model, by the job's own code and libraries."""
+    """Predict the label of `TEXT`, or of the pair, by the job's own code and libraries."""
     done = subprocess.run(
-        [str(python), "-c", _PROGRAM, str(model), TEXT],
+        [str(python), "-c", _PROGRAM, str(model), TEXT, SECOND],
         cwd=code,
         env={
             "PATH": os.environ.get("PATH", os.defpath),

@@ -18,18 +18,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.evaluation.classifier import Trained
+from lingotune.evaluation.classifier import Trained, takes_pairs
 from lingotune.launch.simulator.container import pack
 from lingotune.launch.simulator.rehearsal.stages import Checklist, Stage, StageFailed, problem_of
 from lingotune.launch.simulator.serving.endpoint import Answer, Endpoint, endpoint, lay_out
 from lingotune.launch.simulator.serving.environment import TOOLKIT, inference_python
 from lingotune.launch.simulator.serving.questions import (
-    BAD,
-    HUGE,
+    SECOND,
     TEXTS,
     BadQuestion,
     as_records,
     as_request,
+    bad_questions,
+    huge_questions,
 )
 from lingotune.runs.folder import CODE
 
@@ -80,7 +81,7 @@ def rehearse_serving(trained: Trained, tell: Callable[[str], None]) -> ServingRe
 
 class _Rehearser:
     def __init__(self, trained: Trained, checklist: Checklist, root: Path) -> None:
-        self._trained, self._root = trained, root
+        self._trained, self._root, self._pairs = trained, root, takes_pairs(trained)
         self._stage, self._tell = checklist.stage, checklist.tell
         self.speeds: list[Speed] = []
 
@@ -110,31 +111,32 @@ class _Rehearser:
 
     def _ask(self, served: Endpoint) -> None:
         with self._stage("single") as note:
-            (one,) = predictions_in(served.ask(as_request(TEXTS[0])))
+            (one,) = predictions_in(served.ask(as_request(TEXTS[0], pairs=self._pairs)))
             said = _said(one)
             note.text = f"{said if isinstance(said, str) else ', '.join(said)}  {TEXTS[0]}"
         with self._stage("batch") as note:
-            batch = predictions_in(served.ask(as_request(TEXTS)))
+            batch = predictions_in(served.ask(as_request(TEXTS, pairs=self._pairs)))
             note.text = f"{len(batch)} texts"
         with self._stage("csv") as note:
             note.text = _same(batch, self._by_csv(served), "CSV")
         with self._stage("json-lines") as note:
             note.text = _same(batch, self._by_lines(served), "JSON lines")
-        for name, questions in (("bad", BAD), ("huge", HUGE)):
+        for name, questions in (("bad", bad_questions), ("huge", huge_questions)):
             with self._stage(name) as note:
-                note.text = _refused(served, questions)
+                note.text = _refused(served, questions(pairs=self._pairs))
         with self._stage("compare") as note:
             note.text = _same(self._command(TEXTS), batch, "lingotune predict")
             note.text += ", to the last digit"
         with self._stage("speed") as note:
-            self.speeds += [_measured(served, words) for words in _WORDS]
+            self.speeds += [_measured(served, words, pairs=self._pairs) for words in _WORDS]
             note.text = "one thread"
 
     def _by_csv(self, served: Endpoint) -> Predictions:
         out = io.StringIO()
-        writer = csv.DictWriter(out, ["id", "text"])
+        records = as_records(TEXTS, pairs=self._pairs)
+        writer = csv.DictWriter(out, [*records[0]])
         writer.writeheader()
-        writer.writerows(as_records(TEXTS))
+        writer.writerows(records)
         answer = served.ask(out.getvalue().encode(), "text/csv", "text/csv")
         labels, several = self._trained.labels, self._trained.several
         return [
@@ -146,7 +148,8 @@ class _Rehearser:
         ]
 
     def _by_lines(self, served: Endpoint) -> Predictions:
-        body = "".join(f"{json.dumps(record)}\n" for record in as_records(TEXTS))
+        records = as_records(TEXTS, pairs=self._pairs)
+        body = "".join(f"{json.dumps(record)}\n" for record in records)
         kind = "application/jsonlines"
         return [*map(json.loads, _content(served.ask(body.encode(), kind, kind)).splitlines())]
 
@@ -154,7 +157,8 @@ class _Rehearser:
         """Predict with the command, with as many threads as the endpoint."""
         command = [sys.executable, "-m", "lingotune", "predict", str(self._trained.folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
-        lines = "".join(f"{text}\n" for text in texts)
+        second = f"\t{SECOND}" if self._pairs else ""
+        lines = "".join(f"{text}{second}\n" for text in texts)
         done = subprocess.run(
             [*command, "--json"],
             input=lines,
@@ -213,9 +217,9 @@ def _refused(served: Endpoint, questions: Iterable[BadQuestion]) -> str:
     return f"{len(questions)} refused, each with its reason, such as {questions[0].name}"
 
 
-def _measured(served: Endpoint, words: int) -> Speed:
+def _measured(served: Endpoint, words: int, *, pairs: bool) -> Speed:
     text = " ".join((TEXTS[1].split() * words)[:words])
-    single, batch = as_request(text), as_request((text,) * _BATCH)
+    single, batch = (as_request(of, pairs=pairs) for of in (text, (text,) * _BATCH))
     alone = [_seconds(served, single) for _ in range(_ROUNDS)]
     together = [_seconds(served, batch) for _ in range(max(3, _ROUNDS // 5))]
     return Speed(words, statistics.median(alone) * 1e3, _BATCH / statistics.median(together))
