@@ -942,9 +942,15 @@ class JobConfig:
 
 
 def further_metrics(job: JobConfig) -> list[str]:
-    """List the scores of a job that not every job has: micro_f1 of several classes, and the user's own."""
+    """List the scores of a job that not every job has: micro_f1 of several classes, those of languages that
+    are trained on and of the others, and the user's own."""
     several = job.data.labels_mode is LabelsMode.multi
-    return [*([SelectMetric.micro_f1.value] if several else []), *job.code.metrics]
+    zero_shot = [SelectMetric.seen_macro_f1.value, SelectMetric.unseen_macro_f1.value]
+    return [
+        *([SelectMetric.micro_f1.value] if several else []),
+        *(zero_shot if job.data.train_languages else []),
+        *job.code.metrics,
+    ]
 
 
 def selected_by(job: JobConfig) -> str:
