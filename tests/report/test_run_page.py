@@ -83,6 +83,10 @@ def predictions_of(rows: int, names: tuple[str, ...], codes: tuple[str, ...]) ->
     return Predictions(true, shares, languages, np.full(rows, np.nan))
 
 
+finished_predictions = predictions_of
+"""What the test rows are predicted as."""
+
+
 def finished(
     folder: Path,
     *,
@@ -100,7 +104,7 @@ def finished(
     job = job_of(compose())
     job.data.labels = labels
     (run / "job.yaml").write_bytes(dump_job(job))
-    predictions, classes = predictions_of(rows, names, codes), Classes(names)
+    predictions, classes = finished_predictions(rows, names, codes), Classes(names)
     ids = [f"id{n}" for n in range(rows)]
     write_predictions(predictions, ids, classes, run / FILE)
     results = results_for(
@@ -381,6 +385,20 @@ def test_a_matrix_of_many_classes_is_a_picture_with_what_matters_told(tmp_path: 
     assert re.search(rf"intent {a} as intent {b}: {confusion[a, b]} \(\d+%\)", html)
     assert "confusion" not in page.tables and "stars off" not in page.text
     assert page.tables["rows"][0] == ["class", "train", "validation", "test"]
+
+
+def test_of_several_classes_lengths_are_told_and_no_pairs(
+    tmp_path: Path, suspects: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def several(rows: int, names: tuple[str, ...], codes: tuple[str, ...]) -> Predictions:
+        found = predictions_of(rows, names, codes)
+        return replace(found, true=found.probabilities > 0.3)
+
+    monkeypatch.setitem(globals(), "finished_predictions", several)
+    page = read(*finished(tmp_path, names=tuple(f"topic {n}" for n in range(20)), rows=90))
+    assert len(page.tables["by-length"]) == 5 and page.tables["f1-test"]
+    assert not {"pairs", "heat", "by-stars"} & {*page.tables}
+    assert "They are looked for where a text has one class" in page.text
 
 
 def test_columns_without_a_value_are_left_out(whole: Any, tmp_path: Path) -> None:

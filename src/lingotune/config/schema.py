@@ -963,9 +963,12 @@ class JobConfig:
 
 
 def further_metrics(job: JobConfig) -> list[str]:
-    """List the scores that not every job has: of several or ordered classes, and those of the user."""
+    """List the scores that not every job has: of several or ordered classes, of the languages that are
+    trained on and of the others, and those of the user."""
     kinds = {LabelsMode.multi: (SelectMetric.micro_f1,), LabelsMode.ordinal: ON_SCALE}
-    return [*(one.value for one in kinds.get(job.data.labels_mode, ())), *job.code.metrics]
+    zero_shot = (SelectMetric.seen_macro_f1, SelectMetric.unseen_macro_f1)
+    own = [*kinds.get(job.data.labels_mode, ()), *(zero_shot if job.data.train_languages else ())]
+    return [*(one.value for one in own), *job.code.metrics]
 
 
 def selected_by(job: JobConfig) -> str:

@@ -8,9 +8,8 @@ can change alone:
     step 29/145  validation: loss 0.98765  accuracy 0.5632  macro-F1 0.5532 (de 0.5500, en 0.5612)  ...
     test: loss 0.61234  accuracy 0.7730  macro-F1 0.7630 (de 0.7610, en 0.7712)  ...  samples/s 123.4
 
-(the dots stand for worst-language 0.5500, the lowest macro-F1 of a language; where some languages were
-not trained on, seen-languages 0.5612  unseen-languages 0.5500 stand behind; the user's own metrics follow
-by their names).
+(the dots stand for worst-language 0.5500, the lowest macro-F1 of a language; the user's own metrics
+follow by their names).
 
 The expressions are not anchored to the start of a line, as launchers put ranks and times there.
 SageMaker does not document their dialect; these use only what Python, Java and RE2 share.
@@ -61,17 +60,12 @@ class _Line:
     metrics: tuple[_Metric, ...]
 
 
-_ZERO_SHOT = ("seen", "unseen")
-"""Kinds of languages that have a macro-F1 of their own, where some were not trained on."""
-
-
 def _scores(split: str) -> tuple[_Metric, ...]:
     return (
         _Metric(f"{split}:loss", "loss", "#.5g"),
         _Metric(f"{split}:accuracy", "accuracy", ".4f"),
         _Metric(f"{split}:macro_f1", "macro-F1", ".4f", by_language=True),
         _Metric(f"{split}:worst_language_macro_f1", "worst-language", ".4f"),
-        *(_Metric(f"{split}:{name}_macro_f1", f"{name}-languages", ".4f") for name in _ZERO_SHOT),
     )
 
 
@@ -105,8 +99,7 @@ def format_train_line(step: int, total_steps: int, values: Mapping[str, float]) 
 def format_validation_line(
     step: int, total_steps: int, values: Mapping[str, float], own: Sequence[str] = ()
 ) -> str:
-    """Format `loss`, `accuracy`, `macro_f1`, `macro_f1_<language>`, `worst_language_macro_f1`, where given
-    `seen_macro_f1` and `unseen_macro_f1`, and own."""
+    """Format `loss`, `accuracy`, `macro_f1`, `macro_f1_<language>`, `worst_language_macro_f1` and own."""
     line = _with_own(_VALIDATION, "validation", own)
     return _write(line, values, step=step, total=total_steps)
 
@@ -158,19 +151,16 @@ def _values(text: str) -> Iterator[tuple[str, float]]:
             yield f"{key}_{code}", float(score)
 
 
-def metric_definitions(
-    languages: Sequence[str], own: Sequence[str] = (), *, zero_shot: bool = False
-) -> list[dict[str, str]]:
+def metric_definitions(languages: Sequence[str], own: Sequence[str] = ()) -> list[dict[str, str]]:
     """List SageMaker's MetricDefinitions, `{"Name": ..., "Regex": ...}`, at most 40.
 
     languages: codes that are known before the data is read. Each gets two definitions (validation and
     test). Languages that no longer fit, from the fifteenth on, are left out, as are codes with other
     characters than ASCII letters, digits, - and _. own: the user's metrics, before the languages; of these,
-    too, those are left out that do not fit. zero_shot: whether some languages are not trained on.
+    too, those are left out that do not fit.
     """
-    known = _LINES if zero_shot else {name: _without(line) for name, line in _LINES.items()}
-    fit = own[: (MOST_DEFINITIONS - sum(len(line.metrics) for line in known.values())) // 2]
-    lines = [_with_own(line, name, () if name == "train" else fit) for name, line in known.items()]
+    fit = own[: (MOST_DEFINITIONS - sum(len(line.metrics) for line in _LINES.values())) // 2]
+    lines = [_with_own(line, name, () if name == "train" else fit) for name, line in _LINES.items()]
     every = [(line, metric) for line in lines for metric in line.metrics]
     definitions = [_definition(metric.name, _regex(line, metric)) for line, metric in every]
     split = [(line, metric) for line, metric in every if metric.by_language]
@@ -181,12 +171,6 @@ def metric_definitions(
             for line, metric in split
         ]
     return definitions
-
-
-def _without(line: _Line) -> _Line:
-    """Leave out the metrics of a job that trains on all of its languages."""
-    absent = {f"{name}_macro_f1" for name in _ZERO_SHOT}
-    return replace(line, metrics=tuple(m for m in line.metrics if m.key not in absent))
 
 
 def _definition(name: str, regex: str) -> dict[str, str]:

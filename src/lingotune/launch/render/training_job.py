@@ -185,11 +185,7 @@ def describe(
         ),
         metrics=tuple(
             (m["Name"], m["Regex"])
-            for m in metric_definitions(
-                known_languages(job.data),
-                further_metrics(job),
-                zero_shot=bool(job.data.train_languages),
-            )
+            for m in metric_definitions(known_languages(job.data), further_metrics(job))
         ),
         max_run=cluster.max_run,
         max_wait=(cluster.max_wait or 2 * cluster.max_run) if cluster.spot else None,
