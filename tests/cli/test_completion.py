@@ -35,7 +35,7 @@ ASKED = {
     "lingotune launch +": {"+mygroup="},
     "lingotune launch experiment=nlp": {"experiment=nlp/deep"},
     "lingotune train --help experimen": {"experiment"},
-    "lingotune evaluate RUN data=s": {"data=sample"},
+    "lingotune evaluate RUN data=s": {"data=sample", "data=sample_topics"},
     "lingotune completion z": {"zsh"},
     "python -m lingotune launch hub=pri": {"hub=private"},
     "python train.py lr": {"lr="},
