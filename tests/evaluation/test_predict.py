@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import ROOT
+from served import make_model
 
 from lingotune.config.jobfile import job_of
-from lingotune.evaluation.classifier import Trained
+from lingotune.evaluation import predict
+from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.predict import in_files, read_rows
 from lingotune.launch.compose.compose import compose_all
 from lingotune.preflight import check_secrets
@@ -45,3 +48,39 @@ def test_a_sheet_that_was_named_is_one_of_another_file(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("text\na\n")
     assert [text for _, text in rows(file, "data.sheet=train")[0]] == ["a"]
+
+
+def test_batches_hold_so_many_tokens_and_answers_keep_their_order(tmp_path: Path) -> None:
+    classifier = Classifier(trained_model(make_model(tmp_path / "model")), batch=2)
+    texts = ["gut " * n for n in (1, 14, 3, 2, 9, 30, 1, 5)]
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
+    shapes, model, done = [], classifier.model, []
+
+    def listening(inputs: Any) -> Any:
+        shapes.append(inputs["input_ids"].shape)
+        return model(inputs)
+
+    classifier.model = listening  # type: ignore[assignment]
+    found = classifier.logits(texts, done.append)
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+    most = 2 * classifier.max_length
+    assert all(rows * width <= most for rows, width in shapes) and len(shapes) == 3
+    assert done == [rows for rows, _ in shapes] and sum(done) == len(texts)
+
+
+def test_blocks_grow_and_keep_the_order_of_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "_FIRST", 2)
+    monkeypatch.setattr(predict, "_LARGEST", 4)
+    trained, sizes = trained_model(make_model(tmp_path / "model")), []
+    classify = Classifier.classify
+
+    def listening(self: Classifier, texts: Any, *more: Any) -> Any:
+        sizes.append(len(texts))
+        return classify(self, texts, *more)
+
+    monkeypatch.setattr(Classifier, "classify", listening)
+    given = [({"n": n}, f"gut {'a ' * n}") for n in range(11)]
+    rows = list(predict.predict_rows(trained, given))
+    assert [row["n"] for row in rows] == list(range(11)) and sizes == [2, 4, 4, 1]

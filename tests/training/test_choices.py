@@ -241,9 +241,35 @@ def test_killed_after_its_end_it_does_not_go_on(
     assert metrics(moved / "run")["training"]["ended_by"] == "training.max_hours"
 
 
-@pytest.mark.slow
+RANKS = ["cluster.processes=2", "per_device_bs=4"]
+
+
+def two_ranks(folder: Path, *overrides: str) -> list[str]:
+    """Train on two processes; returns what each of them has printed."""
+    job_file = folder / "job.yaml"
+    job_file.write_bytes(dump_job(job_of(compose(*SMALL, *RANKS, *overrides))))
+    given = {**warm.WITHOUT_PICTURES, "OMP_NUM_THREADS": "1"}
+    done = run("tests/forked.py", "2", str(job_file), str(folder / "run"), **given)
+    logs = [Path(f"{folder / 'run'}.{rank}.log").read_text(encoding="utf-8") for rank in (0, 1)]
+    assert "exit codes [0, 0]" in done.stdout, "\n".join([done.stdout, *logs])
+    return logs
+
+
 def test_two_ranks_end_after_the_same_update(tmp_path: Path) -> None:
-    out = trained(tmp_path, "training.max_hours=0.0003", "cluster.processes=2", "per_device_bs=4")
+    first, second = two_ranks(tmp_path, "training.max_hours=0.0001")
     step = metrics(tmp_path / "run")["training"]["steps"]
-    assert out.count(f"stopping at step {step} of 30") == 1
+    assert f"stopping at step {step} of 30" in first and "stopping" not in second
     assert metrics(tmp_path / "run")["training"]["ended_by"] == "training.max_hours"
+
+
+def test_a_sharded_model_can_be_frozen_and_computed_again(tmp_path: Path) -> None:
+    chosen = [
+        "training.shard=true", "model.scratch.layers=2", "training.freeze_layers=1",
+        "training.schedule=cosine_with_restarts", "training.max_steps=4", "training.save_steps=null",
+    ]  # fmt: skip
+    for name in ("plain", "again"):
+        (tmp_path / name).mkdir()
+    two_ranks(tmp_path / "plain", *chosen)
+    two_ranks(tmp_path / "again", *chosen, "training.gradient_checkpointing=true")
+    before, after = (outcome(tmp_path / name / "run") for name in ("plain", "again"))
+    assert before["weights"] == after["weights"] and before["scores"] == after["scores"]

@@ -102,7 +102,13 @@ def _carry_out(plan: DeployPlan, *, follow: bool, yes: bool) -> int:
         raise ConfigError(wrong, "nothing was started; mend, then submit again")
     from lingotune.launch.deploy.account import check_deployment, show_account
 
-    code = show_account(check_deployment(plan))
+    checked = check_deployment(plan)
+    code = show_account(checked)
+    if action is DeployAction.check and not checked.asked:
+        from lingotune.launch.execution import NOTHING_ASKED
+
+        raise ConfigError([NOTHING_ASKED])
+    _refresh_price(plan)
     if code or action is DeployAction.check:
         return code
     if action is DeployAction.register:
@@ -113,6 +119,16 @@ def _carry_out(plan: DeployPlan, *, follow: bool, yes: bool) -> int:
     if not _agreed(plan, yes=yes):
         return INTERRUPTED
     return _submit(plan, follow=follow)
+
+
+def _refresh_price(plan: DeployPlan) -> None:
+    """Keep AWS's price of an endpoint's instance for the plans to come; others take many pages to find."""
+    from lingotune.launch.aws.pricing import refresh_prices
+    from lingotune.launch.cost.prices import HOSTING
+    from lingotune.launch.deploy.plan import USE_OF
+
+    if USE_OF.get(plan.config.deploy.kind.value) == HOSTING:
+        refresh_prices(plan.config.aws.region, [plan.instance_type], plan.today, HOSTING)
 
 
 def _told(plan: DeployPlan) -> int:

@@ -138,7 +138,9 @@ def _student(word: str, run: Path, trained: Trained) -> list[str]:
         return [f"model={name}"]
     if name in ("pretrained", "tiny") or ("/" not in name and not Path(name).exists()):
         what = f"is no model to start from{nearest(name, options)}"
-        raise ConfigError([Problem(word, what, "student=layers:2, student=NAME, or a folder")])
+        raise ConfigError(
+            [Problem(word, what, "student=layers:2, student=mmbert_small, or a folder")]
+        )
     return _pretrained(re.sub(r"[^a-zA-Z0-9]+", "-", Path(name).name).strip("-"), name)
 
 
@@ -151,7 +153,7 @@ def _shallower(layers: int, run: Path, trained: Trained) -> list[str]:
     job = trained.job
     if job and job.code.builder:
         what = f"the model of code.builder={job.code.builder} is not known to have layers"
-        raise ConfigError([Problem(f"student=layers:{layers}", what, "student=NAME")])
+        raise ConfigError([Problem(f"student=layers:{layers}", what, "student=mmbert_small")])
     from lingotune.serving.served_model import model_digest
 
     folder = run / FOLDER / f"layers-{layers}-{model_digest(trained.folder)[:12]}"

@@ -914,16 +914,16 @@ class JobConfig:
     seed: int = 42
     """Seed of initialisation, order and dropout; the rows of the splits are drawn by `data.split_seed`."""
     lr: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Learning rate before `scaling`; auto = looked up when the job is composed. By default 1e-3 from
-    scratch; 3e-4, 5e-5, 3e-5 or 1e-5 for a very small, a small, a base or a large pretrained model; 1e-4
-    for T5; with LoRA ten times that of all weights."""
+    """Learning rate before `scaling`. By default, and with auto, 1e-3 from scratch; 3e-4, 5e-5, 3e-5 or
+    1e-5 for a very small, a small, a base or a large pretrained model; 1e-4 for T5; with LoRA ten times
+    that of all weights."""
     per_device_bs: int = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
     """Examples per process (one GPU) and forward-backward pass. By default 32 from scratch, 16 for a
     pretrained model, 8 for a large one."""
     epochs: float = field(default=MISSING, metadata=BY_MODEL)  # type: ignore[assignment]
-    """Passes over the training split, also a part of one, such as 0.5; auto = looked up when the job is
-    composed. By default 5 from scratch; for a pretrained model the more, the fewer training rows there are,
-    and 3 where their number is not known."""
+    """Passes over the training split, also a part of one, such as 0.5. By default, and with auto, 5 from
+    scratch; for a pretrained model from 10 to 2, the more the fewer training rows there are, and 3 where
+    their number is not known when the job is composed."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The encoder."""
     data: DataConfig = field(default_factory=DataConfig)

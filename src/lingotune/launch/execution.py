@@ -107,8 +107,8 @@ class Execution:
         if code := exit_code_for([*checked.findings, *self.sweep.problems]):
             return code
         if not checked.asked:
-            say_problems([_NOTHING_ASKED])
-        return 0 if checked.asked else _NOTHING_ASKED.code
+            say_problems([NOTHING_ASKED])
+        return 0 if checked.asked else NOTHING_ASKED.code
 
     def _submit_sweep(self, standing: Standing, checked: AccountCheck) -> Answer:
         from lingotune.launch.sweeps.running import Wish
@@ -171,13 +171,14 @@ def ask_account(sweep: Sweep, settings: LaunchConfig, *, controlled: bool) -> Ac
     return checked
 
 
-_NOTHING_ASKED = Problem(
+NOTHING_ASKED = Problem(
     "action=check",
     "AWS answered none of the questions above: nothing of the account is known to be ready",
     "aws configure, AWS_PROFILE=..., or the permissions that are named there",
     check="nothing-asked",
     code=CLOUD_FAILED,
 )
+"""Problem of a check that has found out nothing."""
 
 
 def _rehearse(sweep: Sweep, bundle: Bundle) -> tuple[dict[str, object], int]:

@@ -211,7 +211,9 @@ class _Keys:
         return f"{one.config.name}-{key[:10]}", key
 
     def _data(self, config: LaunchConfig) -> str:
-        about = (config.data, config.model, split_seed(config), config.prepared_dir)
+        about = (
+            config.data, config.model, config.distillation, split_seed(config), config.prepared_dir,
+        )  # fmt: skip
         for known, digest in self._known:
             if known == about:
                 return digest

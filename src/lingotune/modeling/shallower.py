@@ -64,9 +64,11 @@ def _chosen(model: Any, count: int) -> list[int]:
     where = f"student=layers:{count}"
     if layers is None or len(layers) != known:
         what = f"{type(model).__name__} has no list of its {known} layers to take some of"
-        raise ConfigError([Problem(where, what, "student=NAME, another model")])
+        raise ConfigError([Problem(where, what, "student=mmbert_small, or another model")])
     if known == 1:
-        raise ConfigError([Problem(where, "the teacher has one layer alone", "student=NAME")])
+        raise ConfigError(
+            [Problem(where, "the teacher has one layer alone", "student=mmbert_small")]
+        )
     if not 0 < count < known:
         what = f"the teacher has {known} layers, and the student has to have fewer"
         raise ConfigError([Problem(where, what, f"student=layers:{known // 2}")])
@@ -95,4 +97,6 @@ def _check(folder: Path, model: Any, count: int) -> None:
     if any(said[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")):
         shutil.rmtree(folder)
         what = f"a {type(model).__name__} cannot be made of fewer layers"
-        raise ConfigError([Problem(f"student=layers:{count}", what, "student=NAME, another model")])
+        raise ConfigError(
+            [Problem(f"student=layers:{count}", what, "student=mmbert_small, or another model")]
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lingotune.config.problems import printable
-from lingotune.config.schema import JobConfig, Source
+from lingotune.config.schema import AUTO, JobConfig, Source
 from lingotune.evaluation.breakdown import (
     Groups,
     by_length,
@@ -33,6 +34,8 @@ _TOLD = 0.02
 _PAIRS = 10
 _MOST_GROUPS = 30
 _LONGEST_NAME = 22
+_LOCATION = re.compile(r"(.+\.\w+.*):\d+")
+"""Id of a row that has none of its own: file and line."""
 
 
 def breakdown(
@@ -82,11 +85,9 @@ def _sources(
     job: JobConfig, predictions: Predictions, ids: Sequence[str], classes: Classes
 ) -> Table:
     """Tabulate by file, which the ids of rows without an id of their own begin with."""
-    if job.data.columns.id is not None or job.data.source is Source.sample:
+    if job.data.columns.id not in (None, AUTO) or job.data.source is Source.sample:
         return []
-    files = [
-        file if line.isdecimal() else "" for file, _, line in (id.rpartition(":") for id in ids)
-    ]
+    files = [found[1] if (found := _LOCATION.fullmatch(id)) else "" for id in ids]
     known = by_value(predictions, files, classes)
     return _grouped("source", known) if len(known) > 1 else []
 

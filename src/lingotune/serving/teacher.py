@@ -76,7 +76,7 @@ def other_classes(teacher: str, trained: Trained, labels: Sequence[str]) -> list
     if set(trained.labels) == set(labels):
         return []
     what = f"knows the classes {', '.join(trained.labels)}; the job's are {', '.join(labels)}"
-    fix = f"'data.labels=[{', '.join(trained.labels)}]', or distillation.teacher=null"
+    fix = "distillation.teacher=null, or a model of these classes"
     return [Problem(f"distillation.teacher={teacher}", what, fix)]
 
 

@@ -278,7 +278,7 @@ def test_a_tokenizer_is_the_same_wherever_it_is_loaded(source: Path, tmp_path: P
     typed = [
         "data=files", f"data.path={source}", "data.columns.text=text", "data.columns.stars=stars",
         "data.columns.language=lang", "data.columns.id=id", "data.columns.label=null",
-        "data.max_length=16", "seed=1",
+        "data.max_length=16", "data.split_seed=1",
     ]  # fmt: skip
     done = run("-m", "lingotune", "prepare", *typed, f"prepared_dir={tmp_path}/there")
     assert done.returncode == 0 and done.stderr == ""
@@ -506,7 +506,7 @@ def test_data_prepared_for_another_job_is_refused(source: Path, tmp_path: Path) 
     assert misfits(manifest, config(tmp_path / "elsewhere.jsonl"), 1) == []
     other = config(source, max_length=12, languages=["de"])
     found = [problem.where for problem in misfits(manifest, other, 2)]
-    assert found == ["data.languages=['de']", "data.max_length=12", "seed=2"]
+    assert found == ["data.languages=['de']", "data.max_length=12", "data.split_seed=2"]
 
 
 def test_settings_that_are_newer_than_the_data_had_their_defaults(

@@ -138,6 +138,16 @@ def test_prepared_rows_keep_their_classes(tmp_path: Path) -> None:
     assert changed.digest() != before
 
 
+def test_more_classes_than_a_byte_numbers(tmp_path: Path) -> None:
+    names = [f"class {n}" for n in range(200)]
+    rows = [{**row, "topics": [names[n % 200]]} for n, row in enumerate(drawn(800))]
+    labels = [LabelConfig(name, []) for name in names]
+    for mode in (LabelsMode.single, LabelsMode.multi):
+        data = config(tmp_path, rows, labels=labels, labels_mode=mode, validation_share=0.2)
+        folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", lambda line: None)
+        assert Store(folder).split("train").label.max() == 199
+
+
 def test_the_description_counts_a_row_once(tmp_path: Path) -> None:
     data = config(tmp_path, drawn())
     folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", lambda line: None)

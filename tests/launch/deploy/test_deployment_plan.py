@@ -378,6 +378,11 @@ def _newer(path: Path) -> None:
     path.write_bytes(f"{head} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
 
 
+def test_other_commands_have_no_such_settings(run_folder: Path, command: Command) -> None:
+    code, _, err = command("launch", "cluster=p3_2xl", "deploy.count=2")
+    assert code == 2 and "lingotune deploy RUN deploy.count=2" in err
+
+
 def test_an_unknown_run(run_folder: Path, command: Command) -> None:
     code, _, err = command("deploy", "no-such-run")
     assert code == 2 and "no run in runs begins so" in err

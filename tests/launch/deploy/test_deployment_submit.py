@@ -24,8 +24,8 @@ from loopback import Front, Reply, refusal
 from waiting import wait_until
 
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
-from lingotune.launch.simulator.loopback.hosting import Resource
 from lingotune.launch.simulator.loopback.quotas import Quotas
+from lingotune.launch.simulator.loopback.resources import Resource
 
 SUBMIT = (*ACCOUNT, "action=submit")
 REGION = "aws.region=us-east-1"
@@ -136,6 +136,18 @@ def test_a_quota_of_zero(run_folder: Path, command: Command) -> None:
         code, _, err = command("deploy", "small-run", "instance_type=ml.g5.xlarge", *SUBMIT)
         assert code == 2 and "deploy.count=1" in err and "ml.g5.xlarge for endpoint usage" in err
         assert "request-service-quota-increase" in err and names(account) == []
+
+
+def test_a_check_without_credentials_is_no_success(
+    run_folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    code, out, err = command("deploy", "small-run", *ACCOUNT, "action=check")
+    assert code == 6 and "skipped  quota" in out and "[nothing-asked]" in err
+    code, _, err = command("deploy", "small-run", *SUBMIT)
+    assert code == 6 and "credentials" in err and "nothing was started" in err
 
 
 def test_a_quota_that_is_used_up_is_told_by_the_refusal(

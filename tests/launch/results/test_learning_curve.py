@@ -79,7 +79,7 @@ def test_a_loss_falls_and_no_error_is_below_zero() -> None:
     ("scores", "meaning"),
     [
         (drawn(0.002, 1), "more rows help"),
-        (drawn(0.002, 2, scale=0.0), "more rows would bring next to nothing"),
+        (drawn(0.002, 2, scale=0.0), "more rows would hardly help"),
         (drawn(0.08, 3), "whether more rows would help cannot be told from these runs"),
     ],
 )

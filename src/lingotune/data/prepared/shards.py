@@ -1,10 +1,11 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
-Columns: text, text_pair (of pairs of texts), label (int8), language, id, stars (int8, where the source has
-them), targets (a list of float32, the value of every class, where a text may have several or shares of
-them), input_ids (a list of int32, special tokens included), length (int32, of input_ids), first (int32, how
-many of them come before the second segment; of pairs that a tokenizer tells apart by token types). The
-label of a text with several classes is the first of them; that of a text with none is the number of all.
+Columns: text, text_pair (of pairs of texts), label (int8, or int16 for ids above 127), language, id, stars
+(int8, where the source has them), targets (a list of float32, the value of every class, where a text may
+have several or shares of them), input_ids (a list of int32, special tokens included), length (int32, of
+input_ids), first (int32, how many of them come before the second segment; of pairs that a tokenizer tells
+apart by token types). The label of a text with several classes is the first of them; that of a text with
+none is the number of all.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ ROW_GROUP = 5_000
 READERS = {"pyarrow": "6.0.0"}
 """Library -> oldest version that is known to read the files: Parquet 2.4, snappy, lists of int32."""
 _TARGETS = pa.list_(pa.float32())
+_LARGEST = 127
+"""Class id that one byte holds."""
 
 
 @dataclass
@@ -120,7 +123,7 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
     arrays = {
         "text": pa.array(firsts, pa.string()),
         **({} if seconds is None else {"text_pair": pa.array(seconds, pa.string())}),
-        "label": pa.array(columns.label, pa.int8()),
+        "label": pa.array(columns.label, label_type(columns.label)),
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
@@ -130,6 +133,11 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
         **({} if encoded.first is None else {"first": pa.array(encoded.first)}),
     }
     return pa.table(arrays)
+
+
+def label_type(label: Sequence[int]) -> pa.DataType:
+    """Return the type that class ids are stored as."""
+    return pa.int8() if max(label, default=0) <= _LARGEST else pa.int16()
 
 
 def _has_stars(columns: Columns) -> bool:

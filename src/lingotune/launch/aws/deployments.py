@@ -66,10 +66,14 @@ class Deployments:
 
     def find(self, kind: str, name: str) -> Thing | None:
         """Describe something, with its tags; None if there is nothing with this name."""
+        told = self._describe(kind, name)
+        return told and Thing(kind, name, self._tags(told[_arn(kind)]), told)
+
+    def _describe(self, kind: str, name: str) -> Any:
         from botocore.exceptions import ClientError
 
         try:
-            told = getattr(self.client, f"describe_{kind}")(**{KINDS[kind]: name})
+            return getattr(self.client, f"describe_{kind}")(**{KINDS[kind]: name})
         except ClientError as error:
             said = error_of(error).get("Message", "").lower()
             if error_of(error).get("Code", "").startswith("ResourceNotFound") or any(
@@ -77,10 +81,8 @@ class Deployments:
             ):
                 return None
             raise
-        return Thing(kind, name, self._tags(kind, told), told)
 
-    def _tags(self, kind: str, told: Mapping[str, Any]) -> dict[str, str]:
-        arn = told[KINDS[kind].removesuffix("Name") + "Arn"]
+    def _tags(self, arn: str) -> dict[str, str]:
         pages = self.client.get_paginator("list_tags").paginate(ResourceArn=arn)
         return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
@@ -95,9 +97,10 @@ class Deployments:
         }[kind]  # fmt: skip
         for page in self.client.get_paginator(f"list_{kind}s").paginate(**asked):
             for entry in page[listed]:
-                found = self.find(kind, entry[KINDS[kind]])
-                if found and found.family and family in (None, found.family):
-                    yield found
+                name, tags = entry[KINDS[kind]], self._tags(entry[_arn(kind)])
+                owner = tags.get(ENDPOINT_TAG)
+                if owner and family in (None, owner) and (told := self._describe(kind, name)):
+                    yield Thing(kind, name, tags, told)
 
     def make(self, operation: str, request: Request) -> Started:
         """Make something, unless ours is there already under its name.
@@ -161,6 +164,11 @@ class Deployments:
             if found is None or over(found.status):
                 return found
             time.sleep(pause)
+
+
+def _arn(kind: str) -> str:
+    """Name the field that holds the ARN."""
+    return f"{KINDS[kind].removesuffix('Name')}Arn"
 
 
 def _require_ours(found: Thing, request: Request) -> None:

@@ -53,7 +53,7 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
     """
     places = [place_of(one, runs_dir) for one in typed]
     if len(places) == 1 and is_sweep(places[0]):
-        return with_told(of_sweep(places[0]))
+        return of_sweep(places[0])
     problems: list[Problem] = []
     folders: dict[Path, None] = {}
     for one, place in zip(typed, places):
@@ -63,7 +63,7 @@ def leaderboard(typed: Sequence[str], runs_dir: str = "runs") -> Leaderboard:
     if problems:
         raise ConfigError(problems)
     name = typed[0] if len(typed) == 1 else f"{len(folders)} runs"
-    return with_told(of_runs(list(folders), name))
+    return of_runs(list(folders), name)
 
 
 def place_of(typed: str, runs_dir: str) -> Path:
@@ -113,7 +113,7 @@ def of_sweep(folder: Path) -> Leaderboard:
     if about.get("metric"):
         metric, notes = Metric(about["metric"], bool(about.get("greater_is_better", True))), []
     entries = [_with_scores(entry, metric) for entry in entries]
-    return Leaderboard(
+    board = Leaderboard(
         str(about.get("name") or folder.name),
         metric,
         tuple(keys),
@@ -121,6 +121,7 @@ def of_sweep(folder: Path) -> Leaderboard:
         folder,
         (*notes, *_unfetched(entries, folder, local=runs_here(about))),
     )
+    return with_told(board)
 
 
 Rates = Callable[[int, JobState], "float | None"]
@@ -253,9 +254,10 @@ def of_runs(folders: Sequence[Path], name: str) -> Leaderboard:
         entries.append(_of_run(number, folder, text, varies, metric))
     if repeated:
         notes = [*notes, f"{repeated} of the runs repeat another's job: the last one counts"]
-    return Leaderboard(
+    board = Leaderboard(
         name, metric, tuple(shown.values()), ranked(entries, metric), None, tuple(notes)
     )
+    return with_told(board)
 
 
 def _short(text: str) -> str:

@@ -115,7 +115,7 @@ def _meaning(gain: Interval) -> str:
     if low > _LITTLE:
         return "more rows help"
     if high < _LITTLE:
-        return "more rows would bring next to nothing"
+        return "more rows would hardly help"
     return "whether more rows would help cannot be told from these runs"
 
 
@@ -128,8 +128,8 @@ def fit_power_law(
     """Fit error = floor + scale * rows ** -exponent to runs, of which rows and scores are given.
 
     The error is 1 - score, or the loss; of those the floor is not below 0. The intervals are percentiles of
-    a wild bootstrap (Wu 1986): the residuals of the runs, which may differ in spread, with random signs and
-    sizes. They cover the seeds and the fit, not other validation rows.
+    a wild bootstrap (Wu 1986): the residuals of the runs, which may differ in spread, times numbers drawn
+    from Student's t, as they are few. They cover the seeds and the fit, not other validation rows.
     """
     import numpy as np
 
@@ -140,7 +140,7 @@ def fit_power_law(
     at = np.concatenate([sizes, drawn_at, [sizes.max(), 2 * sizes.max()]]) / sizes.max()
     exponents, fitted = _least_squares(at, known[None], lowest)
     left = (known - fitted[0, : len(sizes)]) * np.sqrt(len(sizes) / (len(sizes) - 3))
-    signs = np.random.default_rng(seed).standard_normal((_RESAMPLES, len(sizes)))
+    signs = np.random.default_rng(seed).standard_t(len(sizes) - 3, (_RESAMPLES, len(sizes)))
     _, again = _least_squares(at, fitted[0, : len(sizes)] + left * signs, lowest)
     low, high = np.quantile(again[:, len(sizes) : -2], [0.025, 0.975], axis=0)
     gains = again[:, -2] - again[:, -1]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from lingotune.evaluation.metrics import FloatArray
 
 _WHERE = "--compare"
+_LONGEST = 30
+"""Characters of a name that heads a column."""
 _SCORES: Mapping[str, Callable[..., FloatArray]] = {
     "macro_f1": f1_samples,
     "accuracy": accuracy_samples,
@@ -186,9 +188,12 @@ def _tests(
 
 
 def as_text(pair: Pair) -> str:
-    """Format a comparison for a terminal."""
-    head = [f"on {pair.rows} {pair.split} rows", pair.one, pair.other, "difference (95 %)"]
-    rows = [head]
+    """Format a comparison for a terminal; long names stand above the table."""
+    names, above = [pair.one, pair.other], []
+    if max(map(len, names)) > _LONGEST:
+        names = ["the first", "the second"]
+        above = [f"{name}: {meant}" for name, meant in zip(names, (pair.one, pair.other))]
+    rows = [[f"on {pair.rows} {pair.split} rows", *names, "difference (95 %)"]]
     if pair.runs != (1, 1):
         rows.append(["seeds", *map(str, pair.runs), ""])
     for name, of in pair.scores.items():
@@ -196,7 +201,7 @@ def as_text(pair: Pair) -> str:
             signed(of.difference.value, of.difference.interval) if of.difference else "too few rows"
         )
         rows.append([name, _spread(of.one, of.one_sd), _spread(of.other, of.other_sd), gap])
-    lines = aligned(rows)
+    lines = [*above, *aligned(rows)]
     if pair.tests:
         lines += ["", "McNemar's test of the rows that one of them alone has right:"]
         lines += aligned([*map(_test_cells, pair.tests)], indent="  ")

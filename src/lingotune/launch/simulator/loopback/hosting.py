@@ -1,30 +1,36 @@
-"""Models, endpoints and batch transforms of an account: their requests, statuses and containers.
+"""Endpoints and batch transforms of an account: how they come to serve, and are asked.
 
-Names and fields are the API's. Endpoints end with the account.
+They end with the account.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
-from threading import Lock, RLock, Thread
-from typing import Any, Protocol
+from threading import Thread
+from typing import Protocol
 
 from lingotune.config.problems import ConfigError
-from lingotune.launch.render.service_model import mistakes
 from lingotune.launch.simulator.loopback.clock import Clock
 from lingotune.launch.simulator.loopback.identity import ACCOUNT
 from lingotune.launch.simulator.loopback.jobs import Fields
-from lingotune.launch.simulator.loopback.listing import page
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.refusal import Refusal
+from lingotune.launch.simulator.loopback.resources import (
+    BATCH,
+    CONFIG,
+    ENDPOINT,
+    MODEL,
+    NAMES,
+    TITLES,
+    VALIDATION,
+    Operation,
+    Resource,
+    Resources,
+)
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
 from lingotune.launch.simulator.serving.endpoint import Answer, Endpoint
-
-Operation = Callable[[Fields, str], Fields]
-VALIDATION = "ValidationException"
 
 
 class Containers(Protocol):
@@ -45,52 +51,15 @@ class Containers(Protocol):
         """Add lines to a stream of CloudWatch."""
 
 
-@dataclass
-class Resource:
-    """A model, a configuration, an endpoint or a batch. kind: as in its ARN. Times: seconds since 1970."""
-
-    kind: str
-    name: str
-    arn: str
-    request: Fields
-    created: float
-    tags: dict[str, str]
-    status: str = ""
-    reason: str = ""
-    modified: float = 0.0
-    ended: float | None = None
-    container: Endpoint | None = None
-    held: ExitStack = field(default_factory=ExitStack)
-    lock: RLock = field(default_factory=RLock, repr=False)
-
-    def ask(self, *request: Any) -> Answer:
-        """Ask its container, one request at a time; StageFailed if it does not answer."""
-        with self.lock:
-            if self.container is None:
-                raise StageFailed("there is no container")
-            return self.container.ask(*request)
-
-
-MODEL, CONFIG, ENDPOINT, BATCH = "model", "endpoint-config", "endpoint", "transform-job"
-_NAME = {
-    MODEL: "ModelName", CONFIG: "EndpointConfigName", ENDPOINT: "EndpointName",
-    BATCH: "TransformJobName",
-}  # fmt: skip
-_LISTED = {
-    MODEL: "Models", CONFIG: "EndpointConfigs", ENDPOINT: "Endpoints",
-    BATCH: "TransformJobSummaries",
-}  # fmt: skip
-_WORDS = {MODEL: "model", CONFIG: "endpoint configuration", ENDPOINT: "endpoint", BATCH: "job"}
 _STREAM = "AllTraffic/i-loopback"
 
 
-class Hosting:
-    """All that an account serves models with. containers: None = endpoints serve, but answer nothing."""
+class Hosting(Resources):
+    """Endpoints and batches of an account. containers: None = endpoints serve, but answer nothing."""
 
     def __init__(self, clock: Clock, quotas: Quotas, containers: Containers | None = None) -> None:
-        self.clock, self.quotas, self.containers = clock, quotas, containers
-        self._all: dict[tuple[str, str], Resource] = {}
-        self._lock = Lock()
+        super().__init__(clock)
+        self.quotas, self.containers = quotas, containers
         self.operations: dict[str, Operation] = {
             "SageMaker.CreateModel": self._create_model,
             "SageMaker.CreateEndpointConfig": self._create_config,
@@ -98,65 +67,33 @@ class Hosting:
             "SageMaker.CreateTransformJob": self._create_batch,
             "SageMaker.UpdateEndpoint": self._update,
             "SageMaker.StopTransformJob": self._stop,
-            **{f"SageMaker.Describe{word}": self._describing(k) for k, word in _TITLES.items()},
-            **{f"SageMaker.List{word}s": self._listing(k) for k, word in _TITLES.items()},
+            **{f"SageMaker.Describe{word}": self.describing(k) for k, word in TITLES.items()},
+            **{f"SageMaker.List{word}s": self.listing(k) for k, word in TITLES.items()},
             **{
-                f"SageMaker.Delete{_TITLES[kind]}": self._deleting(kind)
+                f"SageMaker.Delete{TITLES[kind]}": self._deleting(kind)
                 for kind in (MODEL, CONFIG, ENDPOINT)
             },
         }
-
-    def __iter__(self) -> Iterator[Resource]:
-        return iter(list(self._all.values()))
 
     def close(self) -> None:
         """End all containers."""
         for one in self:
             one.held.close()
 
-    def by_arn(self, arn: str) -> Resource | None:
-        """Find a resource by its ARN."""
-        return next((one for one in self if one.arn == arn), None)
-
     # --- creating -------------------------------------------------------------------------------
 
-    def _create(self, kind: str, request: Fields, region: str, status: str = "") -> Resource:
-        operation = f"Create{_TITLES[kind]}"
-        found = mistakes(dict(request), operation)
-        if found:
-            told = "; ".join(f"Value {m.value!r} at '{m.path}' {m.what}" for m in found)
-            raise Refusal(VALIDATION, f"{len(found)} validation errors detected: {told}")
-        name = request[_NAME[kind]]
-        arn = f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name.lower()}"
-        tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
-        now = self.clock.time()
-        made = Resource(kind, name, arn, request, now, tags, status, modified=now)
-        with self._lock:
-            if (kind, name) in self._all:
-                told = f'Cannot create already existing {_WORDS[kind]} "{arn}".'
-                raise Refusal("ResourceInUse" if kind == BATCH else VALIDATION, told)
-            self._all[kind, name] = made
-        return made
-
-    def get(self, kind: str, name: str) -> Resource:
-        """Find a resource; Refusal if there is none."""
-        found = self._all.get((kind, name))
-        if found is None:
-            raise Refusal(VALIDATION, f'Could not find {_WORDS[kind]} "{name}".')
-        return found
-
     def _create_model(self, asked: Fields, region: str) -> Fields:
-        return {"ModelArn": self._create(MODEL, asked, region).arn}
+        return {"ModelArn": self.create(MODEL, asked, region).arn}
 
     def _create_config(self, asked: Fields, region: str) -> Fields:
         for variant in asked.get("ProductionVariants", []):
             self.get(MODEL, variant["ModelName"])
-        return {"EndpointConfigArn": self._create(CONFIG, asked, region).arn}
+        return {"EndpointConfigArn": self.create(CONFIG, asked, region).arn}
 
     def _create_endpoint(self, asked: Fields, region: str) -> Fields:
         variant = self._variant(asked.get("EndpointConfigName", ""))
         self._check_quota(variant.get("InstanceType"), variant.get("InitialInstanceCount", 0))
-        made = self._create(ENDPOINT, asked, region, "Creating")
+        made = self.create(ENDPOINT, asked, region, "Creating")
         Thread(target=self._serve, args=(made, variant), daemon=True).start()
         return {"EndpointArn": made.arn}
 
@@ -264,7 +201,7 @@ class Hosting:
         self._check_quota(
             resources.get("InstanceType"), resources.get("InstanceCount", 0), "transform job"
         )
-        made = self._create(BATCH, asked, region, "InProgress")
+        made = self.create(BATCH, asked, region, "InProgress")
         Thread(target=self._transform, args=(made,), daemon=True).start()
         return {"TransformJobArn": made.arn}
 
@@ -296,55 +233,9 @@ class Hosting:
 
     # --- describing, listing, deleting ----------------------------------------------------------
 
-    def _describing(self, kind: str) -> Operation:
-        return lambda asked, region: self._told(self.get(kind, asked[_NAME[kind]]))
-
-    def _told(self, one: Resource) -> Fields:
-        told = {key: value for key, value in one.request.items() if key != "Tags"}
-        told |= {f"{_TITLES[one.kind]}Arn": one.arn, "CreationTime": one.created}
-        if one.status:
-            told[f"{_TITLES[one.kind]}Status"] = one.status
-        if one.reason:
-            told["FailureReason"] = one.reason
-        if one.kind == ENDPOINT:
-            variant = self._variant(one.request["EndpointConfigName"])
-            count = variant.get("InitialInstanceCount", 0)
-            told["ProductionVariants"] = [
-                {"VariantName": variant["VariantName"], "CurrentInstanceCount": count}
-            ]
-            told["LastModifiedTime"] = one.modified
-        if one.ended is not None:
-            told["TransformEndTime"] = one.ended
-        return told
-
-    def _listing(self, kind: str) -> Operation:
-        def listed(asked: Fields, region: str) -> Fields:
-            found = [
-                one for one in self
-                if one.kind == kind
-                and asked.get("NameContains", "") in one.name
-                and asked.get("StatusEquals", one.status) == one.status
-            ]  # fmt: skip
-            shown, following = page(found, asked, lambda one: [one.created, one.name], True)
-            return {_LISTED[kind]: [self._summary(one) for one in shown], **following}
-
-        return listed
-
-    def _summary(self, one: Resource) -> Fields:
-        told = self._told(one)
-        title = _TITLES[one.kind]
-        names = (
-            _NAME[one.kind],
-            f"{title}Arn",
-            f"{title}Status",
-            "CreationTime",
-            "LastModifiedTime",
-        )
-        return {name: told[name] for name in names if name in told}
-
     def _deleting(self, kind: str) -> Operation:
         def deleted(asked: Fields, region: str) -> Fields:
-            found = self.get(kind, asked[_NAME[kind]])
+            found = self.get(kind, asked[NAMES[kind]])
             if found.status in ("Creating", "Updating"):
                 raise Refusal(VALIDATION, f'Cannot update in-progress endpoint "{found.arn}".')
             del self._all[kind, found.name]
@@ -354,7 +245,6 @@ class Hosting:
         return deleted
 
 
-_TITLES = {MODEL: "Model", CONFIG: "EndpointConfig", ENDPOINT: "Endpoint", BATCH: "TransformJob"}
 _NUMBERS = itertools.count(1)
 
 
@@ -365,8 +255,3 @@ def _reason(error: Exception) -> tuple[str, list[str]]:
     if isinstance(error, ConfigError):
         return "; ".join(f"{one.where}: {one.what}" for one in error.problems), []
     return f"InternalServerError: {type(error).__name__}: {error}", []
-
-
-def tags_of(found: Resource) -> list[Mapping[str, str]]:
-    """List the tags of a resource as the API does."""
-    return [{"Key": key, "Value": value} for key, value in found.tags.items()]
