@@ -1042,7 +1042,7 @@ class DeployConfig:
     """SageMaker instance type; null = ml.m5.xlarge. Not for serverless."""
     count: int = 1
     """Instances. Not for serverless."""
-    workers: Optional[int] = None
+    processes: Optional[int] = None
     """Processes on each instance, each with the model; null = one for each vCPU as far as memory suffices,
     one on a GPU, one if serverless."""
     memory_mb: int = 3072

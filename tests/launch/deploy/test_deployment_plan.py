@@ -18,7 +18,7 @@ from lingotune.config.settings import is_setting
 from lingotune.launch.checks.deployment import DEPLOYMENT, Wanted
 from lingotune.launch.cost.prices import HOSTING, TRANSFORM, find_price, load_prices
 from lingotune.launch.deploy.settings import read_wish
-from lingotune.launch.render.deployment import Deployment, Served, describe, needed_mb, workers_for
+from lingotune.launch.render.deployment import Deployment, Served, describe, needed_mb, processes_for
 from lingotune.launch.render.deployment_requests import to_requests
 from lingotune.launch.render.deployment_sdks import to_sdk_v2
 from lingotune.launch.render.inference_image import inference_images, newest_image
@@ -64,8 +64,8 @@ TRIPS: list[tuple[str, tuple[str, ...], str, str, str, tuple[str, ...]]] = [
      "no batch transform", "deploy.instance_type=ml.", (*BATCH, "instance_type=ml.g5.xlarge")),
     ("deploy-one-gpu", ("instance_type=ml.g5.12xlarge",), "deploy.instance_type=ml.g5.12xlarge", "4 GPUs",
      "deploy.instance_type=ml.g5.xlarge deploy.count=4", ("instance_type=ml.g5.xlarge", "count=4")),
-    ("deploy-memory", ("instance_type=ml.m5.large", "workers=8"), "deploy.workers=8", "8 GiB of memory",
-     "deploy.workers=null", ("instance_type=ml.m5.large",)),
+    ("deploy-memory", ("instance_type=ml.m5.large", "processes=8"), "deploy.processes=8", "8 GiB of memory",
+     "deploy.processes=null", ("instance_type=ml.m5.large",)),
     ("deploy-memory", ("kind=serverless", "memory_mb=1024"), "deploy.memory_mb=1024",
      "too little: about 2040 MB", "deploy.memory_mb=2048", ("kind=serverless", "memory_mb=2048")),
     ("deploy-serverless", ("kind=serverless", "aws.subnets=[subnet-0123456789abcdef0]"),
@@ -273,8 +273,8 @@ def test_a_table_is_sent_whole_and_lines_are_cut() -> None:
 
 def test_workers_fit_into_memory_and_share_the_cores() -> None:
     config = read_wish(["instance_type=ml.c5.2xlarge"]).config.deploy  # 8 vCPUs, 16 GiB
-    assert workers_for(SERVED, config) == 8
-    assert workers_for(LARGE, config) == 5 and needed_mb(LARGE, config) <= 16 * 1024
+    assert processes_for(SERVED, config) == 8
+    assert processes_for(LARGE, config) == 5 and needed_mb(LARGE, config) <= 16 * 1024
     variables = dict(planned("instance_type=ml.c5.2xlarge", served=LARGE).environment)
     assert (
         variables["SAGEMAKER_MODEL_SERVER_WORKERS"] == "5" and variables["OMP_NUM_THREADS"] == "1"

@@ -19,7 +19,7 @@ from lingotune.launch.render.deployment import (
     describe,
     instance_for,
     needed_mb,
-    workers_for,
+    processes_for,
 )
 from lingotune.launch.render.deployment_requests import to_requests
 from lingotune.launch.render.inference_image import newest_image
@@ -52,7 +52,7 @@ _ON_INSTANCES = _ALL - {"serverless"}
 _USED_BY = {
     "instance_type": _ON_INSTANCES,
     "count": _ON_INSTANCES,
-    "workers": _ON_INSTANCES,
+    "processes": _ON_INSTANCES,
     "memory_mb": {"serverless"},
     "max_concurrency": {"serverless"},
     "input": {"batch"},
@@ -62,7 +62,7 @@ _USED_BY = {
 """Setting -> the kinds that it has an effect on; those that are missing have one on all."""
 _RANGES = {
     "count": (1, 1000, "instances, from 1"),
-    "workers": (1, 1000, "processes on each instance, from 1; null = as many as fit"),
+    "processes": (1, 1000, "processes on each instance, from 1; null = as many as fit"),
     "max_concurrency": (1, 200, "requests at a time, from 1 to 200"),
     "timeout": (1, 3600, "seconds, from 1 to 3600"),
 }
@@ -162,8 +162,8 @@ def _image_gpu(wanted: Wanted) -> Iterator[Found]:
 @DEPLOYMENT.check("deploy-memory", "the container would be ended when it loads the model")
 def _memory(wanted: Wanted) -> Iterator[Found]:
     settings, served = wanted.settings, wanted.served
-    needs, workers = needed_mb(served, settings), workers_for(served, settings)
-    each = f"about {needs} MB for {workers} x the model ({round(served.weights_bytes / 1e6)} MB)"
+    needs, processes = needed_mb(served, settings), processes_for(served, settings)
+    each = f"about {needs} MB for {processes} x the model ({round(served.weights_bytes / 1e6)} MB)"
     if settings.kind is DeployKind.serverless:
         if settings.memory_mb in _SIZES and needs > settings.memory_mb:
             larger = [size for size in _SIZES if size >= needs]
@@ -174,9 +174,9 @@ def _memory(wanted: Wanted) -> Iterator[Found]:
     if instance is not None and needs > instance.ram_gib * 1024:
         where = _where("instance_type", instance.instance_type)
         fix = f"deploy.instance_type={_larger(instance, needs)}"
-        if settings.workers is not None:
-            where = _where("workers", settings.workers)
-            fix = f"deploy.workers=null, or {fix}"
+        if settings.processes is not None:
+            where = _where("processes", settings.processes)
+            fix = f"deploy.processes=null, or {fix}"
         yield where, f"{instance.instance_type} has {instance.ram_gib} GiB of memory: {each}", fix
 
 

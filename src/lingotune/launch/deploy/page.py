@@ -71,7 +71,7 @@ def _parts(plan: DeployPlan) -> list[str]:
 
 def _machines(plan: DeployPlan) -> list[str]:
     one, instance = plan.deployment, plan.instance
-    needs = f"{plan.needed_mb} MB needed, about: {one.workers} x the model, and the server"
+    needs = f"{plan.needed_mb} MB needed, about: {one.processes} x the model, and the server"
     if plan.is_serverless:
         size = f"serverless, {one.memory_mb} MB, at most {one.max_concurrency} requests at a time"
         lines = [size, f"memory: {needs}"]

@@ -50,7 +50,7 @@ class Served:
     installs: tuple[str, ...] = ()
 
     @property
-    def worker_mb(self) -> int:
+    def process_mb(self) -> int:
         """Megabytes that a process needs which serves it."""
         return WORKER_MB + round(self.weights_bytes / 1e6)
 
@@ -75,7 +75,7 @@ class Deployment:
     transformers: str | None
     model_uri: str
     environment: Pairs
-    workers: int
+    processes: int
     instance_type: str | None
     count: int
     memory_mb: int
@@ -114,20 +114,20 @@ def instance_for(settings: DeployConfig) -> Instance | None:
     return instances().get(settings.instance_type or INSTANCE)
 
 
-def workers_for(served: Served, settings: DeployConfig) -> int:
+def processes_for(served: Served, settings: DeployConfig) -> int:
     """Choose the processes of an instance: one for each vCPU that fits into memory, one on a GPU."""
     instance = instance_for(settings)
-    if settings.workers is not None:
-        return settings.workers
+    if settings.processes is not None:
+        return settings.processes
     if instance is None or instance.gpus:
         return 1
-    fitting = (instance.ram_gib * 1024 - SERVER_MB) // served.worker_mb
+    fitting = (instance.ram_gib * 1024 - SERVER_MB) // served.process_mb
     return max(1, min(instance.vcpus, fitting))
 
 
 def needed_mb(served: Served, settings: DeployConfig) -> int:
     """Compute the megabytes of memory that the container needs."""
-    return SERVER_MB + workers_for(served, settings) * served.worker_mb
+    return SERVER_MB + processes_for(served, settings) * served.process_mb
 
 
 def describe(
@@ -144,8 +144,8 @@ def describe(
         aws.region or UNSET.format("region"),
     )
     image, release = _image(settings, region, gpu=instance is not None and instance.gpus > 0)
-    workers = workers_for(served, settings)
-    environment = _environment(settings, region, workers, instance)
+    processes = processes_for(served, settings)
+    environment = _environment(settings, region, processes, instance)
     role = aws.role or UNSET.format("role")
     network = (tuple(aws.subnets), tuple(aws.security_groups), aws.network_isolation)
     model = f"{name}-{_digits(served.digest, image, environment, role, network)}"
@@ -173,7 +173,7 @@ def describe(
         transformers=release,
         model_uri=f"{root_uri(aws)}/deployments/{served.digest}/model.tar.gz",
         environment=environment,
-        workers=workers,
+        processes=processes,
         instance_type=instance_type,
         count=settings.count,
         memory_mb=settings.memory_mb,
@@ -212,10 +212,10 @@ def _image(settings: DeployConfig, region: str, *, gpu: bool) -> tuple[str, str 
 
 
 def _environment(
-    settings: DeployConfig, region: str, workers: int, instance: Instance | None
+    settings: DeployConfig, region: str, processes: int, instance: Instance | None
 ) -> Pairs:
-    """List the variables of the container. OMP_NUM_THREADS shares the vCPUs among the workers."""
-    threads = max(1, instance.vcpus // workers) if instance else 1
+    """List the variables of the container. OMP_NUM_THREADS shares the vCPUs among the processes."""
+    threads = max(1, instance.vcpus // processes) if instance else 1
     waits = settings.kind in (DeployKind.batch, DeployKind["async"])
     return (
         ("SAGEMAKER_PROGRAM", "inference.py"),
@@ -223,7 +223,7 @@ def _environment(
         ("SAGEMAKER_CONTAINER_LOG_LEVEL", "20"),
         ("SAGEMAKER_REGION", region),
         # Otherwise the server starts one for each vCPU, whether they fit into memory or not.
-        ("SAGEMAKER_MODEL_SERVER_WORKERS", str(workers)),
+        ("SAGEMAKER_MODEL_SERVER_WORKERS", str(processes)),
         ("OMP_NUM_THREADS", str(threads)),
         ("HF_HUB_OFFLINE", "1"),
         *(

@@ -76,7 +76,7 @@ def _capacity(one: Deployment) -> Request:
 
 def _async(one: Deployment) -> Request:
     return {
-        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": one.workers},
+        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": one.processes},
         "OutputConfig": {
             "S3OutputPath": one.output_uri,
             "S3FailurePath": f"{one.output_uri}/failed",
@@ -94,7 +94,7 @@ def _transform_job(one: Deployment) -> Request:
     return {
         "TransformJobName": one.name,
         "ModelName": one.model_name,
-        "MaxConcurrentTransforms": min(one.workers, 100 // one.payload_mb),
+        "MaxConcurrentTransforms": min(one.processes, 100 // one.payload_mb),
         "ModelClientConfig": {
             "InvocationsTimeoutInSeconds": one.timeout,
             "InvocationsMaxRetries": 1,

@@ -58,7 +58,7 @@ def _deploy(one: Deployment, config: Arguments) -> Arguments:
             output_path=one.output_uri,
             failure_path=later["OutputConfig"]["S3FailurePath"],
             kms_key_id=one.output_key,
-            max_concurrent_invocations_per_instance=one.workers,
+            max_concurrent_invocations_per_instance=one.processes,
         ),
     ) | {"wait": False}
 
