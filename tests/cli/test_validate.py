@@ -21,7 +21,7 @@ WRONG = {
         ":3: training.warmup", "unknown setting", "warmup_ratio: 0.1",
     ),
     "experiment/type.yaml": (
-        "# @package _global_\nepochs: 1.5\n", ":2: epochs", "1.5 is not a whole number", "epochs: 3",
+        "# @package _global_\nseed: 1.5\n", ":2: seed", "1.5 is not a whole number", "seed: 42",
     ),
     "experiment/grid.yaml": (
         "# @package _global_\nhydra:\n  sweeper: {params: {lrr: '1e-5,2e-5'}}\n",

@@ -203,6 +203,7 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
 
     from conftest import CONF
 
+    from lingotune.config.schema import split_seed
     from lingotune.launch.checks.launch import check_launch
     from lingotune.launch.compose.compose import compose_all
     from lingotune.launch.cost.quote import CostEstimator
@@ -212,15 +213,16 @@ def test_the_data_of_a_sweep_is_read_once(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "r.jsonl"
     rows = [{"review_body": f"text {n}", "stars": n % 5 + 1, "language": "de"} for n in range(60)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    typed = [CLOUD, "data=files", f"data.path={path}", "lr=1e-4,3e-4", "seed=1,2"]
+    splits = "data.split_seed=1,2"
+    typed = [CLOUD, "data=files", f"data.path={path}", "lr=1e-4,3e-4", splits, "seed=1,2"]
     composed = compose_all(typed, CONF, check_launch, multirun=True)
     reads: list[int] = []
     deliver = plan.deliver
     monkeypatch.setattr(
-        plan, "deliver", lambda config: [reads.append(config.seed), deliver(config)][1]
+        plan, "deliver", lambda config: [reads.append(split_seed(config)), deliver(config)][1]
     )
     sweep = plan.Planner(build_bundle(), CostEstimator(date(2026, 11, 23))).sweep(composed)
-    assert len(sweep.plans) == 4 and reads == [1, 2], "once for each seed: it carves the splits"
+    assert len(sweep.plans) == 8 and reads == [1, 2], "once for each seed of the splits"
 
 
 # --- time ---------------------------------------------------------------------------------------

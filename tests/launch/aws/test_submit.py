@@ -236,7 +236,8 @@ def test_what_data_prepared_takes(files: Path) -> None:
         "      fix: python -m lingotune prepare ...\n",
     )
     assert "its last part is a digest" in plan("data.prepared=s3://bucket/data")[2]
-    assert "seed=7" in plan("data.prepared=given", "seed=7")[2]
+    assert plan("data.prepared=given", "seed=7")[0] == 0  # which splits follow is another setting
+    assert "split_seed=7" in plan("data.prepared=given", "data.split_seed=7")[2]
     done = run("-m", "lingotune", "prepare", *FILES[1:], "data.prepared=given", cwd=files)
     assert done.returncode == 2 and "has no effect on prepared data" in done.stderr
 

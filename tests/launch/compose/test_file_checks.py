@@ -196,7 +196,8 @@ DEFAULTS = {
     "data: files": "override /data: files",
     "/data: files": "override /data: files",
     "override data: files": "override /data: files",
-    "override /data: fils": "override /data: amazon_reviews_multi | files | sample",
+    "override /data: fils": "override /data: amazon_reviews_multi | files | sample | sample_pairs"
+    " | sample_stars | sample_topics",
     "override /dat: files": "override /data: files",
     "override /data: files.yaml": "override /data: files",
     "override /data@foo: files": "override /data: files",

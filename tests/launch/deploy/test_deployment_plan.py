@@ -18,7 +18,13 @@ from lingotune.config.settings import is_setting
 from lingotune.launch.checks.deployment import DEPLOYMENT, Wanted
 from lingotune.launch.cost.prices import HOSTING, TRANSFORM, find_price, load_prices
 from lingotune.launch.deploy.settings import read_wish
-from lingotune.launch.render.deployment import Deployment, Served, describe, needed_mb, processes_for
+from lingotune.launch.render.deployment import (
+    Deployment,
+    Served,
+    describe,
+    needed_mb,
+    processes_for,
+)
 from lingotune.launch.render.deployment_requests import to_requests
 from lingotune.launch.render.deployment_sdks import to_sdk_v2
 from lingotune.launch.render.inference_image import inference_images, newest_image
