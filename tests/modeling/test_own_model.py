@@ -34,7 +34,9 @@ def own(call: Callable[[ModelTask], Any]) -> OwnFunction:
 
 def build(call: Callable[[ModelTask], Any], *, in_parallel: bool = True) -> Any:
     tokenizer = Tokenizer(pad_token_id=0)
-    return build_model(own(call), SCRATCH, LABELS, tokenizer, 32, in_parallel=in_parallel)[0]
+    return build_model(
+        own(call), SCRATCH, LABELS, tokenizer, 32, several=False, in_parallel=in_parallel
+    )[0]
 
 
 def deeper(task: ModelTask) -> Any:
@@ -76,7 +78,9 @@ def test_the_line_about_the_head_that_the_builder_was_given_is_kept(tmp_path: Pa
         (lambda task: task.load(), "head: kept for bad, fine, good (by task.load(), before head)"),
         (lambda task: build(lambda other: other.load()), None),
     ):
-        _, line = build_model(own(call), base, LABELS, tokenizer, 32, in_parallel=False)
+        _, line = build_model(
+            own(call), base, LABELS, tokenizer, 32, several=False, in_parallel=False
+        )
         assert line == wanted
 
 
