@@ -42,6 +42,7 @@ from lingotune.data.transfer import fetch_sources
 from lingotune.evaluation.classifier import Classifier, Trained, takes_pairs, trained_model
 from lingotune.evaluation.decisions import decided
 from lingotune.evaluation.metrics import (
+    Classes,
     Predictions,
     classes_of,
     probabilities_of,
@@ -126,8 +127,6 @@ def evaluate(
     data = replace(data, labels=_in_order(data.labels, trained))
     _check_pairs(data, trained)
     _check_mode(data, trained)
-    seed = trained.job.seed if trained.job else 0
-    scoring = trained.job.evaluation if trained.job else EvaluationConfig()
     classes = classes_of(data, trained.labels, scale)
     with TemporaryDirectory() as work, Spool(Path(work)) as spool:
         with RejectedFile(Path(work, REJECTED)) as rejected:
@@ -144,32 +143,51 @@ def evaluate(
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
             shutil.copy(Path(work, REJECTED), folder)
-    as_trained, languages = predictions, _languages_of(trained)
-    predictions = decided(as_trained, trained.decision, trained.labels)
-    scored, before = (
-        scores_by_language(one, classes, scoring.resamples, seed, languages)
-        for one in (predictions, as_trained)
-    )
+    scored = _scored(trained, predictions, classes, own, _TEST if is_own else data.name)
     is_changed = trained.decision != AS_TRAINED
-    told: list[str] = []
-    if own.metrics:
-        name = _TEST if is_own else data.name
-        scored = with_own_metrics(scored, own.metrics, predictions, classes, name, told.append)
     results = EvaluationResults(
         model=str(trained.folder),
         data=plain(data),
         max_length=model.max_length,
         inputs=dict(counts),
-        warnings=(*warnings, *(line.removeprefix("warning: ") for line in told)),
+        warnings=(*warnings, *scored.warnings),
         labels=trained.labels,
         decision=trained.decision if is_changed else None,
-        as_trained=before if is_changed else None,
-        **vars(scored),
+        as_trained=scored.as_trained if is_changed else None,
+        **vars(scored.scores),
     )
-    write_predictions(predictions, ids, classes, folder / FILE)
+    write_predictions(scored.predictions, ids, classes, folder / FILE)
     text = json.dumps(to_json(results), indent=2, ensure_ascii=False) + "\n"
     (folder / METRICS).write_text(text, encoding="utf-8")
     return Evaluation(folder, results)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """Predictions as they are decided, their scores, those of the likeliest classes, and what own metrics
+    say."""
+
+    predictions: Predictions
+    scores: LanguageScores
+    as_trained: LanguageScores
+    warnings: tuple[str, ...]
+
+
+def _scored(
+    trained: Trained, predictions: Predictions, classes: Classes, own: OwnCode, name: str
+) -> _Decided:
+    """Decide and score predictions as they were trained. name: of the split, for own metrics."""
+    seed = trained.job.seed if trained.job else 0
+    resamples = (trained.job.evaluation if trained.job else EvaluationConfig()).resamples
+    final = decided(predictions, trained.decision, trained.labels)
+    scores, before = (
+        scores_by_language(one, classes, resamples, seed, _languages_of(trained))
+        for one in (final, predictions)
+    )
+    told: list[str] = []
+    if own.metrics:
+        scores = with_own_metrics(scores, own.metrics, final, classes, name, told.append)
+    return _Decided(final, scores, before, tuple(line.removeprefix("warning: ") for line in told))
 
 
 def _own_metrics(trained: Trained) -> tuple[OwnCode, tuple[str, ...]]:
