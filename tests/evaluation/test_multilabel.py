@@ -21,7 +21,7 @@ from lingotune.evaluation.metrics import (
     scores,
     scores_by_language,
 )
-from lingotune.evaluation.multilabel import calibration_error, macro_f1_of_sets
+from lingotune.evaluation.multilabel import calibration_gap, macro_f1_of_sets
 from lingotune.evaluation.predictions import class_ids, write_predictions
 from lingotune.evaluation.score_rows import score_rows, score_warnings
 from lingotune.evaluation.thresholds import threshold_offsets
@@ -87,10 +87,10 @@ def test_intervals_are_those_of_rows_drawn_anew() -> None:
     assert scores(given.select(np.arange(49)), CLASSES, resamples=20).intervals is None
 
 
-def test_the_calibration_error_is_a_gap_between_probability_and_share() -> None:
+def test_the_calibration_gap_is_a_gap_between_probability_and_share() -> None:
     true = np.array([[1, 0]] * 3 + [[0, 0]], bool)
-    assert calibration_error(true, np.array([[0.75, 0.0]] * 4)) == pytest.approx(0)
-    assert calibration_error(true, np.array([[0.95, 0.0]] * 4)) == pytest.approx(0.1)
+    assert calibration_gap(true, np.array([[0.75, 0.0]] * 4)) == pytest.approx(0)
+    assert calibration_gap(true, np.array([[0.95, 0.0]] * 4)) == pytest.approx(0.1)
 
 
 def test_probabilities_are_sigmoids_that_no_logit_breaks() -> None:

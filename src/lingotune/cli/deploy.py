@@ -19,7 +19,7 @@ from lingotune.config.problems import (
 )
 from lingotune.config.program import program
 from lingotune.config.schema import BudgetConfig, LaunchConfig, Output
-from lingotune.launch.confirm import YES, can_ask, needs_answer
+from lingotune.launch.confirm import YES, can_ask, needs_answer, require_answer
 from lingotune.launch.deploy.plan import DeployPlan, plan_deployment
 from lingotune.launch.deploy.settings import DeployAction, Wish, read_wish
 from lingotune.launch.results.chosen import run_named
@@ -149,12 +149,7 @@ def _agreed(plan: DeployPlan, *, yes: bool) -> bool:
     from lingotune.launch.deploy.submit import bills_line
 
     if not can_ask():
-        limit = budget.confirm_usd
-        assert limit is not None
-        what = f"{money_lines(plan)[0]}, and there is no terminal to ask"
-        fix = f"{YES}, or a higher budget.confirm_usd, or budget.confirm_usd=null; nothing was started"
-        where = f"budget.confirm_usd={limit:g}"
-        raise ConfigError([Problem(where, what, fix, check="not-confirmed")])
+        require_answer(budget, money_lines(plan)[0])
     return _yes(f"{bills_line(plan)}\nstart it? [y/N] ", "nothing was started")
 
 

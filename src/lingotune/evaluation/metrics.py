@@ -19,6 +19,8 @@ from lingotune.data.rows.labels import class_stars
 from lingotune.data.rows.scale import Scale, scale_of
 from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, ratio
 from lingotune.evaluation.multilabel import (
+    BINS,
+    calibration_gap,
     multilabel_scores,
     paired_loss_of_sets,
 )
@@ -35,8 +37,6 @@ from lingotune.runs.results import (
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
-BINS = 15
-"""Bins of the calibration error, of equal width in confidence (Guo et al. 2017, arXiv:1706.04599)."""
 _KINDS = 20 * BINS
 """Confidences that are told apart where rows are drawn anew for the calibration error."""
 
@@ -314,11 +314,7 @@ def calibration_error(predictions: Predictions) -> float:
     """
     if not len(predictions.true):
         return 0.0
-    confidence = predictions.probabilities.max(axis=1)
-    surplus = confidence - predictions.likeliest_is_true
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.abs(np.bincount(bins, weights=surplus, minlength=BINS))
-    return float(gaps.sum() / len(confidence))
+    return calibration_gap(predictions.likeliest_is_true, predictions.probabilities.max(axis=1))
 
 
 def _accuracy(confusion: npt.NDArray[Any]) -> FloatArray:

@@ -16,8 +16,8 @@ from lingotune.runs.results import ClassScores, Interval, Intervals, Scores
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
-_BINS = 15
-"""Bins of the calibration error, of equal width in probability."""
+BINS = 15
+"""Bins of the calibration error, of equal width in probability (Guo et al. 2017, arXiv:1706.04599)."""
 _CELLS = 4_000_000
 """Counts of drawn rows that are held at a time."""
 
@@ -46,7 +46,7 @@ def multilabel_scores(
         macro_f1=float(f1.mean()),
         majority=float(most / rows) if rows else 0.0,
         absent=tuple(name for name, count in zip(names, support) if count == 0),
-        calibration_error=calibration_error(true, probabilities),
+        calibration_error=calibration_gap(true, probabilities),
         mean_absolute_error=None,
         classes={
             name: ClassScores(
@@ -72,13 +72,14 @@ def macro_f1_of_sets(true: BoolArray, predicted: BoolArray) -> float:
     return float(ratio(2 * hits, rows + said)[present].mean()) if present.any() else 0.0
 
 
-def calibration_error(true: BoolArray, probabilities: FloatArray) -> float:
-    """Compute the mean gap between the probability of a class and how often it is true; 0 without rows."""
+def calibration_gap(true: BoolArray, probabilities: FloatArray) -> float:
+    """Compute the mean gap between probabilities and how often they are right, over bins weighted by their
+    counts; 0 without any. Both are of the same shape."""
     if not len(true):
         return 0.0
     said, found = probabilities.ravel(), true.ravel()
-    bins = np.minimum((said * _BINS).astype(np.int64), _BINS - 1)
-    gaps = np.abs(np.bincount(bins, weights=said - found, minlength=_BINS))
+    bins = np.minimum((said * BINS).astype(np.int64), BINS - 1)
+    gaps = np.abs(np.bincount(bins, weights=said - found, minlength=BINS))
     return float(gaps.sum() / len(said))
 
 

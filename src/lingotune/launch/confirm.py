@@ -24,11 +24,11 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def require_answer(budget: BudgetConfig, worst_usd: float | None, jobs: int) -> None:
-    """Raise ConfigError where nobody can be asked, with what works in a script."""
+def require_answer(budget: BudgetConfig, at_stake: str) -> None:
+    """Raise ConfigError where nobody can be asked, with what works in a script. at_stake: the money."""
     limit = budget.confirm_usd
     assert limit is not None
-    what = f"{_at_stake(worst_usd, jobs)}, and there is no terminal to ask"
+    what = f"{at_stake}, and there is no terminal to ask"
     fix = f"{YES}, or a higher budget.confirm_usd, or budget.confirm_usd=null; nothing was started"
     where = f"budget.confirm_usd={limit:g}"
     raise ConfigError([Problem(where, what, fix, check="not-confirmed")])
@@ -42,7 +42,7 @@ def agreed(budget: BudgetConfig, worst_usd: float | None, jobs: int, *, yes: boo
     if yes or not jobs or not needs_answer(budget, worst_usd):
         return True
     if not can_ask():
-        require_answer(budget, worst_usd, jobs)
+        require_answer(budget, at_stake(worst_usd, jobs))
     return confirmed(worst_usd, jobs)
 
 
@@ -53,7 +53,7 @@ def confirmed(worst_usd: float | None, jobs: int) -> bool:
     """
     which = "it" if jobs == 1 else f"these {jobs} jobs"
     try:
-        answer = input(f"{_at_stake(worst_usd, jobs)}; start {which}? [y/N] ")
+        answer = input(f"{at_stake(worst_usd, jobs)}; start {which}? [y/N] ")
     except (EOFError, KeyboardInterrupt):
         print()
         say("nothing was started")
@@ -64,7 +64,8 @@ def confirmed(worst_usd: float | None, jobs: int) -> bool:
     return False
 
 
-def _at_stake(worst_usd: float | None, jobs: int) -> str:
+def at_stake(worst_usd: float | None, jobs: int) -> str:
+    """Tell what a submit may cost at most, in words."""
     which = "the job" if jobs == 1 else f"the {jobs} jobs together"
     if worst_usd is None:
         return f"the price of {which} is unknown"

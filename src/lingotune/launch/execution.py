@@ -19,7 +19,7 @@ from lingotune.config.problems import (
 from lingotune.config.schema import Action, LaunchConfig, Output
 from lingotune.contract.container import CONFIG_CHANNEL, DATA_CHANNEL, MODEL_CHANNEL
 from lingotune.launch.aws.start import missing_library
-from lingotune.launch.confirm import can_ask, confirmed, needs_answer, require_answer
+from lingotune.launch.confirm import at_stake, can_ask, confirmed, needs_answer, require_answer
 from lingotune.launch.inputs import is_loopback
 from lingotune.launch.plan import page
 from lingotune.launch.plan.planner import Plan, Planner, Sweep, with_data
@@ -96,7 +96,7 @@ class Execution:
         is_submit = self.settings.action is Action.submit
         asks = is_submit and not self.yes and needs_answer(budget, worst)
         if asks and not can_ask():
-            require_answer(budget, worst, self._count)
+            require_answer(budget, at_stake(worst, self._count))
         return asks
 
     def _code(self, checked: AccountCheck) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lingotune.evaluation.metrics import BINS, Predictions
+from lingotune.evaluation.metrics import Predictions
+from lingotune.evaluation.multilabel import BINS
 from lingotune.report.data_charts import COLOURS, Pen, frame, new_figure, svg
 
 _BLUE, _RED, _GREEN = COLOURS[2], COLOURS[0], COLOURS[3]
