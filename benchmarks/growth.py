@@ -6,8 +6,8 @@ Generated reviews of each size are prepared, trained on for a few updates by the
 with, each by the command that a user types. A machine that others use makes the clock worthless: printed
 are processor seconds of a command and its children, and the peak of the memory that is theirs alone, all
 processes together (pages of mapped files are left out: the system takes them back when it needs them).
-The start of a training lasts until its first update begins. The first one on a machine writes the flat files
-of the data, the second one hashes them, all others find them as they were.
+The start of a training lasts until its first update begins. The first one on a machine writes the flat
+files of the data, the second one hashes them, all others find them as they were.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from reviews import write_reviews
 
 ROOT = Path(__file__).resolve().parent.parent
 REVIEWS = (
-    "data=files", "data.columns.text=review_body", "data.columns.stars=stars", "data.columns.language=language",
+    "data=files", "data.columns.text=review_body", "data.columns.stars=stars",
+    "data.columns.language=language",
     "data.labels=[{name: negative, values: ['1','2']}, {name: neutral, values: ['3']}, "
     "{name: positive, values: ['4','5']}]", "model=tiny",
 )  # fmt: skip
@@ -140,7 +141,7 @@ SETTLED = 2.5
 
 
 def tell(found: dict[int, dict[str, Spent]]) -> None:
-    """Print seconds and megabytes by number of rows, and what a row adds from the smallest to the largest."""
+    """Print seconds and megabytes by number of rows, and what a row adds, from the fewest to the most."""
     sizes = sorted(found)
     least, most = sizes[0], sizes[-1]
     print(f"{'':20}" + "".join(f"{rows:>21,}" for rows in sizes) + f"{'a row adds':>23}")
