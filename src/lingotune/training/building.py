@@ -356,7 +356,7 @@ def precision_of(job: JobConfig) -> Precision:
 
 def _metrics(context: RunContext, rows: Split) -> Callable[[Any], dict[str, float]]:
     """Make the Trainer's `compute_metrics` for `rows`: scores, own metrics, macro-F1 by language."""
-    codes, classes = np.array(rows.codes, object), classes_of(context.job.data)
+    codes, classes = rows.codes_array, classes_of(context.job.data)
     stars, own = _stars_for_own(context, rows), context.own.metrics
     trained = context.trained_languages
 
@@ -397,7 +397,7 @@ def _try_metrics(context: RunContext) -> None:
         return
     uniform = np.full((len(rows), len(names)), 1 / len(names))
     stars = _stars_for_own(context, rows)
-    given = Predictions(rows.true, uniform, np.array(rows.codes, object), stars)
+    given = Predictions(rows.true, uniform, rows.codes_array, stars)
     computed_by_first(context.rank, lambda: try_metrics(context.own.metrics, given, Classes(names)))
 
 
