@@ -211,6 +211,24 @@ _DIGESTED = 50_000
 """Number of rows whose tokens the digest holds in memory at a time."""
 
 
+def _read(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """Read those of the columns that a file has, all by default."""
+    with parquet.ParquetFile(path) as file:  # read_table imports pandas
+        there = [name for name in file.schema_arrow.names if columns is None or name in columns]
+        return file.read(columns=there)
+
+
+def _numbers(column: pyarrow.ChunkedArray) -> Array:
+    """Return the values of a column of integers, none of them null."""
+    return np.concatenate([np.zeros(0, np.int8), *map(_values, column.chunks)])
+
+
+def _values(chunk: pyarrow.Array) -> Array:
+    """Return a view of an array of integers, none of them null: its to_numpy imports pandas."""
+    numbers: Array = np.frombuffer(chunk.buffers()[1] or b"", str(chunk.type))
+    return numbers[chunk.offset : chunk.offset + len(chunk)]
+
+
 def _places(starts: Array, lengths: Array) -> Array:
     """Indices of all tokens of these rows: arange(start, start + length) of each row in turn."""
     # One arange over all tokens, with each row's stretch shifted to begin at the row's start.
@@ -304,7 +322,7 @@ class Store:
             raise KeyError(name)
         file = found.files[name]
         with self._reading(file):
-            table = parquet.read_table(self.folder / file.file)
+            table = _read(self.folder / file.file)
         columns = [table[f"probability_{label}"].to_numpy() for label in self.manifest.labels]
         shares = np.stack(columns, axis=1).astype(np.float32, copy=False)
         return table[PREDICTED].to_numpy().astype(np.int64)[split.place], shares[split.place]
@@ -373,11 +391,11 @@ class Store:
             if table.num_rows != shard.rows:
                 what = f"holds {table.num_rows} rows; the manifest says {shard.rows}"
                 raise self._damaged(shard.file, what)
-            lengths.append(table["length"].to_numpy().astype(np.int64))
-            label.append(table["label"].to_numpy().astype(np.int64))
+            lengths.append(_numbers(table["length"]).astype(np.int64))
+            label.append(_numbers(table["label"]).astype(np.int64))
             language += table["language"].to_pylist()
             if "first" in table.column_names:
-                first.append(table["first"].to_numpy().astype(np.int64))
+                first.append(_numbers(table["first"]).astype(np.int64))
         segments = np.concatenate(first) if first else None
         return np.concatenate(lengths), np.concatenate(label), language, segments
 
@@ -424,7 +442,7 @@ class Store:
         for shard in split.shards:
             ids = self._read(shard, ["input_ids"])["input_ids"]
             for chunk in ids.chunks:
-                values = chunk.flatten().to_numpy()
+                values = _values(chunk.flatten())
                 if len(values):
                     yield values
 
@@ -455,9 +473,7 @@ class Store:
     def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
         """Read those of the columns that the shard has."""
         with self._reading(shard):
-            known = parquet.read_schema(self.folder / shard.file).names
-            there = [column for column in columns if column in known]
-            return parquet.read_table(self.folder / shard.file, columns=there)
+            return _read(self.folder / shard.file, columns)
 
     @contextmanager
     def _reading(self, shard: ShardFile | FolderFile) -> Iterator[None]:
