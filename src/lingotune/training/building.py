@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 import transformers
@@ -263,8 +262,9 @@ def _quiet_libraries(*, show_bars: bool) -> None:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # to be fixed in torch
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
-    plural = f"{switch}_progress_bars"  # its name since datasets 2.15
-    getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
+    if datasets := sys.modules.get("datasets"):  # imported by transformers, or by the user's code
+        plural = f"{switch}_progress_bars"  # its name since datasets 2.15
+        getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
 
 
 def _sampling(job: JobConfig, train: Split) -> Sampling | None:
