@@ -20,7 +20,7 @@ import pyarrow
 from pyarrow import compute, ipc
 
 from lingotune.config.typed_json import parse_json, sealed, unsealed
-from lingotune.data.loader.columns import numbers_of, view_of
+from lingotune.data.loader.columns import column_of, numbers_of, view_of
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
@@ -142,9 +142,10 @@ def rows_table(shards: Iterable[pyarrow.Table], classes: int) -> pyarrow.Table:
     """
     whole = pyarrow.concat_tables(shards)
     lengths, label = (numbers_of(whole[name]).astype(np.int64) for name in ("length", "label"))
-    codes = sorted(compute.unique(whole["language"]).to_pylist())
-    language = compute.index_in(whole["language"], value_set=pyarrow.array(codes, pyarrow.string()))
-    columns: dict[str, Any] = {
+    codes = compute.unique(whole["language"])
+    codes = codes.take(compute.array_sort_indices(codes))
+    language = compute.index_in(whole["language"], value_set=codes)
+    numbers = {
         "starts": np.cumsum(lengths) - lengths,
         "lengths": lengths,
         "label": label,
@@ -152,13 +153,14 @@ def rows_table(shards: Iterable[pyarrow.Table], classes: int) -> pyarrow.Table:
         "place": np.arange(len(label)),
     }
     if "first" in whole.column_names:
-        columns["first"] = numbers_of(whole["first"]).astype(np.int64)
+        numbers["first"] = numbers_of(whole["first"]).astype(np.int64)
+    columns: dict[str, Any] = {name: column_of(values) for name, values in numbers.items()}
     if "targets" in whole.column_names:
         values = np.concatenate([view_of(chunk.flatten()) for chunk in whole["targets"].chunks])
-        values = pyarrow.array(values.astype(np.float32))
+        values = column_of(values.astype(np.float32))
         columns["targets"] = pyarrow.FixedSizeListArray.from_arrays(values, classes)
     table = pyarrow.table(columns)
-    return table.replace_schema_metadata({_LANGUAGES: json.dumps(codes).encode()})
+    return table.replace_schema_metadata({_LANGUAGES: json.dumps(codes.to_pylist()).encode()})
 
 
 def _write_table(path: Path, table: pyarrow.Table) -> None:
