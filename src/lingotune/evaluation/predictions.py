@@ -20,6 +20,8 @@ VALIDATION_FILE = "validation_predictions.parquet"
 """Predictions on validation as the model was trained: what its decision is fitted on."""
 DECIDED = "decided"
 """Column of the classes that a decision names which was fitted on other rows of validation."""
+EXPECTED = "expected"
+"""Column of the expected value on the scale of ordered classes."""
 
 
 NO_CLASS = "no class"
@@ -82,4 +84,4 @@ def _expected(predictions: Predictions, classes: Classes) -> dict[str, pa.Array]
     if classes.scale is None:
         return {}
     means = expected_values(predictions.probabilities, classes.scale)
-    return {"expected": pa.array(means.astype(np.float32))}
+    return {EXPECTED: pa.array(means.astype(np.float32))}
