@@ -369,6 +369,19 @@ def test_ratings_and_sources_have_tables_where_there_are_any(tmp_path: Path) -> 
         ["b.jsonl", "20"],
     ]
     assert "by-length" not in page.tables  # the prepared data is not there
+    shops = np.array([[None, "app", "shop"][min(n % 4, 2)] for n in range(40)], object)
+    named = replace(stars, sources=shops)
+    write_predictions(named, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert "by-source" not in read(run, None).tables  # only one has 20 rows
+    named = replace(stars, sources=np.where(np.arange(40) % 2, "app", "shop").astype(object))
+    write_predictions(named, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert [row[:2] for row in read(run, None).tables["by-source"][1:]] == [
+        ["app", "20"],
+        ["shop", "20"],
+    ]
+    by_language = replace(stars, sources=np.array([f"{c}.csv" for c in stars.languages], object))
+    write_predictions(by_language, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert "by-source" not in read(run, None).tables  # the languages by other names
 
 
 def test_a_matrix_of_many_classes_is_a_picture_with_what_matters_told(tmp_path: Path) -> None:
@@ -446,7 +459,7 @@ def test_likely_label_errors_are_shown_and_listed_to_be_mended(
         assert row["label"] != row["likely"] and {row["label"], row["likely"]} <= {*NAMES}
     assert rows[0]["text"] == f"'=1+1 <b> number {wrong[0][2:]}"  # no formula of a spreadsheet
     assert f"Likely label errors {len(rows)}" in page.text
-    assert "cleanlab 2.9.0) over the 60 test and 9 validation rows, none of which" in page.text
+    assert "cleanlab 2.9.0) over the 9 validation and 60 test rows, each by models" in page.text
     check_alone(page)
 
 

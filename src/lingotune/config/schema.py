@@ -368,6 +368,9 @@ class ColumnsConfig:
     where there is one. Rows without an id are named by their file and line."""
     group: Optional[str] = None
     """Rows that share a value here stay in the same split, e.g. reviews of one product or by one person."""
+    source: Optional[str] = field(default=AUTO, metadata=WHERE_USED)
+    """Where a row comes from, for scores by source; auto = the column with a usual name, such as source,
+    where there is one, else the row's file. null = no scores by source."""
 
 
 @dataclass
