@@ -46,7 +46,7 @@ class Reader(HTMLParser):
         self.attributes: list[tuple[str, str, str | None]] = []
         self.tables: dict[str, list[list[str]]] = defaultdict(list)
         self.texts: list[str] = []
-        self._table = ""
+        self._table, self._in_cell = "", False
         self._stack: list[str] = []
         self.feed(html)
         self.close()
@@ -60,15 +60,17 @@ class Reader(HTMLParser):
             self.tables[self._table].append([])
         if tag in ("td", "th") and self._table:
             self.tables[self._table][-1].append("")
+            self._in_cell = True
 
     def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
         if tag == "table":
             self._table = ""
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-        if self._table and self.tables[self._table] and self.tables[self._table][-1]:
-            self.tables[self._table][-1][-1] += data.strip()
+        if self._in_cell:
+            self.tables[self._table][-1][-1] += data
 
     @property
     def text(self) -> str:
@@ -342,6 +344,14 @@ def test_it_is_told_where_the_model_fails(whole: Any) -> None:
     assert [row[0] for row in quarters] == ["5-9", "10-14", "15-19", "20-24"]
     assert sum(int(row[1]) for row in quarters) == results["overall"]["rows"]
     assert "by-stars" not in page.tables and "by-source" not in page.tables
+
+
+def test_an_interval_stays_whole_where_a_wide_table_wraps(whole: Any) -> None:
+    html = (whole[0] / "report.html").read_text(encoding="utf-8")
+    (score,) = {row[2] for row in whole[2].tables["languages-test"] if row[0] == "all"}
+    value, opens, rest = score.partition(" (")
+    assert opens and f"<td>{value} <span>({rest}</span></td>" in html
+    assert '<table id="languages-test" class="wraps">' in html
 
 
 def test_ratings_and_sources_have_tables_where_there_are_any(tmp_path: Path) -> None:
