@@ -442,8 +442,8 @@ class DataConfig:
     its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
-    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
-    rows."""
+    those of fewer; null = all. A text of several classes counts for the rarest of them. Prepared data, and
+    the vocabulary of a model from scratch, stay those of all rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""

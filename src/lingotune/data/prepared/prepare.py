@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -223,6 +223,7 @@ class _Preparation:
             warnings=warnings,
             seconds=self._seconds,
             totals={split: total_figures(of) for split, of in shards.items()} if several else None,
+            rarest=_rarest(found, labels) if several else None,
             teacher=taught,
         )
         for note in self._work.glob("*.json"):
@@ -250,6 +251,14 @@ class _Preparation:
         begun = time.monotonic()
         yield
         self._seconds[name] = round(time.monotonic() - begun, 3)
+
+
+def _rarest(found: Survey, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    names = [*labels, ""]
+    return {
+        language: {names[place]: rows for place, rows in of.items()}
+        for language, of in found.training_rows.items()
+    }
 
 
 @contextmanager
