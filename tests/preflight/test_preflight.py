@@ -130,8 +130,6 @@ TRIPS: list[Trip] = [
      "drawn with all of its classes", "data.balance=weights", [TOPICS, "data.balance=weights"]),
     ("labels-mode-balance", ["data.labels_mode=soft", "data.balance=weights"], "data.balance=weights",
      "a share of every class", "data.balance=none", ["data.labels_mode=soft"]),
-    ("max-rows-several", [TOPICS, "data.max_rows=9"], "data.max_rows=9", "counts for several classes",
-     "data.max_rows=null", ["data.max_rows=9"]),
     ("micro-f1-unused", ["evaluation.select=micro_f1"], "evaluation.select=micro_f1", "is the accuracy",
      "evaluation.select=accuracy", [TOPICS, "evaluation.select=micro_f1"]),
     ("label-smoothing-several", [TOPICS, "training.label_smoothing=0.1"], "training.label_smoothing=0.1",

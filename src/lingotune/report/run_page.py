@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, printable
-from lingotune.config.schema import JobConfig, Precision, selected_by
+from lingotune.config.schema import Baseline, JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.rows.pairs import displayed
@@ -85,7 +85,13 @@ def write_run_report(run: Path, data: Path | None = None) -> Path:
     """
     job, results = _run(run)
     folder = _data_folder(run, results.data.sha256, data)
-    suspects = likely_errors(run, results.labels, results.decision, folder)
+    suspects = likely_errors(
+        run,
+        results.labels,
+        results.decision,
+        folder,
+        training_rows=job.baseline is not Baseline.none,
+    )
     text = run_page(run, job, results, folder, suspects)
     write_label_errors(suspects, run)
     return write_whole(run / PAGE, text)

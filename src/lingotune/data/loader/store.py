@@ -326,6 +326,19 @@ class Store:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
+    def sources(self, name: str, split: Split) -> Array | None:
+        """Read where a split's rows come from: object, (rows,), None for rows without a source.
+
+        None where all have the same one, or the data does not say, as that of older versions.
+        """
+        sources: list[str | None] = []
+        for shard in self.manifest.splits[name].shards:
+            table = self._read(shard, ["source"])
+            if "source" not in table.column_names:
+                return None
+            sources += table["source"].to_pylist()
+        return np.array(sources, object)[split.place] if len(set(sources)) > 1 else None
+
     def teacher(self, name: str, split: Split) -> tuple[Array, Array]:
         """Read a teacher's classes, int64, (rows,), and probabilities, float32, (rows, classes), of a
         split's rows. KeyError without a teacher."""
