@@ -176,7 +176,7 @@ ONE_WAY = "of these the word embeddings' are at most 21 MB for the rows that an 
     [
         ((), [f"{TWO_WAYS}: decided by measuring, at the start"]),
         (("training.row_exchange=true",), [f"{ONE_WAY} (training.row_exchange=true)"]),
-        (("training.sparse_exchange=true",), [f"{ONE_WAY} (training.row_exchange=true)"]),
+        (("training.sparse_exchange=true",), [f"{ONE_WAY} (training.sparse_exchange=true)"]),
         (("training.row_exchange=false",), []),
         (("training.freeze_embeddings=true",), []),
         (("training.compile=true",), []),

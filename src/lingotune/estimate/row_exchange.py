@@ -66,6 +66,14 @@ def asked_for(training: TrainingConfig) -> bool | None:
     return True if training.sparse_exchange else training.row_exchange
 
 
+def as_typed(training: TrainingConfig) -> tuple[str, str]:
+    """Return the setting that asks for one of the ways, as typed, and as it leaves that open."""
+    if training.sparse_exchange:
+        return "training.sparse_exchange=true", "training.sparse_exchange=false"
+    value = {None: "null", True: "true", False: "false"}[training.row_exchange]
+    return f"training.row_exchange={value}", "training.row_exchange=null"
+
+
 def unproven(job: JobConfig) -> str | None:
     """Describe why a job that does not ask for the touched rows exchanges all; None if nothing is in the
     way of measuring."""

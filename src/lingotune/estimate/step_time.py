@@ -26,7 +26,7 @@ from lingotune.catalog.model_sizes import ModelSize, head_parameters
 from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Optimizer, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_no_rows, trains_used_rows
-from lingotune.estimate.row_exchange import FP32, Link, Traffic, asked_for, is_open, pays
+from lingotune.estimate.row_exchange import FP32, Link, Traffic, as_typed, asked_for, is_open, pays
 
 if TYPE_CHECKING:
     from lingotune.estimate.bucketing import Efficiency
@@ -264,7 +264,7 @@ def _exchange_lines(job: JobConfig, words: Traffic) -> list[str]:
         return []
     touched = f"at most {words.touched_bytes / 1e6:.0f} MB for the rows that an update touches"
     if asked:
-        return [f"of these the word embeddings' are {touched} (training.row_exchange=true)"]
+        return [f"of these the word embeddings' are {touched} ({as_typed(job.training)[0]})"]
     whole = f"{words.whole_bytes / 1e6:.0f} MB"
     return [
         f"of these the word embeddings' are {whole}, or {touched}: decided by measuring, at the start"

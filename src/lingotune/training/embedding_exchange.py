@@ -19,6 +19,7 @@ from lingotune.estimate.row_exchange import (
     FP32,
     Link,
     Traffic,
+    as_typed,
     asked_for,
     pays,
     touched_seconds,
@@ -71,12 +72,13 @@ def _choose(
     context: RunContext, model: Any, traffic: Traffic, before: bool | None
 ) -> tuple[bool, str, Link | None]:
     """Decide whether to exchange touched rows only; also returns why, and the network if measured."""
-    wanted, obstacle = asked_for(context.job.training), _obstacle(model)
+    training, obstacle = context.job.training, _obstacle(model)
+    wanted = asked_for(training)
     if wanted is not None:
+        typed, fix = as_typed(training)
         if wanted and obstacle:
-            what, fix = f"is impossible: {obstacle}", "training.row_exchange=null"
-            raise ConfigError([Problem("training.row_exchange=true", what, fix)])
-        return wanted, f"training.row_exchange={str(wanted).lower()}", None
+            raise ConfigError([Problem(typed, f"is impossible: {obstacle}", fix)])
+        return wanted, typed, None
     if before is not None:
         return before, KEPT, None
     obstacle = obstacle or unproven(context.job)
