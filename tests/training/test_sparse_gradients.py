@@ -250,21 +250,27 @@ def test_embeddings_that_are_not_trained_are_not_exchanged(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_resumed_run_keeps_to_what_was_decided(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("processes", "before", "after"), [(2, 1e5, 1e12), (3, 1e5, 1e12), (3, 1e12, 1e5)]
+)
+def test_a_resumed_run_keeps_to_what_was_decided(
+    processes: int, before: float, after: float, tmp_path: Path
+) -> None:
+    """Of three processes: the way, and the groups of gradients, decide the order of addition."""
     job = [
-        *SMALL, "cluster.processes=2", "per_device_bs=4", "training.max_steps=8",
+        *SMALL, f"cluster.processes={processes}", "per_device_bs=4", "training.max_steps=8",
         "evaluation.resamples=0",
     ]  # fmt: skip
-    logs = trained_runs(tmp_path, {"run": job}, 2, bandwidth=1e5)
-    run_folder = tmp_path / "run"
-    assert "touched" not in told(logs["run"])[0] and "instead of" in told(logs["run"])[0]
-    assert read(run_folder / "checkpoints/checkpoint-8").touched_rows_only
+    logs = trained_runs(tmp_path, {"run": job}, processes, bandwidth=before)
+    run_folder, only = tmp_path / "run", before < after
+    assert ("instead of" in told(logs["run"])[0]) is only
+    assert read(run_folder / "checkpoints/checkpoint-8").touched_rows_only is only
     expected = outcome(run_folder)
     assert metrics(run_folder)["training"]["exchange"]["because"] == "measured"
     for name in ("metrics.json", "model/metrics.json", f"checkpoints/checkpoint-8/{MANIFEST}"):
         (run_folder / name).unlink()
-    logs = trained_runs(tmp_path, {"run": job}, 2, bandwidth=1e12)
+    logs = trained_runs(tmp_path, {"run": job}, processes, bandwidth=after)
     assert "resuming at step 6 of 8" in logs["run"] and "(as before)" in told(logs["run"])[-1]
     found = metrics(run_folder)["training"]["exchange"]
-    assert found["touched_only"] and found["because"] == "as before"
+    assert found["touched_only"] is only and found["because"] == "as before"
     assert outcome(run_folder) == expected

@@ -27,7 +27,7 @@ from lingotune.training.base_model import located
 from lingotune.training.building import Training, build, precision_of
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
-from lingotune.training.dataloader import Epochs
+from lingotune.training.dataloader import Epochs, to_tensors
 from lingotune.training.distributed import Rank
 from lingotune.training.early_stopping import EarlyStopping
 from lingotune.training.embedding_exchange import exchange_embeddings
@@ -42,7 +42,7 @@ from lingotune.training.stopping import StopTogether
 from lingotune.training.time_limit import TimeLimit
 from lingotune.training.timing import Moves
 from lingotune.training.tracking import History, Tracking, hyperparameters
-from lingotune.training.trainer import LINES, ProgressLines
+from lingotune.training.trainer import LINES, GroupGradients, ProgressLines
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -97,6 +97,9 @@ def resume(
     )  # before what saves: a checkpoint says that it is the last one
     for callback in (epochs, *ending, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
+    if start and context.batch.world_size > 2:
+        batch = to_tensors(training.batches["train"].longest(1))
+        training.trainer.add_callback(GroupGradients(training.trainer, batch))
     if job.training.patience:
         training.trainer.add_callback(EarlyStopping(job, show=rank.first))
     return start, limit, exchange
