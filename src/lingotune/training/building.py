@@ -60,7 +60,6 @@ from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.resume import node_folder
 from lingotune.training.schedules import shaped_schedule
-from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
 from lingotune.training.trainer import ClassifierTrainer
 
@@ -114,8 +113,6 @@ def build(context: RunContext) -> Training:
             data, trainer = make(context)
     if rank.first:
         _announce(context, model, data)
-    if job.training.sparse_exchange and context.batch.world_size > 1:
-        RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
         model.parameters, trained_in(model.model), model.lean, model.adapters,
