@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 import boto3
@@ -46,7 +47,8 @@ class Course:
     scores: macro-F1 of each evaluation; the last is the test's, too. evaluation_time: training before each.
     starting: until the training begins, two thirds of it unbilled. stopping: from the call to the end.
     fails_after, hangs_after: number of evaluations after which it fails with `reason`, or does nothing
-    any more until it is stopped. no_machine: fails with `reason` before anything is billed.
+    any more until it is stopped. no_machine: fails with `reason` before anything is billed. released: no
+    stop ends before it is set.
     """
 
     scores: Sequence[float]
@@ -58,6 +60,7 @@ class Course:
     hangs_after: int | None = None
     no_machine: bool = False
     reason: str = "AlgorithmError: rank 0, training: it broke, exit code: 1"
+    released: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Pretender:
             job.fail(course.reason, **results)
             return
         if end == "Stopped":
-            _rest(job, course.stopping, closing)
+            _rest(job, course, closing)
         job.end(end, f"Training job {'completed' if end == 'Completed' else 'stopped'}", **results)
 
     def _train(
@@ -176,12 +179,15 @@ def _values(score: float) -> dict[str, float]:
     }
 
 
-def _rest(job: Job, seconds: float, closing: Callable[[], bool]) -> None:
+def _rest(job: Job, course: Course, closing: Callable[[], bool]) -> None:
     """Let a stop take its time."""
     assert job.stop_asked_at is not None or closing()
-    end = (job.stop_asked_at or job.clock.time()) + seconds
-    while job.clock.time() < end and not closing():
-        time.sleep(min(0.05, max(0.0, end - job.clock.time()) / job.clock.speed))
+    end = (job.stop_asked_at or job.clock.time()) + course.stopping
+    while not closing():
+        left = end - job.clock.time()
+        if left <= 0 and (course.released is None or course.released.is_set()):
+            return
+        time.sleep(min(0.05, max(0.001, left / job.clock.speed)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import boto3
@@ -123,7 +124,8 @@ def test_jobs_that_come_to_another_end(
 
 
 def test_a_stop_takes_its_time_and_holds_its_place() -> None:
-    course = Course([0.5], hangs_after=0, stopping=60.0)
+    released = Event()  # a second of this clock passes unseen on a busy machine
+    course = Course([0.5], hangs_after=0, stopping=60.0, released=released)
     with pretending(lambda asked: course, quotas=Quotas(1), speed=60.0) as account:
         name, sagemaker = started("job"), client()
         job = account.jobs.get(name)
@@ -133,10 +135,11 @@ def test_a_stop_takes_its_time_and_holds_its_place() -> None:
         assert asked["TrainingJobStatus"] == asked["SecondaryStatus"] == "Stopping"
         with pytest.raises(ClientError, match="ResourceLimitExceeded"):
             started("next")
+        released.set()
         assert ended(account, name)["TrainingJobStatus"] == "Stopped"
         started("next")
         found = account.audit()
-    assert 60 <= found.after_stop[name] < 600
+    assert found.after_stop[name] >= 60
     assert found.peak == {"ml.p3.16xlarge": 1} and found.running == ("next",)
 
 
