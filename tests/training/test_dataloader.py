@@ -73,6 +73,20 @@ def updates(process: int = 0, world: int = 1, *, drawn: bool = False) -> Updates
     return Updates(split(), BatchingConfig(), shape, 5, process, sampling() if drawn else None)
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_word_pieces_of_an_update_are_those_of_all_processes(drawn: bool) -> None:
+    """Each row here is a word piece of its own; a row that is drawn twice is one."""
+    everyone = [updates(process, 3, drawn=drawn) for process in range(3)]
+    planned, places = everyone[0].epoch, everyone[0].drawn
+    parts = [
+        [planned.part(update, process, turn) for process in range(3) for turn in range(2)]
+        for update in range(planned.updates)
+    ]
+    counts = [len(set(places[np.concatenate(found)].tolist())) for found in parts]
+    assert {found.word_pieces(1000) for found in everyone} == {int(np.median(counts))}
+    assert everyone[0].word_pieces(1) == counts[0]
+
+
 def test_each_epoch_draws_its_own_rows_whenever_it_is_entered() -> None:
     train = updates(drawn=True)
     assert draws_line(split(), train.drawn, ["bad", "good"]) == (

@@ -285,7 +285,11 @@ def test_two_processes_do_not_share_a_folder(uninterrupted: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("typed", [[], ["training.shard=true"]], ids=["whole", "sharded"])
+@pytest.mark.parametrize(
+    "typed",
+    [[], ["training.row_exchange=true"], ["training.shard=true"]],
+    ids=["whole", "touched rows", "sharded"],
+)
 def test_a_rank_that_is_killed_costs_nothing(typed: list[str], tmp_path: Path) -> None:
     """Two gloo ranks: rank 1 is killed once a checkpoint is there; torchrun ends the job."""
     two = ["cluster.processes=2", "per_device_bs=4"]

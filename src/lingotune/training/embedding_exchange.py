@@ -33,6 +33,9 @@ from lingotune.training.trainer import ClassifierTrainer
 
 MEASURED, KEPT = "measured", "as before"
 """Why a way was chosen, beside settings and obstacles: see `EmbeddingExchange.because`."""
+UNTRAINED = "they are not trained"
+"""Obstacle of embeddings that stay as they are."""
+_WHAT = "exchange of the word embeddings' gradient"
 _SAMPLED = 16
 """Updates whose word pieces are counted."""
 _SIZES = (1 << 18, 1 << 21, 1 << 24)
@@ -57,6 +60,10 @@ def exchange_embeddings(
         return None
     sent_as = trainer.half_precision if training.compress_gradients else None
     weight = trainer.model.get_input_embeddings().weight
+    if not weight.requires_grad and not asked_for(training):  # a builder's choice
+        if rank.first:
+            print(f"{_WHAT}: none, as {UNTRAINED}", flush=True)
+        return None
     width = torch.finfo(sent_as or weight.dtype).bits // 8
     traffic = Traffic(len(weight), updates.word_pieces(_SAMPLED), weight.shape[1], width)
     only, because, link = _choose(context, trainer.model, traffic, before)
@@ -96,7 +103,7 @@ def _obstacle(model: Any) -> str | None:
     if not hasattr(weight, "register_post_accumulate_grad_hook"):
         return f"PyTorch {torch.__version__} does not signal finished gradients"
     if not weight.requires_grad:
-        return "they are not trained"
+        return UNTRAINED
     if len(shared) > 1:
         return "another layer has the same weights"
     if getattr(embeddings, "sparse", False):
@@ -156,7 +163,7 @@ def line_of(found: EmbeddingExchange) -> str:
         )
     else:
         text = f"all {found.rows} rows per update, {whole}; the {found.touched} touched ones: {touched}"
-    return f"exchange of the word embeddings' gradient: {text} ({found.because})"
+    return f"{_WHAT}: {text} ({found.because})"
 
 
 def _cost(size: int, seconds: float | None) -> str:
