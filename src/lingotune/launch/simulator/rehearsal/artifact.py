@@ -20,13 +20,17 @@ TEXT, SECOND = "Great product, works perfectly", "It broke after a week"
 """Text that is predicted, and the second one of a model of pairs."""
 _PROGRAM = """\
 import gc, sys
+from pathlib import Path
+from lingotune.runs.remake import load_job_of
+from lingotune.system.lean_imports import allow_lean, lean
 gc.disable()  # the imports are most of its work
-import transformers
-import transformers.models.auto.modeling_auto
+allow_lean(load_job_of(Path(sys.argv[1]))[0], None)
+with lean():
+    import transformers.models.auto.modeling_auto
 from lingotune.data.rows.pairs import joined
 from lingotune.evaluation.classifier import takes_pairs, trained_model
 from lingotune.evaluation.predict import predict_lines
-trained, texts = trained_model(sys.stdin.readline().rstrip("\\n")), sys.argv[1:]
+trained, texts = trained_model(sys.stdin.readline().rstrip("\\n")), sys.argv[2:]
 text = joined(*texts) if takes_pairs(trained) else texts[0]
 print(*predict_lines(trained, [({}, text)]))
 """
@@ -70,12 +74,14 @@ class Predictor:
     a context manager it leaves no process behind.
     """
 
-    def __init__(self, python: Path, code: Path, model: Path, variables: Mapping[str, str]) -> None:
-        """model: where its folder is going to be."""
+    def __init__(
+        self, python: Path, container: Container, model: Path, variables: Mapping[str, str]
+    ) -> None:
+        """container: that of the job, with its code and job file. model: where its folder will be."""
         self._model = model
         self._process = subprocess.Popen(
-            [str(python), "-c", _PROGRAM, TEXT, SECOND],
-            cwd=code,
+            [str(python), "-c", _PROGRAM, str(container.job_file), TEXT, SECOND],
+            cwd=container.folder / "code",
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
                 "HOME": str(model),

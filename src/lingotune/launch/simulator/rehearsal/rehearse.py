@@ -138,8 +138,8 @@ class _Rehearser:
         return Attempt(containers, environment.python, self._limits.ranks, variables)
 
     def _predictor(self, container: Container, environment: Environment) -> Predictor:
-        code, model = container.folder / "code", self._folder / UNPACKED
-        return Predictor(environment.python, code, model, environment.variables)
+        model = self._folder / UNPACKED
+        return Predictor(environment.python, container, model, environment.variables)
 
     # --- before the job runs --------------------------------------------------------------------
 
