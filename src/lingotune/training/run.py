@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -262,7 +261,7 @@ def _open_data(
     train = training_split(store, splits["train"], job.data)
     splits["train"] = store.with_teacher("train", train)
     splits = {name: _within(split, limits) for name, split in splits.items()}
-    check_select(job.evaluation.select, *(set(splits[s].codes) for s in SPLITS[:2]))
+    check_select(job.evaluation.select, *(set(splits[s].language_rows) for s in SPLITS[:2]))
     return store, splits
 
 
@@ -402,7 +401,7 @@ def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target 
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
-    if unseen := sorted(set(context.splits["test"].codes) - set(context.splits["train"].codes)):
+    if unseen := sorted(set(context.splits["test"].language_rows) - context.trained_languages):
         print(f"only scored, not trained on: {', '.join(unseen)}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
@@ -428,7 +427,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     rows: dict[str, dict[str, dict[str, int]]] = {}
     totals: dict[str, dict[str, int]] = {}
     for name, split in splits.items():
-        totals[name] = dict(sorted(Counter(split.codes).items()))
+        totals[name] = split.language_rows
         counts = split.class_rows(len(labels))
         rows[name] = {
             code: dict(zip(labels, counts[split.languages.index(code)].tolist()))
