@@ -26,8 +26,10 @@ def print_scores(results: RunResults, folders: Folders) -> None:
         print(f"{decision_line(results.decision)}:\n{aligned(_decided(results))}\n")
     if results.teacher:
         print(f"{teacher_line(results)}:\n{aligned(teacher_rows(results))}\n")
-    for _, alike in groupby(advice_of(results), lambda advice: advice.helps):
-        print(*_lines([*alike], folders), sep="\n")
+    advice = advice_of(results)
+    again = train_again_command(folders) if advice else ""
+    for _, alike in groupby(advice, lambda advice: advice.helps):
+        print(*_lines([*alike], again), sep="\n")
 
 
 def _print_table(results: RunResults) -> None:
@@ -51,9 +53,9 @@ def _decided(results: RunResults) -> list[list[str]]:
     return decision_rows(scores, results.as_trained[name])
 
 
-def _lines(alike: Sequence[Advice], folders: Folders) -> Iterator[str]:
+def _lines(alike: Sequence[Advice], again: str) -> Iterator[str]:
     """Wrap warnings to the terminal; the command that helps against all of them has a line of its own."""
     for advice in alike:
         yield from textwrap.wrap(f"warning: {advice.what}", terminal_width() or 999)
-    if command := alike[0].command(train_again_command(folders)):
+    if command := alike[0].command(again):
         yield f"  what helps: {command}"

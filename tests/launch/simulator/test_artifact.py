@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from results import results_for
 
 from lingotune.evaluation.metrics import Classes, Predictions
 from lingotune.launch.simulator.container import Container
-from lingotune.launch.simulator.rehearsal.artifact import check_scores
+from lingotune.launch.simulator.rehearsal.artifact import Predictor, check_scores
 from lingotune.launch.simulator.rehearsal.stages import StageFailed
 from lingotune.runs.folder import as_metrics
 
@@ -33,6 +35,28 @@ def container(tmp_path: Path) -> Container:
 def test_the_files_of_a_model_with_its_scores_are_listed(container: Container) -> None:
     (container.model / "config.json").touch()
     assert check_scores(container) == "2 files: config.json, metrics.json"
+
+
+def predictor(container: Container, python: str) -> Predictor:
+    (container.folder / "code").mkdir()
+    return Predictor(Path(python), container, container.folder / "unpacked", {})
+
+
+def test_a_rehearsal_that_fails_leaves_no_process_that_would_predict(container: Container) -> None:
+    sleeping = container.folder / "python"
+    sleeping.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeping.chmod(0o755)
+    with pytest.raises(StageFailed), predictor(container, str(sleeping)) as waiting:
+        raise StageFailed("the job ended with exit code 1")
+    assert waiting._process.returncode == -signal.SIGKILL
+
+
+def test_a_model_that_cannot_be_asked_is_told_with_the_last_lines(container: Container) -> None:
+    """As here, where the job's code is not in the container."""
+    with predictor(container, sys.executable) as waiting, pytest.raises(StageFailed) as failed:
+        waiting.predict()
+    assert failed.value.what == "the packed model cannot be loaded and asked"
+    assert "job.yaml" in failed.value.log[-1]
 
 
 DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -39,7 +40,8 @@ class Attempt:
         self.containers = containers
         self.lines: list[str] = []
         self._on_line = on_line
-        self._last = time.monotonic()
+        self._begun = self._last = time.monotonic()
+        self._times: list[float] = []
         self._held = ExitStack()
         self.hosts = [
             Host(
@@ -75,6 +77,11 @@ class Attempt:
 
         self._wait(lambda: found() is not None)
         return next(m for m in (re.search(pattern, line) for line in self.lines) if m)
+
+    def seconds_to(self, pattern: str) -> float:
+        """Return the seconds from the start to the first line with the pattern; NaN if none has come."""
+        found = (at for at, line in zip(self._times, self.lines) if re.search(pattern, line))
+        return next(found, math.nan) - self._begun
 
     def wait_for_file(self, pattern: str) -> None:
         """Wait until every host has a file that matches the pattern among its checkpoints."""
@@ -116,6 +123,7 @@ class Attempt:
 
     def _add(self, number: int, line: str) -> None:
         self._last = time.monotonic()
+        self._times.append(self._last)
         self.lines.append(line)
         self._on_line(number, line)
 

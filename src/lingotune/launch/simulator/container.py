@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import Distribution
+from lingotune.contract.container import CONFIG_CHANNEL, JOB_FILE
 from lingotune.launch.render.shared_fields import Request
 
 OPT_ML = "/opt/ml"
@@ -38,6 +39,11 @@ class Container:
     def model(self) -> Path:
         """Folder whose content becomes model.tar.gz."""
         return self.folder / "model"
+
+    @property
+    def job_file(self) -> Path:
+        """The job's file, in its input channel."""
+        return self.folder / "input/data" / CONFIG_CHANNEL / JOB_FILE
 
     @property
     def checkpoints(self) -> Path:

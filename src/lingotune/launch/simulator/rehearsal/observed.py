@@ -149,7 +149,7 @@ def compare(
 
 
 def _digest(container: Container) -> str:
-    first = (container.folder / "input/data/config/job.yaml").read_text("utf-8").partition("\n")[0]
+    first = container.job_file.read_text("utf-8").partition("\n")[0]
     return first.rpartition(" ")[2]
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,12 @@ from lingotune.launch.simulator.attempt import Attempt
 from lingotune.launch.simulator.capacity import got_here
 from lingotune.launch.simulator.container import Container, distribution_of, lay_out
 from lingotune.launch.simulator.environments import Environment
-from lingotune.launch.simulator.rehearsal.artifact import check_scores, predict, through_archive
+from lingotune.launch.simulator.rehearsal.artifact import (
+    UNPACKED,
+    Predictor,
+    check_scores,
+    through_archive,
+)
 from lingotune.launch.simulator.rehearsal.observed import (
     Observed,
     Point,
@@ -35,6 +41,11 @@ from lingotune.launch.simulator.scope import (
     variables_of_job,
 )
 from lingotune.training.checkpoints import fault
+
+_INVOKED = "Invoking script with the following command"
+"""Line of SageMaker's toolkit as it hands over to the launcher, or to the script."""
+_STARTED, _ROWS, _MODEL = "reading ", "rows: (.*)", "model (.*parameters.*)"
+"""Lines of the job: it has started, has its data, has loaded its model."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +120,26 @@ class _Rehearser:
             second = self._lay_out("second", restored)
             note.text = self._restart_note(restored)
         lines = attempt.lines
-        with self._attempt(second, environment) as attempt:
-            self._until_end(attempt, step if restored else None)
-        with self._stage("package") as note:
-            model, size = through_archive(second[0], self._folder)
-            note.text = f"model.tar.gz, {size / 1e6:.1f} MB"
-        with self._stage("predict") as note:
-            code = second[0].folder / "code"
-            note.text = predict(environment.python, code, model, environment.variables)
+        with ExitStack() as held:
+            attempt = held.enter_context(self._attempt(second, environment))
+            self._until_resumed(attempt, step if restored else None)
+            predictor = held.enter_context(self._predictor(second[0], environment))
+            self._until_end(attempt)
+            with self._stage("package") as note:
+                size = through_archive(second[0], self._folder)
+                note.text = f"model.tar.gz, {size / 1e6:.1f} MB"
+            with self._stage("predict") as note:
+                note.text = predictor.predict()
         with self._stage("compare") as note:
             note.text = self._compare(first, [*lines, *attempt.lines])
 
     def _attempt(self, containers: Sequence[Container], environment: Environment) -> Attempt:
         variables = {**environment.variables, **variables_of_job(self._plan.job, self._limits)}
         return Attempt(containers, environment.python, self._limits.ranks, variables)
+
+    def _predictor(self, container: Container, environment: Environment) -> Predictor:
+        model = self._folder / UNPACKED
+        return Predictor(environment.python, container, model, environment.variables)
 
     # --- before the job runs --------------------------------------------------------------------
 
@@ -145,25 +162,27 @@ class _Rehearser:
 
     def _until_checkpoint(self, attempt: Attempt) -> None:
         with self._stage("start") as note:
-            attempt.wait_for("reading ")
+            attempt.wait_for(_STARTED)
             self.observed = attempt.observe()
             found = sum(len(host.ranks) for host in self.observed)
             program = self.observed[0].program or "no launcher"
             note.text = f"{program}, {found} rank{'s' if found != 1 else ''}"
+            if (toolkit := attempt.seconds_to(_INVOKED)) > 0:
+                note.text += f"; {toolkit:.1f} s of it the toolkit"
             folders = [container.folder for container in attempt.containers]
             launched = distribution_of(self._request)
             self.observed_text = as_text(self.observed, folders, launched)
         with self._stage("data") as note:
-            note.text = attempt.wait_for("rows: (.*)")[1]
+            note.text = attempt.wait_for(_ROWS)[1]
         with self._stage("model") as note:
-            note.text = attempt.wait_for("model (.*parameters.*)")[1]
+            note.text = attempt.wait_for(_MODEL)[1]
         with self._stage("train") as note:
             note.text = attempt.wait_for("(step 1/.*)")[1]
         with self._stage("checkpoint") as note:
             attempt.wait_for_file("checkpoint-*/manifest.json")
             note.text = "whole, with its manifest"
 
-    def _until_end(self, attempt: Attempt, step: int | None) -> None:
+    def _until_resumed(self, attempt: Attempt, step: int | None) -> None:
         with self._stage("resume") as note:
             if step is None:
                 note.text = attempt.wait_for("(step 1/.*)")[1]
@@ -171,7 +190,9 @@ class _Rehearser:
                 found = attempt.wait_for(r"resuming at (step (\d+) of \d+)|step \d+/\d+")
                 if found[2] != str(step):
                     raise StageFailed(f"the job did not go on at step {step}: {found[0]}")
-                note.text = f"at {found[1]}"
+                note.text = f"{_parts(attempt)}; at {found[1]}"
+
+    def _until_end(self, attempt: Attempt) -> None:
         with self._stage("evaluate") as note:
             note.text = attempt.wait_for(rf"(test: .*macro-F1 [\d.]+|{re.escape(UNTESTED)})")[1]
         with self._stage("finish") as note:
@@ -209,6 +230,12 @@ class _Rehearser:
                 "\n".join(f"{p.what}: planned {p.planned}, found {p.found}" for p in wrong)
             )
         return f"{len(self.points)} of {len(self.points)} points arrived as planned"
+
+
+def _parts(attempt: Attempt) -> str:
+    """Say how long each part of a start took, by the names of the stages that the first one had."""
+    start, data, model = map(attempt.seconds_to, (_STARTED, _ROWS, _MODEL))
+    return f"start {start:.1f}, data {data - start:.1f}, model {model - data:.1f} s"
 
 
 def format_rate(rate: float | None) -> str:
