@@ -10,12 +10,14 @@ import ast
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.config.schema import ONE_CLASS, DataConfig, LabelConfig, LabelsMode, Separator
 from lingotune.data.rows.findings import Record, Unfit, show
 from lingotune.data.rows.labels import Labels, alone, boolean, is_auto, is_no_label
-from lingotune.system.arrays import Array
+
+if TYPE_CHECKING:
+    from lingotune.system.arrays import Array
 
 Targets = tuple[float, ...]
 """Value of every class for a text: 1 or 0, or shares that add up to 1."""
