@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from lingotune.config.schema import BatchingConfig, BatchMode
 from lingotune.estimate.bucketing import (
     BatchShape,
+    _longest_first_within,
     batching_lines,
     efficiency,
     plan_epoch,
+    shuffled,
     window_batches,
 )
+from lingotune.system.arrays import mixed
 
 MODES = [mode.value for mode in BatchMode]
 shapes = st.builds(
@@ -140,6 +143,21 @@ def test_the_costliest_part_costs_as_little_as_can_be(lengths: list[int], parts:
         )
 
     assert most <= least(sorted(lengths, reverse=True), parts) * (1 + 1e-5)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 70_000), max_size=60), st.integers(1, 20), st.integers(0, 99))
+def test_fast_sorting_gives_the_order_of_a_stable_sort(
+    lengths: list[int], size: int, seed: int
+) -> None:
+    """Whatever numpy's quickest sort does with ties: plans of earlier versions come out again."""
+    of = np.array(lengths, np.int64)
+    for some in (of, of % 50):
+        expected = np.lexsort((-some, np.arange(len(some)) // size))
+        assert _longest_first_within(some, size).tolist() == expected.tolist()
+    salt = int(mixed(np.array([3], np.uint64), seed)[0])
+    hashes = mixed(np.arange(len(of), dtype=np.uint64), salt)
+    assert shuffled(len(of), seed, 3).tolist() == np.argsort(hashes, kind="stable").tolist()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,31 @@ def test_a_loader_takes_parts_from_the_sampler(
                 torch.from_numpy(np.repeat(part.rows, LENGTHS[part.rows])),
             )
             assert batch[OFFSETS].diff().tolist() == LENGTHS[part.rows].tolist()
+
+
+@pytest.mark.parametrize("planned", [1, 7, 1 << 16])
+def test_parts_are_the_same_however_many_are_found_at_once(
+    planned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [(part.rows.tolist(), part.share) for part in updates()]
+    monkeypatch.setattr(dataloader, "PLANNED_TEXTS", planned)
+    assert [(part.rows.tolist(), part.share) for part in updates()] == whole
+
+
+def test_the_first_parts_of_an_epoch_take_no_memory_for_its_other_rows() -> None:
+    """8 bytes for each of its rows would be 4 MB."""
+    rows = 500_000
+    lengths, zeros = np.ones(rows, np.int64), np.zeros(rows, np.int64)
+    texts = Split(
+        zeros.astype(np.uint16), np.zeros(1, np.int64), zeros, lengths, zeros, zeros.astype(np.int16),
+        zeros, ("de",), 0,
+    )  # fmt: skip
+    sampler = Updates(texts, BatchingConfig(), BatchShape(1, 1, 16), 1, 0)
+    tracemalloc.start()
+    assert len(next(iter(sampler)).rows) == 16
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3.5e6, "65 536 texts are planned at a time"
 
 
 def trainer(folder: Path, weights: list[float] | None) -> ClassifierTrainer:

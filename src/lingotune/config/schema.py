@@ -771,8 +771,14 @@ class TrainingConfig:
         default=False,
         metadata=since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
     )
-    """Exchange only those rows of the word embeddings' gradient that an update has touched: less traffic;
-    sums may differ in the last digit."""
+    """Older name of row_exchange=true; false = as `row_exchange` says."""
+    row_exchange: Optional[bool] = field(
+        default=None,
+        metadata=WHERE_USED | since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
+    )
+    """Exchange only those rows of the word embeddings' gradient between processes that an update has
+    touched: the same sum, up to rounding for more than two processes, with less traffic. null = where it
+    pays, which several processes measure at their start; a resumed run keeps to it."""
     compress_gradients: bool = False
     """Exchange gradients between GPUs in the half precision of the training: half the traffic, rounded.
     CPUs exchange them in full."""

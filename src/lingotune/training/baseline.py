@@ -44,6 +44,6 @@ def _texts(context: RunContext, name: str) -> LabelledTexts:
     if split.labelled is not None:
         split = split.select(np.flatnonzero(split.labelled))
     stars = context.store.ids_and_stars(name, split)[1]
-    codes = np.array(split.codes, object)
+    codes = split.codes_array
     texts = ["\n".join(parts_of(text)) for text in context.store.texts(name, split)]
     return LabelledTexts(texts, split.true, codes, stars)

@@ -39,7 +39,7 @@ class RunContext:
     @property
     def trained_languages(self) -> frozenset[str]:
         """Codes of the languages that are trained on."""
-        return frozenset(self.splits["train"].codes)
+        return frozenset(self.splits["train"].language_rows)
 
 
 def plan_run(

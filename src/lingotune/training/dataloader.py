@@ -116,6 +116,10 @@ PREFETCHED_TOKENS = 1 << 17
 """Tokens of the batches that are made together, about: 2 MB, and one or two milliseconds of work."""
 
 
+PLANNED_TEXTS = 1 << 16
+"""Texts of the updates that are split into micro-batches at once, about."""
+
+
 class Updates:
     """Batch sampler that yields this process's micro-batches of an epoch, update by update.
 
@@ -141,28 +145,57 @@ class Updates:
         if epoch == self._entered:
             return  # the first epoch is planned before the training begins
         self._entered = epoch
-        if self._sampling is None:
-            self.drawn = np.arange(len(self._split))
-        else:
-            self.drawn = self._sampling.places(epoch)
-        lengths = self._split.lengths[self.drawn]
-        self.epoch = plan_epoch(lengths, self._batching, self._shape, self._seed, epoch)
+        self._drawn = None if self._sampling is None else self._sampling.places(epoch)
+        self.epoch = plan_epoch(self._lengths(), self._batching, self._shape, self._seed, epoch)
 
     def efficiency(self) -> Efficiency:
         """Measure padding and waiting in the planned epoch."""
-        return efficiency(self.epoch, self._split.lengths[self.drawn])
+        return efficiency(self.epoch, self._lengths())
+
+    @property
+    def drawn(self) -> Array:
+        """Rows that the epoch draws, int64; its plan numbers them."""
+        return np.arange(len(self._split)) if self._drawn is None else self._drawn
+
+    def _lengths(self) -> Array:
+        """Lengths of the rows that the epoch draws, which a whole split has already."""
+        lengths = self._split.lengths
+        return lengths if self._drawn is None else lengths[self._drawn]
+
+    def word_pieces(self, count: int) -> int:
+        """Count the word pieces that an update's texts consist of: the median over `count` updates at even
+        distances in the planned epoch."""
+        planned, split = self.epoch, self._split
+        ends = planned.cuts[:: self._shape.parts]
+        found = []
+        for update in np.unique(np.linspace(0, planned.updates - 1, count).astype(np.int64)):
+            rows = self.drawn[planned.order[ends[update] : ends[update + 1]]]
+            starts, lengths = split.starts[rows], split.lengths[rows]
+            tokens = [split.tokens[a : a + n] for a, n in zip(starts.tolist(), lengths.tolist())]
+            found.append(len(np.unique(np.concatenate(tokens))))
+        return int(np.median(found))
 
     def __len__(self) -> int:
         return self.epoch.updates * self._shape.accumulation
 
     def __iter__(self) -> Iterator[MicroBatch]:
+        for first in range(0, self.epoch.updates, self._planned_ahead):
+            yield from self._of_updates(first, min(first + self._planned_ahead, self.epoch.updates))
+
+    @property
+    def _planned_ahead(self) -> int:
+        """Number of updates whose micro-batches are found at once: those of an epoch may be millions."""
+        return -(-PLANNED_TEXTS // self._shape.batch)
+
+    def _of_updates(self, begin: int, end: int) -> Iterator[MicroBatch]:
+        """Yield this process's micro-batches of the updates from `begin` to before `end`."""
         # rows: (texts,). sizes, shares: (micro-batches,). Number i has rows[ends[i] - sizes[i] : ends[i]].
-        rows, sizes, shares = self._micro_batches()
+        rows, sizes, shares = self._micro_batches(begin, end)
         ends = np.cumsum(sizes)
         # Padded tokens up to the end of each micro-batch: its longest text times its texts, summed up.
         longest = np.maximum.reduceat(self._split.lengths[rows], ends - sizes)
         tokens = np.cumsum(sizes * longest)
-        # Cut the epoch into stretches of about PREFETCHED_TOKENS. One begins with each micro-batch that
+        # Cut them into stretches of about PREFETCHED_TOKENS. One begins with each micro-batch that
         # crosses a multiple of it; a micro-batch that crosses several begins one stretch only.
         starts = np.searchsorted(tokens, np.arange(0, tokens[-1], PREFETCHED_TOKENS), side="right")
         for first, last in pairwise([*np.unique(starts).tolist(), len(sizes)]):
@@ -173,23 +206,27 @@ class Updates:
                 yield MicroBatch(stretch[at : at + count], share, prefetched, number)
                 at += count
 
-    def _micro_batches(self) -> tuple[Array, Array, Array]:
+    def _micro_batches(self, begin: int, end: int) -> tuple[Array, Array, Array]:
         """Find this process's micro-batches: all their rows in turn, and size and share of each."""
         shape, planned = self._shape, self.epoch
         # The plan numbers all parts update by update, process by process; keep this process's numbers.
-        numbers = np.arange(len(planned.cuts) - 1).reshape(-1, shape.world, shape.accumulation)
+        cuts = planned.cuts[begin * shape.parts : end * shape.parts + 1]
+        numbers = np.arange(len(cuts) - 1).reshape(-1, shape.world, shape.accumulation)
         mine = numbers[:, self._process].ravel()  # (updates x accumulation,)
-        sizes = np.diff(planned.cuts)  # texts of each part of the epoch
+        sizes = np.diff(cuts)  # texts of each part of these updates
         # Texts of the whole update that each of this process's parts belongs to.
         texts = np.repeat(sizes.reshape(-1, shape.parts).sum(axis=1), shape.accumulation)
         # A process whose part is empty trains all the same, as the others wait for its gradient: on the
         # epoch's first text, with share 0.
         taken = np.maximum(sizes[mine], 1)
-        first = np.where(sizes[mine] > 0, planned.cuts[mine], 0)
+        first = np.where(sizes[mine] > 0, cuts[mine], 0)
         # Concatenate arange(first[i], first[i] + taken[i]) over all i, without a loop: in one arange over
         # all texts, each part's stretch is shifted by the difference of its two starts.
         at = np.repeat(first - (np.cumsum(taken) - taken), taken) + np.arange(int(taken.sum()))
-        return self.drawn[planned.order[at]], taken, sizes[mine] * shape.parts / texts
+        rows = planned.order[at]
+        if self._drawn is not None:
+            rows = self._drawn[rows]
+        return rows, taken, sizes[mine] * shape.parts / texts
 
 
 def to_tensors(batch: Batch) -> Batch:

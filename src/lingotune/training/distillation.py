@@ -74,7 +74,7 @@ def _predictions(context: RunContext) -> Predictions:
     split = context.splits[name]
     decided, shares = context.store.teacher(name, split)
     stars = context.store.ids_and_stars(name, split)[1]
-    codes = np.array(split.codes, object)
+    codes = split.codes_array
     return Predictions(split.label, shares.astype(np.float64), codes, stars, decided)
 
 

@@ -13,7 +13,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -71,6 +70,7 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.serving.teacher import teacher_of
 from lingotune.system.files import unused
+from lingotune.system.lean_imports import allow_lean, lean
 from lingotune.training import distributed, failure, signals
 from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
@@ -139,6 +139,7 @@ def _main(options: argparse.Namespace) -> None:
         what = f"the launcher started job {planned}, the file holds job {digest}"
         fix = "the job file that belongs to this job, unchanged"
         raise ConfigError([Problem(f"rank {distributed.read_rank(os.environ).rank}", what, fix)])
+    allow_lean(job, job.model.name_or_path)
     run(
         job,
         run_dir=options.run_dir,
@@ -226,7 +227,7 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     distributed.check_world(job, rank)
     _set_environment(job, rank)
     distributed.choose_devices(job)
-    with signals.importing():
+    with signals.importing(), lean():
         import torch  # noqa: F401  it takes seconds
     distributed.join(job, rank)
     return job
@@ -260,7 +261,7 @@ def _open_data(
     train = training_split(store, splits["train"], job.data)
     splits["train"] = store.with_teacher("train", train)
     splits = {name: _within(split, limits) for name, split in splits.items()}
-    check_select(job.evaluation.select, *(set(splits[s].codes) for s in SPLITS[:2]))
+    check_select(job.evaluation.select, *(set(splits[s].language_rows) for s in SPLITS[:2]))
     return store, splits
 
 
@@ -350,7 +351,7 @@ def _train(context: RunContext, started: float) -> Target | None:
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
     go_on = f"go on with: {resume_command(context.folders.run)}\n" if context.rank.first else ""
-    with signals.importing(go_on):
+    with signals.importing(go_on), lean():
         from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()
@@ -400,7 +401,7 @@ def _announce_and_sign_in(context: RunContext, known: RunDescription) -> Target 
         print(f"warning: {warning}")
     sizes = ", ".join(f"{split} {len(rows)}" for split, rows in context.splits.items())
     print(f"rows: {sizes}")
-    if unseen := sorted(set(context.splits["test"].codes) - set(context.splits["train"].codes)):
+    if unseen := sorted(set(context.splits["test"].language_rows) - context.trained_languages):
         print(f"only scored, not trained on: {', '.join(unseen)}")
     print(*context.batch.arithmetic, *context.steps.arithmetic, sep="\n")
     print(flush=True)
@@ -426,7 +427,7 @@ def _data_summary(store: Store, splits: Mapping[str, Split]) -> DataSummary:
     rows: dict[str, dict[str, dict[str, int]]] = {}
     totals: dict[str, dict[str, int]] = {}
     for name, split in splits.items():
-        totals[name] = dict(sorted(Counter(split.codes).items()))
+        totals[name] = split.language_rows
         counts = split.class_rows(len(labels))
         rows[name] = {
             code: dict(zip(labels, counts[split.languages.index(code)].tolist()))
@@ -467,8 +468,9 @@ def _write(context: RunContext, results: RunResults) -> None:
     from lingotune.hub.model_folder import assemble
 
     folders = context.folders
-    write_charts(folders.run, results)
     print_scores(results, folders)
+    sys.stdout.flush()
+    write_charts(folders.run, results)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
     _record(context, results)
     write_metrics(results, folders)

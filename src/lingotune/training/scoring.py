@@ -147,7 +147,7 @@ def _predict(
     split = batches.split
     # A prediction belongs to a language by its row, so prove the order by the labels.
     assert np.array_equal(output.label_ids, split.taught), "predictions came back in another order"
-    codes = np.array(split.codes, object)
+    codes = split.codes_array
     shares = probabilities_of(output.predictions, several=split.several)
     sources = context.store.sources(name, split)
     predictions = Predictions(split.true, shares, codes, stars, sources=sources)

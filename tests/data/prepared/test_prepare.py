@@ -28,6 +28,7 @@ from waiting import PATIENCE, wait_until
 
 from lingotune.config.problems import ConfigError
 from lingotune.config.schema import (
+    SPLITS,
     ColumnsConfig,
     DataConfig,
     LabelConfig,
@@ -36,10 +37,10 @@ from lingotune.config.schema import (
     Quoting,
     Source,
 )
-from lingotune.data.loader import verified
-from lingotune.data.loader.store import Store
+from lingotune.data.loader.store import Split, Store
 from lingotune.data.loader.tokenizer import tokenizer_of
 from lingotune.data.loader.training_split import training_split
+from lingotune.data.prepared import manifest as manifests
 from lingotune.data.prepared import prepare as preparing
 from lingotune.data.prepared import shard_writer as module
 from lingotune.data.prepared import shards
@@ -52,6 +53,7 @@ from lingotune.data.rows.findings import Counts
 from lingotune.data.rows.training_rows import count_trained
 from lingotune.data.splits.counts import count_rows
 from lingotune.report.data_page import PAGE, write_report
+from lingotune.system import verified
 from lingotune.system.hashing import sha256_of
 
 LABELS = star_labels("bad", "fair", "good")
@@ -638,6 +640,60 @@ def test_a_damaged_flat_file_is_made_anew(source: Path, tmp_path: Path) -> None:
         assert Store(folder).split("train").digest() == digest, path
 
 
+def test_what_was_opened_before_is_opened_without_reading_its_rows(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
+    folder = made(config(source), tmp_path / "prepared")
+
+    def opened() -> list[str]:
+        store = Store(folder)
+        return [
+            digest
+            for split in SPLITS
+            for digest in (store.split(split).digest(), store.digest(split))
+        ]
+
+    first = opened()
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))  # long ago
+    assert opened() == first
+    read: list[Any] = []
+    monkeypatch.setattr(parquet, "read_table", lambda *a, **k: read.append(a))
+    monkeypatch.setattr(verified, "sha256_of", lambda path: read.append(path))
+    monkeypatch.setattr(Split, "_digest", lambda self: read.append(self))
+    assert opened() == first and not read
+    Store(folder).split("train").select([0]).digest()
+    assert len(read) == 1, "a selection is hashed, not taken for the whole"
+    (folder / "test-00000.parquet").write_bytes(b"other")
+    with pytest.raises(ConfigError, match="is not as it was prepared"):
+        opened()
+
+
+def test_digests_of_selected_and_changed_splits_are_their_own(source: Path, tmp_path: Path) -> None:
+    split = Store(made(config(source), tmp_path / "prepared")).split("train")
+    every = split.select(range(len(split)))
+    assert every.digest() == split.digest() == replace(split, known=None).digest()
+    labelled = replace(split, labelled=np.arange(len(split)) > 0)
+    digests = [split.digest(), split.select([1, 0]).digest(), labelled.digest()]
+    assert len({*digests, replace(split, first=split.lengths).digest()}) == 4
+
+
+def test_a_large_source_is_hashed_once_on_a_machine_and_again_when_it_changes(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LINGOTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(manifests, "_LARGE", source.stat().st_size)
+    os.utime(source, (1, 1))
+    hashed: list[Path] = []
+    monkeypatch.setattr(verified, "sha256_of", lambda p: hashed.append(p) or sha256_of(p))
+    first = identify(config(source), 1, "t").digest
+    assert identify(config(source), 1, "t").digest == first and hashed == [source]
+    source.write_bytes(flipped(source.read_bytes(), 10))
+    os.utime(source, (1, 1))  # the time is set back, and the size is the same
+    assert identify(config(source), 1, "t").digest != first and len(hashed) == 2
+
+
 def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -689,8 +745,6 @@ def test_a_hand_edited_manifest_is_told(change: dict[str, Any], said: str, tmp_p
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 16), min_size=1, max_size=30), st.integers(1, 8))
 def test_the_store_for_any_lengths(lengths: list[int], multiple: int) -> None:
-    from lingotune.data.loader.store import Split
-
     sizes = np.array(lengths)
     zeros = np.zeros(len(lengths), np.int64)
     tokens = np.arange(1, sizes.sum() + 1) ** 2

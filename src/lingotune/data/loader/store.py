@@ -1,22 +1,19 @@
-"""Prepared data as a trainer reads it: token ids in one flat file, and padded batches cut from it.
+"""Prepared data as a trainer reads it: flat files of tokens and rows, and padded batches cut from them.
 
-The flat file of a split is written from its Parquet shards by the first process that needs it, and mapped
-into memory by all: eight ranks on a machine hold it once.
+The flat files of a split are written from its Parquet shards by the first process that needs them, and
+mapped into memory by all: eight ranks on a machine hold them once.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow
@@ -24,8 +21,8 @@ from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.schema import ONE_CLASS
-from lingotune.config.typed_json import parse_json
-from lingotune.data.loader.verified import is_as_written
+from lingotune.data.loader.columns import view_of
+from lingotune.data.loader.flat_files import FlatFiles, rows_table
 from lingotune.data.prepared.manifest import (
     TOKENIZER,
     FolderFile,
@@ -39,8 +36,7 @@ from lingotune.data.prepared.teacher import PREDICTED
 from lingotune.data.rows.ids import rows_digest, targets_text
 from lingotune.data.rows.pairs import TEXTS
 from lingotune.system.arrays import Array
-from lingotune.system.files import replace_file
-from lingotune.system.hashing import sha256_of
+from lingotune.system.verified import is_as_written
 
 TEACHER = "teacher"
 """Key of a teacher's probabilities in a batch, which the model does not take."""
@@ -61,7 +57,8 @@ class Split:
     shares of them; else None. several: True for the former; then label is the first class of each row, or
     their number for none. teacher: float32, (rows, classes), probabilities of a teacher; None without one.
     labelled: bool, (rows,), False for rows whose label is the teacher's; None = all are labelled. first:
-    int64, tokens of each row before its second segment; None where rows have no second one.
+    int64, tokens of each row before its second segment; None where rows have no second one. known: what
+    `digest` was before for the same arrays, if it is kept.
     """
 
     tokens: Array
@@ -78,6 +75,7 @@ class Split:
     teacher: Array | None = None
     labelled: Array | None = None
     first: Array | None = None
+    known: KnownDigest | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -99,17 +97,29 @@ class Split:
 
     def class_rows(self, classes: int) -> Array:
         """Count the rows by language and class, int64, (languages, classes); one may have several."""
-        counts = np.zeros((len(self.languages), classes), np.int64)
         if self.several:
+            counts = np.zeros((len(self.languages), classes), np.int64)
             np.add.at(counts, self.language, self.true)
-        else:
-            np.add.at(counts, (self.language, self.label), 1)
-        return counts
+            return counts
+        kinds = self.language.astype(np.int64) * classes + self.label
+        return np.bincount(kinds, minlength=len(self.languages) * classes).reshape(-1, classes)
 
     @property
     def codes(self) -> list[str]:
         """Language code of each row."""
-        return [self.languages[place] for place in self.language.tolist()]
+        named: list[str] = self.codes_array.tolist()
+        return named
+
+    @property
+    def codes_array(self) -> Array:
+        """The same as an array of objects, (rows,)."""
+        return np.array(self.languages, object)[self.language]
+
+    @property
+    def language_rows(self) -> dict[str, int]:
+        """Number of rows of each language that has any, in the order of the codes."""
+        counts = np.bincount(self.language, minlength=len(self.languages)).tolist()
+        return {code: count for code, count in zip(self.languages, counts) if count}
 
     def select(self, rows: Sequence[int] | Array) -> Split:
         """Select rows, in this order; the tokens are not copied."""
@@ -190,7 +200,23 @@ class Split:
         ]
 
     def digest(self) -> str:
-        """Hash everything that a model sees of these rows: SHA-256, 64 hexadecimal digits."""
+        """Hash everything that a model sees of these rows: SHA-256, 64 hexadecimal digits.
+
+        That of a split as it lies in its store is computed once on a machine.
+        """
+        if self.known is not None and self.known.is_of(self.content):
+            return self.known.files.known("tokens", list(self.languages), self._digest)
+        return self._digest()
+
+    @property
+    def content(self) -> tuple[Array | None, ...]:
+        """Arrays that the digest is of."""
+        return (
+            self.tokens, self.ids, self.starts, self.lengths, self.label, self.language, self.targets,
+            self.teacher, self.labelled, self.first,
+        )  # fmt: skip
+
+    def _digest(self) -> str:
         digest = hashlib.sha256("\n".join(self.languages).encode())
         segments = () if self.first is None else (self.first,)
         for values in (self.lengths, self.label, self.language, *segments):
@@ -207,8 +233,27 @@ class Split:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class KnownDigest:
+    """Files that keep the digest of a split, and the arrays that it is of."""
+
+    content: tuple[Array | None, ...]
+    files: FlatFiles
+
+    def is_of(self, content: tuple[Array | None, ...]) -> bool:
+        """Tell whether these are the very arrays, none of them selected from, added or left out."""
+        return all(one is other for one, other in zip(self.content, content))
+
+
 _DIGESTED = 50_000
 """Number of rows whose tokens the digest holds in memory at a time."""
+
+
+def _read(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """Read those of the columns that a file has, all by default."""
+    with parquet.ParquetFile(path) as file:  # read_table imports pandas
+        there = [name for name in file.schema_arrow.names if columns is None or name in columns]
+        return file.read(columns=there)
 
 
 def _places(starts: Array, lengths: Array) -> Array:
@@ -217,25 +262,6 @@ def _places(starts: Array, lengths: Array) -> Array:
     ends = np.cumsum(lengths)
     places: Array = np.repeat(starts - (ends - lengths), lengths) + np.arange(int(lengths.sum()))
     return places
-
-
-def _sums(path: Path) -> Path:
-    """Path of the file with the digests of a split's flat files."""
-    return path.with_suffix(".sha256")
-
-
-def _ids(table: Path) -> Array:
-    return np.fromfile(table, np.uint32).astype(np.int64)
-
-
-def _place_type(ids: Array) -> type[Any]:
-    return np.uint16 if len(ids) <= 1 << 16 else np.uint32
-
-
-def _is_of(path: Path, count: int, ids: Array) -> bool:
-    """Tell whether a flat file has the size of `count` indices into these ids."""
-    size = count * np.dtype(_place_type(ids)).itemsize
-    return path.is_file() and path.stat().st_size == size
 
 
 class Store:
@@ -253,35 +279,39 @@ class Store:
     def split(self, name: str) -> Split:
         """ConfigError where a shard is missing, or holds other rows than the manifest says."""
         found = self.manifest.splits[name]
-        lengths, label, language, first = self._rows(found.shards)
-        ends = np.cumsum(lengths)
-        languages, place = np.unique(np.array(language, object).astype(str), return_inverse=True)
-        return Split(
-            *self._tokens(name, found, int(lengths.sum())),
-            ends - lengths,
-            lengths,
-            label,
-            place.astype(np.int16),
-            np.arange(len(label)),
-            tuple(languages.tolist()),
-            self._padding_id(),
-            self._targets(found.shards) if self._has_targets else None,
-            self.manifest.totals is not None,
-            first=first,
+        if not found.rows:
+            return self._empty()
+        for shard in found.shards:
+            with self._reading(shard):
+                pass
+        flat = FlatFiles(self._writable(), name, self.manifest.digest)
+        flat.make_unless_there(
+            found.rows, found.tokens, partial(self._rows, found.shards),
+            partial(self._token_chunks, found),
+        )  # fmt: skip
+        (tokens, ids), (columns, languages) = flat.tokens(), flat.rows()
+        starts, lengths, label, language, place = (
+            columns[column] for column in ("starts", "lengths", "label", "language", "place")
         )
+        split = Split(
+            tokens, ids, starts, lengths, label, language, place, languages, self._padding_id(),
+            columns.get("targets"), self.manifest.totals is not None, first=columns.get("first"),
+        )  # fmt: skip
+        return replace(split, known=KnownDigest(split.content, flat))
+
+    def _empty(self) -> Split:
+        none, targets = np.zeros(0, np.int64), None
+        if self._has_targets:
+            targets = np.zeros((0, len(self.manifest.labels)), np.float32)
+        return Split(
+            none.astype(np.uint16), np.zeros(1, np.int64), none, none, none, none.astype(np.int16),
+            none, (), self._padding_id(), targets, several=self.manifest.totals is not None,
+        )  # fmt: skip
 
     @property
     def _has_targets(self) -> bool:
         mode = self.manifest.data.get("labels_mode")  # data of older versions has none
         return mode not in (None, *(one.name for one in ONE_CLASS))
-
-    def _targets(self, shards: Sequence[ShardFile]) -> Array:
-        classes = len(self.manifest.labels)
-        parts: list[Array] = [np.zeros(0, np.float32)]
-        for shard in shards:
-            chunks = self._read(shard, ["targets"])["targets"].chunks
-            parts += [chunk.flatten().to_numpy() for chunk in chunks]
-        return np.concatenate(parts).reshape(-1, classes)
 
     def ids_and_stars(self, name: str, split: Split) -> tuple[list[str], Array]:
         """Read the ids of a split's rows, and their ratings: float64, (rows,), NaN if there is none."""
@@ -317,7 +347,7 @@ class Store:
             raise KeyError(name)
         file = found.files[name]
         with self._reading(file):
-            table = parquet.read_table(self.folder / file.file)
+            table = _read(self.folder / file.file)
         columns = [table[f"probability_{label}"].to_numpy() for label in self.manifest.labels]
         shares = np.stack(columns, axis=1).astype(np.float32, copy=False)
         return table[PREDICTED].to_numpy().astype(np.int64)[split.place], shares[split.place]
@@ -356,7 +386,15 @@ class Store:
         return [], []
 
     def digest(self, name: str) -> str:
-        """Hash the rows of a split, see `rows_digest`."""
+        """Hash the rows of a split, see `rows_digest`; computed once on a machine."""
+        found = self.manifest.splits[name]
+        if not found.rows:
+            return self._digest(name)
+        flat = FlatFiles(self._writable(), name, self.manifest.digest)
+        of = [shard.sha256 for shard in found.shards]
+        return flat.known("texts", of, partial(self._digest, name))
+
+    def _digest(self, name: str) -> str:
         names = ["id", "language", "targets" if self._has_targets else "label"]
         tables = (
             self._read(shard, [*names, *TEXTS]) for shard in self.manifest.splits[name].shards
@@ -377,76 +415,24 @@ class Store:
                 pass
         return self.folder / TOKENIZER / "tokenizer.json"
 
-    def _rows(self, shards: Sequence[ShardFile]) -> tuple[Array, Array, list[str], Array | None]:
-        lengths, label = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        first: list[Array] = []
-        language: list[str] = []
-        for shard in shards:
-            table = self._read(shard, ["length", "label", "language", "first"])
+    def _rows(self, shards: Sequence[ShardFile]) -> pyarrow.Table:
+        """Read the columns of the rows of all shards, see `rows_table`."""
+        names = ["length", "label", "language", "first"]
+        names += ["targets"] if self._has_targets else []
+        tables = [self._read(shard, names) for shard in shards]
+        for shard, table in zip(shards, tables):
             if table.num_rows != shard.rows:
                 what = f"holds {table.num_rows} rows; the manifest says {shard.rows}"
                 raise self._damaged(shard.file, what)
-            lengths.append(table["length"].to_numpy().astype(np.int64))
-            label.append(table["label"].to_numpy().astype(np.int64))
-            language += table["language"].to_pylist()
-            if "first" in table.column_names:
-                first.append(table["first"].to_numpy().astype(np.int64))
-        segments = np.concatenate(first) if first else None
-        return np.concatenate(lengths), np.concatenate(label), language, segments
-
-    def _tokens(self, name: str, split: SplitShards, count: int) -> tuple[Array, Array]:
-        """The flat file of a split, mapped, and the ids that it tells by their places; made if nobody has
-        made them."""
-        if not count:
-            return np.zeros(0, np.uint16), np.zeros(1, np.int64)
-        folder = self._writable()
-        path = folder / f"{name}-{self.manifest.digest[:12]}.tokens"
-        table = path.with_suffix(".ids")
-        with (folder / f".{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._is_flat(path, table) or not _is_of(path, count, _ids(table)):
-                ids = self._used_ids(split)
-                place = np.zeros(int(ids[-1]) + 1, _place_type(ids))  # id -> its index in `ids`
-                place[ids] = np.arange(len(ids))
-                self._write(table, [ids.astype(np.uint32)])
-                self._write(path, (place[chunk] for chunk in self._token_chunks(split)))
-                sums = {one.name: sha256_of(one) for one in (table, path)}
-                replace_file(_sums(path), json.dumps(sums))
-        ids = _ids(table)
-        return np.memmap(path, _place_type(ids), "r"), ids
-
-    def _is_flat(self, *files: Path) -> bool:
-        """Tell whether the flat files of a split are there as they were written."""
-        try:
-            sums = parse_json(_sums(files[0]).read_text(encoding="utf-8"))
-            return all(is_as_written(file, sums[file.name]) for file in files)
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-
-    def _used_ids(self, split: SplitShards) -> Array:
-        """The ids of a split's tokens, int64, ascending."""
-        used = np.zeros(0, bool)
-        for chunk in self._token_chunks(split):
-            top = int(chunk.max()) + 1
-            if top > len(used):
-                used = np.append(used, np.zeros(top - len(used), bool))
-            used[chunk] = True
-        return np.flatnonzero(used)
+        return rows_table(tables, len(self.manifest.labels))
 
     def _token_chunks(self, split: SplitShards) -> Iterator[Array]:
         for shard in split.shards:
             ids = self._read(shard, ["input_ids"])["input_ids"]
             for chunk in ids.chunks:
-                values = chunk.flatten().to_numpy()
+                values = view_of(chunk.flatten())
                 if len(values):
                     yield values
-
-    def _write(self, path: Path, parts: Iterable[Array]) -> None:
-        unfinished = path.with_name(f"{path.name}.tmp")
-        with unfinished.open("wb") as file:
-            for part in parts:
-                file.write(part.tobytes())
-        unfinished.replace(path)
 
     def _writable(self) -> Path:
         if self._cache is None:
@@ -468,9 +454,7 @@ class Store:
     def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
         """Read those of the columns that the shard has."""
         with self._reading(shard):
-            known = parquet.read_schema(self.folder / shard.file).names
-            there = [column for column in columns if column in known]
-            return parquet.read_table(self.folder / shard.file, columns=there)
+            return _read(self.folder / shard.file, columns)
 
     @contextmanager
     def _reading(self, shard: ShardFile | FolderFile) -> Iterator[None]:

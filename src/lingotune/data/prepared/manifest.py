@@ -40,6 +40,7 @@ from lingotune.data.sources.patterns import (
 )
 from lingotune.data.splits.rules import is_carved
 from lingotune.system.hashing import sha256_of
+from lingotune.system.verified import known_sha256
 
 if TYPE_CHECKING:
     from lingotune.data.prepared.shards import Shard
@@ -401,9 +402,13 @@ def _folder_of_texts(name: str, files: Sequence[tuple[str, int, str]]) -> Source
     return SourceFile(name, sum(size for _, size, _ in files), digest)
 
 
+_LARGE = 1 << 20
+"""Bytes of a file from which on its digest is kept on this machine: a smaller one is hashed as fast."""
+
+
 def _source_digest(path: Path) -> str:
     try:
-        digest = sha256_of(path)
+        digest = known_sha256(path) if path.stat().st_size >= _LARGE else sha256_of(path)
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
         raise ConfigError([Problem(shown_name(path), what, code=DATA_FAILED)]) from error

@@ -60,7 +60,7 @@ class Survey:
 
     def rows(self, kept: Iterable[Row]) -> Iterator[tuple[Row, int]]:
         """Yield the rows that were kept, each with the place of its split."""
-        for row, split in zip(kept, self.chosen.tolist()):
+        for row, split in zip(kept, self.chosen.data):
             if split != REMOVED:
                 yield row, split
 
