@@ -239,3 +239,11 @@ def test_what_is_no_run_and_no_sweep_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "bad" / "job.yaml").write_bytes(b"\xff")
     with pytest.raises(ConfigError, match=r"job\.yaml cannot be read"):
         leaderboard([str(tmp_path / "bad")])
+
+
+def test_what_a_job_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    make_run(tmp_path / "part", "data.max_rows=20", "baseline=none", validation=0.6)
+    make_run(tmp_path / "all", validation=0.5)
+    first, second = leaderboard([str(tmp_path)]).ranked
+    assert first.varies == {"data.max_rows": "20", "baseline": "none"}
+    assert second.varies == {"data.max_rows": "null", "baseline": "auto"}

@@ -12,6 +12,7 @@ from lingotune.config.problems import ConfigError, Problem, closest, listed
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
 from lingotune.config.schema import COSTS, EvaluationConfig
+from lingotune.config.settings import default_of, is_setting
 from lingotune.config.typed_json import parse_json
 from lingotune.contract.container import JOB_FILE
 from lingotune.launch.cost.cost import HOUR
@@ -250,7 +251,7 @@ def of_runs(folders: Sequence[Path], name: str) -> Leaderboard:
     metric, notes = _metric([(text.settings, folder) for folder, text in texts.items()])
     entries = []
     for number, (folder, text) in enumerate(texts.items(), 1):
-        varies = {name: _short(text.settings.get(key, "")) for key, name in shown.items()}
+        varies = {name: _value(text, key) for key, name in shown.items()}
         entries.append(_of_run(number, folder, text, varies, metric))
     if repeated:
         notes = [*notes, f"{repeated} of the runs repeat another's job: the last one counts"]
@@ -258,6 +259,13 @@ def of_runs(folders: Sequence[Path], name: str) -> Leaderboard:
         name, metric, tuple(shown.values()), ranked(entries, metric), None, tuple(notes)
     )
     return with_told(board)
+
+
+def _value(text: JobText, key: str) -> str:
+    """Write a job's value of a setting; a job file leaves out some that have their default."""
+    if key in text.settings:
+        return _short(text.settings[key])
+    return hydra_value(default_of(key)) if is_setting(key) else ""
 
 
 def _short(text: str) -> str:
