@@ -43,11 +43,11 @@ def half_precision() -> AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if cpu_has_bf16() else nullcontext()
 
 
-def real_dimensions() -> Any:
-    """The configuration of distilbert-base-multilingual-cased, with three classes."""
+def real_dimensions(**others: Any) -> Any:
+    """The configuration of distilbert-base-multilingual-cased, with three classes; others: what differs."""
     from transformers import DistilBertConfig
 
-    return DistilBertConfig(vocab_size=VOCABULARY, num_labels=3)
+    return DistilBertConfig(vocab_size=VOCABULARY, num_labels=3, **others)
 
 
 def grouped(lengths: Any, shape: BatchShape, epoch: int) -> Epoch:

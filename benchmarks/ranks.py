@@ -1,12 +1,17 @@
 """Two processes on this machine (gloo): what batches and compact vocabulary do for data-parallel training.
 
 python benchmarks/ranks.py batches [--rounds 4]       random, group_by_length and ours; small model
-python benchmarks/ranks.py vocabulary [--rounds 4]    all embeddings or those that occur; real dimensions
+python benchmarks/ranks.py vocabulary [--rounds 4]    all embeddings, those that occur, or the update's
 
 `batches`: steps at even quantiles of cost, as many for each way, by the clock; the same times are predicted
-by the tokens of the slower process. `vocabulary`: the efficiency is the time that forward and backward
-pass take with compact embeddings, when nothing is sent, over that of the whole step. Rounds are
-interleaved, the first is dropped; medians.
+by the tokens of the slower process. `vocabulary`: real dimensions; the efficiency is the time that forward
+and backward pass take with compact embeddings, when nothing is sent, over that of the whole step. Each step
+is done in all ways in turn, the first round is dropped; medians, with quartiles of the efficiency, and the
+same by processor time, which says less of waiting, but the same on a busy machine. With --layers 1 --sent
+"rows that occur" "rows of the update" it needs 3 GB instead of 9.
+
+A slow link: unshare -rn sh -c 'ip link set lo up; tc qdisc add dev lo root tbf rate 1gbit burst 1mb latency
+50ms; python benchmarks/ranks.py vocabulary', which leaves this machine's own network as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import os
 import socket
 import statistics
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -32,7 +38,7 @@ from lingotune.modeling.compact_embedding import compact, used_ids
 from lingotune.training.dataloader import to_tensors
 from lingotune.training.sparse_gradients import RowExchange
 
-WORLD, SIZE, ROWS = 2, 16, 75_000
+WORLD, SIZE, ROWS, STEPS = 2, 16, 75_000, 3
 WAYS = ("random", "group_by_length", "iid_balanced", "window")
 
 
@@ -54,7 +60,7 @@ def chosen(epoch: Epoch, lengths: Any, count: int) -> list[int]:
     return [int(n) for n in at_quantiles(cost, count)]
 
 
-def batches(rank: int, rounds: int) -> None:
+def batches(rank: int, options: argparse.Namespace) -> None:
     """Print the seconds of as many texts by each way, and what the tokens say."""
     split = corpus(ROWS)
     small = DistilBertConfig(
@@ -73,7 +79,7 @@ def batches(rank: int, rounds: int) -> None:
     plans = {way: planned(way, split.lengths) for way in WAYS}
     updates = {way: chosen(epoch, split.lengths, 40) for way, epoch in plans.items()}
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for way in WAYS:
             torch.distributed.barrier()
             begun = time.perf_counter()
@@ -100,72 +106,88 @@ def batches(rank: int, rounds: int) -> None:
         print(f"window over group_by_length {medians['group_by_length'] / medians['window']:.2f}x")
 
 
-def vocabulary(rank: int, rounds: int) -> None:
+SENT = ("all rows", "rows that occur", "rows of the update")
+
+
+def vocabulary(rank: int, options: argparse.Namespace) -> None:
     """Print the seconds of a step of 16 x 56 tokens a process, and the efficiency."""
     split = corpus(ROWS)
     rows = np.flatnonzero(split.lengths == 56)
-    found: dict[str, list[float]] = {}
-    models = {}
-    for name in ("all rows", "rows that occur", "rows of the update"):
-        torch.manual_seed(0)
-        model = DistilBertForSequenceClassification(real_dimensions())
-        if name != "all rows":
-            compact(model, used_ids([split], [PADDING]))
-        if name == "rows of the update":
-            RowExchange(model, lambda: models["rows of the update"][0])
-        wrapped = DistributedDataParallel(
-            model, gradient_as_bucket_view=True, broadcast_buffers=False
-        )
-        models[name] = (wrapped, torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True))
-    for number in range(rounds):
+    models = {name: exchanging(name, split, options.layers) for name in options.sent}
+    seconds: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    touched = []
+    for number in range(STEPS * options.rounds):
+        first = number * WORLD * SIZE % (len(rows) - WORLD * SIZE)
+        update = rows[first : first + WORLD * SIZE]
+        touched.append(len(np.unique(split.batch(update)["input_ids"])))
+        inputs = to_tensors(split.batch(update[rank::WORLD]))
         for name, (model, optimizer) in models.items():
             for sends in (False, True):
-                for step in range(3):
-                    at = rows[((number * 3 + step) * WORLD + rank) * SIZE % (len(rows) - SIZE) :][
-                        :SIZE
-                    ]
-                    inputs = to_tensors(split.batch(at))
-                    torch.distributed.barrier()
-                    begun = time.perf_counter()
-                    with half_precision():
-                        if sends:
-                            loss = model(**inputs).loss
-                        else:
-                            with model.no_sync():
-                                loss = model(**inputs).loss
-                    if sends:
-                        loss.backward()
-                    else:
-                        with model.no_sync():
-                            loss.backward()
-                    middle = time.perf_counter()
-                    if sends:
-                        optimizer.step()
-                    optimizer.zero_grad(set_to_none=False)
-                    torch.distributed.barrier()
-                    found.setdefault(f"{name}, {'step' if sends else 'alone'}", []).append(
-                        (time.perf_counter() if sends else middle) - begun
-                    )
+                found = seconds_of(model, optimizer, inputs, sends=sends)
+                seconds.setdefault((name, sends), []).append(found)
     if rank == 0:
-        medians = {name: statistics.median(values[3:]) for name, values in found.items()}
-        alone = medians["rows that occur, alone"]
-        print("embeddings sent         MB  forward, backward alone  whole step  efficiency")
-        for name, sent in (
-            ("all rows", 135.3 * 4),
-            ("rows that occur", 75.8 * 4),
-            ("rows of the update", 43.5 * 4),
-        ):
-            step = medians[f"{name}, step"]
-            each = medians[f"{name}, alone"]
-            print(f"{name:18} {sent:7.0f} {each:24.2f} {step:11.2f} {alone / step:11.0%}")
+        print_efficiency(models, seconds, statistics.median(touched))
 
 
-def process(rank: int, port: int, what: str, rounds: int) -> None:
+def seconds_of(model: Any, optimizer: Any, inputs: Any, *, sends: bool) -> tuple[float, float]:
+    """Seconds of a whole step, or of its forward and backward pass, in which nothing is sent: by the clock,
+    and of this process's processor time."""
+    torch.distributed.barrier()
+    begun = np.array([time.perf_counter(), time.process_time()])
+    with nullcontext() if sends else model.no_sync():
+        with half_precision():
+            loss = model(**inputs).loss
+        loss.backward()
+    middle = np.array([time.perf_counter(), time.process_time()])
+    if sends:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=False)
+    torch.distributed.barrier()
+    ended = np.array([time.perf_counter(), time.process_time()])
+    return tuple((ended if sends else middle) - begun)
+
+
+def print_efficiency(models: Any, seconds: Any, touched: float) -> None:
+    """Print a line for each way of sending. touched: rows of the embeddings in an update."""
+    warm = {key: np.array(values[STEPS:]) for key, values in seconds.items()}
+    alone = warm["rows that occur" if "rows that occur" in models else next(iter(models)), False]
+    print("embeddings sent         MB  alone   step  efficiency  quartiles       of processor time")
+    for name, (model, _) in models.items():
+        sent = sum(p.numel() for p in model.parameters()) * 4
+        if name == "rows of the update":
+            words = model.module.get_input_embeddings().weight
+            sent -= (len(words) - touched) * words.shape[1] * 4
+        each, step = np.median(warm[name, False][:, 0]), np.median(warm[name, True][:, 0])
+        clock, work = (alone / warm[name, True]).T
+        low, high = np.quantile(clock, (0.25, 0.75))
+        print(
+            f"{name:18} {sent / 1e6:7.0f} {each:6.2f} {step:6.2f} {np.median(clock):11.1%}"
+            f"  {low:.1%} to {high:.1%} {np.median(work):17.1%}"
+        )
+
+
+def exchanging(name: str, split: Any, layers: int) -> tuple[Any, Any]:
+    """A model that exchanges all rows of its embeddings' gradient, those that occur, or those of the
+    update, and its optimizer."""
+    torch.manual_seed(0)
+    model = DistilBertForSequenceClassification(real_dimensions(n_layers=layers))
+    found: list[Any] = []
+    if name != "all rows":
+        compact(model, used_ids([split], [PADDING]))
+    if name == "rows of the update":
+        RowExchange(model, lambda: found[0])
+    found.append(
+        DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
+    )
+    return found[0], torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+
+def process(rank: int, port: int, options: argparse.Namespace) -> None:
     """One of the two."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=WORLD)
-    {"batches": batches, "vocabulary": vocabulary}[what](rank, rounds)
+    {"batches": batches, "vocabulary": vocabulary}[options.what](rank, options)
     torch.distributed.destroy_process_group()
 
 
@@ -174,11 +196,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=["batches", "vocabulary"])
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=6, help="vocabulary: of the model")
+    parser.add_argument("--sent", nargs="+", choices=SENT, default=SENT, help="vocabulary: ways")
     options = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (port, options.what, options.rounds), WORLD)
+    torch.multiprocessing.spawn(process, (port, options), WORLD)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from results import TRAINING, results_for
 
 from lingotune.config.jobfile import dump_job, job_digest, job_of
 from lingotune.config.schema import LabelConfig
-from lingotune.evaluation.metrics import Classes, Predictions
+from lingotune.evaluation.metrics import Predictions, classes_of
 from lingotune.evaluation.predictions import FILE, VALIDATION_FILE, write_predictions
 from lingotune.launch.sweeps.ledger import Ledger
 from lingotune.launch.sweeps.trial import Evaluation, JobState, State, Trial
@@ -45,11 +45,14 @@ def make_run(
     luck: int = 0,
     finished: bool = True,
     trained: int = 5,
+    error: float | None = None,
+    predictions: Predictions | None = None,
 ) -> Path:
     """Make the folder of a run of this job that scored `validation` there.
 
     test: share of the rows that its model knows, of either split; by default as on validation. trained:
-    rows of each language and class that it was trained on.
+    rows of each language and class that it was trained on. error: of ordered classes, on validation.
+    predictions: of the rows of either split, in place of such a model's.
     """
     folder.mkdir(parents=True)
     job = job_of(compose(*typed))
@@ -58,15 +61,18 @@ def make_run(
     write_history(folder, validation)
     if not finished:
         return folder
-    predictions = predictions_of(validation if test is None else test, rows, luck)
+    predictions = predictions or predictions_of(validation if test is None else test, rows, luck)
+    classes = classes_of(job.data)
     results = results_for(
         predictions,
-        Classes(LABELS),
+        classes,
         name=job.name,
         job_sha256=job_digest(job),
         training=replace(TRAINING, steps=30, best_step=20),
     )
     overall = replace(results.validation.overall, macro_f1=validation)
+    if error is not None:
+        overall = replace(overall, mean_absolute_error=error)
     counts = {code: dict.fromkeys(LABELS, trained) for code in CODES}
     results = replace(
         results,
@@ -74,9 +80,9 @@ def make_run(
         data=replace(results.data, rows={**results.data.rows, "train": counts}),
     )
     (folder / "metrics.json").write_text(as_metrics(results))
-    ids = [f"id{n}" for n in range(rows)]
+    ids = [f"id{n}" for n in range(len(predictions.true))]
     for file in (FILE, VALIDATION_FILE):
-        write_predictions(predictions, ids, Classes(LABELS), folder / file)
+        write_predictions(predictions, ids, classes, folder / file)
     return folder
 
 

@@ -24,7 +24,7 @@ AWS = {"sagemaker", "boto3", "botocore"}
 # From the ground up: a package imports itself and those named, inside functions too.
 _ESTIMATE = {"config", "system", "catalog"}
 _RUNS = {"config", "system", "contract"}
-_EVALUATION = {"config", "contract", "data", "modeling", "plugins", "runs"}
+_EVALUATION = {"config", "system", "contract", "data", "modeling", "plugins", "runs"}
 _WORKER = {
     *_ESTIMATE,
     *_RUNS,
@@ -105,7 +105,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "report": {"numpy", "pyarrow", "matplotlib", "jinja2"},
     "hub": {"huggingface_hub", "jinja2", "boto3", "botocore", "transformers"},
     "training": {
-        "torch", "transformers", "accelerate", "datasets", "safetensors", "tqdm", "smdistributed",
+        "torch", "transformers", "accelerate", "safetensors", "tqdm", "smdistributed",
         "numpy",
     },
     "launch": {

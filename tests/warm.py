@@ -53,7 +53,7 @@ SCRIPTS = {
     "train.py": "training", "launch.py": "planning", "tests/killing.py": "training",
     "tests/kill_proof.py": "training",
     "tests/forked.py": "training", "tests/stopping.py": "training",
-    "tests/loaded.py": "training", "tests/limited.py": "training",
+    "tests/loaded.py": "training", "tests/limited.py": "training", "tests/exchanging.py": "training",
 }  # fmt: skip
 WITHOUT_TORCH = ["launch", "models", "prepare", "prices", "cost", "validate", "completion",
                  "--help"]  # fmt: skip

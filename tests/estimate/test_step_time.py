@@ -159,10 +159,53 @@ def test_a_plan_tells_bytes_and_milliseconds() -> None:
     (takes,) = paper_lines(alone, plan_batches(alone), FOUND, None)
     assert "+ 0.0 sending" in takes
     unknown = job_of(compose("cluster=g5_12xl", "model=distilbert_multilingual"))
-    (sends,) = paper_lines(unknown, plan_batches(unknown), FOUND, None)
+    sends, _ = paper_lines(unknown, plan_batches(unknown), FOUND, None)
     assert sends.startswith("each update sends 541 MB")
     here = job_of(compose())
     assert paper_lines(here, plan_batches(here), FOUND, None) == ()
+
+
+TWO_WAYS = (
+    "of these the word embeddings' are 129 MB, or at most 21 MB for the rows that an update touches"
+)
+ONE_WAY = "of these the word embeddings' are at most 21 MB for the rows that an update touches"
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ((), [f"{TWO_WAYS}: decided by measuring, at the start"]),
+        (("training.row_exchange=true",), [f"{ONE_WAY} (training.row_exchange=true)"]),
+        (("training.sparse_exchange=true",), [f"{ONE_WAY} (training.sparse_exchange=true)"]),
+        (("training.row_exchange=false",), []),
+        (("training.freeze_embeddings=true",), []),
+        (("training.compile=true",), []),
+        (("training.shard=true",), []),
+        (("cluster.distribution=smdistributed",), []),
+    ],
+)  # fmt: skip
+def test_a_plan_tells_both_ways_of_exchanging_the_embeddings(
+    typed: tuple[str, ...], told: list[str]
+) -> None:
+    job = job_of(compose("experiment=blog", "cluster.distribution=torch_distributed", *typed))
+    lines = paper_lines(job, plan_batches(job), FOUND, 42_000)
+    assert [line for line in lines if "the word embeddings' are" in line] == told
+
+
+def test_touched_rows_shorten_the_paper_where_they_pay() -> None:
+    def sending(**changes: Any) -> float:
+        found: float = step(trained_rows=42_000, touched_rows=6874, **changes).sending
+        return found
+
+    whole, touched = 42_000 * 768 * 4, 6874 * 768 * 4 + 42_000
+    one_machine, slower = 2 * 7 / 8 / 120e9, 2 * 15 / 16 / 10e9
+    assert sending() == pytest.approx(whole * one_machine), "1.6 ms are not worth it"
+    asked = TrainingConfig(row_exchange=True)
+    assert sending(training=asked) == pytest.approx(touched * one_machine)
+    with_nodes = {"nodes": 2, "efa": 1, "per_gpu": 256}  # enough work to hide the other gradients
+    assert sending(**with_nodes) == pytest.approx(touched * slower)
+    refused = TrainingConfig(row_exchange=False)
+    assert sending(**with_nodes, training=refused) == pytest.approx(whole * slower)
 
 
 def test_a_model_too_small_for_the_formula_gets_no_figure() -> None:

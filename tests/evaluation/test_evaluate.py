@@ -182,6 +182,11 @@ def test_other_data_is_scored_whole(finished: Path, tmp_path: Path, evaluated: E
     assert only_test["overall"] == results["overall"]
     given = [f"data.train={source}", f"data.test={write(tmp_path / 't.jsonl', reviews(9))}"]
     assert evaluated(finished, *FILES, *given)[0]["overall"]["rows"] == 9
+    assert "source" not in found[0]
+    shops = [{**row, "shop": ["web", "app"][n % 2]} for n, row in enumerate(rows)]
+    named = write(tmp_path / "shops.jsonl", shops)
+    _, found, _ = evaluated(finished, *FILES, f"data.path={named}", "data.columns.source=shop")
+    assert [row["source"] for row in found] == [row["shop"] for row in shops]
 
 
 def test_other_data_is_read_with_the_settings_of_the_run(

@@ -46,7 +46,7 @@ class Reader(HTMLParser):
         self.attributes: list[tuple[str, str, str | None]] = []
         self.tables: dict[str, list[list[str]]] = defaultdict(list)
         self.texts: list[str] = []
-        self._table = ""
+        self._table, self._in_cell = "", False
         self._stack: list[str] = []
         self.feed(html)
         self.close()
@@ -60,15 +60,17 @@ class Reader(HTMLParser):
             self.tables[self._table].append([])
         if tag in ("td", "th") and self._table:
             self.tables[self._table][-1].append("")
+            self._in_cell = True
 
     def handle_endtag(self, tag: str) -> None:
+        self._in_cell = self._in_cell and tag not in ("td", "th")
         if tag == "table":
             self._table = ""
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-        if self._table and self.tables[self._table] and self.tables[self._table][-1]:
-            self.tables[self._table][-1][-1] += data.strip()
+        if self._in_cell:
+            self.tables[self._table][-1][-1] += data
 
     @property
     def text(self) -> str:
@@ -344,6 +346,14 @@ def test_it_is_told_where_the_model_fails(whole: Any) -> None:
     assert "by-stars" not in page.tables and "by-source" not in page.tables
 
 
+def test_an_interval_stays_whole_where_a_wide_table_wraps(whole: Any) -> None:
+    html = (whole[0] / "report.html").read_text(encoding="utf-8")
+    (score,) = {row[2] for row in whole[2].tables["languages-test"] if row[0] == "all"}
+    value, opens, rest = score.partition(" (")
+    assert opens and f"<td>{value} <span>({rest}</span></td>" in html
+    assert '<table id="languages-test" class="wraps">' in html
+
+
 def test_ratings_and_sources_have_tables_where_there_are_any(tmp_path: Path) -> None:
     run, _ = finished(tmp_path, rows=40)
     job = job_of(compose("data=files", "data.path=reviews.jsonl"))
@@ -369,6 +379,19 @@ def test_ratings_and_sources_have_tables_where_there_are_any(tmp_path: Path) -> 
         ["b.jsonl", "20"],
     ]
     assert "by-length" not in page.tables  # the prepared data is not there
+    shops = np.array([[None, "app", "shop"][min(n % 4, 2)] for n in range(40)], object)
+    named = replace(stars, sources=shops)
+    write_predictions(named, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert "by-source" not in read(run, None).tables  # only one has 20 rows
+    named = replace(stars, sources=np.where(np.arange(40) % 2, "app", "shop").astype(object))
+    write_predictions(named, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert [row[:2] for row in read(run, None).tables["by-source"][1:]] == [
+        ["app", "20"],
+        ["shop", "20"],
+    ]
+    by_language = replace(stars, sources=np.array([f"{c}.csv" for c in stars.languages], object))
+    write_predictions(by_language, [f"id{n}" for n in range(40)], Classes(NAMES), run / FILE)
+    assert "by-source" not in read(run, None).tables  # the languages by other names
 
 
 def test_a_matrix_of_many_classes_is_a_picture_with_what_matters_told(tmp_path: Path) -> None:
@@ -446,7 +469,7 @@ def test_likely_label_errors_are_shown_and_listed_to_be_mended(
         assert row["label"] != row["likely"] and {row["label"], row["likely"]} <= {*NAMES}
     assert rows[0]["text"] == f"'=1+1 <b> number {wrong[0][2:]}"  # no formula of a spreadsheet
     assert f"Likely label errors {len(rows)}" in page.text
-    assert "cleanlab 2.9.0) over the 60 test and 9 validation rows, none of which" in page.text
+    assert "cleanlab 2.9.0) over the 9 validation and 60 test rows, each by models" in page.text
     check_alone(page)
 
 

@@ -76,7 +76,8 @@ def scored(
         ids_and_stars=lambda name, split: (
             [f"{name}-{n}" for n in split.place.tolist()],
             np.full(len(split.place), np.nan),
-        )
+        ),
+        sources=lambda name, split: None,
     )
     job = job_of(compose("evaluation.resamples=20", *overrides))
     context: Any = SimpleNamespace(

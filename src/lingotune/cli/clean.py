@@ -21,6 +21,7 @@ from lingotune.config.problems import (
     format_problems,
 )
 from lingotune.config.program import program
+from lingotune.launch.confirm import ask, can_ask
 from lingotune.launch.operations.attempts import numbered
 from lingotune.launch.sweeps.trial import State
 
@@ -111,7 +112,6 @@ def main(argv: Sequence[str]) -> int:
     for line in _losses(found, Path(options.runs_dir)):
         say(line)
     if not _agreed(options):
-        say("nothing was deleted")
         return 0
     objects, size, problems = delete(account, agreed(found, cleaner.look(wish)))
     from lingotune.launch.operations.clean_text import size_text
@@ -183,9 +183,9 @@ def _losses(found: Cleaning, runs: Path) -> list[str]:
 def _agreed(options: argparse.Namespace) -> bool:
     if options.yes:
         return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not can_ask():
         what = "would delete this, and there is no terminal to ask"
         raise ConfigError(
             [Problem("--delete", what, f"{_again(options)} --yes", check="not-confirmed")]
         )
-    return input("delete it? [y/N] ").strip().lower() in ("y", "yes")
+    return ask("delete it?", "nothing was deleted")

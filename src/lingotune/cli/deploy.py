@@ -19,7 +19,7 @@ from lingotune.config.problems import (
 )
 from lingotune.config.program import program
 from lingotune.config.schema import BudgetConfig, LaunchConfig, Output
-from lingotune.launch.confirm import YES, can_ask, needs_answer, require_answer
+from lingotune.launch.confirm import YES, ask, can_ask, needs_answer, require_answer
 from lingotune.launch.deploy.plan import DeployPlan, plan_deployment
 from lingotune.launch.deploy.settings import DeployAction, Wish, read_wish
 from lingotune.launch.results.chosen import run_named
@@ -150,21 +150,7 @@ def _agreed(plan: DeployPlan, *, yes: bool) -> bool:
 
     if not can_ask():
         require_answer(budget, money_lines(plan)[0])
-    return _yes(f"{bills_line(plan)}\nstart it? [y/N] ", "nothing was started")
-
-
-def _yes(question: str, otherwise: str) -> bool:
-    """Ask, and return whether the answer was yes; Ctrl-C and the end of the input are no."""
-    try:
-        answer = input(question)
-    except (EOFError, KeyboardInterrupt):
-        print()
-        say(otherwise)
-        raise KeyboardInterrupt from None
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    say(otherwise)
-    return False
+    return ask(f"{bills_line(plan)}\nstart it?", "nothing was started")
 
 
 def _submit(plan: DeployPlan, *, follow: bool) -> int:
@@ -205,7 +191,7 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
             what = f"would be deleted with its {len(found)} parts, and there is no terminal to ask"
             fix = f"{program('deploy')} {name} action=delete {YES}"
             raise ConfigError([Problem(name, what, fix, check="not-confirmed")])
-        if not _yes("delete it? what was uploaded to S3 stays [y/N] ", "nothing was deleted"):
+        if not ask("delete it? what was uploaded to S3 stays", "nothing was deleted"):
             return 0
     delete_all(made, found)
     say(f"deleted: {name}; nothing of it bills any more")

@@ -10,12 +10,14 @@ from io import TextIOWrapper
 from itertools import chain
 from typing import TYPE_CHECKING, TextIO
 
+from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
 from lingotune.data.sources.addresses import is_elsewhere
 from lingotune.launch.results.chosen import run_named
+from lingotune.system.lean_imports import allow_lean
 
 if TYPE_CHECKING:
     from lingotune.data.rows.findings import Record
@@ -61,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     from lingotune.evaluation.predict import predict_lines, read_rows
 
     trained = trained_model(options.run)
+    allow_lean(trained.job, str(trained.folder))
     if options.argmax:
         trained = trained.as_trained()
     if options.texts and options.file:

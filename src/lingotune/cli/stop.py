@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
@@ -12,6 +11,7 @@ from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_problems
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
+from lingotune.launch.confirm import ask, can_ask
 
 
 def parser() -> Parser:
@@ -38,8 +38,8 @@ def main(argv: Sequence[str]) -> int:
         _require_terminal(jobs_text, chosen.target.text, chosen.overview.options)
         for row in jobs:
             say(describe(row, chosen.overview.at))
-        asked = f"stop {'it' if len(jobs) == 1 else f'these {len(jobs)}'}? [y/N] "
-        if not _agreed(asked):
+        asked = f"stop {'it' if len(jobs) == 1 else f'these {len(jobs)}'}?"
+        if not ask(asked, "nothing was stopped"):
             return 0
     held = hold(chosen)
     found = stop_all(chosen, say)
@@ -52,17 +52,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _require_terminal(things: str, target: str, options: str) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not can_ask():
         what = f"would stop {things}, and there is no terminal to ask"
         fix = f"{program('stop')} {target} --yes{options}"
         raise ConfigError([Problem(target, what, fix, check="not-confirmed")])
-
-
-def _agreed(question: str) -> bool:
-    if input(question).strip().lower() in ("y", "yes"):
-        return True
-    say("nothing was stopped")
-    return False
 
 
 def _of_deployment(error: ConfigError, options: argparse.Namespace) -> int:
@@ -87,7 +80,7 @@ def _of_deployment(error: ConfigError, options: argparse.Namespace) -> int:
     if not options.yes:
         where = f" --region {options.region}" if options.region else ""
         _require_terminal("a batch", found.name, where)
-        if not _agreed("stop it? [y/N] "):
+        if not ask("stop it?", "nothing was stopped"):
             return 0
     made = open_deployments(options.region)
     batch = made.find("transform_job", found.name)

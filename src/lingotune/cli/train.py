@@ -38,6 +38,7 @@ from lingotune.launch.plan.base_model import model_faults
 from lingotune.launch.results.ending import try_command
 from lingotune.preflight import check_job, check_secrets
 from lingotune.preflight.registry import changed
+from lingotune.system.lean_imports import allow_lean
 from lingotune.training import signals
 from lingotune.training.run import is_worker
 from lingotune.training.trackers import missing_trackers
@@ -185,6 +186,7 @@ def _train(one: Composed, typed: str, run_dir: str | None) -> Path:
     job = job_of(one.config)
     if one.findings:
         print(format_problems(one.findings))
+    allow_lean(job, job.model.name_or_path)
     with signals.armed(0) if world_size(job.cluster) == 1 else nullcontext():
         return train_here(
             job,

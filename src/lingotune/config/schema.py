@@ -368,6 +368,9 @@ class ColumnsConfig:
     where there is one. Rows without an id are named by their file and line."""
     group: Optional[str] = None
     """Rows that share a value here stay in the same split, e.g. reviews of one product or by one person."""
+    source: Optional[str] = field(default=AUTO, metadata=WHERE_USED)
+    """Where a row comes from, for scores by source; auto = the column with a usual name, such as source,
+    where there is one, else the row's file. null = no scores by source."""
 
 
 @dataclass
@@ -439,8 +442,8 @@ class DataConfig:
     its decision nor its temperature is fitted on their rows. empty = all."""
     max_rows: Optional[int] = field(default=None, metadata=WHERE_USED)
     """Training rows of each language and class at most, chosen by their ids, so that more rows contain
-    those of fewer; null = all. Prepared data, and the vocabulary of a model from scratch, stay those of all
-    rows."""
+    those of fewer; null = all. A text of several classes counts for the rarest of them. Prepared data, and
+    the vocabulary of a model from scratch, stay those of all rows."""
     language_map: dict[str, str] = field(default_factory=dict)
     """Spelling in the source -> language code, for spellings that are not recognised or not to be merged,
     e.g. {pt-BR: pt-BR, simple: en}."""
@@ -768,8 +771,14 @@ class TrainingConfig:
         default=False,
         metadata=since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
     )
-    """Exchange only those rows of the word embeddings' gradient that an update has touched: less traffic;
-    sums may differ in the last digit."""
+    """Older name of row_exchange=true; false = as `row_exchange` says."""
+    row_exchange: Optional[bool] = field(
+        default=None,
+        metadata=WHERE_USED | since_torch((2, 1), "PyTorch signals finished gradients since 2.1"),
+    )
+    """Exchange only those rows of the word embeddings' gradient between processes that an update has
+    touched: the same sum, up to rounding for more than two processes, with less traffic. null = where it
+    pays, which several processes measure at their start; a resumed run keeps to it."""
     compress_gradients: bool = False
     """Exchange gradients between GPUs in the half precision of the training: half the traffic, rounded.
     CPUs exchange them in full."""

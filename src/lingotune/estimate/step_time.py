@@ -14,6 +14,7 @@ weights either, as the forward pass begins with them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from lingotune.catalog.model_sizes import ModelSize, head_parameters
 from lingotune.catalog.models import model_size
 from lingotune.config.schema import JobConfig, Optimizer, Precision, TrainingConfig
 from lingotune.estimate.batch import BatchPlan, trains_no_rows, trains_used_rows
+from lingotune.estimate.row_exchange import FP32, Link, Traffic, as_typed, asked_for, is_open, pays
 
 if TYPE_CHECKING:
     from lingotune.estimate.bucketing import Efficiency
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 OPTIMIZER_BYTES = {Optimizer.adamw: 40, Optimizer.lion: 32, Optimizer.adafactor: 24}
 """Bytes read and written per parameter by an optimizer step: weight, gradient and the optimizer's moments,
 the gradient twice more for its norm, and the half-precision copy."""
-FP32 = 4
-"""Bytes of a number in fp32."""
 SHORTEST = 0.001
 """Seconds below which an update on paper says nothing: launching its kernels takes longer."""
 
@@ -161,13 +161,15 @@ def paper_step(
     shards: ShardingPlan | None = None,
     adapters: int | None = None,
     training: TrainingConfig | None = None,
+    touched_rows: int | None = None,
 ) -> PaperStep | None:
     """Estimate an update of `per_gpu` texts on each of `gpus` GPUs per node; None if a figure is unknown.
 
     tokens, squares: mean length and mean square, with padding. straggler: see `Efficiency`. trained_rows:
     rows of the word embeddings that are trained; None = all. efa: network adapters per node. shards: None
     = not sharded. adapters: parameters of LoRA's; None = all weights are trained. training: optimizer,
-    frozen layers and gradient checkpointing; None = the usual.
+    frozen layers and gradient checkpointing; None = the usual. touched_rows: those of the word embeddings
+    that the update's texts need, which alone are exchanged if that was asked for, or pays.
     """
     training = training or TrainingConfig()
     peak = gpu.peaks.get(precision.value)
@@ -182,6 +184,11 @@ def paper_step(
     compute = straggler * per_gpu * each * share_of_work(training, size) / (peak * gpu.share)
     bare, behind = _traffic(size, rows, shards, trained)
     second = (ranks - 1) / ranks / bandwidth if bandwidth else 0.0
+    if second and touched_rows is not None and shards is None:
+        words = Traffic(rows, min(rows, touched_rows), size.dim)
+        asked = asked_for(training)
+        if asked or (asked is None and pays(words, Link(0.0, 1 / (2 * second)))):
+            bare = 2 * words.touched_bytes
     sending = bare * second
     if (
         nodes > 1
@@ -235,6 +242,8 @@ def paper_lines(
             f"each update sends {sent}:"
             f" {trained / 1e6:.1f} of {size.parameters / 1e6:.1f} M parameters are trained"
         )
+        words = Traffic(rows, min(rows, _touched_rows(batch, found)), size.dim, width)
+        lines += _exchange_lines(job, words)
     step = update_on_paper(job, batch, found, word_pieces)
     if step:
         milliseconds = [
@@ -245,6 +254,25 @@ def paper_lines(
             .format(*milliseconds) + f" at best {step.texts_per_second:.0f} texts/s, no promise"
         )  # fmt: skip
     return tuple(lines)
+
+
+def _exchange_lines(job: JobConfig, words: Traffic) -> list[str]:
+    """Format how the embeddings' gradient is exchanged, unless all its rows are in any case."""
+    asked = asked_for(job.training)
+    if not (asked or is_open(job)):
+        return []
+    touched = f"at most {words.touched_bytes / 1e6:.0f} MB for the rows that an update touches"
+    if asked:
+        return [f"of these the word embeddings' are {touched} ({as_typed(job.training)[0]})"]
+    whole = f"{words.whole_bytes / 1e6:.0f} MB"
+    return [
+        f"of these the word embeddings' are {whole}, or {touched}: decided by measuring, at the start"
+    ]
+
+
+def _touched_rows(batch: BatchPlan, found: Efficiency) -> int:
+    """Return the most rows of the word embeddings that an update looks up: as many as it has tokens."""
+    return math.ceil(batch.global_batch * found.real)
 
 
 def update_on_paper(
@@ -263,6 +291,7 @@ def update_on_paper(
         trained_rows=trained_rows(job.training, size, word_pieces),
         shards=_shards(job, batch, precision), first_token_only=job.training.first_token_only is not False,
         adapters=adapter_parameters(job.model, size, job.training.lora), training=job.training,
+        touched_rows=_touched_rows(batch, found) if asked_for(job.training) or is_open(job) else None,
     )  # fmt: skip
     return step if step and step.seconds >= SHORTEST else None
 

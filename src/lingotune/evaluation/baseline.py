@@ -61,16 +61,8 @@ def reason_against(wanted: Baseline, characters: int, classes: int) -> str | Non
 
 def train_baseline(train: LabelledTexts, scored: LabelledTexts, classes: Classes) -> BaselineScores:
     """Train on the rows of the model, and score the rows that it is scored on."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     started = time.monotonic()
-    features = TfidfVectorizer(
-        analyzer="char_wb",
-        ngram_range=_NGRAMS,
-        sublinear_tf=True,
-        min_df=1 if len(train.texts) < 100 else 2,
-        dtype=np.float32,
-    )
+    features = character_ngrams(len(train.texts))
     known, unseen = features.fit_transform(train.texts), features.transform(scored.texts)
     plain, balanced = (
         _scored(known, train.true, unseen, scored, classes, weights)
@@ -78,6 +70,19 @@ def train_baseline(train: LabelledTexts, scored: LabelledTexts, classes: Classes
     )
     seconds = round(time.monotonic() - started, 1)
     return BaselineScores(name="tfidf", seconds=seconds, plain=plain, balanced=balanced)
+
+
+def character_ngrams(texts: int) -> Any:
+    """Make the vectorizer of so many texts: TF-IDF of character n-grams."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        analyzer="char_wb",
+        ngram_range=_NGRAMS,
+        sublinear_tf=True,
+        min_df=1 if texts < 100 else 2,
+        dtype=np.float32,
+    )
 
 
 def _scored(
@@ -92,13 +97,27 @@ def _scored(
         found = _of_each_class(known, true, unseen, weights)
         given = Predictions(scored.true, found, scored.languages, scored.stars)
         return scores_by_language(given, classes)
-    probabilities = np.zeros((len(scored.texts), len(classes.names)))
-    found = _probabilities(known, true, unseen, weights)
-    for place, one in enumerate(np.unique(true).tolist()):
-        probabilities[:, one] = found[:, place]
+    shares = class_probabilities(known, true, unseen, len(classes.names), weights)
     return scores_by_language(
-        Predictions(scored.true, probabilities, scored.languages, scored.stars), classes
+        Predictions(scored.true, shares, scored.languages, scored.stars), classes
     )
+
+
+def class_probabilities(
+    known: Any,
+    true: IntArray,
+    unseen: Any,
+    classes: int,
+    weights: str | None = None,
+    inverse_penalty: float = _INVERSE_PENALTY,
+) -> npt.NDArray[np.float64]:
+    """Train a logistic regression on known features and their class ids: (unseen rows, classes).
+
+    A class that no known row has gets 0.
+    """
+    shares = np.zeros((unseen.shape[0], classes))
+    shares[:, np.unique(true)] = _probabilities(known, true, unseen, weights, inverse_penalty)
+    return shares
 
 
 def _of_each_class(
@@ -113,14 +132,18 @@ def _of_each_class(
 
 
 def _probabilities(
-    known: Any, true: IntArray, unseen: Any, weights: str | None
+    known: Any,
+    true: IntArray,
+    unseen: Any,
+    weights: str | None,
+    inverse_penalty: float = _INVERSE_PENALTY,
 ) -> npt.NDArray[np.float64]:
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(true)) == 1:
         return np.ones((unseen.shape[0], 1))
     model = LogisticRegression(
-        C=_INVERSE_PENALTY, class_weight=weights, max_iter=_ITERATIONS, tol=1e-3
+        C=inverse_penalty, class_weight=weights, max_iter=_ITERATIONS, tol=1e-3
     )
     found: npt.NDArray[np.float64] = model.fit(known, true).predict_proba(unseen)
     return found

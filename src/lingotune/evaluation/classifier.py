@@ -29,6 +29,7 @@ from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import read_decision
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
+from lingotune.system.lean_imports import lean
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -143,18 +144,17 @@ class Classifier:
     """
 
     def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
-        from transformers.utils import logging
-
         self._trained = trained
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        with lean():
+            _quiet_library()
         builder, code = builder_of(trained.folder, trained.job).builder, _permission(trained)
         folder = str(trained.folder)
         if builder is None and code is NEVER:
             refuse_code(folder, trained.folder)
         try:
-            self._tokenizer = open_tokenizer(folder, **code)
-            model, loaded = _load(trained, builder, code)
+            with lean():
+                self._tokenizer = open_tokenizer(folder, **code)
+                model, loaded = _load(trained, builder, code)
         except ConfigError:
             raise
         except Exception as error:  # the libraries raise many kinds for damaged files
@@ -235,6 +235,13 @@ class Classifier:
             size = max(1, self._tokens // max(1, len(ids[order[start]])))
             yield order[start : start + size]
             start += size
+
+
+def _quiet_library() -> None:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 class TorchModel:

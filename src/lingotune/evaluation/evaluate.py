@@ -138,7 +138,9 @@ def evaluate(
         own, untrusted = _own_metrics(trained)
         warnings = (*warnings, *untrusted)
         model = classifier or Classifier(trained, batch, max_length)
-        predictions, ids = _predict(model, rows(), several=trained.several)
+        names = spool.sources.names(data.columns)
+        warnings = (*warnings, *spool.sources.warnings(data.columns))
+        predictions, ids = _predict(model, rows(), names, several=trained.several)
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         folder = new_folder(f"{data.name}-{stamp}", output or str(Path(run, EVALUATIONS)))
         if any(count.rejected for count in counts.values()):
@@ -347,7 +349,7 @@ def _true(rows: Sequence[Row], *, several: bool) -> np.ndarray:
 
 
 def _predict(
-    model: Classifier, rows: Iterator[Row], *, several: bool
+    model: Classifier, rows: Iterator[Row], sources: Mapping[str, str], *, several: bool
 ) -> tuple[Predictions, list[str]]:
     ids: list[str] = []
     parts: list[Predictions] = []
@@ -358,8 +360,10 @@ def _predict(
                 probabilities_of(model.logits([row.text for row in block]), several=several),
                 np.array([row.language for row in block], object),
                 np.array([np.nan if row.stars is None else row.stars for row in block]),
+                sources=np.array([sources.get(row.source or "") for row in block], object),
             )
         )
         ids += [row.id for row in block]
-    fields = ("true", "probabilities", "languages", "stars")
-    return Predictions(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields)), ids
+    fields = ("true", "probabilities", "languages", "stars", "sources")
+    joined = {field: np.concatenate([getattr(part, field) for part in parts]) for field in fields}
+    return Predictions(**(joined if sources else {**joined, "sources": None})), ids

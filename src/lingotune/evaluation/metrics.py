@@ -73,7 +73,8 @@ class Predictions:
     true: class ids, int64; where a row may have several classes, whether it has each, bool, (rows,
     classes). probabilities: float64, (rows, classes). languages: codes, object. stars: ratings, float64,
     NaN for rows without one. decided: as true, where a decision chose others than the likeliest; None = the
-    likeliest, or those above 0.5 where there may be several.
+    likeliest, or those above 0.5 where there may be several. sources: where rows come from, object, None in
+    it for rows without one; None where nothing is known of it.
     """
 
     true: npt.NDArray[Any]
@@ -81,6 +82,7 @@ class Predictions:
     languages: npt.NDArray[np.object_]
     stars: FloatArray
     decided: npt.NDArray[Any] | None = None
+    sources: npt.NDArray[np.object_] | None = None
 
     @property
     def several(self) -> bool:
@@ -117,6 +119,7 @@ class Predictions:
             self.languages[rows],
             self.stars[rows],
             None if self.decided is None else self.decided[rows],
+            None if self.sources is None else self.sources[rows],
         )
 
 

@@ -20,6 +20,10 @@ VALIDATION_FILE = "validation_predictions.parquet"
 """Predictions on validation as the model was trained: what its decision is fitted on."""
 DECIDED = "decided"
 """Column of the classes that a decision names which was fitted on other rows of validation."""
+SOURCE = "source"
+"""Column of the sources of rows."""
+EXPECTED = "expected"
+"""Column of the expected value on the scale of ordered classes."""
 
 
 NO_CLASS = "no class"
@@ -53,15 +57,17 @@ def write_predictions(
 ) -> None:
     """Write predictions to a Parquet file, which appears only once it is complete.
 
-    Columns: id, language, stars (null where there are none), label and predicted (class names, or lists of
-    them where a row may have several), expected (value on the scale, float32; of ordered classes alone),
-    and `probability_<class>` (float32) for each class; with class ids that were `decided`, their names.
+    Columns: id, language, source (where rows have several), stars (null where there are none), label
+    and predicted (class names, or lists of them where a row may have several), expected (value on the
+    scale, float32; of ordered classes alone), and `probability_<class>` (float32) for each class; with
+    class ids that were `decided`, their names.
     """
     probabilities = predictions.probabilities.astype(np.float32)
     stars = predictions.stars
     columns = {
         "id": pa.array(list(ids), pa.string()),
         "language": pa.array(predictions.languages.tolist(), pa.string()),
+        **_sources(predictions),
         "stars": pa.array(stars, pa.float32(), mask=np.isnan(stars)),
         "label": _names(predictions.true, classes.names),
         "predicted": _names(predictions.predicted, classes.names),
@@ -78,8 +84,14 @@ def write_predictions(
     unfinished.replace(path)
 
 
+def _sources(predictions: Predictions) -> dict[str, pa.Array]:
+    if predictions.sources is None:
+        return {}
+    return {SOURCE: pa.array(predictions.sources.tolist(), pa.string())}
+
+
 def _expected(predictions: Predictions, classes: Classes) -> dict[str, pa.Array]:
     if classes.scale is None:
         return {}
     means = expected_values(predictions.probabilities, classes.scale)
-    return {"expected": pa.array(means.astype(np.float32))}
+    return {EXPECTED: pa.array(means.astype(np.float32))}

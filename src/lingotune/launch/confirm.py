@@ -1,4 +1,4 @@
-"""The question before money is spent (`budget.confirm_usd`)."""
+"""The questions before money is spent (`budget.confirm_usd`) or something is stopped or deleted."""
 
 from __future__ import annotations
 
@@ -47,20 +47,25 @@ def agreed(budget: BudgetConfig, worst_usd: float | None, jobs: int, *, yes: boo
 
 
 def confirmed(worst_usd: float | None, jobs: int) -> bool:
-    """Ask, and return whether the answer was yes.
-
-    Ctrl-C, and the end of the input, raise KeyboardInterrupt once it has been told what they have done.
-    """
+    """Ask whether to start, as `ask` does."""
     which = "it" if jobs == 1 else f"these {jobs} jobs"
+    return ask(f"{at_stake(worst_usd, jobs)}; start {which}?", "nothing was started")
+
+
+def ask(question: str, otherwise: str) -> bool:
+    """Ask, and return whether the answer was yes; tells `otherwise` where it was not.
+
+    Ctrl-C, and the end of the input, raise KeyboardInterrupt.
+    """
     try:
-        answer = input(f"{at_stake(worst_usd, jobs)}; start {which}? [y/N] ")
+        answer = input(f"{question} [y/N] ")
     except (EOFError, KeyboardInterrupt):
         print()
-        say("nothing was started")
+        say(otherwise)
         raise KeyboardInterrupt from None
     if answer.strip().lower() in ("y", "yes"):
         return True
-    say("nothing was started")
+    say(otherwise)
     return False
 
 

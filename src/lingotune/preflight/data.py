@@ -80,14 +80,6 @@ def _labels_mode_balance(job: JobConfig) -> Iterator[Found]:
         yield where, what, "data.balance=none"
 
 
-@DATA.check("max-rows-several", "the rows of a class are chosen without those of the others")
-def _max_rows(job: JobConfig) -> Iterator[Found]:
-    data = job.data
-    if data.labels_mode is LabelsMode.multi and data.max_rows is not None:
-        what = "does not go with data.labels_mode=multi: a text counts for several classes"
-        yield f"data.max_rows={data.max_rows}", what, "data.max_rows=null"
-
-
 @DATA.check("labels-not-distinct", "a class is known by its name")
 def _labels_not_distinct(job: JobConfig) -> Iterator[Found]:
     for name, count in Counter(label.name for label in job.data.labels).items():

@@ -36,7 +36,10 @@ def _from_scratch(job: JobConfig) -> Iterator[Found]:
 
 @LORA.check("lora-twice", "adapters leave the word embeddings as they are")
 def _embeddings(job: JobConfig) -> Iterator[Found]:
-    usual = {"compact_vocabulary": "null", "freeze_embeddings": "false", "sparse_exchange": "false"}
+    usual = {
+        "compact_vocabulary": "null", "freeze_embeddings": "false", "sparse_exchange": "false",
+        "row_exchange": "null",
+    }  # fmt: skip
     for name, value in usual.items():
         if job.training.lora.rank is not None and getattr(job.training, name):
             what = f"has no effect with {_typed(job)}: word embeddings are not trained"

@@ -11,6 +11,9 @@ from lingotune.preflight.registry import Found, Table
 
 PERFORMANCE: Table[JobConfig] = Table()
 
+_EXCHANGES = {"sparse_exchange": "false", "row_exchange": "null"}
+"""Settings that ask for exchanging touched rows only -> their usual value."""
+
 
 @PERFORMANCE.check("window-unused", "only mode=window looks for neighbours in windows")
 def _window(job: JobConfig) -> Iterator[Found]:
@@ -48,12 +51,30 @@ def _compression(job: JobConfig) -> Iterator[Found]:
 
 @PERFORMANCE.check("exchange-unused", "processes exchange gradients of trained weights only")
 def _exchange(job: JobConfig) -> Iterator[Found]:
-    if job.training.sparse_exchange:
-        where, fix = "training.sparse_exchange=true", "training.sparse_exchange=false"
-        if world_size(job.cluster) == 1:
-            yield where, "has no effect on one process", fix
-        elif job.training.freeze_embeddings:
-            yield where, "has no effect with training.freeze_embeddings=true", fix
+    for name, otherwise in _EXCHANGES.items():
+        if getattr(job.training, name):
+            where, fix = f"training.{name}=true", f"training.{name}={otherwise}"
+            if world_size(job.cluster) == 1:
+                yield where, "has no effect on one process", fix
+            elif job.training.freeze_embeddings:
+                yield where, "has no effect with training.freeze_embeddings=true", fix
+
+
+@PERFORMANCE.check("exchange-twice", "sparse_exchange is an older name of row_exchange=true")
+def _exchange_twice(job: JobConfig) -> Iterator[Found]:
+    if job.training.sparse_exchange and job.training.row_exchange is False:
+        what = "says the opposite of training.row_exchange=false"
+        yield "training.sparse_exchange=true", what, "training.sparse_exchange=false"
+
+
+@PERFORMANCE.check(
+    "exchange-compiled", "sharing marks of rows within a compiled graph was not tried"
+)
+def _exchange_compiled(job: JobConfig) -> Iterator[Found]:
+    for name, otherwise in _EXCHANGES.items():
+        if getattr(job.training, name) and job.training.compile:
+            what = "does not work with training.compile=true"
+            yield f"training.{name}=true", what, f"training.{name}={otherwise}"
 
 
 @PERFORMANCE.check("shard-alone", "a model is sharded over several processes")
@@ -72,7 +93,8 @@ def _shard_compact(job: JobConfig) -> Iterator[Found]:
     "shard-exchange", "each process receives only the gradient sums of its own shard"
 )
 def _shard_exchange(job: JobConfig) -> Iterator[Found]:
-    yield from _beside_shards(job, "sparse_exchange")
+    for name, otherwise in _EXCHANGES.items():
+        yield from _beside_shards(job, name, otherwise)
     yield from _beside_shards(job, "compress_gradients")
 
 

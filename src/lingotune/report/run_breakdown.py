@@ -34,6 +34,8 @@ _TOLD = 0.02
 _PAIRS = 10
 _MOST_GROUPS = 30
 _LONGEST_NAME = 22
+_FEWEST_OF_SOURCE = 20
+"""Rows that at least two sources need for scores by source."""
 _LOCATION = re.compile(r"(.+\.\w+.*):\d+")
 """Id of a row that has none of its own: file and line."""
 
@@ -84,12 +86,24 @@ def _lengths(
 def _sources(
     job: JobConfig, predictions: Predictions, ids: Sequence[str], classes: Classes
 ) -> Table:
-    """Tabulate by file, which the ids of rows without an id of their own begin with."""
-    if job.data.columns.id not in (None, AUTO) or job.data.source is Source.sample:
+    """Tabulate by source, if two have enough rows and they are more than the languages by other names.
+
+    Predictions of older versions have none: there it is the file, with which the ids of rows without an id
+    of their own begin.
+    """
+    if predictions.sources is not None:
+        sources = [source or "" for source in predictions.sources.tolist()]
+    elif job.data.columns.id in (None, AUTO) and job.data.source is not Source.sample:
+        sources = [found[1] if (found := _LOCATION.fullmatch(id)) else "" for id in ids]
+    else:
         return []
-    files = [found[1] if (found := _LOCATION.fullmatch(id)) else "" for id in ids]
-    known = by_value(predictions, files, classes)
-    return _grouped("source", known) if len(known) > 1 else []
+    known = by_value(predictions, sources, classes)
+    languages = predictions.languages.tolist()
+    pairs = {pair for pair in zip(sources, languages) if pair[0]}
+    if len(known) == len(pairs) == len({language for _, language in pairs}):
+        return []
+    enough = sum(of.rows >= _FEWEST_OF_SOURCE for of in known.values())
+    return _grouped("source", known) if enough > 1 else []
 
 
 def _grouped(name: str, groups: Groups) -> Table:

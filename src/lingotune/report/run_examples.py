@@ -17,7 +17,7 @@ from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.prepared.shards import read_texts
 from lingotune.data.rows.pairs import TEXTS
 from lingotune.evaluation.metrics import Predictions
-from lingotune.evaluation.predictions import NO_CLASS, class_ids
+from lingotune.evaluation.predictions import NO_CLASS, SOURCE, class_ids
 from lingotune.runs.folder import moved_away
 
 SHOWN = 12
@@ -56,7 +56,11 @@ def read_predictions(path: Path, labels: Sequence[str]) -> tuple[Predictions, li
             np.array(table["language"], object),
             np.array([np.nan if s is None else s for s in table["stars"]], np.float64),
         )
-        predictions = replace(predictions, decided=class_ids(table["predicted"], labels))
+        predictions = replace(
+            predictions,
+            decided=class_ids(table["predicted"], labels),
+            sources=np.array(table[SOURCE], object) if SOURCE in table else None,
+        )
     except (OSError, ArrowException, KeyError) as error:
         what = f"cannot be read: {error}"
         raise ConfigError([Problem(str(path), what, without(path))]) from error
@@ -157,19 +161,28 @@ def values_at(
     Predictions are in the order of the split; those of a rehearsal, which scores only some rows, are
     matched by language and id. ConfigError if the data cannot be read.
     """
-    rows: list[tuple[str, str, Any]] = []
-    wanted = TEXTS if column == TEXTS[0] else (column,)
-    for shard in load_manifest(data).splits[split].shards:
-        try:
-            with parquet.ParquetFile(data / shard.file) as file:
-                table = file.read(columns=["language", "id", *wanted])  # those that it has
-        except (OSError, ArrowException) as error:
-            what = f"cannot be read: {error}"
-            raise ConfigError([Problem(str(data / shard.file), what)]) from error
-        values = read_texts(table) if column == TEXTS[0] else table[column].to_pylist()
-        rows += zip(table["language"].to_pylist(), table["id"].to_pylist(), values)
+    columns = (read_column(data, name, split) for name in ("language", "id", column))
+    rows = [*zip(*columns)]
     if len(rows) == len(ids) and all(rows[n][:2] == (languages[n], ids[n]) for n in places):
         return {place: rows[place][2] for place in places}
     by_id = {row[:2]: row[2] for row in rows}
     keys = {place: (languages[place], ids[place]) for place in places}
     return {place: by_id[key] for place, key in keys.items() if key in by_id}
+
+
+def read_column(data: Path, column: str, split: str) -> list[Any]:
+    """Read a column of all rows of a split in their order, `text` as the text or pair of texts.
+
+    ConfigError if the data cannot be read.
+    """
+    values: list[Any] = []
+    wanted = TEXTS if column == TEXTS[0] else (column,)
+    for shard in load_manifest(data).splits[split].shards:
+        try:
+            with parquet.ParquetFile(data / shard.file) as file:
+                table = file.read(columns=[*wanted])  # those that it has
+        except (OSError, ArrowException) as error:
+            what = f"cannot be read: {error}"
+            raise ConfigError([Problem(str(data / shard.file), what)]) from error
+        values += read_texts(table) if column == TEXTS[0] else table[column].to_pylist()
+    return values

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import ConfigError, Problem, printable
-from lingotune.config.schema import JobConfig, Precision, selected_by
+from lingotune.config.schema import Baseline, JobConfig, Precision, selected_by
 from lingotune.contract.container import JOB_FILE
 from lingotune.data.prepared.manifest import load_manifest
 from lingotune.data.rows.pairs import displayed
 from lingotune.data.sources.languages import wanted_languages
 from lingotune.estimate.batch import BatchPlan, StepPlan, plan_batches, plan_steps
+from lingotune.estimate.row_exchange import asked_for
 from lingotune.estimate.run_time import TimeEstimate, duration, estimate_time
 from lingotune.estimate.throughput import FILE as THROUGHPUT
 from lingotune.estimate.throughput import Throughput, read_records
@@ -85,7 +86,13 @@ def write_run_report(run: Path, data: Path | None = None) -> Path:
     """
     job, results = _run(run)
     folder = _data_folder(run, results.data.sha256, data)
-    suspects = likely_errors(run, results.labels, results.decision, folder)
+    suspects = likely_errors(
+        run,
+        results.labels,
+        results.decision,
+        folder,
+        training_rows=job.baseline is not Baseline.none,
+    )
     text = run_page(run, job, results, folder, suspects)
     write_label_errors(suspects, run)
     return write_whole(run / PAGE, text)
@@ -266,6 +273,7 @@ def _planned(job: JobConfig, batch: BatchPlan, steps: StepPlan, training: Traini
         ["epochs", f"{epochs:.3g}", f"{training.epochs:.3g}"],
         ["examples per update", f"{batch.global_batch:,}", f"{training.global_batch:,}"],
         *_parts(batch, training),
+        *_exchange(job, training),
         ["processes", str(batch.world_size), str(training.world_size)],
         ["learning rate", f"{batch.learning_rate:g}", f"{training.learning_rate:g}"],
         ["warm-up steps", str(steps.warmup_steps), str(training.warmup_steps)],
@@ -293,6 +301,18 @@ def _parts(batch: BatchPlan, training: TrainingFigures) -> Table:
     planned = f"{batch.per_device_batch} x {batch.accumulation}"
     actual = f"{found.size} x {found.accumulation} (training.fit_memory)"
     return [["examples at a time x passes", planned, actual]]
+
+
+def _exchange(job: JobConfig, training: TrainingFigures) -> Table:
+    """Tell which rows of the word embeddings' gradient several processes exchanged."""
+    found = training.exchange
+    if found is None:
+        return []
+    asked = asked_for(job.training)
+    planned = {None: "decided at the start", True: "touched rows", False: "all rows"}[asked]
+    touched = f"about {found.touched} touched of {found.rows} rows"
+    actual = touched if found.touched_only else f"all {found.rows} rows"
+    return [["exchange of the embeddings' gradient", planned, f"{actual} ({found.because})"]]
 
 
 def _expected(

@@ -223,6 +223,26 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EmbeddingExchange:
+    """How several processes exchange the word embeddings' gradient.
+
+    touched_only: only the rows that an update touches. because: `measured`, `as before` (the run was
+    resumed), the setting that asked for it, or what is in the way. rows, touched: of the embeddings that
+    are trained, and that an update touches, about. whole_bytes, touched_bytes: of each process's numbers
+    per update, in either way. whole_seconds, touched_seconds: estimated by what was measured.
+    """
+
+    touched_only: bool
+    because: str
+    rows: int
+    touched: int
+    whole_bytes: int
+    touched_bytes: int
+    whole_seconds: float | None = field(default=None, metadata=UNLESS_NONE)
+    touched_seconds: float | None = field(default=None, metadata=UNLESS_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingFigures:
     """Length, batch, learning rate and time of the training.
 
@@ -232,7 +252,8 @@ class TrainingFigures:
     than the loss kept it, of which less is better. seconds: including evaluating and saving.
     samples_per_second: excluding them; None if nothing was left to train. skipped_updates: those that fp16
     skipped in this start of the run, as its scale of the loss was too large; None without any. ended_by:
-    the setting that ended it before its last step, if it was one of time.
+    the setting that ended it before its last step, if it was one of time. exchange: None for a single
+    process, and where the word embeddings are not exchanged by themselves.
     """
 
     steps: int
@@ -247,6 +268,7 @@ class TrainingFigures:
     selected_by_cost: bool | None = field(default=None, metadata=UNLESS_NONE)
     skipped_updates: int | None = field(default=None, metadata=UNLESS_NONE)
     ended_by: str | None = field(default=None, metadata=UNLESS_NONE)
+    exchange: EmbeddingExchange | None = field(default=None, metadata=UNLESS_NONE)
     seconds: float | None = None
     samples_per_second: float | None
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 import transformers
@@ -61,7 +60,6 @@ from lingotune.training.distributed import Rank, computed_by_first
 from lingotune.training.finite import FiniteGuard
 from lingotune.training.resume import node_folder
 from lingotune.training.schedules import shaped_schedule
-from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Stopwatch
 from lingotune.training.trainer import ClassifierTrainer
 
@@ -115,8 +113,6 @@ def build(context: RunContext) -> Training:
             data, trainer = make(context)
     if rank.first:
         _announce(context, model, data)
-    if job.training.sparse_exchange and context.batch.world_size > 1:
-        RowExchange(trainer.model, lambda: trainer.model_wrapped)
     return Training(
         context, trainer, model.tokenizer, data.batches, data.updates, stopwatch, guard, checkpoints,
         model.parameters, trained_in(model.model), model.lean, model.adapters,
@@ -263,8 +259,9 @@ def _quiet_libraries(*, show_bars: bool) -> None:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # to be fixed in torch
     switch = "enable" if show_bars else "disable"
     getattr(transformers.utils.logging, f"{switch}_progress_bar")()
-    plural = f"{switch}_progress_bars"  # its name since datasets 2.15
-    getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
+    if datasets := sys.modules.get("datasets"):  # imported by transformers, or by the user's code
+        plural = f"{switch}_progress_bars"  # its name since datasets 2.15
+        getattr(datasets, plural if hasattr(datasets, plural) else f"{switch}_progress_bar")()
 
 
 def _sampling(job: JobConfig, train: Split) -> Sampling | None:

@@ -55,7 +55,8 @@ class Manifest:
     of lingotune. circumstances: what may change the last digits of a result. best: name of the best
     checkpoint so far. not_exact: where the run has gone on in other circumstances. files: path -> size in
     bytes and SHA-256. ended: a callback ended the training with it, before the last step. seconds: of
-    training so far, where training.max_hours limits them.
+    training so far, where training.max_hours limits them. touched_rows_only: how its processes exchange the
+    word embeddings' gradient, see `EmbeddingExchange`; None where nothing was decided.
     """
 
     format: int
@@ -70,6 +71,7 @@ class Manifest:
     files: dict[str, tuple[int, str]]
     ended: bool = False
     seconds: float | None = field(default=None, metadata=UNLESS_NONE)
+    touched_rows_only: bool | None = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
         paths = map(PurePosixPath, self.files)
@@ -85,6 +87,7 @@ class Checkpoint:
 
     not_exact: where the run has gone on in other circumstances than before, one sentence each. ended: the
     training was ended with it, before its last step. seconds: of training up to it, where they are limited.
+    touched_rows_only: see `Manifest`; None for another number of processes than then.
     """
 
     step: int
@@ -93,6 +96,7 @@ class Checkpoint:
     not_exact: tuple[str, ...] = ()
     ended: bool = False
     seconds: float = 0.0
+    touched_rows_only: bool | None = None
 
 
 class OtherFormat(ValueError):
@@ -125,6 +129,7 @@ def commit(
     not_exact: tuple[str, ...] = (),
     ended: bool = False,
     seconds: float | None = None,
+    touched_rows_only: bool | None = None,
 ) -> Path | None:
     """Mark the checkpoint in `folder` as complete; returns the folder of the best weights so far.
 
@@ -144,7 +149,7 @@ def commit(
     manifest = Manifest(
         FORMAT, step_of(folder.name), identity.run, identity.world, identity.writer,
         dict(identity.settings), dict(identity.circumstances), best, not_exact, files,
-        ended, seconds,
+        ended, seconds, touched_rows_only,
     )  # fmt: skip
     _write(folder, manifest)
     return best_in(folder, manifest)

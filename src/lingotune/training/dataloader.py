@@ -162,6 +162,19 @@ class Updates:
         lengths = self._split.lengths
         return lengths if self._drawn is None else lengths[self._drawn]
 
+    def word_pieces(self, count: int) -> int:
+        """Count the word pieces that an update's texts consist of: the median over `count` updates at even
+        distances in the planned epoch."""
+        planned, split = self.epoch, self._split
+        ends = planned.cuts[:: self._shape.parts]
+        found = []
+        for update in np.unique(np.linspace(0, planned.updates - 1, count).astype(np.int64)):
+            rows = self.drawn[planned.order[ends[update] : ends[update + 1]]]
+            starts, lengths = split.starts[rows], split.lengths[rows]
+            tokens = [split.tokens[a : a + n] for a, n in zip(starts.tolist(), lengths.tolist())]
+            found.append(len(np.unique(np.concatenate(tokens))))
+        return int(np.median(found))
+
     def __len__(self) -> int:
         return self.epoch.updates * self._shape.accumulation
 

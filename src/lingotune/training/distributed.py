@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from lingotune.config.problems import PEER_LOST, ConfigError, Problem
 from lingotune.config.schema import Distribution, JobConfig
 from lingotune.estimate.batch import processes_per_node, world_size
+from lingotune.system.allocator import keep_freed_memory
 from lingotune.training import failure
 
 T = TypeVar("T")
@@ -94,6 +95,8 @@ def join(job: JobConfig, rank: Rank) -> None:
     if job.cluster.threads:
         torch.set_num_threads(job.cluster.threads)
     has_gpu = torch.cuda.is_available()
+    if not has_gpu:
+        keep_freed_memory()
     if job.cluster.gpus_per_node and job.cluster.instance_type is None and not has_gpu:
         where = f"cluster.gpus_per_node={job.cluster.gpus_per_node}"
         raise ConfigError([Problem(where, "this machine shows no GPU", "cluster.gpus_per_node=0")])

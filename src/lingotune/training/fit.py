@@ -20,16 +20,17 @@ from lingotune.runs.decision import AS_TRAINED, Decision
 from lingotune.runs.decision_file import write_decision
 from lingotune.runs.environment import environment_of
 from lingotune.runs.folder import write_history
-from lingotune.runs.results import Outcome, SplitScores
+from lingotune.runs.results import EmbeddingExchange, Outcome, SplitScores
 from lingotune.training import distributed, failure, memory, signals
 from lingotune.training.adapters import FOLDER
 from lingotune.training.base_model import located
 from lingotune.training.building import Training, build, precision_of
 from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
-from lingotune.training.dataloader import Epochs
+from lingotune.training.dataloader import Epochs, to_tensors
 from lingotune.training.distributed import Rank
 from lingotune.training.early_stopping import EarlyStopping
+from lingotune.training.embedding_exchange import exchange_embeddings
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
 from lingotune.training.measurements import measured, training_figures
@@ -41,7 +42,7 @@ from lingotune.training.stopping import StopTogether
 from lingotune.training.time_limit import TimeLimit
 from lingotune.training.timing import Moves
 from lingotune.training.tracking import History, Tracking, hyperparameters
-from lingotune.training.trainer import LINES, ProgressLines
+from lingotune.training.trainer import LINES, GroupGradients, ProgressLines
 
 
 def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome:
@@ -50,21 +51,23 @@ def fit(context: RunContext, pusher: PushWhileTraining | None = None) -> Outcome
     Returns the scores and the measurements of the training, the same on every rank.
     """
     training = build(context)
-    start, limit = resume(training)
+    start, limit, exchange = resume(training)
     for callback in own_callbacks(context.own.callbacks, context.rank):
         training.trainer.add_callback(callback)
     tracking = track(training, pusher)
     seconds = train(training, start)
     merge(training)
     scored = score(training)
-    outcome = _outcome(training, start, seconds, scored, limit)
+    outcome = _outcome(training, start, seconds, scored, limit, exchange)
     save(training, tracking, scored.decision, outcome.test)
     return outcome
 
 
-def resume(training: Training) -> tuple[Checkpoint | None, TimeLimit | None]:
+def resume(
+    training: Training,
+) -> tuple[Checkpoint | None, TimeLimit | None, EmbeddingExchange | None]:
     """Find the checkpoint to resume from, None = step 0, and attach the callbacks that keep checkpoints;
-    also returns the limit of time, None without one.
+    also returns the limit of time, None without one, and how the embeddings' gradient is exchanged.
 
     CheckpointError if the checkpoints belong to another run, ConfigError if the ranks disagree about the
     data.
@@ -78,7 +81,11 @@ def resume(training: Training) -> tuple[Checkpoint | None, TimeLimit | None]:
     identity = identify(job, context.batch, data, base)
     start = find_start(training.checkpoints, identity, rank, context.resume)
     limit = None if job.training.max_hours is None else TimeLimit(job, rank, start)
-    keeper = CheckpointKeeper(training.checkpoints, identity, job, steps, rank, start, limit)
+    before = start.touched_rows_only if start else None
+    exchange = exchange_embeddings(context, training.trainer, training.updates, before)
+    keeper = CheckpointKeeper(
+        training.checkpoints, identity, job, steps, rank, start, limit, exchange
+    )
     epochs = Epochs(training.updates, steps.steps_per_epoch)
     # The order matters: the time to commit a checkpoint is not training time.
     saves_at_epochs = job.training.eval_strategy is not EvalStrategy.steps
@@ -90,9 +97,12 @@ def resume(training: Training) -> tuple[Checkpoint | None, TimeLimit | None]:
     )  # before what saves: a checkpoint says that it is the last one
     for callback in (epochs, *ending, keeper, training.stopwatch, lines, Moves(), stop):
         training.trainer.add_callback(callback)
+    if start and context.batch.world_size > 2:
+        batch = to_tensors(training.batches["train"].longest(1))
+        training.trainer.add_callback(GroupGradients(training.trainer, batch))
     if job.training.patience:
         training.trainer.add_callback(EarlyStopping(job, show=rank.first))
-    return start, limit
+    return start, limit, exchange
 
 
 def track(training: Training, pusher: PushWhileTraining | None) -> Tracking | None:
@@ -175,6 +185,7 @@ def _outcome(
     seconds: float,
     scored: Scored,
     limit: TimeLimit | None,
+    exchange: EmbeddingExchange | None,
 ) -> Outcome:
     """Assemble the part of the run's results that comes from training."""
     context = training.context
@@ -195,6 +206,7 @@ def _outcome(
             found,
             training.guard.skipped,
             ended_by="training.max_hours" if limit and limit.reached else None,
+            exchange=exchange,
         ),
         validation=scored.decided["validation"],
         test=scored.decided.get("test"),

@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from lingotune.config.jobfile import dump_job
 from lingotune.config.schema import EvalStrategy, JobConfig
 from lingotune.estimate.batch import StepPlan
+from lingotune.runs.results import EmbeddingExchange
 from lingotune.training import distributed
 from lingotune.training.checkpoints import Checkpoint, commit, name_of, rotate
 from lingotune.training.distributed import Rank
@@ -29,9 +30,11 @@ class CheckpointKeeper(TrainerCallback):
         rank: Rank,
         start: Checkpoint | None,
         limit: TimeLimit | None = None,
+        exchange: EmbeddingExchange | None = None,
     ) -> None:
-        """limit: knows the seconds of training, if they are limited."""
-        self._limit = limit
+        """limit: knows the seconds of training, if they are limited. exchange: of the word embeddings'
+        gradient, to which the run keeps."""
+        self._limit, self._exchange = limit, exchange
         self._root, self._identity, self._rank, self._start = root, identity, rank, start
         self._job_file, self._steps = dump_job(job), steps
         self._keep, self._every = job.training.keep_checkpoints, job.training.save_steps
@@ -73,6 +76,7 @@ class CheckpointKeeper(TrainerCallback):
             self._root / name_of(step), self._identity, Path(best).name if best else None,
             job_file=self._job_file, not_exact=notes, ended=ended,
             seconds=self._limit.seconds if self._limit else None,
+            touched_rows_only=self._exchange.touched_only if self._exchange else None,
         )  # fmt: skip
         rotate(self._root, self._keep, self._identity.run)
         return kept

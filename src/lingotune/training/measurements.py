@@ -14,7 +14,7 @@ from lingotune.estimate.batch import BatchPlan, StepPlan
 from lingotune.estimate.step_time import operations, utilisation
 from lingotune.estimate.throughput import samples_trained
 from lingotune.modeling.load import size_of_model
-from lingotune.runs.results import Measured, MicroBatch, TrainingFigures
+from lingotune.runs.results import EmbeddingExchange, Measured, MicroBatch, TrainingFigures
 from lingotune.training.timing import Stopwatch, machine_name, token_figures
 from lingotune.training.trainer import ClassifierTrainer
 
@@ -28,11 +28,12 @@ def training_figures(
     found: Measured,
     skipped: int = 0,
     ended_by: str | None = None,
+    exchange: EmbeddingExchange | None = None,
 ) -> TrainingFigures:
     """Collect length, batch, learning rate and time of the training, planned and actual.
 
     batch: that it trained with. skipped: updates that fp16 skipped. ended_by: the setting that ended it
-    before its last step.
+    before its last step. exchange: of the word embeddings' gradient.
     """
     fitted = batch.per_device_batch != job.per_device_bs
     state = trainer.state
@@ -53,6 +54,7 @@ def training_figures(
         selected_by_cost=is_cost or None,
         skipped_updates=skipped or None,
         ended_by=ended_by,
+        exchange=exchange,
         seconds=round(seconds, 1),
         samples_per_second=found.samples_per_second,
     )

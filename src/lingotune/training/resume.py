@@ -132,8 +132,9 @@ def _look(folder: Path, step: int, identity: Identity, found: Found) -> None:
         _check_run(folder, manifest, identity)
         notes = (*manifest.not_exact, *_changes(manifest, identity))
         found.whole[step] = Checkpoint(
-            step, folder, best_in(folder, manifest), notes, manifest.ended, manifest.seconds or 0.0
-        )
+            step, folder, best_in(folder, manifest), notes, manifest.ended, manifest.seconds or 0.0,
+            manifest.touched_rows_only if manifest.world == identity.world else None,
+        )  # fmt: skip
 
 
 def _other_nodes(root: Path) -> Iterator[Path]:

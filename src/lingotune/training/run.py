@@ -70,6 +70,7 @@ from lingotune.runs.remake import load_job_of
 from lingotune.runs.results import BaseModel, DataSummary, RunDescription, RunResults
 from lingotune.serving.teacher import teacher_of
 from lingotune.system.files import unused
+from lingotune.system.lean_imports import allow_lean, lean
 from lingotune.training import distributed, failure, signals
 from lingotune.training.adapters import missing_peft
 from lingotune.training.base_model import channel_of, located, sign_in
@@ -138,6 +139,7 @@ def _main(options: argparse.Namespace) -> None:
         what = f"the launcher started job {planned}, the file holds job {digest}"
         fix = "the job file that belongs to this job, unchanged"
         raise ConfigError([Problem(f"rank {distributed.read_rank(os.environ).rank}", what, fix)])
+    allow_lean(job, job.model.name_or_path)
     run(
         job,
         run_dir=options.run_dir,
@@ -225,7 +227,7 @@ def _open_run(job: JobConfig, rank: Rank, limits: Limits | None) -> JobConfig:
     distributed.check_world(job, rank)
     _set_environment(job, rank)
     distributed.choose_devices(job)
-    with signals.importing():
+    with signals.importing(), lean():
         import torch  # noqa: F401  it takes seconds
     distributed.join(job, rank)
     return job
@@ -349,7 +351,7 @@ def _train(context: RunContext, started: float) -> Target | None:
     target = _announce_and_sign_in(context, known) if context.rank.first else None
 
     go_on = f"go on with: {resume_command(context.folders.run)}\n" if context.rank.first else ""
-    with signals.importing(go_on):
+    with signals.importing(go_on), lean():
         from lingotune.training.fit import fit  # torch and transformers from here on
 
     pushing = _pushing(target, context, known) if target else nullcontext()
@@ -466,8 +468,9 @@ def _write(context: RunContext, results: RunResults) -> None:
     from lingotune.hub.model_folder import assemble
 
     folders = context.folders
-    write_charts(folders.run, results)
     print_scores(results, folders)
+    sys.stdout.flush()
+    write_charts(folders.run, results)
     assemble(folders.model, context.job, results, folders.run, folders.tensorboard)
     _record(context, results)
     write_metrics(results, folders)

@@ -149,7 +149,8 @@ def _predict(
     assert np.array_equal(output.label_ids, split.taught), "predictions came back in another order"
     codes = split.codes_array
     shares = probabilities_of(output.predictions, several=split.several)
-    predictions = Predictions(split.true, shares, codes, stars)
+    sources = context.store.sources(name, split)
+    predictions = Predictions(split.true, shares, codes, stars, sources=sources)
     loss = float((output.metrics or {})["test_loss"])
     return _Predicted(name, batches, ids, loss, predictions)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def _call(event: Callable[..., Any], args: Any, state: Any, control: Any, kwargs
     event(args, state, control, **{"model": None, **kwargs})
 
 
-class Curves(TensorBoardCallback):
+class Curves(TrainerCallback):
     """Callback that writes TensorBoard's curves, the settings for its HParams page, and the job file.
 
     Files of an interrupted attempt are replaced: the checkpoint holds everything logged before it, so the
@@ -180,24 +181,37 @@ class Curves(TensorBoardCallback):
     def __init__(
         self, folder: Path, job_file: str, settings: Mapping[str, bool | float | str]
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-        from torch.utils.tensorboard.summary import hparams
-
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        super().__init__(SummaryWriter(log_dir=str(folder)))
-        self._job_file = job_file
-        self._begin = hparams(dict(settings), dict.fromkeys(METRICS, 0.0))
+        self._folder, self._job_file, self._settings = folder, job_file, settings
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the job and its settings, not the Trainer's own texts, which hold paths of this machine."""
-        experiment, start, _ = self._begin
-        writer = self.tb_writer
+    @cached_property
+    def _written(self) -> TensorBoardCallback:
+        """The library's callback, made with the first value: no step waits until TensorBoard is imported.
+
+        It begins with the job and its settings, not with the Trainer's own texts, which hold paths of this
+        machine.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(log_dir=str(self._folder))
         writer.add_text("job.yaml", f"```yaml\n{self._job_file}```")
-        writer.file_writer.add_summary(experiment)
-        writer.file_writer.add_summary(start)
+        for summary in self._session[:2]:
+            writer.file_writer.add_summary(summary)
+        return TensorBoardCallback(writer)
+
+    @cached_property
+    def _session(self) -> Sequence[Any]:
+        """The experiment, the start and the end of the run, as the HParams page reads them."""
+        from torch.utils.tensorboard.summary import hparams
+
+        return hparams(dict(self._settings), dict.fromkeys(METRICS, 0.0))  # type: ignore[no-any-return]
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write new values."""
+        self._written.on_log(args, state, control, **kwargs)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the end of the session, which the HParams page needs."""
-        self.tb_writer.file_writer.add_summary(self._begin[2])
-        super().on_train_end(args, state, control, **kwargs)
+        self._written.tb_writer.file_writer.add_summary(self._session[2])
+        self._written.on_train_end(args, state, control, **kwargs)

@@ -35,6 +35,7 @@ from lingotune.training.distillation import mixed_loss
 from lingotune.training.finite import FiniteGuard, check_loss
 from lingotune.training.progress import progress
 from lingotune.training.schedules import MakeSchedule
+from lingotune.training.sparse_gradients import RowExchange
 from lingotune.training.timing import Phases
 
 ARGUMENTS = "training_args.json"
@@ -90,9 +91,10 @@ class ClassifierTrainer(Trainer):
         self._label_smoothing, self._layer_decay = label_smoothing, layer_decay
         self._distillation = distillation or DistillationConfig()
         self._schedule = schedule
+        self._row_exchange: RowExchange | None = None
         self._pace, self._updates, self._guard = pace, updates, guard
         self._phases, self._packing = phases or Phases(), packing or Packing()
-        if compress and torch.cuda.is_available():  # gloo cannot sum in half precision
+        if compress and self.half_precision:
             self.add_callback(HalfPrecisionSums(self))
         self.remove_callback(PrinterCallback)
         if self.pop_callback(ProgressCallback) is not None:
@@ -256,11 +258,26 @@ class ClassifierTrainer(Trainer):
         if self.is_world_process_zero():
             self.model.save_pretrained(str(folder), safe_serialization=True)
 
+    @property
+    def half_precision(self) -> torch.dtype | None:
+        """Number format of gradients that are sent in half precision; None where they are not: gloo cannot
+        sum in it."""
+        if not torch.cuda.is_available():
+            return None
+        return torch.bfloat16 if self.args.bf16 else torch.float16
+
+    def exchange_rows(self, sent_as: torch.dtype | None) -> None:
+        """Exchange only the touched rows of the word embeddings' gradient; call it before the training.
+
+        sent_as: number format of what is sent; None = that of the gradient.
+        """
+        self._row_exchange = RowExchange(self.model, lambda: self.model_wrapped, sent_as)
+
     def communication_seconds(self) -> float | None:
         """Measure the seconds per update that this process waits for gradients without computing.
 
-        The mean over the updates that DistributedDataParallel measures; None for a single process, or if
-        nothing was measured.
+        The mean over the updates that DistributedDataParallel measures, with that of `exchange_rows`; None
+        for a single process, or if nothing was measured.
         """
         wrapped = self.model_wrapped
         if not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
@@ -268,7 +285,9 @@ class ClassifierTrainer(Trainer):
         found = wrapped._get_ddp_logging_data()
         sent = found.get("avg_backward_comm_time", 0)
         hidden = found.get("avg_backward_compute_comm_overlap_time", 0)
-        return max(0.0, (sent - hidden) * 1e-9) if sent else None
+        rows = self._row_exchange
+        waited = rows.waited / rows.updates if rows and rows.updates else 0.0
+        return waited + max(0.0, (sent - hidden) * 1e-9) if sent or waited else None
 
     def train_or_resume(self, start: Checkpoint | None, total_steps: int) -> None:
         """Train to the end, from a checkpoint if there is one."""
@@ -307,6 +326,29 @@ class HalfPrecisionSums(TrainerCallback):
                 default_hooks.bf16_compress_hook if args.bf16 else default_hooks.fp16_compress_hook
             )
             wrapped.register_comm_hook(None, hook)
+
+
+class GroupGradients(TrainerCallback):
+    """Callback that lets DistributedDataParallel group gradients as it does from the second update on.
+
+    Its groups follow the order in which gradients came in the first backward pass, and decide the order in
+    which three or more processes add them up. Without it, a resumed run would differ in the last digit from
+    one that nobody interrupted, as its first update is a later one. batch: of any text.
+    """
+
+    def __init__(self, trainer: ClassifierTrainer, batch: Any) -> None:
+        self._trainer, self._batch = trainer, batch
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compute and drop a gradient; random numbers stay as they were."""
+        trainer, wrapped = self._trainer, self._trainer.model_wrapped
+        if not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
+            return
+        wrapped.train()
+        with torch.random.fork_rng(), trainer.compute_loss_context_manager():
+            loss = trainer.compute_loss(wrapped, trainer._prepare_inputs(self._batch))
+        loss.backward()
+        wrapped.zero_grad()
 
 
 def _time_steps(optimizer: Any, phases: Phases) -> None:

@@ -449,6 +449,29 @@ def test_ids_and_ratings_of_rows(source: Path, tmp_path: Path) -> None:
     assert np.isnan(Store(folder).ids_and_stars("test", Store(folder).split("test"))[1]).all()
 
 
+def test_where_rows_come_from_is_kept_beside_them(tmp_path: Path) -> None:
+    every = rows(120)
+    names = [
+        write(tmp_path / name, part)
+        for name, part in (("a.jsonl", every[:60]), ("b.jsonl", every[60:]))
+    ]
+    several = replace(config(names[0]), path=[*map(str, names)])
+    store = Store(made(several, tmp_path / "prepared"))
+    split = store.split("train")
+    some = split.longest_first()
+    found = store.sources("train", some)
+    ids, _ = store.ids_and_stars("train", some)
+    assert found is not None and {*found} == {"a.jsonl", "b.jsonl"}
+    expected = {str(row["id"]): "a.jsonl" if n < 60 else "b.jsonl" for n, row in enumerate(every)}
+    assert found.tolist() == [expected[id] for id in ids]
+    digest = store.digest("train")
+    alone = write(tmp_path / "all.jsonl", every)
+    one = Store(made(config(alone), tmp_path / "prepared"))
+    assert "source" not in table(one.folder, "train")
+    assert one.sources("train", one.split("train")) is None
+    assert one.digest("train") == digest  # the rows are the same, wherever they come from
+
+
 def test_a_part_of_the_training_rows_is_of_the_same_prepared_data(
     source: Path, tmp_path: Path
 ) -> None:

@@ -807,5 +807,5 @@ def test_a_group_that_has_no_utf8_is_a_row_that_cannot_be_used() -> None:
 
 def test_rows_are_plain_tuples() -> None:
     (row,) = Cleaner(STOP, "train").rows([("a:1", record(0, stars="4.0"))])
-    assert row == Row("text 0", 2, "en", "r0", 4)
+    assert row == Row("text 0", 2, "en", "r0", 4, source="a")
     assert isinstance(row, Row)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from lingotune.config.problems import ConfigError
 from lingotune.config.schema import ColumnsConfig, DataConfig, LabelConfig, LabelsMode, Source
 from lingotune.data.loader.sampling import positive_weights
 from lingotune.data.loader.store import Store
+from lingotune.data.loader.training_split import training_split
 from lingotune.data.prepared.manifest import load_manifest, misfits
 from lingotune.data.prepared.prepare import prepare
 from lingotune.data.rows.ids import rows_digest, targets_text
-from lingotune.data.splits.carve import rarest_classes
+from lingotune.data.rows.label_sets import rarest_classes
+from lingotune.data.rows.training_rows import count_trained
+from lingotune.data.splits.counts import count_rows
 from lingotune.data.splits.survey import Survey, survey
 from lingotune.report.data_page import data_page, lines_of
 
@@ -101,6 +106,35 @@ def test_a_class_that_no_row_of_train_has_cannot_be_learned(tmp_path: Path) -> N
     assert problem.fix == "rows that have it, or 'data.labels=[common, rare]'"
 
 
+def test_a_part_of_the_texts_is_chosen_by_their_rarest_class(tmp_path: Path) -> None:
+    rows = drawn()
+    data = config(tmp_path, rows)
+    folder, _ = prepare(data, TINY, 1, tmp_path / "prepared", lambda line: None)
+    manifest, store = load_manifest(folder), Store(folder)
+    split, parts = store.split("train"), {}
+    rarest = rarest_classes(split.true, np.ones(len(split), np.int64))
+    counts = Counter(zip(split.codes, rarest.tolist()))
+    names = [*NAMES, ""]
+    assert manifest.training_rows == {
+        code: {names[n]: counts[code, n] for n in range(4) if counts[code, n]}
+        for code in split.languages
+    }
+    for most in (3, 20):
+        part = replace(data, max_rows=most)
+        chosen = training_split(store, split, part)
+        kinds = Counter(zip(chosen.codes, rarest[chosen.place].tolist()))
+        assert kinds == {kind: min(count, most) for kind, count in counts.items()}
+        assert len(chosen) == count_trained(part, manifest.training_rows)
+        assert count_rows(part, 1)[0] == {"train": len(chosen), "validation": 40, "test": 40}
+        assert not misfits(manifest, part, 1)
+        parts[most] = {*chosen.place.tolist()}
+    assert parts[3] < parts[20]
+    only = training_split(store, split, replace(data, max_rows=3, train_languages=["de"]))
+    assert {*only.place.tolist()} == {p for p in parts[3] if split.codes[p] == "de"}
+    (told,) = misfits(replace(manifest, rarest=None), replace(data, max_rows=3), 1)
+    assert "is of an older version" in told.what and "data.max_rows=null" in told.fix
+
+
 def test_prepared_rows_keep_their_classes(tmp_path: Path) -> None:
     rows = drawn()
     data = config(tmp_path, rows)
@@ -121,7 +155,10 @@ def test_prepared_rows_keep_their_classes(tmp_path: Path) -> None:
         assert [figures[name].rows for name in NAMES] == counts[place].tolist()
         assert manifest.by_language("train")[code].rows == (split.language == place).sum()
     assert sum(of.rows for of in manifest.by_language("train").values()) == 320
-    assert manifest.training_rows == {"de": {"": 160}, "ja": {"": 160}}
+    assert {code: sum(of.values()) for code, of in manifest.training_rows.items()} == {
+        "de": 160,
+        "ja": 160,
+    }
     assert positive_weights(split.true) == pytest.approx(
         (~split.true).sum(axis=0) / split.true.sum(axis=0)
     )

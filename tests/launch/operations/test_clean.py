@@ -143,6 +143,13 @@ def test_it_is_asked_for(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda text: "n")
     assert "nothing was deleted" in command("clean", "lrs", "--delete")[1]
+
+    def end_of_input(text: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", end_of_input)
+    code, out, err = command("clean", "lrs", "--delete")
+    assert (code, err) == (130, "lingotune: stopped\n") and "nothing was deleted" in out
     assert account.keys() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pyarrow import parquet
 from sweep_folders import LABELS, make_run, predictions_of
 
-from lingotune.evaluation.metrics import Classes, scores
+from lingotune.evaluation.metrics import Classes, Predictions, scores
 from lingotune.evaluation.predictions import DECIDED, FILE, VALIDATION_FILE
 from lingotune.launch.results.collect import leaderboard
-from lingotune.launch.results.compare import Comparison, compare, difference, f1_samples
+from lingotune.launch.results.compare import Comparison, compare, difference
+from lingotune.launch.results.row_predictions import RowPredictions
+from lingotune.launch.results.samples import score_samples
+from lingotune.launch.results.table import verdict
 
 CLASSES = 3
 Rows = npt.NDArray[np.int64]
@@ -33,21 +38,73 @@ def predicted_rows(draw: st.DrawFn, runs: int) -> Rows:
     return np.array(draw(lists), np.int64)
 
 
-def samples_of(rows: Rows) -> list[npt.NDArray[np.float64]]:
-    return list(f1_samples(rows[0], rows[1:], CLASSES, 50))
+POINTS = (1.0, 2.0, 5.0)
 
 
-@given(predicted_rows(2))
-def test_the_first_sample_is_the_score_of_all_rows(rows: Rows) -> None:
-    from lingotune.evaluation.metrics import Predictions
+def runs_of(
+    rows: npt.NDArray[Any], points: tuple[float, ...] | None = None
+) -> list[RowPredictions]:
+    """Runs that predicted the same rows: true classes, then those of each run."""
+    ids = tuple(map(str, range(rows.shape[1])))
+    return [RowPredictions(ids, rows[0], predicted, LABELS, points) for predicted in rows[1:]]
 
-    for predicted, samples in zip(rows[1:], samples_of(rows)):
-        given_rows = Predictions(
-            rows[0], np.eye(CLASSES)[predicted], np.full(rows.shape[1], "en", object),
-            np.full(rows.shape[1], np.nan),
-        )  # fmt: skip
-        assert samples[0] == pytest.approx(scores(given_rows, Classes(LABELS)).macro_f1, abs=1e-6)
-        assert samples.min() >= 0 and samples.max() <= 1 + 1e-6
+
+def samples_of(rows: Rows, resamples: int = 50) -> list[npt.NDArray[np.float64]]:
+    return list(score_samples("macro_f1", runs_of(rows), resamples))
+
+
+def decided_rows(true: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> Predictions:
+    count = len(true)
+    shares, codes = np.full((count, CLASSES), 1 / CLASSES), np.full(count, "en", object)
+    return Predictions(true, shares, codes, np.full(count, np.nan), predicted)
+
+
+@given(predicted_rows(2), st.sampled_from([None, POINTS]))
+def test_the_first_sample_is_the_score_of_all_rows(
+    rows: Rows, points: tuple[float, ...] | None
+) -> None:
+    runs = runs_of(rows, points)
+    for name in runs[0].scores:
+        for run, samples in zip(runs, score_samples(name, runs, 50)):
+            of = scores(decided_rows(rows[0], run.predicted), Classes(LABELS, scale=points))
+            assert samples[0] == pytest.approx(getattr(of, name), abs=1e-6)
+            assert samples.min() >= (-1 if name == "quadratic_kappa" else 0)
+            assert samples.max() <= (4 if name == "mean_absolute_error" else 1 + 1e-6)
+
+
+@given(arrays(bool, st.tuples(st.just(3), st.integers(1, 40), st.just(CLASSES))))
+def test_so_it_is_where_rows_may_have_several_classes(rows: npt.NDArray[np.bool_]) -> None:
+    runs = runs_of(rows)
+    assert runs[0].scores == ("macro_f1", "micro_f1", "accuracy")
+    for name in runs[0].scores:
+        for run, samples in zip(runs, score_samples(name, runs, 50)):
+            of = scores(decided_rows(rows[0], run.predicted), Classes(LABELS))
+            assert samples[0] == pytest.approx(getattr(of, name), abs=1e-6)
+            assert run.right.mean() == pytest.approx(of.accuracy)
+            assert samples.min() >= 0 and samples.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "name", ["macro_f1", "micro_f1", "accuracy", "mean_absolute_error", "quadratic_kappa"]
+)
+def test_the_samples_spread_as_those_of_rows_drawn_one_by_one(name: str) -> None:
+    random = np.random.default_rng(3)
+    several = name == "micro_f1"
+    true = random.random((300, CLASSES)) < 0.4 if several else random.integers(CLASSES, size=300)
+    other = random.random(true.shape) < 0.4 if several else random.integers(CLASSES, size=300)
+    wrong = random.random(300) < 0.3
+    predicted = np.where(wrong[:, None] if several else wrong, other, true)
+    points = POINTS if name in ("mean_absolute_error", "quadratic_kappa") else None
+    (samples,) = score_samples(name, runs_of(np.stack([true, predicted]), points), 2000)
+    drawn = random.integers(300, size=(2000, 300))
+    by_hand = [
+        getattr(
+            scores(decided_rows(true[rows], predicted[rows]), Classes(LABELS, scale=points)), name
+        )
+        for rows in drawn[:400]
+    ]
+    assert samples[1:].std() == pytest.approx(np.std(by_hand), rel=0.15)
+    assert samples[1:].mean() == pytest.approx(np.mean(by_hand), abs=0.01)
 
 
 @given(predicted_rows(1), st.integers(1, 3))
@@ -90,7 +147,7 @@ def test_pairing_finds_what_separate_intervals_hide() -> None:
     wrong = np.flatnonzero(worse != true)[:12]
     better = worse.copy()
     better[wrong] = true[wrong]
-    one, other = f1_samples(true, np.stack([better, worse]), CLASSES, 1000)
+    one, other = samples_of(np.stack([true, better, worse]), 1000)
     found = difference({"1": one}, {"1": other})
     assert found.clear and 0 < found.interval[0] < found.value < found.interval[1]
     apart = np.quantile(other[1:], 0.975) - np.quantile(one[1:], 0.025)
@@ -100,7 +157,7 @@ def test_pairing_finds_what_separate_intervals_hide() -> None:
 def test_different_seeds_widen_the_interval() -> None:
     true = np.arange(300) % CLASSES
     runs = [predictions_of(skill, 300, n).predicted for n, skill in enumerate((0.9, 0.5, 0.7))]
-    samples = f1_samples(true, np.stack(runs), CLASSES, 500)
+    samples = samples_of(np.stack([true, *runs]), 500)
     alone = difference({"1": samples[0]}, {"1": samples[2]})
     spread = difference({"1": samples[0], "2": samples[1]}, {"1": samples[2], "2": samples[2]})
     width = [of.interval[1] - of.interval[0] for of in (alone, spread)]
@@ -173,6 +230,19 @@ def test_shuffled_prediction_files_are_the_same(tmp_path: Path) -> None:
     order = np.random.default_rng(1).permutation(table.num_rows)
     parquet.write_table(table.take(pa.array(order)), path)
     assert compared(tmp_path) == before
+
+
+def test_ordered_classes_are_compared_by_the_metric_that_chooses(tmp_path: Path) -> None:
+    typed = ("data.labels_mode=ordinal", "evaluation.select=mean_absolute_error")
+    for name, skill, error in (("one", 0.9, 0.2), ("two", 0.5, 0.6)):
+        make_run(tmp_path / name, f"lr={skill / 1e3}", *typed, validation=skill, error=error)
+    board = leaderboard([str(tmp_path)])
+    found = compare(board.ranked)
+    assert [of.best_entry.name for of in board.ranked] == ["one", "two"]
+    assert found.score == "mean_absolute_error" and not found.greater_is_better
+    assert found.clear and found.differences[1].interval[0] > 0
+    assert "is clear: -0." in (told := "\n".join(verdict(board, found)))
+    assert told.endswith("of mean_absolute_error")
 
 
 @pytest.mark.parametrize("case", ["missing", "damaged", "other rows", "other labels", "few rows"])

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_folders import make_run, make_sweep
+from sweep_folders import LABELS, make_run, make_sweep
 
 from lingotune.cli.results import main
 from lingotune.config.problems import ConfigError
+from lingotune.evaluation.metrics import Predictions
 from lingotune.launch.results.collect import leaderboard
 from lingotune.launch.results.compare import compare
 from lingotune.launch.results.entries import Leaderboard
 from lingotune.launch.results.mcnemar import mcnemar
-from lingotune.launch.results.pair import as_text, chosen_pair, compare_two
+from lingotune.launch.results.pair import apart, as_text, chosen_pair, compare_two
+from lingotune.launch.results.row_predictions import RowPredictions
 from lingotune.launch.sweeps.trial import State
 
 TRIALS = [
@@ -145,6 +149,69 @@ def test_other_rows_are_refused(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "few" / "predictions.parquet").unlink()
     with pytest.raises(ConfigError, match="1 of 1 runs without predictions on test"):
         compare_two(*chosen_pair(board, []))
+
+
+def of_sets(skill: float) -> Predictions:
+    """Predictions of rows with any of three classes, of a model that knows this share of the classes."""
+    random = np.random.default_rng(7)
+    true = random.random((200, len(LABELS))) < 0.4
+    said = np.where(random.random(true.shape) < skill, true, ~true)
+    return Predictions(
+        true, np.where(said, 0.8, 0.2), np.full(200, "en", object), np.full(200, np.nan)
+    )
+
+
+def test_sets_of_classes_are_compared_by_their_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, skill in (("one", 0.95), ("two", 0.8)):
+        typed = (f"lr={skill / 1e3}", "data.labels_mode=multi")
+        make_run(tmp_path / name, *typed, validation=skill, predictions=of_sets(skill))
+    pair = compare_two(*chosen_pair(leaderboard([str(tmp_path)]), []))
+    assert list(pair.scores) == ["macro_f1", "micro_f1", "accuracy"] and pair.several
+    gaps = {name: of.difference for name, of in pair.scores.items()}
+    assert all(gap and gap.clear and gap.interval[0] > 0 for gap in gaps.values())
+    (test,) = pair.tests
+    whole = [(of.predicted == of.true).all(axis=1) for of in map(of_sets, (0.95, 0.8))]
+    assert test.only_one == (whole[0] & ~whole[1]).sum() and test.p < 0.01
+    assert main([str(tmp_path), "--compare"]) == 0
+    assert "all classes of a row and none besides:" in capsys.readouterr().out
+
+
+def test_ordered_classes_have_their_error_and_kappa(tmp_path: Path) -> None:
+    for name, skill in (("one", 0.9), ("two", 0.5)):
+        typed = (f"lr={skill / 1e3}", "data.labels_mode=ordinal")
+        make_run(tmp_path / name, *typed, validation=skill)
+    pair = compare_two(*chosen_pair(leaderboard([str(tmp_path)]), []))
+    names = ["macro_f1", "accuracy", "mean_absolute_error", "quadratic_kappa"]
+    assert list(pair.scores) == names
+    error, kappa = (pair.scores[name].difference for name in names[2:])
+    assert error and error.clear and error.value < 0
+    assert kappa and kappa.clear and kappa.value > 0
+
+
+def test_other_tasks_and_other_classes_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    make_run(tmp_path / "one", "lr=1e-3")
+    make_run(tmp_path / "sets", "lr=1e-3", "data.labels_mode=multi", predictions=of_sets(0.9))
+    make_run(tmp_path / "stars", "lr=1e-3", "data.labels_mode=ordinal")
+    board = leaderboard([str(tmp_path)])
+    for other, said in (("sets", "any of 3 classes"), ("stars", "one of 3 ordered classes")):
+        with pytest.raises(ConfigError, match=f"has one of 3 classes in one, {said} in the other"):
+            compare_two(*chosen_pair(board, ["one", other]))
+    rows = RowPredictions(("1",), np.zeros(1, int), np.zeros(1, int), ("bad", "good"))
+    unshared = apart(rows, replace(rows, labels=("bad", "fine")))
+    assert unshared == "only one of them has fine | good"
+    assert "in another order" in apart(rows, replace(rows, labels=("good", "bad")))
+
+
+def test_two_runs_of_one_setting_are_compared_by_themselves(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        make_run(tmp_path / f"run-{seed}", f"seed={seed}", luck=seed)
+    pair = compare_two(*chosen_pair(leaderboard([str(tmp_path)]), []))
+    assert (pair.one, pair.other) == ("run-1", "run-2") and pair.runs == (1, 1)
+    make_run(tmp_path / "run-3", "seed=3", luck=3)
+    with pytest.raises(ConfigError, match="needs two settings that have a score; there is 1"):
+        chosen_pair(leaderboard([str(tmp_path)]), [])
 
 
 def test_few_rows_have_no_interval(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pyarrow
 from pyarrow import compute, ipc
 
 from lingotune.config.typed_json import parse_json, sealed, unsealed
+from lingotune.data.loader.columns import column_of, numbers_of, view_of
 from lingotune.system.arrays import Array
 from lingotune.system.files import replace_file
 from lingotune.system.hashing import sha256_of
@@ -140,24 +141,26 @@ def rows_table(shards: Iterable[pyarrow.Table], classes: int) -> pyarrow.Table:
     classes: how many targets a row has, where it has any.
     """
     whole = pyarrow.concat_tables(shards)
-    lengths, label = (whole[name].to_numpy().astype(np.int64) for name in ("length", "label"))
-    codes = sorted(compute.unique(whole["language"]).to_pylist())
-    language = compute.index_in(whole["language"], value_set=pyarrow.array(codes, pyarrow.string()))
-    columns: dict[str, Any] = {
+    lengths, label = (numbers_of(whole[name]).astype(np.int64) for name in ("length", "label"))
+    codes = compute.unique(whole["language"])
+    codes = codes.take(compute.array_sort_indices(codes))
+    language = compute.index_in(whole["language"], value_set=codes)
+    numbers = {
         "starts": np.cumsum(lengths) - lengths,
         "lengths": lengths,
         "label": label,
-        "language": language.to_numpy().astype(np.int16),
+        "language": numbers_of(language).astype(np.int16),
         "place": np.arange(len(label)),
     }
     if "first" in whole.column_names:
-        columns["first"] = whole["first"].to_numpy().astype(np.int64)
+        numbers["first"] = numbers_of(whole["first"]).astype(np.int64)
+    columns: dict[str, Any] = {name: column_of(values) for name, values in numbers.items()}
     if "targets" in whole.column_names:
-        values = np.concatenate([chunk.flatten().to_numpy() for chunk in whole["targets"].chunks])
-        values = pyarrow.array(values.astype(np.float32))
+        values = np.concatenate([view_of(chunk.flatten()) for chunk in whole["targets"].chunks])
+        values = column_of(values.astype(np.float32))
         columns["targets"] = pyarrow.FixedSizeListArray.from_arrays(values, classes)
     table = pyarrow.table(columns)
-    return table.replace_schema_metadata({_LANGUAGES: json.dumps(codes).encode()})
+    return table.replace_schema_metadata({_LANGUAGES: json.dumps(codes.to_pylist()).encode()})
 
 
 def _write_table(path: Path, table: pyarrow.Table) -> None:
@@ -175,10 +178,8 @@ def _mapped(path: Path) -> pyarrow.Table:
 def _array(values: pyarrow.Array) -> Array:
     """View the values as an array, one of two dimensions if each is a list; copies nothing."""
     if isinstance(values, pyarrow.FixedSizeListArray):
-        flat: Array = values.flatten().to_numpy()
-        return flat.reshape(len(values), -1)
-    found: Array = values.to_numpy()
-    return found
+        return view_of(values.flatten()).reshape(len(values), -1)
+    return view_of(values)
 
 
 def _distinct(chunks: Iterable[Array]) -> Array:

@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from lingotune.config.problems import DATA_FAILED, ConfigError, Problem
 from lingotune.config.schema import ONE_CLASS
+from lingotune.data.loader.columns import view_of
 from lingotune.data.loader.flat_files import FlatFiles, rows_table
 from lingotune.data.prepared.manifest import (
     TOKENIZER,
@@ -248,6 +249,13 @@ _DIGESTED = 50_000
 """Number of rows whose tokens the digest holds in memory at a time."""
 
 
+def _read(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """Read those of the columns that a file has, all by default."""
+    with parquet.ParquetFile(path) as file:  # read_table imports pandas
+        there = [name for name in file.schema_arrow.names if columns is None or name in columns]
+        return file.read(columns=there)
+
+
 def _places(starts: Array, lengths: Array) -> Array:
     """Indices of all tokens of these rows: arange(start, start + length) of each row in turn."""
     # One arange over all tokens, with each row's stretch shifted to begin at the row's start.
@@ -318,6 +326,19 @@ class Store:
                 stars.append(np.full(table.num_rows, np.nan))
         return [ids[place] for place in split.place.tolist()], np.concatenate(stars)[split.place]
 
+    def sources(self, name: str, split: Split) -> Array | None:
+        """Read where a split's rows come from: object, (rows,), None for rows without a source.
+
+        None where all have the same one, or the data does not say, as that of older versions.
+        """
+        sources: list[str | None] = []
+        for shard in self.manifest.splits[name].shards:
+            table = self._read(shard, ["source"])
+            if "source" not in table.column_names:
+                return None
+            sources += table["source"].to_pylist()
+        return np.array(sources, object)[split.place] if len(set(sources)) > 1 else None
+
     def teacher(self, name: str, split: Split) -> tuple[Array, Array]:
         """Read a teacher's classes, int64, (rows,), and probabilities, float32, (rows, classes), of a
         split's rows. KeyError without a teacher."""
@@ -326,7 +347,7 @@ class Store:
             raise KeyError(name)
         file = found.files[name]
         with self._reading(file):
-            table = parquet.read_table(self.folder / file.file)
+            table = _read(self.folder / file.file)
         columns = [table[f"probability_{label}"].to_numpy() for label in self.manifest.labels]
         shares = np.stack(columns, axis=1).astype(np.float32, copy=False)
         return table[PREDICTED].to_numpy().astype(np.int64)[split.place], shares[split.place]
@@ -409,7 +430,7 @@ class Store:
         for shard in split.shards:
             ids = self._read(shard, ["input_ids"])["input_ids"]
             for chunk in ids.chunks:
-                values = chunk.flatten().to_numpy()
+                values = view_of(chunk.flatten())
                 if len(values):
                     yield values
 
@@ -433,9 +454,7 @@ class Store:
     def _read(self, shard: ShardFile, columns: list[str]) -> pyarrow.Table:
         """Read those of the columns that the shard has."""
         with self._reading(shard):
-            known = parquet.read_schema(self.folder / shard.file).names
-            there = [column for column in columns if column in known]
-            return parquet.read_table(self.folder / shard.file, columns=there)
+            return _read(self.folder / shard.file, columns)
 
     @contextmanager
     def _reading(self, shard: ShardFile | FolderFile) -> Iterator[None]:

@@ -182,7 +182,9 @@ class Manifest:
     statistics: split -> language -> class -> figures. lengths: split -> language -> rows by their
     number of tokens before truncation; the last entry counts all longer ones. inputs: rows by input.
     duplicates: rows removed, by input. seconds: by step. totals: split -> language -> figures of all rows,
-    where one may count for several classes; else None. teacher: None unless a model is to learn from one.
+    where one may count for several classes; else None. rarest: as totals, of the training split:
+    language -> class -> texts of whose classes it is the rarest, "" for texts of none; None in data of
+    older versions, too. teacher: None unless a model is to learn from one.
     """
 
     format: int
@@ -203,6 +205,7 @@ class Manifest:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     totals: dict[str, dict[str, ClassFigures]] | None = field(default=None, metadata=UNLESS_NONE)
+    rarest: dict[str, dict[str, int]] | None = field(default=None, metadata=UNLESS_NONE)
     teacher: TeacherFiles | None = field(default=None, metadata=UNLESS_NONE)
 
     @cached_property
@@ -215,7 +218,10 @@ class Manifest:
 
     @property
     def training_rows(self) -> dict[str, dict[str, int]]:
-        """Rows of the training split by language and class; together under "" if one may have several."""
+        """Rows of the training split by language and class; if one may have several by the rarest, or, of
+        older versions, together under ""."""
+        if self.rarest is not None:
+            return self.rarest
         if self.totals is not None:
             return {language: {"": found.rows} for language, found in self.totals["train"].items()}
         return {
@@ -309,6 +315,10 @@ def misfits(manifest: Manifest, data: DataConfig, seed: int) -> list[Problem]:
             if key == _SPLIT_SEED:
                 fix = f"data.{key}={theirs}, or data prepared anew: {program('prepare')} ..."
             problems.append(Problem(f"data.{key}={ours}", what, fix))
+    if data.max_rows is not None and manifest.totals is not None and manifest.rarest is None:
+        what = f"the prepared data {manifest.digest[:12]} is of an older version, without rarest classes"
+        fix = f"data.max_rows=null, or data prepared anew: {program('prepare')} ..."
+        problems.append(Problem(f"data.max_rows={data.max_rows}", what, fix))
     return problems
 
 

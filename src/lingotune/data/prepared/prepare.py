@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -151,6 +151,7 @@ class _Preparation:
         ):
             with self._timed("reading"), RejectedFile(self._work / REJECTED) as rejected:
                 found = survey(self._data, self._seed, rejected, rows.add, rows)
+            sources = rows.sources.names(self._data.columns)
             self._check_unchanged()
             taught = self._taught(found, rows, unlabelled)
             with self._timed("tokenizer"):
@@ -161,13 +162,14 @@ class _Preparation:
             with self._timed("tokenising"):
                 total = sum(found.counts.values()) + (taught.unlabelled if taught else 0)
                 vocabulary = lambda: loaded.result().vocabulary  # noqa: E731
-                with ShardWriter(self._work, vocabulary, total, self._tell) as writer:
+                with ShardWriter(self._work, vocabulary, total, self._tell, sources) as writer:
                     for row, split in found.rows(rows):
                         writer.add(split, row)
                     for row in unlabelled:
                         writer.add(SPLITS.index("train"), row)
                     shards = writer.finish()
-        self._write_manifest(found, loaded.result(), shards, taught)
+        warnings = (*found.warnings, *rows.sources.warnings(self._data.columns))
+        self._write_manifest(found, warnings, loaded.result(), shards, taught)
 
     def _taught(self, found: Survey, rows: Spool, unlabelled: Spool) -> TeacherFiles | None:
         """Ask the teacher, if there is one; its texts without labels go to `unlabelled`."""
@@ -194,6 +196,7 @@ class _Preparation:
     def _write_manifest(
         self,
         found: Survey,
+        warnings: tuple[str, ...],
         tokenizer: Loaded,
         shards: dict[str, list[Shard]],
         taught: TeacherFiles | None,
@@ -217,9 +220,10 @@ class _Preparation:
             lengths={split: length_counts(of) for split, of in shards.items()},
             inputs=dict(found.scanned.counts),
             duplicates=removed_of(found.scanned.keys, found.chosen),
-            warnings=found.warnings,
+            warnings=warnings,
             seconds=self._seconds,
             totals={split: total_figures(of) for split, of in shards.items()} if several else None,
+            rarest=_rarest(found, labels) if several else None,
             teacher=taught,
         )
         for note in self._work.glob("*.json"):
@@ -247,6 +251,14 @@ class _Preparation:
         begun = time.monotonic()
         yield
         self._seconds[name] = round(time.monotonic() - begun, 3)
+
+
+def _rarest(found: Survey, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    names = [*labels, ""]
+    return {
+        language: {names[place]: rows for place, rows in of.items()}
+        for language, of in found.training_rows.items()
+    }
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import fields
@@ -35,8 +35,9 @@ class ShardWriter:
     """Takes rows one by one and makes shards of them; a context manager.
 
     vocabulary: gives that of the tokenizer, once it is there; rows are taken before. total: rows that
-    will come. Shards that are there already, whole, are taken as they are. Memory holds the texts of
-    one shard for each split and for each process, and as many again that wait.
+    will come. sources: of rows -> their names, empty where they are not written. Shards that are there
+    already, whole, are taken as they are. Memory holds the texts of one shard for each split and for each
+    process, and as many again that wait.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class ShardWriter:
         vocabulary: Callable[[], Vocabulary],
         total: int,
         tell: Callable[[str], None],
+        sources: Mapping[str, str] | None = None,
     ) -> None:
+        self._sources = sources or {}
         self._folder, self._vocabulary, self._tell, self._total = folder, vocabulary, tell, total
         self._waiting = {split: Columns() for split in range(len(SPLITS))}
         self._shards: dict[int, list[Future[Shard]]] = {split: [] for split in self._waiting}
@@ -78,6 +81,8 @@ class ShardWriter:
         columns.id.append(row.id)
         columns.stars.append(row.stars)
         columns.targets.append(row.targets)
+        if self._sources:
+            columns.source.append(self._sources.get(row.source or ""))
         columns.several = row.label == SEVERAL
         if len(columns) == ROWS:
             self._close(split)

@@ -1,11 +1,11 @@
 """Prepared rows as Parquet files that every supported image can read, and pandas and `datasets` too.
 
-Columns: text, text_pair (of pairs of texts), label (int8, or int16 for ids above 127), language, id, stars
-(int8, where the source has them), targets (a list of float32, the value of every class, where a text may
-have several or shares of them), input_ids (a list of int32, special tokens included), length (int32, of
-input_ids), first (int32, how many of them come before the second segment; of pairs that a tokenizer tells
-apart by token types). The label of a text with several classes is the first of them; that of a text with
-none is the number of all.
+Columns: text, text_pair (of pairs of texts), label (int8, or int16 for ids above 127), language, id, source
+(where rows have several, see `rows.origins`), stars (int8, where the source has them), targets (a list of
+float32, the value of every class, where a text may have several or shares of them), input_ids (a list of
+int32, special tokens included), length (int32, of input_ids), first (int32, how many of them come before
+the second segment; of pairs that a tokenizer tells apart by token types). The label of a text with several
+classes is the first of them; that of a text with none is the number of all.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Columns:
     id: list[str] = field(default_factory=list)
     stars: list[int | None] = field(default_factory=list)
     targets: list[Targets | None] = field(default_factory=list)
+    source: list[str | None] = field(default_factory=list)
     several: bool = False
     """Whether a text may have several classes, which its targets are."""
 
@@ -81,7 +82,7 @@ def write_shard(folder: Path, name: str, columns: Columns, encoded: Encoded, lon
     unfinished = path.with_suffix(".tmp")
     parquet.write_table(
         _table(columns, encoded), unfinished, row_group_size=ROW_GROUP, version="2.4",
-        compression="snappy", use_dictionary=["language"], write_statistics=False,
+        compression="snappy", use_dictionary=["language", "source"], write_statistics=False,
     )  # fmt: skip
     shard = Shard(
         path.name, len(columns), int(encoded.lengths.sum()),
@@ -126,6 +127,7 @@ def _table(columns: Columns, encoded: Encoded) -> pa.Table:
         "label": pa.array(columns.label, label_type(columns.label)),
         "language": pa.array(columns.language, pa.string()),
         "id": pa.array(columns.id, pa.string()),
+        **({"source": pa.array(columns.source, pa.string())} if columns.source else {}),
         **({"stars": pa.array(columns.stars, pa.int8())} if _has_stars(columns) else {}),
         **({"targets": pa.array(columns.targets, _TARGETS)} if _has_targets(columns) else {}),
         "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(encoded.ids)),

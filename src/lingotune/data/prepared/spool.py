@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lingotune.data.rows.cleaner import Row
+from lingotune.data.rows.origins import Sources
 
 _BLOCK = 1_000
 """Rows that are written at once."""
@@ -17,12 +18,13 @@ class Spool:
     """Rows, to be read in the order in which they were added; a context manager.
 
     They lie in a file of `folder` without a name, which is gone with the block, and with the process.
-    OSError where there is no room.
+    sources: where the rows come from. OSError where there is no room.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._block: list[Row] = []
+        self.sources = Sources()
 
     def __enter__(self) -> Spool:
         self._file = tempfile.TemporaryFile(dir=self._folder)
@@ -34,6 +36,7 @@ class Spool:
     def add(self, row: Row) -> None:
         """One more row."""
         self._block.append(row)
+        self.sources.count(row.source)
         if len(self._block) == _BLOCK:
             self._write()
 

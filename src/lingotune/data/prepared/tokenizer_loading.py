@@ -23,6 +23,7 @@ from lingotune.data.prepared.tokenizer import (
     wordpiece_tokenizer,
 )
 from lingotune.system.helper_processes import helpers
+from lingotune.system.lean_imports import lean
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _import() -> None:
 
 
 def _load(model: ModelConfig, made: dict[str, int] | None, max_length: int, folder: Path) -> Loaded:
-    tokenizer = load_tokenizer(model) if made is None else wordpiece_tokenizer(made, max_length)
+    with lean():
+        tokenizer = load_tokenizer(model) if made is None else wordpiece_tokenizer(made, max_length)
     tokenizer.save_pretrained(str(folder))
     return Loaded(
         vocabulary_of(tokenizer, max_length),

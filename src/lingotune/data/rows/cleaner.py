@@ -38,6 +38,7 @@ from lingotune.data.rows.labels import Labels, alone, is_no_label, is_placeholde
 from lingotune.data.rows.language_tags import tags_of
 from lingotune.data.rows.languages import Languages
 from lingotune.data.rows.nested import column_names
+from lingotune.data.rows.origins import Origins
 from lingotune.data.rows.pairs import joined
 from lingotune.data.rows.unicode import check_encodable, in_column, is_blank, to_nfc
 
@@ -49,7 +50,7 @@ class Row(NamedTuple):
     where the source has none. id: from the id column, or file and line. stars: the rating after the offset;
     None where the source rates otherwise. group: what its rows have in common that stay in one split; None
     where no column says, or the row has no value there. targets: value of every class where a text may have
-    several, or shares of them; else None.
+    several, or shares of them; else None. source: where it comes from, see `origins`; None if not known.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Row(NamedTuple):
     stars: int | None
     group: str | None = None
     targets: Targets | None = None
+    source: str | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -151,6 +153,7 @@ class Cleaner:
         self._finds_id = columns.id == AUTO
         self._id_column = None if self._finds_id else columns.id
         self._group_column = columns.group
+        self._origins = Origins(data)
         self._split = split
         self._skip = data.on_error is OnError.skip
         self._max_rejected = data.max_rejected
@@ -187,6 +190,7 @@ class Cleaner:
                     seen.change(self._at, location, names, tuple(column_names(record)))
                     if self._finds_id:
                         self._id_column = usual_column("id", names)
+                    self._origins.look(names)
                 self._at = location
                 try:
                     language = languages.read(record)
@@ -223,15 +227,17 @@ class Cleaner:
         group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)
         stars = labelled[1] if column is stars_column else None
+        source = self._origins.of(location, record)
         # Twice as fast as Row(...).
-        return _new_row(Row, (text, labelled[0], language, name, stars, group, None))
+        return _new_row(Row, (text, labelled[0], language, name, stars, group, None, source))
 
     def _row_of_sets(self, sets: LabelSets, location: str, record: Record, language: str) -> Row:
         targets = sets.read(record, location)
         text = self._text(record)
         group = None if self._group_column is None else self._group(record, self._group_column)
         name = self._id(location, record)
-        return Row(text, sets.label(targets), language, name, None, group, targets)
+        source = self._origins.of(location, record)
+        return Row(text, sets.label(targets), language, name, None, group, targets, source)
 
     def _group(self, record: Record, column: str) -> str | None:
         value = record.get(column)

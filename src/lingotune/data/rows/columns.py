@@ -63,6 +63,7 @@ _OTHER_NAMES = {
         "sample_id",
     ),
     "group": ("product_id", "asin", "item_id", "reviewer_id", "user_id"),
+    "source": ("source", "dataset", "origin"),
 }
 
 
@@ -90,6 +91,8 @@ class SeenColumns:
             columns = replace(columns, language=None)
         if columns.id == AUTO:
             columns = replace(columns, id=None)
+        if columns.source == AUTO:
+            columns = replace(columns, source=None)
         self._columns, self._classes = columns, classes
         self._named = {name for name in vars(columns).values() if name is not None}
         self._named.update(name for names in classes or () for name in names)
@@ -145,7 +148,7 @@ class SeenColumns:
 
     def missing_in_files(self) -> list[Problem]:
         """Columns that every row needs, and no row of some file has."""
-        needed = replace(self._columns, title=None, id=None, group=None)
+        needed = replace(self._columns, title=None, id=None, group=None, source=None)
         return [
             problem
             for file, names in self._lacking.items()
@@ -169,7 +172,7 @@ def _missing_columns(
         what = f"none of the columns is in {file}, whose first row is no header: {first}"
         yield Problem("data.columns", what, header, key="data.header")
         return
-    for name in ("text", "text_pair", "title", "language", "id", "group"):
+    for name in ("text", "text_pair", "title", "language", "id", "group", "source"):
         column = getattr(columns, name)
         if column is not None and column not in found:
             problem = _missing(name, column, found, file)
@@ -273,7 +276,7 @@ def _missing(name: str, column: str, found: list[str], file: str) -> Problem:
     key = f"data.columns.{name}"
     near = candidate(name, column, found)
     options = [override_text(key, near)] if near else []
-    if name in ("text_pair", "title", "language", "id", "group"):
+    if name in ("text_pair", "title", "language", "id", "group", "source"):
         options.append(f"{key}=null")
     if name == "language" and not near:
         options.append(f"{key}={DETECT}")

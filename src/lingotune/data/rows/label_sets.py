@@ -10,11 +10,14 @@ import ast
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lingotune.config.schema import ONE_CLASS, DataConfig, LabelConfig, LabelsMode, Separator
 from lingotune.data.rows.findings import Record, Unfit, show
 from lingotune.data.rows.labels import Labels, alone, boolean, is_auto, is_no_label
+
+if TYPE_CHECKING:
+    from lingotune.system.arrays import Array
 
 Targets = tuple[float, ...]
 """Value of every class for a text: 1 or 0, or shares that add up to 1."""
@@ -174,3 +177,16 @@ def _unlabelled(item: Any, raw: Any, column: str) -> Unfit:
         return Unfit("empty-label", f"has an empty class in {column!r}: {show(raw)}")
     what = f"value {show(value)} in {column!r} is not in data.labels"
     return Unfit("unknown-label", what, noted=True)
+
+
+def rarest_classes(sets: Array, rows: Array) -> Array:
+    """Find the rarest class of each set: int16, (sets,); the number of classes for a set of none.
+
+    Rows of rare classes are spread over the splits first, as iterative stratification does (Sechidis et
+    al. 2011). sets: bool, (sets, classes). rows: of each set.
+    """
+    import numpy as np  # a plan without rows does without
+
+    counts = np.where(sets, rows @ sets, np.iinfo(np.int64).max)
+    rarest: Array = np.where(sets.any(axis=1), counts.argmin(axis=1), sets.shape[1])
+    return rarest.astype(np.int16)

@@ -53,17 +53,6 @@ def hash_group(name: str) -> int:
     return hash_text(f"\0{name}")
 
 
-def rarest_classes(sets: Array, rows: Array) -> Array:
-    """Find the rarest class of each set: int16, (sets,); the number of classes for a set of none.
-
-    Rows of rare classes are spread over the splits first, as iterative stratification does (Sechidis et
-    al. 2011). sets: bool, (sets, classes). rows: of each set.
-    """
-    counts = np.where(sets, rows @ sets, np.iinfo(np.int64).max)
-    rarest: Array = np.where(sets.any(axis=1), counts.argmin(axis=1), sets.shape[1])
-    return rarest.astype(np.int16)
-
-
 def removed_of(keys: Keys, chosen: Array) -> dict[str, int]:
     """Input -> rows that were removed, where there are any."""
     counts = np.bincount(keys.source[chosen == REMOVED], minlength=len(INPUTS)).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lingotune.config.schema import SPLITS, DataConfig, SelectMetric, Source
+from lingotune.config.schema import SPLITS, DataConfig, LabelsMode, SelectMetric, Source
 from lingotune.data.rows.training_rows import (
     check_select,
     count_trained,
@@ -65,5 +65,6 @@ def declared_counts(data: DataConfig) -> dict[str, int] | None:
         counts["train"] = counts["train"] * len(data.train_languages) // languages
     if data.max_rows is not None:  # of each class, if there are so many
         languages = len(data.train_languages) or languages
-        counts["train"] = min(counts["train"], data.max_rows * len(data.labels) * languages)
+        kinds = len(data.labels) + (data.labels_mode is LabelsMode.multi)  # texts of no class
+        counts["train"] = min(counts["train"], data.max_rows * kinds * languages)
     return {split: counts[split] for split in SPLITS}

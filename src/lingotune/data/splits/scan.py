@@ -14,10 +14,10 @@ from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.schema import ALL, SPLITS, DataConfig, LabelsMode, Source
 from lingotune.data.rows.cleaner import Cleaner, Row
 from lingotune.data.rows.findings import Counts, OnReject
-from lingotune.data.rows.label_sets import SEVERAL, Targets
+from lingotune.data.rows.label_sets import SEVERAL, Targets, rarest_classes
 from lingotune.data.rows.labels import Labels
 from lingotune.data.sources.patterns import local_parts, written_setting
-from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text, rarest_classes
+from lingotune.data.splits.carve import INPUTS, Keys, hash_group, hash_text
 from lingotune.data.splits.readers import Readers
 from lingotune.system.arrays import Array
 

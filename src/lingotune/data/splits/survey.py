@@ -11,6 +11,7 @@ import numpy as np
 from lingotune.config.schema import SPLITS, DataConfig, Source
 from lingotune.data.rows.cleaner import Row
 from lingotune.data.rows.findings import OnReject
+from lingotune.data.rows.label_sets import rarest_classes
 from lingotune.data.splits.carve import INPUTS, REMOVED, choose_splits, contradictory_rows
 from lingotune.data.splits.contradictions import contradiction_warnings
 from lingotune.data.splits.readers import readers_of
@@ -35,13 +36,23 @@ class Survey:
 
     @property
     def training_rows(self) -> dict[str, dict[int, int]]:
-        """Rows of the training split by language and class."""
-        return self.rows_of("train")
+        """Rows of the training split by language and class; where a text may have several by its rarest
+        one, the number of classes for none."""
+        keys, sets = self.scanned.keys, self.scanned.sets
+        if sets is None or not len(sets):
+            return self.rows_of("train")
+        there = self.chosen == SPLITS.index("train")
+        rarest = rarest_classes(sets, np.bincount(keys.label[there], minlength=len(sets)))
+        return self._counted(rarest[keys.label], "train")
 
     def rows_of(self, split: str) -> dict[str, dict[int, int]]:
-        """Count the rows of a split by language and class."""
-        keys, there = self.scanned.keys, self.chosen == SPLITS.index(split)
-        counts = Counter(zip(keys.language[there].tolist(), keys.label[there].tolist()))
+        """Count the rows of a split by language and class, or by the set of their classes."""
+        return self._counted(self.scanned.keys.label, split)
+
+    def _counted(self, kinds: Array, split: str) -> dict[str, dict[int, int]]:
+        there = self.chosen == SPLITS.index(split)
+        language = self.scanned.keys.language[there]
+        counts = Counter(zip(language.tolist(), kinds[there].tolist()))
         found: dict[str, dict[int, int]] = {}
         for (language, label), count in sorted(counts.items()):
             found.setdefault(self.scanned.languages[language], {})[label] = count

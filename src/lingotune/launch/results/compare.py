@@ -7,27 +7,26 @@ for what was chosen, and for two configurations that somebody asks about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lingotune.launch.results.entries import Configuration, Entry
+from lingotune.launch.results.entries import Configuration
+from lingotune.launch.results.row_predictions import (
+    TEST,
+    VALIDATION,
+    predictions_of,
+)
+from lingotune.launch.results.samples import score_samples
+from lingotune.launch.sweeps.metric import METRIC
 from lingotune.launch.sweeps.trial import REPEATED
 from lingotune.runs.results import Interval
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from lingotune.evaluation.metrics import FloatArray, IntArray
-
-    Float32Array = npt.NDArray[np.float32]
+    from lingotune.evaluation.metrics import FloatArray
 
 _OfRun = TypeVar("_OfRun")
 RESAMPLES = 1000
-_CELLS = 20_000_000
-"""Weights of rows that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +46,34 @@ class Difference:
 class Comparison:
     """Configurations on the validation rows, by their places in the ranking.
 
-    differences: to the best configuration, negative for what is worse. Configurations whose predictions are
-    missing, or of other rows than the best's, are left out. test: 95 % interval of the best's mean macro-F1
-    on test, None where its predictions are missing or too few.
+    differences: to the best configuration, of `score`. Configurations whose predictions are missing, or of
+    other rows than the best's, are left out. test: 95 % interval of the best's mean macro-F1 on test, None
+    where its predictions are missing or too few. score: the metric of the ranking where it can be computed
+    from what was decided for the rows, else macro-F1. greater_is_better: whether a worse configuration has
+    a negative difference.
     """
 
     differences: Mapping[int, Difference]
     test: Interval | None = None
+    score: str = METRIC
+    greater_is_better: bool = True
 
     @property
     def clear(self) -> bool:
         """True if the best configuration is better than the second by more than the interval."""
         second = self.differences.get(1)
-        return second is not None and second.interval[1] < 0
+        if second is None:
+            return False
+        low, high = second.interval
+        return high < 0 if self.greater_is_better else low > 0
 
 
 def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comparison:
     """Compare ranked configurations by what their runs predicted for the validation rows."""
     if not ranked:
         return Comparison({})
-    drawn = _samples(ranked, VALIDATION, resamples)
+    metric = ranked[0].metric
+    drawn, score = _samples(ranked, VALIDATION, metric.name, resamples)
     compared = {
         place: by_seed(of, drawn)
         for place, of in enumerate(ranked)
@@ -74,23 +81,31 @@ def compare(ranked: Sequence[Configuration], resamples: int = RESAMPLES) -> Comp
     }
     best = compared.pop(0, None)
     differences = {place: difference(of, best) for place, of in compared.items()} if best else {}
-    tests = _samples(ranked[:1], TEST, resamples)
+    tests, _ = _samples(ranked[:1], TEST, METRIC, resamples)
     whole = len(tests) == len(ranked[0].scored) > 0
-    return Comparison(differences, interval_of(list(tests.values())) if whole else None)
+    return Comparison(
+        differences,
+        interval_of(list(tests.values())) if whole else None,
+        score,
+        metric.greater_is_better or score != metric.name,
+    )
 
 
-def _samples(ranked: Sequence[Configuration], split: str, resamples: int) -> dict[int, FloatArray]:
-    """Draw macro-F1 of every run that predicted the same rows as the first configuration's first run."""
+def _samples(
+    ranked: Sequence[Configuration], split: str, wanted: str, resamples: int
+) -> tuple[dict[int, FloatArray], str]:
+    """Draw a score of every run that predicted the same rows as the first configuration's first run.
+
+    Returns the samples by number of the run, and the score: macro-F1 if rows do not have the wanted one.
+    """
     entries = [entry for of in ranked for entry in of.scored]
     runs = {entry.number: found for entry in entries if (found := predictions_of(entry, split))}
     reference = runs.get(entries[0].number) if entries else None
+    score = wanted if reference and wanted in reference.scores else METRIC
     if reference is None or not enough(len(reference.true)):
-        return {}
-    import numpy as np
-
-    same = {number: run.predicted for number, run in runs.items() if run.same_rows(reference)}
-    predicted = np.stack([*same.values()])
-    return dict(zip(same, f1_samples(reference.true, predicted, len(reference.labels), resamples)))
+        return {}, score
+    same = {number: run for number, run in runs.items() if run.same_rows(reference)}
+    return dict(zip(same, score_samples(score, [*same.values()], resamples))), score
 
 
 def enough(rows: int) -> bool:
@@ -100,125 +115,7 @@ def enough(rows: int) -> bool:
     return rows >= FEWEST
 
 
-# --- predictions --------------------------------------------------------------------------------
-
-VALIDATION, TEST = "validation", "test"
-
-
-@dataclass(frozen=True)
-class RowPredictions:
-    """True and predicted classes (int64) of the rows of a split, sorted by the rows' ids."""
-
-    ids: tuple[str, ...]
-    true: IntArray
-    predicted: IntArray
-    labels: tuple[str, ...]
-
-    def same_rows(self, other: RowPredictions) -> bool:
-        """Tell whether both are of the same rows with the same classes."""
-        same = (self.ids, self.labels) == (other.ids, other.labels)
-        return same and bool((self.true == other.true).all())
-
-
-def predictions_of(entry: Entry, split: str = TEST) -> RowPredictions | None:
-    """Read what a run's model decided for the rows of a split; None if there is nothing to be read."""
-    if entry.folder is None or not entry.labels:
-        return None
-    from lingotune.evaluation.predictions import FILE, VALIDATION_FILE
-
-    path = entry.folder / (FILE if split == TEST else VALIDATION_FILE)
-    return _read(path, entry.labels) if path.is_file() else None
-
-
-def _read(path: Path, labels: tuple[str, ...]) -> RowPredictions | None:
-    import numpy as np
-    from pyarrow import ArrowException, parquet
-
-    from lingotune.evaluation.predictions import DECIDED
-
-    try:
-        with parquet.ParquetFile(path) as file:  # read_table imports pandas
-            named = DECIDED if DECIDED in file.schema_arrow.names else "predicted"
-            columns = ["id", "label", named]
-            found = file.read(columns=columns).to_pydict()
-        ids, true, predicted = (found[name] for name in columns)
-        places = {label: place for place, label in enumerate(labels)}
-        order = sorted(range(len(ids)), key=ids.__getitem__)
-        return RowPredictions(
-            tuple(ids[n] for n in order),
-            np.array([places[true[n]] for n in order], np.int64),
-            np.array([places[predicted[n]] for n in order], np.int64),
-            labels,
-        )
-    except (ArrowException, OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-# --- bootstrap ----------------------------------------------------------------------------------
-
-
-def f1_samples(
-    true: IntArray, predicted: IntArray, classes: int, resamples: int, seed: int = 0
-) -> FloatArray:
-    """Compute macro-F1 of runs on all rows, then on resampled rows, the same for every run.
-
-    true: class ids of the rows. predicted: (runs, rows). Returns (runs, 1 + resamples).
-    """
-    return _on_samples(_macro_f1, true, predicted, classes, resamples, seed)
-
-
-def accuracy_samples(
-    true: IntArray, predicted: IntArray, classes: int, resamples: int, seed: int = 0
-) -> FloatArray:
-    """Compute the accuracy of runs on the same samples as `f1_samples`."""
-    return _on_samples(_accuracy, true, predicted, classes, resamples, seed)
-
-
-_Score = Callable[["Float32Array", "IntArray", "Float32Array"], "FloatArray"]
-
-
-def _on_samples(
-    score: _Score, true: IntArray, predicted: IntArray, classes: int, resamples: int, seed: int
-) -> FloatArray:
-    import numpy as np
-
-    # Rows that every run classifies alike are of one kind, and only the counts of kinds matter.
-    kinds, counts = np.unique(np.vstack([true, predicted]), axis=1, return_counts=True)
-    rows, random = int(counts.sum()), np.random.default_rng(seed)
-    identity = np.eye(classes, dtype=np.float32)
-    parts = [score(counts[None].astype(np.float32), kinds, identity)]
-    step = max(1, _CELLS // len(counts))
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        weights = random.multinomial(rows, counts / rows, size=size).astype(np.float32)
-        parts.append(score(weights, kinds, identity))
-    return np.concatenate(parts, axis=1)
-
-
-def _macro_f1(weights: Float32Array, kinds: IntArray, identity: Float32Array) -> FloatArray:
-    """Compute macro-F1: weights (resamples, kinds), kinds (1 + runs, kinds) -> (runs, resamples)."""
-    import numpy as np
-
-    true, *runs = kinds
-    support = weights @ identity[true]
-    found = []
-    for predicted in runs:
-        named = weights @ identity[predicted]
-        hits = weights @ (identity[predicted] * (predicted == true)[:, None])
-        total = support + named
-        f1 = np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
-        found.append(f1.mean(axis=1, dtype=np.float64))
-    return np.array(found)
-
-
-def _accuracy(weights: Float32Array, kinds: IntArray, identity: Float32Array) -> FloatArray:
-    """Compute the accuracy, in the shapes of `_macro_f1`."""
-    import numpy as np
-
-    true, *runs = kinds
-    hits = np.array([predicted == true for predicted in runs], np.float64)
-    shares: FloatArray = hits @ weights.T.astype(np.float64) / weights.sum(axis=1, dtype=np.float64)
-    return shares
+# --- differences ---------------------------------------------------------------------------------
 
 
 Samples = Mapping[str, "FloatArray"]

@@ -53,6 +53,7 @@ def page_of(board: Leaderboard, folder: Path) -> str:
         "verdict": [visible(line.strip()) for line in verdict(board, comparison)],
         "notes": [visible(note) for note in board.notes if note not in {of.told for of in curves}],
         "board": _board(board, comparison, folder),
+        "score": comparison.score,
         "pictures": charts_of(board, curves),
         "curves": [{"name": of.name, "told": of.told} for of in curves],
         "heat": heat(board),

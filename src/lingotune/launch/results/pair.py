@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
 from lingotune.config.problems import ConfigError, Problem, listed
 from lingotune.launch.results.compare import (
     RESAMPLES,
-    TEST,
-    VALIDATION,
     Difference,
-    RowPredictions,
-    accuracy_samples,
     by_seed,
     difference,
     enough,
-    f1_samples,
-    predictions_of,
 )
 from lingotune.launch.results.entries import Configuration, Entry, Leaderboard
 from lingotune.launch.results.mcnemar import mcnemar
+from lingotune.launch.results.row_predictions import (
+    TEST,
+    VALIDATION,
+    RowPredictions,
+    predictions_of,
+)
+from lingotune.launch.results.samples import score_samples
 from lingotune.launch.results.table import aligned, named, signed
-
-if TYPE_CHECKING:
-    from lingotune.evaluation.metrics import FloatArray
 
 _WHERE = "--compare"
 _LONGEST = 30
 """Characters of a name that heads a column."""
-_SCORES: Mapping[str, Callable[..., FloatArray]] = {
-    "macro_f1": f1_samples,
-    "accuracy": accuracy_samples,
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,11 @@ class RowTest:
 
 @dataclass(frozen=True)
 class Pair:
-    """Comparison of two configurations. split: of the rows. tests: none where their seeds differ."""
+    """Comparison of two configurations.
+
+    split: of the rows. tests: none where their seeds differ. several: whether a row may have several
+    classes, so that it is right if all of them are.
+    """
 
     one: str
     other: str
@@ -73,25 +70,35 @@ class Pair:
     runs: tuple[int, int]
     scores: Mapping[str, PairedScore]
     tests: tuple[RowTest, ...]
+    several: bool = False
 
 
 def chosen_pair(board: Leaderboard, typed: Sequence[str]) -> tuple[Configuration, Configuration]:
     """Find the two that were typed: `KEY=VALUE` means a setting with all its seeds, a number or a name one
-    run; without any, the best two. ConfigError if they are not two, or have no score.
+    run; without any, the best two settings, or the two runs of a single one. ConfigError if they are not
+    two, or have no score.
     """
     if typed and len(typed) != 2:
         what = f"compares two, not {len(typed)}"
         raise ConfigError([Problem(f"{_WHERE} {' '.join(typed)}", what, f"{_WHERE} 1 2")])
     if not typed:
-        if len(board.ranked) < 2:
-            what = f"needs two that have a score; there is {len(board.ranked)}"
-            raise ConfigError([Problem(_WHERE, what, "another folder of runs, or run folders")])
-        return board.ranked[0], board.ranked[1]
+        return _best_two(board)
     problems: list[Problem] = []
     found = [_one(board, word, problems) for word in typed]
     one, other = found
     if one is None or other is None:
         raise ConfigError(problems)
+    return one, other
+
+
+def _best_two(board: Leaderboard) -> tuple[Configuration, Configuration]:
+    if len(board.ranked) > 1:
+        return board.ranked[0], board.ranked[1]
+    runs = [entry for of in board.ranked for entry in of.scored]
+    if len(runs) != 2:
+        what = f"needs two settings that have a score; there is {len(board.ranked)}"
+        raise ConfigError([Problem(_WHERE, what, "another folder of runs, or run folders")])
+    one, other = (Configuration((entry,), board.metric) for entry in runs)
     return one, other
 
 
@@ -118,23 +125,45 @@ def _names(entry: Entry) -> set[str]:
 def compare_two(one: Configuration, other: Configuration, resamples: int = RESAMPLES) -> Pair:
     """Compare two configurations on their test rows, or on validation where they have no test split.
 
-    ConfigError if not all of their runs have predicted the same rows.
+    The scores are those of what there is to decide: one class, several, or one of an order. ConfigError if
+    not all of their runs have decided the same of the same rows.
     """
     split = TEST if all(e.test for of in (one, other) for e in of.scored) else VALIDATION
     ours, theirs = _predicted(one, split), _predicted(other, split)
-    reference = next(iter(ours.values()))
-    if any(not run.same_rows(reference) for run in (*ours.values(), *theirs.values())):
-        what = f"their runs have not predicted the same {split} rows"
-        fix = "runs of the same data, with the same data.split_seed"
-        raise ConfigError([Problem(f"{named(one)} and {named(other)}", what, fix)])
-    scores = {
-        name: _paired(samples, one, other, ours, theirs, resamples)
-        for name, samples in _SCORES.items()
-    }
-    rows = len(reference.true)
+    first, *others = *ours.values(), *theirs.values()
+    if problem := _not_comparable(f"{named(one)} and {named(other)}", split, first, others):
+        raise ConfigError([problem])
+    scores = {name: _paired(name, one, other, ours, theirs, resamples) for name in first.scores}
     runs = (len(ours), len(theirs))
     tests = tuple(_tests(by_seed(one, ours), by_seed(other, theirs)))
-    return Pair(named(one), named(other), split, rows, runs, scores, tests)
+    return Pair(
+        named(one), named(other), split, len(first.true), runs, scores, tests, first.several
+    )
+
+
+def _not_comparable(
+    where: str, split: str, first: RowPredictions, others: Sequence[RowPredictions]
+) -> Problem | None:
+    """Say why runs cannot be compared row by row; None if they can."""
+    for run in others:
+        if not run.same_task(first):
+            what = f"there is nothing to compare row by row: {apart(first, run)}"
+            fix = "two runs with the same data.labels and data.labels_mode"
+            return Problem(where, what, fix)
+    if all(run.same_rows(first) for run in others):
+        return None
+    what = f"their runs have not predicted the same {split} rows"
+    return Problem(where, what, "runs of the same data, with the same data.split_seed")
+
+
+def apart(first: RowPredictions, other: RowPredictions) -> str:
+    """Say in what the tasks of two runs differ."""
+    if first.task != other.task:
+        return f"a text has {first.task} in one, {other.task} in the other"
+    unshared = sorted({*first.labels} ^ {*other.labels})
+    if unshared:
+        return f"only one of them has {listed('', unshared)}"
+    return "their classes are in another order, or at other points of the scale"
 
 
 def _predicted(of: Configuration, split: str) -> dict[int, RowPredictions]:
@@ -147,20 +176,16 @@ def _predicted(of: Configuration, split: str) -> dict[int, RowPredictions]:
 
 
 def _paired(
-    samples: Callable[..., FloatArray],
+    score: str,
     one: Configuration,
     other: Configuration,
     ours: Mapping[int, RowPredictions],
     theirs: Mapping[int, RowPredictions],
     resamples: int,
 ) -> PairedScore:
-    import numpy as np
-
     runs = [*ours.values(), *theirs.values()]
-    first = runs[0]
-    wanted = resamples if enough(len(first.true)) else 0
-    predicted = np.stack([run.predicted for run in runs])
-    drawn = samples(first.true, predicted, len(first.labels), wanted)
+    wanted = resamples if enough(len(runs[0].true)) else 0
+    drawn = score_samples(score, runs, wanted)
     mine, yours = dict(zip(ours, drawn)), dict(zip(theirs, drawn[len(ours) :]))
     (a, a_sd), (b, b_sd) = (_mean([float(of[0]) for of in each.values()]) for each in (mine, yours))
     gap = difference(by_seed(one, mine), by_seed(other, yours)) if wanted else None
@@ -179,7 +204,7 @@ def _tests(
     if not pairs and len(ours) == len(theirs) == 1:
         pairs = [("", next(iter(ours.values())), next(iter(theirs.values())))]
     for seed, one, other in pairs:
-        right, also = one.predicted == one.true, other.predicted == other.true
+        right, also = one.right, other.right
         only_one, only_other = int((right & ~also).sum()), int((also & ~right).sum())
         yield RowTest(seed, only_one, only_other, mcnemar(only_one, only_other))
 
@@ -203,7 +228,8 @@ def as_text(pair: Pair) -> str:
         rows.append([name, _spread(of.one, of.one_sd), _spread(of.other, of.other_sd), gap])
     lines = [*above, *aligned(rows)]
     if pair.tests:
-        lines += ["", "McNemar's test of the rows that one of them alone has right:"]
+        whole = ", all classes of a row and none besides" if pair.several else ""
+        lines += ["", f"McNemar's test of the rows that one of them alone has right{whole}:"]
         lines += aligned([*map(_test_cells, pair.tests)], indent="  ")
     if pair.split == TEST:
         lines += ["", "who chooses by this has no test rows left: choose on validation"]

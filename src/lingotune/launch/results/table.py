@@ -174,7 +174,8 @@ def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
         lead = signed(-second.value, (-second.interval[1], -second.interval[0]))
         clear = "clear" if comparison.clear else "not clear"
         lines.append(
-            f"  its lead over the second, {named(board.ranked[1])}, is {clear}: {lead} of macro_f1"
+            f"  its lead over the second, {named(board.ranked[1])}, is {clear}: {lead} of"
+            f" {comparison.score}"
         )
     return lines
 
