@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
@@ -29,7 +28,6 @@ from typing import TypeVar
 import torch
 from gpu_cells import (
     MODELS,
-    STARTED,
     WAYS,
     Budget,
     Card,
@@ -98,34 +96,29 @@ def reason(error: BaseException, seconds: float) -> str:
 
 
 def measure(
-    keys: Sequence[Key], minutes: float, rounds: int, out: Path | None, card: Card, *, tiny: bool
-) -> dict[Key, Found]:
+    keys: Sequence[Key], budget: Budget, worker: Worker, rounds: int, out: Path | None, card: Card,
+    *, tiny: bool,
+) -> dict[Key, Found]:  # fmt: skip
     """Run all cells again and again while there is time, at most so many rounds."""
-    found = {key: Found(why="not begun: no time was left") for key in keys}
     from gpu_ways import run  # transformers from here on
 
-    watch, worker = Budget(60 * minutes), Worker()
-    try:
-        for number in range(rounds):
-            # Way by way: what time is too short for is the last way, not the last model.
-            todo = sorted(keys, key=lambda key: list(WAYS).index(key[2]))
-            todo = [key for key in todo if number == 0 or found[key].timed]
-            for place, key in enumerate(todo):
-                seconds = watch.share(len(todo) - place)
-                if seconds is None:
-                    return found
-                with watch.spending(seconds):
-                    cell = Cell(*key, seconds, precision_of(key[2], card), tiny)
-                    outcome = worker.call(watch.limit(seconds), run, cell)
-                found[key].add(outcome)
-                print(
-                    f"round {number + 1}  {key[0]:26} {key[1]:4}  {key[2]:46} {found[key]}",
-                    flush=True,
-                )
-                if out:
-                    out.write_text(table(found, card, tiny=tiny), encoding="utf-8")
-    finally:
-        worker.close()
+    found = {key: Found(why="not begun: no time was left") for key in keys}
+    for number in range(rounds):
+        # Way by way: what time is too short for is the last way, not the last model.
+        todo = sorted(keys, key=lambda key: list(WAYS).index(key[2]))
+        todo = [key for key in todo if number == 0 or found[key].timed]
+        for place, key in enumerate(todo):
+            seconds = budget.share(len(todo) - place)
+            if seconds is None:
+                return found
+            with budget.spending(seconds):
+                cell = Cell(*key, seconds, precision_of(key[2], card), tiny)
+                found[key].add(worker.call(budget.limit(seconds), run, cell))
+            print(
+                f"round {number + 1}  {key[0]:26} {key[1]:4}  {key[2]:46} {found[key]}", flush=True
+            )
+            if out:
+                out.write_text(table(found, card, tiny=tiny), encoding="utf-8")
     return found
 
 
@@ -134,6 +127,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, help="a file for the table, in Markdown")
     parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument(
+        "--patience", type=float, default=90.0,
+        help="seconds after which a cell is given up that should have been over",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 256])
@@ -151,18 +148,18 @@ def main() -> int:
         return 2
     from gpu_ways import differences
 
-    begun = time.monotonic()
+    budget, worker = Budget(60 * options.minutes, options.patience), Worker()
     print(f"{card.described()}; torch {torch.__version__}", flush=True)
-    worker = Worker()
-    for model in options.models:
-        said = worker.call(STARTED, differences, model, options.tiny)
-        print(*([f"{model}: {said}"] if isinstance(said, str) else said), sep="\n", flush=True)
-    worker.close()
     keys = [
         (m, size, way) for m in options.models for size in options.sizes for way in options.ways
     ]
-    minutes = options.minutes - (time.monotonic() - begun) / 60
-    found = measure(keys, minutes, options.rounds, options.out, card, tiny=options.tiny)
+    try:
+        for model in options.models:
+            said = worker.call(budget.limit(0), differences, model, options.tiny)
+            print(*([f"{model}: {said}"] if isinstance(said, str) else said), sep="\n", flush=True)
+        found = measure(keys, budget, worker, options.rounds, options.out, card, tiny=options.tiny)
+    finally:
+        worker.close()
     text = table(found, card, tiny=options.tiny)
     print(f"\n{text}\n{advice(found, card, tiny=options.tiny)}")
     if options.out:

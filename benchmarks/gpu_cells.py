@@ -34,8 +34,6 @@ LONGEST = 20.0
 """Seconds that a cell takes at most."""
 SHORTEST = 3.0
 """Seconds of a share below which a cell is not begun."""
-STARTED = 90.0
-"""Seconds beyond its share after which a cell is given up: it builds a model and compiles in them, too."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +167,9 @@ Key = tuple[str, int, str]
 class Budget:
     """Seconds that all cells have together."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+    def __init__(self, seconds: float, patience: float) -> None:
+        """patience: seconds beyond its share after which a cell is given up."""
+        self._end, self._patience = time.monotonic() + seconds, patience
         self._overhead = 2 * SHORTEST
 
     def share(self, cells: int) -> float | None:
@@ -182,7 +181,7 @@ class Budget:
 
     def limit(self, seconds: float) -> float:
         """Return the seconds after which a cell is given up."""
-        return min(seconds + STARTED, self._end - time.monotonic())
+        return min(seconds + self._patience, self._end - time.monotonic())
 
     @contextmanager
     def spending(self, seconds: float) -> Iterator[None]:

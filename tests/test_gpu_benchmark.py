@@ -61,7 +61,7 @@ def test_time_is_shared_among_the_cells_that_are_left(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(cells.time, "monotonic", lambda: now[0])
-    budget = cells.Budget(100.0)
+    budget = cells.Budget(100.0, 90.0)
     assert budget.share(10) == 100 / 10 - 2 * cells.SHORTEST
     with budget.spending(4.0):
         now[0] = (
@@ -133,7 +133,8 @@ def test_a_rehearsal_goes_all_the_way(tmp_path: Path) -> None:
     out = tmp_path / "table.md"
     ways = ["best stock: group_by_length, bf16, fused AdamW", "ours", "ours, no padding"]
     done = gpu(
-        "--device", "cpu", "--tiny", "--minutes", "8", "--rounds", "1", "--sizes", "16",
+        "--device", "cpu", "--tiny", "--minutes", "12", "--patience", "400", "--rounds", "1",
+        "--sizes", "16",
         "--models", MODEL, "mmBERT base (ModernBERT)", "--ways", *ways, "--out", str(out),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
