@@ -1,252 +1,169 @@
-"""One GPU, measured in one call: the article's recipe against ours, what is exact, what memory it takes.
+"""One GPU, measured in one call: ours against the article's recipe, the best stock one, and paper.
 
-python benchmarks/gpu.py [--sizes 16 256] [--steps 200] [--rounds 3] [--only WAY ...] [--rehearse]
+python benchmarks/gpu.py [--out FILE] [--minutes 9] [--models NAME ...] [--sizes 16 256] [--ways NAME ...]
 
-The article's model at its real size with random weights, texts as long as the article's. Each way trains
-through the Trainer on as many updates of an epoch, after one of each of their widths that are not counted
-(a compiled way compiles there). Printed are medians over interleaved rounds of texts and tokens a second,
-the share of the GPU's peak that went into texts, and peak memory; before that, how far what leaves work out
-is from what does not. Without a GPU it says so and ends with exit code 2; --rehearse runs all of it with a
-tiny model on the CPU, to see that it works. Its figures are then of no interest.
+Encoders at their real sizes with random weights, texts as long as the article's; nothing is fetched. Each
+model, batch size and way is a cell. Its texts a second are counted after steps that are not (a compiled way
+compiles one width after the other there), for its share of the time that is left; what did not fit into
+--minutes says so. Rounds go on while there is time, and medians are printed: texts and useful tokens a
+second, the share of the card's peak that went into texts, peak memory, and how long an update takes
+compared with paper (estimate/step_time.py). --out keeps the table for EXPERIMENTS.md, and is written anew
+after each cell. Cells run in a process of their own, which is replaced if one breaks it.
+
+Without a card, or with one that is too small, it says so and ends with exit code 2. --device cpu --tiny
+goes all the way with tiny models on the CPU, to see that it works: its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import statistics
+import multiprocessing
 import sys
-import tempfile
-import time
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as TooLong
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
-from corpus import PADDING, VOCABULARY, corpus, grouped, real_dimensions
-from training import Given, Stock, Way, stock_loader
-from transformers import (
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    TrainerCallback,
-    TrainingArguments,
-)
-from transformers.utils import logging
+from gpu_cells import (
+    MODELS,
+    WAYS,
+    Budget,
+    Card,
+    Cell,
+    Found,
+    Impossible,
+    Key,
+    advice,
+    checked,
+    precision_of,
+    table,
+)  # fmt: skip
 
 from lingotune.catalog.gpus import find_gpu
-from lingotune.catalog.models import size_of
-from lingotune.config.schema import BatchingConfig, BatchMode
-from lingotune.data.loader.store import Split
-from lingotune.estimate.bucketing import COMPILED_WIDTHS, BatchShape, plan_epoch
-from lingotune.estimate.step_time import operations, utilisation
-from lingotune.modeling.compact_embedding import compact, used_ids
-from lingotune.modeling.lean_encoder import Packing, read_first_token
-from lingotune.training.arguments import compile_each_shape
-from lingotune.training.dataloader import Batches, to_tensors
-from lingotune.training.trainer import ClassifierTrainer
 
-HAS_GPU = torch.cuda.is_available()
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class GpuWay(Way):
-    """A way to train on a GPU. multiple: what widths are rounded up to; packed: without padding; compiled:
-    by torch.compile."""
-
-    multiple: int = 8
-    packed: bool = False
-    compiled: bool = False
-    optimizer: str = "adamw_torch_fused"
-
-
-ARTICLE = "article: random, fp16"
-WAYS = {
-    ARTICLE: GpuWay("random", "fp16", optimizer="adamw_torch"),
-    "random, bf16": GpuWay("random", "bf16"),
-    "group_by_length, bf16": GpuWay("group_by_length", "bf16"),
-    "ours": GpuWay("window", "bf16", ours=True),
-    "ours, widths as they are": GpuWay("window", "bf16", ours=True, multiple=1),
-    "ours, compiled": GpuWay("window", "bf16", ours=True, multiple=COMPILED_WIDTHS, compiled=True),
-    "ours, no padding": GpuWay("window", "bf16", ours=True, multiple=1, packed=True),
-    "ours, i.i.d., no padding": GpuWay("iid_balanced", "bf16", ours=True, multiple=1, packed=True),
-}
+def find_card() -> Card | str:
+    """Read the card, or say why nothing can be measured here."""
+    if not torch.cuda.is_available():
+        return f"no GPU: torch {torch.__version__} sees none; nothing was measured"
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
+    name = torch.cuda.get_device_name()
+    bf16 = torch.cuda.get_device_capability() >= (8, 0)
+    return checked(Card(name, total, free, has_bf16=bf16, known=find_gpu(name)))
 
 
-def chosen(way: GpuWay, lengths: Any, count: int) -> tuple[list[Any], list[Any]]:
-    """Steps to warm up with, one of each width, and those that are counted: of one epoch, in its order."""
-    shape = BatchShape(1, 1, way.size, way.multiple, way.packed)
-    if way.batches == "group_by_length":
-        order = grouped(lengths, shape, 0).order
-    else:
-        order = plan_epoch(lengths, BatchingConfig(BatchMode[way.batches]), shape, 0, 0).order
-    whole = len(order) // way.size
-    steps = order[: whole * way.size].reshape(whole, way.size)
-    counted = steps[np.random.default_rng(0).choice(whole, min(count, whole), replace=False)]
-    widths = -(-lengths[counted].max(axis=1) // way.multiple)
-    _, one_of_each = np.unique(widths, return_index=True)
-    if not way.compiled:
-        one_of_each = one_of_each[:: max(1, len(one_of_each) // 10)]
-    return list(counted[one_of_each]), list(counted)
+class Worker:
+    """A process that measures, replaced by another once it is broken."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def call(self, seconds: float, work: Callable[..., _T], *given: object) -> _T | str:
+        """Call a function there, for so many seconds at most; returns its result, or why there is none."""
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")  # CUDA cannot be forked
+            self._pool = ProcessPoolExecutor(1, mp_context=spawn)
+        try:
+            return self._pool.submit(work, *given).result(seconds)
+        except Impossible as error:
+            return str(error)
+        except Exception as error:  # one that fails must not lose the others
+            if not isinstance(error, torch.cuda.OutOfMemoryError):
+                self.close()  # what broke the card's context would break all that follow
+            return reason(error, seconds)
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
 
-class Clock(TrainerCallback):
-    """Seconds of the steps after the first so many."""
-
-    def __init__(self, uncounted: int) -> None:
-        self._uncounted = uncounted
-        self.seconds = 0.0
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step in (self._uncounted, state.max_steps):
-            if HAS_GPU:
-                torch.cuda.synchronize()
-            self.seconds = time.perf_counter() - self.seconds
+def reason(error: BaseException, seconds: float) -> str:
+    """Format why a cell failed, in few words."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "out of memory"
+    if isinstance(error, TooLong):
+        return f"not over after {seconds:.0f} s"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:150] if lines else 'no word'}"
 
 
-def train(way: GpuWay, split: Split, model: Any, warm: list[Any], steps: list[Any]) -> float:
-    """Seconds of the steps."""
-    given = [*warm, *steps]
-    clock = Clock(len(warm))
-    with tempfile.TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            output_dir=folder, max_steps=len(given), learning_rate=5e-5, report_to=[],
-            use_cpu=not HAS_GPU, fp16=way.precision == "fp16" and HAS_GPU,
-            bf16=way.precision == "bf16" and HAS_GPU, tf32=True if HAS_GPU else None,
-            per_device_train_batch_size=way.size, save_strategy="no", logging_strategy="no",
-            disable_tqdm=True, remove_unused_columns=False, optim=way.optimizer,
-            torch_compile=way.compiled, dataloader_pin_memory=HAS_GPU,
-            torch_compile_mode="reduce-overhead" if way.compiled and HAS_GPU else None,
-        )  # fmt: skip
-        named: dict[str, Any] = {"model": model, "args": args, "callbacks": [clock]}
-        if way.ours:
-            packing = Packing() if way.packed else None
-            assert read_first_token(model, packing)
-            compact(model, used_ids([split], [PADDING]))
-            if way.compiled:
-                compile_each_shape()
-            ClassifierTrainer(
-                tokenizer=None, train_dataset=Batches(split, way.multiple, packed=way.packed),
-                data_collator=to_tensors, updates=Given(split, given), packing=packing, **named,
-            ).train()  # fmt: skip
-        else:
-            Stock(stock_loader(way, split, given), **named).train()
-    return clock.seconds
+def measure(
+    keys: Sequence[Key], budget: Budget, worker: Worker, rounds: int, out: Path | None, card: Card,
+    *, tiny: bool,
+) -> dict[Key, Found]:  # fmt: skip
+    """Run all cells again and again while there is time, at most so many rounds."""
+    from gpu_ways import run  # transformers from here on
 
-
-def differences(config: DistilBertConfig, split: Split) -> None:
-    """Print how far logits and gradients of what leaves work out are from the whole model's."""
-    device = torch.device("cuda" if HAS_GPU else "cpu")
-    batches = Batches(split, 1, packed=True)
-    inputs = to_tensors(batches.__getitems__(np.arange(32)))
-    inputs = {name: value.to(device) for name, value in inputs.items()}
-    off = {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
-    config = DistilBertConfig(**{**config.to_dict(), **off})
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in ("whole", "first token", "no padding"):
-        torch.manual_seed(0)
-        model, packing = DistilBertForSequenceClassification(config), Packing()
-        if name != "whole":
-            assert read_first_token(model, packing if name == "no padding" else None)
-        model, given = model.to(device).train(), dict(inputs)
-        with packing.of(given), torch.autocast(device.type, torch.bfloat16):
-            output = model(**given)
-        output.loss.backward()
-        gradient = torch.cat([p.grad.flatten().float() for p in model.parameters()])
-        found[name] = (output.logits.detach().float(), gradient)
-        del model
-    logits, gradient = found.pop("whole")
-    for name, (own, own_gradient) in found.items():
-        print(
-            f"{name:12} in bf16: logits differ by {(own - logits).abs().max():.1e},"
-            f" gradient by {(own_gradient - gradient).norm() / gradient.norm():.1e} of its norm"
-        )
-
-
-def measure(config: DistilBertConfig, split: Split, options: argparse.Namespace) -> None:
-    """Train each way in each round; print the table of each size."""
-    size = size_of({
-        "vocab_size": config.vocab_size, "max_positions": 512, "dim": config.dim,
-        "hidden_dim": config.hidden_dim, "layers": config.n_layers, "heads": config.n_heads,
-        "types": 0, "head_layers": 1,
-    })  # fmt: skip
-    gpu = find_gpu(torch.cuda.get_device_name()) if HAS_GPU else None
-    for batch in options.sizes:
-        found: dict[str, list[float]] = {}
-        memory: dict[str, float] = {}
-        tokens: dict[str, Any] = {}
-        for number in range(options.rounds):
-            for name in options.only:
-                way = replace(WAYS[name], size=batch)
-                warm, counted = chosen(way, split.lengths, max(20, options.steps * 16 // batch))
-                torch.manual_seed(0)
-                model = DistilBertForSequenceClassification(config)
-                if HAS_GPU:
-                    torch.cuda.reset_peak_memory_stats()
-                try:
-                    seconds = train(way, split, model, warm, counted)
-                except (
-                    Exception
-                ) as error:  # one way that fails must not cost the figures of the others
-                    print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-                    continue
-                rows = np.concatenate(counted)
-                tokens[name] = split.lengths[rows].astype(float)
-                found.setdefault(name, []).append(len(rows) / seconds)
-                if HAS_GPU:
-                    memory[name] = torch.cuda.max_memory_allocated() / 2**30
-                print(
-                    f"round {number + 1}  {batch:4}  {name:26} {found[name][-1]:9.1f} texts/s",
-                    flush=True,
-                )
-                del model
-                gc.collect()
-        tell(found, memory, tokens, batch, size, gpu)
-
-
-def tell(found: Any, memory: Any, tokens: Any, batch: int, size: Any, gpu: Any) -> None:
-    """Print a table of medians."""
-    print(
-        f"\nbatches of {batch}          texts/s  tokens/s   against the article  of peak   peak memory"
-    )
-    medians = {name: statistics.median(rates) for name, rates in found.items()}
-    article = medians.get(ARTICLE)
-    for name, rate in medians.items():
-        way, lengths = WAYS[name], tokens[name]
-        each = operations(size, lengths.mean(), (lengths**2).mean(), first_token_only=way.ours)
-        peak = gpu and gpu.peaks.get(way.precision)
-        share = f"{utilisation(each, rate, peak):8.1%}" if peak else "       ?"
-        against = f"{rate / article:15.2f}x" if article else f"{'?':>16}"
-        held = f"{memory[name]:8.1f} GiB" if name in memory else "       ?"
-        print(f"{name:26} {rate:9.1f} {rate * lengths.mean():10.0f} {against} {share} {held}")
-    print(flush=True)
+    found = {key: Found(why="not begun: no time was left") for key in keys}
+    for number in range(rounds):
+        # Way by way: what time is too short for is the last way, not the last model.
+        todo = sorted(keys, key=lambda key: list(WAYS).index(key[2]))
+        todo = [key for key in todo if number == 0 or found[key].timed]
+        for place, key in enumerate(todo):
+            seconds = budget.share(len(todo) - place)
+            if seconds is None:
+                return found
+            with budget.spending(seconds):
+                cell = Cell(*key, seconds, precision_of(key[2], card), tiny)
+                found[key].add(worker.call(budget.limit(seconds), run, cell))
+            print(
+                f"round {number + 1}  {key[0]:26} {key[1]:4}  {key[2]:46} {found[key]}", flush=True
+            )
+            if out:
+                out.write_text(table(found, card, tiny=tiny), encoding="utf-8")
+    return found
 
 
 def main() -> int:
-    """Measure, or say that there is nothing to measure on."""
+    """Measure, or say why there is nothing to measure on."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 256])
+    parser.add_argument("--out", type=Path, help="a file for the table, in Markdown")
+    parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument(
-        "--steps", type=int, default=200, help="of 16 texts; fewer of larger batches"
-    )
+        "--patience", type=float, default=90.0,
+        help="seconds after which a cell is given up that should have been over",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 256])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="with --device cpu: a rehearsal")
     options = parser.parse_args()
-    logging.set_verbosity_error()
-    if not HAS_GPU and not options.rehearse:
-        print(f"no GPU: torch {torch.__version__} sees none; nothing was measured", file=sys.stderr)
+    if options.tiny != (options.device == "cpu"):
+        parser.error("--device cpu and --tiny go together: real sizes take hours on a CPU")
+    card = (
+        Card("no card, this CPU", 0, 0, has_bf16=True, known=None) if options.tiny else find_card()
+    )
+    if isinstance(card, str):
+        print(card, file=sys.stderr)
         return 2
-    config = real_dimensions()
-    if options.rehearse:
-        config = DistilBertConfig(
-            vocab_size=VOCABULARY, dim=16, n_layers=2, n_heads=2, hidden_dim=32, num_labels=3
-        )
-        torch.set_num_threads(1)
-    where = torch.cuda.get_device_name() if HAS_GPU else "a rehearsal on this CPU, no measurement"
-    print(f"{where}; torch {torch.__version__}", flush=True)
-    split = corpus(75_000, most=32 if options.rehearse else 512)
-    differences(config, split)
-    measure(config, split, options)
+    from gpu_ways import differences
+
+    budget, worker = Budget(60 * options.minutes, options.patience), Worker()
+    print(f"{card.described()}; torch {torch.__version__}", flush=True)
+    keys = [
+        (m, size, way) for m in options.models for size in options.sizes for way in options.ways
+    ]
+    try:
+        for model in options.models:
+            said = worker.call(budget.limit(0), differences, model, options.tiny)
+            print(*([f"{model}: {said}"] if isinstance(said, str) else said), sep="\n", flush=True)
+        found = measure(keys, budget, worker, options.rounds, options.out, card, tiny=options.tiny)
+    finally:
+        worker.close()
+    text = table(found, card, tiny=options.tiny)
+    print(f"\n{text}\n{advice(found, card, tiny=options.tiny)}")
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lingotune.catalog import load
+from lingotune.config.schema import Precision
 
 
 @dataclass(frozen=True)
 class Gpu:
     """Peaks of a GPU.
 
-    peaks: FLOPs per second by precision. memory, bus: bytes per second; None = unknown.
+    peaks: FLOPs per second by precision. memory, bus: bytes per second; None = unknown. share: of the peak
+    that an encoder's training reaches: measured on this GPU if the facts have it, else assumed for all.
     """
 
     peaks: Mapping[str, float]
     memory: float | None
     bus: float | None
+    share: float
 
 
 def find_gpu(name: str) -> Gpu | None:
@@ -26,6 +29,8 @@ def find_gpu(name: str) -> Gpu | None:
     found = next((known for key, known in load("gpus")["gpus"].items() if key in words), None)
     if found is None:
         return None
-    peaks = {key: value * 1e12 for key, value in found.items() if not key.endswith("_gbs")}
+    precisions = {one.value for one in Precision}
+    peaks = {key: value * 1e12 for key, value in found.items() if key in precisions}
     memory, bus = (found.get(key) for key in ("memory_gbs", "bus_gbs"))
-    return Gpu(peaks, memory and memory * 1e9, bus and bus * 1e9)
+    share = found.get("share", load("gpus")["assumed_share"])
+    return Gpu(peaks, memory and memory * 1e9, bus and bus * 1e9, share)

@@ -180,9 +180,8 @@ def paper_step(
         return None
     rows = size.vocabulary if trained_rows is None else trained_rows
     trained = trained_parameters(size, rows, adapters, frozen_parameters(training, size))
-    share = load("gpus")["assumed_share"]
     each = operations(size, tokens, squares, first_token_only=first_token_only, adapters=adapters)
-    compute = straggler * per_gpu * each * share_of_work(training, size) / (peak * share)
+    compute = straggler * per_gpu * each * share_of_work(training, size) / (peak * gpu.share)
     bare, behind = _traffic(size, rows, shards, trained)
     second = (ranks - 1) / ranks / bandwidth if bandwidth else 0.0
     if second and touched_rows is not None and shards is None:
