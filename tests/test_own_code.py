@@ -169,7 +169,7 @@ def test_two_processes_stop_together_and_choose_the_same(tmp_path: Path) -> None
     assert done.returncode == 0, logs
     results = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert results["training"]["steps"] == 2
-    assert "(what a builder's model does with them cannot be told)" in logs[0]
+    assert "(what a model with code of its own does with them cannot be told)" in logs[0]
     assert "cost_of_errors" in results["test"]["overall"]["own"]
 
 

@@ -181,6 +181,7 @@ ONE_WAY = "of these the word embeddings' are at most 21 MB for the rows that an 
         (("training.freeze_embeddings=true",), []),
         (("training.compile=true",), []),
         (("training.shard=true",), []),
+        ((f"model.remote_code={20 * '0a'}",), []),
         (("cluster.distribution=smdistributed",), []),
     ],
 )  # fmt: skip

@@ -77,8 +77,8 @@ def as_typed(training: TrainingConfig) -> tuple[str, str]:
 def unproven(job: JobConfig) -> str | None:
     """Describe why a job that does not ask for the touched rows exchanges all; None if nothing is in the
     way of measuring."""
-    if job.code.builder:
-        return "what a builder's model does with them cannot be told"
+    if job.code.builder or job.model.remote_code:
+        return "what a model with code of its own does with them cannot be told"
     if job.training.compile:
         return "the model is compiled"
     if job.cluster.instance_type and job.cluster.distribution is Distribution.smdistributed:
