@@ -31,7 +31,7 @@ class _Batches:
         true = label[order]
         codes = [languages[place % len(languages)] for place in order.tolist()]
         self.split = SimpleNamespace(
-            true=true, taught=true, several=False, codes=codes, place=order
+            true=true, taught=true, several=False, codes_array=np.array(codes, object), place=order
         )
         self.name, self.order = name, order
 
