@@ -48,7 +48,7 @@ def main(rounds: int = 5) -> None:
         for name, arguments in COMMANDS.items():
             start, before = time.perf_counter(), _of_children()
             subprocess.run(
-                [sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=300
+                [sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=900
             )
             seconds[name].append(time.perf_counter() - start)
             processor[name].append(_of_children() - before)
