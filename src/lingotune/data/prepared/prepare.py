@@ -2,7 +2,7 @@
 
 The source is read once, to its end: everything that is wrong is found, and the rows wait on disk. Then
 their splits are chosen, and they are tokenised and written, shard by shard. Memory is bounded by the
-texts of a few shards, the tokenizer's pieces, and 22 bytes a row (30 with groups).
+texts of a few shards, the tokenizer's pieces, and about 50 bytes a row (8 more with groups).
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def survey(
     source, or out of train, by `seed`. `reject` is told of rows that are skipped, `keep` of all
     others; `kept` gives those again, for examples in warnings.
 
-    Memory: 22 bytes a row, 30 with groups. ConfigError lists what is wrong with all of it together.
+    Memory: about 50 bytes a row, 8 more with groups. ConfigError lists what is wrong with all of it
+    together.
     """
     scanned = scan(readers_of(data), data, reject, keep)
     shares = shares_of(data, scanned.counts)
