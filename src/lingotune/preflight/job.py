@@ -44,6 +44,8 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
 # key: lowest and highest allowed value, and what it counts. Upper bounds that SageMaker's own service
 # model has (retries, warm pools) are left to it.
+LONGEST_RUN = 28 * 86400
+"""Seconds after which SageMaker stops any job."""
 _RANGES: dict[str, tuple[float, float, str]] = {
     "seed": (0, 2**32 - 1, "a whole number from 0 to 4294967295"),
     "per_device_bs": (1, 65536, "examples per process, from 1"),
@@ -71,9 +73,9 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "cluster.gpus_per_node": (0, 16, "GPUs, from 0 to 16"),
     "cluster.processes": (1, 256, "processes, from 1 to 256"),
     "cluster.threads": (1, 1024, "CPU threads, from 1"),
-    "cluster.max_run": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
+    "cluster.max_run": (60, LONGEST_RUN, "seconds, from 60 to 2419200 (28 days)"),
     "cluster.max_pending": (1800, 28 * 86400, "seconds, from 1800 (SageMaker's least) to 28 days"),
-    "cluster.max_wait": (60, 28 * 86400, "seconds, from 60 to 2419200 (28 days)"),
+    "cluster.max_wait": (60, LONGEST_RUN, "seconds, from 60 to 2419200 (28 days)"),
     "cluster.keep_alive": (1, 10**9, "seconds, from 1"),
     "cluster.retries": (1, 10**9, "attempts, from 1"),
     "cluster.volume_gb": (1, 16384, "GB, from 1 to 16384"),

@@ -10,6 +10,7 @@ from lingotune.catalog.head_dropout import head_dropout_name, no_head_dropout
 from lingotune.catalog.models import config_of, model_size
 from lingotune.config.schema import JobConfig, Optimizer, Schedule, TrainingConfig
 from lingotune.data.prepared.foreign_code import own_classes
+from lingotune.preflight.job import LONGEST_RUN
 from lingotune.preflight.registry import Found, Table
 
 TRAINING: Table[JobConfig] = Table()
@@ -136,7 +137,8 @@ def _hours(job: JobConfig) -> Iterator[Found]:
     hours, most = job.training.max_hours, job.cluster.max_run
     if hours is None or job.cluster.instance_type is None or hours * _HOUR < most:
         return
-    enough = math.ceil(1.2 * hours * _HOUR / 60) * 60
     what = f"is not reached: the job is stopped after cluster.max_run={most} s"
-    fix = f"cluster.max_run={enough}, or training.max_hours={0.8 * most / _HOUR:.3g}"
+    fix = f"training.max_hours={0.8 * most / _HOUR:.3g}"
+    if (enough := 1.2 * hours * _HOUR) <= LONGEST_RUN:
+        fix = f"cluster.max_run={math.ceil(enough / 60) * 60}, or {fix}"
     yield f"training.max_hours={hours:g}", what, fix

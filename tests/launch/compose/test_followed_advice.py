@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import typing
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from followed_advice import (
 from override_lists import override_list
 
 from lingotune.config.problems import errors_only, format_problems
+from lingotune.config.settings import setting_types
 
 pytestmark = pytest.mark.usefixtures("composed_once")
 
@@ -105,3 +109,59 @@ def test_a_file_that_stands_for_billions_of_values_is_refused_at_once(
     found = Found()
     try_file(KINDS[0], text.encode(), planned, found)
     assert found.refused and not (found.crashes or found.slow or found.unplaced)
+
+
+def choices_and_no_numbers() -> Iterator[str]:
+    """Yield each setting with every choice that it has, or with what is no finite number."""
+    for key, kind in setting_types().items():
+        kinds = typing.get_args(kind) or (kind,)
+        for one in kinds:
+            if isinstance(one, type) and issubclass(one, Enum):
+                yield from (f"{key}={choice.name}" for choice in one)
+        if float in kinds:
+            yield from (f"{key}={value}" for value in ("1e400", "-1e400", "nan", "1e-400"))
+
+
+@pytest.mark.slow
+def test_every_choice_and_no_number_is_planned_or_refused(home: Path) -> None:
+    """For a job on SageMaker, as one on this machine needs less of a plan."""
+    plan = untried(planned)
+    typed = list(choices_and_no_numbers())
+    assert "model.pooling=first" in typed and "training.max_hours=1e400" in typed
+    for one in typed:
+        assert all(problem.what for problem in plan(("cluster=g5_xl", one))), one
+
+
+def test_pooling_and_endless_hours_are_planned(home: Path) -> None:
+    assert not errors_only(planned(("cluster=g5_xl", "model.pooling=first")))
+    (found,) = errors_only(planned(("cluster=g5_xl", "training.max_hours=10")))
+    assert found.fix == "cluster.max_run=43200, or training.max_hours=3.2"
+    (found,) = errors_only(planned(("cluster=g5_xl", "training.max_hours=600")))
+    assert found.fix == "training.max_hours=3.2"
+    told = errors_only(planned(("cluster=g5_xl", "training.max_hours=1e400")))
+    assert {one.check for one in told} == {"out-of-range", "hours-beyond-max-run"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("deploy.kind=batch", "python -m lingotune deploy RUN deploy.kind=batch"),
+        ("deploy.kind=realtime,batch", "python -m lingotune deploy RUN deploy.kind=realtime,batch"),
+        ("deploy.count=#1", "leave it out"),
+        ("~deploy.answers", "python -m lingotune deploy RUN '~deploy.answers'"),
+        ("--deploy.count=a:b", "leave it out"),
+    ],
+)
+def test_a_setting_of_an_endpoint_has_no_effect_whatever_its_value(
+    typed: str, fix: str, home: Path
+) -> None:
+    (found,) = errors_only(planned((typed,)))
+    assert found.what == "is about serving a trained model, and has no effect here"
+    assert found.fix == fix
+
+
+def test_a_setting_of_an_endpoint_is_offered_to_no_job(home: Path) -> None:
+    (found,) = planned(("training.count=3",))
+    assert found.fix == "leave it out" and "about serving" in found.why
+    (found,) = errors_only(planned(("daza.name=mine",)))
+    assert "model.name=mine" in found.fix and "deploy" not in found.fix

@@ -64,6 +64,8 @@ from lingotune.launch.overrides.overrides import (
     chooses_group,
     in_a_line,
     line_of,
+    no_effect_here,
+    of_deploy,
     read_overrides,
     removal,
     wrong_type,
@@ -140,6 +142,7 @@ def compose_all(
     help_command: str = "",
     variables: Variables | None = None,
     later: Callable[[LaunchConfig], list[Problem]] = _nothing,
+    deploys: bool = False,
 ) -> list[Composed]:
     """Compose every job that the overrides describe: one, or the product of all sweeps.
 
@@ -151,11 +154,12 @@ def compose_all(
     variables: those of this machine that values may refer to.
     check: finds problems of a composed config. ConfigError lists every error, of all overrides and jobs:
     refused overrides are left out so that the rest can still be checked. later: finds what is told of a
-    config once it is sound, as fixes have to stand those checks, too.
+    config once it is sound, as fixes have to stand those checks, too. deploys: whether settings of the
+    section deploy have an effect.
     """
     variables = variables or Variables()
     origin = Origin(extra_dir, base, base_dir)
-    composer = _Composer(conf_dir, check, extra_dir, origin, variables)
+    composer = _Composer(conf_dir, check, extra_dir, origin, variables, deploys=deploys)
     sweeps = multirun if sweeps is None else sweeps
     composed, problems = composer.all(overrides, multirun=multirun, sweeps=sweeps)
     if errors_only(problems):
@@ -181,9 +185,11 @@ class _Composer:
         extra_dir: Path | None,
         origin: Origin,
         variables: Variables,
+        *,
+        deploys: bool,
     ) -> None:
         _register_schema()
-        self._variables = variables
+        self._variables, self._deploys = variables, deploys
         self._conf_dir, self._extra_dir = conf_dir, extra_dir
         self._check, self._origin = check, origin
         self._groups = config_groups(conf_dir, extra_dir)
@@ -218,9 +224,14 @@ class _Composer:
 
         most: of more jobs than that each value is composed once.
         """
+        elsewhere = [] if self._deploys else [word for word in overrides if of_deploy(word)]
         typed, problems = read_overrides(
-            overrides, self._groups, multirun=multirun, new_groups=self._new
+            [word for word in overrides if word not in elsewhere],
+            self._groups,
+            multirun=multirun,
+            new_groups=self._new,
         )
+        problems += map(no_effect_here, elsewhere)
         if self._extra_dir:
             problems = [_with_move(one, self._groups, self._extra_dir) for one in problems]
         composed: list[Composed] = []

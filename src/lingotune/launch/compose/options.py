@@ -15,8 +15,7 @@ import lingotune
 from lingotune.config.console import Parser
 from lingotune.config.jobfile import job_digest, job_of
 from lingotune.config.problems import ConfigError, Problem
-from lingotune.config.program import program
-from lingotune.config.quoting import for_shell, override_text
+from lingotune.config.quoting import override_text
 from lingotune.config.schema import LaunchConfig, Visibility
 from lingotune.launch.compose.compose import Composed, compose_all
 from lingotune.launch.compose.config_dirs import user_dir
@@ -83,7 +82,6 @@ def composed_jobs(
         print("\n".join(about.lines(options.info, composed)))
         raise SystemExit(0)
     problems += _same_repository(composed)
-    problems += _of_deploy(composed[0])
     if problems:
         raise ConfigError(problems)
     given += ["--job", options.job] if options.job else []
@@ -162,16 +160,6 @@ def _without_effect(options: argparse.Namespace, command: Command) -> Iterator[P
         if value is not None:
             what = "goes with --job FILE alone; a job of overrides has a setting for it"
             yield Problem(f"{option} {value}", what, override_text(setting, value))
-
-
-def _of_deploy(one: Composed) -> list[Problem]:
-    """Refuse settings of the command that serves a trained model."""
-    what = "is about serving a trained model, and has no effect here"
-    return [
-        typed.refused(what, f"{program('deploy')} RUN {for_shell(typed.text)}")
-        for typed in one.overrides
-        if typed.section == "deploy"
-    ]
 
 
 def _same_repository(composed: Sequence[Composed]) -> list[Problem]:

@@ -61,6 +61,7 @@ def read_wish(typed: Sequence[str], config_dir: str | None = None) -> Wish:
     composed = compose_all(
         words, shipped_dir(), _check, multirun=False, sweeps=False,
         extra_dir=user_dir(config_dir, os.environ), help_command=f"{program('deploy')} --help",
+        deploys=True,
     )  # fmt: skip
     return Wish(action, composed[0].config, tuple(words))
 

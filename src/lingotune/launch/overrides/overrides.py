@@ -13,11 +13,12 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from lingotune.config.problems import ConfigError, Problem, control_in, listed, nearest
+from lingotune.config.program import program
 from lingotune.config.quoting import for_shell, hydra_value, override_text
 from lingotune.config.schema import SweepCode, Texts
 from lingotune.config.secrets import looks_secret
 from lingotune.config.settings import container_of, mapping_of, setting_types
-from lingotune.launch.overrides.grammar import Groups, parse, repeated_name
+from lingotune.launch.overrides.grammar import Groups, key_of_word, parse, repeated_name
 from lingotune.launch.overrides.hydra_names import hydra_answer, is_of_hydra
 from lingotune.launch.overrides.keys import describe_type
 from lingotune.launch.overrides.offers import LEAVE_OUT
@@ -66,6 +67,9 @@ class TypedOverride:
         return self.text
 
 
+_DEPLOY = "deploy"
+
+
 def read_overrides(
     texts: Sequence[str], groups: Groups, *, multirun: bool, new_groups: Collection[str] = ()
 ) -> tuple[list[Axis], list[Problem]]:
@@ -100,6 +104,26 @@ def read_params(
         else:
             read.append(replace(axis, place=place))
     return read, problems
+
+
+def of_deploy(text: str) -> bool:
+    """Tell whether an override, which need not be readable, is of the section that serves a model."""
+    return _key_typed(text).partition(".")[0] == _DEPLOY and not control_in(text)
+
+
+def no_effect_here(text: str) -> Problem:
+    """Refuse a setting of the command that serves a trained model."""
+    what = "is about serving a trained model, and has no effect here"
+    try:
+        parse(text)
+        fix = f"{program('deploy')} RUN {for_shell(text)}"
+    except HydraException:
+        fix = LEAVE_OUT
+    return Problem(text, what, fix, key=_key_typed(text))
+
+
+def _key_typed(text: str) -> str:
+    return key_of_word(text.lstrip("-~"))
 
 
 def in_full(text: str) -> str:

@@ -382,7 +382,7 @@ class Planner:
 
     def _model(self, job: JobConfig) -> tuple[BaseModel | None, list[Problem]]:
         """Find out how a model reaches its job, once for the same one."""
-        key = json.dumps(asdict(job.model))
+        key = json.dumps(asdict(job.model), default=str)
         if key not in self._models:
             copy = self._copies.get(job.model.name_or_path or "")
             self._models[key] = deliver_model(job.model, copy, self._tell)
