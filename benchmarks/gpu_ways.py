@@ -130,8 +130,14 @@ class Clock(TrainerCallback):
             self.steps.append(number)
         if self._course.over or len(self.steps) == len(self._course):
             control.should_training_stop = True
-            if self.steps:
-                self.seconds = self._now() - self._begun
+            self._stop()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop()  # where the batches ended before the time
+
+    def _stop(self) -> None:
+        if self.steps and not self.seconds:
+            self.seconds = self._now() - self._begun
 
     def _now(self) -> float:
         if self._device.type == "cuda":
