@@ -41,8 +41,12 @@ def test_memory_that_is_freed_is_not_mapped_anew() -> None:
 def test_a_process_that_trains_on_a_cpu_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bool] = []
     monkeypatch.setattr(distributed, "keep_freed_memory", lambda: told.append(True))
-    distributed.join(JobConfig(), Rank(0, 0, 1))
-    assert told
+    job = JobConfig()
+    distributed.join(job, Rank(0, 0, 1))
+    assert told == [True]
+    job.training.fit_memory = True
+    distributed.join(job, Rank(0, 0, 1))
+    assert told == [True]
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def join(job: JobConfig, rank: Rank) -> None:
     if job.cluster.threads:
         torch.set_num_threads(job.cluster.threads)
     has_gpu = torch.cuda.is_available()
-    if not has_gpu:
+    if not has_gpu and not job.training.fit_memory:  # its trials would leave the heap in pieces
         keep_freed_memory()
     if job.cluster.gpus_per_node and job.cluster.instance_type is None and not has_gpu:
         where = f"cluster.gpus_per_node={job.cluster.gpus_per_node}"
