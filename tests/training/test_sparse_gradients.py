@@ -76,7 +76,6 @@ def process(rank: int, world: int, port: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.slow
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_train_the_same_model_either_way(world: int, tmp_path: Path) -> None:
