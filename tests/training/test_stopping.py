@@ -135,4 +135,5 @@ def test_a_rank_that_is_lost_is_named_and_ends_the_job(broken: str, tmp_path: Pa
     assert any(re.search(named, log) for log in there), logs
     assert all("Traceback" not in log for log in logs)
     if not broken.endswith("kill"):
-        assert all("on_step_begin" in log for log in logs), "the stacks of both"
+        asked = [log for log, code in zip(logs, codes) if code == 9]  # a killed one may be too slow
+        assert all("on_step_begin" in log for log in asked), "the stacks of both"

@@ -31,9 +31,9 @@ from lingotune.config.problems import (
 )
 from lingotune.config.secrets import redacted
 
-KILLED = (
-    "A rank that dies without a message was usually killed for memory: a smaller per_device_bs."
-)
+LIKELY = "usually killed for memory: a smaller per_device_bs"
+"""Why a rank dies without a message, and what helps."""
+KILLED = f"A rank that dies without a message was {LIKELY}."
 _PACKAGES = ("lingotune", "torch", "transformers", "accelerate", "datasets", "pyarrow", "sagemaker")
 _FREE = "free some of it, then the same command goes on from the last checkpoint"
 _BIGGER = "on SageMaker a larger cluster.volume_gb, or a smaller training.keep_checkpoints"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lingotune.config.console import say_aside
+from lingotune.config.faults import LIKELY
 from lingotune.config.problems import PEER_LOST
 from lingotune.training import distributed, failure
 from lingotune.training.distributed import TIMEOUT, Rank
@@ -206,7 +207,7 @@ class Watch:
             if sign.left or sign.failed:
                 continue
             if sign.host == host and is_dead(sign.pid):
-                return f"rank {sign.rank} has died without a message ({described(sign)})"
+                return f"rank {sign.rank} has died without a message ({described(sign)}), {LIKELY}"
             if now - at > self._peer_timeout:
                 what = f"rank {sign.rank} on {sign.host} has given no sign of life for {now - at:.0f} s"
                 return f"{what}: it is stopped, or its machine is gone ({described(sign)})"
@@ -258,7 +259,7 @@ class Watch:
             is_gone = first.host == socket.gethostname() and is_dead(first.pid)
             dead_since = dead_since if is_gone else now
             if now - dead_since > _LAST_WORDS:
-                why = f"rank 0 has died without a message ({described(first)})"
+                why = f"rank 0 has died without a message ({described(first)}), {LIKELY}"
                 self._end(f"{_BECAUSE}{first.failed}" if first.failed else why)
             if now - self._answered > self._peer_timeout:
                 silent = now - self._answered
