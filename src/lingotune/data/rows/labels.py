@@ -394,9 +394,9 @@ def whole_number(raw: Any) -> int | None:
         return raw
     if isinstance(raw, float):
         return int(raw) if math.isfinite(raw) and raw == int(raw) else None
-    if isinstance(raw, str) and len(raw) < 20 and _WHOLE.fullmatch(raw.strip()):
-        return int(float(raw.replace(",", ".")))
-    return None
+    # strip() takes control characters for blanks, and float() does not.
+    text = raw.strip() if isinstance(raw, str) and len(raw) < 20 else ""
+    return int(float(text.replace(",", "."))) if _WHOLE.fullmatch(text) else None
 
 
 def normal_value(raw: Any) -> str:
