@@ -106,6 +106,6 @@ class RowExchange:
                 f"would leave out {strange} rows of the word embeddings: this model uses them without"
                 " looking them up"
             )
-            raise ConfigError(
-                [Problem("training.row_exchange=true", what, "training.row_exchange=false")]
-            )
+            # Either name may have asked for it, and one that is left would contradict the other.
+            fix = "training.row_exchange=false training.sparse_exchange=false"
+            raise ConfigError([Problem("training.row_exchange=true", what, fix)])
