@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -19,6 +21,13 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
     OSError if it cannot be written; the old one is then left.
     """
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside a file's place, which takes that place once the block has ended well."""
     unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+    yield unfinished
     unfinished.replace(path)

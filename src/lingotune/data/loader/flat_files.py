@@ -22,7 +22,7 @@ from pyarrow import compute, ipc
 from lingotune.config.typed_json import parse_json, sealed, unsealed
 from lingotune.data.loader.columns import column_of, numbers_of, view_of
 from lingotune.system.arrays import Array
-from lingotune.system.files import replace_file
+from lingotune.system.files import replace_file, replacing
 from lingotune.system.hashing import sha256_of
 from lingotune.system.verified import is_as_written
 
@@ -120,12 +120,9 @@ class FlatFiles:
         return there == rows and self._path("tokens").stat().st_size == size
 
     def _write(self, kind: str, parts: Iterable[Array]) -> None:
-        path = self._path(kind)
-        unfinished = path.with_name(f"{path.name}.tmp")
-        with unfinished.open("wb") as file:
+        with replacing(self._path(kind)) as unfinished, unfinished.open("wb") as file:
             for part in parts:
                 file.write(part.tobytes())
-        unfinished.replace(path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -164,11 +161,13 @@ def rows_table(shards: Iterable[pyarrow.Table], classes: int) -> pyarrow.Table:
 
 
 def _write_table(path: Path, table: pyarrow.Table) -> None:
-    unfinished = path.with_name(f"{path.name}.tmp")
     whole = table.combine_chunks()  # one chunk, which is one array when it is mapped
-    with pyarrow.OSFile(str(unfinished), "wb") as file, ipc.new_file(file, whole.schema) as writer:
+    with (
+        replacing(path) as unfinished,
+        pyarrow.OSFile(str(unfinished), "wb") as file,
+        ipc.new_file(file, whole.schema) as writer,
+    ):
         writer.write_table(whole)
-    unfinished.replace(path)
 
 
 def _mapped(path: Path) -> pyarrow.Table:
