@@ -3,12 +3,13 @@
 python benchmarks/ranks.py batches [--rounds 4]       random, group_by_length and ours; small model
 python benchmarks/ranks.py vocabulary [--rounds 4]    all embeddings, those that occur, or the update's
 
-`batches`: steps at even quantiles of cost, as many for each way, by the clock; the same times are predicted
-by the tokens of the slower process. `vocabulary`: real dimensions; the efficiency is the time that forward
-and backward pass take with compact embeddings, when nothing is sent, over that of the whole step. Each step
-is done in all ways in turn, the first round is dropped; medians, with quartiles of the efficiency, and the
-same by processor time, which says less of waiting, but the same on a busy machine. With --layers 1 --sent
-"rows that occur" "rows of the update" it needs 3 GB instead of 9.
+`batches`: steps at even quantiles of cost, as many for each way, by the clock; the same times are
+predicted by the tokens of the slower process. `vocabulary`: real dimensions. Efficiency is the time of
+the forward and backward pass alone, with compact embeddings, over that of the whole step, so that it
+bears the optimizer, too; sending is the time of a step in which nothing is sent over that of one that
+sends. Each step is done in all ways in turn, the first round is dropped; medians, with quartiles of the
+efficiency, and the same by processor time, which says less of waiting, but the same on a busy machine.
+With --layers 1 --sent "rows that occur" "rows of the update" it needs 3 GB instead of 9.
 
 A slow link: unshare -rn sh -c 'ip link set lo up; tc qdisc add dev lo root tbf rate 1gbit burst 1mb latency
 50ms; python benchmarks/ranks.py vocabulary', which leaves this machine's own network as it is.
@@ -124,14 +125,15 @@ def vocabulary(rank: int, options: argparse.Namespace) -> None:
         for name, (model, optimizer) in models.items():
             for sends in (False, True):
                 found = seconds_of(model, optimizer, inputs, sends=sends)
-                seconds.setdefault((name, sends), []).append(found)
+                for part, value in found.items():
+                    seconds.setdefault((name, sends, part), []).append(value)
     if rank == 0:
         print_efficiency(models, seconds, statistics.median(touched))
 
 
-def seconds_of(model: Any, optimizer: Any, inputs: Any, *, sends: bool) -> tuple[float, float]:
-    """Seconds of a whole step, or of its forward and backward pass, in which nothing is sent: by the clock,
-    and of this process's processor time."""
+def seconds_of(model: Any, optimizer: Any, inputs: Any, *, sends: bool) -> dict[str, Any]:
+    """Seconds of a step, and of its forward and backward pass: by the clock, and of this process's
+    processor time."""
     torch.distributed.barrier()
     begun = np.array([time.perf_counter(), time.process_time()])
     with nullcontext() if sends else model.no_sync():
@@ -139,30 +141,35 @@ def seconds_of(model: Any, optimizer: Any, inputs: Any, *, sends: bool) -> tuple
             loss = model(**inputs).loss
         loss.backward()
     middle = np.array([time.perf_counter(), time.process_time()])
-    if sends:
-        optimizer.step()
+    optimizer.step()
     optimizer.zero_grad(set_to_none=False)
     torch.distributed.barrier()
     ended = np.array([time.perf_counter(), time.process_time()])
-    return tuple((ended if sends else middle) - begun)
+    return {"passes": middle - begun, "step": ended - begun}
 
 
 def print_efficiency(models: Any, seconds: Any, touched: float) -> None:
     """Print a line for each way of sending. touched: rows of the embeddings in an update."""
     warm = {key: np.array(values[STEPS:]) for key, values in seconds.items()}
-    alone = warm["rows that occur" if "rows that occur" in models else next(iter(models)), False]
-    print("embeddings sent         MB  alone   step  efficiency  quartiles       of processor time")
+    alone = warm[
+        "rows that occur" if "rows that occur" in models else next(iter(models)), False, "passes"
+    ]
+    print(
+        "embeddings sent         MB  alone   step  efficiency  quartiles       of processor time  sending"
+    )
     for name, (model, _) in models.items():
         sent = sum(p.numel() for p in model.parameters()) * 4
         if name == "rows of the update":
             words = model.module.get_input_embeddings().weight
             sent -= (len(words) - touched) * words.shape[1] * 4
-        each, step = np.median(warm[name, False][:, 0]), np.median(warm[name, True][:, 0])
-        clock, work = (alone / warm[name, True]).T
+        step = warm[name, True, "step"]
+        each, unsent = np.median(warm[name, False, "passes"][:, 0]), warm[name, False, "step"]
+        clock, work = (alone / step).T
+        sending = np.median(unsent[:, 0] / step[:, 0])
         low, high = np.quantile(clock, (0.25, 0.75))
         print(
-            f"{name:18} {sent / 1e6:7.0f} {each:6.2f} {step:6.2f} {np.median(clock):11.1%}"
-            f"  {low:.1%} to {high:.1%} {np.median(work):17.1%}"
+            f"{name:18} {sent / 1e6:7.0f} {each:6.2f} {np.median(step[:, 0]):6.2f} {np.median(clock):11.1%}"
+            f"  {low:.1%} to {high:.1%} {np.median(work):17.1%}  {sending:7.1%}"
         )
 
 

@@ -350,12 +350,15 @@ class Model:
 
 
 @_public
-def load(folder: str | Path, *, batch: int = 32, argmax: bool = False) -> Model:
+def load(
+    folder: str | Path, *, batch: int | None = None, argmax: bool = False, bf16: bool = False
+) -> Model:
     """Load the model of a run.
 
-    folder: a run folder, or a folder with a saved model. batch: texts that the model sees at once. argmax:
-    predict the likeliest class with the probabilities as trained, without the run's decision. ConfigError
-    if there is no model in it, or not one that is whole.
+    folder: a run folder, or a folder with a saved model. batch: texts of the full length that the model
+    sees at once; None = as many as are quickest here. argmax: predict the likeliest class with the
+    probabilities as trained, without the run's decision. bf16: compute in bf16, see `Classifier`.
+    ConfigError if there is no model in it, not one that is whole, or no bf16 here.
 
         model = lt.load(run.folder)
     """
@@ -364,7 +367,7 @@ def load(folder: str | Path, *, batch: int = 32, argmax: bool = False) -> Model:
     trained = trained_model(folder)
     trained = trained.as_trained() if argmax else trained
     with _untouched():
-        return Model(trained, Classifier(trained, batch))
+        return Model(trained, Classifier(trained, batch, bf16=bf16))
 
 
 @_public
@@ -373,15 +376,15 @@ def evaluate(
     data: Sequence[str] | DataConfig | None = None,
     *,
     output: str | Path | None = None,
-    batch: int = 32,
+    batch: int | None = None,
     argmax: bool = False,
 ) -> Evaluation:
     """Score the model of a run, overall and by language, with predictions row by row in a new folder.
 
     data: overrides that name the data (`["data=files", "data.path=more.jsonl"]`), or the data of a
     job; None = the run's own test split. output: where the folder is made; default: in the run. batch:
-    texts that the model sees at once. argmax: score the likeliest class, without the run's decision.
-    ConfigError lists what is wrong, before the model is loaded.
+    as of `load`. argmax: score the likeliest class, without the run's decision. ConfigError lists what is
+    wrong, before the model is loaded.
 
         lt.evaluate(run.folder).results.overall.macro_f1
     """

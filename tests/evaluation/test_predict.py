@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from served import make_model
 
+from lingotune.cli import predict as command
 from lingotune.config.jobfile import job_of
+from lingotune.config.problems import ConfigError
+from lingotune.evaluation import classifier as loading
 from lingotune.evaluation import predict
 from lingotune.evaluation.classifier import Classifier, Trained, trained_model
 from lingotune.evaluation.predict import in_files, read_rows
@@ -66,6 +70,58 @@ def test_batches_hold_so_many_tokens_and_answers_keep_their_order(tmp_path: Path
     most = 2 * classifier.max_length
     assert all(rows * width <= most for rows, width in shapes) and len(shapes) == 3
     assert done == [rows for rows, _ in shapes] and sum(done) == len(texts)
+
+
+def test_a_cpu_takes_the_tokens_that_its_caches_hold_and_what_is_typed_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trained_model(make_model(tmp_path / "model"))
+    widest: dict[int | None, int] = {}
+    monkeypatch.setattr(loading.os, "cpu_count", lambda: 4)
+    compute = loading.TorchModel.__call__
+    shapes: list[tuple[int, int]] = []
+
+    def listening(self: Any, inputs: Any) -> Any:
+        shapes.append(inputs["input_ids"].shape)
+        return compute(self, inputs)
+
+    monkeypatch.setattr(loading.TorchModel, "__call__", listening)
+    for batch in (None, 1):
+        shapes.clear()
+        classifier = Classifier(trained, batch)
+        classifier.logits(["gut " * 5] * 400)
+        widest[batch] = max(rows * width for rows, width in shapes)
+    assert 1000 < widest[None] <= 1024 and widest[1] <= classifier.max_length
+
+
+def test_bf16_computes_as_training_in_bf16_does_and_is_refused_where_it_would_be_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trained_model(make_model(tmp_path / "model"))
+    texts = ["gut", "schlecht " * 9, "la la"]
+    exact = Classifier(trained)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = exact.logits(texts)
+    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: True)
+    found = Classifier(trained, bf16=True).logits(texts)
+    assert found.tolist() == expected.tolist() != exact.logits(texts).tolist()
+    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: False)
+    with pytest.raises(ConfigError, match="does not compute in bf16"):
+        Classifier(trained, bf16=True)
+
+
+def test_the_command_computes_in_bf16_if_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, output = str(make_model(tmp_path / "model")), str(tmp_path / "out.jsonl")
+    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: False)
+    for more in ([], ["--output", output]):
+        with pytest.raises(ConfigError, match="does not compute in bf16"):
+            command.main([run, "gut", "--bf16", *more])
+    monkeypatch.setattr(loading, "cpu_has_bf16", lambda: True)
+    assert command.main([run, "gut", "--bf16", "--output", output]) == 0
+    assert command.main([run, "gut", "--bf16", "--json"]) == 0
+    assert '"probabilities"' in capsys.readouterr().out and Path(output).is_file()
 
 
 def test_blocks_grow_and_keep_the_order_of_the_rows(

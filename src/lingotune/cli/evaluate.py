@@ -44,7 +44,9 @@ def parser() -> Parser:
     made.add_argument(
         "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
     )
-    made.add_argument("--batch", type=_positive, default=32, help="texts at once; default: 32")
+    made.add_argument(
+        "--batch", type=_positive, help="texts at once; default: what is quickest here"
+    )
     made.add_argument(
         "--argmax",
         action="store_true",

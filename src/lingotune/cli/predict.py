@@ -51,6 +51,11 @@ def parser() -> Parser:
         "--argmax", action="store_true", help="the likeliest class, without the run's decision"
     )
     made.add_argument("--json", action="store_true", help="one JSON object a text")
+    made.add_argument(
+        "--bf16",
+        action="store_true",
+        help="compute in bf16: quicker, and probabilities are rounded",
+    )
     return made
 
 
@@ -74,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     if options.output and options.json:
         what = "has no effect with --output, whose suffix says the format"
         raise ConfigError([Problem("--json", what, "--output FILE.jsonl")])
-    write = _writer(options.output) if options.output else None
+    write = _writer(options.output, options.bf16) if options.output else None
     rows = read_rows(_given(options, trained), trained, options.column, options.pair_column)
     first = next(rows, None)
     if first is None:
@@ -87,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     if trained.decision.shifts and not options.json:
         plain = "those above 0.5" if trained.several else "the likeliest"
         say_aside(f"note: {decision_line(trained.decision)}; --argmax: {plain}")
-    for line in predict_lines(trained, rows, as_json=options.json, bar=bar):
+    for line in predict_lines(trained, rows, as_json=options.json, bar=bar, bf16=options.bf16):
         print(line, flush=True)
     return 0
 
@@ -121,7 +126,7 @@ def _pairs_wrong(options: argparse.Namespace, trained: Trained) -> Iterator[Prob
 
 
 def _writer(
-    typed: str,
+    typed: str, bf16: bool
 ) -> Callable[[Trained, Iterable[tuple[Record, str]], Progress | None], None]:
     """Check the output that was typed; returns what writes the rows there, with their classes."""
     from lingotune.evaluation.predict import predict_rows
@@ -130,7 +135,7 @@ def _writer(
     output = check_output(typed)
 
     def write(trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None) -> None:
-        count = write_rows(predict_rows(trained, rows, bar), output)
+        count = write_rows(predict_rows(trained, rows, bar, bf16=bf16), output)
         print(f"{count} rows with their classes: {output}")
 
     return write
@@ -159,8 +164,6 @@ def _given(options: argparse.Namespace, trained: Trained) -> Iterator[Given]:
 
     if options.file:
         if is_elsewhere(options.file):
-            from lingotune.data.transfer import fetch_source
-
             fetch_source(options.file, "--file", say_aside)
         return in_files(options.file, trained, lambda text: say_aside(f"note: {text}"))
     if options.texts:

@@ -30,11 +30,18 @@ from lingotune.runs.decision_file import read_decision
 from lingotune.runs.folder import MODEL
 from lingotune.runs.remake import load_job_of, remake_command
 from lingotune.system.lean_imports import lean
+from lingotune.system.machine import cpu_has_bf16
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from lingotune.evaluation.metrics import FloatArray
+
+
+_BATCH = 32
+"""Texts of the full length that a GPU computes at once."""
+_TOKENS_OF_CORE = 256
+"""Tokens that a core of a CPU computes at once; measured, see `_cached_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,19 @@ class Classifier:
     """Saved or exported model that classifies texts, on a GPU if there is one.
 
     batch: texts of the full length per forward pass; of shorter ones it takes as many more as have the same
-    number of tokens, padding included. max_length: tokens read of each text; None = as many as it was
-    trained with. ConfigError if the model cannot be loaded.
+    number of tokens, padding included. None = 32 on a GPU, and as many tokens as a CPU is quickest with.
+    max_length: tokens read of each text; None = as many as it was trained with. bf16: compute in bf16.
+    ConfigError if the model cannot be loaded, or this machine does not compute in bf16.
     """
 
-    def __init__(self, trained: Trained, batch: int = 32, max_length: int | None = None) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        batch: int | None = None,
+        max_length: int | None = None,
+        *,
+        bf16: bool = False,
+    ) -> None:
         self._trained = trained
         with lean():
             _quiet_library()
@@ -167,11 +182,14 @@ class Classifier:
         ]
         if problems:
             raise ConfigError(problems)
-        self.model = model if isinstance(model, OnnxModel) else TorchModel(model)
+        if bf16 and (problem := _no_bf16(trained, model)):
+            raise ConfigError([problem])
+        self.model = model if isinstance(model, OnnxModel) else TorchModel(model, bf16=bf16)
         self._classes = len(trained.labels)
         positions = getattr(model.config, "max_position_embeddings", None) or 512
         self.max_length = max_length or min(self._tokenizer.model_max_length, positions)
-        self._tokens = batch * self.max_length
+        tokens = _BATCH * self.max_length if self.model.on_gpu else _cached_tokens()
+        self._tokens = tokens if batch is None else batch * self.max_length
 
     def classify(
         self,
@@ -244,13 +262,36 @@ def _quiet_library() -> None:
     logging.disable_progress_bar()
 
 
+def _cached_tokens() -> int:
+    """Return the number of tokens in a batch that a CPU is quickest with: what its cores' caches hold.
+
+    At DistilBERT's width 512 tokens on two cores are half as fast again as 4096 (EXPERIMENTS.md, "Batches
+    that fit the caches").
+    """
+    return max(2, os.cpu_count() or 1) * _TOKENS_OF_CORE
+
+
+def _no_bf16(trained: Trained, model: Any) -> Problem | None:
+    """Tell why a model is not computed in bf16 here; None if it is."""
+    import torch
+
+    fix = "without bf16"
+    if isinstance(model, OnnxModel):
+        return Problem("bf16", f"{trained.folder} was exported with a precision of its own", fix)
+    on_gpu = torch.cuda.is_available()
+    if torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bf16():
+        return None
+    what = f"this {'GPU' if on_gpu else 'CPU'} does not compute in bf16, which would be emulated"
+    return Problem("bf16", what, fix)
+
+
 class TorchModel:
     """Classifier of torch that computes what is read alone, on a GPU if there is one.
 
-    module: the model itself.
+    module: the model itself. bf16: it computes as a training in bf16 does.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, *, bf16: bool = False) -> None:
         import torch
 
         from lingotune.modeling.lean_encoder import read_first_token
@@ -258,7 +299,15 @@ class TorchModel:
         read_first_token(module)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self._device).eval()
+        self._bf16 = bf16
+        if bf16:
+            _round_weights(module)
         self.has_segments = has_segments(module)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return bool(self._device.type == "cuda")
 
     def use_threads(self, threads: int | None) -> None:
         """Compute with a number of threads; None = one for each core."""
@@ -271,10 +320,22 @@ class TorchModel:
         tokens)."""
         import torch
 
-        with torch.inference_mode():
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16),
+        ):
             given = {name: torch.as_tensor(one).to(self._device) for name, one in inputs.items()}
             found: FloatArray = self.module(**given).logits.float().cpu().numpy()
         return found
+
+
+def _round_weights(module: Any) -> None:
+    """Round the matrices that autocast would round anew for each batch."""
+    import torch
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.to(torch.bfloat16)
 
 
 def _permission(trained: Trained) -> Mapping[str, Any]:

@@ -106,7 +106,7 @@ def evaluate(
     *,
     max_length: int | None = None,
     output: str | None = None,
-    batch: int = 32,
+    batch: int | None = None,
     argmax: bool = False,
     classifier: Classifier | None = None,
 ) -> Evaluation:
@@ -114,7 +114,7 @@ def evaluate(
 
     data: scored as a whole, or its test split if it has one; None = the run's own test split.
     max_length: tokens read of each text; None = as many as the model was trained with. output: parent
-    of the new folder; None = the run's `evaluations`. batch: texts per forward pass. argmax: score
+    of the new folder; None = the run's `evaluations`. batch: as of `Classifier`. argmax: score
     the likeliest classes, not those of the run's decision. classifier: the run's model, if it is loaded
     already. ConfigError, before the model is loaded, lists everything that is wrong.
     """

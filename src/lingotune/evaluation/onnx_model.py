@@ -44,6 +44,11 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(str(self._path), options, providers=wanted)
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return "CUDAExecutionProvider" in self._session.get_providers()
+
+    @property
     def has_segments(self) -> bool:
         """Whether it takes token types: that of pairs of texts, if the model had some."""
         return any(one.name == SEGMENTS for one in self._session.get_inputs())

@@ -43,15 +43,16 @@ def predict_lines(
     *,
     as_json: bool = False,
     bar: Progress | None = None,
+    bf16: bool = False,
 ) -> Iterator[str]:
     """Yield one line per text: the label, every class with its probability, and the text.
 
     rows: records with their texts, see `read_rows`; of the record only the language matters. as_json: lines
     are JSON objects with label, expected (value, of ordered classes), probabilities (class -> 0 to 1), text
     and text_pair (of pairs); with labels, a list, in place of label where a text may have several. bar:
-    shows how far it is. ConfigError if the model cannot be loaded.
+    shows how far it is. bf16: as of `Classifier`. ConfigError if the model cannot be loaded.
     """
-    for _, text, classes, shares, expected in _classified(trained, rows, bar):
+    for _, text, classes, shares, expected in _classified(trained, rows, bar, bf16):
         ranked = sorted(zip(trained.labels, shares), key=lambda pair: -pair[1])
         if as_json:
             said = {"labels": classes} if trained.several else {"label": classes[0]}
@@ -67,18 +68,22 @@ def predict_lines(
 
 
 def predict_rows(
-    trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None = None
+    trained: Trained,
+    rows: Iterable[tuple[Record, str]],
+    bar: Progress | None = None,
+    *,
+    bf16: bool = False,
 ) -> Iterator[Record]:
     """Yield each record with `predicted`, the class, and `probability_<class>` (0 to 1) of every class; of
     ordered classes also with `expected`, the expected value.
 
-    Where a text may have several classes, `predicted` is a list of them. bar: shows how far it is.
-    ConfigError if a record has such a column already, or the model cannot be loaded.
+    Where a text may have several classes, `predicted` is a list of them. bar: shows how far it is. bf16: as
+    of `Classifier`. ConfigError if a record has such a column already, or the model cannot be loaded.
     """
     names = trained.labels
     scaled = [EXPECTED] if trained.scale else []
     new = ["predicted", *scaled, *(f"probability_{name}" for name in names)]
-    for record, _, classes, shares, expected in _classified(trained, rows, bar):
+    for record, _, classes, shares, expected in _classified(trained, rows, bar, bf16):
         taken = [name for name in new if name in record]
         if taken:
             what = f"the rows have a column {taken[0]!r} already"
@@ -96,11 +101,12 @@ class Progress:
 
 
 def _classified(
-    trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None
+    trained: Trained, rows: Iterable[tuple[Record, str]], bar: Progress | None, bf16: bool
 ) -> Iterator[tuple[Record, str, list[str], list[float], float | None]]:
     """Yield each record and text with its classes, one or several, the probabilities of all and, if they
     are ordered, the expected value."""
-    model, waiting, language_of = Classifier(trained), iter(rows), language_reader(trained)
+    model = Classifier(trained, bf16=bf16)
+    waiting, language_of = iter(rows), language_reader(trained)
     with _shown(bar) as on_done:
         for size in _block_sizes():
             block = list(islice(waiting, size))

@@ -89,8 +89,7 @@ def money_lines(plan: DeployPlan) -> list[str]:
     if plan.is_serverless:
         return [
             "billed by the millisecond of its work, by its memory; nothing while nobody asks",
-            f"price unknown: no public list has {one.memory_mb // 1024} GB; "
-            f"{_serverless_prices(one.memory_mb, region)}",
+            f"price unknown: it is in no public list; {_serverless_prices(one.memory_mb, region)}",
         ]
     if plan.price is None:
         return [unknown_text(plan.instance_type, region, USE_OF[one.kind.value]), *_until(plan)]
@@ -109,7 +108,7 @@ def _serverless_prices(memory_mb: int, region: str | None) -> str:
     of = "Type=TERM_MATCH,Field=productFamily,Value='ML Serverless'"
     return (
         "aws pricing get-products --service-code AmazonSageMaker --region us-east-1"
-        f" --filters {filters} {of}, at the usage type ServerlessInf:Mem-{memory_mb // 1024}GB"
+        f" --filters {filters} {of}, at the usage type ServerlessInf:Mem-{max(1, memory_mb // 1024)}GB"
     )
 
 
