@@ -180,6 +180,7 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
     """Show what there is of an endpoint, ask, and delete it."""
     from lingotune.launch.deploy.delete import deletable, delete_all, lines_of
     from lingotune.launch.deploy.standing import Rates, open_deployments
+    from lingotune.launch.deploy.words import delete_of
 
     name = _named(typed, wish)
     made = open_deployments(wish.config.aws.region)
@@ -189,7 +190,7 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
     if not yes:
         if not can_ask():
             what = f"would be deleted with its {len(found)} parts, and there is no terminal to ask"
-            fix = f"{program('deploy')} {name} action=delete {YES}"
+            fix = delete_of(name, made.region, YES)
             raise ConfigError([Problem(name, what, fix, check="not-confirmed")])
         if not ask("delete it? what was uploaded to S3 stays", "nothing was deleted"):
             return 0

@@ -8,7 +8,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployed import (  # noqa: F401  fixtures
@@ -24,8 +26,12 @@ from loopback import Front, Reply, refusal
 from waiting import wait_until
 
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
+from lingotune.launch.simulator.loopback.hosting import Containers
+from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.resources import Resource
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.launch.simulator.serving.endpoint import Endpoint
 
 SUBMIT = (*ACCOUNT, "action=submit")
 REGION = "aws.region=us-east-1"
@@ -90,6 +96,7 @@ def test_an_endpoint_from_its_submit_to_its_deletion(
     assert code == 2 and "deploy shop action=delete aws.region=us-east-1" in err
     code, out, err = command("deploy", "shop", "action=delete", REGION)
     assert code == 2 and "[not-confirmed]" in err and names(account) == parts
+    assert "fix: lingotune deploy shop action=delete aws.region=us-east-1 --yes" in err
     code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
     assert code == 0, err
     assert "delete endpoint shop, InService, 1 x ml.m5.xlarge, 0.23 USD an hour" in out
@@ -109,6 +116,133 @@ def test_another_size_moves_the_endpoint(
     assert now != before
     assert command("deploy", "shop", "action=delete", REGION, "--yes")[0] == 0
     assert names(account) == [], "the former configuration, too"
+
+
+class Broken(Containers):
+    """Containers that do not start."""
+
+    def start(self, model: Fields, batch: Fields | None) -> AbstractContextManager[Endpoint]:
+        raise StageFailed("The primary container did not pass the ping health check.")
+
+    def log(self, group: str, stream: str, lines: list[str]) -> None:
+        pass
+
+
+def status_of(command: Command, name: str) -> tuple[dict[str, Any], str]:
+    """Show an endpoint, as JSON and as a table."""
+    shown = [command("status", name, "--region", "us-east-1", *more) for more in (["--json"], [])]
+    (told,) = json.loads(shown[0][1])["endpoints"]
+    return told, shown[1][1]
+
+
+@pytest.mark.parametrize(
+    "count, rate, per_hour", [(3, 0.69, "0.69"), (0, 0.0, "0.00"), (1, 0.23, "0.23")]
+)
+def test_money_follows_the_instances_of_a_scaled_endpoint(
+    run_folder: Path,
+    command: Command,
+    account: ServingAccount,
+    count: int,
+    rate: float,
+    per_hour: str,
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop").count = count  # as UpdateEndpointWeightsAndCapacities does
+    in_service(account, "shop").created -= 3600
+    told, table = status_of(command, "shop")
+    assert told["capacity"] == f"{count} x ml.m5.xlarge"
+    assert told["usd_per_hour"] == pytest.approx(rate) and f" {per_hour} " in table
+    if count == 1:
+        assert told["usd"] == pytest.approx(0.23, rel=0.01)
+        assert "USD so far: as if it had been at this rate since it was made" in table
+    else:
+        assert told["usd"] is None, "it is not known when it was scaled"
+        assert (
+            "shop: was made with 1 x ml.m5.xlarge and then scaled: what it has cost is unknown"
+            in table
+        )
+    _, out, _ = command("deploy", "shop", "action=delete", REGION)
+    assert f"{count} x ml.m5.xlarge, {per_hour} USD an hour" in out
+
+
+def test_an_endpoint_bills_whatever_became_of_an_update_or_its_configuration(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    made = in_service(account, "shop")
+    made.status = "UpdateRollbackFailed"
+    assert status_of(command, "shop")[0]["usd_per_hour"] == 0.23
+    made.status = "InService"
+    account.sagemaker.delete_endpoint_config(EndpointConfigName=made.request["EndpointConfigName"])
+    told, table = status_of(command, "shop")
+    assert told["usd_per_hour"] is None and "unknown: its configuration is gone" in table
+
+
+def test_status_names_the_model_that_serves(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    before = status_of(command, "shop")[0]["model"]
+    (run_folder / "model" / "tokenizer.json").write_text('{"other": 1}')
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    _, out, _ = command("deploy", "small-run", "name=shop", *ACCOUNT, "output=json")
+    now = json.loads(out)["model"]["model"][:12]
+    assert status_of(command, "shop")[0]["model"] == now != before
+
+
+def test_an_update_that_was_rolled_back_is_no_success(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    serving = in_service(account, "shop").request["EndpointConfigName"]
+    account.hosting.containers = Broken()
+    code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT, "--follow")
+    assert code == 6 and "[deploy-failed]" in err, out + err
+    assert f"serves {serving} as before" in err and "did not pass the ping health check" in err
+
+
+def test_an_update_under_way_is_not_started_again(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    made, typed = in_service(account, "shop"), ("small-run", "name=shop", "count=2")
+    _, out, _ = command("deploy", *typed, *ACCOUNT, "output=request")
+    made.status = "Updating"  # which lasts minutes on AWS
+    made.pending = json.loads(out)["CreateEndpoint"]["EndpointConfigName"]
+    code, out, err = command("deploy", *typed, *ACCOUNT, "action=check")
+    assert code == 0 and "shop is there with the same model, Updating" in out, err
+    code, out, err = command("deploy", *typed, *SUBMIT, "--detach")
+    assert code == 0 and "Updating; nothing was started" in out, err
+
+
+def test_an_endpoint_that_has_failed_can_only_be_deleted(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    account.hosting.containers = Broken()
+    assert command("deploy", "small-run", "name=shop", *SUBMIT, "--follow")[0] == 6
+    for action in ("check", "submit"):
+        words = (*ACCOUNT, f"action={action}")
+        code, _, err = command("deploy", "small-run", "name=shop", "count=2", *words)
+        assert code and "[deploy-failed]" in err and "deploy shop action=delete aws.region=" in err
+
+
+def test_a_deletion_that_scaling_forbids_names_who_can(
+    run_folder: Path, command: Command, account: ServingAccount, front: Front
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    what = (
+        "An Application AutoScaling scalable target exists for a variant being deleted, and the IAM"
+        " identity used to invoke DeleteEndpoint does not have"
+        " application-autoscaling:DeregisterScalableTarget permission to deregister the scalable target."
+    )
+    front.tell("DeleteEndpoint", refusal("ValidationException", what))
+    code, _, err = command("deploy", "shop", "action=delete", REGION, "--yes")
+    assert code == 6 and "[not-deleted]" in err, err
+    assert "deregister-scalable-target" in err and "endpoint/shop/variant/AllTraffic" in err
+    assert "endpoint shop" in names(account)
 
 
 def test_an_endpoint_of_another_tool_is_left_alone(

@@ -16,6 +16,7 @@ from lingotune.config.program import program
 from lingotune.launch.aws.faults import error_of, errors, said_by
 from lingotune.launch.aws.settle import NotKnown, NotStarted, Seen, Start, Started, start_once
 from lingotune.launch.render.deployment import ENDPOINT_TAG
+from lingotune.launch.render.deployment_requests import VARIANT
 from lingotune.launch.render.shared_fields import Request
 
 _ABSENT = ("could not find", "not found", "does not exist")
@@ -49,6 +50,12 @@ class Thing:
     def status(self) -> str:
         """Its status; '' if such things have none."""
         return str(self.told.get(_STATUS.get(self.kind, ""), ""))
+
+    @property
+    def config_name(self) -> str:
+        """Configuration of an endpoint: the one that it moves to, else the one that serves."""
+        moves_to = self.told.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        return str(moves_to or self.told["EndpointConfigName"])
 
     @property
     def words(self) -> str:
@@ -153,6 +160,10 @@ class Deployments:
             if any(word in said_by(error).lower() for word in _ABSENT):
                 return
             what, fix = said_by(error), "the same command once more, in a few minutes"
+            if "scalabletarget" in what.lower():  # AWS deregisters it itself, where it may
+                fix = (
+                    f"{deregister_command(thing.name, self.region)}, by one who may; then the same"
+                )
             raise ConfigError(
                 [Problem(thing.words, what, fix, check="not-deleted", code=CLOUD_FAILED)]
             ) from error
@@ -179,6 +190,15 @@ def _require_ours(found: Thing, request: Request) -> None:
     what = f"is there already, and {owner}: it has no tag {ENDPOINT_TAG}={wanted}"
     fix = f"deploy.name={wanted}-2"
     raise ConfigError([Problem(found.words, what, fix, check="deploy-name-taken")])
+
+
+def deregister_command(endpoint: str, region: str) -> str:
+    """Return the command that ends the automatic scaling of an endpoint."""
+    return (
+        "aws application-autoscaling deregister-scalable-target --service-namespace sagemaker"
+        f" --resource-id endpoint/{endpoint}/variant/{VARIANT}"
+        f" --scalable-dimension sagemaker:variant:DesiredInstanceCount --region {region}"
+    )
 
 
 def refused(kind: str, name: str, error: Exception) -> ConfigError:
