@@ -15,9 +15,8 @@ from lingotune.config.program import program
 from lingotune.config.quoting import for_shell
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.results.chosen import run_named
+from lingotune.runs.folder import EXPORTS
 
-EXPORTS = "exports"
-"""Folder in a run folder that holds exported models."""
 _MAX_LOSS = 0.005
 
 

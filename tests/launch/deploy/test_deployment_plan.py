@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from deployed import ACCOUNT, SERVED, Command, command, run_folder, small_run  # noqa: F401  fixtures
+from served import job_of_model
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.settings import is_setting
@@ -29,6 +31,7 @@ from lingotune.launch.render.deployment_requests import to_requests
 from lingotune.launch.render.deployment_sdks import to_sdk_v2
 from lingotune.launch.render.inference_image import inference_images, newest_image
 from lingotune.launch.render.service_model import mistakes
+from lingotune.serving.code_folder import write_code
 
 LARGE = replace(SERVED, weights_bytes=2_240_000_000)
 BATCH = ("kind=batch", "input=s3://a-bucket/texts.jsonl")
@@ -368,6 +371,24 @@ def test_a_damaged_model_is_not_deployed(
     damage(run_folder / "model")
     code, _, err = command("deploy", "small-run")
     assert code == exit_code and what in err
+
+
+def test_an_export_that_was_changed_is_not_deployed(
+    run_folder: Path, command: Command, tmp_path: Path
+) -> None:
+    """What an endpoint would refuse at its start, after it was billed."""
+    export = Path(shutil.copytree(run_folder / "model", run_folder / "exports" / "onnx-int8"))
+    (export / "model.safetensors").rename(export / "model.onnx")
+    (export / "export.json").write_text('{"quantized": true}')
+    write_code(export, job_of_model())
+    assert command("deploy", str(export))[0] == 0
+    _cut(export / "model.onnx")
+    code, _, err = command("deploy", str(export))
+    assert code == 3 and "was changed since it was made" in err
+    assert f"mv {export} {export}.damaged && lingotune export {run_folder}" in err
+    assert f"format=onnx quantize=int8 output={export}" in err
+    write_code(export, job_of_model())  # as lingotune package does
+    assert command("deploy", str(export))[0] == 0
 
 
 def _cut(path: Path) -> None:
