@@ -128,9 +128,10 @@ class Broken(Containers):
         pass
 
 
-def status_of(command: Command, name: str) -> tuple[dict[str, Any], str]:
-    """Show an endpoint, as JSON and as a table."""
-    shown = [command("status", name, "--region", "us-east-1", *more) for more in (["--json"], [])]
+def status_of(command: Command, name: str, *options: str) -> tuple[dict[str, Any], str]:
+    """Show an endpoint or a batch, as JSON and as a table."""
+    words = ("status", name, "--region", "us-east-1", *options)
+    shown = [command(*words, *more) for more in (["--json"], [])]
     (told,) = json.loads(shown[0][1])["endpoints"]
     return told, shown[1][1]
 
@@ -176,6 +177,16 @@ def test_an_endpoint_bills_whatever_became_of_an_update_or_its_configuration(
     account.sagemaker.delete_endpoint_config(EndpointConfigName=made.request["EndpointConfigName"])
     told, table = status_of(command, "shop")
     assert told["usd_per_hour"] is None and "unknown: its configuration is gone" in table
+
+
+def test_what_a_serverless_endpoint_has_cost_is_unknown(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", "kind=serverless", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    told, table = status_of(command, "shop")
+    assert (told["usd_per_hour"], told["usd"]) == (0.0, None), "it bills while it answers"
+    assert "  0.00     unknown  " in table and "USD so far:" not in table
 
 
 def test_status_names_the_model_that_serves(
@@ -354,6 +365,9 @@ def test_a_batch_runs_once(run_folder: Path, command: Command, account: ServingA
     words = ("kind=batch", f"input=s3://{BUCKET}/in/texts.jsonl", *SUBMIT)
     code, _, err = command("deploy", "small-run", *words)
     assert code == 2 and "[texts-missing]" in err
+    nowhere = ("kind=batch", "input=s3://no-such-bucket/texts.jsonl", *SUBMIT)
+    code, _, err = command("deploy", "small-run", *nowhere)
+    assert code == 2 and "[bucket-missing]" in err and names(account) == []
     s3.put_object(Bucket=BUCKET, Key="in/texts.jsonl", Body=b'{"text": "gut"}\n')
     code, out, err = command("deploy", "small-run", *words)
     assert code == 0 and "submitted batch small-" in out, err
@@ -362,6 +376,12 @@ def test_a_batch_runs_once(run_folder: Path, command: Command, account: ServingA
     assert code == 0 and "InProgress; nothing was started" in out
     code, out, _ = command("stop", job.name, "--region", "us-east-1", "--yes")
     assert code == 0 and job.status == "Stopped"
+    job.ended = job.created + 1800
+    price = {"instance_type": "ml.m5.xlarge", "region": "us-east-1", "usd_per_hour": 0.3,
+             "use": "transform", "source": "me", "date": "2026-11"}  # fmt: skip
+    Path("prices.json").write_text(json.dumps({"prices": [price]}))
+    told, _ = status_of(command, job.name, "--prices", "prices.json")
+    assert (told["usd_per_hour"], told["usd"]) == (0.0, pytest.approx(0.15)), "it has ended"
     code, _, err = command("deploy", "small-run", *words)
     assert code == 2 and "[name-taken]" in err and "attempt=2" in err
     assert command("deploy", "small-run", "attempt=2", *words)[0] == 0

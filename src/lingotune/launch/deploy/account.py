@@ -8,7 +8,7 @@ from functools import partial
 from lingotune.config.console import say, say_folded, say_problems
 from lingotune.config.problems import Problem, Severity, exit_code_for
 from lingotune.config.schema import DeployKind
-from lingotune.launch.aws.account.calls import Answer, Refused, Unanswered
+from lingotune.launch.aws.account.calls import Answer, Refused
 from lingotune.launch.aws.account.check import (
     AccountCheck,
     Caller,
@@ -138,14 +138,12 @@ def _name(plan: DeployPlan, caller: Caller) -> Iterator[Answer]:
 
 def _texts(uri: str, caller: Caller) -> Iterator[Answer]:
     """Check that there are texts, in the region of the batch."""
-    yield from check_place(caller.calls, "texts", uri, f"deploy.input={uri}")
+    place = list(check_place(caller.calls, "texts", uri, f"deploy.input={uri}"))
+    yield from place
+    if any(isinstance(one, Problem) for one in place):
+        return
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    try:
-        page = caller.calls.ask(
-            "s3", "list_objects_v2", ("NoSuchBucket",), Bucket=bucket, Prefix=prefix, MaxKeys=1
-        )
-    except Refused as refusal:
-        raise Unanswered(f"the bucket {bucket} does not exist") from refusal
+    page = caller.calls.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     if page["KeyCount"]:
         yield uri
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
@@ -27,9 +28,9 @@ RUNNING = "InProgress"
 
 @dataclass(frozen=True)
 class Standing:
-    """An endpoint, or a batch that runs. capacity: instances now, or memory. usd_per_hour: None = unknown;
-    0 = serverless. hours: since it was made. scaled_from: the instances that it was made with, where it has
-    others now."""
+    """An endpoint, or a batch. capacity: instances now, or memory. usd_per_hour: of now, asked or not; None
+    = unknown. hours: since it was made. usd: since it was made, as if an endpoint had always been so; None
+    = unknown. scaled_from: the instances that it was made with, where it has others now."""
 
     name: str
     kind: str
@@ -38,14 +39,9 @@ class Standing:
     usd_per_hour: float | None
     hours: float
     model: str
+    usd: float | None
     reason: str = ""
     scaled_from: str = ""
-
-    @property
-    def usd(self) -> float | None:
-        """USD since it was made, as if it had always been so; None = unknown, as of a scaled one."""
-        known = self.usd_per_hour is not None and not self.scaled_from
-        return (self.usd_per_hour or 0.0) * self.hours if known else None
 
 
 @dataclass(frozen=True)
@@ -68,16 +64,18 @@ class Rates:
     def standing(self, thing: Thing) -> Standing:
         """Describe an endpoint or a batch; raises `errors()`."""
         found = self._capacity(thing)
-        created = thing.told["CreationTime"].timestamp()
+        hours = _hours(thing.told["CreationTime"])
+        rate = found.rate if _is_billed(thing) else 0.0
         return Standing(
             name=thing.name,
             kind=found.kind,
             status=thing.status,
             capacity=found.words,
-            usd_per_hour=found.rate if _is_billed(thing) else 0.0,
-            hours=max(0.0, time.time() - created) / _HOUR,
+            usd_per_hour=rate,
+            hours=hours,
             model=found.tags.get(MODEL_TAG, "")[:12],
             reason=str(thing.told.get("FailureReason", "")),
+            usd=_usd_so_far(thing, found, hours),
             scaled_from=found.scaled_from,
         )
 
@@ -131,6 +129,25 @@ def _current(variants: Sequence[Mapping[str, Any]], endpoint: Thing) -> list[Map
         if "CurrentInstanceCount" in one and _is_billed(endpoint)
     }
     return [{**one, **counts.get(one["VariantName"], {})} for one in variants]
+
+
+def _hours(start: datetime, end: datetime | None = None) -> float:
+    """Count the hours from a time until another, by default until now."""
+    until = end.timestamp() if end else time.time()
+    return max(0.0, until - start.timestamp()) / _HOUR
+
+
+def _usd_so_far(thing: Thing, found: _Capacity, hours: float) -> float | None:
+    """Compute what something has cost until now; None = unknown, as of an endpoint that was scaled, or is
+    billed by its use."""
+    if thing.kind == "transform_job":
+        start = thing.told.get("TransformStartTime", thing.told["CreationTime"])
+        hours = _hours(start, thing.told.get("TransformEndTime"))
+    elif thing.status == "Creating":
+        return 0.0
+    elif not _is_billed(thing) or found.scaled_from or found.kind == "serverless":
+        return None
+    return None if found.rate is None else found.rate * hours
 
 
 def _is_billed(thing: Thing) -> bool:
@@ -192,7 +209,7 @@ def table_of(found: Sequence[Standing], region: str | None) -> list[str]:
         for one in found
     ]  # fmt: skip
     lines = aligned([header, *rows]).splitlines()
-    if any(one.usd for one in found):
+    if any(one.usd and one.kind != "batch" for one in found):
         lines.append("USD so far: as if it had been at this rate since it was made")
     lines += [
         f"{one.name}: was made with {one.scaled_from} and then scaled: what it has cost is unknown"
@@ -210,4 +227,4 @@ def _usd(amount: float | None) -> str:
 
 def as_dicts(found: Sequence[Standing]) -> list[dict[str, object]]:
     """Collect what stands as plain values."""
-    return [{**asdict(one), "usd": one.usd} for one in found]
+    return [asdict(one) for one in found]
