@@ -325,7 +325,32 @@ def test_a_lost_answer_is_looked_up(
                refusal("ValidationException", "Could not find endpoint"),
                refusal("ValidationException", "Could not find endpoint"), lost)  # fmt: skip
     code, _, err = command("deploy", "small-run", "name=third", *SUBMIT)
-    assert code == 6 and "[start-unknown]" in err and "may have been made, and bills then" in err
+    assert (
+        code == 6
+        and "[start-unknown]" in err
+        and "may have been made or changed, and bills then" in err
+    )
+
+
+def test_a_lost_answer_to_an_update_is_looked_up(
+    run_folder: Path, command: Command, account: ServingAccount, front: Front
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    lost = Reply("", 503, "ServiceUnavailable")
+
+    def changed_but_lost(call: object) -> Reply:
+        request = call.parameters  # type: ignore[attr-defined]
+        account.hosting.operations["SageMaker.UpdateEndpoint"](dict(request), "us-east-1")
+        return lost
+
+    front.tell("UpdateEndpoint", changed_but_lost)
+    code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT)
+    assert code == 0 and "it is updated" in out, err
+    assert in_service(account, "shop").count == 2
+    front.tell("UpdateEndpoint", lost)  # before anything was changed
+    code, _, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert code == 6 and "[not-started]" in err
 
 
 def test_money_is_asked_for(

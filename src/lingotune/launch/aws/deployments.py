@@ -142,11 +142,23 @@ class Deployments:
         return Seen(found.status, found.told["CreationTime"].timestamp())
 
     def update(self, request: Request) -> None:
-        """Move an endpoint to another configuration; ConfigError if it is refused."""
+        """Move an endpoint to another configuration.
+
+        A lost answer is looked up. ConfigError if it was refused, or that is not known.
+        """
+        name, config = request["EndpointName"], request["EndpointConfigName"]
+
+        def moved() -> Seen | None:
+            found = self.find("endpoint", name)
+            return Seen(found.status) if found and found.config_name == config else None
+
         try:
-            self.client.update_endpoint(**request)
-        except errors() as error:
-            raise refused("endpoint", request["EndpointName"], error) from error
+            start_once(lambda: self.client.update_endpoint(**request), moved)
+        except NotStarted as error:
+            assert isinstance(error.__cause__, Exception)
+            raise refused("endpoint", name, error.__cause__) from error
+        except NotKnown as error:
+            raise ConfigError([not_known("endpoint", name, str(error), self.region)]) from error
 
     def delete(self, thing: Thing) -> None:
         """Delete something of ours; what is gone already is no error. ConfigError if AWS refuses."""
@@ -215,7 +227,7 @@ def refused(kind: str, name: str, error: Exception) -> ConfigError:
 
 def not_known(kind: str, name: str, why: str, region: str) -> Problem:
     """Tell that something may have been made, and bills then."""
-    what = f"may have been made, and bills then: {why}"
+    what = f"may have been made or changed, and bills then: {why}"
     fix = (
         f"{program('status')} {name} --region {region} tells; the same command makes nothing twice"
     )
