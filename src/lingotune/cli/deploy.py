@@ -170,7 +170,7 @@ def _submit(plan: DeployPlan, *, follow: bool) -> int:
         say(f"  {program('status')} {one.name} --region {one.region}")
     lines = [f"answers: {one.output_uri}"]
     if one.is_endpoint:
-        lines = [*ask_lines(one.name, one.kind, one.region, one.output_uri), bills_line(plan)]
+        lines = [*ask_lines(plan), bills_line(plan)]
     for line in lines:
         say(f"  {line}")
     return 0

@@ -23,8 +23,10 @@ from deployed import (  # noqa: F401  fixtures
     small_run,
 )
 from loopback import Front, Reply, refusal
+from served import job_of_model
 from waiting import wait_until
 
+from lingotune.config.jobfile import dump_job
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
 from lingotune.launch.simulator.loopback.hosting import Containers
 from lingotune.launch.simulator.loopback.jobs import Fields
@@ -103,6 +105,19 @@ def test_an_endpoint_from_its_submit_to_its_deletion(
     assert names(account) == []
     code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
     assert code == 2 and "[name-unknown]" in err
+
+
+def test_the_request_that_is_shown_has_what_the_model_reads(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    _, out, _ = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert """--body '{"inputs": ["Sehr gut"]}'""" in out
+    job = job_of_model()
+    job.data.columns.text_pair = "other"
+    (run_folder / "job.yaml").write_bytes(dump_job(job))
+    code, out, err = command("deploy", "small-run", "name=pairs", *SUBMIT)
+    assert code == 0, err
+    assert """--body '{"inputs": [{"text": "Sehr gut", "text_pair": "Gerne wieder"}]}'""" in out
 
 
 def test_another_size_moves_the_endpoint(

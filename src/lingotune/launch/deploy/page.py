@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from lingotune.config.problems import exit_code_for
 from lingotune.config.program import program
 from lingotune.config.quoting import for_shell
 from lingotune.config.schema import DeployKind
+from lingotune.evaluation.classifier import takes_pairs
 from lingotune.launch.cost.prices import price_text, rate_text, unknown_text, usd_text
 from lingotune.launch.deploy.plan import MONTH_HOURS, USE_OF, DeployPlan
 from lingotune.launch.deploy.words import delete_of
@@ -169,16 +171,19 @@ def as_dict(plan: DeployPlan) -> dict[str, Any]:
     }
 
 
-def ask_lines(name: str, kind: DeployKind, region: str, output: str | None) -> Sequence[str]:
+def ask_lines(plan: DeployPlan) -> Sequence[str]:
     """Show how the endpoint is asked."""
-    where = f"--endpoint-name {name} --region {region}"
-    if kind is DeployKind["async"]:
+    one = plan.deployment
+    where = f"--endpoint-name {one.name} --region {one.region}"
+    if one.kind is DeployKind["async"]:
         return [
             f"aws sagemaker-runtime invoke-endpoint-async {where} --content-type application/jsonlines"
             " --input-location s3://BUCKET/texts.jsonl",
-            f"answers: {output}",
+            f"answers: {one.output_uri}",
         ]
-    body = shlex.quote('{"inputs": ["Sehr gut"]}')
+    pairs = takes_pairs(plan.model.trained)
+    asked = {"text": "Sehr gut", "text_pair": "Gerne wieder"} if pairs else "Sehr gut"
+    body = shlex.quote(json.dumps({"inputs": [asked]}))
     return [
         f"aws sagemaker-runtime invoke-endpoint {where} --content-type application/json"
         f" --cli-binary-format raw-in-base64-out --body {body} /dev/stdout"
