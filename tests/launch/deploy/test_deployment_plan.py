@@ -326,6 +326,15 @@ def test_a_plan_tells_what_it_costs_and_how_it_ends(run_folder: Path, command: C
     assert sorted(path for path in run_folder.rglob("*")) == before, "nothing in the run changes"
 
 
+def test_a_plan_says_where_its_names_are_not_yet_those_of_the_submit(
+    run_folder: Path, command: Command
+) -> None:
+    _, out, _ = command("deploy", "small-run")
+    assert "; with other digits once aws.role and aws.region are set" in out
+    _, out, _ = command("deploy", "small-run", *ACCOUNT)
+    assert "other digits" not in out
+
+
 def test_a_price_that_no_list_has_is_unknown(run_folder: Path, command: Command) -> None:
     code, out, _ = command("deploy", "small-run", "kind=async", "aws.region=eu-west-1")
     assert code == 0 and "price unknown" in out

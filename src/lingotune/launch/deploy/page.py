@@ -50,7 +50,7 @@ def _rows(plan: DeployPlan) -> list[list[str]]:
             f"{plan.model.trained.folder}: {served.model_type}, {served.weights_bytes / 1e6:.1f} MB",
         ],
         ["digest", f"{served.model}, which answers name"],
-        ["parts", ", ".join(_parts(plan))],
+        ["parts", ", ".join(_parts(plan)) + _other_digits(plan)],
         ["archive", one.model_uri],
         ["typed", " ".join(map(for_shell, plan.wish.words)) or "nothing"],
     ]
@@ -69,6 +69,16 @@ def _parts(plan: DeployPlan) -> list[str]:
         f"model {one.model_name}",
         *([f"configuration {one.config_name}"] if one.is_endpoint else []),
     ]
+
+
+def _other_digits(plan: DeployPlan) -> str:
+    """Tell that names will be others: they follow from what is not set yet."""
+    aws = plan.config.aws
+    named = {"aws.role": aws.role, "aws.region": aws.region}
+    if plan.deployment.output_uri:
+        named["aws.bucket"] = aws.bucket
+    unset = [key for key, value in named.items() if not value]
+    return f"; with other digits once {' and '.join(unset)} are set" if unset else ""
 
 
 def _machines(plan: DeployPlan) -> list[str]:
