@@ -145,11 +145,13 @@ def _agreed(plan: DeployPlan, *, yes: bool) -> bool:
     at_stake = plan.month_usd if plan.deployment.is_endpoint else None
     if yes or not needs_answer(budget, at_stake):
         return True
+    from lingotune.launch.cost.prices import usd_text
     from lingotune.launch.deploy.page import money_lines
     from lingotune.launch.deploy.submit import bills_line
 
     if not can_ask():
-        require_answer(budget, money_lines(plan)[0])
+        month = None if at_stake is None else f"a month of the endpoint costs {usd_text(at_stake)}"
+        require_answer(budget, month or money_lines(plan)[0])
     return ask(f"{bills_line(plan)}\nstart it?", "nothing was started")
 
 

@@ -54,6 +54,8 @@ TRIPS: list[tuple[str, tuple[str, ...], str, str, str, tuple[str, ...]]] = [
      "deploy.kind=serverless", ("kind=serverless", "memory_mb=2048")),
     ("deploy-unused", ("kind=serverless", "count=2"), "deploy.count=2", "no effect",
      "deploy.kind=realtime", ("count=2",)),
+    ("deploy-unused", ("kind=serverless", "budget.usd_per_hour=3"), "budget.usd_per_hour=3", "no effect",
+     "budget.usd_per_hour=null", ("kind=serverless",)),
     ("deploy-unused", ("input=s3://a-bucket/t.csv",), "deploy.input=s3://a-bucket/t.csv", "no effect",
      "deploy.kind=batch", ("kind=batch", "input=s3://a-bucket/t.csv")),
     ("deploy-unused", ("attempt=2",), "attempt=2", "no effect", "deploy.kind=batch", (*BATCH, "attempt=2")),
@@ -343,6 +345,15 @@ def test_a_price_that_no_list_has_is_unknown(run_folder: Path, command: Command)
     assert "price unknown" in out and "ServerlessInf:Mem-3GB" in out
     code, _, err = command("deploy", "small-run", "budget.max_usd=100")
     assert code == 2 and "[budget-exceeded]" in _ + err and "budget.max_usd=168" in _ + err
+
+
+@pytest.mark.parametrize("words", [("kind=serverless",), BATCH])
+def test_a_budget_that_nothing_can_be_compared_with_has_a_way_out(
+    words: tuple[str, ...], run_folder: Path, command: Command
+) -> None:
+    code, out, _ = command("deploy", "small-run", *words, "budget.max_usd=1")
+    assert code == 2 and "[budget-unknown-price]" in out and "fix: budget.max_usd=null\n" in out
+    assert command("deploy", "small-run", *words, "budget.max_usd=null")[0] == 0
 
 
 def test_a_plan_as_json(run_folder: Path, command: Command) -> None:

@@ -374,6 +374,7 @@ def test_money_is_asked_for(
     limit = "budget.confirm_usd=50"
     code, _, err = command("deploy", "small-run", limit, *SUBMIT)
     assert code == 2 and "[not-confirmed]" in err and names(account) == []
+    assert "a month of the endpoint costs 167.90 USD, and there is no terminal to ask" in err
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
