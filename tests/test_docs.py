@@ -60,7 +60,7 @@ def kind_of(command: str) -> str:
     """Say which test runs a command of the documents; ValueError for none."""
     words = words_of(command)
     name = " ".join(words[:2])
-    if words[0] in ("make", "torchrun", "pre-commit", "curl"):
+    if words[0] in ("make", "torchrun", "pre-commit", "curl", "aws"):
         return words[0]
     if "hydra/launcher=sagemaker" in words:
         # the Optuna sweeper needs another Hydra or Optuna than this environment has: `make test-launcher`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,21 @@ def test_another_machine_is_launched(teacher: Path, typed: list[str], launches: 
 def test_what_is_no_student_is_told(teacher: Path, typed: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         words(teacher, *typed)
+
+
+def test_an_exported_teacher_has_no_layers_to_take(teacher: Path, tmp_path: Path) -> None:
+    export = Path(shutil.copytree(teacher, tmp_path / "onnx"))
+    (export / "model.safetensors").rename(export / "model.onnx")
+    with pytest.raises(ConfigError, match="is an exported model, whose layers cannot be taken"):
+        words(export, "student=layers:1")
+
+
+@pytest.mark.parametrize("typed", [[], ["student=nope"]])
+def test_the_student_that_a_message_offers_can_be_made(teacher: Path, typed: list[str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        words(teacher, *typed)
+    (problem,) = raised.value.problems
+    assert words(teacher, problem.fix.partition(",")[0])
 
 
 def test_the_run_comes_first(teacher: Path) -> None:

@@ -226,6 +226,10 @@ def test_a_stored_decision_is_read_as_it_was(tmp_path: Path) -> None:
         decide(found.probabilities, codes, again, LABELS)[1].tolist()
         == decided(found, decision, LABELS).predicted.tolist()
     )
+    told = json.loads((tmp_path / DECISION).read_text())
+    (tmp_path / DECISION).write_text(json.dumps({**told, "quantum": 1}))
+    with pytest.raises(ConfigError, match="does not know its quantum: a newer lingotune made it"):
+        read_decision(tmp_path, LABELS)
     write_decision(AS_TRAINED, tmp_path)
     assert not [*tmp_path.iterdir()] and read_decision(tmp_path, LABELS) == AS_TRAINED
 

@@ -52,6 +52,14 @@ def test_a_student_is_the_teacher_without_the_other_layers(
         assert torch.isfinite(student(**batch()).logits).all()
 
 
+def test_a_damaged_teacher_is_told(tmp_path: Path) -> None:
+    saved("bert", tmp_path / "teacher")
+    (tmp_path / "teacher/model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(ConfigError, match="teacher: the model cannot be loaded"):
+        write_shallower(tmp_path / "teacher", 2, tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
 def test_a_student_has_fewer_layers(tmp_path: Path) -> None:
     saved("bert", tmp_path / "teacher")
     for count in (0, 4, 5):

@@ -14,6 +14,8 @@ import pytest
 from served import LABELS, job_of_model, make_model
 from test_architecture import PACKAGE, imports, modules
 
+from lingotune.cli import package
+from lingotune.config.problems import ConfigError
 from lingotune.config.schema import CodeConfig
 from lingotune.evaluation.classifier import Classifier, trained_model
 from lingotune.evaluation.metrics import probabilities_of
@@ -48,6 +50,16 @@ def asked(model: ServedModel, request: object, kind: str = JSON) -> list[dict[st
     answer = json.loads(transform_fn(model, body.encode(), kind, JSON))
     assert answer["model"] == model.digest
     return list(answer["predictions"])
+
+
+def test_a_model_that_cannot_be_loaded_is_not_packed(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="the model cannot be loaded"):
+        package.main([str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
 def test_answers_are_those_of_the_classifier_to_the_last_digit(

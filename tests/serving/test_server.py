@@ -184,6 +184,23 @@ def test_too_many_that_wait_are_turned_away(server: ModelServer) -> None:
     assert ask(server, "POST", "/invocations", b'"gut"')[0] == 200
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD"])
+def test_other_methods_are_refused_as_all_else_is(server: ModelServer, method: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    connection.request(method, "/invocations", b"gut" if method == "PUT" else None)
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers.get_content_type()) == (501, "application/json")
+    content = answer.read()
+    assert method == "HEAD" or json.loads(content)["code"] == 501
+    connection.close()
+
+
+def test_what_is_no_request_is_refused(server: ModelServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as client:
+        client.sendall(b"gut\r\n\r\n")
+        assert b'"code": 400' in client.makefile("rb").read()
+
+
 def test_the_page_may_do_nothing_but_ask_this_server(server: ModelServer) -> None:
     status, page, headers = ask(server, "GET", "/")
     policy = headers["Content-Security-Policy"]

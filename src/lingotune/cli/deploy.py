@@ -145,11 +145,13 @@ def _agreed(plan: DeployPlan, *, yes: bool) -> bool:
     at_stake = plan.month_usd if plan.deployment.is_endpoint else None
     if yes or not needs_answer(budget, at_stake):
         return True
+    from lingotune.launch.cost.prices import usd_text
     from lingotune.launch.deploy.page import money_lines
     from lingotune.launch.deploy.submit import bills_line
 
     if not can_ask():
-        require_answer(budget, money_lines(plan)[0])
+        month = None if at_stake is None else f"a month of the endpoint costs {usd_text(at_stake)}"
+        require_answer(budget, month or money_lines(plan)[0])
     return ask(f"{bills_line(plan)}\nstart it?", "nothing was started")
 
 
@@ -170,7 +172,7 @@ def _submit(plan: DeployPlan, *, follow: bool) -> int:
         say(f"  {program('status')} {one.name} --region {one.region}")
     lines = [f"answers: {one.output_uri}"]
     if one.is_endpoint:
-        lines = [*ask_lines(one.name, one.kind, one.region, one.output_uri), bills_line(plan)]
+        lines = [*ask_lines(plan), bills_line(plan)]
     for line in lines:
         say(f"  {line}")
     return 0
@@ -180,6 +182,7 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
     """Show what there is of an endpoint, ask, and delete it."""
     from lingotune.launch.deploy.delete import deletable, delete_all, lines_of
     from lingotune.launch.deploy.standing import Rates, open_deployments
+    from lingotune.launch.deploy.words import delete_of
 
     name = _named(typed, wish)
     made = open_deployments(wish.config.aws.region)
@@ -189,7 +192,7 @@ def _delete(typed: str, wish: Wish, *, yes: bool) -> int:
     if not yes:
         if not can_ask():
             what = f"would be deleted with its {len(found)} parts, and there is no terminal to ask"
-            fix = f"{program('deploy')} {name} action=delete {YES}"
+            fix = delete_of(name, made.region, YES)
             raise ConfigError([Problem(name, what, fix, check="not-confirmed")])
         if not ask("delete it? what was uploaded to S3 stays", "nothing was deleted"):
             return 0

@@ -15,6 +15,7 @@ from lingotune.config.problems import ConfigError, Problem, nearest
 from lingotune.config.program import program
 from lingotune.config.quoting import hydra_value
 from lingotune.contract.container import JOB_FILE
+from lingotune.evaluation.onnx_model import FILE as EXPORTED
 from lingotune.launch.compose.config_dirs import shipped_dir
 from lingotune.launch.overrides.keys import config_groups
 from lingotune.launch.results.chosen import run_named
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     if named.startswith("-") or "=" in named:
         what = "the run comes first"
         raise ConfigError(
-            [Problem(f"distill {named}", what, f"{program('distill')} RUN student=layers:2")]
+            [Problem(f"distill {named}", what, f"{program('distill')} RUN student=layers:1")]
         )
     run, alone = run_named(named), "--alone" in argv
     from lingotune.evaluation.classifier import trained_model
@@ -107,7 +108,7 @@ def _wanted(run: Path, trained: Trained, typed: Sequence[str]) -> _Wanted:
     others = [word for word in typed if word not in students]
     if len(students) != 1 or not students[0].partition("=")[2]:
         what = "which smaller model is to be trained?" if not students else "there is one student"
-        fix = "student=layers:2, student=distilbert_multilingual, or a folder or model of the hub"
+        fix = "student=layers:1, student=distilbert_multilingual, or a folder or model of the hub"
         raise ConfigError([Problem(" ".join(students) or "student", what, fix)])
     keys = {found[1] for word in others if (found := _KEY.match(word))}
     file = run / JOB_FILE
@@ -139,7 +140,7 @@ def _student(word: str, run: Path, trained: Trained) -> list[str]:
     if name in ("pretrained", "tiny") or ("/" not in name and not Path(name).exists()):
         what = f"is no model to start from{nearest(name, options)}"
         raise ConfigError(
-            [Problem(word, what, "student=layers:2, student=mmbert_small, or a folder")]
+            [Problem(word, what, "student=layers:1, student=mmbert_small, or a folder")]
         )
     return _pretrained(re.sub(r"[^a-zA-Z0-9]+", "-", Path(name).name).strip("-"), name)
 
@@ -154,6 +155,10 @@ def _shallower(layers: int, run: Path, trained: Trained) -> list[str]:
     if job and job.code.builder:
         what = f"the model of code.builder={job.code.builder} is not known to have layers"
         raise ConfigError([Problem(f"student=layers:{layers}", what, "student=mmbert_small")])
+    if (trained.folder / EXPORTED).is_file():
+        what = f"{trained.folder} is an exported model, whose layers cannot be taken"
+        fix = "the run that it was exported from; or another student, which it can teach"
+        raise ConfigError([Problem(f"student=layers:{layers}", what, fix)])
     from lingotune.serving.served_model import model_digest
 
     folder = run / FOLDER / f"layers-{layers}-{model_digest(trained.folder)[:12]}"

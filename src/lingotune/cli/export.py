@@ -11,13 +11,12 @@ from lingotune.cli.evaluate import data_typed
 from lingotune.cli.words import command_parser, parsed
 from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.problems import ConfigError, Problem, listed
-from lingotune.config.program import program
 from lingotune.config.quoting import for_shell
 from lingotune.launch.compose.config_dirs import shipped_dir, user_dir
 from lingotune.launch.results.chosen import run_named
+from lingotune.launch.results.ending import try_command
+from lingotune.runs.folder import EXPORTS
 
-EXPORTS = "exports"
-"""Folder in a run folder that holds exported models."""
 _MAX_LOSS = 0.005
 
 
@@ -110,5 +109,5 @@ def main(argv: Sequence[str]) -> int:
         trained, target, quantize=settings.quantize, max_loss=settings.max_loss, data=data, tell=say_aside
     )  # fmt: skip
     say(export_tables(done))
-    say(f"\n{target}\nask it: {program('predict')} {for_shell(str(target))} 'Sehr gut'")
+    say(f"\n{target}\nask it: {try_command(str(target), trained.job)}")
     return 0

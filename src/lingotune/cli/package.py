@@ -24,7 +24,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Write the folder `code` of the model anew, and the archive."""
     options = parsed(parser(), argv)
-    from lingotune.evaluation.classifier import trained_model
+    from lingotune.evaluation.classifier import Classifier, trained_model
     from lingotune.launch.simulator.container import pack
     from lingotune.serving.code_folder import write_code
 
@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     if archive.resolve().parent == trained.folder.resolve():
         what = "lies in the folder that it would pack"
         raise ConfigError([Problem(f"--output {archive}", what, "--output model.tar.gz")])
+    Classifier(trained)  # a model that cannot be loaded would fail on its endpoint
     try:
         write_code(trained.folder, trained.job, [Path(run)])
         pack(trained.folder, unfinished)

@@ -275,14 +275,14 @@ def _no_bf16(trained: Trained, model: Any) -> Problem | None:
     """Tell why a model is not computed in bf16 here; None if it is."""
     import torch
 
-    fix = "without bf16"
+    fix = "without --bf16"
     if isinstance(model, OnnxModel):
-        return Problem("bf16", f"{trained.folder} was exported with a precision of its own", fix)
+        return Problem("--bf16", f"{trained.folder} was exported with a precision of its own", fix)
     on_gpu = torch.cuda.is_available()
     if torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bf16():
         return None
     what = f"this {'GPU' if on_gpu else 'CPU'} does not compute in bf16, which would be emulated"
-    return Problem("bf16", what, fix)
+    return Problem("--bf16", what, fix)
 
 
 class TorchModel:

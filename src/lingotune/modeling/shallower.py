@@ -35,9 +35,16 @@ def write_shallower(folder: Path, count: int, target: Path) -> list[int]:
     """
     refuse_code(str(folder), folder)
     logging.disable_progress_bar()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        str(folder), use_safetensors=True, **NEVER
-    )
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            str(folder), use_safetensors=True, **NEVER
+        )
+    except Exception as error:  # the libraries raise many kinds for damaged files
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        what = f"the model cannot be loaded: {reason}"
+        raise ConfigError(
+            [Problem(str(folder), what, "another run, or this one trained again")]
+        ) from error
     places = _chosen(model, count)
     layers = layer_list(model)
     assert layers is not None, "places are of layers"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from lingotune.config.problems import ConfigError, Problem
@@ -32,7 +33,11 @@ def read_decision(folder: Path, labels: Sequence[str]) -> Decision:
     """
     path = folder / DECISION
     try:
-        found = from_json(Decision, json.loads(path.read_text(encoding="utf-8")))
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found = from_json(Decision, told)
+        if unknown := told.keys() - {one.name for one in fields(Decision)}:
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"this version does not know its {names}: a newer lingotune made it")
         found.check_classes(labels)
         return found
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,16 +15,27 @@ from lingotune.config.program import program
 from lingotune.config.schema import JobConfig
 from lingotune.config.secret_values import HIDDEN
 from lingotune.contract.container import JOB_FILE
-from lingotune.runs.folder import CHECKPOINTS, COMMAND, METRICS, MODEL, moved_away, resume_command
+from lingotune.runs.folder import (
+    CHECKPOINTS,
+    COMMAND,
+    EXPORT,
+    EXPORTS,
+    METRICS,
+    MODEL,
+    moved_away,
+    resume_command,
+)
 
 
 def remake_command(folder: Path) -> str:
     """Return the command that makes the files of a run or of its model anew.
 
-    The run goes on from its checkpoints, for which its results must not say that it is finished. Without
-    a job file that can be read, that is what has to be mended first.
+    An exported model is exported again. The run goes on from its checkpoints, for which its results must
+    not say that it is finished. Without a job file that can be read, that is what has to be mended first.
     """
     run = _run_of(folder)
+    if any(run.glob("*.onnx")):
+        return _export_again(run)
     try:
         load_job(run / JOB_FILE)
     except ConfigError:
@@ -31,6 +43,19 @@ def remake_command(folder: Path) -> str:
     metrics = run / METRICS
     again = resume_command(run)
     return f"{moved_away(metrics)} && {again}" if metrics.exists() else again
+
+
+def _export_again(folder: Path) -> str:
+    """Return the command that exports the model of a folder anew, into the same folder."""
+    run = folder.parent.parent
+    known = folder.parent.name == EXPORTS and (run / MODEL).is_dir()
+    try:
+        is_int8 = json.loads((folder / EXPORT).read_text(encoding="utf-8"))["quantized"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        is_int8 = False
+    words = ["format=onnx", *(["quantize=int8"] if is_int8 else []), f"output={folder}"]
+    named = shlex.join([str(run), *words]) if known else f"RUN {shlex.join(words)}"
+    return f"{moved_away(folder)} && {program('export')} {named}"
 
 
 def restore_command(run: Path) -> str:

@@ -20,11 +20,11 @@ from lingotune.evaluation.evaluate import evaluate
 from lingotune.evaluation.metrics import FloatArray, Predictions, paired_loss
 from lingotune.evaluation.predictions import FILE as PREDICTIONS
 from lingotune.evaluation.predictions import class_ids
+from lingotune.runs.folder import EXPORT
 from lingotune.runs.results import Interval, Scores
 from lingotune.serving.export_speed import Speed, compare_speed
 from lingotune.serving.onnx_export import export_model
 
-FILE = "export.json"
 _TEXTS = 256
 """Texts of the test split that the speed is measured with."""
 
@@ -102,7 +102,7 @@ def export(
             bytes_after=_bytes(unfinished),
             speeds=tuple(compare_speed(before, after, before.texts)),
         )
-        (unfinished / FILE).write_text(json.dumps(to_json(done), indent=2) + "\n")
+        (unfinished / EXPORT).write_text(json.dumps(to_json(done), indent=2) + "\n")
         unfinished.rename(target)
     except OSError as error:
         what = f"cannot be written: {error.strerror or error}"

@@ -15,6 +15,7 @@ from lingotune.data.rows.nested import add_nested, nested_columns
 from lingotune.evaluation.classifier import Classifier, Trained
 from lingotune.evaluation.language_reader import language_reader
 from lingotune.evaluation.text_number import check_number
+from lingotune.runs.folder import EXPORT, METRICS
 from lingotune.serving.payloads import (
     EXPECTED,
     MOST_CHARACTERS,
@@ -33,7 +34,7 @@ _UNKNOWN = DataConfig(columns=ColumnsConfig(text="text"))
 _ID = "id"
 _PARTS = (".json", ".safetensors", ".onnx", ".txt", ".model", ".codes")
 """Suffixes of files that answers depend on, in the folder of a model."""
-_OTHERS = ("metrics.json", "export.json")
+_OTHERS = (METRICS, EXPORT)
 
 
 def is_part(path: Path) -> bool:

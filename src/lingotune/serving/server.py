@@ -185,6 +185,11 @@ class _Handler(BaseHTTPRequestHandler):
         named = self.headers.get("Host", ""), self.headers.get("Origin", "http://localhost")
         return all(re.sub(r"^http://|:\d+$", "", one).strip("[]") in LOOPBACK for one in named)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is no request, or has another method, as all else is refused."""
+        self._started, self.close_connection = time.monotonic(), True
+        self._refuse(BadRequest(message or explain or "no request", code))
+
     def _refuse(self, error: BadRequest) -> None:
         told = _dumped({"code": error.status, "message": str(error)})
         self._send(error.status, JSON, told, {"Retry-After": "1"} if error.status == 429 else {})
@@ -198,12 +203,12 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**_HEADERS, **length, **closing, **(more or {})}.items():
             self.send_header(name, value)
         spent = (time.monotonic() - self._started) * 1e3
-        path = (
-            self.path if self.path in ("/", "/ping", "/model", "/invocations", "/explain") else "?"
-        )
+        typed = getattr(self, "path", "")  # a line that is no request has none
+        path = typed if typed in ("/", "/ping", "/model", "/invocations", "/explain") else "?"
         self.server.tell(f"{self.command} {path} {status} {spent:.0f} ms")
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: `_send` tells what may be told."""

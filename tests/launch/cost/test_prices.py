@@ -81,7 +81,7 @@ def test_the_users_prices_come_first(tmp_path: Path) -> None:
 def test_what_a_price_says_of_itself() -> None:
     assert price_text(P3, "us-east-1", TODAY) == (
         "28.152 USD/h (us-east-1, list price of 2021-11-29, source a page,"
-        " older than a year: python -m lingotune prices asks AWS)"
+        " older than a year: python -m lingotune prices --region us-east-1 asks AWS)"
     )
     assert "(us-east-1, aws.region is not set, list price" in price_text(P3, None, TODAY)
     assert price_text(G5, "eu-west-1", TODAY) == (

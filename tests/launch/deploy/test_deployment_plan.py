@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from deployed import ACCOUNT, SERVED, Command, command, run_folder, small_run  # noqa: F401  fixtures
+from served import job_of_model
 
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.settings import is_setting
@@ -29,6 +31,7 @@ from lingotune.launch.render.deployment_requests import to_requests
 from lingotune.launch.render.deployment_sdks import to_sdk_v2
 from lingotune.launch.render.inference_image import inference_images, newest_image
 from lingotune.launch.render.service_model import mistakes
+from lingotune.serving.code_folder import write_code
 
 LARGE = replace(SERVED, weights_bytes=2_240_000_000)
 BATCH = ("kind=batch", "input=s3://a-bucket/texts.jsonl")
@@ -51,6 +54,8 @@ TRIPS: list[tuple[str, tuple[str, ...], str, str, str, tuple[str, ...]]] = [
      "deploy.kind=serverless", ("kind=serverless", "memory_mb=2048")),
     ("deploy-unused", ("kind=serverless", "count=2"), "deploy.count=2", "no effect",
      "deploy.kind=realtime", ("count=2",)),
+    ("deploy-unused", ("kind=serverless", "budget.usd_per_hour=3"), "budget.usd_per_hour=3", "no effect",
+     "budget.usd_per_hour=null", ("kind=serverless",)),
     ("deploy-unused", ("input=s3://a-bucket/t.csv",), "deploy.input=s3://a-bucket/t.csv", "no effect",
      "deploy.kind=batch", ("kind=batch", "input=s3://a-bucket/t.csv")),
     ("deploy-unused", ("attempt=2",), "attempt=2", "no effect", "deploy.kind=batch", (*BATCH, "attempt=2")),
@@ -323,6 +328,15 @@ def test_a_plan_tells_what_it_costs_and_how_it_ends(run_folder: Path, command: C
     assert sorted(path for path in run_folder.rglob("*")) == before, "nothing in the run changes"
 
 
+def test_a_plan_says_where_its_names_are_not_yet_those_of_the_submit(
+    run_folder: Path, command: Command
+) -> None:
+    _, out, _ = command("deploy", "small-run")
+    assert "; with other digits once aws.role and aws.region are set" in out
+    _, out, _ = command("deploy", "small-run", *ACCOUNT)
+    assert "other digits" not in out
+
+
 def test_a_price_that_no_list_has_is_unknown(run_folder: Path, command: Command) -> None:
     code, out, _ = command("deploy", "small-run", "kind=async", "aws.region=eu-west-1")
     assert code == 0 and "price unknown" in out
@@ -331,6 +345,15 @@ def test_a_price_that_no_list_has_is_unknown(run_folder: Path, command: Command)
     assert "price unknown" in out and "ServerlessInf:Mem-3GB" in out
     code, _, err = command("deploy", "small-run", "budget.max_usd=100")
     assert code == 2 and "[budget-exceeded]" in _ + err and "budget.max_usd=168" in _ + err
+
+
+@pytest.mark.parametrize("words", [("kind=serverless",), BATCH])
+def test_a_budget_that_nothing_can_be_compared_with_has_a_way_out(
+    words: tuple[str, ...], run_folder: Path, command: Command
+) -> None:
+    code, out, _ = command("deploy", "small-run", *words, "budget.max_usd=1")
+    assert code == 2 and "[budget-unknown-price]" in out and "fix: budget.max_usd=null\n" in out
+    assert command("deploy", "small-run", *words, "budget.max_usd=null")[0] == 0
 
 
 def test_a_plan_as_json(run_folder: Path, command: Command) -> None:
@@ -368,6 +391,24 @@ def test_a_damaged_model_is_not_deployed(
     damage(run_folder / "model")
     code, _, err = command("deploy", "small-run")
     assert code == exit_code and what in err
+
+
+def test_an_export_that_was_changed_is_not_deployed(
+    run_folder: Path, command: Command, tmp_path: Path
+) -> None:
+    """What an endpoint would refuse at its start, after it was billed."""
+    export = Path(shutil.copytree(run_folder / "model", run_folder / "exports" / "onnx-int8"))
+    (export / "model.safetensors").rename(export / "model.onnx")
+    (export / "export.json").write_text('{"quantized": true}')
+    write_code(export, job_of_model())
+    assert command("deploy", str(export))[0] == 0
+    _cut(export / "model.onnx")
+    code, _, err = command("deploy", str(export))
+    assert code == 3 and "was changed since it was made" in err
+    assert f"mv {export} {export}.damaged && lingotune export {run_folder}" in err
+    assert f"format=onnx quantize=int8 output={export}" in err
+    write_code(export, job_of_model())  # as lingotune package does
+    assert command("deploy", str(export))[0] == 0
 
 
 def _cut(path: Path) -> None:

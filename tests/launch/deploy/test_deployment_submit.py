@@ -8,7 +8,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deployed import (  # noqa: F401  fixtures
@@ -21,11 +23,17 @@ from deployed import (  # noqa: F401  fixtures
     small_run,
 )
 from loopback import Front, Reply, refusal
+from served import job_of_model
 from waiting import wait_until
 
+from lingotune.config.jobfile import dump_job
 from lingotune.launch.simulator.loopback.fake_account import BUCKET, ROLE
+from lingotune.launch.simulator.loopback.hosting import Containers
+from lingotune.launch.simulator.loopback.jobs import Fields
 from lingotune.launch.simulator.loopback.quotas import Quotas
 from lingotune.launch.simulator.loopback.resources import Resource
+from lingotune.launch.simulator.rehearsal.stages import StageFailed
+from lingotune.launch.simulator.serving.endpoint import Endpoint
 
 SUBMIT = (*ACCOUNT, "action=submit")
 REGION = "aws.region=us-east-1"
@@ -90,12 +98,26 @@ def test_an_endpoint_from_its_submit_to_its_deletion(
     assert code == 2 and "deploy shop action=delete aws.region=us-east-1" in err
     code, out, err = command("deploy", "shop", "action=delete", REGION)
     assert code == 2 and "[not-confirmed]" in err and names(account) == parts
+    assert "fix: lingotune deploy shop action=delete aws.region=us-east-1 --yes" in err
     code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
     assert code == 0, err
     assert "delete endpoint shop, InService, 1 x ml.m5.xlarge, 0.23 USD an hour" in out
     assert names(account) == []
     code, out, err = command("deploy", "shop", "action=delete", REGION, "--yes")
     assert code == 2 and "[name-unknown]" in err
+
+
+def test_the_request_that_is_shown_has_what_the_model_reads(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    _, out, _ = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert """--body '{"inputs": ["Sehr gut"]}'""" in out
+    job = job_of_model()
+    job.data.columns.text_pair = "other"
+    (run_folder / "job.yaml").write_bytes(dump_job(job))
+    code, out, err = command("deploy", "small-run", "name=pairs", *SUBMIT)
+    assert code == 0, err
+    assert """--body '{"inputs": [{"text": "Sehr gut", "text_pair": "Gerne wieder"}]}'""" in out
 
 
 def test_another_size_moves_the_endpoint(
@@ -109,6 +131,144 @@ def test_another_size_moves_the_endpoint(
     assert now != before
     assert command("deploy", "shop", "action=delete", REGION, "--yes")[0] == 0
     assert names(account) == [], "the former configuration, too"
+
+
+class Broken(Containers):
+    """Containers that do not start."""
+
+    def start(self, model: Fields, batch: Fields | None) -> AbstractContextManager[Endpoint]:
+        raise StageFailed("The primary container did not pass the ping health check.")
+
+    def log(self, group: str, stream: str, lines: list[str]) -> None:
+        pass
+
+
+def status_of(command: Command, name: str, *options: str) -> tuple[dict[str, Any], str]:
+    """Show an endpoint or a batch, as JSON and as a table."""
+    words = ("status", name, "--region", "us-east-1", *options)
+    shown = [command(*words, *more) for more in (["--json"], [])]
+    (told,) = json.loads(shown[0][1])["endpoints"]
+    return told, shown[1][1]
+
+
+@pytest.mark.parametrize(
+    "count, rate, per_hour", [(3, 0.69, "0.69"), (0, 0.0, "0.00"), (1, 0.23, "0.23")]
+)
+def test_money_follows_the_instances_of_a_scaled_endpoint(
+    run_folder: Path,
+    command: Command,
+    account: ServingAccount,
+    count: int,
+    rate: float,
+    per_hour: str,
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop").count = count  # as UpdateEndpointWeightsAndCapacities does
+    in_service(account, "shop").created -= 3600
+    told, table = status_of(command, "shop")
+    assert told["capacity"] == f"{count} x ml.m5.xlarge"
+    assert told["usd_per_hour"] == pytest.approx(rate) and f" {per_hour} " in table
+    if count == 1:
+        assert told["usd"] == pytest.approx(0.23, rel=0.01)
+        assert "USD so far: as if it had been at this rate since it was made" in table
+    else:
+        assert told["usd"] is None, "it is not known when it was scaled"
+        assert (
+            "shop: was made with 1 x ml.m5.xlarge and then scaled: what it has cost is unknown"
+            in table
+        )
+    _, out, _ = command("deploy", "shop", "action=delete", REGION)
+    assert f"{count} x ml.m5.xlarge, {per_hour} USD an hour" in out
+
+
+def test_an_endpoint_bills_whatever_became_of_an_update_or_its_configuration(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    made = in_service(account, "shop")
+    made.status = "UpdateRollbackFailed"
+    assert status_of(command, "shop")[0]["usd_per_hour"] == 0.23
+    made.status = "InService"
+    account.sagemaker.delete_endpoint_config(EndpointConfigName=made.request["EndpointConfigName"])
+    told, table = status_of(command, "shop")
+    assert told["usd_per_hour"] is None and "unknown: its configuration is gone" in table
+
+
+def test_what_a_serverless_endpoint_has_cost_is_unknown(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", "kind=serverless", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    told, table = status_of(command, "shop")
+    assert (told["usd_per_hour"], told["usd"]) == (0.0, None), "it bills while it answers"
+    assert "  0.00     unknown  " in table and "USD so far:" not in table
+
+
+def test_status_names_the_model_that_serves(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    before = status_of(command, "shop")[0]["model"]
+    (run_folder / "model" / "tokenizer.json").write_text('{"other": 1}')
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    _, out, _ = command("deploy", "small-run", "name=shop", *ACCOUNT, "output=json")
+    now = json.loads(out)["model"]["model"][:12]
+    assert status_of(command, "shop")[0]["model"] == now != before
+
+
+def test_an_update_that_was_rolled_back_is_no_success(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    serving = in_service(account, "shop").request["EndpointConfigName"]
+    account.hosting.containers = Broken()
+    code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT, "--follow")
+    assert code == 6 and "[deploy-failed]" in err, out + err
+    assert f"serves {serving} as before" in err and "did not pass the ping health check" in err
+
+
+def test_an_update_under_way_is_not_started_again(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    made, typed = in_service(account, "shop"), ("small-run", "name=shop", "count=2")
+    _, out, _ = command("deploy", *typed, *ACCOUNT, "output=request")
+    made.status = "Updating"  # which lasts minutes on AWS
+    made.pending = json.loads(out)["CreateEndpoint"]["EndpointConfigName"]
+    code, out, err = command("deploy", *typed, *ACCOUNT, "action=check")
+    assert code == 0 and "shop is there with the same model, Updating" in out, err
+    code, out, err = command("deploy", *typed, *SUBMIT, "--detach")
+    assert code == 0 and "Updating; nothing was started" in out, err
+
+
+def test_an_endpoint_that_has_failed_can_only_be_deleted(
+    run_folder: Path, command: Command, account: ServingAccount
+) -> None:
+    account.hosting.containers = Broken()
+    assert command("deploy", "small-run", "name=shop", *SUBMIT, "--follow")[0] == 6
+    for action in ("check", "submit"):
+        words = (*ACCOUNT, f"action={action}")
+        code, _, err = command("deploy", "small-run", "name=shop", "count=2", *words)
+        assert code and "[deploy-failed]" in err and "deploy shop action=delete aws.region=" in err
+
+
+def test_a_deletion_that_scaling_forbids_names_who_can(
+    run_folder: Path, command: Command, account: ServingAccount, front: Front
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    what = (
+        "An Application AutoScaling scalable target exists for a variant being deleted, and the IAM"
+        " identity used to invoke DeleteEndpoint does not have"
+        " application-autoscaling:DeregisterScalableTarget permission to deregister the scalable target."
+    )
+    front.tell("DeleteEndpoint", refusal("ValidationException", what))
+    code, _, err = command("deploy", "shop", "action=delete", REGION, "--yes")
+    assert code == 6 and "[not-deleted]" in err, err
+    assert "deregister-scalable-target" in err and "endpoint/shop/variant/AllTraffic" in err
+    assert "endpoint shop" in names(account)
 
 
 def test_an_endpoint_of_another_tool_is_left_alone(
@@ -180,7 +340,32 @@ def test_a_lost_answer_is_looked_up(
                refusal("ValidationException", "Could not find endpoint"),
                refusal("ValidationException", "Could not find endpoint"), lost)  # fmt: skip
     code, _, err = command("deploy", "small-run", "name=third", *SUBMIT)
-    assert code == 6 and "[start-unknown]" in err and "may have been made, and bills then" in err
+    assert (
+        code == 6
+        and "[start-unknown]" in err
+        and "may have been made or changed, and bills then" in err
+    )
+
+
+def test_a_lost_answer_to_an_update_is_looked_up(
+    run_folder: Path, command: Command, account: ServingAccount, front: Front
+) -> None:
+    assert command("deploy", "small-run", "name=shop", *SUBMIT)[0] == 0
+    in_service(account, "shop")
+    lost = Reply("", 503, "ServiceUnavailable")
+
+    def changed_but_lost(call: object) -> Reply:
+        request = call.parameters  # type: ignore[attr-defined]
+        account.hosting.operations["SageMaker.UpdateEndpoint"](dict(request), "us-east-1")
+        return lost
+
+    front.tell("UpdateEndpoint", changed_but_lost)
+    code, out, err = command("deploy", "small-run", "name=shop", "count=2", *SUBMIT)
+    assert code == 0 and "it is updated" in out, err
+    assert in_service(account, "shop").count == 2
+    front.tell("UpdateEndpoint", lost)  # before anything was changed
+    code, _, err = command("deploy", "small-run", "name=shop", *SUBMIT)
+    assert code == 6 and "[not-started]" in err
 
 
 def test_money_is_asked_for(
@@ -189,6 +374,7 @@ def test_money_is_asked_for(
     limit = "budget.confirm_usd=50"
     code, _, err = command("deploy", "small-run", limit, *SUBMIT)
     assert code == 2 and "[not-confirmed]" in err and names(account) == []
+    assert "a month of the endpoint costs 167.90 USD, and there is no terminal to ask" in err
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
@@ -220,6 +406,9 @@ def test_a_batch_runs_once(run_folder: Path, command: Command, account: ServingA
     words = ("kind=batch", f"input=s3://{BUCKET}/in/texts.jsonl", *SUBMIT)
     code, _, err = command("deploy", "small-run", *words)
     assert code == 2 and "[texts-missing]" in err
+    nowhere = ("kind=batch", "input=s3://no-such-bucket/texts.jsonl", *SUBMIT)
+    code, _, err = command("deploy", "small-run", *nowhere)
+    assert code == 2 and "[bucket-missing]" in err and names(account) == []
     s3.put_object(Bucket=BUCKET, Key="in/texts.jsonl", Body=b'{"text": "gut"}\n')
     code, out, err = command("deploy", "small-run", *words)
     assert code == 0 and "submitted batch small-" in out, err
@@ -228,6 +417,12 @@ def test_a_batch_runs_once(run_folder: Path, command: Command, account: ServingA
     assert code == 0 and "InProgress; nothing was started" in out
     code, out, _ = command("stop", job.name, "--region", "us-east-1", "--yes")
     assert code == 0 and job.status == "Stopped"
+    job.ended = job.created + 1800
+    price = {"instance_type": "ml.m5.xlarge", "region": "us-east-1", "usd_per_hour": 0.3,
+             "use": "transform", "source": "me", "date": "2026-11"}  # fmt: skip
+    Path("prices.json").write_text(json.dumps({"prices": [price]}))
+    told, _ = status_of(command, job.name, "--prices", "prices.json")
+    assert (told["usd_per_hour"], told["usd"]) == (0.0, pytest.approx(0.15)), "it has ended"
     code, _, err = command("deploy", "small-run", *words)
     assert code == 2 and "[name-taken]" in err and "attempt=2" in err
     assert command("deploy", "small-run", "attempt=2", *words)[0] == 0

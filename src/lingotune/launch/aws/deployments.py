@@ -16,6 +16,7 @@ from lingotune.config.program import program
 from lingotune.launch.aws.faults import error_of, errors, said_by
 from lingotune.launch.aws.settle import NotKnown, NotStarted, Seen, Start, Started, start_once
 from lingotune.launch.render.deployment import ENDPOINT_TAG
+from lingotune.launch.render.deployment_requests import VARIANT
 from lingotune.launch.render.shared_fields import Request
 
 _ABSENT = ("could not find", "not found", "does not exist")
@@ -49,6 +50,12 @@ class Thing:
     def status(self) -> str:
         """Its status; '' if such things have none."""
         return str(self.told.get(_STATUS.get(self.kind, ""), ""))
+
+    @property
+    def config_name(self) -> str:
+        """Configuration of an endpoint: the one that it moves to, else the one that serves."""
+        moves_to = self.told.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        return str(moves_to or self.told["EndpointConfigName"])
 
     @property
     def words(self) -> str:
@@ -135,11 +142,23 @@ class Deployments:
         return Seen(found.status, found.told["CreationTime"].timestamp())
 
     def update(self, request: Request) -> None:
-        """Move an endpoint to another configuration; ConfigError if it is refused."""
+        """Move an endpoint to another configuration.
+
+        A lost answer is looked up. ConfigError if it was refused, or that is not known.
+        """
+        name, config = request["EndpointName"], request["EndpointConfigName"]
+
+        def moved() -> Seen | None:
+            found = self.find("endpoint", name)
+            return Seen(found.status) if found and found.config_name == config else None
+
         try:
-            self.client.update_endpoint(**request)
-        except errors() as error:
-            raise refused("endpoint", request["EndpointName"], error) from error
+            start_once(lambda: self.client.update_endpoint(**request), moved)
+        except NotStarted as error:
+            assert isinstance(error.__cause__, Exception)
+            raise refused("endpoint", name, error.__cause__) from error
+        except NotKnown as error:
+            raise ConfigError([not_known("endpoint", name, str(error), self.region)]) from error
 
     def delete(self, thing: Thing) -> None:
         """Delete something of ours; what is gone already is no error. ConfigError if AWS refuses."""
@@ -153,6 +172,10 @@ class Deployments:
             if any(word in said_by(error).lower() for word in _ABSENT):
                 return
             what, fix = said_by(error), "the same command once more, in a few minutes"
+            if "scalabletarget" in what.lower():  # AWS deregisters it itself, where it may
+                fix = (
+                    f"{deregister_command(thing.name, self.region)}, by one who may; then the same"
+                )
             raise ConfigError(
                 [Problem(thing.words, what, fix, check="not-deleted", code=CLOUD_FAILED)]
             ) from error
@@ -181,6 +204,15 @@ def _require_ours(found: Thing, request: Request) -> None:
     raise ConfigError([Problem(found.words, what, fix, check="deploy-name-taken")])
 
 
+def deregister_command(endpoint: str, region: str) -> str:
+    """Return the command that ends the automatic scaling of an endpoint."""
+    return (
+        "aws application-autoscaling deregister-scalable-target --service-namespace sagemaker"
+        f" --resource-id endpoint/{endpoint}/variant/{VARIANT}"
+        f" --scalable-dimension sagemaker:variant:DesiredInstanceCount --region {region}"
+    )
+
+
 def refused(kind: str, name: str, error: Exception) -> ConfigError:
     """Explain the refusal of a call that makes or changes something."""
     told = said_by(error)
@@ -195,7 +227,7 @@ def refused(kind: str, name: str, error: Exception) -> ConfigError:
 
 def not_known(kind: str, name: str, why: str, region: str) -> Problem:
     """Tell that something may have been made, and bills then."""
-    what = f"may have been made, and bills then: {why}"
+    what = f"may have been made or changed, and bills then: {why}"
     fix = (
         f"{program('status')} {name} --region {region} tells; the same command makes nothing twice"
     )

@@ -87,6 +87,10 @@ def _unused(wanted: Wanted) -> Iterator[Found]:
     if wanted.config.attempt != 1 and kind != "batch":
         where = f"attempt={wanted.config.attempt}"
         yield where, f"has no effect with deploy.kind={kind}", "deploy.kind=batch"
+    rate = wanted.config.budget.usd_per_hour
+    if rate is not None and kind not in _ON_INSTANCES:
+        where, fix = f"budget.usd_per_hour={rate:g}", "budget.usd_per_hour=null"
+        yield where, f"has no effect with deploy.kind={kind}, which has no instance", fix
 
 
 @DEPLOYMENT.check("deploy-range", "SageMaker takes no other value")

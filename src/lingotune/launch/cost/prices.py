@@ -119,7 +119,8 @@ def price_text(price: Price, region: str | None, today: date) -> str:
     notes += [f"list price of {price.date}", f"source {price.source}"]
     if _is_old(price.date, today):
         of = "" if price.use == TRAINING else f" --use {price.use}"
-        notes.append(f"older than a year: {program('prices')}{of} asks AWS")
+        command = f"{program('prices')} --region {price.region}{of}"
+        notes.append(f"older than a year: {command} asks AWS")
     return f"{amount} ({', '.join(notes)})"
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from lingotune.config.console import say, say_folded, say_problems
 from lingotune.config.problems import Problem, Severity, exit_code_for
 from lingotune.config.schema import DeployKind
-from lingotune.launch.aws.account.calls import Answer, Refused, Unanswered
+from lingotune.launch.aws.account.calls import Answer, Refused
 from lingotune.launch.aws.account.check import (
     AccountCheck,
     Caller,
@@ -26,7 +26,10 @@ from lingotune.launch.aws.account.resources import (
     check_place,
 )
 from lingotune.launch.aws.account.roles import check_caller, check_role, check_role_access
+from lingotune.launch.aws.deployments import Thing
+from lingotune.launch.deploy.page import delete_command
 from lingotune.launch.deploy.plan import DeployPlan
+from lingotune.launch.deploy.submit import FAILED
 from lingotune.launch.render.deployment import ENDPOINT_TAG
 
 _UNKNOWN = ("ValidationException", "ResourceNotFound")
@@ -112,14 +115,19 @@ def _name(plan: DeployPlan, caller: Caller) -> Iterator[Answer]:
     except Refused:
         yield f"{one.name} is free"
         return
-    tags = caller.calls.ask("sagemaker", "list_tags", ResourceArn=told["EndpointArn"])["Tags"]
-    status = told["EndpointStatus"]
-    if {"Key": ENDPOINT_TAG, "Value": one.name} not in tags:
+    listed = caller.calls.ask("sagemaker", "list_tags", ResourceArn=told["EndpointArn"])["Tags"]
+    there = Thing("endpoint", one.name, {tag["Key"]: tag["Value"] for tag in listed}, told)
+    status = there.status
+    if there.family != one.name:
         what = f"is an endpoint that lingotune has not made ({status})"
         why = f"it lacks the tag {ENDPOINT_TAG}, and is neither taken over nor changed"
         fix = f"deploy.name={one.name}-2"
         yield Problem(f"deploy.name={one.name}", what, fix, check="deploy-name-taken", why=why)
-    elif told["EndpointConfigName"] == one.config_name:
+    elif status == FAILED:
+        what, why = "is there, and has failed", "it can only be deleted"
+        fix = f"{delete_command(plan)}; or deploy.name={one.name}-2"
+        yield Problem(f"deploy.name={one.name}", what, fix, check="deploy-failed", why=why)
+    elif there.config_name == one.config_name:
         yield f"{one.name} is there with the same model, {status}: nothing would be started"
     else:
         what = f"is there with another model or size ({status}): a submit moves it to this one"
@@ -130,14 +138,12 @@ def _name(plan: DeployPlan, caller: Caller) -> Iterator[Answer]:
 
 def _texts(uri: str, caller: Caller) -> Iterator[Answer]:
     """Check that there are texts, in the region of the batch."""
-    yield from check_place(caller.calls, "texts", uri, f"deploy.input={uri}")
+    place = list(check_place(caller.calls, "texts", uri, f"deploy.input={uri}"))
+    yield from place
+    if any(isinstance(one, Problem) for one in place):
+        return
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    try:
-        page = caller.calls.ask(
-            "s3", "list_objects_v2", ("NoSuchBucket",), Bucket=bucket, Prefix=prefix, MaxKeys=1
-        )
-    except Refused as refusal:
-        raise Unanswered(f"the bucket {bucket} does not exist") from refusal
+    page = caller.calls.ask("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     if page["KeyCount"]:
         yield uri
         return

@@ -14,13 +14,15 @@ from tempfile import TemporaryDirectory
 
 from lingotune.config.jobfile import job_digest
 from lingotune.config.problems import DATA_FAILED, DISK_FAILED, ConfigError, Problem
+from lingotune.config.program import program
+from lingotune.config.quoting import for_shell
 from lingotune.config.typed_json import parse_json
 from lingotune.evaluation.classifier import Trained, trained_model
 from lingotune.launch.render.deployment import Served
 from lingotune.runs.folder import CODE, MODEL, folders_in
-from lingotune.runs.inventory import changed_files, read_inventory
+from lingotune.runs.inventory import Inventory, changed_files, read_inventory
 from lingotune.runs.remake import remake_command
-from lingotune.serving.code_folder import REQUIREMENTS, fill_code
+from lingotune.serving.code_folder import PACKED, REQUIREMENTS, fill_code
 from lingotune.serving.served_model import model_digest
 from lingotune.system.hashing import sha256_of
 
@@ -74,17 +76,36 @@ def _faults(trained: Trained) -> Iterator[Problem]:
             damaged[path.name] = what
     for name, what in damaged.items():
         yield Problem(str(folder / name), what, fix, check="model-damaged", code=DATA_FAILED)
+    if not damaged and _inventory(trained) is None and (what := _not_as_packed(folder)):
+        meant = f"{program('package')} {for_shell(str(folder))}, if it was meant; or {fix}"
+        yield Problem(str(folder), what, meant, check="model-damaged", code=DATA_FAILED)
+
+
+def _not_as_packed(folder: Path) -> str:
+    """Tell that a model is not the one that its code was packed with; '' if it is, or has no code."""
+    try:
+        packed = parse_json((folder / CODE / PACKED).read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    now = model_digest(folder)
+    return (
+        "" if now == packed else f"was changed since it was made: {packed:.12} then, {now:.12} now"
+    )
 
 
 def _changed(trained: Trained) -> Iterator[tuple[str, str]]:
-    run = folders_in(trained.folder.parent)
-    if trained.job is None or trained.folder.name != MODEL:
-        return
-    inventory = read_inventory(run, job_digest(trained.job))
+    inventory = _inventory(trained)
     if inventory is not None:
-        for name, what in changed_files(run, inventory):
+        for name, what in changed_files(folders_in(trained.folder.parent), inventory):
             if name.startswith(f"{MODEL}/"):
                 yield name.removeprefix(f"{MODEL}/"), what
+
+
+def _inventory(trained: Trained) -> Inventory | None:
+    """Read the list of the files that the model's run has written; None where there is none."""
+    if trained.job is None or trained.folder.name != MODEL:
+        return None
+    return read_inventory(folders_in(trained.folder.parent), job_digest(trained.job))
 
 
 def _cut(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from lingotune.config.problems import exit_code_for
 from lingotune.config.program import program
 from lingotune.config.quoting import for_shell
 from lingotune.config.schema import DeployKind
+from lingotune.evaluation.classifier import takes_pairs
 from lingotune.launch.cost.prices import price_text, rate_text, unknown_text, usd_text
 from lingotune.launch.deploy.plan import MONTH_HOURS, USE_OF, DeployPlan
 from lingotune.launch.deploy.words import delete_of
@@ -48,7 +50,7 @@ def _rows(plan: DeployPlan) -> list[list[str]]:
             f"{plan.model.trained.folder}: {served.model_type}, {served.weights_bytes / 1e6:.1f} MB",
         ],
         ["digest", f"{served.model}, which answers name"],
-        ["parts", ", ".join(_parts(plan))],
+        ["parts", ", ".join(_parts(plan)) + _other_digits(plan)],
         ["archive", one.model_uri],
         ["typed", " ".join(map(for_shell, plan.wish.words)) or "nothing"],
     ]
@@ -67,6 +69,16 @@ def _parts(plan: DeployPlan) -> list[str]:
         f"model {one.model_name}",
         *([f"configuration {one.config_name}"] if one.is_endpoint else []),
     ]
+
+
+def _other_digits(plan: DeployPlan) -> str:
+    """Tell that names will be others: they follow from what is not set yet."""
+    aws = plan.config.aws
+    named = {"aws.role": aws.role, "aws.region": aws.region}
+    if plan.deployment.output_uri:
+        named["aws.bucket"] = aws.bucket
+    unset = [key for key, value in named.items() if not value]
+    return f"; with other digits once {' and '.join(unset)} are set" if unset else ""
 
 
 def _machines(plan: DeployPlan) -> list[str]:
@@ -169,16 +181,19 @@ def as_dict(plan: DeployPlan) -> dict[str, Any]:
     }
 
 
-def ask_lines(name: str, kind: DeployKind, region: str, output: str | None) -> Sequence[str]:
+def ask_lines(plan: DeployPlan) -> Sequence[str]:
     """Show how the endpoint is asked."""
-    where = f"--endpoint-name {name} --region {region}"
-    if kind is DeployKind["async"]:
+    one = plan.deployment
+    where = f"--endpoint-name {one.name} --region {one.region}"
+    if one.kind is DeployKind["async"]:
         return [
             f"aws sagemaker-runtime invoke-endpoint-async {where} --content-type application/jsonlines"
             " --input-location s3://BUCKET/texts.jsonl",
-            f"answers: {output}",
+            f"answers: {one.output_uri}",
         ]
-    body = shlex.quote('{"inputs": ["Sehr gut"]}')
+    pairs = takes_pairs(plan.model.trained)
+    asked = {"text": "Sehr gut", "text_pair": "Gerne wieder"} if pairs else "Sehr gut"
+    body = shlex.quote(json.dumps({"inputs": [asked]}))
     return [
         f"aws sagemaker-runtime invoke-endpoint {where} --content-type application/json"
         f" --cli-binary-format raw-in-base64-out --body {body} /dev/stdout"

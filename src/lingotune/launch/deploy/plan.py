@@ -127,7 +127,9 @@ def _budget(plan: DeployPlan) -> list[Problem]:
     where = f"budget.max_usd={budget.max_usd:g}"
     if plan.month_usd is None or not plan.deployment.is_endpoint:
         what = "cannot be checked: what the deployment will cost is unknown"
-        fix = "budget.max_usd=null, or budget.usd_per_hour=... of an endpoint's instance"
+        priced = plan.deployment.is_endpoint and not plan.is_serverless
+        rate = ", or budget.usd_per_hour=... of the endpoint's instance" if priced else ""
+        fix = f"budget.max_usd=null{rate}"
         return [Problem(where, what, fix, check="budget-unknown-price")]
     if plan.month_usd <= budget.max_usd:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from lingotune.config.problems import CLOUD_FAILED, ConfigError, Problem
@@ -14,11 +15,12 @@ from lingotune.launch.aws.deployments import Deployments, Thing
 from lingotune.launch.aws.faults import errors, said_by
 from lingotune.launch.cost.prices import ASYNC, HOSTING, TRANSFORM, Price, find_price, load_prices
 from lingotune.launch.deploy.words import delete_of
+from lingotune.launch.render.deployment import MODEL_TAG
 from lingotune.launch.render.training_job import UNSET
 from lingotune.report.tables import aligned
 
 _HOUR = 3600.0
-_BILLED = ("InService", "Updating", "RollingBack", "SystemUpdating")
+_BILLED = ("InService", "Updating", "RollingBack", "SystemUpdating", "UpdateRollbackFailed")
 """Statuses of an endpoint whose instances are billed."""
 RUNNING = "InProgress"
 """Status of a batch that runs."""
@@ -26,8 +28,9 @@ RUNNING = "InProgress"
 
 @dataclass(frozen=True)
 class Standing:
-    """An endpoint, or a batch that runs. capacity: instances, or memory. usd_per_hour: None = unknown;
-    0 = serverless. hours: since it was made."""
+    """An endpoint, or a batch. capacity: instances now, or memory. usd_per_hour: of now, asked or not; None
+    = unknown. hours: since it was made. usd: since it was made, as if an endpoint had always been so; None
+    = unknown. scaled_from: the instances that it was made with, where it has others now."""
 
     name: str
     kind: str
@@ -36,12 +39,20 @@ class Standing:
     usd_per_hour: float | None
     hours: float
     model: str
+    usd: float | None
     reason: str = ""
+    scaled_from: str = ""
 
-    @property
-    def usd(self) -> float | None:
-        """USD since it was made, as if it had always been so; None = unknown."""
-        return None if self.usd_per_hour is None else self.usd_per_hour * self.hours
+
+@dataclass(frozen=True)
+class _Capacity:
+    """What something runs on, of which model. rate: USD an hour; None = unknown."""
+
+    kind: str
+    words: str
+    rate: float | None
+    tags: Mapping[str, str]
+    scaled_from: str = ""
 
 
 class Rates:
@@ -52,17 +63,20 @@ class Rates:
 
     def standing(self, thing: Thing) -> Standing:
         """Describe an endpoint or a batch; raises `errors()`."""
-        kind, capacity, rate = self._capacity(thing)
-        created = thing.told["CreationTime"].timestamp()
+        found = self._capacity(thing)
+        hours = _hours(thing.told["CreationTime"])
+        rate = found.rate if _is_billed(thing) else 0.0
         return Standing(
             name=thing.name,
-            kind=kind,
+            kind=found.kind,
             status=thing.status,
-            capacity=capacity,
-            usd_per_hour=rate if _is_billed(thing) else 0.0,
-            hours=max(0.0, time.time() - created) / _HOUR,
-            model=thing.tags.get("lingotune:model-sha256", "")[:12],
+            capacity=found.words,
+            usd_per_hour=rate,
+            hours=hours,
+            model=found.tags.get(MODEL_TAG, "")[:12],
             reason=str(thing.told.get("FailureReason", "")),
+            usd=_usd_so_far(thing, found, hours),
+            scaled_from=found.scaled_from,
         )
 
     def text_of(self, thing: Thing) -> str:
@@ -74,32 +88,66 @@ class Rates:
         told = "unknown" if rate is None else f"{rate:.2f} USD"
         return f", {found.capacity}, {told} an hour"
 
-    def _capacity(self, thing: Thing) -> tuple[str, str, float | None]:
-        """Tell kind, capacity and USD an hour."""
+    def _capacity(self, thing: Thing) -> _Capacity:
         if thing.kind == "transform_job":
             resources = thing.told["TransformResources"]
-            return "batch", *self._instances([resources], "InstanceCount", TRANSFORM)
+            return _Capacity("batch", *self._instances([resources], TRANSFORM), thing.tags)
         config = self._made.find("endpoint_config", thing.told["EndpointConfigName"])
-        variants: Sequence[Mapping[str, Any]] = config.told["ProductionVariants"] if config else []
+        if config is None:
+            return _Capacity("endpoint", "unknown: its configuration is gone", None, {})
+        variants: Sequence[Mapping[str, Any]] = config.told["ProductionVariants"]
         sizes = [one["ServerlessConfig"] for one in variants if "ServerlessConfig" in one]
         if sizes:
-            return "serverless", f"{sizes[0]['MemorySizeInMB']} MB", 0.0
-        is_async = config is not None and "AsyncInferenceConfig" in config.told
-        use = ASYNC if is_async else HOSTING
-        kind = "async" if is_async else "realtime"
-        return kind, *self._instances(variants, "InitialInstanceCount", use)
+            return _Capacity("serverless", f"{sizes[0]['MemorySizeInMB']} MB", 0.0, config.tags)
+        kind = "async" if "AsyncInferenceConfig" in config.told else "realtime"
+        use = ASYNC if kind == "async" else HOSTING
+        made_with, now = (self._instances(of, use) for of in (variants, _current(variants, thing)))
+        scaled_from = "" if now == made_with else made_with[0]
+        return _Capacity(kind, *now, config.tags, scaled_from)
 
     def _instances(
-        self, variants: Sequence[Mapping[str, Any]], count: str, use: str
+        self, resources: Sequence[Mapping[str, Any]], use: str
     ) -> tuple[str, float | None]:
+        """Format instances, and sum up their USD an hour; None = unknown."""
         words, total = [], 0.0
-        for one in variants:
-            words.append(f"{one[count]} x {one['InstanceType']}")
+        for one in resources:
+            count = one.get("InstanceCount", one.get("InitialInstanceCount", 0))
+            words.append(f"{count} x {one['InstanceType']}")
             price: Price | None = find_price(
                 self._prices, one["InstanceType"], self._made.region, None, use
             )
-            total = total + one[count] * price.usd_per_hour if price else float("nan")
+            if count:
+                total += count * price.usd_per_hour if price else float("nan")
         return ", ".join(words), None if total != total else total
+
+
+def _current(variants: Sequence[Mapping[str, Any]], endpoint: Thing) -> list[Mapping[str, Any]]:
+    """Give variants of a configuration the instances that they have now: scaling leaves it as it is."""
+    counts = {
+        one["VariantName"]: {"InstanceCount": one["CurrentInstanceCount"]}
+        for one in endpoint.told.get("ProductionVariants", ())
+        if "CurrentInstanceCount" in one and _is_billed(endpoint)
+    }
+    return [{**one, **counts.get(one["VariantName"], {})} for one in variants]
+
+
+def _hours(start: datetime, end: datetime | None = None) -> float:
+    """Count the hours from a time until another, by default until now."""
+    until = end.timestamp() if end else time.time()
+    return max(0.0, until - start.timestamp()) / _HOUR
+
+
+def _usd_so_far(thing: Thing, found: _Capacity, hours: float) -> float | None:
+    """Compute what something has cost until now; None = unknown, as of an endpoint that was scaled, or is
+    billed by its use."""
+    if thing.kind == "transform_job":
+        start = thing.told.get("TransformStartTime", thing.told["CreationTime"])
+        hours = _hours(start, thing.told.get("TransformEndTime"))
+    elif thing.status == "Creating":
+        return 0.0
+    elif not _is_billed(thing) or found.scaled_from or found.kind == "serverless":
+        return None
+    return None if found.rate is None else found.rate * hours
 
 
 def _is_billed(thing: Thing) -> bool:
@@ -161,6 +209,13 @@ def table_of(found: Sequence[Standing], region: str | None) -> list[str]:
         for one in found
     ]  # fmt: skip
     lines = aligned([header, *rows]).splitlines()
+    if any(one.usd and one.kind != "batch" for one in found):
+        lines.append("USD so far: as if it had been at this rate since it was made")
+    lines += [
+        f"{one.name}: was made with {one.scaled_from} and then scaled: what it has cost is unknown"
+        for one in found
+        if one.scaled_from
+    ]
     lines += [f"{one.name}: {one.reason}" for one in found if one.reason]
     endpoints = [one for one in found if one.kind != "batch"]
     return [*lines, *(f"delete it: {delete_of(one.name, region)}" for one in endpoints)]
@@ -172,4 +227,4 @@ def _usd(amount: float | None) -> str:
 
 def as_dicts(found: Sequence[Standing]) -> list[dict[str, object]]:
     """Collect what stands as plain values."""
-    return [{**asdict(one), "usd": one.usd} for one in found]
+    return [asdict(one) for one in found]

@@ -18,9 +18,11 @@ from lingotune.launch.deploy.plan import DeployPlan
 from lingotune.launch.render.deployment import Deployment
 from lingotune.launch.render.deployment_requests import to_update
 
+FAILED = "Failed"
+"""Status of an endpoint that can only be deleted."""
 PAUSE = 5.0
 """Seconds between looks at what is being made."""
-_ENDED = ("InService", "Failed", "Completed", "Stopped", "OutOfService")
+_ENDED = ("InService", "Failed", "Completed", "Stopped", "OutOfService", "UpdateRollbackFailed")
 Tell = Callable[[str], None]
 
 
@@ -40,7 +42,14 @@ def submit(plan: DeployPlan, tell: Tell) -> None:
             made.make(operation, part)
         there = made.find(kind, one.name)
         is_ours = there is not None and there.family == one.family
-        if there is not None and is_ours and one.is_endpoint and _serves_other(there, one):
+        if (
+            there is not None
+            and is_ours
+            and one.is_endpoint
+            and there.config_name != one.config_name
+        ):
+            if there.status == FAILED:
+                raise ConfigError([_failed_before(plan)])
             made.update(to_update(one))
             tell(
                 f"endpoint {one.name} was there with {there.told['EndpointConfigName']}: it is updated"
@@ -79,10 +88,6 @@ def _is_there(account: Account, uri: str) -> bool:
     return True
 
 
-def _serves_other(there: Thing, one: Deployment) -> bool:
-    return bool(there.told["EndpointConfigName"] != one.config_name)
-
-
 def _unasked(one: Deployment, why: str) -> Problem:
     what = f"could not be looked up: {why}"
     fix = "aws configure, or AWS_PROFILE=...; nothing further was started"
@@ -96,11 +101,8 @@ def _tell_started(start: Start, status: str, plan: DeployPlan, tell: Tell) -> No
         tell(f"submitted {called} {one.name}")
     elif start is Start.found:
         tell(f"the answer was lost; {called} {one.name} is there: {status}")
-    elif one.is_endpoint and status == "Failed":
-        what = "is there already, and has failed: nothing was started"
-        logs = f"{program('logs')} {one.name} --region {one.region}"
-        problem = Problem(one.name, what, f"{logs}; then {delete_command(plan)}", code=CLOUD_FAILED)
-        raise ConfigError([problem])
+    elif one.is_endpoint and status == FAILED:
+        raise ConfigError([_failed_before(plan)])
     elif one.is_endpoint or status == "InProgress":
         tell(
             f"{called} {one.name} is there already, with the same model: {status}; nothing was started"
@@ -109,6 +111,15 @@ def _tell_started(start: Start, status: str, plan: DeployPlan, tell: Tell) -> No
         what = f"the same model classified the same texts before: {status}"
         fix = f"attempt={plan.config.attempt + 1} does it once more; nothing was started"
         raise ConfigError([Problem(one.name, what, fix, check="name-taken")])
+
+
+def _failed_before(plan: DeployPlan) -> Problem:
+    one = plan.deployment
+    what = "is there already, and has failed: nothing was started"
+    why = "an endpoint that has failed can only be deleted"
+    logs = f"{program('logs')} {one.name} --region {one.region}"
+    fix = f"{logs}; then {delete_command(plan)}"
+    return Problem(one.name, what, fix, check="deploy-failed", why=why, code=CLOUD_FAILED)
 
 
 def bills_line(plan: DeployPlan) -> str:
@@ -153,8 +164,11 @@ def follow(plan: DeployPlan, tell: Tell) -> None:
 def _require_success(found: Thing | None, plan: DeployPlan) -> None:
     one = plan.deployment
     status = found.status if found else "is gone"
-    if status in ("InService", "Completed"):
+    served = found.config_name if found and one.is_endpoint else one.config_name
+    if status in ("InService", "Completed") and served == one.config_name:
         return
+    if status == "InService":
+        status = f"serves {served} as before: the update to {one.config_name} was rolled back"
     reason = found.told.get("FailureReason", "") if found else ""
     logs = f"{program('logs')} {one.name} --region {one.region}"
     fix = f"{logs}; then {delete_command(plan)}" if one.is_endpoint else logs

@@ -82,7 +82,7 @@ def check_channels(calls: Calls, channels: Mapping[str, tuple[str, bool]]) -> It
 
 
 def check_place(calls: Calls, channel: str, uri: str, typed: str) -> Iterator[Answer]:
-    """Check that what a channel takes from another bucket lies in the job's region.
+    """Check that what a channel takes from another bucket is there, in the job's region.
 
     uri: S3 prefix. typed: setting that names it.
     """
@@ -93,6 +93,12 @@ def check_place(calls: Calls, channel: str, uri: str, typed: str) -> Iterator[An
         )
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
     except Refused as refusal:
+        if refusal.code in ("404", "NoSuchBucket"):
+            what, fix = f"the bucket {bucket} does not exist", "a bucket of: aws s3 ls"
+            yield Problem(
+                typed, what, fix, check="bucket-missing", why=f"{channel} are read from it"
+            )
+            return
         headers = refusal.headers
     region = headers.get("x-amz-bucket-region")
     if region and region != calls.region:

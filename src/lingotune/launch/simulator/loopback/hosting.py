@@ -94,8 +94,13 @@ class Hosting(Resources):
         variant = self._variant(asked.get("EndpointConfigName", ""))
         self._check_quota(variant.get("InstanceType"), variant.get("InitialInstanceCount", 0))
         made = self.create(ENDPOINT, asked, region, "Creating")
-        Thread(target=self._serve, args=(made, variant), daemon=True).start()
+        self._move(made, asked["EndpointConfigName"])
         return {"EndpointArn": made.arn}
+
+    def _move(self, endpoint: Resource, config: str) -> None:
+        """Begin to serve what a configuration names; what serves until then stays."""
+        endpoint.pending, variant = config, self._variant(config)
+        Thread(target=self._serve, args=(endpoint, config, variant), daemon=True).start()
 
     def _variant(self, config: str) -> Fields:
         variant: Fields = self.get(CONFIG, config).request["ProductionVariants"][0]
@@ -110,15 +115,16 @@ class Hosting(Resources):
     def _instances(self, use: str) -> Iterator[tuple[str, int]]:
         for one in self:
             if use == "endpoint" and one.kind == ENDPOINT:
-                variant = self._variant(one.request["EndpointConfigName"])
-                yield variant.get("InstanceType", ""), variant.get("InitialInstanceCount", 0)
+                variant = one.variant or self._variant(one.request["EndpointConfigName"])
+                wanted = variant.get("InitialInstanceCount", 0)
+                yield variant.get("InstanceType", ""), one.count if one.variant else wanted
             elif use != "endpoint" and one.kind == BATCH and one.status == "InProgress":
                 resources = one.request["TransformResources"]
                 yield resources["InstanceType"], resources["InstanceCount"]
 
     # --- serving --------------------------------------------------------------------------------
 
-    def _serve(self, endpoint: Resource, variant: Fields) -> None:
+    def _serve(self, endpoint: Resource, config: str, variant: Fields) -> None:
         """Start the container of an endpoint; one that fails leaves the former as it is."""
         held = ExitStack()
         group = f"/aws/sagemaker/Endpoints/{endpoint.name}"
@@ -135,6 +141,8 @@ class Hosting(Resources):
         with endpoint.lock:
             endpoint.held, before = held, endpoint.held
             endpoint.container, endpoint.reason = container, ""
+            endpoint.variant, endpoint.count = variant, variant.get("InitialInstanceCount", 0)
+            endpoint.request = {**endpoint.request, "EndpointConfigName": config}
             self._enter(endpoint, "InService")
         before.close()
         if (ENDPOINT, endpoint.name) not in self._all:  # deleted meanwhile
@@ -145,22 +153,22 @@ class Hosting(Resources):
         if self.containers is not None and lines:
             self.containers.log(group, _STREAM, lines)
         one.reason = reason
-        was = one.container is not None
-        self._enter(one, "InService" if was and one.kind == ENDPOINT else "Failed")
+        self._enter(one, "InService" if one.variant else "Failed")
 
     def _enter(self, one: Resource, status: str) -> None:
         one.status, one.modified = status, self.clock.time()
+        if status != "Updating":
+            one.pending = ""
         if one.kind == BATCH and status != "InProgress":
             one.ended = one.modified
 
     def _update(self, asked: Fields, region: str) -> Fields:
         found = self.get(ENDPOINT, asked["EndpointName"])
-        variant = self._variant(asked["EndpointConfigName"])
-        if found.status not in ("InService", "Failed"):
+        self._variant(asked["EndpointConfigName"])
+        if found.status != "InService":
             raise Refusal(VALIDATION, f'Cannot update in-progress endpoint "{found.arn}".')
-        found.request = {**found.request, "EndpointConfigName": asked["EndpointConfigName"]}
         self._enter(found, "Updating")
-        Thread(target=self._serve, args=(found, variant), daemon=True).start()
+        self._move(found, asked["EndpointConfigName"])
         return {"EndpointArn": found.arn}
 
     def invoke(self, name: str, body: bytes, kind: str, accept: str) -> Answer:
@@ -168,8 +176,7 @@ class Hosting(Resources):
         endpoint = self._all.get((ENDPOINT, name))
         if endpoint is None or endpoint.status not in ("InService", "Updating"):
             raise Refusal("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        variant = self._variant(endpoint.request["EndpointConfigName"])
-        most = (4 if "ServerlessConfig" in variant else 6) * 2**20
+        most = (4 if "ServerlessConfig" in endpoint.variant else 6) * 2**20
         if len(body) > most:
             raise Refusal("ValidationError", f"The request has {len(body)} bytes, at most {most}.")
         return endpoint.ask(body, kind, accept)
@@ -233,6 +240,15 @@ class Hosting(Resources):
 
     # --- describing, listing, deleting ----------------------------------------------------------
 
+    def told(self, one: Resource) -> Fields:
+        """Build the answer of Describe; an endpoint's tells what serves, and what it moves to."""
+        told = super().told(one)
+        if one.pending:
+            told["PendingDeploymentSummary"] = {"EndpointConfigName": one.pending}
+        if one.variant:
+            told["ProductionVariants"] = [_summary(one)]
+        return told
+
     def _deleting(self, kind: str) -> Operation:
         def deleted(asked: Fields, region: str) -> Fields:
             found = self.get(kind, asked[NAMES[kind]])
@@ -246,6 +262,14 @@ class Hosting(Resources):
 
 
 _NUMBERS = itertools.count(1)
+
+
+def _summary(endpoint: Resource) -> Fields:
+    serverless = endpoint.variant.get("ServerlessConfig")
+    size: Fields = {"CurrentServerlessConfig": serverless}
+    if serverless is None:
+        size = {"CurrentInstanceCount": endpoint.count, "DesiredInstanceCount": endpoint.count}
+    return {"VariantName": endpoint.variant["VariantName"], **size}
 
 
 def _reason(error: Exception) -> tuple[str, list[str]]:

@@ -26,7 +26,11 @@ VALIDATION = "ValidationException"
 
 @dataclass
 class Resource:
-    """A model, a configuration, an endpoint or a batch. kind: as in its ARN. Times: seconds since 1970."""
+    """A model, a configuration, an endpoint or a batch. kind: as in its ARN. Times: seconds since 1970.
+
+    Of an endpoint: pending: configuration that it moves to. variant: the one that serves, on `count`
+    instances.
+    """
 
     kind: str
     name: str
@@ -38,6 +42,9 @@ class Resource:
     reason: str = ""
     modified: float = 0.0
     ended: float | None = None
+    pending: str = ""
+    variant: Fields = field(default_factory=dict)
+    count: int = 0
     container: Endpoint | None = None
     held: ExitStack = field(default_factory=ExitStack)
     lock: RLock = field(default_factory=RLock, repr=False)
