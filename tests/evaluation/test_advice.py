@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +46,10 @@ def about(found: list[Advice], word: str) -> Advice:
     return one
 
 
-def with_steps(steps: int, **more: Any) -> RunResults:
+def with_steps(steps: int, epochs: float = 5, ended_by: str | None = None) -> RunResults:
     results = results_of()
-    return replace(results, training=replace(results.training, steps=steps), **more)
+    trained = replace(results.training, steps=steps, epochs=epochs, ended_by=ended_by)
+    return replace(results, training=trained)
 
 
 def test_a_good_run_is_told_nothing() -> None:
@@ -73,6 +73,30 @@ def test_a_validation_that_has_long_fallen() -> None:
     one = about(told(job("epochs=5"), with_steps(500), *falling), "fallen")
     assert "best at step 200 of 500" in one.what and one.helps == ("epochs=2",)
     assert told(job("epochs=5"), with_steps(500), *course(0.6, 0.7, 0.69, 0.69, 0.69)) == []
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "helps"),
+    [
+        ("training.max_hours", "training.max_hours=4"),
+        ("training.patience", "training.patience=6"),
+        (None, "epochs=12"),
+    ],
+)
+def test_what_ended_the_training_is_what_makes_it_longer(ended_by: str | None, helps: str) -> None:
+    limited = job("epochs=6", "training.max_hours=2", "training.patience=3")
+    found = told(limited, with_steps(300, 3, ended_by), *course(0.4, 0.5, 0.6))
+    assert about(found, "still").helps == (helps,)
+    assert [one for one in found if "training ended after 2 h" in one.what] == (
+        [found[0]] if ended_by == "training.max_hours" else []
+    )
+
+
+def test_a_training_that_ended_early_was_best_after_so_many_of_its_own_epochs() -> None:
+    falling = course(0.6, 0.7, 0.6, 0.55)
+    early = with_steps(400, 4, "training.patience")
+    one = about(told(job("epochs=10", "training.patience=2"), early, *falling), "fallen")
+    assert "best at step 200 of 400" in one.what and one.helps == ("epochs=2",)
 
 
 def test_scores_no_better_than_the_most_frequent_class() -> None:

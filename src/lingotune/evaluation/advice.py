@@ -9,7 +9,7 @@ from statistics import fmean
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
 from lingotune.evaluation.score_rows import score_warnings
-from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
+from lingotune.runs.results import Advice, RunResults, Scores, TextFit
 
 _LEVEL = 0.02
 """Accuracy this much above that of the most frequent class is still at its level."""
@@ -21,6 +21,8 @@ _LONGEST = 512
 """Tokens that most encoders have positions for."""
 _SHOWN = 4
 _MOST_EPOCHS = 50
+_BY_HOURS, _BY_PATIENCE = "training.max_hours", "training.patience"
+"""Settings that end a training before its last step."""
 
 
 def advice_on(
@@ -30,9 +32,9 @@ def advice_on(
     name, scores = results.scored
     where = "" if name == "test" else f"{name}: "
     return [
-        *(Advice(where + what, _for_lost_class(job)) for what in score_warnings(scores)),
+        *(Advice(where + what, _for_lost_class(job, results)) for what in score_warnings(scores)),
         *_out_of_time(job, results),
-        *_at_majority(job, scores),
+        *_at_majority(job, results),
         *_below_baseline(job, results),
         *_course(job, results, history),
         *(_texts(job, results.data.texts) if results.data.texts else ()),
@@ -49,23 +51,23 @@ def advice_of(results: RunResults) -> list[Advice]:
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _for_lost_class(job: JobConfig) -> tuple[str, ...]:
+def _for_lost_class(job: JobConfig, results: RunResults) -> tuple[str, ...]:
     if job.evaluation.decide is Decide.argmax:
         return ("evaluation.decide=macro_f1",)
     if job.data.balance is Balance.none:
         return ("data.balance=weights",)
-    return _longer(job)
+    return _longer(job, results)
 
 
 def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
     hours = job.training.max_hours
-    if results.training.ended_by and hours:
+    if results.training.ended_by == _BY_HOURS and hours:
         what = f"training ended after {hours:g} h (training.max_hours), at step {results.training.steps}"
-        yield Advice(what, (f"training.max_hours={2 * hours:g}",))
+        yield Advice(what, _longer(job, results))
 
 
-def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
-    overall = scores.overall
+def _at_majority(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    overall = results.scored[1].overall
     if overall.several:
         everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
         if overall.rows and overall.macro_f1 <= everything + _LEVEL:
@@ -73,13 +75,13 @@ def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
                 f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
                 f" ({everything:.3f})"
             )
-            yield Advice(what, _better(job))
+            yield Advice(what, _better(job, results))
     elif overall.rows and _is_at_majority(overall):
         what = (
             f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
             f" class ({overall.majority:.3f})"
         )
-        yield Advice(what, _better(job))
+        yield Advice(what, _better(job, results))
 
 
 def _is_at_majority(of: Scores) -> bool:
@@ -98,17 +100,27 @@ def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
             f"TF-IDF with logistic regression is better on the same rows: macro-F1 {theirs:.3f},"
             f" this model {ours:.3f}"
         )
-        yield Advice(what, _better(job))
+        yield Advice(what, _better(job, results))
 
 
-def _better(job: JobConfig) -> tuple[str, ...]:
+def _better(job: JobConfig, results: RunResults) -> tuple[str, ...]:
     """Settings that help a model that has learned too little."""
     if job.model.name_or_path is None or job.lr >= 1e-4:
-        return _longer(job)
-    return (f"lr={job.lr * 3:g}", *_longer(job))
+        return _longer(job, results)
+    return (f"lr={job.lr * 3:g}", *_longer(job, results))
 
 
-def _longer(job: JobConfig) -> tuple[str, ...]:
+def _longer(job: JobConfig, results: RunResults) -> tuple[str, ...]:
+    """Settings that train longer: more epochs, but not where something else ended the training."""
+    ended_by, hours, patience = (
+        results.training.ended_by,
+        job.training.max_hours,
+        job.training.patience,
+    )
+    if ended_by == _BY_HOURS and hours:
+        return (f"training.max_hours={2 * hours:g}",)
+    if ended_by == _BY_PATIENCE and patience:
+        return (f"training.patience={2 * patience}",)
     if job.training.max_steps is not None:
         return (f"training.max_steps={2 * job.training.max_steps}",)
     return (f"epochs={2 * job.epochs:g}",) if job.epochs < _MOST_EPOCHS else ()
@@ -132,7 +144,7 @@ def _course(
         what = (
             f"validation was still getting better at the end ({name} {before:.3f}, then {last:.3f})"
         )
-        yield Advice(what, _longer(job))
+        yield Advice(what, _longer(job, results))
     elif step <= results.training.steps / 2 and sign * (best - last) > _FALL * _unit(name, best):
         what = (
             f"validation was best at step {step:.0f} of {results.training.steps}, whose model was"
@@ -148,7 +160,7 @@ def _unit(name: str, value: float) -> float:
 def _shorter(job: JobConfig, results: RunResults, step: float) -> tuple[str, ...]:
     if job.training.max_steps is not None:
         return (f"training.max_steps={step:.0f}",)
-    epochs = math.ceil(step / results.training.steps * job.epochs)
+    epochs = math.ceil(step / results.training.steps * results.training.epochs)
     return (f"epochs={epochs}",) if epochs < job.epochs else ()
 
 
