@@ -65,22 +65,28 @@ def score_samples(
 
 
 def _macro_f1(of: _Drawn) -> Iterator[FloatArray]:
-    from lingotune.evaluation.bootstrap import ratio
+    from lingotune.evaluation.bootstrap import macro_f1, ratio
 
-    for both, hits in _counts(of):
-        yield ratio(2 * hits, both).mean(axis=1)
+    for rows, said, hits in _counts(of):
+        yield macro_f1(ratio(2 * hits, rows + said), rows, _present(of))
 
 
 def _micro_f1(of: _Drawn) -> Iterator[FloatArray]:
     from lingotune.evaluation.bootstrap import ratio
 
-    for both, hits in _counts(of):
-        yield ratio(2 * hits.sum(axis=1), both.sum(axis=1))
+    for rows, said, hits in _counts(of):
+        yield ratio(2 * hits.sum(axis=1), (rows + said).sum(axis=1))
 
 
-def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array]]:
-    """Yield for each run how many rows have a class, or are given it, in sum, and how many both:
-    (resamples, classes)."""
+def _present(of: _Drawn) -> int:
+    """Count the classes that have rows."""
+    import numpy as np
+
+    return int(of.true.any(axis=0).sum() if of.true.ndim == 2 else len(np.unique(of.true)))
+
+
+def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array, Float32Array]]:
+    """Yield for each run how many rows have a class, are given it, and both: (resamples, classes)."""
     import numpy as np
 
     identity = np.eye(of.classes, dtype=np.float32)
@@ -91,7 +97,7 @@ def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array]]:
     true = members(of.true)
     support = of.weights @ true
     for predicted in map(members, of.runs):
-        yield support + of.weights @ predicted, of.weights @ (predicted * true)
+        yield support, of.weights @ predicted, of.weights @ (predicted * true)
 
 
 def _accuracy(of: _Drawn) -> Iterator[FloatArray]:
