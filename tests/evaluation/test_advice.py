@@ -142,6 +142,16 @@ def test_a_better_baseline() -> None:
     assert told(job(), replace(results, baseline=worse)) == []
 
 
+def test_a_training_that_went_on_too_long_is_not_told_to_go_on_longer() -> None:
+    results = with_steps(500)
+    assert results.test is not None
+    better = replace(results.test, overall=replace(results.test.overall, macro_f1=0.99))
+    baseline = BaselineScores(name="tfidf", seconds=1.0, plain=better, balanced=better)
+    falling = course(0.6, 0.7, 0.6, 0.55, 0.5)
+    found = told(job("epochs=5"), replace(results, baseline=baseline), *falling)
+    assert about(found, "fallen").helps == ("epochs=2",) and about(found, "TF-IDF").helps == ()
+
+
 @pytest.mark.parametrize(("whole", "helps"), [(100, ("data.max_length=112",)), (64, ())])
 def test_texts_that_do_not_fit(whole: int, helps: tuple[str, ...]) -> None:
     fit = TextFit(

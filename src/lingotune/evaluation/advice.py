@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
 from lingotune.evaluation.score_rows import score_warnings
-from lingotune.runs.results import Advice, RunResults, Scores, TextFit
+from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
 
 _LEVEL = 0.02
 """Accuracy this much above that of the most frequent class is still at its level."""
@@ -31,12 +32,15 @@ def advice_on(
     """List what to know about a finished run, what matters most first. history: the Trainer's log."""
     name, scores = results.scored
     where = "" if name == "test" else f"{name}: "
+    course = _course(job, results, history)
+    fallen = course.fallen(results.training.steps) if course else False
+    longer = () if fallen else _longer(job, results)
     return [
-        *(Advice(where + what, _for_lost_class(job, results)) for what in score_warnings(scores)),
-        *_out_of_time(job, results),
-        *_at_majority(job, results),
-        *_below_baseline(job, results),
-        *_course(job, results, history),
+        *(Advice(where + what, _for_lost_class(job, longer)) for what in score_warnings(scores)),
+        *_out_of_time(job, results, longer),
+        *_at_majority(job, scores, longer),
+        *_below_baseline(job, results, longer),
+        *(_on_course(job, results, course, longer) if course else ()),
         *(_texts(job, results.data.texts) if results.data.texts else ()),
     ]
 
@@ -51,23 +55,25 @@ def advice_of(results: RunResults) -> list[Advice]:
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _for_lost_class(job: JobConfig, results: RunResults) -> tuple[str, ...]:
+def _for_lost_class(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
     if job.evaluation.decide is Decide.argmax:
         return ("evaluation.decide=macro_f1",)
     if job.data.balance is Balance.none:
         return ("data.balance=weights",)
-    return _longer(job, results)
+    return longer
 
 
-def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+def _out_of_time(job: JobConfig, results: RunResults, longer: tuple[str, ...]) -> Iterator[Advice]:
     hours = job.training.max_hours
     if results.training.ended_by == _BY_HOURS and hours:
         what = f"training ended after {hours:g} h (training.max_hours), at step {results.training.steps}"
-        yield Advice(what, _longer(job, results))
+        yield Advice(what, longer)
 
 
-def _at_majority(job: JobConfig, results: RunResults) -> Iterator[Advice]:
-    overall = results.scored[1].overall
+def _at_majority(
+    job: JobConfig, scores: LanguageScores, longer: tuple[str, ...]
+) -> Iterator[Advice]:
+    overall = scores.overall
     if overall.several:
         everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
         if overall.rows and overall.macro_f1 <= everything + _LEVEL:
@@ -75,13 +81,13 @@ def _at_majority(job: JobConfig, results: RunResults) -> Iterator[Advice]:
                 f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
                 f" ({everything:.3f})"
             )
-            yield Advice(what, _better(job, results))
+            yield Advice(what, _better(job, longer))
     elif overall.rows and _is_at_majority(overall):
         what = (
             f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
             f" class ({overall.majority:.3f})"
         )
-        yield Advice(what, _better(job, results))
+        yield Advice(what, _better(job, longer))
 
 
 def _is_at_majority(of: Scores) -> bool:
@@ -91,7 +97,9 @@ def _is_at_majority(of: Scores) -> bool:
     return of.accuracy <= of.majority + _LEVEL and low <= one_class + _LEVEL
 
 
-def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+def _below_baseline(
+    job: JobConfig, results: RunResults, longer: tuple[str, ...]
+) -> Iterator[Advice]:
     if results.baseline is None:
         return
     theirs, ours = results.baseline.best().overall.macro_f1, results.scored[1].overall.macro_f1
@@ -100,14 +108,14 @@ def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
             f"TF-IDF with logistic regression is better on the same rows: macro-F1 {theirs:.3f},"
             f" this model {ours:.3f}"
         )
-        yield Advice(what, _better(job, results))
+        yield Advice(what, _better(job, longer))
 
 
-def _better(job: JobConfig, results: RunResults) -> tuple[str, ...]:
+def _better(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
     """Settings that help a model that has learned too little."""
     if job.model.name_or_path is None or job.lr >= 1e-4:
-        return _longer(job, results)
-    return (f"lr={job.lr * 3:g}", *_longer(job, results))
+        return longer
+    return (f"lr={job.lr * 3:g}", *longer)
 
 
 def _longer(job: JobConfig, results: RunResults) -> tuple[str, ...]:
@@ -129,26 +137,55 @@ def _longer(job: JobConfig, results: RunResults) -> tuple[str, ...]:
 # --- course of the training -----------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Course:
+    """Validation score over a training: its name, the sign that makes more better, the best and the last.
+
+    Each is (step, score); before: the one before the last.
+    """
+
+    name: str
+    sign: int
+    best: tuple[float, float]
+    before: tuple[float, float]
+    last: tuple[float, float]
+
+    @property
+    def rising(self) -> bool:
+        """Whether the last score is the best, and clearly better than the one before."""
+        gain = self.sign * (self.last[1] - self.before[1])
+        return self.best[1] == self.last[1] and gain > _RISE * _unit(self.name, self.before[1])
+
+    def fallen(self, steps: int) -> bool:
+        """Tell whether it was best in the first half of these steps, and clearly worse at their end."""
+        loss = self.sign * (self.best[1] - self.last[1])
+        return self.best[0] <= steps / 2 and loss > _FALL * _unit(self.name, self.best[1])
+
+
 def _course(
     job: JobConfig, results: RunResults, history: Sequence[Mapping[str, float]]
-) -> Iterator[Advice]:
-    """Tell of a validation score that was still rising at the end, or had long fallen."""
+) -> _Course | None:
+    """Find how the score that selects the checkpoint went; None without two evaluations."""
     name = selected_by(job)
     found = [(e["step"], e[f"eval_{name}"]) for e in history if f"eval_{name}" in e]
     if len(found) < 2:
-        return
+        return None
     sign = -1 if name == "loss" or results.training.selected_by_cost else 1
-    (_, before), (_, last) = found[-2:]
-    step, best = max(found, key=lambda of: sign * of[1])
-    if best == last and sign * (last - before) > _RISE * _unit(name, before):
+    return _Course(name, sign, max(found, key=lambda of: sign * of[1]), *found[-2:])
+
+
+def _on_course(
+    job: JobConfig, results: RunResults, course: _Course, longer: tuple[str, ...]
+) -> Iterator[Advice]:
+    """Tell of a validation score that was still rising at the end, or had long fallen."""
+    (step, best), (_, last), steps = course.best, course.last, results.training.steps
+    if course.rising:
+        change = f"{course.name} {course.before[1]:.3f}, then {last:.3f}"
+        yield Advice(f"validation was still getting better at the end ({change})", longer)
+    elif course.fallen(steps):
         what = (
-            f"validation was still getting better at the end ({name} {before:.3f}, then {last:.3f})"
-        )
-        yield Advice(what, _longer(job, results))
-    elif step <= results.training.steps / 2 and sign * (best - last) > _FALL * _unit(name, best):
-        what = (
-            f"validation was best at step {step:.0f} of {results.training.steps}, whose model was"
-            f" kept, and has fallen since ({name} {best:.3f}, at last {last:.3f})"
+            f"validation was best at step {step:.0f} of {steps}, whose model was kept, and has fallen"
+            f" since ({course.name} {best:.3f}, at last {last:.3f})"
         )
         yield Advice(what, _shorter(job, results, step))
 
