@@ -152,6 +152,15 @@ def test_a_training_that_went_on_too_long_is_not_told_to_go_on_longer() -> None:
     assert about(found, "fallen").helps == ("epochs=2",) and about(found, "TF-IDF").helps == ()
 
 
+def test_a_model_that_knows_nothing_yet_has_not_fallen() -> None:
+    results = with_steps(500)
+    assert results.test is not None
+    low = replace(results.test.overall, accuracy=0.4, majority=0.4, macro_f1=0.19, intervals=None)
+    poor = replace(results, test=replace(results.test, overall=low))
+    found = told(job("epochs=5"), poor, *course(0.2, 0.1, 0.1, 0.0, 0.0))
+    assert [one.helps for one in found] == [("epochs=10",)]
+
+
 @pytest.mark.parametrize(("whole", "helps"), [(100, ("data.max_length=112",)), (64, ())])
 def test_texts_that_do_not_fit(whole: int, helps: tuple[str, ...]) -> None:
     fit = TextFit(

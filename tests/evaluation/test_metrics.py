@@ -157,6 +157,14 @@ def test_intervals_are_those_of_rows_drawn_with_replacement(scale: Any) -> None:
     assert told != scores(found, classes, resamples=4000, seed=2).intervals
 
 
+def test_no_language_is_the_lowest_of_equals() -> None:
+    true, codes = [0, 1, 2] * 4, ["de", "de", "de", "fr", "fr", "fr"] * 2
+    equal = scores_by_language(said(true, true, codes), CLASSES)
+    assert equal.lowest is None and "lowest" not in score_table(equal)
+    other = scores_by_language(said(true, [0, 1, 2, 0, 1, 1] * 2, codes), CLASSES)
+    assert other.lowest == other.worst_language and other.lowest and other.lowest.code == "fr"
+
+
 def small_classes(number: int, right: float = 1.0) -> tuple[Predictions, Classes]:
     """Two rows of each of so many classes, a share of them right, beside a class without rows."""
     true, choose = np.arange(2 * number) % number, np.random.default_rng(1)

@@ -32,15 +32,17 @@ def advice_on(
     """List what to know about a finished run, what matters most first. history: the Trainer's log."""
     name, scores = results.scored
     where = "" if name == "test" else f"{name}: "
-    course = _course(job, results, history)
-    fallen = course.fallen(results.training.steps) if course else False
+    level, course = _at_majority(scores), _course(job, results, history)
+    # A score that was never above that of knowing nothing has not fallen: it has not risen yet.
+    fallen = course is not None and level is None and course.fallen(results.training.steps)
     longer = () if fallen else _longer(job, results)
     return [
         *(Advice(where + what, _for_lost_class(job, longer)) for what in score_warnings(scores)),
         *_out_of_time(job, results, longer),
-        *_at_majority(job, scores, longer),
+        *([Advice(level, _better(job, longer))] if level else []),
         *_below_baseline(job, results, longer),
-        *(_on_course(job, results, course, longer) if course else ()),
+        *([_fallen(job, results, course)] if course and fallen else []),
+        *([_rising(course, longer)] if course and course.rising else []),
         *(_texts(job, results.data.texts) if results.data.texts else ()),
     ]
 
@@ -70,24 +72,19 @@ def _out_of_time(job: JobConfig, results: RunResults, longer: tuple[str, ...]) -
         yield Advice(what, longer)
 
 
-def _at_majority(
-    job: JobConfig, scores: LanguageScores, longer: tuple[str, ...]
-) -> Iterator[Advice]:
+def _at_majority(scores: LanguageScores) -> str | None:
+    """Tell of scores that a model reaches which knows nothing; None of better ones."""
     overall = scores.overall
     if overall.several:
         everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
-        if overall.rows and overall.macro_f1 <= everything + _LEVEL:
-            what = (
-                f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
-                f" ({everything:.3f})"
-            )
-            yield Advice(what, _better(job, longer))
-    elif overall.rows and _is_at_majority(overall):
-        what = (
-            f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
-            f" class ({overall.majority:.3f})"
-        )
-        yield Advice(what, _better(job, longer))
+        if not overall.rows or overall.macro_f1 > everything + _LEVEL:
+            return None
+        than = f"giving every class to every text ({everything:.3f})"
+        return f"macro-F1 {overall.macro_f1:.3f} is no better than {than}"
+    if not overall.rows or not _is_at_majority(overall):
+        return None
+    than = f"always naming the most frequent class ({overall.majority:.3f})"
+    return f"accuracy {overall.accuracy:.3f} is no better than {than}"
 
 
 def _is_at_majority(of: Scores) -> bool:
@@ -174,20 +171,18 @@ def _course(
     return _Course(name, sign, max(found, key=lambda of: sign * of[1]), *found[-2:])
 
 
-def _on_course(
-    job: JobConfig, results: RunResults, course: _Course, longer: tuple[str, ...]
-) -> Iterator[Advice]:
-    """Tell of a validation score that was still rising at the end, or had long fallen."""
-    (step, best), (_, last), steps = course.best, course.last, results.training.steps
-    if course.rising:
-        change = f"{course.name} {course.before[1]:.3f}, then {last:.3f}"
-        yield Advice(f"validation was still getting better at the end ({change})", longer)
-    elif course.fallen(steps):
-        what = (
-            f"validation was best at step {step:.0f} of {steps}, whose model was kept, and has fallen"
-            f" since ({course.name} {best:.3f}, at last {last:.3f})"
-        )
-        yield Advice(what, _shorter(job, results, step))
+def _rising(course: _Course, longer: tuple[str, ...]) -> Advice:
+    change = f"{course.name} {course.before[1]:.3f}, then {course.last[1]:.3f}"
+    return Advice(f"validation was still getting better at the end ({change})", longer)
+
+
+def _fallen(job: JobConfig, results: RunResults, course: _Course) -> Advice:
+    (step, best), (_, last) = course.best, course.last
+    what = (
+        f"validation was best at step {step:.0f} of {results.training.steps}, whose model was kept, and has"
+        f" fallen since ({course.name} {best:.3f}, at last {last:.3f})"
+    )
+    return Advice(what, _shorter(job, results, step))
 
 
 def _unit(name: str, value: float) -> float:
