@@ -94,7 +94,17 @@ def test_classes_that_a_draw_leaves_out_do_not_lower_the_interval() -> None:
     assert between and between.macro_f1 == (1, 1)
     worse = predictions(true, true * (np.arange(60) < 20))
     loss, (low, high) = paired_loss(perfect, worse, 60, resamples=100)
-    assert low < loss < high and loss == pytest.approx(2 / 3)
+    assert (loss, low, high) == pytest.approx((2 / 3,) * 3)
+
+
+def test_a_class_that_a_draw_leaves_out_does_not_raise_the_interval() -> None:
+    """A rare class that is given to every row would be as good as the others where it is left out."""
+    true = np.zeros((100, 3), bool)
+    true[:50, 0], true[50:, 1], true[::50, 2] = True, True, True
+    said = true | [False, False, True]
+    found = scores(predictions(true, said), CLASSES, resamples=500)
+    assert found.intervals and found.macro_f1 == pytest.approx((2 + 4 / 102) / 3)
+    assert found.intervals.macro_f1 == pytest.approx((found.macro_f1, found.macro_f1), abs=0.03)
 
 
 def test_the_calibration_gap_is_a_gap_between_probability_and_share() -> None:

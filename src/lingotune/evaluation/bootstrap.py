@@ -24,17 +24,16 @@ def drawn(counts: npt.NDArray[Any], resamples: int, seed: int) -> npt.NDArray[np
     return np.random.default_rng(seed).multinomial(total, counts / total, size=resamples)
 
 
-def macro_f1(f1: npt.ArrayLike, rows: npt.ArrayLike, present: int) -> npt.NDArray[np.float64]:
+def macro_f1(
+    f1: npt.ArrayLike, rows: npt.ArrayLike, whole: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
     """Average F1 over the classes for each draw: (draws, classes) -> (draws).
 
-    rows: rows of each class that were drawn. present: number of classes that have rows at all. A class that
-    a draw leaves out by chance counts as the mean of the others, as nothing is known of it: as 0 it would
-    shift the intervals of many small classes below the score itself. A class without any rows counts as 0,
-    as it does in the score.
+    rows: rows of each class that were drawn. whole: F1 of each class on all rows, (classes,). A class that
+    a draw leaves out by chance keeps that, as the draw tells nothing of it: as 0 it would shift the
+    intervals of many small classes below the score itself.
     """
-    values, shown = np.asarray(f1, dtype=np.float64), np.asarray(rows) > 0
-    mean = ratio((values * shown).sum(axis=1), shown.sum(axis=1))
-    return np.asarray(mean * (present / values.shape[1]))
+    return np.asarray(np.where(np.asarray(rows) > 0, f1, whole).mean(axis=-1))
 
 
 def interval(values: npt.NDArray[np.float64]) -> Interval:

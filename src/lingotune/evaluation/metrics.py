@@ -256,7 +256,7 @@ def _intervals(
         mean_error = interval(drawn(counts, resamples, seed) @ sizes / len(errors))
     return Intervals(
         accuracy=interval(ratio(sample[:, pairs[0] == pairs[1]].sum(axis=1), confusion.sum())),
-        macro_f1=interval(_drawn_macro_f1(sample, *pairs, confusion.sum(axis=1) > 0)),
+        macro_f1=interval(_drawn_macro_f1(sample, *pairs, _f1(confusion))),
         mean_absolute_error=mean_error,
         calibration_error=_calibration_interval(predictions, resamples, seed),
         quadratic_kappa=interval(_drawn_kappa(sample, cells, number)) if classes.scale else None,
@@ -274,16 +274,24 @@ def _kinds(of_rows: IntArray, number: int) -> tuple[IntArray, IntArray]:
 
 
 def _drawn_macro_f1(
-    sample: IntArray, true: IntArray, said: IntArray, present: npt.NDArray[np.bool_]
+    sample: IntArray, true: IntArray, said: IntArray, whole: FloatArray
 ) -> FloatArray:
     """Compute macro-F1 of each draw: (draws, kinds) -> (draws).
 
-    true, said: classes of each kind of rows. present: classes that have rows, (classes,).
+    true, said: classes of each kind of rows. whole: F1 of each class on all rows, (classes,).
     """
-    members = np.eye(len(present))
+    rows, f1 = _rows_and_f1(sample, true, said, len(whole))
+    return macro_f1(f1, rows, whole)
+
+
+def _rows_and_f1(
+    sample: IntArray, true: IntArray, said: IntArray, classes: int
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the rows of each class, and its F1: (draws, kinds) -> twice (draws, classes)."""
+    members = np.eye(classes)
     rows, named = sample @ members[true], sample @ members[said]
     hits = (sample * (true == said)) @ members[true]
-    return macro_f1(ratio(2 * hits, rows + named), rows, int(present.sum()))
+    return rows, ratio(2 * hits, rows + named)
 
 
 def _drawn_kappa(sample: IntArray, cells: IntArray, classes: int) -> FloatArray:
@@ -307,13 +315,12 @@ def paired_loss(
     kinds, counts = _kinds(flat, classes**3)
     pairs, after = np.divmod(kinds, classes)
     true, before = np.divmod(pairs, classes)
-    present = np.bincount(first.true, minlength=classes) > 0
-
-    def loss(sample: IntArray) -> FloatArray:
-        found = (_drawn_macro_f1(sample, true, said, present) for said in (before, after))
-        return next(found) - next(found)
-
-    return float(loss(counts[None])[0]), interval(loss(drawn(counts, resamples, seed)))
+    whole = [_rows_and_f1(counts[None], true, said, classes)[1][0] for said in (before, after)]
+    sample = drawn(counts, resamples, seed)
+    ours, theirs = (
+        _drawn_macro_f1(sample, true, said, of) for said, of in zip((before, after), whole)
+    )
+    return float(whole[0].mean() - whole[1].mean()), interval(ours - theirs)
 
 
 def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -> Interval:
