@@ -884,6 +884,8 @@ STEP_TRIPS = [
      "training.warmup_steps=", ["training.warmup_steps=1"]),
     ("patience-too-long", ["training.patience=5"], 100, "a training of 5 evaluations",
      "training.patience=2", ["training.patience=2"]),
+    ("patience-too-long", ["training.patience=5", "epochs=1"], 100, "a training of 1 evaluation",
+     "training.patience=null", ["training.patience=null"]),
     ("no-evaluation", ["training.eval_strategy=steps", "training.eval_steps=500"], 100,
      "comes after the end", "training.eval_steps=4", ["training.eval_strategy=steps",
                                                       "training.eval_steps=4"]),
