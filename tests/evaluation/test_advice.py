@@ -13,7 +13,7 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.schema import Decide, JobConfig
 from lingotune.evaluation.advice import advice_of, advice_on
 from lingotune.evaluation.metrics import Classes, Predictions
-from lingotune.runs.results import Advice, BaselineScores, RunResults, TextFit
+from lingotune.runs.results import Advice, BaselineScores, RunResults, TextFit, ZeroShot
 
 
 def results_of() -> RunResults:
@@ -159,6 +159,21 @@ def test_a_model_that_knows_nothing_yet_has_not_fallen() -> None:
     poor = replace(results, test=replace(results.test, overall=low))
     found = told(job("epochs=5"), poor, *course(0.2, 0.1, 0.1, 0.0, 0.0))
     assert [one.helps for one in found] == [("epochs=10",)]
+
+
+def test_too_few_validation_rows_for_what_was_asked_for() -> None:
+    results = results_of()
+    few = replace(results.validation, overall=replace(results.validation.overall, rows=49))
+    (one,) = told(job("evaluation.decide=prior"), replace(results, validation=few))
+    assert one.what == (
+        "nothing was fitted for evaluation.decide=prior and evaluation.calibrate=true: 49 validation rows"
+        " are too few to fit on, 50 are needed"
+    )
+    asked_for_nothing = job("evaluation.decide=argmax", "evaluation.calibrate=false")
+    assert told(asked_for_nothing, replace(results, validation=few)) == []
+    unseen = ZeroShot(languages=("de",), seen=None, unseen=results.validation.overall)
+    (one,) = told(job(), replace(results, validation=replace(results.validation, zero_shot=unseen)))
+    assert "0 validation rows in languages that are trained on are too few" in one.what
 
 
 @pytest.mark.parametrize(("whole", "helps"), [(100, ("data.max_length=112",)), (64, ())])

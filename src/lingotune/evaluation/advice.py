@@ -9,6 +9,7 @@ from statistics import fmean
 
 from lingotune.config.problems import printable
 from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
+from lingotune.evaluation.fit_decision import FEWEST_FITTED
 from lingotune.evaluation.score_rows import score_warnings
 from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
 
@@ -38,6 +39,7 @@ def advice_on(
     longer = () if fallen else _longer(job, results)
     return [
         *(Advice(where + what, _for_lost_class(job, longer)) for what in score_warnings(scores)),
+        *_not_fitted(job, results),
         *_out_of_time(job, results, longer),
         *([Advice(level, _better(job, longer))] if level else []),
         *_below_baseline(job, results, longer),
@@ -63,6 +65,23 @@ def _for_lost_class(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
     if job.data.balance is Balance.none:
         return ("data.balance=weights",)
     return longer
+
+
+def _not_fitted(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    """Tell that `evaluation.decide` and `evaluation.calibrate` had too few rows to be followed."""
+    validation, evaluation = results.validation, job.evaluation
+    rows, where = validation.overall.rows, ""
+    if validation.zero_shot:
+        seen = validation.zero_shot.seen
+        rows, where = seen.rows if seen else 0, " in languages that are trained on"
+    by_offsets = evaluation.decide in (Decide.macro_f1, Decide.prior)
+    asked = [
+        *([f"evaluation.decide={evaluation.decide.value}"] if by_offsets else []),
+        *(["evaluation.calibrate=true"] if evaluation.calibrate else []),
+    ]
+    if rows < FEWEST_FITTED and asked:
+        few = f"{rows} validation rows{where} are too few to fit on, {FEWEST_FITTED} are needed"
+        yield Advice(f"nothing was fitted for {' and '.join(asked)}: {few}")
 
 
 def _out_of_time(job: JobConfig, results: RunResults, longer: tuple[str, ...]) -> Iterator[Advice]:
