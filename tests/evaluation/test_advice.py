@@ -113,8 +113,8 @@ def test_scores_no_better_than_the_most_frequent_class() -> None:
 def test_a_class_that_is_lost() -> None:
     results = results_of()
     assert results.test is not None
-    rows = results.test.overall.rows
-    confusion = ((rows // 2, 0, 0), (10, 0, 0), (0, 0, rows - rows // 2 - 10))
+    count = results.test.overall.rows
+    confusion = ((count // 2, 0, 0), (10, 0, 0), (0, 0, count - count // 2 - 10))
     classes = {
         name: replace(of, rows=sum(counts))
         for (name, of), counts in zip(results.test.overall.classes.items(), confusion)
@@ -123,6 +123,9 @@ def test_a_class_that_is_lost() -> None:
     lost = replace(results, test=replace(results.test, overall=overall))
     by_argmax = job(f"evaluation.decide={Decide.argmax.value}")
     assert about(told(by_argmax, lost), "never").helps == ("evaluation.decide=macro_f1",)
+    assert about(told(job("epochs=3"), lost), "never").helps == ("epochs=6",), "weights are equal"
+    rows = {"train": {"de": {"negative": 90, "neutral": 30, "positive": 90}}}
+    lost = replace(lost, data=replace(lost.data, rows=lost.data.rows | rows))
     one = about(told(job(), lost), "never")
     assert one.helps == ("data.balance=weights",)
     assert one.command("lingotune train --job 'a b/job.yaml'") == (

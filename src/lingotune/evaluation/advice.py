@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from lingotune.config.problems import printable
-from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
+from lingotune.config.schema import Balance, Decide, JobConfig, LabelsMode, selected_by
 from lingotune.evaluation.fit_decision import FEWEST_FITTED
 from lingotune.evaluation.score_rows import score_warnings
 from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
@@ -23,6 +24,8 @@ _LONGEST = 512
 """Tokens that most encoders have positions for."""
 _SHOWN = 4
 _MOST_EPOCHS = 50
+_UNEVEN = 1.1
+"""Ratio of the rows of the most frequent class to those of the rarest from which weights matter."""
 _BY_HOURS, _BY_PATIENCE = "training.max_hours", "training.patience"
 """Settings that end a training before its last step."""
 
@@ -38,7 +41,10 @@ def advice_on(
     fallen = course is not None and level is None and course.fallen(results.training.steps)
     longer = () if fallen else _longer(job, results)
     return [
-        *(Advice(where + what, _for_lost_class(job, longer)) for what in score_warnings(scores)),
+        *(
+            Advice(where + what, _for_lost_class(job, results, longer))
+            for what in score_warnings(scores)
+        ),
         *_not_fitted(job, results),
         *_out_of_time(job, results, longer),
         *([Advice(level, _better(job, longer))] if level else []),
@@ -59,12 +65,25 @@ def advice_of(results: RunResults) -> list[Advice]:
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _for_lost_class(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
+def _for_lost_class(
+    job: JobConfig, results: RunResults, longer: tuple[str, ...]
+) -> tuple[str, ...]:
     if job.evaluation.decide is Decide.argmax:
         return ("evaluation.decide=macro_f1",)
-    if job.data.balance is Balance.none:
+    if job.data.balance is Balance.none and _weights_differ(job, results):
         return ("data.balance=weights",)
     return longer
+
+
+def _weights_differ(job: JobConfig, results: RunResults) -> bool:
+    """Tell whether `data.balance=weights` would change anything: the rows of the classes are uneven, or
+    those that have a class are weighed against those that have it not."""
+    if job.data.labels_mode is LabelsMode.multi:
+        return True
+    counts: Counter[str] = Counter()
+    for of_language in results.data.rows["train"].values():
+        counts.update(of_language)
+    return max(counts.values(), default=0) > _UNEVEN * min(counts.values(), default=0)
 
 
 def _not_fitted(job: JobConfig, results: RunResults) -> Iterator[Advice]:
