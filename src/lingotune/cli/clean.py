@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target, seconds
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, whole_number
 from lingotune.config.console import Parser, say
 from lingotune.config.problems import (
     ConfigError,
@@ -50,7 +50,7 @@ def parser() -> Parser:
         help="only of jobs that ended so long ago, e.g. 30d",
     )
     made.add_argument(
-        "--keep-best", type=_count, metavar="N", default=1,
+        "--keep-best", type=whole_number(0), metavar="N", default=1,
         help="best jobs of a sweep, or of one name, that are kept whole; default: 1; the best one's"
         " checkpoints are never deleted",
     )  # fmt: skip
@@ -60,12 +60,6 @@ def parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--json", action="store_true", help="the listing as one JSON object")
     return made
-
-
-def _count(typed: str) -> int:
-    if not typed.isdecimal():
-        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 0")
-    return int(typed)
 
 
 def _kinds(typed: str) -> frozenset[str]:

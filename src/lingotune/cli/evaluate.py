@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, whole_number
 from lingotune.config.console import Parser, terminal_width
 from lingotune.config.jobfile import job_of
 from lingotune.config.problems import ConfigError, Problem
@@ -45,7 +44,7 @@ def parser() -> Parser:
         "overrides", nargs="*", help="data=... data.KEY=...; default: the run's own test split"
     )
     made.add_argument(
-        "--batch", type=_positive, help="texts at once; default: what is quickest here"
+        "--batch", type=whole_number(1), help="texts at once; default: what is quickest here"
     )
     made.add_argument(
         "--argmax",
@@ -55,12 +54,6 @@ def parser() -> Parser:
     made.add_argument("--output", help="folder for the results; default: RUN/evaluations")
     made.add_argument("--config-dir", metavar="DIR", help="group files of your own")
     return made
-
-
-def _positive(typed: str) -> int:
-    if not typed.isdecimal() or int(typed) < 1:
-        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 1")
-    return int(typed)
 
 
 def main(argv: Sequence[str]) -> int:

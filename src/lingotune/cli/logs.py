@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target, seconds
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, whole_number
 from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.config.program import program
@@ -21,18 +21,14 @@ def parser() -> Parser:
     )
     add_target(made)
     made.add_argument("--follow", action="store_true", help="until the job has ended, or Ctrl-C")
-    made.add_argument("--rank", type=_rank, metavar="N", help="lines of this process alone")
+    made.add_argument(
+        "--rank", type=whole_number(0), metavar="N", help="lines of this process alone"
+    )
     made.add_argument("--since", type=seconds, metavar="TIME", help="the last 10m, 2h, ...")
     made.add_argument(
         "--full", action="store_true", help="with all of a container's variables, some 170 lines"
     )
     return made
-
-
-def _rank(typed: str) -> int:
-    if not typed.isdecimal():
-        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 0")
-    return int(typed)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, port, whole_number
 from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.problems import ConfigError, Problem, closest, nearest
 from lingotune.config.schema import RehearsalConfig, RehearsalLane, RehearsalModel
@@ -23,13 +23,15 @@ def parser() -> Parser:
     """Make the parser of the command's arguments."""
     usual = RehearsalConfig()
     made = command_parser("loopback", "Be a SageMaker account on this machine, until Ctrl-C.")
-    made.add_argument("--port", type=_whole, default=PORT, help="0 = any that is free")
+    made.add_argument("--port", type=port, default=PORT, help="0 = any that is free")
     made.add_argument(
         "--quota", action="append", metavar="N|TYPE=N",
         help="instances at a time, of each type or of one (ml.p3.16xlarge=4); default: 2",
     )  # fmt: skip
     made.add_argument("--dir", help="keep everything in this folder for the next start")
-    made.add_argument("--ranks", type=_positive, default=usual.ranks, help="CPU processes a node")
+    made.add_argument(
+        "--ranks", type=whole_number(1), default=usual.ranks, help="CPU processes a node"
+    )
     made.add_argument(
         "--steps", type=_positive_or_all, default=usual.steps, help="updates of each job, or 'all'"
     )
@@ -105,20 +107,8 @@ def _trained_on(name: str) -> str:
     return name
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
-
-
 def _positive_or_all(text: str) -> int | None:
-    return None if text == "all" else _positive(text)
+    return None if text == "all" else whole_number(1)(text)
 
 
 def _seconds(text: str) -> float:

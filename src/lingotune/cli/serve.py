@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, port
 from lingotune.config.console import Parser, say, say_aside
 from lingotune.config.problems import ConfigError, Problem
 from lingotune.launch.results.chosen import run_named
@@ -19,18 +19,12 @@ def parser() -> Parser:
     made = command_parser("serve", purpose)
     made.add_argument("run", help="a run folder, SWEEP:best, or a folder with a saved model")
     text = f"default: {_PORT}; 0: one that is free"
-    made.add_argument("--port", type=_port, default=_PORT, help=text)
+    made.add_argument("--port", type=port, default=_PORT, help=text)
     text = "address to listen at; default: 127.0.0.1, this machine alone"
     made.add_argument("--host", default="127.0.0.1", help=text)
     text = "requests a second, twice as many at once; default: 20"
     made.add_argument("--rate", type=_rate, default=20.0, help=text)
     return made
-
-
-def _port(typed: str) -> int:
-    if not typed.isdecimal() or int(typed) > 65_535:
-        raise argparse.ArgumentTypeError(f"{typed} is no port from 0 to 65535")
-    return int(typed)
 
 
 def _rate(typed: str) -> float:

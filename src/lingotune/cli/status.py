@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lingotune.cli import brief  # noqa: F401 - acts as it is imported
 from lingotune.cli.targets import add_target, seconds
-from lingotune.cli.words import command_parser, parsed
+from lingotune.cli.words import command_parser, parsed, whole_number
 from lingotune.config.console import Parser, say_aside
 from lingotune.config.problems import ConfigError, Problem
 
@@ -33,16 +33,13 @@ def parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--json", action="store_true", help="one JSON object")
     made.add_argument(
-        "--limit", type=_positive, default=100, help="newest jobs of the account; default: 100"
+        "--limit",
+        type=whole_number(1),
+        default=100,
+        help="newest jobs of the account; default: 100",
     )
     made.add_argument("--prices", help="a price list of your own, as for budget.prices")
     return made
-
-
-def _positive(typed: str) -> int:
-    if not typed.isdecimal() or int(typed) < 1:
-        raise argparse.ArgumentTypeError(f"{typed} is not a whole number from 1")
-    return int(typed)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lingotune.config.console import Parser
 from lingotune.config.program import program
@@ -26,3 +26,25 @@ def parsed(parser: Parser, argv: Sequence[str], words: str = "") -> argparse.Nam
     if words:
         setattr(options, words, [*getattr(options, words), *rest])
     return options
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Make the type of an argument that is a whole number from `least` on."""
+
+    def read(typed: str) -> int:
+        if not _is_number(typed) or int(typed) < least:
+            raise argparse.ArgumentTypeError(f"{typed} is not a whole number from {least}")
+        return int(typed)
+
+    return read
+
+
+def port(typed: str) -> int:
+    """Read an argument that is a port; 0 = one that is free."""
+    if not _is_number(typed) or int(typed) > 65_535:
+        raise argparse.ArgumentTypeError(f"{typed} is no port from 0 to 65535")
+    return int(typed)
+
+
+def _is_number(typed: str) -> bool:
+    return typed.isascii() and typed.isdigit() and len(typed) < 19
