@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from lingotune.config.jobfile import job_of
 from lingotune.config.schema import Decide, JobConfig
 from lingotune.evaluation.advice import advice_of, advice_on
 from lingotune.evaluation.metrics import Classes, Predictions
-from lingotune.runs.results import Advice, BaselineScores, RunResults, TextFit
+from lingotune.runs.results import Advice, BaselineScores, RunResults, TextFit, ZeroShot
 
 
 def results_of() -> RunResults:
@@ -47,9 +46,10 @@ def about(found: list[Advice], word: str) -> Advice:
     return one
 
 
-def with_steps(steps: int, **more: Any) -> RunResults:
+def with_steps(steps: int, epochs: float = 5, ended_by: str | None = None) -> RunResults:
     results = results_of()
-    return replace(results, training=replace(results.training, steps=steps), **more)
+    trained = replace(results.training, steps=steps, epochs=epochs, ended_by=ended_by)
+    return replace(results, training=trained)
 
 
 def test_a_good_run_is_told_nothing() -> None:
@@ -75,6 +75,30 @@ def test_a_validation_that_has_long_fallen() -> None:
     assert told(job("epochs=5"), with_steps(500), *course(0.6, 0.7, 0.69, 0.69, 0.69)) == []
 
 
+@pytest.mark.parametrize(
+    ("ended_by", "helps"),
+    [
+        ("training.max_hours", "training.max_hours=4"),
+        ("training.patience", "training.patience=6"),
+        (None, "epochs=12"),
+    ],
+)
+def test_what_ended_the_training_is_what_makes_it_longer(ended_by: str | None, helps: str) -> None:
+    limited = job("epochs=6", "training.max_hours=2", "training.patience=3")
+    found = told(limited, with_steps(300, 3, ended_by), *course(0.4, 0.5, 0.6))
+    assert about(found, "still").helps == (helps,)
+    assert [one for one in found if "training ended after 2 h" in one.what] == (
+        [found[0]] if ended_by == "training.max_hours" else []
+    )
+
+
+def test_a_training_that_ended_early_was_best_after_so_many_of_its_own_epochs() -> None:
+    falling = course(0.6, 0.7, 0.6, 0.55)
+    early = with_steps(400, 4, "training.patience")
+    one = about(told(job("epochs=10", "training.patience=2"), early, *falling), "fallen")
+    assert "best at step 200 of 400" in one.what and one.helps == ("epochs=2",)
+
+
 def test_scores_no_better_than_the_most_frequent_class() -> None:
     results = results_of()
     assert results.test is not None
@@ -89,8 +113,8 @@ def test_scores_no_better_than_the_most_frequent_class() -> None:
 def test_a_class_that_is_lost() -> None:
     results = results_of()
     assert results.test is not None
-    rows = results.test.overall.rows
-    confusion = ((rows // 2, 0, 0), (10, 0, 0), (0, 0, rows - rows // 2 - 10))
+    count = results.test.overall.rows
+    confusion = ((count // 2, 0, 0), (10, 0, 0), (0, 0, count - count // 2 - 10))
     classes = {
         name: replace(of, rows=sum(counts))
         for (name, of), counts in zip(results.test.overall.classes.items(), confusion)
@@ -99,6 +123,9 @@ def test_a_class_that_is_lost() -> None:
     lost = replace(results, test=replace(results.test, overall=overall))
     by_argmax = job(f"evaluation.decide={Decide.argmax.value}")
     assert about(told(by_argmax, lost), "never").helps == ("evaluation.decide=macro_f1",)
+    assert about(told(job("epochs=3"), lost), "never").helps == ("epochs=6",), "weights are equal"
+    rows = {"train": {"de": {"negative": 90, "neutral": 30, "positive": 90}}}
+    lost = replace(lost, data=replace(lost.data, rows=lost.data.rows | rows))
     one = about(told(job(), lost), "never")
     assert one.helps == ("data.balance=weights",)
     assert one.command("lingotune train --job 'a b/job.yaml'") == (
@@ -116,6 +143,40 @@ def test_a_better_baseline() -> None:
     assert "macro-F1 0.990" in one.what
     worse = replace(baseline, balanced=results.test)
     assert told(job(), replace(results, baseline=worse)) == []
+
+
+def test_a_training_that_went_on_too_long_is_not_told_to_go_on_longer() -> None:
+    results = with_steps(500)
+    assert results.test is not None
+    better = replace(results.test, overall=replace(results.test.overall, macro_f1=0.99))
+    baseline = BaselineScores(name="tfidf", seconds=1.0, plain=better, balanced=better)
+    falling = course(0.6, 0.7, 0.6, 0.55, 0.5)
+    found = told(job("epochs=5"), replace(results, baseline=baseline), *falling)
+    assert about(found, "fallen").helps == ("epochs=2",) and about(found, "TF-IDF").helps == ()
+
+
+def test_a_model_that_knows_nothing_yet_has_not_fallen() -> None:
+    results = with_steps(500)
+    assert results.test is not None
+    low = replace(results.test.overall, accuracy=0.4, majority=0.4, macro_f1=0.19, intervals=None)
+    poor = replace(results, test=replace(results.test, overall=low))
+    found = told(job("epochs=5"), poor, *course(0.2, 0.1, 0.1, 0.0, 0.0))
+    assert [one.helps for one in found] == [("epochs=10",)]
+
+
+def test_too_few_validation_rows_for_what_was_asked_for() -> None:
+    results = results_of()
+    few = replace(results.validation, overall=replace(results.validation.overall, rows=49))
+    (one,) = told(job("evaluation.decide=prior"), replace(results, validation=few))
+    assert one.what == (
+        "nothing was fitted for evaluation.decide=prior and evaluation.calibrate=true: 49 validation rows"
+        " are too few to fit on, 50 are needed"
+    )
+    asked_for_nothing = job("evaluation.decide=argmax", "evaluation.calibrate=false")
+    assert told(asked_for_nothing, replace(results, validation=few)) == []
+    unseen = ZeroShot(languages=("de",), seen=None, unseen=results.validation.overall)
+    (one,) = told(job(), replace(results, validation=replace(results.validation, zero_shot=unseen)))
+    assert "0 validation rows in languages that are trained on are too few" in one.what
 
 
 @pytest.mark.parametrize(("whole", "helps"), [(100, ("data.max_length=112",)), (64, ())])

@@ -18,6 +18,7 @@ from lingotune.evaluation.metrics import (
     BINS,
     Classes,
     Predictions,
+    paired_loss,
     probabilities_of,
     scores,
     scores_by_language,
@@ -154,6 +155,51 @@ def test_intervals_are_those_of_rows_drawn_with_replacement(scale: Any) -> None:
         assert between == pytest.approx(expected, abs=0.012), key
     assert told == scores(found, classes, resamples=4000, seed=1).intervals
     assert told != scores(found, classes, resamples=4000, seed=2).intervals
+
+
+def test_no_language_is_the_lowest_of_equals() -> None:
+    true, codes = [0, 1, 2] * 4, ["de", "de", "de", "fr", "fr", "fr"] * 2
+    equal = scores_by_language(said(true, true, codes), CLASSES)
+    assert equal.lowest is None and "lowest" not in score_table(equal)
+    other = scores_by_language(said(true, [0, 1, 2, 0, 1, 1] * 2, codes), CLASSES)
+    assert other.lowest == other.worst_language and other.lowest and other.lowest.code == "fr"
+
+
+def small_classes(number: int, right: float = 1.0) -> tuple[Predictions, Classes]:
+    """Two rows of each of so many classes, a share of them right, beside a class without rows."""
+    true, choose = np.arange(2 * number) % number, np.random.default_rng(1)
+    predicted = np.where(
+        choose.random(2 * number) < right, true, choose.integers(0, number, 2 * number)
+    )
+    shares = np.eye(number + 1)[predicted]
+    rows = Predictions(true, shares, np.full(2 * number, "de", object), np.full(2 * number, np.nan))
+    return rows, Classes(tuple(map(str, range(number + 1))))
+
+
+def test_classes_that_a_draw_leaves_out_do_not_lower_the_interval() -> None:
+    """A class of two rows is left out by one draw in seven: as 0, it would be wrong in all of these."""
+    rows, classes = small_classes(60)
+    perfect = scores(rows, classes, resamples=100)
+    assert perfect.macro_f1 == pytest.approx(60 / 61)
+    assert perfect.intervals and perfect.intervals.macro_f1 == pytest.approx((60 / 61, 60 / 61))
+    found = scores(*small_classes(150, 0.4), resamples=300)
+    assert found.intervals
+    low, high = found.intervals.macro_f1
+    assert low < found.macro_f1 < high
+
+
+def test_a_loss_of_many_classes_is_computed_from_the_kinds_of_rows_that_there_are() -> None:
+    """All triples of 900 classes would take 5 GiB for each draw."""
+    (before, _), (after, _) = small_classes(900), small_classes(900, 0.5)
+    loss, (low, high) = paired_loss(before, after, 901, resamples=20)
+    assert low - 0.02 < loss < high + 0.02
+    assert paired_loss(before, before, 901, resamples=20) == (0, (0, 0))
+    given = scores_of(before) - scores_of(after)
+    assert loss == pytest.approx(given)
+
+
+def scores_of(rows: Predictions) -> float:
+    return scores(rows, Classes(tuple(map(str, range(901))))).macro_f1
 
 
 def test_a_few_rows_have_no_interval() -> None:

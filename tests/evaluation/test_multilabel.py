@@ -87,6 +87,26 @@ def test_intervals_are_those_of_rows_drawn_anew() -> None:
     assert scores(given.select(np.arange(49)), CLASSES, resamples=20).intervals is None
 
 
+def test_classes_that_a_draw_leaves_out_do_not_lower_the_interval() -> None:
+    true = np.repeat(np.eye(60, dtype=bool), 2, axis=0)
+    perfect, classes = predictions(true, true), Classes(tuple(map(str, range(60))))
+    between = scores(perfect, classes, resamples=100).intervals
+    assert between and between.macro_f1 == (1, 1)
+    worse = predictions(true, true * (np.arange(60) < 20))
+    loss, (low, high) = paired_loss(perfect, worse, 60, resamples=100)
+    assert (loss, low, high) == pytest.approx((2 / 3,) * 3)
+
+
+def test_a_class_that_a_draw_leaves_out_does_not_raise_the_interval() -> None:
+    """A rare class that is given to every row would be as good as the others where it is left out."""
+    true = np.zeros((100, 3), bool)
+    true[:50, 0], true[50:, 1], true[::50, 2] = True, True, True
+    said = true | [False, False, True]
+    found = scores(predictions(true, said), CLASSES, resamples=500)
+    assert found.intervals and found.macro_f1 == pytest.approx((2 + 4 / 102) / 3)
+    assert found.intervals.macro_f1 == pytest.approx((found.macro_f1, found.macro_f1), abs=0.03)
+
+
 def test_the_calibration_gap_is_a_gap_between_probability_and_share() -> None:
     true = np.array([[1, 0]] * 3 + [[0, 0]], bool)
     assert calibration_gap(true, np.array([[0.75, 0.0]] * 4)) == pytest.approx(0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from chromium import in_chromium, needs_chromium
 from conftest import compose, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -323,6 +324,19 @@ def test_runs_of_every_shape(shape: dict[str, Any], tmp_path: Path) -> None:
     assert len(page.tables["languages-test"]) == 2 + min(
         len(shape.get("codes", CODES)), shape.get("rows", 60)
     )
+
+
+@needs_chromium
+def test_long_names_of_classes_leave_room_for_their_scores(tmp_path: Path) -> None:
+    run, data = finished(tmp_path, names=("a " * 80 + "x", "b" * 200))
+    html = write_run_report(run, data).read_text(encoding="utf-8")
+    told = "<script>document.title = [document.querySelector('#classes-test').parentElement]"
+    told += ".map(e => `${e.scrollWidth} of ${e.clientWidth}`)[0]</script>"
+    html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    (tmp_path / "told.html").write_text(html + told, encoding="utf-8")
+    dom, _ = in_chromium(tmp_path / "told.html", tmp_path, "--window-size=1100,900")
+    found = re.search(r"<title>(\d+) of (\d+)</title>", dom)
+    assert found and found[1] == found[2], found and found[0]
 
 
 def test_it_is_told_where_the_model_fails(whole: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import warm
@@ -14,7 +15,7 @@ from killing import SMALL, metrics, outcome
 
 from lingotune.config.jobfile import dump_job, job_of
 from lingotune.training.checkpoints import MANIFEST
-from lingotune.training.early_stopping import has_stalled
+from lingotune.training.early_stopping import EarlyStopping, has_stalled
 
 
 @given(
@@ -44,6 +45,18 @@ def bests_before(scores: list[float], n: int, min_delta: float) -> list[float]:
     return found
 
 
+def test_its_last_step_ends_a_training_not_its_patience() -> None:
+    """The run would otherwise be told that it was ended, where it has been trained to its end."""
+    stopping = EarlyStopping(job_of(compose("training.patience=1")), show=False)
+    args = SimpleNamespace(greater_is_better=True)
+    scores = [{"eval_macro_f1": 0.5}, {"eval_macro_f1": 0.4}]
+    for step, stops in [(20, True), (30, False)]:
+        state = SimpleNamespace(log_history=scores, global_step=step, max_steps=30)
+        control = SimpleNamespace(should_training_stop=False)
+        stopping.on_evaluate(args, state, control)
+        assert control.should_training_stop is stops
+
+
 def trained(job_file: Path, folder: Path) -> str:
     done = run(
         "train.py", "--job", str(job_file), "--run-dir", str(folder), **warm.WITHOUT_PICTURES
@@ -68,6 +81,7 @@ def test_the_best_of_what_was_trained_is_kept(stopped: Path) -> None:
     figures = metrics(stopped)["training"]
     assert (figures["steps"], figures["epochs"]) == (30, 2.0)
     assert figures["best_step"] in (15, 30)
+    assert figures["ended_by"] == "training.patience"
     assert (stopped / "checkpoints/checkpoint-30" / MANIFEST).exists()
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from lingotune.config.problems import printable
-from lingotune.config.schema import Balance, Decide, JobConfig, selected_by
+from lingotune.config.schema import Balance, Decide, JobConfig, LabelsMode, selected_by
+from lingotune.evaluation.fit_decision import FEWEST_FITTED
 from lingotune.evaluation.score_rows import score_warnings
 from lingotune.runs.results import Advice, LanguageScores, RunResults, Scores, TextFit
 
@@ -21,6 +24,10 @@ _LONGEST = 512
 """Tokens that most encoders have positions for."""
 _SHOWN = 4
 _MOST_EPOCHS = 50
+_UNEVEN = 1.1
+"""Ratio of the rows of the most frequent class to those of the rarest from which weights matter."""
+_BY_HOURS, _BY_PATIENCE = "training.max_hours", "training.patience"
+"""Settings that end a training before its last step."""
 
 
 def advice_on(
@@ -29,12 +36,21 @@ def advice_on(
     """List what to know about a finished run, what matters most first. history: the Trainer's log."""
     name, scores = results.scored
     where = "" if name == "test" else f"{name}: "
+    level, course = _at_majority(scores), _course(job, results, history)
+    # A score that was never above that of knowing nothing has not fallen: it has not risen yet.
+    fallen = course is not None and level is None and course.fallen(results.training.steps)
+    longer = () if fallen else _longer(job, results)
     return [
-        *(Advice(where + what, _for_lost_class(job)) for what in score_warnings(scores)),
-        *_out_of_time(job, results),
-        *_at_majority(job, scores),
-        *_below_baseline(job, results),
-        *_course(job, results, history),
+        *(
+            Advice(where + what, _for_lost_class(job, results, longer))
+            for what in score_warnings(scores)
+        ),
+        *_not_fitted(job, results),
+        *_out_of_time(job, results, longer),
+        *([Advice(level, _better(job, longer))] if level else []),
+        *_below_baseline(job, results, longer),
+        *([_fallen(job, results, course)] if course and fallen else []),
+        *([_rising(course, longer)] if course and course.rising else []),
         *(_texts(job, results.data.texts) if results.data.texts else ()),
     ]
 
@@ -49,37 +65,64 @@ def advice_of(results: RunResults) -> list[Advice]:
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _for_lost_class(job: JobConfig) -> tuple[str, ...]:
+def _for_lost_class(
+    job: JobConfig, results: RunResults, longer: tuple[str, ...]
+) -> tuple[str, ...]:
     if job.evaluation.decide is Decide.argmax:
         return ("evaluation.decide=macro_f1",)
-    if job.data.balance is Balance.none:
+    if job.data.balance is Balance.none and _weights_differ(job, results):
         return ("data.balance=weights",)
-    return _longer(job)
+    return longer
 
 
-def _out_of_time(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+def _weights_differ(job: JobConfig, results: RunResults) -> bool:
+    """Tell whether `data.balance=weights` would change anything: the rows of the classes are uneven, or
+    those that have a class are weighed against those that have it not."""
+    if job.data.labels_mode is LabelsMode.multi:
+        return True
+    counts: Counter[str] = Counter()
+    for of_language in results.data.rows["train"].values():
+        counts.update(of_language)
+    return max(counts.values(), default=0) > _UNEVEN * min(counts.values(), default=0)
+
+
+def _not_fitted(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+    """Tell that `evaluation.decide` and `evaluation.calibrate` had too few rows to be followed."""
+    validation, evaluation = results.validation, job.evaluation
+    rows, where = validation.overall.rows, ""
+    if validation.zero_shot:
+        seen = validation.zero_shot.seen
+        rows, where = seen.rows if seen else 0, " in languages that are trained on"
+    by_offsets = evaluation.decide in (Decide.macro_f1, Decide.prior)
+    asked = [
+        *([f"evaluation.decide={evaluation.decide.value}"] if by_offsets else []),
+        *(["evaluation.calibrate=true"] if evaluation.calibrate else []),
+    ]
+    if rows < FEWEST_FITTED and asked:
+        few = f"{rows} validation rows{where} are too few to fit on, {FEWEST_FITTED} are needed"
+        yield Advice(f"nothing was fitted for {' and '.join(asked)}: {few}")
+
+
+def _out_of_time(job: JobConfig, results: RunResults, longer: tuple[str, ...]) -> Iterator[Advice]:
     hours = job.training.max_hours
-    if results.training.ended_by and hours:
+    if results.training.ended_by == _BY_HOURS and hours:
         what = f"training ended after {hours:g} h (training.max_hours), at step {results.training.steps}"
-        yield Advice(what, (f"training.max_hours={2 * hours:g}",))
+        yield Advice(what, longer)
 
 
-def _at_majority(job: JobConfig, scores: LanguageScores) -> Iterator[Advice]:
+def _at_majority(scores: LanguageScores) -> str | None:
+    """Tell of scores that a model reaches which knows nothing; None of better ones."""
     overall = scores.overall
     if overall.several:
         everything = fmean(2 * c.rows / (c.rows + overall.rows) for c in overall.classes.values())
-        if overall.rows and overall.macro_f1 <= everything + _LEVEL:
-            what = (
-                f"macro-F1 {overall.macro_f1:.3f} is no better than giving every class to every text"
-                f" ({everything:.3f})"
-            )
-            yield Advice(what, _better(job))
-    elif overall.rows and _is_at_majority(overall):
-        what = (
-            f"accuracy {overall.accuracy:.3f} is no better than always naming the most frequent"
-            f" class ({overall.majority:.3f})"
-        )
-        yield Advice(what, _better(job))
+        if not overall.rows or overall.macro_f1 > everything + _LEVEL:
+            return None
+        than = f"giving every class to every text ({everything:.3f})"
+        return f"macro-F1 {overall.macro_f1:.3f} is no better than {than}"
+    if not overall.rows or not _is_at_majority(overall):
+        return None
+    than = f"always naming the most frequent class ({overall.majority:.3f})"
+    return f"accuracy {overall.accuracy:.3f} is no better than {than}"
 
 
 def _is_at_majority(of: Scores) -> bool:
@@ -89,7 +132,9 @@ def _is_at_majority(of: Scores) -> bool:
     return of.accuracy <= of.majority + _LEVEL and low <= one_class + _LEVEL
 
 
-def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
+def _below_baseline(
+    job: JobConfig, results: RunResults, longer: tuple[str, ...]
+) -> Iterator[Advice]:
     if results.baseline is None:
         return
     theirs, ours = results.baseline.best().overall.macro_f1, results.scored[1].overall.macro_f1
@@ -98,17 +143,27 @@ def _below_baseline(job: JobConfig, results: RunResults) -> Iterator[Advice]:
             f"TF-IDF with logistic regression is better on the same rows: macro-F1 {theirs:.3f},"
             f" this model {ours:.3f}"
         )
-        yield Advice(what, _better(job))
+        yield Advice(what, _better(job, longer))
 
 
-def _better(job: JobConfig) -> tuple[str, ...]:
+def _better(job: JobConfig, longer: tuple[str, ...]) -> tuple[str, ...]:
     """Settings that help a model that has learned too little."""
     if job.model.name_or_path is None or job.lr >= 1e-4:
-        return _longer(job)
-    return (f"lr={job.lr * 3:g}", *_longer(job))
+        return longer
+    return (f"lr={job.lr * 3:g}", *longer)
 
 
-def _longer(job: JobConfig) -> tuple[str, ...]:
+def _longer(job: JobConfig, results: RunResults) -> tuple[str, ...]:
+    """Settings that train longer: more epochs, but not where something else ended the training."""
+    ended_by, hours, patience = (
+        results.training.ended_by,
+        job.training.max_hours,
+        job.training.patience,
+    )
+    if ended_by == _BY_HOURS and hours:
+        return (f"training.max_hours={2 * hours:g}",)
+    if ended_by == _BY_PATIENCE and patience:
+        return (f"training.patience={2 * patience}",)
     if job.training.max_steps is not None:
         return (f"training.max_steps={2 * job.training.max_steps}",)
     return (f"epochs={2 * job.epochs:g}",) if job.epochs < _MOST_EPOCHS else ()
@@ -117,28 +172,55 @@ def _longer(job: JobConfig) -> tuple[str, ...]:
 # --- course of the training -----------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Course:
+    """Validation score over a training: its name, the sign that makes more better, the best and the last.
+
+    Each is (step, score); before: the one before the last.
+    """
+
+    name: str
+    sign: int
+    best: tuple[float, float]
+    before: tuple[float, float]
+    last: tuple[float, float]
+
+    @property
+    def rising(self) -> bool:
+        """Whether the last score is the best, and clearly better than the one before."""
+        gain = self.sign * (self.last[1] - self.before[1])
+        return self.best[1] == self.last[1] and gain > _RISE * _unit(self.name, self.before[1])
+
+    def fallen(self, steps: int) -> bool:
+        """Tell whether it was best in the first half of these steps, and clearly worse at their end."""
+        loss = self.sign * (self.best[1] - self.last[1])
+        return self.best[0] <= steps / 2 and loss > _FALL * _unit(self.name, self.best[1])
+
+
 def _course(
     job: JobConfig, results: RunResults, history: Sequence[Mapping[str, float]]
-) -> Iterator[Advice]:
-    """Tell of a validation score that was still rising at the end, or had long fallen."""
+) -> _Course | None:
+    """Find how the score that selects the checkpoint went; None without two evaluations."""
     name = selected_by(job)
     found = [(e["step"], e[f"eval_{name}"]) for e in history if f"eval_{name}" in e]
     if len(found) < 2:
-        return
+        return None
     sign = -1 if name == "loss" or results.training.selected_by_cost else 1
-    (_, before), (_, last) = found[-2:]
-    step, best = max(found, key=lambda of: sign * of[1])
-    if best == last and sign * (last - before) > _RISE * _unit(name, before):
-        what = (
-            f"validation was still getting better at the end ({name} {before:.3f}, then {last:.3f})"
-        )
-        yield Advice(what, _longer(job))
-    elif step <= results.training.steps / 2 and sign * (best - last) > _FALL * _unit(name, best):
-        what = (
-            f"validation was best at step {step:.0f} of {results.training.steps}, whose model was"
-            f" kept, and has fallen since ({name} {best:.3f}, at last {last:.3f})"
-        )
-        yield Advice(what, _shorter(job, results, step))
+    return _Course(name, sign, max(found, key=lambda of: sign * of[1]), *found[-2:])
+
+
+def _rising(course: _Course, longer: tuple[str, ...]) -> Advice:
+    change = f"{course.name} {course.before[1]:.3f}, then {course.last[1]:.3f}"
+    return Advice(f"validation was still getting better at the end ({change})", longer)
+
+
+def _fallen(job: JobConfig, results: RunResults, course: _Course) -> Advice:
+    (step, best), (_, last) = course.best, course.last
+    what = (
+        f"validation was best at step {step:.0f} of {results.training.steps}, whose model was kept, and has"
+        f" fallen since ({course.name} {best:.3f}, at last {last:.3f})"
+    )
+    return Advice(what, _shorter(job, results, step))
 
 
 def _unit(name: str, value: float) -> float:
@@ -148,7 +230,7 @@ def _unit(name: str, value: float) -> float:
 def _shorter(job: JobConfig, results: RunResults, step: float) -> tuple[str, ...]:
     if job.training.max_steps is not None:
         return (f"training.max_steps={step:.0f}",)
-    epochs = math.ceil(step / results.training.steps * job.epochs)
+    epochs = math.ceil(step / results.training.steps * results.training.epochs)
     return (f"epochs={epochs}",) if epochs < job.epochs else ()
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lingotune.config.schema import DataConfig
 from lingotune.data.rows.labels import class_stars
 from lingotune.data.rows.scale import Scale, scale_of
-from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, ratio
+from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, macro_f1, ratio
 from lingotune.evaluation.multilabel import (
     BINS,
     calibration_gap,
@@ -247,18 +247,58 @@ def _intervals(
     """Bootstrap the scores that have intervals."""
     if not resamples:
         return None
-    sample = drawn(confusion.ravel(), resamples, seed).reshape(-1, *confusion.shape)
+    number = len(confusion)
+    cells, counts = _kinds(predictions.true * number + predictions.predicted, number**2)
+    sample, pairs = drawn(counts, resamples, seed), np.divmod(cells, number)
     mean_error = None
     if len(errors) >= FEWEST:
         sizes, counts = np.unique(errors, return_counts=True)
         mean_error = interval(drawn(counts, resamples, seed) @ sizes / len(errors))
     return Intervals(
-        accuracy=interval(_accuracy(sample)),
-        macro_f1=interval(_f1(sample).mean(axis=-1)),
+        accuracy=interval(ratio(sample[:, pairs[0] == pairs[1]].sum(axis=1), confusion.sum())),
+        macro_f1=interval(_drawn_macro_f1(sample, *pairs, _f1(confusion))),
         mean_absolute_error=mean_error,
         calibration_error=_calibration_interval(predictions, resamples, seed),
-        quadratic_kappa=interval(quadratic_kappa(sample)) if classes.scale else None,
+        quadratic_kappa=interval(_drawn_kappa(sample, cells, number)) if classes.scale else None,
     )
+
+
+def _kinds(of_rows: IntArray, number: int) -> tuple[IntArray, IntArray]:
+    """Find which of so many kinds of rows there are, and how many of each: of many classes few pairs occur.
+
+    The last kind is among them even without rows, so that a seed draws what it draws of all kinds.
+    """
+    kinds, counts = np.unique(np.append(of_rows, number - 1), return_counts=True)
+    counts[-1] -= 1
+    return kinds, counts
+
+
+def _drawn_macro_f1(
+    sample: IntArray, true: IntArray, said: IntArray, whole: FloatArray
+) -> FloatArray:
+    """Compute macro-F1 of each draw: (draws, kinds) -> (draws).
+
+    true, said: classes of each kind of rows. whole: F1 of each class on all rows, (classes,).
+    """
+    rows, f1 = _rows_and_f1(sample, true, said, len(whole))
+    return macro_f1(f1, rows, whole)
+
+
+def _rows_and_f1(
+    sample: IntArray, true: IntArray, said: IntArray, classes: int
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the rows of each class, and its F1: (draws, kinds) -> twice (draws, classes)."""
+    members = np.eye(classes)
+    rows, named = sample @ members[true], sample @ members[said]
+    hits = (sample * (true == said)) @ members[true]
+    return rows, ratio(2 * hits, rows + named)
+
+
+def _drawn_kappa(sample: IntArray, cells: IntArray, classes: int) -> FloatArray:
+    """Compute the kappa of each draw: (draws, cells of the confusion matrix) -> (draws)."""
+    confusion = np.zeros((len(sample), classes * classes), np.int64)
+    confusion[:, cells] = sample
+    return quadratic_kappa(confusion.reshape(-1, classes, classes))
 
 
 def paired_loss(
@@ -272,14 +312,15 @@ def paired_loss(
         found = first.true, first.predicted, second.predicted
         return paired_loss_of_sets(*found, resamples, seed)
     flat = (first.true * classes + first.predicted) * classes + second.predicted
-    counts = np.bincount(flat, minlength=classes**3)
-
-    def loss(cells: npt.NDArray[Any]) -> FloatArray:
-        cube = cells.reshape(*cells.shape[:-1], classes, classes, classes)
-        before, after = _f1(cube.sum(axis=-1)), _f1(cube.sum(axis=-2))
-        return np.asarray(before.mean(axis=-1) - after.mean(axis=-1))
-
-    return float(loss(counts)), interval(loss(drawn(counts, resamples, seed)))
+    kinds, counts = _kinds(flat, classes**3)
+    pairs, after = np.divmod(kinds, classes)
+    true, before = np.divmod(pairs, classes)
+    whole = [_rows_and_f1(counts[None], true, said, classes)[1][0] for said in (before, after)]
+    sample = drawn(counts, resamples, seed)
+    ours, theirs = (
+        _drawn_macro_f1(sample, true, said, of) for said, of in zip((before, after), whole)
+    )
+    return float(whole[0].mean() - whole[1].mean()), interval(ours - theirs)
 
 
 def _calibration_interval(predictions: Predictions, resamples: int, seed: int) -> Interval:

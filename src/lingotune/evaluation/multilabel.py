@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, ratio
+from lingotune.evaluation.bootstrap import FEWEST, drawn, interval, macro_f1, ratio
 from lingotune.runs.results import ClassScores, Interval, Intervals, Scores
 
 BoolArray = npt.NDArray[np.bool_]
@@ -87,26 +87,27 @@ def paired_loss_of_sets(
     true: BoolArray, first: BoolArray, second: BoolArray, resamples: int, seed: int
 ) -> tuple[float, Interval]:
     """Compute what macro-F1 loses from the first to the second predictions, and its interval over rows."""
-
     columns = (true, first, true & first, second, true & second)
-    lost = [
-        _f1(rows, said, hits).mean(axis=1) - _f1(rows, other_said, other_hits).mean(axis=1)
-        for rows, said, hits, other_said, other_hits in _drawn_sums(columns, resamples, seed)
-    ]
     rows, *sums = (of.sum(axis=0) for of in columns)
-    loss = _f1(rows, *sums[:2]).mean() - _f1(rows, *sums[2:]).mean()
-    return float(loss), interval(np.concatenate(lost))
+    before, after = _f1(rows, *sums[:2]), _f1(rows, *sums[2:])
+    lost = [
+        macro_f1(_f1(drawn, said, hits), drawn, before)
+        - macro_f1(_f1(drawn, other_said, other_hits), drawn, after)
+        for drawn, said, hits, other_said, other_hits in _drawn_sums(columns, resamples, seed)
+    ]
+    return float(before.mean() - after.mean()), interval(np.concatenate(lost))
 
 
 def _intervals(true: BoolArray, predicted: BoolArray, resamples: int, seed: int) -> Intervals:
     right = (true == predicted).all(axis=1)[:, None]
     accuracy, micro, macro = [], [], []
+    whole = _f1(true.sum(axis=0), predicted.sum(axis=0), (true & predicted).sum(axis=0))
     for rows, said, hits, exact in _drawn_sums(
         (true, predicted, true & predicted, right), resamples, seed
     ):
         accuracy.append(exact[:, 0] / len(true))
         micro.append(_f1(rows.sum(axis=1), said.sum(axis=1), hits.sum(axis=1)))
-        macro.append(_f1(rows, said, hits).mean(axis=1))
+        macro.append(macro_f1(_f1(rows, said, hits), rows, whole))
     return Intervals(
         accuracy=interval(np.concatenate(accuracy)),
         micro_f1=interval(np.concatenate(micro)),

@@ -59,8 +59,7 @@ class ScoreRow:
 def score_rows(scores: LanguageScores, baseline: BaselineScores | None = None) -> list[ScoreRow]:
     """Return a row named `all`, where languages were not trained on one of them and one of the others, one
     per language by code, and those of a baseline on all rows."""
-    several = len(scores.languages) > 1
-    lowest = scores.worst_language.code if several and scores.worst_language else None
+    lowest = scores.lowest.code if scores.lowest else None
     (_, overall), *languages = scores.sections()
     unseen = scores.zero_shot.languages if scores.zero_shot else ()
     return [

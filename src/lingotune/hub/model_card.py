@@ -39,9 +39,11 @@ from lingotune.evaluation.teacher_table import teacher_line, teacher_rows
 from lingotune.hub.allowlist import CARD, PICTURES
 from lingotune.runs.results import (
     BaseModel,
+    ClassScores,
     RunDescription,
     RunProgress,
     RunResults,
+    Scores,
     SplitScores,
     TrainingFigures,
 )
@@ -173,11 +175,18 @@ def card(
         stars=dict(
             zip((label.name for label in job.data.labels), class_stars(job.data.labels) or ())
         ),
-        weakest=min(test.overall.classes.items(), key=lambda of: of[1].f1) if test else None,
+        weakest=_weakest(test.overall) if test else None,
         plain=Markdown,
         settings=_settings(job, whole.training if whole else None),
     )
     return f"---\n{_metadata(job, results, repo, licence)}\n---\n\n{body}"
+
+
+def _weakest(scores: Scores) -> tuple[str, ClassScores] | None:
+    """Find the class with the lowest F1; None where all are equal."""
+    if len({of.f1 for of in scores.classes.values()}) == 1:
+        return None
+    return min(scores.classes.items(), key=lambda of: of[1].f1)
 
 
 def _decision(results: RunResults) -> dict[str, object] | None:

@@ -288,6 +288,9 @@ def _max_rejected(job: JobConfig) -> Iterator[Found]:
 
 @DATA.check("one-language", "the power balances languages against each other")
 def _alpha(job: JobConfig) -> Iterator[Found]:
-    if job.data.language_alpha is not None and len(job.data.languages) == 1:
+    if (
+        job.data.language_alpha is not None
+        and len(job.data.train_languages or job.data.languages) == 1
+    ):
         where = f"data.language_alpha={job.data.language_alpha:g}"
         yield where, "has no effect on one language", "data.language_alpha=null"

@@ -395,14 +395,17 @@ def _select(job: JobConfig) -> Iterator[Found]:
 
 @JOB.check("scale-unused", "only ordered classes are nearer to each other or farther apart")
 def _scale(job: JobConfig) -> Iterator[Found]:
-    if job.data.labels_mode is LabelsMode.ordinal:
+    mode = job.data.labels_mode
+    if mode is LabelsMode.ordinal:
         return
-    what = "needs ordered classes, and data.labels_mode=single"
+    what = f"needs ordered classes, and data.labels_mode={mode.value}"
+    # Texts of several classes, or of shares of them, cannot be read as texts of one.
+    ordered = "data.labels_mode=ordinal, or " if mode is LabelsMode.single else ""
     select, decide = job.evaluation.select, job.evaluation.decide
     if select in ON_SCALE:
-        yield f"evaluation.select={select.value}", what, "data.labels_mode=ordinal"
+        yield f"evaluation.select={select.value}", what, f"{ordered}evaluation.select=macro_f1"
     if decide in (Decide.expected, Decide.median):
-        yield f"evaluation.decide={decide.value}", what, "data.labels_mode=ordinal"
+        yield f"evaluation.decide={decide.value}", what, f"{ordered}evaluation.decide=macro_f1"
 
 
 @JOB.check("micro-f1-unused", "of one class for each text, micro-F1 is the accuracy")

@@ -151,6 +151,15 @@ class LanguageScores:
             **(self.overall.own or {}),
         }
 
+    @property
+    def lowest(self) -> WorstLanguage | None:
+        """The lowest of several languages; None where all are equal."""
+        return (
+            self.worst_language
+            if len({of.macro_f1 for of in self.languages.values()}) > 1
+            else None
+        )
+
     def macro_f1_by_language(self) -> dict[str, float]:
         """Return `macro_f1_<code>` of every language."""
         return {f"macro_f1_{code}": of.macro_f1 for code, of in self.languages.items()}

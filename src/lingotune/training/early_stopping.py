@@ -24,6 +24,15 @@ def has_stalled(scores: Sequence[float], patience: int, min_delta: float) -> boo
     return since >= patience
 
 
+def is_stalled(job: JobConfig, args: Any, state: Any) -> bool:
+    """Tell whether `training.patience` ends a training whose evaluations are in the Trainer's state."""
+    if job.training.patience is None:
+        return False
+    key, sign = f"eval_{selected_by(job)}", 1.0 if args.greater_is_better else -1.0
+    scores = [sign * entry[key] for entry in state.log_history if key in entry]
+    return has_stalled(scores, job.training.patience, job.training.min_delta)
+
+
 class EarlyStopping(TrainerCallback):
     """Callback that ends a training after `training.patience` evaluations without a gain.
 
@@ -33,13 +42,11 @@ class EarlyStopping(TrainerCallback):
 
     def __init__(self, job: JobConfig, *, show: bool) -> None:
         """show: say where it stops."""
-        assert job.training.patience is not None
-        self._patience, self._min_delta = job.training.patience, job.training.min_delta
-        self._metric, self._show = selected_by(job), show
+        self._job, self._show = job, show
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop once the evaluation has brought no gain for too long; the Trainer saves before it ends."""
-        if self._has_stalled(args, state):
+        if state.global_step < state.max_steps and is_stalled(self._job, args, state):
             control.should_training_stop = True
             if self._show:
                 print(
@@ -48,12 +55,8 @@ class EarlyStopping(TrainerCallback):
                 )
 
     def _why(self) -> str:
-        evaluations = "evaluation" if self._patience == 1 else "evaluations"
-        gain = f" by more than {self._min_delta:g}" if self._min_delta else ""
-        stalled = f"has not improved{gain} for {self._patience} {evaluations}"
-        return f"{self._metric} {stalled} (training.patience)"
-
-    def _has_stalled(self, args: Any, state: Any) -> bool:
-        key, sign = f"eval_{self._metric}", 1.0 if args.greater_is_better else -1.0
-        scores = [sign * entry[key] for entry in state.log_history if key in entry]
-        return has_stalled(scores, self._patience, self._min_delta)
+        patience, min_delta = self._job.training.patience, self._job.training.min_delta
+        evaluations = "evaluation" if patience == 1 else "evaluations"
+        gain = f" by more than {min_delta:g}" if min_delta else ""
+        stalled = f"has not improved{gain} for {patience} {evaluations}"
+        return f"{selected_by(self._job)} {stalled} (training.patience)"

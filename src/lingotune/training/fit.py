@@ -29,7 +29,7 @@ from lingotune.training.checkpoints import Checkpoint
 from lingotune.training.context import RunContext
 from lingotune.training.dataloader import Epochs, to_tensors
 from lingotune.training.distributed import Rank
-from lingotune.training.early_stopping import EarlyStopping
+from lingotune.training.early_stopping import EarlyStopping, is_stalled
 from lingotune.training.embedding_exchange import exchange_embeddings
 from lingotune.training.identity import base_of, identify
 from lingotune.training.keeping import CheckpointKeeper
@@ -205,7 +205,7 @@ def _outcome(
             seconds,
             found,
             training.guard.skipped,
-            ended_by="training.max_hours" if limit and limit.reached else None,
+            ended_by=_ended_by(training, limit),
             exchange=exchange,
         ),
         validation=scored.decided["validation"],
@@ -214,6 +214,19 @@ def _outcome(
         as_trained=differing(scored),
         measured=found,
         environment=environment_of(),
+    )
+
+
+def _ended_by(training: Training, limit: TimeLimit | None) -> str | None:
+    """Name the setting that ended the training before its last step; None if none did."""
+    if limit and limit.reached:
+        return "training.max_hours"
+    context, trainer = training.context, training.trainer
+    early = trainer.state.global_step < context.steps.total_steps
+    return (
+        "training.patience"
+        if early and is_stalled(context.job, trainer.args, trainer.state)
+        else None
     )
 
 

@@ -127,6 +127,7 @@ def test_spellings_are_joined_by_what_is_offered() -> None:
 def test_a_column_of_texts_or_of_one_class_gives_no_classes() -> None:
     many = problem(*write([f"v{n}" for n in range(101)]), "data.labels=auto")
     assert many.what == "'label' has more than 100 values, such as 'v0', 'v1', 'v2'"
+    assert "or all classes by name in data.labels" in many.fix
     assert len(names(*write([f"v{n}" for n in range(100)]), "data.labels=auto")) == 100
     assert "finds one class in 'label', 'a'" in problem(*write(["a"] * 9), "data.labels=auto").what
     missing = problem(*write(["a", "b"], column="x")[:-1], "data.labels=auto")

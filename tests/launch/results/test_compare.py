@@ -107,6 +107,14 @@ def test_the_samples_spread_as_those_of_rows_drawn_one_by_one(name: str) -> None
     assert samples[1:].mean() == pytest.approx(np.mean(by_hand), abs=0.01)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_classes_that_a_draw_leaves_out_do_not_lower_its_score(several: bool) -> None:
+    ids = np.repeat(np.arange(60), 2)
+    true = np.eye(60, dtype=bool)[ids] if several else ids
+    run = RowPredictions(tuple(map(str, range(120))), true, true, tuple(map(str, range(60))))
+    assert score_samples("macro_f1", [run], 50) == pytest.approx(1, abs=1e-6)
+
+
 @given(predicted_rows(1), st.integers(1, 3))
 def test_identical_predictions_differ_by_nothing(rows: Rows, seeds: int) -> None:
     one, other = samples_of(np.vstack([rows, rows[1:]]))

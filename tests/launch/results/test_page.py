@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from chromium import in_chromium, needs_chromium
 from sweep_folders import make_run, make_sweep
-from waiting import PATIENCE
 
 from lingotune.cli import report
 from lingotune.config.problems import ConfigError
@@ -24,8 +22,6 @@ from lingotune.launch.sweeps.metric import Metric
 from lingotune.launch.sweeps.trial import Evaluation, State
 
 HOSTILE = "</p><script>alert(1)</script> $x^2$ {{ 7777*7777 }} \u202etxt\x07 <img src=http://x>"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 TRIALS = [
     *(({"lr": "1e-05", "seed": str(n)}, State.completed, 0.6 + n / 100) for n in (1, 2, 3)),
     *(({"lr": "3e-05", "seed": str(n)}, State.completed, 0.8 + n / 100) for n in (1, 2, 3)),
@@ -285,17 +281,6 @@ def test_the_leaderboard_fits_its_page(keys: int, width: int, tmp_path: Path) ->
     found = re.search(r"<title>(\d+) of (\d+)</title>", dom)
     assert found and found[1] == found[2], found and found[0]
     assert "step-120001" in html and "step-120003" in html
-
-
-def in_chromium(path: Path, home: Path, *options: str) -> tuple[str, str]:
-    """The document after its script has run, and what the browser says in its log."""
-    assert CHROMIUM is not None
-    command = [
-        CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
-        f"--user-data-dir={home / 'profile'}", "--dump-dom", *options, path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    return done.stdout, done.stderr
 
 
 @needs_chromium

@@ -135,9 +135,11 @@ class _Values(Labels):
 def _too_many(values: _Values) -> Problem:
     shown = ", ".join(show(value) for value in list(values.rows)[:3])
     what = f"{values.column!r} has more than {MOST_CLASSES} values, such as {shown}"
-    return Problem(
-        _WHERE, what, "data.columns.label=COLUMN: another column, whose values are classes"
+    fix = (
+        "data.columns.label=COLUMN: another column, whose values are classes; or all classes by name in"
+        " data.labels, if these are meant"
     )
+    return Problem(_WHERE, what, fix)
 
 
 def _classes(values: _Values, *, join: bool) -> list[LabelConfig]:

@@ -24,11 +24,15 @@ class JobWithSteps:
 STEPS: Table[JobWithSteps] = Table()
 
 
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 @STEPS.check("warmup-longer-than-training", "the learning rate would never reach its peak")
 def _warmup(planned: JobWithSteps) -> Iterator[Found]:
     warmup, total = planned.job.training.warmup_steps, planned.steps.total_steps
     if warmup is not None and warmup >= total:
-        what = f"is as long as the whole training of {total} steps"
+        what = f"is as long as the whole training of {_counted(total, 'step')}"
         fix = f"training.warmup_steps={max(0, total // 10)}, or training.warmup_ratio=0.1"
         yield f"training.warmup_steps={warmup}", what, f"{fix} training.warmup_steps=null"
 
@@ -38,7 +42,7 @@ def _evaluation(planned: JobWithSteps) -> Iterator[Found]:
     training, total = planned.job.training, planned.steps.total_steps
     by_steps = training.eval_strategy is EvalStrategy.steps
     if by_steps and training.eval_steps is not None and training.eval_steps > total:
-        what = f"comes after the end: the training has {total} steps"
+        what = f"comes after the end: the training has {_counted(total, 'step')}"
         fix = f"training.eval_steps={max(1, total // 5)}"
         yield f"training.eval_steps={training.eval_steps}", what, fix
 
@@ -50,7 +54,7 @@ def _patience(planned: JobWithSteps) -> Iterator[Found]:
         return
     times = evaluations_of(training, steps)
     if training.patience >= times:
-        what = f"never ends a training of {times} evaluations"
+        what = f"never ends a training of {_counted(times, 'evaluation')}"
         fix = f"training.patience={times // 2}" if times > 1 else "training.patience=null"
         yield f"training.patience={training.patience}", what, fix
 
@@ -59,7 +63,7 @@ def _patience(planned: JobWithSteps) -> Iterator[Found]:
 def _checkpoint(planned: JobWithSteps) -> Iterator[Found]:
     save, total = planned.job.training.save_steps, planned.steps.total_steps
     if save is not None and save > total:
-        what = f"comes after the end: the training has {total} steps"
+        what = f"comes after the end: the training has {_counted(total, 'step')}"
         yield f"training.save_steps={save}", what, f"training.save_steps={max(1, total // 5)}"
 
 
@@ -76,6 +80,6 @@ def _batch(planned: JobWithSteps) -> Iterator[Found]:
 def _logging(planned: JobWithSteps) -> Iterator[Found]:
     every, total = planned.job.training.logging_steps, planned.steps.total_steps
     if every > total:
-        what = f"comes after the end: the training has {total} steps"
+        what = f"comes after the end: the training has {_counted(total, 'step')}"
         fix = f"training.logging_steps={max(1, total // 10)}"
         yield f"training.logging_steps={every}", what, fix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lingotune.launch.results.row_predictions import RowPredictions
@@ -24,11 +24,12 @@ _CELLS = 20_000_000
 class _Drawn:
     """Rows that were drawn: how often there is a row of each kind, float32, (resamples, kinds).
 
-    true, and for each run what it predicted, by kind: as in `RowPredictions`. points: of the classes on
-    their scale.
+    whole: the same of all rows, (1, kinds). true, and for each run what it predicted, by kind: as in
+    `RowPredictions`. points: of the classes on their scale.
     """
 
     weights: Float32Array
+    whole: Float32Array
     true: npt.NDArray[Any]
     runs: Sequence[npt.NDArray[Any]]
     classes: int
@@ -49,10 +50,11 @@ def score_samples(
     # Rows that every run classifies alike are of one kind, and only the counts of kinds matter.
     kinds, counts = np.unique(table, axis=1, return_counts=True)
     true, *predicted = kinds
+    whole = counts[None].astype(np.float32)
 
     def scored(weights: npt.NDArray[Any]) -> FloatArray:
         drawn = weights.astype(np.float32)
-        found = _Drawn(drawn, true, predicted, len(first.labels), first.points)
+        found = _Drawn(drawn, whole, true, predicted, len(first.labels), first.points)
         return np.array([*_SCORES[score](found)], np.float64)
 
     rows, random = int(counts.sum()), np.random.default_rng(seed)
@@ -65,22 +67,23 @@ def score_samples(
 
 
 def _macro_f1(of: _Drawn) -> Iterator[FloatArray]:
-    from lingotune.evaluation.bootstrap import ratio
+    from lingotune.evaluation.bootstrap import macro_f1, ratio
 
-    for both, hits in _counts(of):
-        yield ratio(2 * hits, both).mean(axis=1)
+    wholes = _counts(replace(of, weights=of.whole))
+    for (rows, said, hits), (all_rows, all_said, all_hits) in zip(_counts(of), wholes):
+        whole = ratio(2 * all_hits, all_rows + all_said)
+        yield macro_f1(ratio(2 * hits, rows + said), rows, whole)
 
 
 def _micro_f1(of: _Drawn) -> Iterator[FloatArray]:
     from lingotune.evaluation.bootstrap import ratio
 
-    for both, hits in _counts(of):
-        yield ratio(2 * hits.sum(axis=1), both.sum(axis=1))
+    for rows, said, hits in _counts(of):
+        yield ratio(2 * hits.sum(axis=1), (rows + said).sum(axis=1))
 
 
-def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array]]:
-    """Yield for each run how many rows have a class, or are given it, in sum, and how many both:
-    (resamples, classes)."""
+def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array, Float32Array]]:
+    """Yield for each run how many rows have a class, are given it, and both: (resamples, classes)."""
     import numpy as np
 
     identity = np.eye(of.classes, dtype=np.float32)
@@ -91,7 +94,7 @@ def _counts(of: _Drawn) -> Iterator[tuple[Float32Array, Float32Array]]:
     true = members(of.true)
     support = of.weights @ true
     for predicted in map(members, of.runs):
-        yield support + of.weights @ predicted, of.weights @ (predicted * true)
+        yield support, of.weights @ predicted, of.weights @ (predicted * true)
 
 
 def _accuracy(of: _Drawn) -> Iterator[FloatArray]:

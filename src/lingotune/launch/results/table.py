@@ -169,7 +169,9 @@ def verdict(board: Leaderboard, comparison: Comparison) -> list[str]:
         return lines
     second = comparison.differences.get(1)
     if second is None:
-        lines.append("  not compared with the second row by row: predictions of both are needed")
+        lines.append(
+            "  not compared with the second row by row: both have to predict the same validation rows"
+        )
     else:
         lead = signed(-second.value, (-second.interval[1], -second.interval[0]))
         clear = "clear" if comparison.clear else "not clear"
