@@ -25,7 +25,7 @@ def scored() -> LanguageScores:
         (None, ()),
         (120, ()),
         (95, ("calibration",)),
-        (85, ("calibration", "majority")),
+        (80, ("calibration", "majority")),
         (60, ("calibration", "majority", "stars off")),
     ],
 )
